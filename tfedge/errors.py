@@ -1,0 +1,29 @@
+"""Errors of the host side that end a command in one line instead of a traceback."""
+
+
+class TfedgeError(Exception):
+    """What was given, what is allowed, what to do next: the message is shown to the user as it is."""
+
+    exit_code = 1
+
+
+class InputError(TfedgeError, ValueError):
+    """A file, an option or a text that the user gave cannot be used."""
+
+    exit_code = 3
+
+
+class CheckpointError(InputError):
+    """A checkpoint's config or tensors do not describe the model that is to be built."""
+
+
+class MissingPackageError(TfedgeError, ImportError):
+    """An optional package is absent; the message names the extra that brings it."""
+
+    exit_code = 4
+
+
+class RejectedModelError(TfedgeError):
+    """A converted model crashed in the runtime it is meant for, or lost too much accuracy."""
+
+    exit_code = 5
