@@ -1,0 +1,100 @@
+"""BERT (Devlin et al. 2019), and with it TinyBERT and MiniLM, which are BERTs of other sizes."""
+
+from __future__ import annotations
+
+from tfedge.models import layers
+from tfedge.models.blocks import Blocks, Junction, Symbolic
+from tfedge.models.config import EncoderConfig
+
+
+def encode(blocks: Blocks, inputs: dict[str, Symbolic]) -> list[Symbolic]:
+    """The hidden states (B, S, C) after the embeddings and after each layer.
+
+    Args:
+        inputs: `input_ids`, `attention_mask` and `token_type_ids`, int32 (B, S) each.
+    """
+    hidden_states = [_embed(blocks, inputs)]
+    bias = blocks.attention_bias(inputs["attention_mask"])
+    for index in range(blocks.config.num_hidden_layers):
+        hidden_states.append(_layer(blocks, f"encoder.layer.{index}", hidden_states[-1], bias))
+    return hidden_states
+
+
+def _embed(blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
+    words = word_embeddings(blocks, inputs["input_ids"])
+    types = token_type_embeddings(blocks, inputs["token_type_ids"])
+    positions = position_embeddings(blocks, inputs["input_ids"])
+    total = blocks.add("embeddings.sum", words, types, positions)
+    return blocks.dropout("embeddings", blocks.norm("embeddings.LayerNorm", total))
+
+
+def word_embeddings(blocks: Blocks, input_ids: Symbolic) -> Symbolic:
+    """input_ids (B, S) -> (B, S, embedding_size)."""
+    config = blocks.config
+    return blocks.embedding(
+        "embeddings.word_embeddings", config.vocab_size, config.embedding_size, input_ids
+    )
+
+
+def token_type_embeddings(blocks: Blocks, token_type_ids: Symbolic) -> Symbolic:
+    """token_type_ids (B, S) -> (B, S, C)."""
+    config = blocks.config
+    return blocks.embedding(
+        "embeddings.token_type_embeddings",
+        config.type_vocab_size,
+        config.hidden_size,
+        token_type_ids,
+    )
+
+
+def position_embeddings(blocks: Blocks, input_ids: Symbolic) -> Symbolic:
+    """The position table's first rows, (1, S, C)."""
+    name = "embeddings.position_embeddings"
+    config = blocks.config
+    layer = layers.PositionEmbedding(config.max_position_embeddings, config.hidden_size, name=name)
+    return blocks.tap(name, layer(input_ids))
+
+
+def _layer(blocks: Blocks, name: str, x: Symbolic, bias: Symbolic) -> Symbolic:
+    config = blocks.config
+    attention = f"{name}.attention.self"
+    width = config.num_attention_heads * config.head_size
+    query, key, value = (
+        blocks.dense(f"{attention}.{part}", width, x) for part in ("query", "key", "value")
+    )
+    context = blocks.attention(attention, query, key, value, bias)
+    x = residual(blocks, f"{name}.attention.output", context, x)
+    y = blocks.activated_dense(
+        f"{name}.intermediate.dense", config.hidden_act, config.intermediate_size, x
+    )
+    return residual(blocks, f"{name}.output", y, x)
+
+
+def residual(
+    blocks: Blocks, name: str, x: Symbolic, shortcut: Symbolic, epsilon: float | None = None
+) -> Symbolic:
+    """norm(shortcut + dense(x)), the end of both halves of a layer."""
+    y = blocks.dense(f"{name}.dense", shortcut.shape[-1], x)
+    total = blocks.add(f"{name}.sum", blocks.dropout(name, y), shortcut)
+    return blocks.norm(f"{name}.LayerNorm", total, epsilon)
+
+
+def junctions(config: EncoderConfig) -> list[Junction]:
+    """The residual connections in the order of the data's flow."""
+    result = []
+    source = "embeddings.LayerNorm"
+    for index in range(config.num_hidden_layers):
+        layer = f"encoder.layer.{index}"
+        projections = tuple(f"{layer}.attention.self.{part}" for part in ("query", "key", "value"))
+        attention = residual_junction(source, projections, f"{layer}.attention.output")
+        feed_forward = residual_junction(
+            attention.norm, (f"{layer}.intermediate.dense",), f"{layer}.output"
+        )
+        result += [attention, feed_forward]
+        source = feed_forward.norm
+    return result
+
+
+def residual_junction(source: str, readers: tuple[str, ...], name: str) -> Junction:
+    """The junction that `residual` of the same name makes."""
+    return Junction(source, readers, f"{name}.dense", f"{name}.sum", f"{name}.LayerNorm")

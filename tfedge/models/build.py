@@ -1,0 +1,72 @@
+"""Builds the functional Keras model of a configuration and a task."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+import tf_keras as keras
+
+from tfedge.errors import InputError
+from tfedge.models import bert, distilbert, mobilebert
+from tfedge.models.blocks import Blocks, GraphOptions, Junction, Symbolic
+from tfedge.models.config import EncoderConfig
+from tfedge.models.heads import HEADS
+
+TASKS = tuple(HEADS)
+_ARCHITECTURES = {"bert": bert, "distilbert": distilbert, "mobilebert": mobilebert}
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """A built model and the symbolic tensors that distillation and calibration look at.
+
+    Attributes:
+        model: inputs and outputs are dicts by name, int32 (B, S) and float32.
+        hidden_states: after the embeddings and after each layer, (B, S, C) each.
+        tapped: every activation under the name its tap saw, as it came out of the tap.
+    """
+
+    model: keras.Model
+    hidden_states: list[Symbolic]
+    tapped: dict[str, Symbolic]
+
+
+def input_names(config: EncoderConfig) -> tuple[str, ...]:
+    """The inputs of an encoder, by Hugging Face's names; DistilBERT has no token types."""
+    if config.type_vocab_size:
+        return ("input_ids", "attention_mask", "token_type_ids")
+    return ("input_ids", "attention_mask")
+
+
+def build(
+    config: EncoderConfig, task: str, num_labels: int = 2, options: GraphOptions | None = None
+) -> Encoder:
+    """Builds the encoder of `config` with the head of `task`, with fresh weights.
+
+    Raises:
+        InputError: an unknown task, or more positions asked for than the encoder has.
+    """
+    options = options or GraphOptions()
+    if task not in HEADS:
+        raise InputError(f"unknown task {task!r}; known are {', '.join(TASKS)}")
+    length = options.sequence_length
+    if length is not None and not 3 <= length <= config.max_position_embeddings:
+        raise InputError(
+            f"sequence length {length} is not possible: this encoder takes 3 to "
+            f"{config.max_position_embeddings} tokens"
+        )
+    inputs = {
+        name: keras.Input((length,), options.batch_size, dtype=tf.int32, name=name)
+        for name in input_names(config)
+    }
+    blocks = Blocks(config, options)
+    hidden_states = _ARCHITECTURES[config.model_type].encode(blocks, inputs)
+    outputs = HEADS[task](blocks, hidden_states[-1], inputs, num_labels)
+    model = keras.Model(inputs, outputs, name=config.model_type)
+    return Encoder(model, hidden_states, blocks.tapped)
+
+
+def junctions(config: EncoderConfig) -> list[Junction]:
+    """The residual connections of an encoder."""
+    return _ARCHITECTURES[config.model_type].junctions(config)

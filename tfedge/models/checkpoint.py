@@ -1,0 +1,320 @@
+"""Hugging Face folders: config.json, safetensors and tokenizer, read strictly and written back."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes  # noqa: F401  (gives numpy the bfloat16 that safetensors asks it for)
+import numpy as np
+import tf_keras as keras
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from tfedge import files
+from tfedge.errors import CheckpointError
+from tfedge.models.config import EncoderConfig, read_config
+from tfedge.models.heads import HEAD_MODULES, PRETRAINING_MODULES
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
+_WEIGHTS = "model.safetensors"
+_WEIGHTS_INDEX = "model.safetensors.index.json"
+# Names that PyTorch gave to layer norm's parameters before Hugging Face renamed them.
+_LEGACY_NAMES = {".gamma": ".weight", ".beta": ".bias"}
+_ARCHITECTURES = {
+    "text-classification": "ForSequenceClassification",
+    "token-classification": "ForTokenClassification",
+    "question-answering": "ForQuestionAnswering",
+    "sentence-embedding": "Model",
+}
+_CLASS_PREFIX = {"bert": "Bert", "distilbert": "DistilBert", "mobilebert": "MobileBert"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One Keras variable and the tensor of the checkpoint that fills it."""
+
+    name: str
+    variable: Any
+    transposed: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The tensor's shape in the checkpoint."""
+        shape = tuple(self.variable.shape)
+        return shape[::-1] if self.transposed else shape
+
+
+def parameters(model: keras.Model) -> list[Parameter]:
+    """Every variable of `model` under its Hugging Face name, without the encoder's prefix."""
+    return [parameter for layer in model.layers for parameter in _layer_parameters(layer)]
+
+
+def _layer_parameters(layer: keras.layers.Layer) -> Iterator[Parameter]:
+    if isinstance(layer, keras.layers.Dense):
+        # PyTorch keeps (out, in), Keras (in, out).
+        yield Parameter(f"{layer.name}.weight", layer.kernel, transposed=True)
+        yield Parameter(f"{layer.name}.bias", layer.bias, transposed=False)
+    elif hasattr(layer, "embeddings"):
+        yield Parameter(f"{layer.name}.weight", layer.embeddings, transposed=False)
+    elif hasattr(layer, "gamma"):
+        yield Parameter(f"{layer.name}.weight", layer.gamma, transposed=False)
+        yield Parameter(f"{layer.name}.bias", layer.beta, transposed=False)
+
+
+class Checkpoint:
+    """A folder of safetensors, opened without reading any tensor.
+
+    Raises:
+        CheckpointError: no safetensors (only a pickle, say), or files that cannot be read.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config = read_config(folder)
+        self.files = _weight_files(self.folder)
+        prefix = f"{self.config.model_type}."
+        self._tensors: dict[str, tuple[Path, str]] = {}
+        for path in self.files:
+            for stored in _stored_names(path):
+                name = stored.removeprefix(prefix)
+                for legacy, current in _LEGACY_NAMES.items():
+                    if name.endswith(legacy):
+                        name = name.removesuffix(legacy) + current
+                if name in self._tensors:
+                    raise CheckpointError(
+                        f"{path}: {stored} is the same tensor as {self._tensors[name][1]}; "
+                        "which of the two is meant cannot be known"
+                    )
+                self._tensors[name] = (path, stored)
+
+    @property
+    def names(self) -> set[str]:
+        """Tensor names without the encoder's prefix, old names of layer norms made new."""
+        return set(self._tensors)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights; of several shards, of the shards' hashes."""
+        hashes = [files.sha256(path) for path in self.files]
+        if len(hashes) == 1:
+            return hashes[0]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, read from the file's header."""
+        path, stored = self._tensors[name]
+        with safe_open(path, "numpy") as file:
+            return tuple(file.get_slice(stored).get_shape())
+
+    def read(self, name: str) -> np.ndarray:
+        """A tensor as float32."""
+        path, stored = self._tensors[name]
+        with safe_open(path, "numpy") as file:
+            dtype = file.get_slice(stored).get_dtype()
+            if dtype not in {"F16", "F32", "F64", "BF16"}:
+                raise CheckpointError(
+                    f"{path}: {stored} is {dtype}; weights must be floating point"
+                )
+            return np.asarray(file.get_tensor(stored), np.float32)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if (folder / _WEIGHTS).is_file():
+        return [folder / _WEIGHTS]
+    index = folder / _WEIGHTS_INDEX
+    if index.is_file():
+        try:
+            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise CheckpointError(f"{index} is not an index of shards: {error}") from error
+        paths = [folder / Path(str(name)).name for name in sorted(names)]
+        absent = [path.name for path in paths if not path.is_file()]
+        if absent:
+            raise CheckpointError(f"{index} names shards that are missing: {', '.join(absent)}")
+        return paths
+    if (folder / "pytorch_model.bin").exists():
+        raise CheckpointError(
+            f"{folder} has its weights in pytorch_model.bin, a pickle, which can run any code when "
+            "opened. Convert it once where torch is installed and the file is trusted: "
+            "AutoModel.from_pretrained(folder).save_pretrained(folder, safe_serialization=True); "
+            "on the hub, look for a revision refs/pr/N that adds model.safetensors"
+        )
+    raise CheckpointError(
+        f"{folder} has no {_WEIGHTS}; a checkpoint needs its weights as safetensors"
+    )
+
+
+def _stored_names(path: Path) -> list[str]:
+    try:
+        # safe_open checks the header's offsets against the file's size before anything is mapped.
+        with safe_open(path, "numpy") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def load_weights(
+    model: keras.Model, checkpoint: Checkpoint, task: str, new_head: bool = False
+) -> list[str]:
+    """Fills every variable of `model` from `checkpoint`, by name and strictly.
+
+    Args:
+        task: the task that `model` was built for.
+        new_head: whether the head's tensors may be missing, to be trained.
+
+    Returns:
+        The names of the head's tensors that keep their fresh values.
+
+    Raises:
+        CheckpointError: tensors missing, surplus or of another shape; all of them are listed.
+    """
+    wanted = parameters(model)
+    absent = [p.name for p in wanted if p.name not in checkpoint.names]
+    fresh = [name for name in absent if new_head and _within(name, HEAD_MODULES[task])]
+    used = {p.name for p in wanted}
+    surplus = [
+        name
+        for name in sorted(checkpoint.names - used)
+        if not (_unused_head(name, task) or _never_read(name, checkpoint.config))
+    ]
+    misshaped = [
+        f"{p.name} is {list(checkpoint.shape(p.name))}, not {list(p.shape)}"
+        for p in wanted
+        if p.name in checkpoint.names and checkpoint.shape(p.name) != p.shape
+    ]
+    missing = [name for name in absent if name not in fresh]
+    _raise_mismatch(checkpoint, task, missing, surplus, misshaped)
+    for parameter in wanted:
+        if parameter.name in checkpoint.names:
+            value = checkpoint.read(parameter.name)
+            parameter.variable.assign(value.T if parameter.transposed else value)
+    return fresh
+
+
+def _within(name: str, modules: Iterable[str]) -> bool:
+    return any(name.startswith(f"{module}.") for module in modules)
+
+
+def _unused_head(name: str, task: str) -> bool:
+    """Whether a tensor belongs to a head that `task` does not have, or is no weight at all."""
+    if name.endswith("position_ids"):
+        return True
+    others = set(PRETRAINING_MODULES).union(*HEAD_MODULES.values()) - set(HEAD_MODULES[task])
+    return _within(name, others)
+
+
+def _never_read(name: str, config: EncoderConfig) -> bool:
+    """Whether transformers stores a tensor of MobileBERT that this configuration never uses."""
+    if config.model_type != "mobilebert":
+        return False
+    if config.use_bottleneck_attention and ".bottleneck.attention." in name:
+        return True
+    transformed = config.trigram_input or config.embedding_size != config.hidden_size
+    return not transformed and _within(name, ("embeddings.embedding_transformation",))
+
+
+def _raise_mismatch(
+    checkpoint: Checkpoint, task: str, missing: list[str], surplus: list[str], misshaped: list[str]
+) -> None:
+    parts = [
+        f"{kind}: {', '.join(names)}"
+        for kind, names in (("missing", missing), ("surplus", surplus), ("mis-shaped", misshaped))
+        if names
+    ]
+    if not parts:
+        return
+    hint = ""
+    if missing and all(_within(name, HEAD_MODULES[task]) for name in missing):
+        hint = (
+            f". The checkpoint is an encoder without a head for {task}: fine-tune it first "
+            "(tfedge finetune), or convert it with --task sentence-embedding"
+        )
+    raise CheckpointError(
+        f"{checkpoint.folder}: the weights do not fit its config.json: {'; '.join(parts)}{hint}"
+    )
+
+
+def assign(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
+    """Fills every variable of `model` from tensors under Hugging Face's names.
+
+    Raises:
+        CheckpointError: names or shapes are not exactly the model's.
+    """
+    wanted = {parameter.name: parameter for parameter in parameters(model)}
+    wrong = sorted(set(wanted) ^ set(tensors)) + [
+        f"{name} of shape {list(tensors[name].shape)}"
+        for name, parameter in wanted.items()
+        if name in tensors and tensors[name].shape != parameter.shape
+    ]
+    if wrong:
+        raise CheckpointError(f"tensors that do not fit the model: {', '.join(wrong)}")
+    for name, parameter in wanted.items():
+        value = tensors[name]
+        parameter.variable.assign(value.T if parameter.transposed else value)
+
+
+def save_checkpoint(
+    model: keras.Model,
+    config: EncoderConfig,
+    task: str,
+    folder: str | Path,
+    labels: list[str] | None = None,
+    tokenizer_from: str | Path | None = None,
+    dtype: str = "float32",
+) -> None:
+    """Writes `model` as a Hugging Face folder that transformers loads.
+
+    Args:
+        labels: names of the logits, in their order.
+        tokenizer_from: a folder whose tokenizer files are copied along.
+        dtype: `float32` or `float16`, of the stored tensors.
+    """
+    folder = Path(folder)
+    prefix = "" if task == "sentence-embedding" else f"{config.model_type}."
+    head = HEAD_MODULES[task]
+    tensors = {}
+    for parameter in parameters(model):
+        value = parameter.variable.numpy()
+        value = value.T if parameter.transposed else value
+        is_head = _within(parameter.name, head) and not parameter.name.startswith("pooler.")
+        name = parameter.name if is_head else prefix + parameter.name
+        tensors[name] = np.ascontiguousarray(value, dtype)
+    with files.atomic_path(folder / _WEIGHTS) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+    files.write_json(folder / "config.json", _exported_config(config, task, labels, dtype))
+    if tokenizer_from is not None and Path(tokenizer_from).resolve() != folder.resolve():
+        for name in TOKENIZER_FILES:
+            source = Path(tokenizer_from) / name
+            if source.is_file():
+                with files.atomic_path(folder / name) as temporary:
+                    shutil.copyfile(source, temporary)
+
+
+def _exported_config(
+    config: EncoderConfig, task: str, labels: list[str] | None, dtype: str
+) -> Mapping[str, Any]:
+    exported = {
+        **config.source,
+        "architectures": [_CLASS_PREFIX[config.model_type] + _ARCHITECTURES[task]],
+        "torch_dtype": dtype,
+    }
+    for key in ("_name_or_path", "transformers_version", "dtype"):
+        exported.pop(key, None)
+    if config.use_bottleneck_attention:
+        # Nothing reads the shared bottleneck then; without the flag transformers builds none.
+        exported["key_query_shared_bottleneck"] = False
+    if labels:
+        exported["id2label"] = {str(index): label for index, label in enumerate(labels)}
+        exported["label2id"] = {label: index for index, label in enumerate(labels)}
+    return exported

@@ -1,0 +1,95 @@
+"""Task heads: hidden states -> the named outputs that the board's runtime turns into answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tf_keras as keras
+
+from tfedge.models import layers
+from tfedge.models.blocks import Blocks, Symbolic
+
+Outputs = dict[str, Symbolic]
+
+
+def text_classification(
+    blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
+) -> Outputs:
+    """`logits` (B, num_labels) from the [CLS] position."""
+    del inputs
+    config = blocks.config
+    first = layers.FirstToken(name="first_token")(hidden)
+    if config.model_type == "distilbert":
+        pooled = blocks.activated_dense("pre_classifier", "relu", config.hidden_size, first)
+    elif config.model_type == "mobilebert" and not config.classifier_activation:
+        pooled = first
+    else:
+        tanh = keras.layers.Activation("tanh", name="pooler.act")
+        pooled = tanh(blocks.dense("pooler.dense", config.hidden_size, first))
+        pooled = blocks.tap("pooler.act", pooled)
+    pooled = blocks.dropout("pooler", pooled)
+    return {"logits": blocks.dense("classifier", num_labels, pooled)}
+
+
+def token_classification(
+    blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
+) -> Outputs:
+    """`logits` (B, S, num_labels), one row a token."""
+    del inputs
+    return {"logits": blocks.dense("classifier", num_labels, blocks.dropout("classifier", hidden))}
+
+
+def question_answering(
+    blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
+) -> Outputs:
+    """`start_logits` and `end_logits`, (B, S) each."""
+    del inputs, num_labels
+    spans = blocks.dense("qa_outputs", 2, hidden)
+    names = ("start_logits", "end_logits")
+    return {
+        name: layers.Channel(index, name=f"{name}.channel")(spans)
+        for index, name in enumerate(names)
+    }
+
+
+def sentence_embedding(
+    blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
+) -> Outputs:
+    """`embedding` (B, C): the mean of the real tokens' hidden states, of length 1."""
+    del num_labels
+    pooling = layers.MeanPooling(name="pooling")
+    pooled = blocks.tap("pooling", pooling([hidden, inputs["attention_mask"]]))
+    if not blocks.options.normalize:
+        return {"embedding": pooled}
+    return {"embedding": layers.L2Normalize(name="normalize")(pooled)}
+
+
+Head = Callable[[Blocks, Symbolic, dict[str, Symbolic], int], Outputs]
+
+HEADS: dict[str, Head] = {
+    "text-classification": text_classification,
+    "sentence-embedding": sentence_embedding,
+    "token-classification": token_classification,
+    "question-answering": question_answering,
+}
+
+# The modules that belong to each head, by the names of the checkpoint: trained with the task, so
+# absent from a pretrained checkpoint and unused by another task.
+HEAD_MODULES: dict[str, tuple[str, ...]] = {
+    "text-classification": ("pooler.dense", "pre_classifier", "classifier"),
+    "sentence-embedding": (),
+    "token-classification": ("classifier",),
+    "question-answering": ("qa_outputs",),
+}
+
+# What pretraining leaves in a checkpoint and no task here reads.
+PRETRAINING_MODULES = (
+    "cls",
+    "lm_head",
+    "vocab_transform",
+    "vocab_layer_norm",
+    "vocab_projector",
+    "fit_dense",
+    "fit_denses",
+    "pooler",
+)

@@ -1,0 +1,81 @@
+"""Finds the checkpoint that a name stands for: a recipe, a folder, or an id on the hub."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+from tfedge.errors import InputError
+from tfedge.recipes import Recipe, load_recipe, recipe_names
+
+CHECKPOINTS = Path("saved_models")
+# Weights as safetensors only: a pickle is not even downloaded.
+_PATTERNS = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab.txt", "special_tokens_map.json", "1_Pooling/*", "modules.json"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A checkpoint on this machine.
+
+    Attributes:
+        name: what outputs are called after.
+        folder: the Hugging Face folder.
+        recipe: the recipe of that name, or None.
+        origin: where it came from: a path, `package:NAME` or `hub:ID`, for reports.
+    """
+
+    name: str
+    folder: Path
+    recipe: Recipe | None
+    origin: str
+
+
+def resolve(model: str) -> Source:
+    """The checkpoint for a recipe's name, a folder or a hub id.
+
+    Raises:
+        InputError: nothing of that name, or it cannot be downloaded.
+    """
+    if model in recipe_names():
+        return _from_recipe(load_recipe(model))
+    path = Path(model)
+    if path.is_dir():
+        return Source(path.resolve().name, path, None, str(path))
+    if path.exists():
+        raise InputError(f"{model} is a file; give the folder that holds config.json")
+    if model.count("/") == 1 and not model.startswith((".", "/")):
+        return Source(model.split("/")[1].lower(), _download(model), None, f"hub:{model}")
+    raise InputError(
+        f"no model {model!r}: it is none of the names {', '.join(recipe_names())}, no folder, "
+        "and no hub id (owner/name)"
+    )
+
+
+def _from_recipe(recipe: Recipe) -> Source:
+    if recipe.checkpoint:
+        folder = CHECKPOINTS / recipe.checkpoint
+        if folder.is_dir():
+            return Source(recipe.name, folder, recipe, str(folder))
+    if recipe.package:
+        # Found without importing it: such a package may want to import torch.
+        spec = importlib.util.find_spec(recipe.package)
+        for location in (spec.submodule_search_locations or []) if spec else []:
+            if (Path(location) / "model" / "config.json").is_file():
+                folder = Path(location) / "model"
+                return Source(recipe.name, folder, recipe, f"package:{recipe.package}")
+    return Source(recipe.name, _download(recipe.hub_id), recipe, f"hub:{recipe.hub_id}")
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=_PATTERNS))
+    # huggingface_hub raises a dozen kinds of errors, from OSError to its own.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"{hub_id} cannot be had from the Hugging Face hub ({reason}); check the name and the "
+            "connection, or download it elsewhere and give the folder"
+        ) from error

@@ -1,0 +1,247 @@
+"""The few layers that tf_keras lacks, each made of ops that TFLite has kernels for (no Einsum).
+
+Shapes use B = batch, S = sequence length, C = channels, H = heads, D = channels per head.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+PACKAGE = "tfedge"
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class LayerNorm(keras.layers.Layer):
+    """Layer normalisation over the last axis (Ba et al. 2016, arXiv:1607.06450).
+
+    `keras.layers.LayerNormalization` takes a fused batch norm on this path, which TFLite turns into
+    reshapes and a chain of element-wise ops; this is the plain chain.
+
+    Args:
+        epsilon: added to the variance.
+        scaled_input: whether the input comes divided by a vector, one factor a channel, that is
+            multiplied back here (see `tfedge.quantize.equalize`).
+    """
+
+    def __init__(
+        self, epsilon: float = 1e-12, scaled_input: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+        self.scaled_input = scaled_input
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        channels = int(input_shape[-1])
+        self.gamma = self.add_weight("gamma", (channels,), initializer="ones")
+        self.beta = self.add_weight("beta", (channels,), initializer="zeros")
+        if self.scaled_input:
+            self.input_scale = self.add_weight(
+                "input_scale", (channels,), initializer="ones", trainable=False
+            )
+        super().build(input_shape)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        if self.scaled_input:
+            x = x * self.input_scale
+        centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+        variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
+        return centred * tf.math.rsqrt(variance + self.epsilon) * self.gamma + self.beta
+
+    def get_config(self) -> dict[str, Any]:
+        options = {"epsilon": self.epsilon, "scaled_input": self.scaled_input}
+        return {**super().get_config(), **options}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class NoNorm(keras.layers.Layer):
+    """MobileBERT's replacement of layer norm: gamma * x + beta (Sun et al. 2020, section 3.4)."""
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        channels = int(input_shape[-1])
+        self.gamma = self.add_weight("gamma", (channels,), initializer="ones")
+        self.beta = self.add_weight("beta", (channels,), initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x * self.gamma + self.beta
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class PositionEmbedding(keras.layers.Layer):
+    """The first S rows of a learned position table, to be added to a (B, S, C) tensor."""
+
+    def __init__(self, max_positions: int, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_positions = max_positions
+        self.channels = channels
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        self.embeddings = self.add_weight(
+            "embeddings", (self.max_positions, self.channels), initializer=initializer()
+        )
+        super().build(input_shape)
+
+    def call(self, input_ids: tf.Tensor) -> tf.Tensor:
+        length = input_ids.shape[1] or tf.shape(input_ids)[1]
+        return self.embeddings[tf.newaxis, :length]  # (1, S, C)
+
+    def get_config(self) -> dict[str, Any]:
+        sizes = {"max_positions": self.max_positions, "channels": self.channels}
+        return {**super().get_config(), **sizes}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class AttentionBias(keras.layers.Layer):
+    """attention_mask of 0 and 1, int32 (B, S) -> what is added to the scores, (B, 1, 1, S).
+
+    A look-up in a table of two values rather than arithmetic on a cast: it quantises exactly and
+    keeps CAST, which 16x8 conversion refuses, out of the graph.
+    """
+
+    def __init__(self, mask_value: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mask_value = mask_value
+
+    def call(self, attention_mask: tf.Tensor) -> tf.Tensor:
+        bias = tf.gather(tf.constant([self.mask_value, 0.0]), attention_mask)
+        length = attention_mask.shape[1] or tf.shape(attention_mask)[1]
+        return tf.reshape(bias, (-1, 1, 1, length))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "mask_value": self.mask_value}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SplitHeads(keras.layers.Layer):
+    """(B, S, C) -> (B, H, S, D), or (B, H, D, S) for keys.
+
+    Keys come out transposed so that the product with the queries needs no transposed operand:
+    TFLite's int8 batch matmul is several times slower with one.
+    """
+
+    def __init__(self, num_heads: int, keys: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.keys = keys
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        length = x.shape[1] or tf.shape(x)[1]
+        heads = tf.reshape(x, (-1, length, self.num_heads, x.shape[2] // self.num_heads))
+        return tf.transpose(heads, (0, 2, 3, 1) if self.keys else (0, 2, 1, 3))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_heads": self.num_heads, "keys": self.keys}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MergeHeads(keras.layers.Layer):
+    """(B, H, S, D) -> (B, S, H * D)."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        length = x.shape[2] or tf.shape(x)[2]
+        return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, length, x.shape[1] * x.shape[3]))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MatMul(keras.layers.Layer):
+    """The product of two activations over their last two axes."""
+
+    def call(self, operands: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        return tf.matmul(*operands)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Scale(keras.layers.Layer):
+    """Multiplication by a constant."""
+
+    def __init__(self, factor: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Trigram(keras.layers.Layer):
+    """(B, S, C) -> (B, S, 3C): the next, this and the previous token (MobileBERT, section 3.3)."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        following = tf.pad(x[:, 1:], ((0, 0), (0, 1), (0, 0)))
+        previous = tf.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
+        return tf.concat((following, x, previous), axis=2)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class FirstToken(keras.layers.Layer):
+    """(B, S, C) -> (B, C): the hidden state of [CLS]."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x[:, 0]
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Channel(keras.layers.Layer):
+    """(B, S, C) -> (B, S): one channel of every token."""
+
+    def __init__(self, index: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.index = index
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x[..., self.index]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "index": self.index}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MeanPooling(keras.layers.Layer):
+    """Mean of the hidden states of real tokens: (B, S, C) and attention_mask (B, S) -> (B, C).
+
+    The mask becomes a row of weights 1/n, so that one matmul does the masked mean; an integer mask
+    is looked up, not cast, for the reason given at `AttentionBias`.
+    """
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        hidden_states, attention_mask = inputs
+        mask = tf.gather(tf.constant([0.0, 1.0]), attention_mask)
+        # At least one: an all-padding row of a batch must not divide by zero.
+        count = tf.maximum(tf.reduce_sum(mask, axis=1, keepdims=True), 1.0)
+        weights = mask / count  # (B, S)
+        pooled = tf.matmul(weights[:, tf.newaxis], hidden_states)  # (B, 1, C)
+        return tf.squeeze(pooled, axis=1)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class L2Normalize(keras.layers.Layer):
+    """x / ||x|| over the last axis, with the epsilon of torch's `normalize`."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.math.l2_normalize(x, axis=-1, epsilon=1e-24)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Gelu(keras.layers.Layer):
+    """x * Phi(x) (Hendrycks and Gimpel 2016), or its tanh approximation (`gelu_new`)."""
+
+    def __init__(self, approximate: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.approximate = approximate
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.gelu(x, approximate=self.approximate)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "approximate": self.approximate}
+
+
+def initializer() -> keras.initializers.Initializer:
+    """BERT's initialisation, which every architecture here keeps."""
+    return keras.initializers.TruncatedNormal(stddev=0.02)
