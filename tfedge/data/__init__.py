@@ -1,0 +1,1 @@
+"""Text files in, tokenised batches and calibration samples out."""

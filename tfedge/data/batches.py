@@ -1,0 +1,50 @@
+"""Batches of token ids: fixed length for calibration, grouped by length for training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+Batch = dict[str, np.ndarray]
+
+
+def pad(sequences: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
+    """The model's named inputs, int32 (len(sequences), length) each, padded with zeros.
+
+    Args:
+        names: `input_ids`, `attention_mask` and, if the model has it, `token_type_ids` (all 0:
+            single texts).
+    """
+    ids = np.zeros((len(sequences), length), np.int32)
+    mask = np.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = sequence
+        mask[row, : len(sequence)] = 1
+    batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    return {name: batch[name] for name in names}
+
+
+def grouped_by_length(
+    lengths: Sequence[int], batch_size: int, generator: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """One epoch of indices in batches of texts of about equal length, in random order.
+
+    Texts are shuffled, sorted within pools of 64 batches, and the batches shuffled again: little
+    padding without the same neighbours in each epoch.
+    """
+    order = generator.permutation(len(lengths))
+    pool = 64 * batch_size
+    sizes = np.asarray(lengths)
+    batches = []
+    for start in range(0, len(order), pool):
+        part = order[start : start + pool]
+        part = part[np.argsort(sizes[part], kind="stable")]
+        batches += [part[at : at + batch_size] for at in range(0, len(part), batch_size)]
+    for index in generator.permutation(len(batches)):
+        yield batches[index]
+
+
+def padded_length(lengths: Sequence[int] | np.ndarray, multiple: int = 8) -> int:
+    """The longest of `lengths`, rounded up, so that few different shapes occur."""
+    return -(-int(max(lengths)) // multiple) * multiple

@@ -1,0 +1,47 @@
+"""Texts by the name of a file or of a data set on the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfedge.data.texts import LABEL_COLUMNS, TEXT_COLUMNS, Texts, read_texts
+from tfedge.errors import InputError, MissingPackageError
+
+
+def read_data(name: str, split: str) -> Texts:
+    """Reads a file, or one split of a data set on the hub.
+
+    Args:
+        name: a path, or `owner/name` with an optional `:split`, for instance
+            `stanfordnlp/sst2:validation`.
+        split: the split that is read where `name` gives none.
+
+    Raises:
+        InputError: neither a file nor a data set that can be had.
+        MissingPackageError: the hub is asked for without the package `datasets`.
+    """
+    if Path(name).exists() or "/" not in name or Path(name).suffix:
+        return read_texts(name)
+    try:
+        from datasets import ClassLabel, load_dataset
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{name} is no file; reading it from the hub needs the package datasets: "
+            "pip install 'tfedge[hub]'"
+        ) from error
+    identifier, _, wanted = name.partition(":")
+    try:
+        rows = load_dataset(identifier, split=wanted or split)
+    # datasets raises many kinds of errors for what is one thing to the user.
+    except Exception as error:
+        raise InputError(f"data set {name} cannot be had from the hub: {error}") from error
+    text = next((column for column in TEXT_COLUMNS if column in rows.column_names), None)
+    label = next((column for column in LABEL_COLUMNS if column in rows.column_names), None)
+    if text is None:
+        raise InputError(f"data set {name} has the columns {rows.column_names}, none of {TEXT_COLUMNS}")
+    labels = None
+    if label is not None:
+        feature = rows.features[label]
+        as_word = feature.int2str if isinstance(feature, ClassLabel) else str
+        labels = [as_word(value) for value in rows[label]]
+    return Texts(list(rows[text]), labels, name)

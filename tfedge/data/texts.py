@@ -1,0 +1,166 @@
+"""Reads labelled or plain texts from TSV, CSV, JSONL and TXT files, gzipped or not."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import gzip
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tfedge.errors import InputError
+
+SUFFIXES = (".tsv", ".csv", ".jsonl", ".txt")
+# Column names in use on the hub for the text of a single-sentence task.
+TEXT_COLUMNS = ("text", "sentence", "question")
+LABEL_COLUMNS = ("label", "labels", "label_text")
+_LARGEST_FILE_BYTES = 2 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+    """Texts and, where the file has them, the label of each as a word."""
+
+    texts: list[str]
+    labels: list[str] | None
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def head(self, count: int) -> Texts:
+        """The first `count` of them."""
+        labels = self.labels[:count] if self.labels else None
+        return Texts(self.texts[:count], labels, self.source)
+
+    def tail(self, count: int) -> Texts:
+        """The last `count` of them."""
+        labels = self.labels[-count:] if self.labels else None
+        return Texts(self.texts[-count:], labels, self.source)
+
+    def label_ids(self, names: Sequence[str]) -> list[int]:
+        """The labels as indices into `names`, compared without regard to case.
+
+        A label may also be given as the index itself, as data sets on the hub do.
+
+        Raises:
+            InputError: no labels at all, or one that is not among `names`.
+        """
+        if self.labels is None:
+            raise InputError(f"{self.source} has no labels; it needs a column 'label' with {list(names)}")
+        known = {name.lower(): index for index, name in enumerate(names)}
+        known |= {str(index): index for index in range(len(names)) if str(index) not in known}
+        unknown = sorted({label for label in self.labels if label.lower() not in known})
+        if unknown:
+            raise InputError(
+                f"{self.source} has labels {unknown[:5]} that the model does not know; "
+                f"its labels are {list(names)}"
+            )
+        return [known[label.lower()] for label in self.labels]
+
+
+def read_texts(path: str | Path) -> Texts:
+    """Reads a file of texts.
+
+    TSV is read without quoting (tab-separated sets have bare quotes in them), CSV with quoting. The
+    first line names the columns: `text` (or `sentence`) and, if there are labels, `label`. JSONL
+    has an object a line with the same names; TXT a text a line.
+
+    Raises:
+        InputError: the file is missing, empty, not UTF-8, or has a row without text or label.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    content = _decode(path)
+    if suffix == ".txt":
+        rows = [{"text": line} for line in content.splitlines() if line.strip()]
+    elif suffix == ".jsonl":
+        rows = list(_json_rows(path, content))
+    else:
+        rows = list(_table_rows(path, content, suffix))
+    if not rows:
+        raise InputError(f"{path} has no rows; give a file with at least one text")
+    text_column = _column(rows[0], TEXT_COLUMNS)
+    if text_column is None:
+        raise InputError(
+            f"{path} has the columns {sorted(rows[0])}; name the one with the text 'text'"
+        )
+    label_column = _column(rows[0], LABEL_COLUMNS)
+    texts = _values(path, rows, text_column)
+    labels = _values(path, rows, label_column) if label_column else None
+    return Texts(texts, labels, str(path))
+
+
+def _suffix(path: Path) -> str:
+    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path}: the name must end in {', '.join(SUFFIXES)} (or these with .gz)")
+    return suffix
+
+
+def _decode(path: Path) -> str:
+    opener = gzip.open if path.name.endswith(".gz") else open
+    try:
+        with opener(path, "rb") as file:
+            content = file.read(_LARGEST_FILE_BYTES + 1)
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {reason}") from error
+    if len(content) > _LARGEST_FILE_BYTES:
+        raise InputError(f"{path} is larger than 2 GiB of text; split it")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}, line {line}, is not UTF-8; convert the file first") from error
+
+
+def _json_rows(path: Path, content: str) -> Iterator[dict[str, str]]:
+    for number, line in enumerate(content.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}, is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number}: an object with 'text' is expected")
+        yield {str(key): str(value) for key, value in row.items()}
+
+
+def _table_rows(path: Path, content: str, suffix: str) -> Iterator[dict[str, str]]:
+    # A text may be longer than csv's default limit of 128 KiB a field.
+    csv.field_size_limit(_LARGEST_FILE_BYTES)
+    if suffix == ".tsv":
+        reader = csv.reader(content.split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+    try:
+        header = next(reader, None)
+        for row in reader:
+            if not row:
+                continue
+            if header is None or len(row) != len(header):
+                raise InputError(
+                    f"{path}, line {reader.line_num}, has {len(row)} columns where the first line "
+                    f"names {len(header or [])}"
+                )
+            yield dict(zip(header, row, strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _column(row: dict[str, str], names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in row), None)
+
+
+def _values(path: Path, rows: list[dict[str, str]], column: str) -> list[str]:
+    values = []
+    for number, row in enumerate(rows, start=1):
+        value = row.get(column, "").strip()
+        if not value:
+            raise InputError(f"{path}, row {number}, has an empty {column!r}")
+        values.append(value)
+    return values
