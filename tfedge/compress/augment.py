@@ -1,0 +1,68 @@
+"""More training texts out of few: words replaced by their neighbours in the embedding table.
+
+After TinyBERT's data augmentation (Jiao et al. 2020, algorithm 1), with the teacher's own word
+embeddings for finding similar words; the teacher labels the result, so a wrong word does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfedge.compress.training import Augment
+from tfedge.data.batches import Batch
+
+_ROWS_AT_A_TIME = 1024  # 1024 x 30,522 similarities are 125 MB
+
+
+def neighbours(
+    embeddings: np.ndarray, token_ids: np.ndarray, candidates: np.ndarray, count: int = 8
+) -> np.ndarray:
+    """The nearest tokens by cosine similarity.
+
+    Args:
+        embeddings: float (vocabulary, C).
+        token_ids: the tokens to find neighbours for, (n,).
+        candidates: whether each token may be a neighbour, bool (vocabulary,).
+
+    Returns:
+        Token ids (vocabulary, count); tokens not asked for have themselves.
+    """
+    unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-9)
+    table = np.repeat(np.arange(len(unit), dtype=np.int32)[:, None], count, axis=1)
+    for start in range(0, len(token_ids), _ROWS_AT_A_TIME):
+        rows = token_ids[start : start + _ROWS_AT_A_TIME]
+        similarity = unit[rows] @ unit.T
+        similarity[:, ~candidates] = -np.inf
+        similarity[np.arange(len(rows)), rows] = -np.inf
+        table[rows] = np.argpartition(-similarity, count, axis=1)[:, :count]
+    return table
+
+
+def whole_words(vocabulary: Sequence[str]) -> np.ndarray:
+    """Whether each token is an ordinary word of its own, bool (vocabulary,)."""
+    return np.array([len(token) > 1 and token.isalpha() for token in vocabulary])
+
+
+def word_substitution(
+    table: np.ndarray, replaceable: np.ndarray, share: float, probability: float
+) -> Augment:
+    """Replaces words of some batches by random neighbours.
+
+    Args:
+        table: from `neighbours`.
+        replaceable: whether each token may be replaced, bool (vocabulary,).
+        share: of the batches that are changed, 0..1.
+        probability: of each replaceable token in them to be replaced, 0..1.
+    """
+
+    def augment(batch: Batch, generator: np.random.Generator) -> Batch:
+        if generator.random() >= share:
+            return batch
+        ids = batch["input_ids"]
+        chosen = (generator.random(ids.shape) < probability) & replaceable[ids]
+        replacement = table[ids, generator.integers(0, table.shape[1], ids.shape)]
+        return {**batch, "input_ids": np.where(chosen, replacement, ids).astype(np.int32)}
+
+    return augment

@@ -1,0 +1,233 @@
+"""Knowledge distillation: a student learns a teacher's logits and hidden states.
+
+Losses: soft cross-entropy of the logits at a temperature (Hinton et al. 2015, section 2) and the
+distance of paired hidden states (TinyBERT, Jiao et al. 2020, equation 8).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+from tokenizers import Tokenizer
+
+from tfedge.compress.augment import neighbours, whole_words, word_substitution
+from tfedge.compress.shrink import Shrinkage, plan, shrink, tensors_of
+from tfedge.compress.training import (
+    Augment,
+    Examples,
+    Report,
+    TrainingOptions,
+    accuracy_on,
+    claim_training_folder,
+    compile_adam,
+    tokenize,
+    total_steps,
+    train,
+)
+from tfedge.data.texts import Texts
+from tfedge.data.tokenizer import load_tokenizer, vocabulary
+from tfedge.errors import InputError
+from tfedge.models.build import Encoder, build, input_names
+from tfedge.models.checkpoint import Checkpoint, assign, load_weights, save_checkpoint
+from tfedge.models.config import EncoderConfig, parse_config
+
+TASK = "text-classification"
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationLosses:
+    """Weights of the losses; a loss of weight 0 is not computed.
+
+    Attributes:
+        temperature: divides both models' logits.
+        logits: weight of the soft cross-entropy.
+        hidden: weight of the hidden states' relative squared distance.
+        labels: weight of the cross-entropy with the data's own labels.
+    """
+
+    temperature: float = 2.0
+    logits: float = 1.0
+    hidden: float = 1.0
+    labels: float = 0.0
+
+
+class Distiller(keras.Model):
+    """Trains `student` to reproduce `teacher`.
+
+    Args:
+        student, teacher: functional models from token inputs to a dict with `logits` (B, L) and
+            `hidden_states`, a list of (B, S, C) in corresponding order. The teacher's hidden states
+            already have the student's channels.
+    """
+
+    def __init__(
+        self, student: keras.Model, teacher: keras.Model, losses: DistillationLosses
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.teacher = teacher
+        self.teacher.trainable = False
+        self.losses_used = losses
+        self.means = {
+            name: keras.metrics.Mean(name)
+            for name in ("loss", "logits_loss", "hidden_loss", "labels_loss")
+        }
+
+    def train_step(self, batch: tuple[dict[str, tf.Tensor], tf.Tensor]) -> dict[str, tf.Tensor]:
+        inputs, labels = batch
+        target = self.teacher(inputs, training=False)
+        with tf.GradientTape() as tape:
+            output = self.student(inputs, training=True)
+            losses = self._terms(inputs, output, target, labels)
+            loss = tf.add_n(list(losses.values()))
+        variables = self.student.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        self.means["loss"].update_state(loss)
+        for name, value in losses.items():
+            self.means[f"{name}_loss"].update_state(value)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def _terms(
+        self,
+        inputs: dict[str, tf.Tensor],
+        output: dict[str, tf.Tensor],
+        target: dict[str, tf.Tensor],
+        labels: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        weights = self.losses_used
+        losses = {}
+        if weights.logits:
+            losses["logits"] = weights.logits * soft_cross_entropy(
+                output["logits"], target["logits"], weights.temperature
+            )
+        if weights.hidden:
+            mask = tf.cast(inputs["attention_mask"], tf.float32)
+            pairs = zip(output["hidden_states"], target["hidden_states"], strict=True)
+            distances = [relative_distance(student, teacher, mask) for student, teacher in pairs]
+            losses["hidden"] = weights.hidden * tf.add_n(distances) / len(distances)
+        if weights.labels:
+            losses["labels"] = weights.labels * tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output["logits"])
+            )
+        return losses
+
+
+def soft_cross_entropy(student: tf.Tensor, teacher: tf.Tensor, temperature: float) -> tf.Tensor:
+    """T^2 KL(teacher || student) of logits (B, L) at temperature T, mean over the batch."""
+    target = tf.nn.softmax(teacher / temperature)
+    log_ratio = tf.nn.log_softmax(teacher / temperature) - tf.nn.log_softmax(student / temperature)
+    return temperature**2 * tf.reduce_mean(tf.reduce_sum(target * log_ratio, axis=-1))
+
+
+def relative_distance(student: tf.Tensor, teacher: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Squared distance of hidden states (B, S, C) over real tokens, relative to each channel's energy.
+
+    Without the division the few outlier channels of a BERT would be all that is learned.
+    """
+    mask = mask[:, :, tf.newaxis]
+    count = tf.reduce_sum(mask)
+    error = tf.reduce_sum(mask * tf.square(student - teacher), axis=(0, 1)) / count
+    energy = tf.reduce_sum(mask * tf.square(teacher), axis=(0, 1)) / count
+    return tf.reduce_mean(error / (energy + 1e-3))
+
+
+def distil(
+    teacher: str | Path,
+    student_config: Mapping[str, Any],
+    texts: Texts,
+    output: str | Path,
+    options: TrainingOptions,
+    losses: DistillationLosses,
+    report: Report,
+    evaluation: Texts | None = None,
+    augmentation: float = 0.5,
+    force: bool = False,
+) -> float | None:
+    """Cuts a student out of a teacher, trains it on the teacher's outputs, writes an HF folder.
+
+    Args:
+        teacher: HF folder of a text classifier of the BERT family.
+        student_config: the `config.json` of the student.
+        texts: what both read; labels are needed only where `losses` uses them.
+        evaluation: held-out texts, on which the accuracy after each epoch is reported.
+        augmentation: share of the batches in which words are replaced, 0..1.
+
+    Returns:
+        The accuracy on `evaluation` of what was written, 0..1.
+
+    Raises:
+        InputError: teacher, student and texts do not fit together, or the output exists.
+    """
+    output = Path(output)
+    keras.utils.set_random_seed(options.seed)
+    checkpoint = Checkpoint(teacher)
+    labels = checkpoint.config.labels
+    if not labels:
+        raise InputError(f"{teacher} names no labels (id2label in config.json); fine-tune it first")
+    config = parse_config(student_config)
+    tokenizer = load_tokenizer(teacher)
+    examples = tokenize(texts, tokenizer, labels, options)
+    held_out = tokenize(evaluation, tokenizer, labels, options) if evaluation else None
+    settings = {
+        "teacher": checkpoint.sha256,
+        "student": dict(student_config),
+        "texts": len(texts),
+        "augmentation": augmentation,
+        **dataclasses.asdict(losses),
+        **dataclasses.asdict(options),
+    }
+    folder = claim_training_folder(output, settings, force)
+    trainer, student = _student_and_teacher(checkpoint, config, len(labels), losses)
+    compile_adam(trainer, options, total_steps(examples, options))
+    measure = accuracy_on(student.model, held_out) if held_out else None
+    augment = _augment(trainer.teacher, tokenizer, examples, augmentation)
+    names = input_names(config)
+    train(trainer, examples, names, options, folder, report, measure, augment)
+    save_checkpoint(student.model, config, TASK, output, labels, teacher, dtype="float16")
+    shutil.rmtree(folder)
+    return measure() if measure else None
+
+
+def _student_and_teacher(
+    checkpoint: Checkpoint, config: EncoderConfig, num_labels: int, losses: DistillationLosses
+) -> tuple[Distiller, Encoder]:
+    teacher = build(checkpoint.config, TASK, num_labels)
+    load_weights(teacher.model, checkpoint, TASK)
+    tensors = tensors_of(teacher.model)
+    kept = plan(checkpoint.config, config, tensors)
+    student = build(config, TASK, num_labels)
+    assign(student.model, shrink(checkpoint.config, config, tensors, kept))
+    return Distiller(_with_hidden(student), _targets(teacher, kept), losses), student
+
+
+def _with_hidden(student: Encoder) -> keras.Model:
+    outputs = {**student.model.output, "hidden_states": student.hidden_states}
+    return keras.Model(student.model.input, outputs)
+
+
+def _targets(teacher: Encoder, kept: Shrinkage) -> keras.Model:
+    """The teacher with the hidden states, and of those the channels, that the student has."""
+    states = [0, *(index + 1 for index in kept.layers)]
+    channels = tf.constant(kept.channels, tf.int32)
+    pick = keras.layers.Lambda(lambda x: tf.gather(x, channels, axis=-1), name="kept_channels")
+    hidden = [pick(teacher.hidden_states[index]) for index in states]
+    return keras.Model(teacher.model.input, {**teacher.model.output, "hidden_states": hidden})
+
+
+def _augment(
+    teacher: keras.Model, tokenizer: Tokenizer, examples: Examples, share: float
+) -> Augment | None:
+    if share == 0:
+        return None
+    words = whole_words(vocabulary(tokenizer))
+    used = np.unique(np.concatenate(examples.sequences))
+    embeddings = teacher.get_layer("embeddings.word_embeddings").get_weights()[0]
+    table = neighbours(embeddings, used[words[used]], words)
+    return word_substitution(table, words, share, probability=0.25)

@@ -1,0 +1,228 @@
+"""The training loop that fine-tuning and distillation share: batches, schedule, resuming."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+from tokenizers import Tokenizer
+
+from tfedge import files
+from tfedge.data.batches import Batch, grouped_by_length, pad, padded_length
+from tfedge.data.texts import Texts
+from tfedge.data.tokenizer import encode
+from tfedge.errors import InputError
+
+# Called with the step, the number of steps in all, and figures: losses, or `eval_accuracy`.
+Report = Callable[[int, int, dict[str, float]], None]
+_STEPS_PER_REPORT = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions:
+    """How long and how fast to train.
+
+    Attributes:
+        learning_rate: the peak, reached after `warmup` and falling linearly to 0 at the end.
+        warmup: share of all steps, 0..1.
+        max_length: tokens of a text; longer ones are cut.
+        seed: of the order of the data, of augmentation and of fresh weights.
+        steps_per_checkpoint: a killed run resumes from the last checkpoint.
+    """
+
+    epochs: int = 3
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+    warmup: float = 0.1
+    max_length: int = 64
+    seed: int = 0
+    steps_per_checkpoint: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate", "steps_per_checkpoint"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be positive")
+        if not 0 <= self.warmup < 1:
+            raise InputError(f"warmup is {self.warmup}; it is a share of all steps, 0 to 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Tokenised texts, int32 (n,) each, and their labels as indices, int32 (len(sequences),)."""
+
+    sequences: list[np.ndarray]
+    labels: np.ndarray
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each text."""
+        return [len(sequence) for sequence in self.sequences]
+
+
+def tokenize(
+    texts: Texts, tokenizer: Tokenizer, labels: Sequence[str], options: TrainingOptions
+) -> Examples:
+    """Texts with labels as training examples.
+
+    Raises:
+        InputError: a label that is not among `labels`, or none at all.
+    """
+    label_ids = np.asarray(texts.label_ids(labels), np.int32)
+    return Examples(encode(tokenizer, texts.texts, options.max_length), label_ids)
+
+
+@keras.saving.register_keras_serializable("tfedge")
+class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up, then linear decay to zero (Devlin et al. 2019, appendix A.2)."""
+
+    def __init__(self, peak: float, warmup_steps: int, total_steps: int) -> None:
+        self.peak = peak
+        self.warmup_steps = warmup_steps
+        self.total_steps = total_steps
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        step = tf.cast(step, tf.float32)
+        rising = (step + 1) / max(self.warmup_steps, 1)
+        falling = (self.total_steps - step) / max(self.total_steps - self.warmup_steps, 1)
+        return self.peak * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "peak": self.peak,
+            "warmup_steps": self.warmup_steps,
+            "total_steps": self.total_steps,
+        }
+
+
+def total_steps(examples: Examples, options: TrainingOptions) -> int:
+    """Batches in all epochs; the last one of an epoch may be small."""
+    return options.epochs * -(-len(examples.sequences) // options.batch_size)
+
+
+def compile_adam(trainer: keras.Model, options: TrainingOptions, steps: int) -> None:
+    """Compiles `trainer` with Adam, warm-up and linear decay, and clipped gradients."""
+    schedule = WarmupLinearDecay(options.learning_rate, int(options.warmup * steps), steps)
+    # The legacy optimizer takes less than half the time of the new one on a CPU.
+    adam = keras.optimizers.legacy.Adam(schedule, epsilon=1e-6, global_clipnorm=1.0)
+    trainer.compile(optimizer=adam)
+
+
+# Changes a batch before it is trained on: (batch, generator) -> batch.
+Augment = Callable[[Batch, np.random.Generator], Batch]
+
+
+def batches(
+    examples: Examples,
+    input_names: tuple[str, ...],
+    options: TrainingOptions,
+    first_step: int = 0,
+    augment: Augment | None = None,
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Batches of all epochs from `first_step` on, the same ones whenever they are asked for."""
+    step = 0
+    for epoch in range(options.epochs):
+        generator = np.random.default_rng((options.seed, epoch))
+        for indices in grouped_by_length(examples.lengths, options.batch_size, generator):
+            step += 1
+            if step <= first_step:
+                continue
+            sequences = [examples.sequences[index] for index in indices]
+            length = padded_length([len(sequence) for sequence in sequences])
+            batch = pad(sequences, length, input_names)
+            if augment:
+                batch = augment(batch, np.random.default_rng((options.seed, epoch, step)))
+            yield batch, examples.labels[indices]
+
+
+def train(
+    trainer: keras.Model,
+    examples: Examples,
+    input_names: tuple[str, ...],
+    options: TrainingOptions,
+    folder: Path,
+    report: Report,
+    evaluate: Callable[[], float] | None = None,
+    augment: Augment | None = None,
+) -> None:
+    """Runs a compiled model's `train_step` over all epochs, resuming where a killed run stopped.
+
+    Args:
+        trainer: a compiled Keras model.
+        folder: where checkpoints are kept; the same folder resumes.
+        evaluate: called after each epoch; gives the accuracy on held-out texts, 0..1.
+        augment: changes each batch.
+    """
+    steps = total_steps(examples, options)
+    # Model and optimizer, so that Adam's moments and the schedule go on too.
+    checkpoint = tf.train.Checkpoint(model=trainer, optimizer=trainer.optimizer)
+    manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=1)
+    if manager.latest_checkpoint:
+        checkpoint.restore(manager.latest_checkpoint).expect_partial()
+    step = int(trainer.optimizer.iterations.numpy())
+    names = dict.fromkeys(input_names, tf.TensorSpec((None, None), tf.int32))
+    dataset = tf.data.Dataset.from_generator(
+        lambda: batches(examples, input_names, options, step, augment),
+        output_signature=(names, tf.TensorSpec((None,), tf.int32)),
+    ).prefetch(4)
+    train_step = tf.function(trainer.train_step, reduce_retracing=True)
+    for batch in dataset:
+        train_step(batch)
+        step += 1
+        if step % _STEPS_PER_REPORT == 0:
+            report(step, steps, {metric.name: float(metric.result()) for metric in trainer.metrics})
+            trainer.reset_metrics()
+        if evaluate and step % (steps // options.epochs) == 0:
+            report(step, steps, {"eval_accuracy": evaluate()})
+        if step % options.steps_per_checkpoint == 0:
+            manager.save(step)
+
+
+def accuracy_on(model: keras.Model, examples: Examples) -> Callable[[], float]:
+    """A function that measures the share of `examples` that `model` now labels rightly, 0..1."""
+    names = tuple(model.input_names)
+    predict = tf.function(
+        lambda inputs: tf.argmax(model(inputs, training=False)["logits"], -1), reduce_retracing=True
+    )
+    order = np.argsort(examples.lengths, kind="stable")
+
+    def measure() -> float:
+        right = 0
+        for start in range(0, len(order), 32):
+            indices = order[start : start + 32]
+            sequences = [examples.sequences[index] for index in indices]
+            length = padded_length([len(sequence) for sequence in sequences])
+            predicted = predict(pad(sequences, length, names)).numpy()
+            right += int((predicted == examples.labels[indices]).sum())
+        return right / len(order)
+
+    return measure
+
+
+def claim_training_folder(output: Path, settings: dict[str, Any], force: bool = False) -> Path:
+    """The folder beside `output` where a run keeps its checkpoints, made or found for resuming.
+
+    Raises:
+        InputError: `output` exists already, or a run with other settings was interrupted.
+    """
+    if output.exists() and not force:
+        raise InputError(f"{output} exists; choose another --output, or --force to replace it")
+    folder = output.with_name(f"{output.name}.training")
+    record = folder / "settings.json"
+    if record.is_file():
+        found = json.loads(record.read_text(encoding="utf-8"))
+        if found != json.loads(json.dumps(settings)):
+            raise InputError(
+                f"{folder} holds an interrupted run with other settings ({found}); delete that "
+                "folder, or repeat the command with its settings to resume"
+            )
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        files.write_json(record, settings)
+    return folder
