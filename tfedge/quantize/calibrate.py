@@ -1,0 +1,159 @@
+"""Runs a float model over calibration texts and chooses the range of every activation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from tfedge.data.batches import pad
+from tfedge.models.build import Encoder
+from tfedge.quantize.ranges import Histogram, Range, mse_range, weight_range
+
+# Fixed by TFLite's kernels, whatever the data: softmax gives scale 1/256, tanh 1/128.
+SOFTMAX_RANGE = Range(0.0, 255 / 256)
+TANH_RANGE = Range(-1.0, 127 / 128)
+# A score this far below the largest of its row has a probability of e^-10, which rounds to 0 in
+# steps of 1/256, and a hundred of them together lose less than one step.
+MASK_DEPTH = 10.0
+
+_EMBEDDINGS = ("word_embeddings", "token_type_embeddings", "position_embeddings")
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What calibration decided.
+
+    Attributes:
+        ranges: of each tapped tensor, by name.
+        mask_value: what is to be added to the scores of padding.
+    """
+
+    ranges: dict[str, Range]
+    mask_value: float
+
+
+class Observer:
+    """Runs texts through a float model and gives out every tapped tensor.
+
+    Args:
+        encoder: what to run; built with `sequence_length=None` and with its weights.
+        sequences: token ids of the calibration texts, int32 (n,) each. They are run without
+            padding, so what padding computes has no say.
+        progress: called with a number of texts whenever as many have run.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        sequences: Sequence[np.ndarray],
+        progress: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        self.model = encoder.model
+        self._batches = list(_unpadded(sequences, tuple(self.model.input_names)))
+        self._run = tf.function(
+            keras.Model(encoder.model.inputs, encoder.tapped), reduce_retracing=True
+        )
+        self._progress = progress
+
+    def tensors(self) -> Iterator[dict[str, np.ndarray]]:
+        """The tapped tensors by name, batch after batch."""
+        for batch in self._batches:
+            yield {name: value.numpy() for name, value in self._run(batch).items()}
+            self._progress(len(batch["input_ids"]))
+
+
+def _unpadded(
+    sequences: Sequence[np.ndarray], names: tuple[str, ...], batch_size: int = 32
+) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of texts of equal length."""
+    by_length: dict[int, list[np.ndarray]] = defaultdict(list)
+    for sequence in sequences:
+        by_length[len(sequence)].append(sequence)
+    for length, group in sorted(by_length.items()):
+        for start in range(0, len(group), batch_size):
+            yield pad(group[start : start + batch_size], length, names)
+
+
+def calibrate(observer: Observer) -> Calibration:
+    """Chooses a range for each tapped tensor, in two passes over the texts."""
+    bounds = _bounds(observer.tensors())
+    histograms = {name: Histogram(bound.low, bound.high) for name, bound in bounds.items()}
+    for tensors in observer.tensors():
+        for name, value in tensors.items():
+            histograms[name].add(value)
+    ranges = {name: mse_range(histogram) for name, histogram in histograms.items()}
+    ranges |= _fixed_ranges(observer.model, bounds)
+    mask_value = -max(range_.max - range_.min for name, range_ in ranges.items() if _is_score(name))
+    ranges["attention_bias"] = Range(mask_value, 0.0)
+    return Calibration(ranges, mask_value)
+
+
+@dataclasses.dataclass
+class _Bounds:
+    """Extremes of one tensor; `row_maximum` is the least maximum of any row of its last axis."""
+
+    low: float = np.inf
+    high: float = -np.inf
+    row_maximum: float = np.inf
+
+
+def _bounds(outputs: Iterable[dict[str, np.ndarray]]) -> dict[str, _Bounds]:
+    bounds: dict[str, _Bounds] = defaultdict(_Bounds)
+    for tensors in outputs:
+        for name, value in tensors.items():
+            bound = bounds[name]
+            bound.low = min(bound.low, float(value.min()))
+            bound.high = max(bound.high, float(value.max()))
+            bound.row_maximum = min(bound.row_maximum, float(value.max(axis=-1).min()))
+    return bounds
+
+
+def _observed_model(config: EncoderConfig, task: str, num_labels: int) -> keras.Model:
+    """The model with every tapped tensor as an output."""
+    seen: dict[str, Symbolic] = {}
+
+    def tap(name: str, tensor: Symbolic) -> Symbolic:
+        seen[name] = tensor
+        return tensor
+
+    encoder = build(config, task, num_labels, GraphOptions(tap=tap))
+    return keras.Model(encoder.model.inputs, seen)
+
+
+def _unpadded(
+    sequences: Sequence[np.ndarray], names: tuple[str, ...], batch_size: int = 32
+) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of texts of equal length."""
+    by_length: dict[int, list[np.ndarray]] = defaultdict(list)
+    for sequence in sequences:
+        by_length[len(sequence)].append(sequence)
+    for length, group in sorted(by_length.items()):
+        for start in range(0, len(group), batch_size):
+            yield pad(group[start : start + batch_size], length, names)
+
+
+def _is_score(name: str) -> bool:
+    return name.endswith((".scores", ".masked_scores"))
+
+
+def _fixed_ranges(model: keras.Model, bounds: dict[str, _Bounds]) -> dict[str, Range]:
+    """Ranges that follow from a kernel, a table or the mask rather than from a histogram."""
+    fixed: dict[str, Range] = {}
+    for name, bound in bounds.items():
+        if name.endswith(".probabilities"):
+            fixed[name] = SOFTMAX_RANGE
+        elif name == "pooler.act":
+            fixed[name] = TANH_RANGE
+        elif name.endswith(_EMBEDDINGS):
+            # A table holds rows that no calibration text looks up.
+            fixed[name] = weight_range(model.get_layer(name).get_weights()[0])
+        elif _is_score(name):
+            # The lowest value also stands for masked, so it must vanish beside any row's maximum;
+            # what lies deeper than that is nothing to the softmax and may be clipped.
+            fixed[name] = Range(min(bound.row_maximum - MASK_DEPTH, 0.0), max(bound.high, 0.0))
+    return fixed
