@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from tfedge import files
-from tfedge.errors import CheckpointError
+from tfedge.errors import CheckpointError, InputError
 from tfedge.models.config import EncoderConfig, read_config
 from tfedge.models.heads import HEAD_MODULES, PRETRAINING_MODULES
 
@@ -243,6 +243,37 @@ def _raise_mismatch(
     raise CheckpointError(
         f"{checkpoint.folder}: the weights do not fit its config.json: {'; '.join(parts)}{hint}"
     )
+
+
+def task_and_labels(checkpoint: Checkpoint, task: str | None = None) -> tuple[str, list[str]]:
+    """What a checkpoint is for, told by its head unless `task` says it, and its labels.
+
+    Labels without names in config.json are `LABEL_0`, `LABEL_1`, ... as transformers calls them;
+    a task without labels has none.
+
+    Raises:
+        InputError: `task` is unknown.
+    """
+    if task is None:
+        task = _task_of(checkpoint)
+    if task not in HEAD_MODULES:
+        raise InputError(f"unknown task {task!r}; known are {', '.join(HEAD_MODULES)}")
+    if "classifier" not in HEAD_MODULES[task]:
+        return task, []
+    if "classifier.weight" not in checkpoint.names:
+        return task, checkpoint.config.labels or ["LABEL_0", "LABEL_1"]
+    count = checkpoint.shape("classifier.weight")[0]
+    return task, checkpoint.config.labels or [f"LABEL_{index}" for index in range(count)]
+
+
+def _task_of(checkpoint: Checkpoint) -> str:
+    if "qa_outputs.weight" in checkpoint.names:
+        return "question-answering"
+    if "classifier.weight" in checkpoint.names:
+        architectures = checkpoint.config.source.get("architectures") or [""]
+        tokens = str(architectures[0]).endswith("ForTokenClassification")
+        return "token-classification" if tokens else "text-classification"
+    return "sentence-embedding"
 
 
 def assign(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:

@@ -46,9 +46,7 @@ def junctions(config: EncoderConfig) -> list[Junction]:
         attention, ffn = f"{name}.attention", f"{name}.ffn"
         readers = tuple(f"{attention}.{part}_lin" for part in "qkv")
         middle, source_of_next = f"{name}.sa_layer_norm", f"{name}.output_layer_norm"
-        result.append(
-            Junction(source, readers, f"{attention}.out_lin", f"{attention}.sum", middle)
-        )
+        result.append(Junction(source, readers, f"{attention}.out_lin", f"{attention}.sum", middle))
         result.append(
             Junction(middle, (f"{ffn}.lin1",), f"{ffn}.lin2", f"{ffn}.sum", source_of_next)
         )

@@ -11,7 +11,16 @@ from tfedge.recipes import Recipe, load_recipe, recipe_names
 
 CHECKPOINTS = Path("saved_models")
 # Weights as safetensors only: a pickle is not even downloaded.
-_PATTERNS = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab.txt", "special_tokens_map.json", "1_Pooling/*", "modules.json"]
+_PATTERNS = [
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer*",
+    "vocab.txt",
+    "special_tokens_map.json",
+    "1_Pooling/*",
+    "modules.json",
+]
 
 
 @dataclasses.dataclass(frozen=True)

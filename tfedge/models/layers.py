@@ -26,9 +26,7 @@ class LayerNorm(keras.layers.Layer):
             multiplied back here (see `tfedge.quantize.equalize`).
     """
 
-    def __init__(
-        self, epsilon: float = 1e-12, scaled_input: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, epsilon: float = 1e-12, scaled_input: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
         self.scaled_input = scaled_input

@@ -99,7 +99,10 @@ def junctions(config: EncoderConfig) -> list[Junction]:
         name = f"encoder.layer.{index}"
         narrow, readers, wide_readers = _attention_inputs(config, name, source)
         result.append(residual_junction(narrow, readers, f"{name}.attention.output"))
-        for part in (*(f"{name}.ffn.{i}" for i in range(config.num_feedforward_networks - 1)), name):
+        for part in (
+            *(f"{name}.ffn.{i}" for i in range(config.num_feedforward_networks - 1)),
+            name,
+        ):
             dense = (f"{part}.intermediate.dense",)
             result.append(residual_junction(result[-1].norm, dense, f"{part}.output"))
         if config.use_bottleneck:

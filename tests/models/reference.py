@@ -1,0 +1,149 @@
+"""What torch and transformers answer for encoders: the reference that tfedge is held against.
+
+Run it where torch and transformers are installed; it needs nothing of tfedge.
+
+    python tests/models/reference.py make FOLDER     write random checkpoints and their outputs
+    python tests/models/reference.py run FOLDER...   outputs of existing checkpoints on batch.npz
+    python tests/models/reference.py golden          remake tests/models/golden.json
+
+Outputs go to `reference.npz` in the checkpoint's folder: hidden_0, hidden_1, ... and the head's
+logits, start_logits and end_logits, or embedding. `loading.json` says which tensors transformers
+missed or did not expect.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+import torch
+import transformers
+from safetensors import safe_open
+
+GOLDEN = Path(__file__).with_name("golden.json")
+SEED = 20250101
+
+
+def make(folder: Path) -> None:
+    """Writes every case's checkpoint as transformers saves it, its batch and its outputs."""
+    generator = torch.Generator().manual_seed(SEED)
+    for name in cases.ALL_CASES:
+        config, task, num_labels = cases.parse(name)
+        model = _fresh_model(config, task, num_labels)
+        _randomise(model, generator)
+        model.save_pretrained(folder / name, safe_serialization=True)
+        batch = cases.batch(config)
+        np.savez(folder / name / "batch.npz", **batch)
+        np.savez(folder / name / "reference.npz", **outputs(model, batch))
+
+
+def _auto_class(task: str) -> Any:
+    return getattr(transformers, f"AutoModel{cases.CLASS_SUFFIXES[task].removesuffix('Model')}")
+
+
+def _fresh_model(config: cases.Config, task: str, num_labels: int) -> Any:
+    options = {key: value for key, value in config.items() if key != "model_type"}
+    hf_config = transformers.AutoConfig.for_model(
+        config["model_type"], num_labels=num_labels, **options
+    )
+    return _auto_class(task).from_config(hf_config).eval()
+
+
+def _randomise(model: Any, generator: torch.Generator) -> None:
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = 0.15 * torch.randn(parameter.shape, generator=generator)
+            is_gain = parameter.dim() == 1 and name.endswith(".weight")
+            parameter.copy_(noise + float(is_gain))
+
+
+def run(folder: Path) -> None:
+    """Loads a checkpoint as its config.json says and writes its outputs for its batch."""
+    model, loading = load(folder)
+    report = {key: sorted(map(str, value)) for key, value in loading.items()}
+    (folder / "loading.json").write_text(json.dumps(report))
+    batch = dict(np.load(folder / "batch.npz"))
+    np.savez(folder / "reference.npz", **outputs(model, batch))
+
+
+def load(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The model of a folder and what transformers reports about its tensors."""
+    architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
+    task = next(t for t, suffix in cases.CLASS_SUFFIXES.items() if architecture.endswith(suffix))
+    options: dict[str, Any] = {}
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        names = list(file.keys())
+    has_pooler = any("pooler." in name for name in names)
+    if task == "sentence-embedding" and not has_pooler and "Distil" not in architecture:
+        # A mean of tokens has no use for the pooler, which the bare class has unless told.
+        options["add_pooling_layer"] = False
+    model, loading = _auto_class(task).from_pretrained(
+        folder, output_loading_info=True, local_files_only=True, **options
+    )
+    return model.float().eval(), loading
+
+
+@torch.no_grad()
+def outputs(model: Any, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Hidden states and head outputs of a padded batch, float32."""
+    inputs = {name: torch.from_numpy(value).long() for name, value in batch.items()}
+    answer = model(**inputs, output_hidden_states=True)
+    result = {f"hidden_{index}": state for index, state in enumerate(answer.hidden_states)}
+    heads = [name for name in ("logits", "start_logits", "end_logits") if name in answer]
+    result |= {name: answer[name] for name in heads}
+    if not heads:
+        # Pooling and normalisation as sentence-transformers does them.
+        mask = inputs["attention_mask"][..., None].float()
+        summed = (answer.last_hidden_state * mask).sum(1)
+        mean = summed / mask.sum(1).clamp(min=1e-9)
+        result["embedding"] = torch.nn.functional.normalize(mean, p=2, dim=1)
+    return {name: value.numpy() for name, value in result.items()}
+
+
+def golden(path: Path) -> None:
+    """Writes excerpts of the outputs of numpy-made checkpoints, which any machine can remake."""
+    content: dict[str, Any] = {
+        "command": "python tests/models/reference.py golden",
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "seed": SEED,
+        "cases": {},
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in cases.GOLDEN_CASES:
+            config, task, num_labels = cases.parse(name)
+            folder = Path(temporary) / name
+            cases.random_checkpoint(folder, config, task, SEED, num_labels)
+            model, loading = load(folder)
+            assert not any(loading.values()), (name, loading)
+            answers = outputs(model, cases.batch(config))
+            excerpts = {key: cases.excerpt(value) for key, value in answers.items()}
+            content["cases"][name] = excerpts
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content["cases"].items()]
+    head = json.dumps({**content, "cases": None}, indent=1)
+    body = "{\n  " + ",\n  ".join(lines) + "\n }"
+    path.write_text(head.replace('"cases": null', f'"cases": {body}') + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("make", "run", "golden"))
+    parser.add_argument("folders", type=Path, nargs="*")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    if arguments.what == "golden":
+        golden(GOLDEN)
+        return
+    for folder in arguments.folders:
+        make(folder) if arguments.what == "make" else run(folder)
+
+
+if __name__ == "__main__":
+    main()
