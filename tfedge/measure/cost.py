@@ -1,0 +1,76 @@
+"""Parameters and floating-point operations of an encoder, from its configuration alone.
+
+Nothing is built and TensorFlow is not imported.
+
+FLOPs are 2 for each multiply-accumulate of the dense layers and of attention's two products
+(scores, context) over all S positions, padding included: what a graph of fixed length computes.
+Not counted: table look-ups, biases, residual sums, norms, softmax, activations, scaling, and the
+head of the task with its pooler (below 0.1% of any published encoder at 128 tokens).
+"""
+
+from __future__ import annotations
+
+from tfedge.models.config import EncoderConfig
+
+Dense = tuple[int, int]
+
+
+def parameters(config: EncoderConfig, pooler: bool = False) -> int:
+    """The number of weights of the encoder without a task's head.
+
+    Args:
+        pooler: whether BERT's dense layer on [CLS] counts, as in BERT's published size.
+    """
+    hidden = config.hidden_size
+    tables = config.vocab_size * config.embedding_size
+    tables += (config.max_position_embeddings + config.type_vocab_size) * hidden
+    dense = [*_embedding_dense(config), *_layer_dense(config) * config.num_hidden_layers]
+    if pooler:
+        dense.append((hidden, hidden))
+    norms = hidden + config.num_hidden_layers * _layer_norm_channels(config)
+    return tables + sum((inputs + 1) * outputs for inputs, outputs in dense) + 2 * norms
+
+
+def flops(config: EncoderConfig, sequence_length: int) -> int:
+    """Floating-point operations for one text of `sequence_length` tokens; see the module."""
+    width = config.num_attention_heads * config.head_size
+    dense = [*_embedding_dense(config), *_layer_dense(config) * config.num_hidden_layers]
+    attention = 2 * sequence_length * width * config.num_hidden_layers
+    per_token = attention + sum(inputs * outputs for inputs, outputs in dense)
+    return 2 * sequence_length * per_token
+
+
+def _embedding_dense(config: EncoderConfig) -> list[Dense]:
+    """MobileBERT's way from narrow word embeddings to the hidden size."""
+    if config.trigram_input:
+        return [(3 * config.embedding_size, config.hidden_size)]
+    if config.embedding_size != config.hidden_size:
+        return [(config.embedding_size, config.hidden_size)]
+    return []
+
+
+def _bottlenecks(config: EncoderConfig) -> int:
+    """How many dense layers narrow the hidden state: the shortcut's, and queries' and keys'."""
+    if not config.use_bottleneck:
+        return 0
+    return 1 if config.use_bottleneck_attention else 2
+
+
+def _layer_dense(config: EncoderConfig) -> list[Dense]:
+    """Inputs and outputs of every dense layer in one encoder layer."""
+    hidden, inner = config.hidden_size, config.intra_bottleneck_size
+    width = config.num_attention_heads * config.head_size
+    value_input = hidden if _bottlenecks(config) == 2 else inner
+    dense = [(inner, width), (inner, width), (value_input, width), (width, inner)]
+    feed_forward = [(inner, config.intermediate_size), (config.intermediate_size, inner)]
+    dense += feed_forward * config.num_feedforward_networks
+    if config.use_bottleneck:
+        dense += [(hidden, inner)] * _bottlenecks(config) + [(inner, hidden)]
+    return dense
+
+
+def _layer_norm_channels(config: EncoderConfig) -> int:
+    """The channels of all norms in one encoder layer, each with a gain and a bias."""
+    narrow = _bottlenecks(config) + 1 + config.num_feedforward_networks
+    wide = config.hidden_size if config.use_bottleneck else 0
+    return narrow * config.intra_bottleneck_size + wide

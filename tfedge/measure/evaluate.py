@@ -1,0 +1,86 @@
+"""Measures a converted model, or a checkpoint in Keras, on a file of texts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from tfedge.data.texts import Texts
+from tfedge.errors import InputError
+from tfedge.measure.accuracy import Answer, accuracy, disagreement
+from tfedge.measure.board import Board
+from tfedge.runtime.bundle import read_bundle
+from tfedge.runtime.errors import ModelFileError
+
+MakeBar = Callable[[str, int], AbstractContextManager[Any]]
+
+
+def evaluate(
+    model: Path, against: Path | None, texts: Texts, board: Board, make_bar: MakeBar
+) -> dict[str, Any]:
+    """Answers all texts with `model` and compares with the labels and with another model.
+
+    Args:
+        model: a .tflite, run by `board`, or a checkpoint's folder, run by Keras in this process.
+        against: a second model of either kind.
+
+    Returns:
+        A JSON object: `model`, `texts`, `runtime`; for labelled texts `accuracy`, `macro_f1`,
+        `confusion`, `labels`; with `against`, `disagreement`.
+
+    Raises:
+        InputError: a model or the labels cannot be used.
+        RejectedModelError: a model crashed.
+    """
+    task, labels = _task(model)
+    answers = _answers(model, texts.texts, board, make_bar)
+    result: dict[str, Any] = {
+        "model": str(model),
+        "task": task,
+        "runtime": _runtime(model, board),
+        "data": texts.source,
+        "texts": len(texts),
+        "unanswered": sum("error" in answer for answer in answers),
+    }
+    if task == "text-classification" and texts.labels is not None:
+        figures = accuracy(answers, texts.label_ids(labels), labels)
+        result |= dataclasses.asdict(figures)
+    if against is not None:
+        others = _answers(against, texts.texts, board, make_bar)
+        result |= {"against": str(against), "disagreement": disagreement(answers, others)}
+    elif "accuracy" not in result:
+        raise InputError(
+            f"nothing to measure: {task} on {texts.source} has no labels to compare with; "
+            "give a second model with --against"
+        )
+    return result
+
+
+def _task(model: Path) -> tuple[str, list[str]]:
+    if model.is_dir():
+        from tfedge.measure.checkpoint import CheckpointAnswers
+
+        return CheckpointAnswers.task_of(model)
+    try:
+        manifest = read_bundle(model).manifest
+    except ModelFileError as error:
+        raise InputError(str(error)) from error
+    return manifest.task, list(manifest.labels or ())
+
+
+def _runtime(model: Path, board: Board) -> str:
+    if model.is_dir():
+        return "keras"
+    return board.runtime or read_bundle(model).manifest.runtimes[0]
+
+
+def _answers(model: Path, texts: Sequence[str], board: Board, make_bar: MakeBar) -> list[Answer]:
+    with make_bar(f"running {model.name}", len(texts)) as bar:
+        if not model.is_dir():
+            return board.answers(model, texts, bar.advance)
+        from tfedge.measure.checkpoint import CheckpointAnswers
+
+        return CheckpointAnswers(model).answers(texts, bar.advance)
