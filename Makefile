@@ -21,11 +21,11 @@ TFLITE := $(OUTPUT)/$(notdir $(MODEL))/$(notdir $(MODEL))_$(QUANT_NAME).tflite
 TEACHER := build/minilm-sst2
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval infer distill test parity lint clean
+.PHONY: help models convert eval infer distill test test-arm parity lint clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [SEQ_LEN=128] [OUTPUT=saved_models]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' Makefile
 	@echo "MODEL is a name (make models), a folder with a Hugging Face checkpoint, or a hub id."
 
 models: $(VENV)/.convert  ## List the models that have a name
@@ -49,6 +49,10 @@ distill: $(VENV)/.convert $(VENV)/.minilm  ## Remake the checkpoint of MODEL: fi
 
 test: $(VENV)/.test $(VENV)/.minilm  ## Run the fast tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-arm: $(VENV)/.test  ## Run the converted MODEL on an emulated board (TFEDGE_ARM_RUN)
+	@TFEDGE_MODEL=$(abspath $(TFLITE)) $(if $(TFEDGE_ARM_RUN),TFEDGE_ARM_RUN=$(TFEDGE_ARM_RUN)) \
+		$(BIN)/python -m pytest -m arm $(PYTEST_ARGS)
 
 parity: $(VENV)/.test $(VENV)/.minilm .venv-torch/.done  ## Compare every architecture with torch
 	@TFEDGE_TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest -m torch $(PYTEST_ARGS)

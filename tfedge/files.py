@@ -29,7 +29,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         )
         os.close(handle)
     except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror}; choose another folder") from error
+        raise InputError(
+            f"cannot write {target}: {error.strerror}; choose another folder"
+        ) from error
     temporary = Path(name)
     try:
         yield temporary

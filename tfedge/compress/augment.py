@@ -27,7 +27,8 @@ def neighbours(
         candidates: whether each token may be a neighbour, bool (vocabulary,).
 
     Returns:
-        Token ids (vocabulary, count); tokens not asked for have themselves.
+        Token ids (vocabulary, count); the token itself where it was not asked for or where there
+        are fewer candidates.
     """
     unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-9)
     table = np.repeat(np.arange(len(unit), dtype=np.int32)[:, None], count, axis=1)
@@ -36,7 +37,9 @@ def neighbours(
         similarity = unit[rows] @ unit.T
         similarity[:, ~candidates] = -np.inf
         similarity[np.arange(len(rows)), rows] = -np.inf
-        table[rows] = np.argpartition(-similarity, count, axis=1)[:, :count]
+        nearest = np.argpartition(-similarity, min(count, len(unit) - 1), axis=1)[:, :count]
+        found = np.isfinite(np.take_along_axis(similarity, nearest, axis=1))
+        table[rows, : nearest.shape[1]] = np.where(found, nearest, rows[:, None])
     return table
 
 

@@ -25,6 +25,7 @@ from tfedge.compress.training import (
     Report,
     TrainingOptions,
     accuracy_on,
+    check_length,
     claim_training_folder,
     compile_adam,
     tokenize,
@@ -171,9 +172,10 @@ def distil(
     labels = checkpoint.config.labels
     if not labels:
         raise InputError(f"{teacher} names no labels (id2label in config.json); fine-tune it first")
+    check_length(options, checkpoint.config)
     config = parse_config(student_config)
-    tokenizer = load_tokenizer(teacher)
-    examples = tokenize(texts, tokenizer, labels, options)
+    tokenizer = load_tokenizer(teacher, checkpoint.config.vocab_size)
+    examples = tokenize(texts, tokenizer, labels if losses.labels else None, options)
     held_out = tokenize(evaluation, tokenizer, labels, options) if evaluation else None
     settings = {
         "teacher": checkpoint.sha256,
@@ -226,8 +228,10 @@ def _augment(
 ) -> Augment | None:
     if share == 0:
         return None
-    words = whole_words(vocabulary(tokenizer))
-    used = np.unique(np.concatenate(examples.sequences))
     embeddings = teacher.get_layer("embeddings.word_embeddings").get_weights()[0]
+    tokens = vocabulary(tokenizer)
+    # A table may have more rows than there are tokens.
+    words = whole_words(tokens + [""] * (len(embeddings) - len(tokens)))
+    used = np.unique(np.concatenate(examples.sequences))
     table = neighbours(embeddings, used[words[used]], words)
     return word_substitution(table, words, share, probability=0.25)

@@ -14,6 +14,7 @@ from tfedge.compress.training import (
     Report,
     TrainingOptions,
     accuracy_on,
+    check_length,
     claim_training_folder,
     compile_adam,
     tokenize,
@@ -76,7 +77,8 @@ def finetune(
     output = Path(output)
     keras.utils.set_random_seed(options.seed)
     checkpoint = Checkpoint(source)
-    tokenizer = load_tokenizer(source)
+    check_length(options, checkpoint.config)
+    tokenizer = load_tokenizer(source, checkpoint.config.vocab_size)
     examples = tokenize(texts, tokenizer, labels, options)
     held_out = tokenize(evaluation, tokenizer, labels, options) if evaluation else None
     encoder = build(checkpoint.config, TASK, len(labels), GraphOptions(dropout=True))

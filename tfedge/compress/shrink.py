@@ -62,8 +62,8 @@ def plan(teacher: EncoderConfig, student: EncoderConfig, tensors: Tensors) -> Sh
     for size in ("vocab_size", "num_attention_heads", "max_position_embeddings", "type_vocab_size"):
         if getattr(student, size) != getattr(teacher, size):
             raise InputError(f"student and teacher differ in {size}; it must be the same")
-    ratio = teacher.num_hidden_layers / student.num_hidden_layers
-    layers = tuple(int((index + 1) * ratio) - 1 for index in range(student.num_hidden_layers))
+    of, to = teacher.num_hidden_layers, student.num_hidden_layers
+    layers = tuple((index + 1) * of // to - 1 for index in range(to))
     importance = _channel_importance(teacher, tensors)
     channels = np.sort(np.argsort(-importance, kind="stable")[: student.hidden_size])
     return Shrinkage(channels, layers)

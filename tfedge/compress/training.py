@@ -19,6 +19,7 @@ from tfedge.data.batches import Batch, grouped_by_length, pad, padded_length
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import encode
 from tfedge.errors import InputError
+from tfedge.models.config import EncoderConfig
 
 # Called with the step, the number of steps in all, and figures: losses, or `eval_accuracy`.
 Report = Callable[[int, int, dict[str, float]], None]
@@ -67,14 +68,22 @@ class Examples:
 
 
 def tokenize(
-    texts: Texts, tokenizer: Tokenizer, labels: Sequence[str], options: TrainingOptions
+    texts: Texts,
+    tokenizer: Tokenizer,
+    labels: Sequence[str] | None,
+    options: TrainingOptions,
 ) -> Examples:
-    """Texts with labels as training examples.
+    """Texts as training examples.
+
+    Args:
+        labels: names of the logits; None leaves the texts' labels unread, all are then 0.
 
     Raises:
         InputError: a label that is not among `labels`, or none at all.
     """
-    label_ids = np.asarray(texts.label_ids(labels), np.int32)
+    label_ids = np.zeros(len(texts), np.int32)
+    if labels is not None:
+        label_ids = np.asarray(texts.label_ids(labels), np.int32)
     return Examples(encode(tokenizer, texts.texts, options.max_length), label_ids)
 
 
@@ -99,6 +108,15 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_steps": self.warmup_steps,
             "total_steps": self.total_steps,
         }
+
+
+def check_length(options: TrainingOptions, config: EncoderConfig) -> None:
+    """Raises InputError where texts may be longer than the encoder takes."""
+    if options.max_length > config.max_position_embeddings:
+        raise InputError(
+            f"max_length is {options.max_length}; this encoder takes at most "
+            f"{config.max_position_embeddings} tokens"
+        )
 
 
 def total_steps(examples: Examples, options: TrainingOptions) -> int:
@@ -134,7 +152,8 @@ def batches(
             if step <= first_step:
                 continue
             sequences = [examples.sequences[index] for index in indices]
-            length = padded_length([len(sequence) for sequence in sequences])
+            lengths = [len(sequence) for sequence in sequences]
+            length = padded_length(lengths, limit=options.max_length)
             batch = pad(sequences, length, input_names)
             if augment:
                 batch = augment(batch, np.random.default_rng((options.seed, epoch, step)))
@@ -191,13 +210,14 @@ def accuracy_on(model: keras.Model, examples: Examples) -> Callable[[], float]:
         lambda inputs: tf.argmax(model(inputs, training=False)["logits"], -1), reduce_retracing=True
     )
     order = np.argsort(examples.lengths, kind="stable")
+    limit = model.get_layer("embeddings.position_embeddings").max_positions
 
     def measure() -> float:
         right = 0
         for start in range(0, len(order), 32):
             indices = order[start : start + 32]
             sequences = [examples.sequences[index] for index in indices]
-            length = padded_length([len(sequence) for sequence in sequences])
+            length = padded_length([len(sequence) for sequence in sequences], limit=limit)
             predicted = predict(pad(sequences, length, names)).numpy()
             right += int((predicted == examples.labels[indices]).sum())
         return right / len(order)

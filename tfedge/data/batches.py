@@ -45,6 +45,13 @@ def grouped_by_length(
         yield batches[index]
 
 
-def padded_length(lengths: Sequence[int] | np.ndarray, multiple: int = 8) -> int:
-    """The longest of `lengths`, rounded up, so that few different shapes occur."""
-    return -(-int(max(lengths)) // multiple) * multiple
+def padded_length(
+    lengths: Sequence[int] | np.ndarray, multiple: int = 8, limit: int | None = None
+) -> int:
+    """The longest of `lengths`, rounded up, so that few different shapes occur.
+
+    Args:
+        limit: what the model takes at most; no length is above it.
+    """
+    padded = -(-int(max(lengths)) // multiple) * multiple
+    return padded if limit is None else min(padded, limit)

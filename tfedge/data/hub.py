@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from tfedge.data.texts import LABEL_COLUMNS, TEXT_COLUMNS, Texts, read_texts
 from tfedge.errors import InputError, MissingPackageError
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:.+)?")  # owner/name:split
 
 
 def read_data(name: str, split: str) -> Texts:
@@ -20,7 +25,7 @@ def read_data(name: str, split: str) -> Texts:
         InputError: neither a file nor a data set that can be had.
         MissingPackageError: the hub is asked for without the package `datasets`.
     """
-    if Path(name).exists() or "/" not in name or Path(name).suffix:
+    if Path(name).exists() or Path(name).suffix or not _HUB_ID.fullmatch(name):
         return read_texts(name)
     try:
         from datasets import ClassLabel, load_dataset
@@ -38,10 +43,23 @@ def read_data(name: str, split: str) -> Texts:
     text = next((column for column in TEXT_COLUMNS if column in rows.column_names), None)
     label = next((column for column in LABEL_COLUMNS if column in rows.column_names), None)
     if text is None:
-        raise InputError(f"data set {name} has the columns {rows.column_names}, none of {TEXT_COLUMNS}")
+        raise InputError(
+            f"data set {name} has the columns {rows.column_names}, none of {TEXT_COLUMNS}"
+        )
+    if not all(isinstance(value, str) and value.strip() for value in rows[text]):
+        raise InputError(f"data set {name} has rows without text in its column {text!r}")
     labels = None
     if label is not None:
         feature = rows.features[label]
         as_word = feature.int2str if isinstance(feature, ClassLabel) else str
-        labels = [as_word(value) for value in rows[label]]
+        labels = _words(name, rows[label], as_word)
     return Texts(list(rows[text]), labels, name)
+
+
+def _words(name: str, values: Iterable[Any], as_word: Callable[[Any], str]) -> list[str]:
+    try:
+        return [as_word(value) for value in values]
+    except ValueError as error:  # -1 in splits whose labels are kept secret
+        raise InputError(
+            f"data set {name} has rows without a label ({error}); use another split"
+        ) from error

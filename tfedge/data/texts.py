@@ -7,8 +7,10 @@ import dataclasses
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tfedge.errors import InputError
 
@@ -49,7 +51,9 @@ class Texts:
             InputError: no labels at all, or one that is not among `names`.
         """
         if self.labels is None:
-            raise InputError(f"{self.source} has no labels; it needs a column 'label' with {list(names)}")
+            raise InputError(
+                f"{self.source} has no labels; it needs a column 'label' with {list(names)}"
+            )
         known = {name.lower(): index for index, name in enumerate(names)}
         known |= {str(index): index for index in range(len(names)) if str(index) not in known}
         unknown = sorted({label for label in self.labels if label.lower() not in known})
@@ -72,10 +76,13 @@ def read_texts(path: str | Path) -> Texts:
         InputError: the file is missing, empty, not UTF-8, or has a row without text or label.
     """
     path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist")
     suffix = _suffix(path)
     content = _decode(path)
     if suffix == ".txt":
-        rows = [{"text": line} for line in content.splitlines() if line.strip()]
+        # Not splitlines(), which also splits at characters that a text may contain.
+        rows = [{"text": line} for line in content.split("\n") if line.strip()]
     elif suffix == ".jsonl":
         rows = list(_json_rows(path, content))
     else:
@@ -105,7 +112,7 @@ def _decode(path: Path) -> str:
     try:
         with opener(path, "rb") as file:
             content = file.read(_LARGEST_FILE_BYTES + 1)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read: {reason}") from error
     if len(content) > _LARGEST_FILE_BYTES:
@@ -123,11 +130,28 @@ def _json_rows(path: Path, content: str) -> Iterator[dict[str, str]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}, is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: an object with 'text' is expected")
-        yield {str(key): str(value) for key, value in row.items()}
+        try:
+            yield {key: _json_value(key, value) for key, value in row.items()}
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: {error}") from error
+
+
+def _json_value(key: str, value: Any) -> str:
+    """A value as a cell of a table would hold it."""
+    if value is None:
+        return ""
+    if key in (*TEXT_COLUMNS, *LABEL_COLUMNS) and not isinstance(value, (str, int, float)):
+        raise ValueError(f"{key!r} is a {type(value).__name__}, not a string")
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # "\ud800", half of a character beyond U+FFFF
+        raise ValueError(f"{key!r} is not Unicode") from None
+    return text
 
 
 def _table_rows(path: Path, content: str, suffix: str) -> Iterator[dict[str, str]]:

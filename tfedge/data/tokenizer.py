@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,32 +12,44 @@ from tokenizers import Tokenizer
 from tfedge.errors import CheckpointError
 
 
-def load_tokenizer(folder: str | Path) -> Tokenizer:
+def load_tokenizer(folder: str | Path, vocab_size: int | None = None) -> Tokenizer:
     """The tokeniser of a Hugging Face folder, without truncation or padding set.
 
     A folder with only a `vocab.txt` is converted by transformers.
 
+    Args:
+        vocab_size: rows of the embedding table that the token ids will be looked up in.
+
     Raises:
-        CheckpointError: the folder has no tokeniser, or one that is damaged.
+        CheckpointError: the folder has no tokeniser, or one that is damaged or of another model.
     """
     path = Path(folder) / "tokenizer.json"
     try:
-        if path.is_file():
-            tokenizer = Tokenizer.from_file(str(path))
-        else:
-            tokenizer = _convert(folder)
+        tokenizer = Tokenizer.from_file(str(path)) if path.is_file() else _convert(folder)
     # `tokenizers` raises bare Exceptions from Rust, transformers one of several.
     except Exception as error:
+        reason = " ".join(str(error).split())  # several lines from transformers
         raise CheckpointError(
-            f"{folder} has no usable tokeniser ({error}); it needs tokenizer.json, or vocab.txt "
+            f"{folder} has no usable tokeniser ({reason}); it needs tokenizer.json, or vocab.txt "
             "with tokenizer_config.json"
         ) from error
+    count = len(vocabulary(tokenizer))
+    if vocab_size is not None and count > vocab_size:
+        raise CheckpointError(
+            f"{folder} has a tokeniser of {count} tokens, but word embeddings for {vocab_size}; "
+            "the tokeniser is another model's"
+        )
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
 
 
 def _convert(folder: str | Path) -> Tokenizer:
+    if not (Path(folder) / "vocab.txt").is_file():
+        # Of the configuration alone transformers makes a tokeniser that knows no word.
+        raise FileNotFoundError("neither tokenizer.json nor vocab.txt is there")
+    # Without torch it says at import that it has none.
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, use_fast=True)
@@ -55,5 +68,9 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[
 
 
 def vocabulary(tokenizer: Tokenizer) -> list[str]:
-    """The tokens in the order of their ids."""
-    return [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
+    """The tokens by their ids; an id that no token has is an empty string."""
+    ids = tokenizer.get_vocab()
+    tokens = [""] * (max(ids.values(), default=-1) + 1)
+    for token, index in ids.items():
+        tokens[index] = token
+    return tokens

@@ -28,9 +28,9 @@ class CheckpointAnswers:
         checkpoint = Checkpoint(folder)
         self._task_name, self._labels = task_and_labels(checkpoint)
         self._task = TASKS[self._task_name]
-        max_length = min(max_length, checkpoint.config.max_position_embeddings)
-        tokenizer = load_tokenizer(folder).to_str().encode()
-        self._encoder = TextEncoder(tokenizer, max_length, pairs=self._task.pairs)
+        self._max_length = min(max_length, checkpoint.config.max_position_embeddings)
+        tokenizer = load_tokenizer(folder, checkpoint.config.vocab_size).to_str().encode()
+        self._encoder = TextEncoder(tokenizer, self._max_length, pairs=self._task.pairs)
         model = build(checkpoint.config, self._task_name, len(self._labels)).model
         load_weights(model, checkpoint, self._task_name)
         self._names = model.input_names
@@ -56,7 +56,7 @@ class CheckpointAnswers:
             encoded = self._encoder.encode(text)
         except TextError as error:
             return {"error": str(error)}
-        arrays = encoded.arrays(padded_length([len(encoded)]))
+        arrays = encoded.arrays(padded_length([len(encoded)], limit=self._max_length))
         outputs = self._run({name: arrays[name] for name in self._names})
         numpy_outputs = {name: value.numpy() for name, value in outputs.items()}
         return self._task.answer(numpy_outputs, encoded, self._labels, None)

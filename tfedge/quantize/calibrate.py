@@ -113,30 +113,6 @@ def _bounds(outputs: Iterable[dict[str, np.ndarray]]) -> dict[str, _Bounds]:
     return bounds
 
 
-def _observed_model(config: EncoderConfig, task: str, num_labels: int) -> keras.Model:
-    """The model with every tapped tensor as an output."""
-    seen: dict[str, Symbolic] = {}
-
-    def tap(name: str, tensor: Symbolic) -> Symbolic:
-        seen[name] = tensor
-        return tensor
-
-    encoder = build(config, task, num_labels, GraphOptions(tap=tap))
-    return keras.Model(encoder.model.inputs, seen)
-
-
-def _unpadded(
-    sequences: Sequence[np.ndarray], names: tuple[str, ...], batch_size: int = 32
-) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of texts of equal length."""
-    by_length: dict[int, list[np.ndarray]] = defaultdict(list)
-    for sequence in sequences:
-        by_length[len(sequence)].append(sequence)
-    for length, group in sorted(by_length.items()):
-        for start in range(0, len(group), batch_size):
-            yield pad(group[start : start + batch_size], length, names)
-
-
 def _is_score(name: str) -> bool:
     return name.endswith((".scores", ".masked_scores"))
 

@@ -63,9 +63,7 @@ def int8_graph(
     load_weights(plain.model, checkpoint, shape.task)
     connections = junctions(config)
     factors = channel_factors(Observer(plain, sequences, progress), connections)
-    even = build(
-        config, shape.task, shape.num_labels, dataclasses.replace(dynamic, equalized=True)
-    )
+    even = build(config, shape.task, shape.num_labels, dataclasses.replace(dynamic, equalized=True))
     load_weights(even.model, checkpoint, shape.task)
     equalize(even.model, connections, factors)
     calibration = calibrate(Observer(even, sequences, progress))

@@ -49,7 +49,9 @@ def mse_range(histogram: Histogram) -> Range:
     """
     counts, edges = histogram.counts, histogram.edges
     centres = (edges[:-1] + edges[1:]) / 2
-    lows = np.unique(np.linspace(edges[0], 0.0, 64, endpoint=False)) if edges[0] < 0 else np.zeros(1)
+    lows = (
+        np.unique(np.linspace(edges[0], 0.0, 64, endpoint=False)) if edges[0] < 0 else np.zeros(1)
+    )
     highs = np.linspace(edges[-1], 0.0, 64, endpoint=False) if edges[-1] > 0 else np.zeros(1)
     below = np.array([np.sum(counts * np.maximum(low - centres, 0) ** 2) for low in lows])
     above = np.array([np.sum(counts * np.maximum(centres - high, 0) ** 2) for high in highs])

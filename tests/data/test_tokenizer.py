@@ -1,0 +1,101 @@
+"""Tokenisers of checkpoints: the board's own format, an old vocabulary, and what is neither."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toys
+
+from tfedge.data.tokenizer import encode, load_tokenizer, vocabulary
+from tfedge.errors import CheckpointError
+
+TEXTS = ("A Good film.", "ada was born", "where ?", "unbelievable")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "tokenizer.json").write_bytes(toys.tokenizer_json())
+    return tmp_path
+
+
+def _write_vocabulary(folder: Path, model_type: str = "bert") -> None:
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in toys.VOCABULARY))
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+
+
+def test_ids_are_those_of_the_file(folder: Path) -> None:
+    (ids,) = encode(load_tokenizer(folder), ["Good film"], 16)
+    assert [toys.VOCABULARY[index] for index in ids] == ["[CLS]", "good", "film", "[SEP]"]
+    assert ids.dtype == np.int32
+
+
+@pytest.mark.parametrize("model_type", ["bert", "distilbert", "mobilebert"])
+def test_vocabulary_alone_gives_the_same_ids(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, model_type: str
+) -> None:
+    old = tmp_path_factory.mktemp("old")
+    _write_vocabulary(old, model_type)
+    modern = encode(load_tokenizer(folder), TEXTS, 16)
+    converted = encode(load_tokenizer(old), TEXTS, 16)
+    assert [ids.tolist() for ids in converted] == [ids.tolist() for ids in modern]
+
+
+def test_case_is_kept_where_the_configuration_says_so(tmp_path: Path) -> None:
+    _write_vocabulary(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    (ids,) = encode(load_tokenizer(tmp_path), ["Good film"], 16)
+    assert [toys.VOCABULARY[index] for index in ids] == ["[CLS]", "[UNK]", "film", "[SEP]"]
+
+
+def test_truncation_keeps_the_special_tokens(folder: Path) -> None:
+    tokenizer = load_tokenizer(folder)
+    (whole,) = encode(tokenizer, ["good " * 30], 512)
+    (cut,) = encode(tokenizer, ["good " * 30], 8)
+    assert (len(whole), len(cut)) == (32, 8)
+    assert [toys.VOCABULARY[index] for index in cut[[0, 1, -1]]] == ["[CLS]", "good", "[SEP]"]
+    # Neither setting stays behind: the tokeniser goes into the bundle.
+    assert tokenizer.truncation is None
+    assert tokenizer.padding is None
+
+
+def test_settings_of_the_file_are_dropped(folder: Path) -> None:
+    tokenizer = load_tokenizer(folder)
+    tokenizer.enable_truncation(4)
+    tokenizer.enable_padding(length=4)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (long, short) = encode(load_tokenizer(folder), ["good " * 30, "good"], 99)
+    assert (len(long), len(short)) == (32, 3)
+
+
+def test_vocabulary_is_in_order_of_ids(folder: Path) -> None:
+    assert vocabulary(load_tokenizer(folder)) == list(toys.VOCABULARY)
+
+
+BAD = {
+    "nothing": {},
+    "an empty file": {"tokenizer.json": b""},
+    "not JSON": {"tokenizer.json": b"{"},
+    "not UTF-8": {"tokenizer.json": b"\xff\xfe"},
+    "no model in it": {"tokenizer.json": b"{}"},
+    "cut short": {"tokenizer.json": toys.tokenizer_json()[:-99]},
+    "settings without words": {
+        "config.json": b'{"model_type": "bert"}',
+        "tokenizer_config.json": b'{"tokenizer_class": "BertTokenizer"}',
+    },
+    "words without settings": {"vocab.txt": b"[PAD]\n[UNK]\n[CLS]\n[SEP]\ngood\n"},
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_tokeniser(tmp_path: Path, kind: str) -> None:
+    for name, content in BAD[kind].items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        load_tokenizer(tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path} has no usable tokeniser (")
+    assert message.endswith("it needs tokenizer.json, or vocab.txt with tokenizer_config.json")
+    assert "\n" not in message

@@ -1,0 +1,218 @@
+"""`tfedge-infer` from outside: answers of every task, options, exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from program import each_runtime, environment, infer
+
+from tfedge import __version__
+
+CLASSIFIERS = ("classifier", "int8", "int8_output", "buckets", "two_inputs")
+
+
+@each_runtime
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifies_in_each_runtime(toys: Path, name: str, runtime: str) -> None:
+    result = infer("--model", toys / f"{name}.tflite", "--runtime", runtime, "a good film", "Bad .")
+    assert result.code == 0
+    assert [line.split("\t")[0] for line in result.lines] == ["positive", "negative"]
+    assert all(0.99 < float(line.split("\t")[1]) <= 1 for line in result.lines)
+    assert result.errors == []  # none of the runtimes' log lines either
+
+
+@each_runtime
+def test_other_tasks_in_each_runtime(toys: Path, runtime: str) -> None:
+    runtime_options = ("--runtime", runtime)
+    embedded = infer("--model", toys / "embedder.tflite", *runtime_options, "good film")
+    assert embedded.lines[0].split()[:3] == ["0.250000", "0.000000", "0.250000"]
+    tagged = infer("--model", toys / "tagger.tflite", *runtime_options, "Ada was born .")
+    assert tagged.lines == ["ada/NAME was/O born/O ./O"]
+    context = ("--context", "The film was dull. Bob was born.")
+    read = infer("--model", toys / "reader.tflite", *runtime_options, *context, "Who was born?")
+    assert read.lines[0].split("\t")[0] == "Bob"
+
+
+def test_json_has_the_documented_fields(toys: Path) -> None:
+    (answer,) = infer("--model", toys / "classifier.tflite", "--json", "Good — film").objects
+    assert list(answer) == ["text", "label", "score", "scores"]
+    assert answer["text"] == "Good — film"
+    assert answer["score"] == answer["scores"][answer["label"]]
+    assert list(answer["scores"]) == ["positive", "negative"]
+    assert sum(answer["scores"].values()) == pytest.approx(1)
+
+
+def test_json_of_tokens_and_spans_counts_characters(toys: Path) -> None:
+    (tagged,) = infer("--model", toys / "tagger.tflite", "--json", "é. Ada x").objects
+    (token,) = [token for token in tagged["tokens"] if token["label"] == "NAME"]
+    assert (token["token"], token["start"], token["end"]) == ("ada", 3, 6)
+    line = json.dumps({"question": "Who?", "context": "é, é. Bob was born"}).encode()
+    (read,) = infer("--model", toys / "reader.tflite", "--json", "--jsonl", stdin=line).objects
+    assert (read["question"], read["answer"], read["start"], read["end"]) == ("Who?", "Bob", 6, 9)
+
+
+def test_top_k(toys: Path) -> None:
+    model = ("--model", toys / "classifier.tflite")
+    (line,) = infer(*model, "--top-k", "2", "good").lines
+    assert line.split("\t")[::2] == ["positive", "negative"]
+    (answer,) = infer(*model, "--top-k", "1", "--json", "good").objects
+    assert list(answer["scores"]) == ["positive"]
+
+
+def test_text_that_does_not_fit_is_answered_by_its_beginning(toys: Path) -> None:
+    model = ("--model", toys / "classifier.tflite")
+    text = b"good " * 100_000
+    (answer,) = infer(*model, "--json", stdin=text).objects
+    assert answer["label"] == "positive"
+    assert answer["truncated"] is True
+    result = infer(*model, stdin=text)
+    assert (result.code, result.lines) == (0, ["positive\t1.0000"])
+    assert result.errors == [
+        "tfedge-infer: line 1: longer than 16 tokens, answered by its beginning"
+    ]
+
+
+BAD_ARGUMENTS = {
+    "empty": (b"", "the text is empty"),
+    "blanks": (b" \t\n ", "the text is empty"),
+    "not UTF-8": (b"good \xff\xfe", "the text is not valid UTF-8"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ARGUMENTS)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_bad_argument_spoils_only_itself(toys: Path, kind: str, as_json: bool) -> None:
+    text, message = BAD_ARGUMENTS[kind]
+    options = ["--json"] if as_json else []
+    result = infer("--model", toys / "classifier.tflite", *options, b"good", text, b"bad")
+    assert result.code == 1
+    assert result.errors == [f"tfedge-infer: text 2: {message}"]
+    assert len(result.lines) == 3
+    if as_json:
+        assert list(result.objects[1]) == ["text", "error"]
+        assert result.objects[1]["error"] == message
+    else:
+        assert result.lines[1] == "error\t-"
+
+
+def test_question_without_context(toys: Path) -> None:
+    model = ("--model", toys / "reader.tflite")
+    result = infer(*model, "Who?")
+    assert (result.code, result.lines) == (1, ["error\t-"])
+    assert "needs a question and a context" in result.errors[0]
+    long_question = infer(*model, "--context", "Bob.", "who " * 50)
+    assert "the question leaves no room for the context" in long_question.errors[0]
+
+
+def test_operation_that_every_runtime_lacks(toys: Path) -> None:
+    result = infer("--model", toys / "lacking.tflite", "good")
+    assert (result.code, result.lines, len(result.errors)) == (4, [], 1)
+    assert "lacks the operation Betainc;" in result.errors[0]
+
+
+@each_runtime
+def test_data_type_that_one_runtime_lacks(toys: Path, runtime: str) -> None:
+    """tflite-runtime 2.14 divides no int8, and says so only when it runs the model."""
+    result = infer("--model", toys / "int8_divide.tflite", "--runtime", runtime, "good")
+    if runtime == "litert":
+        assert result.code == 0
+    else:
+        assert result.code == 4
+        assert "operation DIV fails: Div only supports" in result.errors[0]
+        assert (result.lines, len(result.errors)) == ([], 1)
+
+
+@each_runtime
+def test_operation_of_a_later_version(toys: Path, runtime: str) -> None:
+    result = infer("--model", toys / "future.tflite", "--runtime", runtime, "good")
+    assert (result.code, result.lines, len(result.errors)) == (4, [], 1)
+    assert "version 99;" in result.errors[0]
+
+
+WRONG_OPTIONS = {
+    "no model": ([], "'--model'"),
+    "unknown runtime": (["--runtime", "onnx"], "'tflite-runtime', 'litert'"),
+    "no labels": (["--top-k", "0"], "'--top-k'"),
+    "threads": (["--threads", "1000"], "1<=x<=64"),
+    "unknown option": (["--fast"], "--fast"),
+    "context": (["--context", "x"], "--context is of no use for text-classification"),
+    "jsonl and texts": (["--jsonl"], "--jsonl is for standard input"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_OPTIONS)
+def test_wrong_options(toys: Path, kind: str) -> None:
+    options, message = WRONG_OPTIONS[kind]
+    model = [] if kind == "no model" else ["--model", str(toys / "classifier.tflite")]
+    result = infer(*model, *options, "good")
+    assert (result.code, result.lines, len(result.errors)) == (2, [], 1)
+    assert message in result.errors[0]
+
+
+def test_top_k_without_ranking(toys: Path) -> None:
+    result = infer("--model", toys / "embedder.tflite", "--top-k", "2", "good")
+    assert (result.code, len(result.errors)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("library", "message"),
+    [
+        ("/nowhere/libedgetpu.so.1", "not a loadable library"),
+        ("libc.so.6", "not a TensorFlow Lite"),
+    ],
+)
+def test_bad_delegate(toys: Path, library: str, message: str) -> None:
+    result = infer("--model", toys / "classifier.tflite", "--delegate", library, "good")
+    assert (result.code, result.lines, len(result.errors)) == (4, [], 1)
+    assert message in result.errors[0]
+
+
+def test_benchmark(toys: Path) -> None:
+    options = ("--model", toys / "buckets.tflite", "--benchmark", "7", "--threads", "1")
+    (timing,) = infer(*options, "--json", "good", "a dull film").objects
+    assert timing["model"] == "buckets"
+    assert (timing["threads"], timing["runs"], timing["texts"]) == (1, 7, 2)
+    assert 0 < timing["median_ms"] <= timing["p90_ms"]
+    assert timing["tokens_per_s"] > 0
+    result = infer(*options)
+    assert result.code == 0
+    assert [line.split()[0] for line in result.lines] == [
+        *("model", "runtime", "runs", "median", "p90", "speed")
+    ]
+
+
+def test_benchmark_of_a_bad_text(toys: Path) -> None:
+    result = infer("--model", toys / "classifier.tflite", "--benchmark", "7", " ")
+    assert (result.code, result.lines, len(result.errors)) == (1, [], 1)
+
+
+def test_help_teaches() -> None:
+    result = infer("--help")
+    assert result.code == 0
+    text = "\n".join(result.lines)
+    assert "Examples:" in text
+    assert all(f"\n    {code} " in text for code in (0, 1, 2, 3, 4, 130, 141))
+
+
+def test_version() -> None:
+    assert infer("--version").lines == [f"tfedge-infer {__version__}"]
+
+
+def test_native_messages_before_a_crash_are_shown() -> None:
+    code = """
+import os
+from tfedge.runtime import infer
+
+with infer.quiet_start():
+    os.write(2, b"INFO: Created a delegate.\\nFatal: no such instruction\\n")
+    os.abort()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, check=False
+    )
+    assert done.returncode < 0
+    assert done.stderr == b"Fatal: no such instruction\n"

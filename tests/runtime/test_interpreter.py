@@ -1,0 +1,158 @@
+"""Choosing a runtime, and integers on both sides of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfedge.runtime import BackendError, OptionError, interpreter, load
+from tfedge.runtime.bundle import read_bundle
+from tfedge.runtime.interpreter import Model, choose_runtime, dequantise, quantise
+
+BOTH = ("tflite-runtime", "litert")
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The runtimes that seem to be installed; the test fills it."""
+    names: set[str] = set()
+    modules = {runtime.module: name for name, runtime in interpreter.RUNTIMES.items()}
+    monkeypatch.setattr(
+        interpreter.importlib.util,
+        "find_spec",
+        lambda module: object() if modules[module] in names else None,
+    )
+    return names
+
+
+def test_first_verified_runtime_that_is_installed(installed: set[str]) -> None:
+    installed |= {"litert"}
+    assert choose_runtime(None, BOTH) == "litert"
+    installed |= {"tflite-runtime"}
+    assert choose_runtime(None, BOTH) == "tflite-runtime"
+    assert choose_runtime(None, BOTH[::-1]) == "litert"
+    assert choose_runtime("litert", BOTH) == "litert"
+
+
+# wanted, verified, installed -> what the message must tell.
+NONE_SUITABLE = [
+    ("tflite-runtime", ["litert"], BOTH, ["--runtime tflite-runtime`", "--runtime litert"]),
+    ("tflite-runtime", BOTH, ["litert"], ["`pip install tflite-runtime`"]),
+    (None, ["litert"], ["tflite-runtime"], ["ai-edge-litert`", "--runtime tflite-runtime`"]),
+    (None, BOTH, [], ["`pip install tflite-runtime` or `pip install ai-edge-litert`"]),
+    (None, [], BOTH, ["no runtime"]),
+    (None, ["later"], BOTH, ["later", "tfedge convert --runtime"]),
+]
+
+
+@pytest.mark.parametrize(("wanted", "verified", "present", "messages"), NONE_SUITABLE)
+def test_no_suitable_runtime(
+    installed: set[str],
+    wanted: str | None,
+    verified: list[str],
+    present: list[str],
+    messages: list[str],
+) -> None:
+    installed |= set(present)
+    with pytest.raises(BackendError) as caught:
+        choose_runtime(wanted, verified)
+    assert all(message in str(caught.value) for message in messages)
+
+
+def test_unknown_runtime() -> None:
+    with pytest.raises(OptionError, match="there are tflite-runtime, litert"):
+        choose_runtime("onnx", BOTH)
+
+
+def test_unverified_runtime_is_refused(toys: Path, tmp_path: Path) -> None:
+    """It could crash: tflite-runtime 2.14 does on ARM, on weights quantised per channel."""
+    import forge
+
+    path = tmp_path / "model.tflite"
+    good = (toys / "classifier.tflite").read_bytes()
+    path.write_bytes(forge.with_manifest(good, runtimes=["litert"]))
+    with pytest.raises(BackendError, match="not verified on tflite-runtime, only on litert"):
+        load(path, "tflite-runtime")
+
+
+def test_tflite_runtime_beside_tensorflow(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tflite_runtime")
+    monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    with pytest.raises(BackendError, match="has not imported TensorFlow"):
+        load(toys / "classifier.tflite", "tflite-runtime")
+
+
+def test_tflite_runtime_with_numpy_2(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tflite_runtime")
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    monkeypatch.setattr(np, "__version__", "2.1.0")
+    with pytest.raises(BackendError, match="numpy<2"):
+        load(toys / "classifier.tflite", "tflite-runtime")
+
+
+def test_runtime_that_cannot_be_imported(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> Any:
+        raise ImportError("libfoo.so:\n cannot open")
+
+    pytest.importorskip("ai_edge_litert")
+    monkeypatch.setattr(interpreter.importlib, "import_module", fail)
+    with pytest.raises(BackendError, match=r"cannot be imported: libfoo\.so: cannot open"):
+        load(toys / "classifier.tflite", "litert")
+
+
+@pytest.mark.parametrize("threads", [0, -1, 65])
+def test_number_of_threads(toys: Path, in_process: str, threads: int) -> None:
+    with pytest.raises(OptionError, match="1 to 64"):
+        load(toys / "classifier.tflite", in_process, num_threads=threads)
+
+
+def test_default_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for processors, threads in ((1, 1), (3, 3), (64, 4)):
+        usable = set(range(processors))
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, usable=usable: usable, raising=False)
+        assert interpreter.default_threads() == threads
+
+
+@pytest.mark.parametrize("name", ["int8_output", "int8"])
+def test_outputs_are_float32(toys: Path, in_process: str, name: str) -> None:
+    model = Model(read_bundle(toys / f"{name}.tflite"), in_process, num_threads=1)
+    inputs = {key: np.ones((1, 16), np.int32) for key in ("input_ids", "attention_mask")}
+    inputs["token_type_ids"] = np.zeros((1, 16), np.int32)
+    logits = model.run("serving_default", inputs)["logits"]
+    assert (logits.dtype, logits.shape) == (np.float32, (1, 2))
+
+
+DETAILS = {
+    "int8": {"dtype": np.int8, "quantization": (0.5, -3)},
+    "uint8": {"dtype": np.uint8, "quantization": (0.25, 128)},
+    "int16": {"dtype": np.int16, "quantization": (0.001, 0)},
+}
+
+
+@pytest.mark.parametrize("kind", DETAILS)
+def test_quantise_and_back(kind: str) -> None:
+    detail = DETAILS[kind]
+    values = np.linspace(-10, 10, 101, dtype=np.float32)
+    quantised = quantise(values, detail)
+    assert quantised.dtype == detail["dtype"]
+    restored = dequantise(quantised, detail)
+    assert restored.dtype == np.float32
+    assert np.abs(restored - values).max() <= detail["quantization"][0] / 2 + 1e-6
+
+
+def test_quantise_saturates() -> None:
+    detail = DETAILS["int8"]
+    assert quantise(np.array([-1e9, 1e9]), detail).tolist() == [-128, 127]
+    # -128 - (-3) does not fit into int8.
+    assert dequantise(np.array([-128], np.int8), {**detail, "quantization": (1.0, 100)}) == -228
+
+
+def test_plain_tensors_are_cast() -> None:
+    plain = {"dtype": np.int64, "quantization": (0.0, 0)}
+    assert quantise(np.array([1, 2], np.int32), plain).dtype == np.int64
+    assert dequantise(np.array([1.5], np.float16), plain).dtype == np.float32

@@ -1,0 +1,130 @@
+"""The Python interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfedge.runtime import BackendError, OptionError, Pipeline, TextError
+
+Load = Callable[[str], Pipeline]
+
+
+def test_one_text_and_several(load_toy: Load) -> None:
+    classify = load_toy("classifier")
+    good, bad = classify("good"), classify("bad")
+    assert (good["label"], bad["label"]) == ("positive", "negative")
+    assert classify(["good", "bad"]) == [good, bad]
+    assert classify(text for text in ("good", "bad")) == [good, bad]
+    assert classify([]) == []
+
+
+def test_bad_texts_among_several(load_toy: Load) -> None:
+    texts: list[Any] = ["good", "", None, b"good", ("a", "b"), ("a",), (), "bad"]
+    answers = load_toy("classifier")(texts)
+    assert [answer.get("label") for answer in answers] == ["positive", *[None] * 6, "negative"]
+    assert all(("error" in answer) != ("label" in answer) for answer in answers)
+    assert answers[2] == {"text": None, "error": "the text must be a string, not NoneType"}
+
+
+def test_stream_answers_before_it_reads_on(load_toy: Load) -> None:
+    read = []
+
+    def texts() -> Iterator[str]:
+        for text in ("good", "", "bad"):
+            read.append(text)
+            yield text
+
+    for count, answer in enumerate(load_toy("classifier").stream(texts()), 1):
+        assert len(read) == count
+        assert answer["text"] == read[-1]
+
+
+def test_bad_single_text_raises(load_toy: Load) -> None:
+    for text in ("", " ", "\0", b"good", ("good",), ("good", "bad")):
+        with pytest.raises(TextError):
+            load_toy("classifier")(text)  # type: ignore[arg-type]
+    with pytest.raises(TextError, match="one question"):
+        load_toy("reader")([("a", "b")], "c")
+
+
+def test_ways_to_ask(load_toy: Load) -> None:
+    ask = load_toy("reader")
+    answer = ask("who ?", "Ada was born .")
+    assert (answer["question"], answer["answer"]) == ("who ?", "Ada")
+    assert ask(("who ?", "Ada was born .")) == answer
+    assert ask([("who ?", "Ada was born .")]) == [answer]
+    assert ask(["who ?"])[0]["error"] == "the model needs a question and a context"
+
+
+def test_top_k(load_toy: Load) -> None:
+    assert list(load_toy("classifier")("good", top_k=1)["scores"]) == ["positive"]
+    for name, top_k in (("classifier", 0), ("embedder", 1)):
+        with pytest.raises(OptionError):
+            load_toy(name)("good", top_k=top_k)
+        with pytest.raises(OptionError):
+            next(load_toy(name).stream(["good"], top_k=top_k))
+
+
+def test_special_tokens_are_left_out(load_toy: Load) -> None:
+    tokens = load_toy("tagger")("Ada was")["tokens"]
+    assert [token["token"] for token in tokens] == ["ada", "was"]
+
+
+def test_embedding(load_toy: Load) -> None:
+    vector = load_toy("embedder")("good film")["embedding"]
+    assert vector[:3] == pytest.approx([4 / 16, 0, 4 / 16])
+    assert all(type(value) is float for value in vector)
+
+
+def test_shortest_signature_that_fits(load_toy: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    classify = load_toy("buckets")
+    used = []
+    run = classify._model.run
+
+    def record(key: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        used.append((key, inputs["input_ids"].shape[1]))
+        return run(key, inputs)
+
+    monkeypatch.setattr(classify._model, "run", record)
+    for words in (1, 6, 7, 14, 99):  # [CLS] and [SEP] come on top
+        assert classify("good " * words)["label"] == "positive"
+    assert used == [("short", 8)] * 2 + [("serving_default", 16)] * 3
+
+
+def test_lengths_do_not_change_answers(load_toy: Load) -> None:
+    short, long = load_toy("buckets")("a fine film"), load_toy("classifier")("a fine film")
+    assert short["scores"] == pytest.approx(long["scores"])
+
+
+def test_numbers_that_are_not_finite(load_toy: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    classify = load_toy("classifier")
+    broken = {"logits": np.array([[np.nan, 1]], np.float32)}
+    monkeypatch.setattr(classify._model, "run", lambda key, inputs: broken)
+    with pytest.raises(TextError, match="not finite"):
+        classify("good")
+
+
+def test_failure_of_the_runtime(load_toy: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first answer the model is to blame, afterwards the text."""
+    classify = load_toy("classifier")
+
+    def fail(key: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        raise BackendError("no")
+
+    monkeypatch.setattr(classify._model, "run", fail)
+    monkeypatch.setattr(classify._model, "_has_answered", False)
+    with pytest.raises(BackendError):
+        classify(["good"])
+    monkeypatch.setattr(classify._model, "_has_answered", True)
+    assert classify(["good"]) == [{"text": "good", "error": "no"}]
+
+
+def test_what_a_pipeline_says_of_itself(load_toy: Load, in_process: str) -> None:
+    pipeline = load_toy("classifier")
+    assert (pipeline.runtime, pipeline.num_threads) == (in_process, 1)
+    assert pipeline.manifest.labels == ("negative", "positive")
+    assert pipeline.count_tokens("a good film") == 5

@@ -1,0 +1,67 @@
+"""Logits to answers, against slower and simpler ways."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tfedge.runtime.tasks import MAX_ANSWER_TOKENS, answer_question, classify_text, softmax
+from tfedge.runtime.tokenizer import Encoded
+
+LOGITS = st.floats(-50, 50, width=32)
+
+
+@settings(deadline=None)
+@given(
+    logits=hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=LOGITS)
+)
+def test_softmax(logits: np.ndarray) -> None:
+    powers = np.exp(logits.astype(np.float64))
+    assert softmax(logits) == pytest.approx(powers / powers.sum(-1, keepdims=True))
+
+
+def test_softmax_of_large_logits() -> None:
+    assert softmax(np.array([1e30, 0, -1e30], np.float32)).tolist() == [1, 0, 0]
+
+
+def no_tokens() -> Encoded:
+    return Encoded([], [], [], [], [], False, 0)
+
+
+def test_labels_are_ranked() -> None:
+    outputs = {"logits": np.array([[0.0, 2.0, 1.0]], np.float32)}
+    answer = classify_text(outputs, no_tokens(), ("a", "b", "c"), None)
+    assert list(answer["scores"]) == ["b", "c", "a"]
+    assert answer["label"] == "b"
+    assert list(classify_text(outputs, no_tokens(), ("a", "b", "c"), 2)["scores"]) == ["b", "c"]
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), tokens=st.integers(1, MAX_ANSWER_TOKENS + 8))
+def test_best_span(data: st.DataObject, tokens: int) -> None:
+    """Against a search of all spans; token i of the context is character i."""
+    before = 3  # [CLS] question [SEP]
+    shape = (1, before + tokens + 1)
+    starts = data.draw(hnp.arrays(np.float32, shape, elements=LOGITS))
+    ends = data.draw(hnp.arrays(np.float32, shape, elements=LOGITS))
+    encoded = Encoded(
+        ids=[0] * shape[1],
+        type_ids=[0] * shape[1],
+        tokens=[""] * shape[1],
+        offsets=[(0, 0)] * before + [(i, i + 1) for i in range(tokens)] + [(0, 0)],
+        sequence=[None, 0, None] + [1] * tokens + [None],
+        truncated=False,
+        pad_id=0,
+    )
+    answer = answer_question({"start_logits": starts, "end_logits": ends}, encoded, (), None)
+    p, q = (softmax(logits[0, before:-1]) for logits in (starts, ends))
+    best = max(
+        p[i] * q[j] for i in range(tokens) for j in range(i, min(tokens, i + MAX_ANSWER_TOKENS))
+    )
+    assert answer["score"] == pytest.approx(best)
+    first, last = answer["start"], answer["end"] - 1
+    assert 0 <= last - first < MAX_ANSWER_TOKENS
+    assert p[first] * q[last] == pytest.approx(best)

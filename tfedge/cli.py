@@ -1,0 +1,372 @@
+"""The `tfedge` program: parses, calls one function, prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfedge import __version__
+from tfedge.errors import TfedgeError
+from tfedge.quiet import load_tensorflow
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="tfedge")
+def main() -> None:
+    """Turns BERT-like checkpoints into TFLite models for small boards.
+
+    \b
+    tfedge models                       what can be named
+    tfedge convert tinybert             checkpoint -> one .tflite, measured
+    tfedge eval --model X.tflite --data dev.tsv
+    tfedge-infer --model X.tflite "a fine film"      on the board
+
+    MODEL is a name that `tfedge models` lists, a folder with a Hugging Face checkpoint, or the
+    id of one on the hub. Exit codes: 0 done, 1 error, 2 usage, 3 unusable input, 4 a package or
+    runtime is missing, 5 the converted model was rejected.
+    """
+
+
+def _training_options(function: Any) -> Any:
+    for option in reversed(
+        (
+            click.option(
+                "--data",
+                required=True,
+                help="Training texts: a TSV, CSV or JSONL file with columns text and label, or a "
+                "data set id on the Hugging Face hub.",
+            ),
+            click.option("--eval", "evaluation", help="Held-out texts, measured after each epoch."),
+            click.option(
+                "--output", required=True, type=click.Path(path_type=Path), help="Folder to write."
+            ),
+            click.option("--epochs", default=3, show_default=True, type=click.IntRange(1)),
+            click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1)),
+            click.option(
+                "--learning-rate",
+                default=5e-5,
+                show_default=True,
+                help="Peak; linear warm-up and decay.",
+            ),
+            click.option(
+                "--max-length",
+                default=64,
+                show_default=True,
+                type=click.IntRange(8, 512),
+                help="Tokens of a text; longer ones are cut.",
+            ),
+            click.option("--seed", default=0, show_default=True),
+            click.option("--force", is_flag=True, help="Replace an existing --output."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+@main.command()
+@click.argument("model")
+@click.option("--labels", help="Comma-separated names of the labels; default: those in the data.")
+@_training_options
+def finetune(
+    model: str,
+    labels: str | None,
+    data: str,
+    evaluation: str | None,
+    output: Path,
+    force: bool,
+    **settings: Any,
+) -> None:
+    """Trains a text classifier from an encoder.
+
+    A killed run resumes when the same command is given again.
+    """
+    load_tensorflow()
+    from tfedge.compress.finetune import finetune as run
+    from tfedge.compress.training import TrainingOptions
+    from tfedge.data.hub import read_data
+    from tfedge.models.hub import resolve
+    from tfedge.progress import ProgressBar, training_report
+
+    texts = read_data(data, "train")
+    names = labels.split(",") if labels else sorted(set(texts.labels or ()))
+    options = TrainingOptions(**settings)
+    held_out = read_data(evaluation, "validation") if evaluation else None
+    source = resolve(model).folder
+    steps = options.epochs * -(-len(texts) // options.batch_size)
+    with ProgressBar(f"fine-tuning {model}", steps) as bar:
+        report = training_report(bar)
+        accuracy = run(source, texts, names, output, options, report, held_out, force)
+    click.echo(f"{output}" + (f"\taccuracy {accuracy:.4f}" if accuracy is not None else ""))
+
+
+@main.command()
+@click.argument("recipe")
+@click.option(
+    "--teacher",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of a fine-tuned text classifier of the BERT family.",
+)
+@click.option("--temperature", default=2.0, show_default=True, help="Divides both models' logits.")
+@click.option(
+    "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
+)
+@click.option(
+    "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
+)
+@click.option(
+    "--augmentation",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of batches in which words are replaced by similar ones.",
+)
+@_training_options
+def distil(
+    recipe: str,
+    teacher: Path,
+    temperature: float,
+    hidden_weight: float,
+    label_weight: float,
+    augmentation: float,
+    data: str,
+    evaluation: str | None,
+    output: Path,
+    force: bool,
+    **settings: Any,
+) -> None:
+    """Makes the small model of RECIPE out of a larger teacher.
+
+    The student starts from the teacher's own weights, cut to size, and learns the teacher's
+    logits and hidden states. A killed run resumes when the same command is given again.
+    """
+    load_tensorflow()
+    from tfedge.compress.distil import DistillationLosses
+    from tfedge.compress.distil import distil as run
+    from tfedge.compress.training import TrainingOptions
+    from tfedge.data.hub import read_data
+    from tfedge.progress import ProgressBar, training_report
+    from tfedge.recipes import load_recipe
+
+    config = load_recipe(recipe).config
+    texts = read_data(data, "train")
+    held_out = read_data(evaluation, "validation") if evaluation else None
+    options = TrainingOptions(**settings)
+    losses = DistillationLosses(temperature, hidden=hidden_weight, labels=label_weight)
+    steps = options.epochs * -(-len(texts) // options.batch_size)
+    with ProgressBar(f"distilling {recipe}", steps) as bar:
+        report = training_report(bar)
+        accuracy = run(
+            teacher, config, texts, output, options, losses, report, held_out, augmentation, force
+        )
+    click.echo(f"{output}" + (f"\taccuracy {accuracy:.4f}" if accuracy is not None else ""))
+
+
+@main.command()
+@click.argument("model")
+@click.option(
+    "--quant",
+    type=click.Choice(["int8", "dynamic", "float16", "float32"]),
+    help="Default: the recipe's, else int8.",
+)
+@click.option(
+    "--seq-len",
+    type=click.IntRange(3, 512),
+    help="Tokens of the graph; default: the recipe's, else 128.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(
+        ["text-classification", "sentence-embedding", "token-classification", "question-answering"]
+    ),
+    help="Default: the recipe's, else what the checkpoint has a head for.",
+)
+@click.option(
+    "--calibration",
+    help="File of texts like those the model will see; the first 200 choose the ranges of int8. "
+    "Default: the package's own sentences.",
+)
+@click.option(
+    "--eval",
+    "evaluation",
+    help="Labelled file on which the loss is measured. Default: the calibration texts that are left.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["tflite-runtime", "litert"]),
+    default="tflite-runtime",
+    show_default=True,
+    help="What the board runs.",
+)
+@click.option(
+    "--max-drop", default=1.0, show_default=True, help="Points that may be lost against float."
+)
+@click.option(
+    "--output",
+    default="saved_models",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder in which a folder MODEL is made.",
+)
+@click.option(
+    "--normalize/--no-normalize",
+    default=None,
+    help="Whether sentence embeddings have length 1; default: what the checkpoint's modules say.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the whole report.")
+def convert(model: str, as_json: bool, **settings: Any) -> None:
+    """Converts MODEL to one .tflite that holds all a board needs, and measures it.
+
+    \b
+    tfedge convert tinybert
+    tfedge convert ./my-checkpoint --calibration texts.tsv --eval dev.tsv
+    tfedge convert minilm --quant dynamic --runtime litert
+
+    The result is run in the runtime it is meant for, in a process of its own. One that crashes
+    there or loses more than --max-drop is kept under the suffix .rejected; the exit code is 5.
+    """
+    load_tensorflow()
+    from tfedge.pipeline import ConvertOptions
+    from tfedge.pipeline import convert as run
+    from tfedge.progress import ProgressBar
+    from tfedge.summary import conversion_summary
+
+    options = ConvertOptions(
+        quantization=settings["quant"],
+        sequence_length=settings["seq_len"],
+        task=settings["task"],
+        calibration=settings["calibration"],
+        evaluation=settings["evaluation"],
+        runtime=settings["runtime"],
+        normalize=settings["normalize"],
+        max_drop=settings["max_drop"],
+        output=settings["output"],
+    )
+    report = run(model, options, ProgressBar)
+    click.echo(
+        json.dumps(report, indent=2) if as_json else conversion_summary(report, options.output)
+    )
+
+
+@main.command(name="eval")
+@click.option(
+    "--model",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A converted .tflite, or a folder with a checkpoint.",
+)
+@click.option(
+    "--data",
+    required=True,
+    help="TSV, CSV or JSONL with columns text and label, or a data set id on the hub.",
+)
+@click.option(
+    "--against",
+    type=click.Path(exists=True, path_type=Path),
+    help="A second model, to count the answers that differ.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["tflite-runtime", "litert"]),
+    help="Default: the first the model was verified on.",
+)
+@click.option("--threads", type=click.IntRange(1, 64), help="Threads of the runtime.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many texts.")
+@click.option(
+    "--python",
+    help="Command of the Python that runs a .tflite, a board's for instance. Default: this one.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def evaluate(
+    model: Path,
+    data: str,
+    against: Path | None,
+    runtime: str | None,
+    threads: int | None,
+    limit: int | None,
+    python: str | None,
+    as_json: bool,
+) -> None:
+    """Measures a model on labelled texts: accuracy, macro F1, confusion, disagreement.
+
+    \b
+    tfedge eval --model saved_models/tinybert/tinybert_int8.tflite --data dev.tsv
+    tfedge eval --model X_int8.tflite --against X_float32.tflite --data texts.txt
+    tfedge eval --model saved_models/tinybert --data dev.tsv         (Keras, float32)
+    """
+    from tfedge.data.hub import read_data
+    from tfedge.measure.board import Board
+    from tfedge.measure.evaluate import evaluate as run
+    from tfedge.progress import ProgressBar
+    from tfedge.summary import evaluation_summary
+
+    if any(path and path.is_dir() for path in (model, against)):
+        load_tensorflow()
+    texts = read_data(data, "validation")
+    board = Board(Board.command(python), runtime, threads)
+    result = run(model, against, texts.head(limit or len(texts)), board, ProgressBar)
+    click.echo(json.dumps(result) if as_json else evaluation_summary(result))
+
+
+@main.command()
+@click.option(
+    "--seq-len",
+    default=128,
+    show_default=True,
+    type=click.IntRange(3, 512),
+    help="Tokens that FLOPs are given for.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def models(seq_len: int, as_json: bool) -> None:
+    """Lists the models that have a name: sizes, operations and where their weights come from."""
+    from tfedge.measure.catalogue import catalogue
+    from tfedge.summary import models_summary
+
+    rows = catalogue(seq_len)
+    click.echo("\n".join(map(json.dumps, rows)) if as_json else models_summary(rows, seq_len))
+
+
+@main.command()
+@click.argument("recipe")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--tokenizer",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Checkpoint whose tokeniser is taken, e.g. saved_models/tinybert.",
+)
+@click.option("--seed", default=0, show_default=True)
+def init(recipe: str, folder: Path, tokenizer: Path, seed: int) -> None:
+    """Writes a checkpoint of RECIPE with random weights to FOLDER.
+
+    For measuring what an architecture costs, or for training it; its answers mean nothing.
+    """
+    load_tensorflow()
+    from tfedge.models.initialize import initialize
+    from tfedge.recipes import load_recipe
+
+    initialize(load_recipe(recipe), folder, tokenizer, seed)
+    click.echo(str(folder))
+
+
+def run() -> None:
+    """The console entry point: an expected error is one line and its exit code."""
+    try:
+        main.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("tfedge: interrupted; the same command resumes or starts again", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except TfedgeError as error:
+        click.echo(f"tfedge: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,76 @@
+"""Turns a static Keras graph into the bytes of a .tflite by TFLiteConverter."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+from tfedge.errors import InputError
+
+QUANTIZATIONS = ("int8", "dynamic", "float16", "float32")
+RUNTIMES = ("tflite-runtime", "litert")
+SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+
+
+def to_tflite(model: keras.Model, quantization: str, runtime: str) -> bytes:
+    """Converts a model with static input shapes.
+
+    Args:
+        model: for `int8`, a graph with its ranges put in by `tfedge.quantize.fake_quant`; the
+            converter then needs no representative dataset, and would only add min-max ranges to
+            tensors that are meant to stay in float.
+        quantization: one of `QUANTIZATIONS`.
+        runtime: one of `RUNTIMES`, which decides how dense weights are quantised.
+
+    Raises:
+        InputError: an unknown quantization or runtime.
+    """
+    for name, value, known in (
+        ("quantization", quantization, QUANTIZATIONS),
+        ("runtime", runtime, RUNTIMES),
+    ):
+        if value not in known:
+            raise InputError(f"unknown {name} {value!r}; known are {', '.join(known)}")
+    module = tf.Module()
+    module.model = model  # the SavedModel must own the variables that the function uses
+    function = tf.function(lambda **inputs: model(inputs)).get_concrete_function(
+        **{
+            tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name)
+            for tensor in model.inputs
+        }
+    )
+    with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
+        tf.saved_model.save(module, folder, signatures={SIGNATURE: function})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        _SETTINGS[quantization](converter)
+        # Per channel is more exact, but tflite-runtime 2.14 refuses it (dynamic) or crashes on
+        # 64-bit ARM (int8).
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = (
+            runtime == "tflite-runtime"
+        )
+        return bytes(converter.convert())
+
+
+def _float32(converter: Any) -> None:
+    del converter  # its defaults
+
+
+def _float16(converter: Any) -> None:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+
+
+def _quantized(converter: Any) -> None:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+
+
+_SETTINGS: dict[str, Callable[[Any], None]] = {
+    "float32": _float32,
+    "float16": _float16,
+    "dynamic": _quantized,
+    "int8": _quantized,
+}

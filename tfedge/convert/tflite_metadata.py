@@ -1,0 +1,168 @@
+"""TFLite Metadata: what other readers (MediaPipe Tasks, Netron, Android's ML binding) know of a model.
+
+No light, maintained package writes them: tflite-support 0.4 wants protobuf < 4, mediapipe brings OpenCV
+and sounddevice. So they are written here, with `flatbuffers`, after
+https://github.com/tensorflow/tflite-support/blob/master/tensorflow_lite_support/metadata/metadata_schema.fbs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flatbuffers
+
+from tfedge import __version__
+from tfedge.runtime import bundle
+
+METADATA_NAME = "TFLITE_METADATA"
+METADATA_IDENTIFIER = b"M001"
+
+# Input of a tfedge model -> the name by which MediaPipe's BERT preprocessor looks for it, description.
+_INPUTS = {
+    "input_ids": ("ids", "Vocabulary numbers of the word pieces."),
+    "attention_mask": ("mask", "1 for a word piece, 0 for padding."),
+    "token_type_ids": ("segment_ids", "0 in the first text, 1 in the second one."),
+}
+# Parser versions that brought BertTokenizerOptions and input_process_units, and all the rest.
+_PARSER_WITH_TOKENIZER = "1.1.0"
+_PARSER_WITHOUT = "1.0.0"
+
+# Enumerations of metadata_schema.fbs.
+_TYPE_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
+_TYPE_VOCABULARY = 5  # AssociatedFileType.VOCABULARY
+_CONTENT_FEATURE = 1  # ContentProperties.FeatureProperties
+_OPTIONS_BERT_TOKENIZER = 4  # ProcessUnitOptions.BertTokenizerOptions
+
+# Tables of metadata_schema.fbs: their fields in order, as far as they are used. A union has two
+# fields, its type and its value.
+_TABLES: Mapping[str, tuple[str, ...]] = {
+    "ModelMetadata": (
+        "name",
+        "description",
+        "version",
+        "subgraph_metadata",
+        "author",
+        "license",
+        "associated_files",
+        "min_parser_version",
+    ),
+    "SubGraphMetadata": (
+        "name",
+        "description",
+        "input_tensor_metadata",
+        "output_tensor_metadata",
+        "associated_files",
+        "input_process_units",
+    ),
+    "TensorMetadata": (
+        "name",
+        "description",
+        "dimension_names",
+        "content",
+        "process_units",
+        "stats",
+        "associated_files",
+    ),
+    "AssociatedFile": ("name", "description", "type"),
+    "Content": ("content_properties_type", "content_properties"),
+    "FeatureProperties": (),
+    "ProcessUnit": ("options_type", "options"),
+    "BertTokenizerOptions": ("vocab_file",),
+}
+
+# A table of the metadata: its name in `_TABLES` and its fields. Strings become strings, numbers
+# bytes (all that are used are enumerations), lists vectors of tables.
+_Table = tuple[str, Mapping[str, Any]]
+
+
+def model_metadata(
+    *,
+    name: str,
+    description: str,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    labels: Sequence[str] | None,
+    has_vocabulary: bool,
+) -> bytes:
+    """The metadata of a model, to be put into its buffer `METADATA_NAME`.
+
+    Args:
+        inputs, outputs: names of the tensors of the first subgraph, in its order.
+        labels: what the last axis of the outputs means.
+        has_vocabulary: whether `vocab.txt` goes with the model.
+    """
+    subgraph: dict[str, Any] = {
+        "input_tensor_metadata": [_tensor(*_INPUTS.get(item, (item, ""))) for item in inputs],
+        "output_tensor_metadata": [_tensor(item, "", labels) for item in outputs],
+    }
+    if has_vocabulary:
+        vocabulary = _file(bundle.VOCABULARY_FILE, "WordPiece vocabulary.", _TYPE_VOCABULARY)
+        options: _Table = ("BertTokenizerOptions", {"vocab_file": [vocabulary]})
+        unit = {"options_type": _OPTIONS_BERT_TOKENIZER, "options": options}
+        subgraph["input_process_units"] = [("ProcessUnit", unit)]
+    fields = {
+        "name": name,
+        "description": description,
+        "version": __version__,
+        "subgraph_metadata": [("SubGraphMetadata", subgraph)],
+        "associated_files": [
+            _file(bundle.MANIFEST_FILE, "What tfedge's runtime needs to know."),
+            _file(bundle.TOKENIZER_FILE, "Tokeniser, for Hugging Face tokenizers."),
+        ],
+        "min_parser_version": _PARSER_WITH_TOKENIZER if has_vocabulary else _PARSER_WITHOUT,
+    }
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(_add_table(builder, ("ModelMetadata", fields)), METADATA_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _tensor(name: str, description: str, labels: Sequence[str] | None = None) -> _Table:
+    content = {
+        "content_properties_type": _CONTENT_FEATURE,
+        "content_properties": ("FeatureProperties", {}),
+    }
+    fields: dict[str, Any] = {
+        "name": name,
+        "description": description,
+        "content": ("Content", content),
+    }
+    if labels is not None:
+        fields["associated_files"] = [
+            _file(bundle.LABELS_FILE, "Labels, a line each.", _TYPE_LABELS)
+        ]
+    return "TensorMetadata", fields
+
+
+def _file(name: str, description: str, kind: int = 0) -> _Table:
+    return "AssociatedFile", {"name": name, "description": description, "type": kind}
+
+
+def _add_table(builder: Any, table: _Table) -> int:
+    """Writes a table and all below it; returns its offset."""
+    kind, fields = table
+    # Children come first: a flatbuffer is written from its leaves to its root.
+    offsets = {
+        name: _add_child(builder, value)
+        for name, value in fields.items()
+        if not isinstance(value, int)
+    }
+    builder.StartObject(len(_TABLES[kind]))
+    for slot, name in enumerate(_TABLES[kind]):
+        if name in offsets:
+            builder.PrependUOffsetTRelativeSlot(slot, offsets[name], 0)
+        elif name in fields:
+            builder.PrependByteSlot(slot, fields[name], 0)
+    return int(builder.EndObject())
+
+
+def _add_child(builder: Any, value: str | _Table | list[_Table]) -> int:
+    if isinstance(value, str):
+        return int(builder.CreateString(value))
+    if isinstance(value, tuple):
+        return _add_table(builder, value)
+    offsets = [_add_table(builder, item) for item in value]
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return int(builder.EndVector())

@@ -1,0 +1,100 @@
+"""Progress on standard error: a live bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+class ProgressBar:
+    """One bar; also a context manager.
+
+    Args:
+        description: what is being done, in a few words.
+        total: how many steps that takes.
+    """
+
+    def __init__(self, description: str, total: int) -> None:
+        self._description = description
+        self._total = total
+        self._done = 0
+        self._note = ""
+        self._printed = time.monotonic()
+        self._bar: Progress | None = None
+        if sys.stderr.isatty():
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task(description, total=total, note="")
+
+    def __enter__(self) -> ProgressBar:
+        if self._bar:
+            self._bar.start()
+        else:
+            print(f"{self._description} ...", file=sys.stderr, flush=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def advance(self, count: int = 1) -> None:
+        """Notes that `count` more steps are done."""
+        self.update(self._done + count)
+
+    def update(self, done: int, note: str | None = None) -> None:
+        """Notes that `done` steps are done; `note` is shown behind the bar."""
+        self._done = done
+        self._note = self._note if note is None else note
+        if self._bar:
+            self._bar.update(self._task, completed=done, note=self._note)
+        elif time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
+            self._printed = time.monotonic()
+            self.say(f"{self._description}: {done}/{self._total} {self._note}".rstrip())
+
+    def say(self, line: str) -> None:
+        """Prints a line above the bar."""
+        if self._bar:
+            self._bar.console.print(line, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+def training_report(bar: ProgressBar) -> Callable[[int, int, dict[str, float]], None]:
+    """A report for the training loop that moves `bar` and shows losses and accuracies."""
+
+    def report(step: int, steps: int, figures: dict[str, float]) -> None:
+        del steps
+        if "eval_accuracy" in figures:
+            bar.say(f"step {step}: accuracy on held-out texts {figures['eval_accuracy']:.4f}")
+        else:
+            bar.update(
+                step, " ".join(f"{name} {value:.3f}" for name, value in figures.items() if value)
+            )
+
+    return report

@@ -1,0 +1,39 @@
+"""Loads TensorFlow without its page of start-up notes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+from tfedge.errors import MissingPackageError
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow and looks for devices, showing what it prints only if that fails.
+
+    The notes (CPU features, absent CUDA) come from C++ before any log level applies.
+
+    Raises:
+        MissingPackageError: TensorFlow is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        except BaseException as error:
+            notes.seek(0)
+            os.write(kept, notes.read())
+            if isinstance(error, ModuleNotFoundError):
+                raise MissingPackageError(
+                    f"this needs TensorFlow ({error}): pip install 'tfedge[convert]'"
+                ) from error
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,70 @@
+"""How fast a loaded model answers on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfedge.runtime.errors import OptionError
+from tfedge.runtime.interpreter import runtime_name
+from tfedge.runtime.pipeline import Input, Pipeline
+
+SENTENCE = "The film starts slowly, but its second half is as clever and as moving as they come."
+QUESTION = "When does the film get better?"
+MAX_RUNS = 1_000_000
+_WARM_UP_RUNS = 5  # first calls allocate memory, start threads and fill caches
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """What `benchmark` measured. A run is one text, tokenising included.
+
+    Attributes:
+        tokens_per_s: tokens that the model saw, special ones included and padding left out, by the
+            whole time.
+    """
+
+    model: str
+    runtime: str
+    threads: int
+    runs: int
+    texts: int
+    median_ms: float
+    p90_ms: float
+    tokens_per_s: float
+
+
+def benchmark(pipeline: Pipeline, texts: Sequence[Input], runs: int) -> Timing:
+    """Times `runs` answers, the texts taking turns, after a warm-up that answers each at least once.
+
+    Args:
+        texts: what to answer; where there is none, a built-in sentence.
+
+    Raises:
+        OptionError: `runs` is out of range.
+        TextError: a text cannot be answered.
+    """
+    if not 1 <= runs <= MAX_RUNS:
+        raise OptionError(f"{runs} runs asked for; 1 to {MAX_RUNS} are allowed")
+    texts = texts or [(QUESTION, SENTENCE) if pipeline.pairs else SENTENCE]
+    tokens = [pipeline.count_tokens(text) for text in texts]
+    for run in range(max(_WARM_UP_RUNS, len(texts))):
+        pipeline(texts[run % len(texts)])
+    seconds = np.empty(runs)
+    for run in range(runs):
+        start = time.perf_counter()
+        pipeline(texts[run % len(texts)])
+        seconds[run] = time.perf_counter() - start
+    return Timing(
+        model=pipeline.manifest.name,
+        runtime=runtime_name(pipeline.runtime),
+        threads=pipeline.num_threads,
+        runs=runs,
+        texts=len(texts),
+        median_ms=float(np.median(seconds)) * 1e3,
+        p90_ms=float(np.percentile(seconds, 90)) * 1e3,
+        tokens_per_s=sum(tokens[run % len(texts)] for run in range(runs)) / float(seconds.sum()),
+    )

@@ -1,0 +1,330 @@
+"""The bundle: what a board needs besides the graph, kept in the .tflite file itself.
+
+A bundle is a TensorFlow Lite flatbuffer followed by a ZIP archive, as TFLite Metadata prescribes for
+associated files. The archive holds
+
+    tfedge.json     the manifest, see `Manifest`
+    tokenizer.json  the tokeniser, in the format of the `tokenizers` library
+    vocab.txt       the WordPiece vocabulary, for other readers of TFLite Metadata (optional)
+    labels.txt      a label a line, for other readers (optional)
+
+The manifest gives the length and SHA-256 of the flatbuffer. A TFLite runtime trusts the file and
+crashes on a damaged one, so nothing reaches it before the hash is right.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import stat
+import struct
+import types
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+from tfedge.runtime.errors import ModelFileError, one_line
+
+FORMAT = 1
+MANIFEST_FILE = "tfedge.json"
+TOKENIZER_FILE = "tokenizer.json"
+VOCABULARY_FILE = "vocab.txt"
+LABELS_FILE = "labels.txt"
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+# Task -> output tensors it needs, whether its last axis is named by labels.
+TASK_OUTPUTS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
+    {
+        "text-classification": ("logits",),
+        "sentence-embedding": ("embedding",),
+        "token-classification": ("logits",),
+        "question-answering": ("start_logits", "end_logits"),
+    }
+)
+LABELLED_TASKS = ("text-classification", "token-classification")
+
+MAX_ARCHIVE_BYTES = 64 << 20  # all associated files, unpacked; multilingual BERT's have 4 MB
+MAX_FILES = 64
+MAX_SEQUENCE = 1 << 16
+_MIN_SEQUENCE = 3  # [CLS] token [SEP]
+
+_CHUNK = 1 << 20
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_TFLITE_MAGIC = b"TFL3"
+_FOREIGN_MAGIC = (
+    (b"version https://git-lfs", "a Git LFS pointer; run `git lfs pull` where it was cloned"),
+    (
+        b"PK\x03\x04",
+        "a ZIP archive (a Keras or PyTorch checkpoint?); convert it with `tfedge convert`",
+    ),
+    (b"\x89HDF", "an HDF5 file (Keras weights?); convert it with `tfedge convert`"),
+)
+# zipfile's ways of saying that an archive is damaged or uses something that a bundle never uses.
+_ARCHIVE_ERRORS = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The contents of `tfedge.json`. Making one checks it.
+
+    Attributes:
+        name: name of the model, e.g. "tinybert".
+        task: a key of `TASK_OUTPUTS`.
+        labels: names of the last axis of "logits" for the tasks in `LABELLED_TASKS`, else None.
+        max_length: longest input in tokens, special ones included.
+        inputs: names of the signature's inputs, some of `INPUTS`; int32 (1, length) each.
+        outputs: names of the signature's outputs.
+        quantization: e.g. "int8"; for people.
+        runtimes: runtimes that the converter saw run the file, preferred one first.
+        signatures: signature key -> sequence length.
+        model_bytes: length of the flatbuffer at the beginning of the file.
+        model_sha256: SHA-256 of these bytes, hexadecimal.
+        extra: free-form; the runtime ignores it.
+
+    Raises:
+        ValueError: a field has an impossible value.
+    """
+
+    name: str
+    task: str
+    labels: tuple[str, ...] | None
+    max_length: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    quantization: str
+    runtimes: tuple[str, ...]
+    signatures: Mapping[str, int]
+    model_bytes: int
+    model_sha256: str
+    tfedge_version: str
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASK_OUTPUTS:
+            raise ValueError(f"task {self.task!r} is none of {', '.join(TASK_OUTPUTS)}")
+        if self.task in LABELLED_TASKS:
+            if self.labels is None or len(self.labels) < 2:
+                raise ValueError(f"task {self.task} needs at least 2 labels")
+            if len(set(self.labels)) != len(self.labels):
+                raise ValueError("two labels are equal")
+            if any(len(label.splitlines()) != 1 for label in self.labels):
+                raise ValueError("a label is not one line")
+        if not self.signatures:
+            raise ValueError("there is no signature")
+        for key, length in self.signatures.items():
+            if not _MIN_SEQUENCE <= length <= MAX_SEQUENCE:
+                raise ValueError(f"signature {key!r} has the impossible length {length}")
+        if not _MIN_SEQUENCE <= self.max_length <= max(self.signatures.values()):
+            raise ValueError(f"max_length {self.max_length} is longer than every signature")
+        if "input_ids" not in self.inputs or not set(self.inputs) <= set(INPUTS):
+            raise ValueError(
+                f"inputs {self.inputs} are not input_ids and some of {', '.join(INPUTS)}"
+            )
+        if missing := set(TASK_OUTPUTS[self.task]) - set(self.outputs):
+            raise ValueError(f"task {self.task} needs an output {min(missing)!r}")
+        if self.model_bytes <= 0:
+            raise ValueError(f"model_bytes is {self.model_bytes}")
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Manifest:
+        """Reads `tfedge.json`.
+
+        Raises:
+            ValueError: it is not JSON, of another format, or a field is missing or impossible.
+        """
+        try:
+            fields = json.loads(content)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        if not isinstance(fields, dict) or "format" not in fields:
+            raise ValueError("it is not a JSON object with a format")
+        if fields["format"] != FORMAT:
+            raise ValueError(
+                f"it has format {fields['format']!r} and this version reads {FORMAT};"
+                " upgrade tfedge on this machine"
+            )
+        values = {}
+        for field in dataclasses.fields(cls):
+            if field.name not in fields and field.default_factory is dataclasses.MISSING:
+                raise ValueError(f"{field.name!r} is missing")
+            if field.name in fields:
+                values[field.name] = _typed(field.name, field.type, fields[field.name])
+        return cls(**values)
+
+    def to_json(self) -> bytes:
+        """The bytes of `tfedge.json`; equal manifests give equal bytes."""
+        fields = {"format": FORMAT, **dataclasses.asdict(self)}
+        return (json.dumps(fields, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+# Annotation of a field -> what its JSON value must be, test of it.
+_JSON_TYPES: Mapping[str, tuple[str, Any]] = {
+    "str": ("a string", lambda value: isinstance(value, str)),
+    "int": ("a whole number", _is_int),
+    "tuple[str, ...]": ("a list of strings", _is_strings),
+    "tuple[str, ...] | None": ("a list of strings or null", lambda v: v is None or _is_strings(v)),
+    "Mapping[str, int]": (
+        "an object of whole numbers",
+        lambda value: isinstance(value, dict) and all(map(_is_int, value.values())),
+    ),
+    "Mapping[str, Any]": ("an object", lambda value: isinstance(value, dict)),
+}
+
+
+def _typed(name: str, annotation: Any, value: Any) -> Any:
+    what, test = _JSON_TYPES[annotation]
+    if not test(value):
+        raise ValueError(f"{name!r} is not {what}")
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk."""
+
+    path: str
+    manifest: Manifest
+    tokenizer_json: bytes
+
+
+def read_bundle(path: str | os.PathLike[str]) -> Bundle:
+    """Reads the metadata of a .tflite and verifies the whole file.
+
+    Raises:
+        ModelFileError: the file cannot be read, is no TFLite model, is damaged, or has no metadata
+            of tfedge; the message says which.
+    """
+    name = os.fsdecode(path)
+    try:
+        name.encode()  # the runtimes take a path as UTF-8
+        # Looked at before it is opened: opening a FIFO would wait for a writer.
+        if not stat.S_ISREG(os.stat(name).st_mode):
+            raise ModelFileError(f"{name}: not a file; give the path of one .tflite file")
+        with open(name, "rb") as file:
+            return _read(name, file)
+    except ModelFileError:
+        raise
+    except FileNotFoundError:
+        raise ModelFileError(f"{name}: no such file; give the path of a .tflite file") from None
+    except OSError as error:
+        raise ModelFileError(f"{name}: cannot be read: {error.strerror or error}") from error
+    except UnicodeEncodeError:
+        raise ModelFileError(f"{name!a}: the path is not valid UTF-8; rename the file") from None
+    except ValueError as error:  # what Python says of a path that no system call could take
+        raise ModelFileError(f"{name!a}: {one_line(error)}; give another path") from error
+
+
+def _read(name: str, file: BinaryIO) -> Bundle:
+    size = os.fstat(file.fileno()).st_size
+    _check_magic(name, size, file.read(32))
+    files, model_limit = read_archive(name, file)
+    if MANIFEST_FILE not in files:
+        raise ModelFileError(
+            f"{name}: a TensorFlow Lite model without tfedge metadata; make one with `tfedge convert`"
+        )
+    try:
+        manifest = Manifest.from_json(files[MANIFEST_FILE])
+    except ValueError as error:
+        raise ModelFileError(f"{name}: bad {MANIFEST_FILE}: {one_line(error)}") from error
+    if manifest.model_bytes > model_limit or _sha256(file, manifest) != manifest.model_sha256:
+        raise ModelFileError(
+            f"{name}: damaged: the model is not the one that its metadata describe; copy it again"
+        )
+    if TOKENIZER_FILE not in files:
+        raise ModelFileError(f"{name}: holds no {TOKENIZER_FILE}; convert it with `tfedge convert`")
+    return Bundle(name, manifest, files[TOKENIZER_FILE])
+
+
+def _check_magic(name: str, size: int, head: bytes) -> None:
+    if size == 0:
+        raise ModelFileError(f"{name}: the file is empty; copy it again")
+    for magic, what in _FOREIGN_MAGIC:
+        if head.startswith(magic):
+            raise ModelFileError(f"{name}: {what}")
+    if head[4:8] != _TFLITE_MAGIC:
+        raise ModelFileError(f"{name}: not a TensorFlow Lite model; make one with `tfedge convert`")
+
+
+def read_archive(name: str, file: BinaryIO) -> tuple[dict[str, bytes], int]:
+    """Reads the associated files of a .tflite.
+
+    Returns:
+        The files by name, and where the archive begins, so at most how long the flatbuffer is.
+
+    Raises:
+        ModelFileError: there is no archive, or it is damaged or implausibly large.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            _check_members(name, members)
+            files = {member.filename: _read_member(archive, member) for member in members}
+            begin = min((member.header_offset for member in members), default=0)
+    except zipfile.BadZipFile as error:
+        if "not a zip file" not in str(error):
+            raise ModelFileError(
+                f"{name}: damaged metadata: {one_line(error)}; copy it again"
+            ) from error
+        raise ModelFileError(
+            f"{name}: no tfedge metadata at its end: the file is cut short (copy it again) or was"
+            " not made by `tfedge convert`"
+        ) from None
+    except ModelFileError:
+        raise
+    except _ARCHIVE_ERRORS as error:
+        raise ModelFileError(
+            f"{name}: damaged metadata: {one_line(error)}; copy it again"
+        ) from error
+    return files, begin
+
+
+def _check_members(name: str, members: list[zipfile.ZipInfo]) -> None:
+    """Refuses what cannot be a bundle by its claims alone, before anything is unpacked."""
+    if len(members) > MAX_FILES:
+        raise ModelFileError(
+            f"{name}: claims {len(members)} associated files; {MAX_FILES} are allowed"
+        )
+    if (claimed := sum(member.file_size for member in members)) > MAX_ARCHIVE_BYTES:
+        raise ModelFileError(
+            f"{name}: claims {claimed} bytes of associated files; {MAX_ARCHIVE_BYTES} are allowed"
+        )
+    if any(member.compress_type not in _COMPRESSIONS for member in members):
+        raise ModelFileError(f"{name}: damaged metadata: unknown compression; copy it again")
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    with archive.open(member) as file:
+        return file.read(
+            member.file_size + 1
+        )  # one more, so that zipfile reaches and checks the CRC
+
+
+def _sha256(file: BinaryIO, manifest: Manifest) -> str:
+    digest = hashlib.sha256()
+    file.seek(0)
+    left = manifest.model_bytes
+    while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+        digest.update(chunk)
+        left -= len(chunk)
+    return digest.hexdigest()

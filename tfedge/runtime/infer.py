@@ -1,0 +1,277 @@
+"""The program `tfedge-infer`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from tfedge import __version__
+from tfedge.runtime import lines, render
+from tfedge.runtime.benchmark import MAX_RUNS, benchmark
+from tfedge.runtime.errors import InferenceError, OptionError, TextError, one_line
+from tfedge.runtime.interpreter import MAX_THREADS, RUNTIMES
+from tfedge.runtime.lines import Request
+from tfedge.runtime.pipeline import Input, Pipeline, load
+
+PROGRAM = "tfedge-infer"
+EXIT_UNANSWERED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+EXIT_NO_READER = 141  # 128 + SIGPIPE
+
+HELP = """Answers texts with a model that `tfedge convert` made.
+
+Texts are the arguments, or, without any, the lines of standard input: each line is answered as soon
+as it is there, one line of output for one line of input.
+
+\b
+Examples:
+  tfedge-infer --model tinybert_int8.tflite "A fine film."
+  tfedge-infer --model tinybert_int8.tflite --json "Good." "Bad."
+  tail -f reviews.txt | tfedge-infer --model tinybert_int8.tflite
+  tfedge-infer --model tinybert_int8.tflite --jsonl --json < texts.jsonl
+  tfedge-infer --model qa.tflite --context "Ada was born in London." "Where?"
+  tfedge-infer --model tinybert_int8.tflite --benchmark 100
+  tfedge-infer --model tinybert_int8.tflite -- "-5 degrees, and I loved it"
+
+\b
+Output, a line a text, by the model's task:
+  text-classification   label TAB probability [TAB label TAB probability ...]
+  sentence-embedding    the numbers, blanks between them
+  token-classification  token/label token/label ...
+  question-answering    answer TAB probability
+A text that cannot be answered gives the line `error TAB -` and a line on standard error that says
+why; with --json it gives an object with "error". The other texts are answered all the same.
+
+\b
+Exit codes:
+  0    every text was answered (SIGTERM while reading standard input: every text read so far)
+  1    at least one text could not be answered, or the answers could not be written
+  2    wrong options
+  3    the model file is missing, empty, cut short, damaged or not made by `tfedge convert`
+  4    no suitable runtime or delegate, or the runtime lacks an operation of the model
+  130  interrupted (Ctrl-C)
+  141  the reader of the output went away
+"""
+
+
+@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("texts", nargs=-1, metavar="[TEXT]...")
+@click.option("--model", required=True, metavar="FILE", help="The .tflite file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a text and a line.")
+@click.option(
+    "--jsonl",
+    "json_lines",
+    is_flag=True,
+    help='Lines of standard input are JSON: a string, or an object with "text" (question answering:'
+    ' "question" and "context").',
+)
+@click.option(
+    "--context",
+    metavar="TEXT",
+    help="Question answering: the context of all questions. Without it a line is QUESTION TAB CONTEXT.",
+)
+@click.option(
+    "--top-k",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Text classification: the N likeliest labels (default: 1, with --json all).",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, MAX_THREADS),
+    metavar="N",
+    help="Threads of the runtime (default: the number of processors, at most 4).",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(list(RUNTIMES)),
+    help="Default: the first one installed that the model was verified on.",
+)
+@click.option("--delegate", metavar="PATH", help="A delegate library, e.g. libedgetpu.so.1.")
+@click.option(
+    "--benchmark",
+    "runs",
+    type=click.IntRange(1, MAX_RUNS),
+    metavar="N",
+    help="Print the median and 90th percentile of N timed answers to the texts (default: a built-in"
+    " sentence) instead of the answers.",
+)
+@click.version_option(__version__, "--version", prog_name=PROGRAM, message="%(prog)s %(version)s")
+def command(**options: Any) -> Options:
+    # Only parses: click would turn Ctrl-C and a closed pipe into exit codes of its own.
+    return Options(**options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The command line; see the options of `command`."""
+
+    texts: tuple[str, ...]
+    model: str
+    as_json: bool
+    json_lines: bool
+    context: str | None
+    top_k: int | None
+    threads: int | None
+    runtime: str | None
+    delegate: str | None
+    runs: int | None
+
+
+def execute(options: Options) -> int:
+    """Does what the command line says; returns the exit code.
+
+    Raises:
+        InferenceError: nothing can be answered, or not go on.
+    """
+    if options.json_lines and (options.texts or options.runs):
+        raise OptionError("--jsonl is for standard input; leave it out or give no texts")
+    with quiet_start():
+        pipeline = load(options.model, options.runtime, options.threads, options.delegate)
+    if options.context is not None and not pipeline.pairs:
+        raise OptionError(f"--context is of no use for {pipeline.manifest.task}; leave it out")
+    if options.runs:
+        return _benchmark(pipeline, options, options.runs)
+    if options.texts:
+        given = (Request(text, options.context) for text in options.texts)
+        return answer_all(pipeline, given, "text", options)
+    if sys.stdin is None:
+        raise OptionError("no texts: standard input is closed")
+    if sys.stdin.isatty():
+        _complain("reading texts from the terminal, one a line; Ctrl-D ends")
+    with lines.stop_signal() as stop:
+        requests = lines.parse_lines(
+            lines.read_lines(sys.stdin.fileno(), stop),
+            json_lines=options.json_lines,
+            pairs=pipeline.pairs,
+            context=options.context,
+        )
+        return answer_all(pipeline, requests, "line", options)
+
+
+def _benchmark(pipeline: Pipeline, options: Options, runs: int) -> int:
+    context = options.context
+    items: list[Input] = [text if context is None else (text, context) for text in options.texts]
+    timing = benchmark(pipeline, items, runs)
+    _print(render.timing_as_json(timing) if options.as_json else render.timing_as_text(timing))
+    return 0
+
+
+def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, options: Options) -> int:
+    """Prints an answer for each request as it comes.
+
+    Args:
+        unit: what a request is to the user, "text" or "line"; for messages.
+
+    Returns:
+        The exit code: 0, or 1 where a request could not be answered.
+    """
+    top_k = options.top_k
+    if top_k is None and pipeline.ranked and not options.as_json:
+        top_k = 1
+    code = 0
+    for number, request in enumerate(requests, 1):
+        answer = _answer(pipeline, request, top_k)
+        _print(render.as_json(answer) if options.as_json else render.as_text(answer))
+        if "error" in answer:
+            code = EXIT_UNANSWERED
+            _complain(f"{unit} {number}: {answer['error']}")
+        elif "truncated" in answer and not options.as_json:
+            limit = pipeline.manifest.max_length
+            _complain(f"{unit} {number}: longer than {limit} tokens, answered by its beginning")
+    return code
+
+
+def _answer(pipeline: Pipeline, request: Request, top_k: int | None) -> dict[str, Any]:
+    try:
+        if request.error is not None:
+            raise TextError(request.error)
+        return pipeline(request.text, request.context, top_k=top_k)
+    except TextError as error:
+        return {pipeline.text_key: request.text, "error": str(error)}
+
+
+def _print(line: str) -> None:
+    """Raises:
+    BrokenPipeError: nobody reads any more.
+    InferenceError: the answers cannot be written for another reason.
+    """
+    if sys.stdout is None:
+        raise InferenceError("the answers cannot be written: standard output is closed")
+    try:
+        sys.stdout.buffer.write(render.encode(line))
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        # What is left in the buffer would fail once more when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise InferenceError(f"the answers cannot be written: {error.strerror}") from error
+
+
+def _complain(message: str) -> None:
+    if sys.stderr is not None:  # closed; print() would then write to standard output
+        print(f"{PROGRAM}: {one_line(message)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """Keeps the runtimes' "INFO:" lines off standard error, which no setting of theirs does.
+
+    The filter is a process of its own, so that all else that native code prints comes out, even if
+    it crashes next.
+    """
+    if sys.stderr is None or (sed := shutil.which("sed")) is None:
+        yield
+        return
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    # In a session of its own it outlives a Ctrl-C that is meant for this program.
+    arguments = [sed, "/^INFO: /d"]
+    with subprocess.Popen(
+        arguments, stdin=subprocess.PIPE, stdout=stderr, start_new_session=True
+    ) as process:
+        assert process.stdin is not None
+        os.dup2(process.stdin.fileno(), 2)
+        process.stdin.close()
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)  # closes the filter's input, so it ends
+            os.close(stderr)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the program and returns its exit code."""
+    try:
+        options = command.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
+        # --help and --version give an exit code instead.
+        return execute(options) if isinstance(options, Options) else int(options or 0)
+    except InferenceError as error:
+        _complain(str(error))
+        return error.exit_code
+    except click.ClickException as error:
+        _complain(f"{error.format_message().rstrip('.')} (see {PROGRAM} --help)")
+        return EXIT_USAGE
+    except (KeyboardInterrupt, click.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_NO_READER
+
+
+def main() -> NoReturn:
+    """Entry point."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,302 @@
+"""One way to run a model on either runtime, tflite-runtime or LiteRT."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import importlib
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfedge.runtime.bundle import Bundle
+from tfedge.runtime.errors import BackendError, ModelFileError, OptionError, one_line
+
+MAX_THREADS = 64
+_DEFAULT_MAX_THREADS = 4  # of the boards; more threads only wait for each other on small matrices
+
+
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """A package that runs .tflite files, and its name on PyPI."""
+
+    module: str
+    package: str
+
+    def installed(self) -> bool:
+        return importlib.util.find_spec(self.module) is not None
+
+    def version(self) -> str:
+        """The installed version; empty in a build that does not say."""
+        return str(getattr(importlib.import_module(self.module), "__version__", ""))
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    "tflite-runtime": Runtime("tflite_runtime", "tflite-runtime"),
+    "litert": Runtime("ai_edge_litert", "ai-edge-litert"),
+}
+
+# What a runtime says of an operation that it cannot run -> how to put it.
+_REFUSALS = (
+    (
+        re.compile(r"builtin opcode '(\w+)' version '(\d+)'"),
+        r"it lacks the operation \1 version \2",
+    ),
+    (re.compile(r"unresolved custom op: (\S+?)\.?(?:\s|$)"), r"it lacks the operation \1"),
+    (re.compile(r"builtin_code out of range: (\d+)"), r"it lacks the operation number \1"),
+    (re.compile(r"^(.*?)\W*Node number \d+ \((\w+)\) failed"), r"operation \2 fails: \1"),
+)
+
+
+def runtime_name(runtime: str) -> str:
+    """The key of a runtime and its version, for people."""
+    return f"{runtime} {RUNTIMES[runtime].version()}".rstrip()
+
+
+def default_threads() -> int:
+    """The processors this process may use, at most 4."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), _DEFAULT_MAX_THREADS)
+    return min(os.cpu_count() or 1, _DEFAULT_MAX_THREADS)
+
+
+def choose_runtime(wanted: str | None, allowed: Sequence[str]) -> str:
+    """Names the runtime to use.
+
+    Args:
+        wanted: a key of `RUNTIMES`, or None for the first of `allowed` that is installed.
+        allowed: the runtimes that the model was verified on.
+
+    Raises:
+        OptionError: `wanted` is no runtime.
+        BackendError: `wanted` is not allowed (an unverified runtime may crash: tflite-runtime 2.14
+            does on 64-bit ARM with dense weights quantised per channel), or none is installed.
+    """
+    if wanted is not None and wanted not in RUNTIMES:
+        raise OptionError(f"unknown runtime {wanted!r}; there are {', '.join(RUNTIMES)}")
+    usable = [name for name in allowed if name in RUNTIMES]
+    if wanted is not None and wanted not in usable:
+        raise BackendError(
+            f"the model was not verified on {wanted}, only on {', '.join(allowed) or 'no runtime'};"
+            f" convert it with `tfedge convert --runtime {wanted}`"
+            + "".join(f" or use --runtime {name}" for name in usable[:1])
+        )
+    candidates = usable if wanted is None else [wanted]
+    for name in candidates:
+        if RUNTIMES[name].installed():
+            return name
+    raise BackendError(_missing(candidates, allowed))
+
+
+def _missing(candidates: Sequence[str], allowed: Sequence[str]) -> str:
+    if not candidates:
+        return (
+            f"the model was verified on {', '.join(allowed) or 'no runtime'}; this version of tfedge"
+            f" runs {', '.join(RUNTIMES)}: convert it with `tfedge convert --runtime NAME`"
+        )
+    packages = " or ".join(f"`pip install {RUNTIMES[name].package}`" for name in candidates)
+    message = f"the model needs {' or '.join(candidates)}, which is not installed: {packages}"
+    others = [name for name in RUNTIMES if name not in candidates and RUNTIMES[name].installed()]
+    if others:
+        message += f"; for {others[0]}, convert it with `tfedge convert --runtime {others[0]}`"
+    return message
+
+
+def _import(name: str) -> Any:
+    """Imports the interpreter module of runtime `name`.
+
+    Raises:
+        BackendError: it cannot work in this process.
+    """
+    if name == "tflite-runtime":
+        if "tensorflow" in sys.modules:
+            raise BackendError(
+                "tflite-runtime and TensorFlow crash each other; load the model in a process"
+                " that has not imported TensorFlow"
+            )
+        # Its extension module is built against numpy 1 and prints a page of warnings under numpy 2.
+        if int(np.__version__.split(".")[0]) >= 2:
+            raise BackendError(
+                f"tflite-runtime does not work with numpy {np.__version__}: `pip install 'numpy<2'`"
+            )
+    try:
+        return importlib.import_module(f"{RUNTIMES[name].module}.interpreter")
+    except ImportError as error:
+        raise BackendError(
+            f"{name} is installed but cannot be imported: {one_line(error)};"
+            f" `pip install --force-reinstall {RUNTIMES[name].package}`"
+        ) from error
+
+
+def _load_delegate(module: Any, path: str) -> Any:
+    """Loads a delegate library, telling apart a missing library and a missing device.
+
+    The library is opened here first, because `load_delegate` prints a traceback of its destructor
+    where that fails.
+    """
+    try:
+        library = ctypes.CDLL(path)
+    except OSError as error:
+        raise BackendError(f"delegate {path}: not a loadable library: {one_line(error)}") from error
+    if not hasattr(library, "tflite_plugin_create_delegate"):
+        raise BackendError(f"delegate {path}: a library, but not a TensorFlow Lite delegate")
+    try:
+        return module.load_delegate(path)
+    except (ValueError, RuntimeError) as error:
+        raise BackendError(
+            f"delegate {path}: the library is there, but finds no usable device;"
+            f" is it plugged in and may you use it? ({one_line(error)})"
+        ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class _Signature:
+    """A signature's runner and its tensors by name, looked up once."""
+
+    run: Any
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+
+
+class Model:
+    """An interpreter of a bundle, run by signature. Not safe for use by several threads at once."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        runtime: str | None = None,
+        num_threads: int | None = None,
+        delegate: str | None = None,
+    ) -> None:
+        """Args: see `tfedge.runtime.load`.
+
+        Raises:
+            OptionError, BackendError: see `choose_runtime`; also a delegate that does not load or
+                a model that the runtime refuses.
+            ModelFileError: the model has not the signatures that the manifest describes.
+        """
+        if num_threads is not None and not 1 <= num_threads <= MAX_THREADS:
+            raise OptionError(f"{num_threads} threads asked for; 1 to {MAX_THREADS} are allowed")
+        self.num_threads = num_threads or default_threads()
+        self.runtime = choose_runtime(runtime, bundle.manifest.runtimes)
+        self._bundle = bundle
+        self._has_answered = False
+        module = _import(self.runtime)
+        delegates = [_load_delegate(module, delegate)] if delegate else None
+        try:
+            self._interpreter = module.Interpreter(
+                model_path=bundle.path,
+                num_threads=self.num_threads,
+                experimental_delegates=delegates,
+            )
+            # Signature runners would allocate by themselves, but tflite-runtime applies its default
+            # delegate (XNNPACK) only here.
+            self._interpreter.allocate_tensors()
+            present = self._interpreter.get_signature_list()
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise self._refusal(error) from error
+        self._signatures = {key: self._bind(key, present) for key in bundle.manifest.signatures}
+
+    def _bind(self, key: str, present: Mapping[str, Any]) -> _Signature:
+        """Signature `key`, checked against the manifest."""
+        if key not in present:
+            raise self._mismatch(f"signature {key!r}", "no such signature")
+        manifest = self._bundle.manifest
+        runner = self._interpreter.get_signature_runner(key)
+        signature = _Signature(runner, runner.get_input_details(), runner.get_output_details())
+        if set(signature.inputs) != set(manifest.inputs):
+            raise self._mismatch(f"inputs {_list(manifest.inputs)}", _list(signature.inputs))
+        for name, detail in signature.inputs.items():
+            self._check_shape(name, detail, (1, manifest.signatures[key]))
+        return signature
+
+    def check_outputs(self, key: str, shapes: Mapping[str, tuple[int | None, ...]]) -> None:
+        """Checks the outputs of signature `key`; None in a shape stands for any size.
+
+        Raises:
+            ModelFileError: an output is absent or has another shape.
+        """
+        details = self._signatures[key].outputs
+        for name, shape in shapes.items():
+            if name not in details:
+                raise self._mismatch(f"an output {name!r}", _list(details))
+            self._check_shape(name, details[name], shape)
+
+    def _check_shape(self, name: str, detail: Any, expected: tuple[int | None, ...]) -> None:
+        shape = tuple(int(size) for size in detail["shape"])
+        fits = len(shape) == len(expected) and all(
+            wanted is None or size == wanted for size, wanted in zip(shape, expected)
+        )
+        if not fits:
+            raise self._mismatch(f"{name!r} of shape {expected}".replace("None", "any"), str(shape))
+
+    def run(self, key: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs signature `key` once.
+
+        Args:
+            inputs: at least the inputs of the signature by name; others are not used.
+
+        Returns:
+            The outputs by name, float32.
+
+        Raises:
+            BackendError: the runtime fails.
+        """
+        signature = self._signatures[key]
+        values = {name: quantise(inputs[name], detail) for name, detail in signature.inputs.items()}
+        try:
+            outputs = signature.run(**values)
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise self._refusal(error) from error
+        self._has_answered = True
+        return {name: dequantise(value, signature.outputs[name]) for name, value in outputs.items()}
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether `run` has succeeded at least once: then a failure is the text's, not the model's."""
+        return self._has_answered
+
+    def _mismatch(self, expected: str, found: str) -> ModelFileError:
+        return ModelFileError(
+            f"{self._bundle.path}: the metadata announce {expected}, the model has {found};"
+            " convert it again"
+        )
+
+    def _refusal(self, error: Exception) -> BackendError:
+        message = one_line(error)
+        for pattern, template in _REFUSALS:
+            if match := pattern.search(message):
+                message = match.expand(template)
+                break
+        return BackendError(
+            f"{self._bundle.path}: {runtime_name(self.runtime)} cannot run the model: {message};"
+            f" upgrade it or convert with `tfedge convert --runtime {self.runtime}`"
+        )
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def quantise(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    """`values` in the data type, scale and zero point of a tensor."""
+    dtype = np.dtype(detail["dtype"])
+    scale, zero_point = detail["quantization"]
+    if scale == 0:  # not quantised
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values / scale) + zero_point, limits.min, limits.max).astype(dtype)
+
+
+def dequantise(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
+    """The float32 values that a tensor stands for."""
+    scale, zero_point = detail["quantization"]
+    if scale == 0:  # not quantised
+        return values.astype(np.float32)
+    # Widened first: the difference of two int8 does not fit into int8.
+    return ((values.astype(np.int64) - zero_point) * scale).astype(np.float32)

@@ -1,0 +1,140 @@
+"""Texts from standard input: bytes that come when they like, in, requests out."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import dataclasses
+import json
+import os
+import select
+import signal
+from collections.abc import Iterable, Iterator
+
+from tfedge.runtime.errors import TextError, one_line
+
+MAX_LINE_BYTES = 8 << 20  # 100,000 words have about 1 MB
+_CHUNK = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """One thing to answer: a text (or question) and its context, or why it could not be read."""
+
+    text: str
+    context: str | None = None
+    error: str | None = None
+
+
+@contextlib.contextmanager
+def stop_signal() -> Iterator[int]:
+    """Turns SIGTERM into a file descriptor that becomes readable, for `read_lines`."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    # A pipe instead of an exception: none can then hit the moment between reading and answering.
+    previous = signal.signal(signal.SIGTERM, lambda *_: os.write(write_end, b"\0"))
+    try:
+        yield read_end
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        os.close(read_end)
+        os.close(write_end)
+
+
+def read_lines(source: int, stop: int) -> Iterator[bytes | None]:
+    """The lines of a file descriptor without their ends, each as soon as it is complete.
+
+    Ends at the end of the file, or after the lines already read once `stop` is readable; an
+    incomplete last line counts in the first case only.
+
+    Yields:
+        A line, or None for one longer than `MAX_LINE_BYTES`, of which nothing is kept.
+
+    Raises:
+        TextError: the descriptor cannot be read.
+    """
+    line: bytearray | None = bytearray()
+    while stop not in select.select([source, stop], [], [])[0]:
+        try:
+            chunk = os.read(source, _CHUNK)
+        except OSError as error:
+            raise TextError(f"standard input cannot be read: {error.strerror}") from error
+        if not chunk:
+            if line is None or line:
+                yield _finished(line)
+            return
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            yield _finished(_extended(line, end))
+            line = bytearray()
+        line = _extended(line, rest)
+
+
+def _extended(line: bytearray | None, part: bytes) -> bytearray | None:
+    if line is None or len(line) + len(part) > MAX_LINE_BYTES:
+        return None
+    line += part
+    return line
+
+
+def _finished(line: bytearray | None) -> bytes | None:
+    return None if line is None else bytes(line).removesuffix(b"\r")
+
+
+def parse_lines(
+    lines: Iterable[bytes | None], *, json_lines: bool, pairs: bool, context: str | None
+) -> Iterator[Request]:
+    """One request a line.
+
+    Args:
+        lines: as `read_lines` gives them.
+        json_lines: whether a line is a JSON string or object, not plain text.
+        pairs: whether the model wants questions and contexts.
+        context: the context of lines that bring none.
+    """
+    for number, line in enumerate(lines):
+        if line is None:
+            yield Request("", error=f"the line is longer than {MAX_LINE_BYTES} bytes")
+            continue
+        if number == 0:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            yield Request(line.decode(errors="replace"), error="the line is not valid UTF-8")
+            continue
+        try:
+            if json_lines:
+                yield _parse_json(text, pairs, context)
+            else:
+                yield _parse_plain(text, pairs, context)
+        except TextError as error:
+            yield Request(text, error=str(error))
+
+
+def _parse_plain(line: str, pairs: bool, context: str | None) -> Request:
+    if not pairs or context is not None:
+        return Request(line, context)
+    question, tab, rest = line.partition("\t")
+    if not tab and line.strip():
+        raise TextError("the line needs a question, a tab and a context; or give --context")
+    return Request(question, rest)
+
+
+def _parse_json(line: str, pairs: bool, context: str | None) -> Request:
+    name = "question" if pairs else "text"
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise TextError(f"the line is not JSON: {one_line(error)}") from error
+    except RecursionError:
+        raise TextError("the line is JSON nested too deeply") from None
+    if isinstance(value, str):
+        value = {name: value}
+    if not isinstance(value, dict) or not isinstance(value.get(name), str):
+        raise TextError(f"the line is neither a JSON string nor an object with a string {name!r}")
+    if pairs:
+        context = value.get("context", context)
+        if not isinstance(context, str):
+            raise TextError("the line has no string 'context'; or give --context")
+    return Request(value[name], context)

@@ -1,0 +1,192 @@
+"""From the path of a .tflite to a function that answers texts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, Union
+
+import numpy as np
+
+from tfedge.runtime.bundle import Bundle, Manifest, read_bundle
+from tfedge.runtime.errors import BackendError, OptionError, TextError
+from tfedge.runtime.interpreter import Model
+from tfedge.runtime.tasks import TASKS
+from tfedge.runtime.tokenizer import Encoded, TextEncoder
+
+Input = Union[str, tuple[str, str]]  # a text, or a question and its context
+
+
+def load(
+    path: str | os.PathLike[str],
+    runtime: str | None = None,
+    num_threads: int | None = None,
+    delegate: str | None = None,
+) -> Pipeline:
+    """Loads a model that `tfedge convert` made.
+
+    Args:
+        path: the .tflite file.
+        runtime: "tflite-runtime" or "litert"; None takes the first one installed here that the
+            model was verified on.
+        num_threads: 1 to 64; None takes the number of processors, at most 4.
+        delegate: path or name of a delegate library, e.g. "libedgetpu.so.1".
+
+    Raises:
+        OptionError: an argument is out of range.
+        ModelFileError: the file is missing, damaged, or was not made by `tfedge convert`.
+        BackendError: there is no suitable runtime or delegate here, or it refuses the model.
+    """
+    bundle = read_bundle(path)
+    return Pipeline(bundle, Model(bundle, runtime, num_threads, delegate))
+
+
+class Pipeline:
+    """A loaded model, made by `load`. Use it in one thread at a time.
+
+    Attributes:
+        manifest: what the file says of itself: name, task, labels, ...
+        runtime: "tflite-runtime" or "litert".
+        num_threads: threads that the runtime uses.
+    """
+
+    def __init__(self, bundle: Bundle, model: Model) -> None:
+        self.manifest: Manifest = bundle.manifest
+        self.runtime = model.runtime
+        self.num_threads = model.num_threads
+        self._model = model
+        self._task = TASKS[self.manifest.task]
+        self._labels = self.manifest.labels or ()
+        self._encoder = TextEncoder(
+            bundle.tokenizer_json, self.manifest.max_length, pairs=self._task.pairs
+        )
+        # Shortest first, see `_signature`.
+        self._signatures = sorted(self.manifest.signatures.items(), key=lambda item: item[1])
+        for key, length in self._signatures:
+            model.check_outputs(key, self._task.shapes(length, len(self._labels)))
+
+    def __call__(
+        self,
+        text: Input | Iterable[Input],
+        context: str | None = None,
+        *,
+        top_k: int | None = None,
+    ) -> Any:
+        """Answers one text with a dict, or several with a list of dicts.
+
+        Args:
+            text: a text; for question answering a question (with `context`) or a pair (question,
+                context); or an iterable of these.
+            top_k: how many labels "scores" has, likeliest first; None for all.
+
+        Returns:
+            For one text, by task:
+              text-classification   {"text", "label", "score", "scores": {label: probability}}
+              sentence-embedding    {"text", "embedding": [float, ...]}
+              token-classification  {"text", "tokens": [{"token", "label", "score", "start", "end"}]}
+              question-answering    {"question", "answer", "score", "start", "end"}
+            and "truncated": True where the end of the text did not fit into the model. "start" and
+            "end" are character offsets. For several, see `stream`.
+
+        Raises:
+            TextError: the one text cannot be answered.
+            OptionError: `top_k` is less than 1, or the task has no ranking.
+            BackendError: the runtime cannot run the model.
+        """
+        self._check_top_k(top_k)
+        if context is not None:
+            if not isinstance(text, str):
+                raise TextError("a context goes with one question; give several as pairs")
+            return self._answer((text, context), top_k)
+        if isinstance(text, (str, bytes, tuple)):  # bytes are refused as one text, not by item
+            return self._answer(text, top_k)
+        return list(self.stream(text, top_k=top_k))
+
+    def stream(
+        self, texts: Iterable[Input], *, top_k: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Answers texts one by one, as they come. One that cannot be answered does not stop it.
+
+        Yields:
+            For each text what `__call__` gives, or {"text" or "question", "error": why}.
+
+        Raises:
+            OptionError: as `__call__`.
+            BackendError: the runtime cannot run the model.
+        """
+        self._check_top_k(top_k)
+        for item in texts:
+            try:
+                yield self._answer(item, top_k)
+            except TextError as error:
+                text = item[0] if isinstance(item, tuple) and item else item
+                yield {self.text_key: text, "error": str(error)}
+
+    @property
+    def text_key(self) -> str:
+        """The name of the input in an answer: "text" or "question"."""
+        return "question" if self._task.pairs else "text"
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the input is a question and a context."""
+        return self._task.pairs
+
+    @property
+    def ranked(self) -> bool:
+        """Whether `top_k` means something for the task."""
+        return self._task.ranked
+
+    def count_tokens(self, text: Input) -> int:
+        """How many tokens of the text the model sees, special ones included.
+
+        Raises:
+            TextError: the text cannot be answered.
+        """
+        return len(self._encoder.encode(*_split(text)))
+
+    def _check_top_k(self, top_k: int | None) -> None:
+        if top_k is None:
+            return
+        if not self._task.ranked:
+            raise OptionError(f"top_k is of no use for {self.manifest.task}; leave it out")
+        if top_k < 1:
+            raise OptionError(f"top_k is {top_k}; at least 1 label must be asked for")
+
+    def _answer(self, item: Input, top_k: int | None) -> dict[str, Any]:
+        text, context = _split(item)
+        encoded = self._encoder.encode(text, context)
+        answer = self._task.answer(self._run(encoded), encoded, self._labels, top_k)
+        if context is not None:
+            answer = {"answer": context[answer["start"] : answer["end"]], **answer}
+        if encoded.truncated:
+            answer["truncated"] = True
+        return {self.text_key: text, **answer}
+
+    def _run(self, encoded: Encoded) -> dict[str, np.ndarray]:
+        key, length = self._signature(len(encoded))
+        try:
+            outputs = self._model.run(key, encoded.arrays(length))
+        except BackendError as error:
+            if self._model.has_answered:
+                raise TextError(str(error)) from error
+            raise
+        if not all(np.isfinite(values).all() for values in outputs.values()):
+            raise TextError("the model answered with numbers that are not finite")
+        return outputs
+
+    def _signature(self, tokens: int) -> tuple[str, int]:
+        """The shortest signature that holds `tokens`, as (key, length).
+
+        There is one: the encoder truncates to max_length, which is no longer than the longest.
+        """
+        return next(item for item in self._signatures if item[1] >= tokens)
+
+
+def _split(item: Input) -> tuple[str, str | None]:
+    """`item` as (text or question, context or None)."""
+    if not isinstance(item, tuple):
+        return item, None
+    if len(item) != 2:
+        raise TextError(f"a tuple must be (question, context), not {len(item)} items")
+    return item

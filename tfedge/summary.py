@@ -1,0 +1,76 @@
+"""Reports as a person reads them on a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def conversion_summary(report: dict[str, Any], output: Path) -> str:
+    """What `tfedge convert` prints: the file, what it holds, how it did in each runtime."""
+    path = output / report["model"] / report["file"]
+    quantization = report["quantization"]
+    operators = sum(quantization["operators"].values())
+    lines = [
+        f"{path}  {report['size_bytes'] / 1e6:.1f} MB",
+        f"  {report['task']}, {report['sequence_length']} tokens, {report['parameters'] / 1e6:.1f}M "
+        f"parameters, {report['flops'] / 1e9:.2f} GFLOPs",
+        f"  {quantization['mode']}: {quantization['float_operators']} of {operators} operators "
+        "compute in float",
+        f"  float32 .tflite against Keras: largest difference {report['float32_tflite_error']:.1e}",
+        f"  on {report['evaluation']['source']}:",
+    ]
+    for runtime, figures in report["evaluation"]["runtimes"].items():
+        lines.append(f"    {runtime:<15} {_figures(figures)}")
+    lines.append(f'try it: tfedge-infer --model {path} "a text"')
+    return "\n".join(lines)
+
+
+def _figures(figures: dict[str, Any]) -> str:
+    if "error" in figures:
+        return f"does not run it: {figures['error']}"
+    same = 100 * (1 - figures["disagreement"])
+    if "accuracy" not in figures:
+        return f"agreement with float {same:.1f} % on {figures['texts']} texts"
+    return (
+        f"accuracy {100 * figures['accuracy']:.1f} % (float {100 * figures['float_accuracy']:.1f} %), "
+        f"same answer as float {same:.1f} % on {figures['texts']} texts"
+    )
+
+
+def evaluation_summary(result: dict[str, Any]) -> str:
+    """What `tfedge eval` prints."""
+    lines = [f"{result['model']} on {result['data']}: {result['texts']} texts, {result['runtime']}"]
+    if "accuracy" in result:
+        accuracy, macro_f1 = 100 * result["accuracy"], 100 * result["macro_f1"]
+        lines += [f"accuracy {accuracy:.2f} %   macro F1 {macro_f1:.2f} %", *_confusion(result)]
+    if "disagreement" in result:
+        lines.append(f"differs from {result['against']}: {100 * result['disagreement']:.2f} %")
+    if result["unanswered"]:
+        lines.append(f"not answered: {result['unanswered']}")
+    return "\n".join(lines)
+
+
+def _confusion(result: dict[str, Any]) -> list[str]:
+    labels = result["labels"]
+    corner = "true, predicted:"
+    width = max(map(len, [*labels, corner]))
+    rows = [(corner, labels), *zip(labels, result["confusion"], strict=True)]
+    return [
+        "".join([f"{name:<{width}}", *(f"{cell:>10}" for cell in cells)]) for name, cells in rows
+    ]
+
+
+def models_summary(rows: list[dict[str, Any]], sequence_length: int) -> str:
+    """What `tfedge models` prints."""
+    lines = [
+        f"{'name':<11}{'parameters':>11}{f'GFLOPs@{sequence_length}':>12}{'float32':>10}{'int8':>9}"
+        f"  {'task':<20}weights"
+    ]
+    for row in rows:
+        lines.append(
+            f"{row['name']:<11}{row['parameters'] / 1e6:>10.1f}M{row['flops'] / 1e9:>12.2f}"
+            f"{row['float32_bytes'] / 1e6:>7.0f} MB{row['int8_bytes'] / 1e6:>6.0f} MB"
+            f"  {row['task']:<20}{row['weights']}"
+        )
+    return "\n".join(lines)
