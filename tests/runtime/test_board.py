@@ -19,12 +19,13 @@ BASE = ("tfedge", "numpy", "tokenizers", "click")
 
 BLOCKED = """
 import sys
+from importlib.machinery import PathFinder
 
 class OnlyTheBase:
     def find_spec(self, name, path=None, target=None):
-        top = name.partition(".")[0]
-        if top not in sys.stdlib_module_names and top not in ALLOWED:
-            raise ImportError(f"{top} is not on the board")
+        found = PathFinder.find_spec(name) if path is None and name not in ALLOWED else None
+        if found is not None and "site-packages" in str(found.origin):
+            raise ImportError(f"{name} is not on the board")
 
 sys.meta_path.insert(0, OnlyTheBase())
 from tfedge.runtime import infer, load
