@@ -59,7 +59,9 @@ def _training_options(function: Any) -> Any:
                 type=click.IntRange(8, 512),
                 help="Tokens of a text; longer ones are cut.",
             ),
-            click.option("--seed", default=0, show_default=True),
+            click.option(
+                "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1)
+            ),
             click.option("--force", is_flag=True, help="Replace an existing --output."),
         )
     ):
@@ -92,7 +94,8 @@ def finetune(
     from tfedge.progress import ProgressBar, training_report
 
     texts = read_data(data, "train")
-    names = labels.split(",") if labels else sorted(set(texts.labels or ()))
+    given = [name.strip() for name in labels.split(",")] if labels else None
+    names = given or sorted(set(texts.labels or ()))
     options = TrainingOptions(**settings)
     held_out = read_data(evaluation, "validation") if evaluation else None
     source = resolve(model).folder
@@ -339,7 +342,7 @@ def models(seq_len: int, as_json: bool) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Checkpoint whose tokeniser is taken, e.g. saved_models/tinybert.",
 )
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
 def init(recipe: str, folder: Path, tokenizer: Path, seed: int) -> None:
     """Writes a checkpoint of RECIPE with random weights to FOLDER.
 

@@ -99,3 +99,25 @@ def test_what_is_no_tokeniser(tmp_path: Path, kind: str) -> None:
     assert message.startswith(f"{tmp_path} has no usable tokeniser (")
     assert message.endswith("it needs tokenizer.json, or vocab.txt with tokenizer_config.json")
     assert "\n" not in message
+
+
+def test_tokeniser_of_a_larger_model(folder: Path) -> None:
+    count = len(toys.VOCABULARY)
+    assert load_tokenizer(folder, vocab_size=count).get_vocab_size() == count
+    assert load_tokenizer(folder, vocab_size=count + 8).get_vocab_size() == count
+    with pytest.raises(CheckpointError) as caught:
+        load_tokenizer(folder, vocab_size=count - 1)
+    assert f"a tokeniser of {count} tokens, but word embeddings for {count - 1}" in str(
+        caught.value
+    )
+
+
+def test_ids_that_no_token_has_leave_gaps(folder: Path) -> None:
+    """Line n of vocab.txt must stay token n."""
+    content = json.loads(toys.tokenizer_json())
+    content["model"]["vocab"]["good"] = len(toys.VOCABULARY) + 1
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    tokens = vocabulary(load_tokenizer(folder))
+    assert tokens[toys.VOCABULARY.index("good")] == ""
+    assert tokens[-2:] == ["", "good"]
+    assert tokens[toys.VOCABULARY.index("film")] == "film"

@@ -58,6 +58,16 @@ class DistillationLosses:
     hidden: float = 1.0
     labels: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise InputError(f"temperature is {self.temperature}; it must be positive")
+        weights = {name: getattr(self, name) for name in ("logits", "hidden", "labels")}
+        for name, value in weights.items():
+            if not value >= 0:
+                raise InputError(f"the weight of {name} is {value}; it must not be negative")
+        if not any(weights.values()):
+            raise InputError("no loss has a weight; at least one must be above 0")
+
 
 class Distiller(keras.Model):
     """Trains `student` to reproduce `teacher`.

@@ -48,10 +48,12 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "steps_per_checkpoint"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be positive")
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup is {self.warmup}; it is a share of all steps, 0 to 1")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed is {self.seed}; it must be from 0 to 4294967295")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,7 +238,10 @@ def claim_training_folder(output: Path, settings: dict[str, Any], force: bool = 
     folder = output.with_name(f"{output.name}.training")
     record = folder / "settings.json"
     if record.is_file():
-        found = json.loads(record.read_text(encoding="utf-8"))
+        try:
+            found = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError:
+            found = "unreadable ones"
         if found != json.loads(json.dumps(settings)):
             raise InputError(
                 f"{folder} holds an interrupted run with other settings ({found}); delete that "

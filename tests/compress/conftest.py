@@ -1,0 +1,21 @@
+"""What tests of training share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import toy_folders
+
+from tfedge.data.texts import Texts
+
+
+@pytest.fixture(scope="session")
+def toy_texts() -> Texts:
+    return toy_folders.sentences(40)
+
+
+@pytest.fixture(scope="session")
+def toy_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT with random weights and a head of two labels."""
+    return toy_folders.write_folder(tmp_path_factory.mktemp("toy") / "encoder")

@@ -1,0 +1,187 @@
+"""The training loop: the schedule's values, the order of batches, resuming."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfedge.compress.training import (
+    Examples,
+    TrainingOptions,
+    WarmupLinearDecay,
+    batches,
+    claim_training_folder,
+    total_steps,
+)
+from tfedge.data.batches import Batch
+from tfedge.errors import InputError
+
+NAMES = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def examples(lengths: list[int]) -> Examples:
+    """Texts that tell themselves apart: number n consists of tokens n + 1."""
+    sequences = [np.full(length, index + 1, np.int32) for index, length in enumerate(lengths)]
+    return Examples(sequences, np.arange(len(lengths), dtype=np.int32))
+
+
+def test_schedule_by_hand() -> None:
+    rate = WarmupLinearDecay(8.0, warmup_steps=4, total_steps=12)
+    values = [float(rate(step)) for step in range(13)]
+    assert values == pytest.approx([2, 4, 6, 8, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+
+
+def test_schedule_without_warmup() -> None:
+    rate = WarmupLinearDecay(1.0, warmup_steps=0, total_steps=4)
+    assert [float(rate(step)) for step in range(5)] == pytest.approx([1, 0.75, 0.5, 0.25, 0])
+    # Nothing grows again beyond the end.
+    assert float(rate(9)) == 0
+
+
+def test_schedule_is_rebuilt_from_its_config() -> None:
+    rate = WarmupLinearDecay(3.0, 2, 10)
+    again = WarmupLinearDecay.from_config(rate.get_config())
+    assert [float(again(step)) for step in range(11)] == [float(rate(step)) for step in range(11)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    peak=st.floats(1e-6, 1.0),
+    warmup=st.integers(0, 20),
+    rest=st.integers(1, 40),
+)
+def test_schedule_rises_to_its_peak_and_falls_to_zero(peak: float, warmup: int, rest: int) -> None:
+    total = warmup + rest
+    rate = WarmupLinearDecay(peak, warmup, total)
+    values = np.array([float(rate(step)) for step in range(total + 1)])
+    assert values.max() == pytest.approx(peak, rel=1e-5)
+    assert np.all(np.diff(values[:warmup]) > 0)
+    assert np.all(np.diff(values[warmup:]) < 0)
+    assert values[0] > 0  # the first step is not wasted
+    assert values[-1] == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    lengths=st.lists(st.integers(3, 20), min_size=1, max_size=60),
+    size=st.integers(1, 9),
+    epochs=st.integers(1, 3),
+    seed=st.integers(0, 99),
+    data=st.data(),
+)
+def test_batches_resume_at_any_step(
+    lengths: list[int], size: int, epochs: int, seed: int, data: st.DataObject
+) -> None:
+    options = TrainingOptions(epochs=epochs, batch_size=size, seed=seed, max_length=20)
+    given_examples = examples(lengths)
+
+    def augment(batch: Batch, generator: np.random.Generator) -> Batch:
+        return {**batch, "input_ids": batch["input_ids"] + generator.integers(100)}
+
+    def run(first_step: int) -> list[Any]:
+        found = batches(given_examples, NAMES, options, first_step, augment)
+        return [
+            ({k: v.tolist() for k, v in batch.items()}, labels.tolist()) for batch, labels in found
+        ]
+
+    whole = run(0)
+    assert len(whole) == total_steps(given_examples, options)
+    step = data.draw(st.integers(0, len(whole)))
+    assert run(step) == whole[step:]
+
+
+def test_every_epoch_has_every_text_and_an_order_of_its_own() -> None:
+    options = TrainingOptions(epochs=3, batch_size=4, max_length=20)
+    found = [labels.tolist() for _, labels in batches(examples([9] * 20), NAMES, options)]
+    epochs = [found[start : start + 5] for start in (0, 5, 10)]
+    for epoch in epochs:
+        assert sorted(label for labels in epoch for label in labels) == list(range(20))
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_labels_stay_with_their_texts() -> None:
+    options = TrainingOptions(epochs=1, batch_size=4, max_length=20)
+    for batch, labels in batches(examples([3, 5, 9, 9, 12, 4, 4]), NAMES, options):
+        assert np.array_equal(batch["input_ids"][:, 0], labels + 1)
+
+
+def test_batches_are_no_longer_than_the_model_takes() -> None:
+    options = TrainingOptions(epochs=1, batch_size=4, max_length=20)
+    (batch, _), *_ = batches(examples([19]), NAMES, options)
+    assert batch["input_ids"].shape == (1, 20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": -1}, "batch_size is -1"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"steps_per_checkpoint": 0}, "steps_per_checkpoint is 0"),
+        ({"warmup": 1.0}, "warmup is 1.0"),
+        ({"warmup": -0.1}, "warmup is -0.1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**32}, "seed is 4294967296"),
+    ],
+)
+def test_options_out_of_range(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TrainingOptions(**changes)
+
+
+SETTINGS = {"source": "abc", "labels": ["a", "b"], "seed": 3}
+
+
+def test_claims_a_new_folder(tmp_path: Path) -> None:
+    folder = claim_training_folder(tmp_path / "out" / "model", SETTINGS)
+    assert folder == tmp_path / "out" / "model.training"
+    assert json.loads((folder / "settings.json").read_text()) == SETTINGS
+
+
+def test_equal_settings_resume(tmp_path: Path) -> None:
+    folder = claim_training_folder(tmp_path / "model", SETTINGS)
+    (folder / "checkpoint").write_text("x")
+    # A tuple comes back from JSON as a list: no other setting.
+    again = claim_training_folder(tmp_path / "model", {**SETTINGS, "labels": ("a", "b")})
+    assert again == folder
+    assert (folder / "checkpoint").read_text() == "x"
+
+
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    folder = claim_training_folder(tmp_path / "model", SETTINGS)
+    with pytest.raises(InputError) as caught:
+        claim_training_folder(tmp_path / "model", {**SETTINGS, "seed": 4})
+    assert str(folder) in str(caught.value)
+    assert "'seed': 3" in str(caught.value)
+    assert json.loads((folder / "settings.json").read_text()) == SETTINGS
+
+
+def test_existing_output_is_kept_unless_forced(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    with pytest.raises(InputError, match="--force to replace it"):
+        claim_training_folder(tmp_path / "model", SETTINGS)
+    assert not (tmp_path / "model.training").exists()
+    assert claim_training_folder(tmp_path / "model", SETTINGS, force=True).is_dir()
+
+
+def test_checkpoints_without_settings_are_not_resumed(tmp_path: Path) -> None:
+    """What a kill between making the folder and writing its settings leaves."""
+    (tmp_path / "model.training").mkdir()
+    (tmp_path / "model.training" / "checkpoint").write_text("x")
+    folder = claim_training_folder(tmp_path / "model", SETTINGS)
+    assert [path.name for path in folder.iterdir()] == ["settings.json"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\udcff"])
+def test_damaged_settings_are_refused(tmp_path: Path, content: str) -> None:
+    folder = claim_training_folder(tmp_path / "model", SETTINGS)
+    (folder / "settings.json").write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match="delete that folder"):
+        claim_training_folder(tmp_path / "model", SETTINGS)

@@ -1,0 +1,53 @@
+"""Data flows one way: what each folder may import."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STAGES = ["recipes", "models", "data", "compress", "quantize", "convert", "measure"]
+
+
+def _imports(folder: str) -> set[str]:
+    names: set[str] = set()
+    for path in (ROOT / "tfedge" / folder).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(node.module or "")
+    return names
+
+
+def test_the_board_side_imports_nothing_of_the_rest() -> None:
+    imported = _imports("runtime")
+    inside = {name for name in imported if name.startswith("tfedge.")}
+    assert {name.split(".")[1] for name in inside} == {"runtime"}
+    assert not {name.split(".")[0] for name in imported} & {
+        "tensorflow",
+        "tf_keras",
+        "transformers",
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_stage_imports_a_later_one(stage: str) -> None:
+    later = set(STAGES[STAGES.index(stage) + 1 :])
+    assert (
+        not {name.split(".")[1] for name in _imports(stage) if name.startswith("tfedge.")} & later
+    )
+
+
+def test_importing_the_board_side_loads_nothing_heavy() -> None:
+    program = (
+        "import sys, tfedge.runtime;"
+        "print(*{'tensorflow', 'transformers', 'safetensors', 'rich'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", program]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
