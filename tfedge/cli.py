@@ -59,9 +59,7 @@ def _training_options(function: Any) -> Any:
                 type=click.IntRange(8, 512),
                 help="Tokens of a text; longer ones are cut.",
             ),
-            click.option(
-                "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1)
-            ),
+            click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1)),
             click.option("--force", is_flag=True, help="Replace an existing --output."),
         )
     ):

@@ -161,8 +161,6 @@ def test_equal_seeds_give_equal_students(
     again = run(toy_encoder, toy_texts, tmp_path / "again")
     assert same_weights(again.output, finished.output)
     assert again.record.losses == finished.record.losses
-    other = run(toy_encoder, toy_texts, tmp_path / "other", seed=1)
-    assert not same_weights(other.output, finished.output)
 
 
 def test_killed_run_resumes_to_the_same_student(
@@ -180,6 +178,7 @@ def test_killed_run_resumes_to_the_same_student(
 
 
 def test_unlabelled_texts_will_do(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
+    toy_texts = toy_texts.head(16)
     plain = Texts(toy_texts.texts, None, "plain.txt")
     foreign = Texts(toy_texts.texts, ["3"] * len(toy_texts), "stars.tsv")
     for name, texts in (("plain", plain), ("foreign", foreign)):
