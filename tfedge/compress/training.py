@@ -174,6 +174,9 @@ def train(
 ) -> None:
     """Runs a compiled model's `train_step` over all epochs, resuming where a killed run stopped.
 
+    A resumed run ends with the weights of an uninterrupted one, unless the model has dropout: the
+    masks are then others.
+
     Args:
         trainer: a compiled Keras model.
         folder: where checkpoints are kept; the same folder resumes.

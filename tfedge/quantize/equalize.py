@@ -49,8 +49,8 @@ def channel_factors(
 
 
 def _relative(peak: np.ndarray) -> np.ndarray:
-    """Each channel's peak in units of their geometric mean."""
-    safe = np.maximum(peak, 1e-6 * peak.max())
+    """Each channel's peak in units of their geometric mean; ones for a tensor that is all zero."""
+    safe = np.maximum(peak, max(1e-6 * peak.max(), np.finfo(np.float32).tiny))
     return safe / np.exp(np.log(safe).mean())
 
 
