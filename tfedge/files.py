@@ -54,7 +54,9 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Writes `content` to `path` as indented JSON, atomically."""
-    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    # The name of a file may be no UTF-8; "\udce9", which Python then has, is an escape of JSON too.
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

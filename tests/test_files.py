@@ -1,0 +1,209 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from privileges import obey_permissions
+
+from tfedge.errors import InputError
+from tfedge.files import atomic_path, sha256, write_bytes, write_json
+
+OLD = b"the older file"
+FULL = "/dev/full"  # takes no byte: "No space left on device"
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """A file that is there already, alone in its folder."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(OLD)
+    return path
+
+
+def assert_untouched(target: Path) -> None:
+    """The older file is as it was and nothing is beside it."""
+    assert target.read_bytes() == OLD
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_replaces_when_the_block_ends(target: Path) -> None:
+    with atomic_path(target) as temporary:
+        assert temporary.parent == target.parent  # a rename across file systems is no rename
+        assert temporary.suffix == ".tflite"
+        temporary.write_bytes(b"new")
+        assert target.read_bytes() == OLD
+    assert target.read_bytes() == b"new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_makes_the_folders_on_the_way(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "a" / "b" / "file", b"content")
+    assert (tmp_path / "a" / "b" / "file").read_bytes() == b"content"
+
+
+def test_others_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "file", b"")
+    finally:
+        found = os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+    assert found == 0o027  # looking at the umask has not changed it
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(1)], ids=repr)
+def test_failure_or_interrupt_leaves_the_older_file(target: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)) as raised, atomic_path(target) as temporary:
+        temporary.write_bytes(b"half of the n")
+        raise error
+    assert raised.value is error
+    assert_untouched(target)
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """The kernel lets no file grow beyond 1000 bytes: a write stops half-way, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("small_files")
+def test_write_that_stops_half_way(target: Path) -> None:
+    write_bytes(target.with_name("whole"), bytes(1000))
+    target.with_name("whole").unlink()
+    with pytest.raises(InputError) as raised:
+        write_bytes(target, bytes(1001))
+    assert str(raised.value) == f"cannot write {target}: {os.strerror(errno.EFBIG)}"
+    assert_untouched(target)
+
+
+def test_full_disk(target: Path) -> None:
+    with (
+        pytest.raises(InputError) as raised,
+        atomic_path(target) as temporary,
+        open(FULL, "wb") as full,
+    ):
+        temporary.write_bytes(b"half of the n")
+        full.write(b"ew file")
+    assert str(raised.value) == f"cannot write {target}: No space left on device"
+    assert_untouched(target)
+
+
+def test_disk_too_full_for_another_file(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mkstemp(**_: object) -> tuple[int, str]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "mkstemp", mkstemp)
+    with pytest.raises(InputError, match=r"^cannot write .*: No space left on device; choose"):
+        write_bytes(target, b"new")
+    assert_untouched(target)
+
+
+def test_folder_in_place_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite" / "inside").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"^cannot write .*model\.tflite: Is a directory$"):
+        write_bytes(tmp_path / "model.tflite", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
+    assert [path.name for path in (tmp_path / "model.tflite").iterdir()] == ["inside"]
+
+
+def test_file_in_place_of_the_folder(target: Path) -> None:
+    for path in (target / "a", target / "a" / "b"):
+        with pytest.raises(InputError, match=f"^cannot write {path}: .*; choose another folder$"):
+            write_bytes(path, b"new")
+    assert_untouched(target)
+
+
+WRITE = """
+import sys
+from tfedge.errors import TfedgeError
+from tfedge.files import write_bytes
+try:
+    write_bytes(sys.argv[1], b"new")
+except TfedgeError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize("inside", ["model.tflite", "folder/model.tflite"])
+def test_read_only_folder(target: Path, inside: str) -> None:
+    path = target.parent / inside
+    target.parent.chmod(0o500)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", WRITE, path],
+            preexec_fn=obey_permissions,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        target.parent.chmod(0o700)
+    assert done.stderr == f"cannot write {path}: Permission denied; choose another folder\n"
+    assert_untouched(target)
+
+
+HANG = """
+import sys, time
+from tfedge.files import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_bytes(b"half of the n")
+    print("written", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_kill_leaves_the_older_file(target: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HANG, target], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert target.read_bytes() == OLD
+
+
+def test_json_is_readable_by_people(tmp_path: Path) -> None:
+    content = {"text": "un café — 映画", "figures": [1, 0.5, None]}
+    write_json(tmp_path / "report.json", content)
+    written = (tmp_path / "report.json").read_text(encoding="utf-8")
+    assert json.loads(written) == content
+    assert written.startswith('{\n  "text": "un café — 映画",\n')
+    assert written.endswith("}\n")
+
+
+def test_json_names_files_that_are_not_utf_8(tmp_path: Path) -> None:
+    """Python holds such a name's bytes as halves of characters, which UTF-8 cannot encode."""
+    content = {"output": os.fsdecode(b"caf\xe9")}
+    write_json(tmp_path / "report.json", content)
+    assert json.loads((tmp_path / "report.json").read_bytes()) == content
+
+
+def test_what_is_no_json_leaves_the_older_file(target: Path) -> None:
+    with pytest.raises(TypeError):
+        write_json(target, {"path": Path("a")})
+    assert_untouched(target)
+
+
+def test_sha256(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256(tmp_path / "abc") == expected
+    # More than one chunk, the last of them a short one.
+    content = b"0123456789" * 250_000
+    (tmp_path / "large").write_bytes(content)
+    assert sha256(tmp_path / "large") == hashlib.sha256(content).hexdigest()
