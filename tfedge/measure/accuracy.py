@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from tfedge.errors import InputError
 
 Answer = dict[str, Any]
 
@@ -63,8 +66,12 @@ def disagreement(answers: Sequence[Answer], others: Sequence[Answer]) -> float:
     """How much two models' answers differ, 0..1, mean over all texts.
 
     Text classification: 1 where the labels differ. Token classification: the share of tokens with
-    different labels. Question answering: 1 where the spans differ. Sentence embedding: 1 minus the
-    cosine. A text that only one of the two answers counts as 1.
+    different labels, one that only one of the two has among them. Question answering: 1 where the
+    spans differ. Sentence embedding: 1 minus the cosine. A text that only one of the two answers
+    counts as 1.
+
+    Raises:
+        InputError: answers of different tasks, or embeddings of different widths.
     """
     return float(np.mean([_difference(a, b) for a, b in zip(answers, others, strict=True)]))
 
@@ -77,15 +84,21 @@ def cosines(answers: Sequence[Answer], others: Sequence[Answer]) -> np.ndarray:
 def _difference(answer: Answer, other: Answer) -> float:
     if "error" in answer or "error" in other:
         return float(("error" in answer) != ("error" in other))
+    for kind in ("embedding", "tokens", "label", "start"):
+        if (kind in answer) != (kind in other):
+            raise InputError("the two models answer different tasks and cannot be compared")
     if "embedding" in answer:
         return 1.0 - _cosine(answer, other)
     if "tokens" in answer:
-        pairs = zip(answer["tokens"], other["tokens"], strict=True)
-        return float(np.mean([a["label"] != b["label"] for a, b in pairs]))
-    key = "label" if "label" in answer else "answer"
-    return float(answer[key] != other[key])
+        # A model of a shorter sequence has cut off what comes last.
+        labels = ([token["label"] for token in item["tokens"]] for item in (answer, other))
+        return float(np.mean([a != b for a, b in itertools.zip_longest(*labels)]))
+    keys = ("label",) if "label" in answer else ("start", "end")
+    return float(any(answer[key] != other[key] for key in keys))
 
 
 def _cosine(answer: Answer, other: Answer) -> float:
     a, b = np.asarray(answer["embedding"]), np.asarray(other["embedding"])
+    if a.shape != b.shape:
+        raise InputError(f"embeddings of {len(a)} and {len(b)} numbers cannot be compared")
     return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
