@@ -13,13 +13,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfedge.errors import MissingPackageError, RejectedModelError, TfedgeError
+from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
 
 Progress = Callable[[int], None]
 Answer = dict[str, Any]
@@ -45,8 +46,16 @@ class Board:
 
     @staticmethod
     def command(text: str | None) -> tuple[str, ...]:
-        """`python` from what a user typed."""
-        return tuple(shlex.split(text)) if text else (sys.executable,)
+        """`python` from what a user typed.
+
+        Raises:
+            InputError: a quotation without its end.
+        """
+        try:
+            words = shlex.split(text or "")
+        except ValueError as error:
+            raise InputError(f"the command {text!r} cannot be read: {error}") from error
+        return tuple(words) or (sys.executable,)
 
     def answers(
         self, model: str | Path, texts: Sequence[Any], progress: Progress = lambda count: None
@@ -56,15 +65,19 @@ class Board:
         Raises:
             RejectedModelError: the runtime crashed or refused the model.
             MissingPackageError: the runtime is not installed.
+            TfedgeError: `python` does not start, or is something else.
         """
         command = [*self._start("tfedge.runtime.infer"), "--model", str(model), "--json", "--jsonl"]
         with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
             for text in texts:
                 lines.write(json.dumps(_line(text)) + "\n")
             lines.seek(0)
-            answers = []
-            for line in self._run(command, model, progress, lines):
-                answers.append(json.loads(line))
+            printed, message = self._run(command, model, progress, lines)
+        answers = [self._parse(line) for line in printed]
+        if len(answers) != len(texts):
+            raise RejectedModelError(
+                f"{model}: {self._where} answered {len(answers)} of {len(texts)} texts: {message}"
+            )
         return answers
 
     def outputs(
@@ -78,15 +91,37 @@ class Board:
         Raises:
             RejectedModelError: the runtime crashed or refused the model.
             MissingPackageError: the runtime is not installed.
+            TfedgeError: `python` does not start, or is something else.
         """
         with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
             given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
             np.savez(given, **inputs)
             start = self._start("tfedge.runtime.execute")
-            for _ in self._run([*start, str(model), str(given), str(made)], model, progress):
-                pass
-            with np.load(made, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+            command = [*start, str(model), str(given), str(made)]
+            _, message = self._run(command, model, progress)
+            try:
+                with np.load(made, allow_pickle=False) as archive:
+                    return {name: archive[name] for name in archive.files}
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                raise TfedgeError(
+                    f"{self.python[0]} wrote no outputs ({message}); is it a Python on this machine?"
+                ) from error
+
+    @property
+    def _where(self) -> str:
+        return self.runtime or "the runtime"
+
+    def _parse(self, line: bytes) -> Answer:
+        try:
+            answer = json.loads(line)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            start = line.decode(errors="replace").rstrip()[:40]
+            raise TfedgeError(
+                f"{self.python[0]} printed {start!r}, which is no answer; is it a Python?"
+            )
+        return answer
 
     def _start(self, module: str) -> list[str]:
         command = [*self.python, "-m", module]
@@ -98,8 +133,8 @@ class Board:
 
     def _run(
         self, command: list[str], model: str | Path, progress: Progress, stdin: Any = None
-    ) -> list[str]:
-        """The lines that the command prints; each one is progress."""
+    ) -> tuple[list[bytes], str]:
+        """The lines that the command prints, each one progress, and its last on standard error."""
         # The child must find this tfedge, whichever folder it was started in. ARM_PATH is what the
         # emulated boards of the test suite take instead.
         paths = [_PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -123,7 +158,7 @@ class Board:
             assert process.stdout is not None
             try:
                 for line in process.stdout:
-                    lines.append(line.decode())
+                    lines.append(line)
                     progress(1)
                 code = process.wait()
             finally:
@@ -132,23 +167,23 @@ class Board:
                 process.stdout.close()
             errors.seek(0)
             message = errors.read().decode(errors="replace").strip()
-        self._check(code, message, model, answered=bool(lines))
-        return lines
-
-    def _check(self, code: int, message: str, model: str | Path, answered: bool) -> None:
         last = message.splitlines()[-1] if message else "it said nothing"
+        self._check(code, last, model, answered=bool(lines))
+        return lines, last
+
+    def _check(self, code: int, last: str, model: str | Path, answered: bool) -> None:
         # 1 is "some texts could not be answered": the answers say which.
         if code == 0 or (code == 1 and answered):
             return
-        where = self.runtime or "the runtime"
-        # A shell between, as an emulator's wrapper is one, reports a signal as 128 + its number.
-        number = -code if code < 0 else code - 128 if code > 128 else 0
-        if number:
+        # A shell between, as an emulator's wrapper is one, reports a signal as 128 + its number; 255
+        # is ssh's own failure.
+        number = -code if code < 0 else code - 128
+        if 0 < number < signal.NSIG:
             name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
-            raise RejectedModelError(f"{model}: {where} crashed running it ({name})")
+            raise RejectedModelError(f"{model}: {self._where} crashed running it ({name})")
         if code == _LACKS_RUNTIME and "not installed" in last:
             raise MissingPackageError(last)
-        raise RejectedModelError(f"{model}: {where} does not run it: {last}")
+        raise RejectedModelError(f"{model}: {self._where} does not run it: {last}")
 
 
 def _line(text: Any) -> Any:

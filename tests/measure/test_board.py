@@ -1,0 +1,235 @@
+"""The host's side of a board: what it sends, what it makes of answers, crashes and exit codes.
+
+The Python of most boards here is a script, so that it can misbehave as no runtime does on demand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from program import each_runtime
+
+from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
+from tfedge.measure.board import Board
+
+MODEL = "toy.tflite"
+INPUTS = {"input_ids": np.zeros((1, 16), np.int32)}
+MakePython = Callable[[str], Board]
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> MakePython:
+    """Makes a board whose `python` is a shell script."""
+
+    def make(script: str, **options: Any) -> Board:
+        path = tmp_path / "python"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o700)
+        return Board((str(path),), **options)
+
+    return make
+
+
+@each_runtime
+def test_answers_of_a_real_runtime(toys: Path, runtime: str) -> None:
+    progress: list[int] = []
+    texts = ["good", "", "awful film", "new\nline \u2028 fine"]
+    board = Board(runtime=runtime, threads=1)
+    answers = board.answers(toys / "classifier.tflite", texts, progress.append)
+    assert [answer["text"] for answer in answers] == texts
+    assert [answer.get("label") for answer in answers] == ["positive", None, "negative", "positive"]
+    assert answers[1] == {"text": "", "error": "the text is empty"}
+    assert progress == [1, 1, 1, 1]
+
+
+def test_answers_of_pairs(toys: Path) -> None:
+    pairs = [("Who?", "Bob was born"), ["Who was?", "Ada was"]]
+    answers = Board().answers(toys / "reader.tflite", pairs)
+    assert [answer["answer"] for answer in answers] == ["Bob", "Ada"]
+
+
+@each_runtime
+def test_outputs_of_a_real_runtime(toys: Path, runtime: str) -> None:
+    ids = np.zeros((2, 16), np.int32)
+    mask = np.zeros((2, 16), np.int32)
+    mask[0, :4] = 1  # 4 of 16 tokens are there, each with a 1 in its third number
+    inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    progress: list[int] = []
+    outputs = Board(runtime=runtime).outputs(toys / "embedder.tflite", inputs, progress.append)
+    assert list(outputs) == ["embedding"]
+    assert outputs["embedding"].dtype == np.float32
+    np.testing.assert_allclose(outputs["embedding"][0, :3], [0, 0, 4 / 16])
+    np.testing.assert_allclose(outputs["embedding"][1], np.zeros(4))
+    assert progress == [1, 1]
+
+
+def test_what_the_board_is_asked(python: MakePython, tmp_path: Path) -> None:
+    board = python(
+        f'echo "$@" > {tmp_path}/arguments; cat > {tmp_path}/lines; echo "{{}}"; echo "{{}}"',
+        runtime="litert",
+        threads=3,
+    )
+    assert board.answers(MODEL, ["é\n\ud800", ("q", "c")]) == [{}, {}]
+    assert (tmp_path / "arguments").read_text().split() == [
+        *("-m", "tfedge.runtime.infer", "--runtime", "litert", "--threads", "3"),
+        *("--model", MODEL, "--json", "--jsonl"),
+    ]
+    lines = (tmp_path / "lines").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"text": "é\n\ud800"},
+        {"question": "q", "context": "c"},
+    ]
+
+
+def test_runtime_of_its_own_choice(python: MakePython, tmp_path: Path) -> None:
+    python(f'echo "$@" > {tmp_path}/arguments').answers(MODEL, [])
+    arguments = (tmp_path / "arguments").read_text().split()
+    assert not {"--runtime", "--threads"} & set(arguments)
+
+
+def test_board_finds_this_package_from_any_folder(
+    python: MakePython, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    python(f'echo "$PYTHONPATH $ARM_PATH" > {tmp_path}/paths').answers(MODEL, [])
+    paths, for_emulators = (tmp_path / "paths").read_text().split()
+    root = str(Path(__file__).parents[2])
+    assert paths.split(os.pathsep) == [root, "/elsewhere"]
+    assert for_emulators == root
+
+
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [
+        ("kill -SEGV $$", "SIGSEGV"),
+        ("kill -ILL $$", "SIGILL"),
+        # A signal without a name of its own.
+        ("kill -40 $$", "40"),
+        # As a wrapper's shell, an emulator or docker reports it.
+        ("exit 139", "SIGSEGV"),
+        # Killed after it had answered.
+        ("echo '{}'; kill -KILL $$", "SIGKILL"),
+    ],
+)
+def test_crash(python: MakePython, script: str, name: str) -> None:
+    board = python(script, runtime="litert")
+    for run in (board.answers, board.outputs):
+        with pytest.raises(RejectedModelError) as raised:
+            run(MODEL, ["good"] if run == board.answers else INPUTS)
+        assert str(raised.value) == f"toy.tflite: litert crashed running it ({name})"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        # tfedge-infer on a damaged file, without an operation of the model, with a wrong option.
+        ("echo 'tfedge-infer: cut short' >&2; exit 3", "tfedge-infer: cut short"),
+        ("echo 'it lacks the operation DIV' >&2; exit 4", "it lacks the operation DIV"),
+        ("echo 'a note' >&2; echo 'no --jsonl' >&2; exit 2", "no --jsonl"),
+        # A Python without the base install, which fails before it answers.
+        ("echo \"No module named 'tokenizers'\" >&2; exit 1", "No module named 'tokenizers'"),
+        # ssh that does not reach the board: no signal has the number 127.
+        ("echo 'ssh: connect to host board: timed out' >&2; exit 255", "ssh: connect to host"),
+        ("exit 3", "it said nothing"),
+        (r"printf 'caf\351' >&2; exit 3", "caf\ufffd"),
+    ],
+)
+def test_refusal(python: MakePython, script: str, message: str) -> None:
+    with pytest.raises(RejectedModelError) as raised:
+        python(script).answers(MODEL, ["good"])
+    assert str(raised.value).startswith(f"toy.tflite: the runtime does not run it: {message}")
+
+
+def test_missing_runtime(python: MakePython) -> None:
+    line = (
+        "tfedge-infer: the model needs litert, which is not installed: `pip install ai-edge-litert`"
+    )
+    with pytest.raises(MissingPackageError) as raised:
+        python(f"echo '{line}' >&2; exit 4").answers(MODEL, ["good"])
+    assert str(raised.value) == line
+
+
+def test_texts_that_were_not_answered_spoil_no_others(python: MakePython) -> None:
+    """Exit code 1 of tfedge-infer: the answers say which."""
+    board = python("""echo '{"label": "a"}'; echo '{"error": "b"}'; echo oh >&2; exit 1""")
+    assert board.answers(MODEL, ["x", ""]) == [{"label": "a"}, {"error": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo '{}'", r"answered 1 of 2 texts: it said nothing"),
+        # A board that runs out of memory in Python, or a full disk behind its output.
+        ("echo '{}'; echo MemoryError >&2; exit 1", "answered 1 of 2 texts: MemoryError"),
+        ("echo '{}'; echo '{}'; echo '{}'", "answered 3 of 2 texts"),
+        ("true", "answered 0 of 2 texts"),
+    ],
+)
+def test_one_answer_for_each_text(python: MakePython, script: str, message: str) -> None:
+    with pytest.raises(RejectedModelError, match=message):
+        python(script).answers(MODEL, ["x", "y"])
+
+
+@pytest.mark.parametrize(
+    "script", ["echo Welcome to the board!", r"printf 'caf\351\n'", "echo 1", "echo '[]'", "echo"]
+)
+def test_command_that_is_no_python(python: MakePython, script: str) -> None:
+    """A greeting, or `--python cat`: none of it is an answer."""
+    with pytest.raises(TfedgeError, match=r"/python printed .*, which is no answer"):
+        python(script).answers(MODEL, ["x"])
+
+
+def test_outputs_that_were_not_written(python: MakePython) -> None:
+    with pytest.raises(TfedgeError, match=r"/python wrote no outputs \(MemoryError\)"):
+        python("echo 1; echo MemoryError >&2; exit 1").outputs(MODEL, INPUTS)
+    with pytest.raises(TfedgeError, match=r"/python wrote no outputs \(it said nothing\)"):
+        python("true").outputs(MODEL, INPUTS)
+    with pytest.raises(TfedgeError, match=r"/python wrote no outputs"):
+        python('for last; do :; done; echo junk > "$last"').outputs(MODEL, INPUTS)
+
+
+def test_missing_command(tmp_path: Path) -> None:
+    missing = tmp_path / "python9"
+    with pytest.raises(TfedgeError) as raised:
+        Board((str(missing),)).answers(MODEL, ["good"])
+    assert str(raised.value) == f"cannot start {missing}: No such file or directory"
+    missing.write_text("")
+    with pytest.raises(TfedgeError, match=r"^cannot start .*python9: Permission denied$"):
+        Board((str(missing),)).answers(MODEL, ["good"])
+
+
+def test_board_that_does_not_read(python: MakePython) -> None:
+    """More than a pipe holds is sent, and more than one holds is printed on standard error."""
+    board = python("head -c 300000 /dev/zero >&2; echo >&2; echo 'enough' >&2; exit 3")
+    with pytest.raises(RejectedModelError, match=r"does not run it: enough$"):
+        board.answers(MODEL, ["good " * 20_000])
+
+
+def test_interrupt_ends_the_board(python: MakePython, tmp_path: Path) -> None:
+    board = python(f"echo $$ > {tmp_path}/pid; echo '{{}}'; exec sleep 60")
+
+    def interrupt(count: int) -> None:
+        raise KeyboardInterrupt
+
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        board.answers(MODEL, ["good", "bad"], interrupt)
+    assert time.monotonic() - begin < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_command_as_typed() -> None:
+    assert Board.command(None) == Board.command("") == Board.command("  ") == (sys.executable,)
+    typed = "ssh 'my board' env PYTHONPATH=a\\ b python3"
+    assert Board.command(typed) == ("ssh", "my board", "env", "PYTHONPATH=a b", "python3")
+    with pytest.raises(InputError, match="No closing quotation"):
+        Board.command("ssh 'my board")
