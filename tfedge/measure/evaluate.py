@@ -14,6 +14,7 @@ from tfedge.measure.accuracy import Answer, accuracy, disagreement
 from tfedge.measure.board import Board
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.errors import ModelFileError
+from tfedge.runtime.tasks import TASKS
 
 MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 
@@ -36,6 +37,21 @@ def evaluate(
         RejectedModelError: a model crashed.
     """
     task, labels = _task(model)
+    if TASKS[task].pairs:
+        raise InputError(
+            f"{task} needs a context with each question; {texts.source} has texts alone"
+        )
+    truth = None
+    if task == "text-classification" and texts.labels is not None:
+        truth = texts.label_ids(labels)
+    if against is not None:
+        if (other := _task(against)[0]) != task:
+            raise InputError(f"{model} answers {task} and {against} {other}; give two of one task")
+    elif truth is None:
+        raise InputError(
+            f"nothing to measure: {task} on {texts.source} has no labels to compare with; "
+            "give a second model with --against"
+        )
     answers = _answers(model, texts.texts, board, make_bar)
     result: dict[str, Any] = {
         "model": str(model),
@@ -45,17 +61,11 @@ def evaluate(
         "texts": len(texts),
         "unanswered": sum("error" in answer for answer in answers),
     }
-    if task == "text-classification" and texts.labels is not None:
-        figures = accuracy(answers, texts.label_ids(labels), labels)
-        result |= dataclasses.asdict(figures)
+    if truth is not None:
+        result |= dataclasses.asdict(accuracy(answers, truth, labels))
     if against is not None:
         others = _answers(against, texts.texts, board, make_bar)
         result |= {"against": str(against), "disagreement": disagreement(answers, others)}
-    elif "accuracy" not in result:
-        raise InputError(
-            f"nothing to measure: {task} on {texts.source} has no labels to compare with; "
-            "give a second model with --against"
-        )
     return result
 
 

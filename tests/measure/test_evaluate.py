@@ -1,0 +1,193 @@
+"""Measuring models on texts whose answers are known: toy bundles, toy folders, one against another."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy_folders
+from bars import Bars
+from safetensors.numpy import load_file, save_file
+
+from tfedge.data.texts import Texts
+from tfedge.errors import CheckpointError, InputError, RejectedModelError
+from tfedge.measure.board import Board
+from tfedge.measure.evaluate import evaluate
+
+# The toy classifier answers positive, negative, negative, positive, and nothing to the last.
+TEXTS = ["a good film", "awful", "the film was dull", "great", "\0"]
+LABELS = ["positive", "negative", "positive", "Positive", "negative"]
+LABELLED = Texts(TEXTS, LABELS, "toy.tsv")
+UNLABELLED = Texts(TEXTS, None, "toy.txt")
+BOARD = Board(threads=1)
+
+
+def run(model: Path, texts: Texts, against: Path | None = None, board: Board = BOARD) -> Any:
+    return evaluate(model, against, texts, board, Bars())
+
+
+def test_figures_of_a_bundle(toys: Path) -> None:
+    bars = Bars()
+    result = evaluate(toys / "classifier.tflite", None, LABELLED, BOARD, bars)
+    assert result == {
+        "model": str(toys / "classifier.tflite"),
+        "task": "text-classification",
+        "runtime": "tflite-runtime",
+        "data": "toy.tsv",
+        "texts": 5,
+        "unanswered": 1,
+        "labels": ["negative", "positive"],
+        "confusion": [[1, 0], [1, 2]],
+        "accuracy": 3 / 5,
+        # Each label: 1 of 2 true ones and 1 of 2 predicted; 2 of 3 and 2 of 2.
+        "macro_f1": pytest.approx((1 / 2 + 4 / 5) / 2),
+    }
+    assert json.loads(json.dumps(result)) == result
+    (bar,) = bars
+    assert (bar.description, bar.total, bar.done) == ("running classifier.tflite", 5, 5)
+
+
+def test_labels_as_numbers(toys: Path) -> None:
+    texts = Texts(TEXTS[:2], ["1", "1"], "hub")
+    assert run(toys / "classifier.tflite", texts)["confusion"] == [[0, 0], [1, 1]]
+
+
+def test_runtime_that_ran_it(toys: Path) -> None:
+    board = Board(runtime="litert", threads=1)
+    assert run(toys / "classifier.tflite", LABELLED, board=board)["runtime"] == "litert"
+
+
+def fake_board(folder: Path, **answers: list[str]) -> Board:
+    """Copies of one toy by the names in `answers`, and a board that gives each its own labels."""
+    cases = ""
+    for name, labels in answers.items():
+        lines = "".join(json.dumps({"label": label}) + "\n" for label in labels)
+        (folder / f"{name}.txt").write_text(lines)
+        cases += f"*/{name}.tflite*) cat {folder}/{name}.txt;;\n"
+    script = folder / "python"
+    script.write_text(f'#!/bin/sh\ncase "$*" in\n{cases}*) kill -SEGV $$;; esac\n')
+    script.chmod(0o700)
+    return Board((str(script),))
+
+
+def test_two_models_differ(toys: Path, tmp_path: Path) -> None:
+    a, b = (tmp_path / f"{name}.tflite" for name in "ab")
+    for path in (a, b):
+        shutil.copyfile(toys / "classifier.tflite", path)
+    good, bad = "positive", "negative"
+    board = fake_board(tmp_path, a=[good, good, bad, bad], b=[good, bad, good, bad])
+    texts = Texts(TEXTS[:4], [good, bad, bad, bad], "toy.tsv")
+    result = run(a, texts, b, board)
+    assert result["against"] == str(b)
+    assert result["disagreement"] == 2 / 4
+    assert result["accuracy"] == 3 / 4  # a's, not b's
+    without_labels = run(a, Texts(TEXTS[:4], None, "toy.txt"), b, board)
+    assert without_labels["disagreement"] == 2 / 4
+    assert "accuracy" not in without_labels
+
+
+def test_int8_against_float(toys: Path) -> None:
+    bars = Bars()
+    result = evaluate(toys / "int8.tflite", toys / "classifier.tflite", UNLABELLED, BOARD, bars)
+    assert result["disagreement"] == 0  # the text without an answer has none in either
+    assert [(bar.total, bar.done) for bar in bars] == [(5, 5), (5, 5)]
+
+
+def folder_that_says(folder: Path, label: str) -> Path:
+    """A toy checkpoint with one answer to everything."""
+    toy_folders.write_folder(folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["classifier.bias"] = tensors["classifier.bias"] * 0
+    tensors["classifier.bias"][toy_folders.LABELS.index(label)] = 1000
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_folder(tmp_path: Path) -> None:
+    bars = Bars()
+    folder = folder_that_says(tmp_path / "optimist", "positive")
+    texts = Texts([*TEXTS, "good " * 99], [*LABELS, "positive"], "toy.tsv")
+    result = evaluate(folder, None, texts, BOARD, bars)
+    assert (result["runtime"], result["task"]) == ("keras", "text-classification")
+    assert result["confusion"] == [[0, 1], [0, 4]]
+    assert (result["accuracy"], result["unanswered"]) == (4 / 6, 1)
+    assert [(bar.total, bar.done) for bar in bars] == [(6, 6)]
+
+
+def test_folder_and_bundle_against_each_other(toys: Path, tmp_path: Path) -> None:
+    folder = folder_that_says(tmp_path / "pessimist", "negative")
+    bundle = toys / "classifier.tflite"
+    # The bundle says positive to 2 of the 5, of which neither answers the last.
+    assert run(folder, UNLABELLED, bundle)["disagreement"] == 2 / 5
+    assert run(bundle, UNLABELLED, folder)["disagreement"] == 2 / 5
+
+
+@pytest.mark.parametrize("name", ["classifier.tflite", "folder"])
+def test_labels_that_the_model_does_not_know(toys: Path, tmp_path: Path, name: str) -> None:
+    """Known at once: nothing has run by then."""
+    model = toys / name
+    if name == "folder":
+        model = toy_folders.write_folder(tmp_path / "folder")
+    bars = Bars()
+    texts = Texts(TEXTS[:2], ["good", "negative"], "toy.tsv")
+    message = r"toy\.tsv has labels \['good'\] .*; its labels are \['negative', 'positive'\]"
+    with pytest.raises(InputError, match=message):
+        evaluate(model, None, texts, BOARD, bars)
+    assert bars == []
+
+
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [("classifier", UNLABELLED), ("embedder", LABELLED), ("tagger", LABELLED)],
+    ids=["no labels", "embeddings", "tokens"],
+)
+def test_nothing_to_measure(toys: Path, name: str, texts: Texts) -> None:
+    bars = Bars()
+    with pytest.raises(InputError, match=r"nothing to measure: .*--against"):
+        evaluate(toys / f"{name}.tflite", None, texts, BOARD, bars)
+    assert bars == []
+
+
+@pytest.mark.parametrize("name", ["embedder", "tagger"])
+def test_other_tasks_against_themselves(toys: Path, name: str) -> None:
+    model = toys / f"{name}.tflite"
+    result = run(model, LABELLED, model)
+    assert result["disagreement"] == pytest.approx(0, abs=1e-9)
+    assert "accuracy" not in result
+
+
+def test_questions_without_contexts(toys: Path) -> None:
+    model = toys / "reader.tflite"
+    with pytest.raises(InputError, match="question-answering needs a context with each question"):
+        run(model, UNLABELLED, model)
+
+
+def test_two_tasks(toys: Path) -> None:
+    bars = Bars()
+    with pytest.raises(InputError, match=r"answers text-classification and .* sentence-embedding"):
+        evaluate(toys / "classifier.tflite", toys / "embedder.tflite", UNLABELLED, BOARD, bars)
+    assert bars == []
+
+
+def test_what_is_no_model(toys: Path, tmp_path: Path) -> None:
+    """In either place, and before anything runs."""
+    empty = tmp_path / "empty.tflite"
+    empty.write_bytes(b"")
+    short = tmp_path / "short.tflite"
+    short.write_bytes((toys / "classifier.tflite").read_bytes()[:-1000])
+    (tmp_path / "folder").mkdir()
+    for model in (empty, short, toys / "classifier.bare.tflite", tmp_path / "folder"):
+        kind = CheckpointError if model.is_dir() else InputError
+        for pair in ((model, None), (toys / "classifier.tflite", model)):
+            bars = Bars()
+            with pytest.raises(kind, match=model.name):
+                evaluate(*pair, LABELLED, BOARD, bars)
+            assert bars == []
+
+
+def test_model_that_crashes(toys: Path, tmp_path: Path) -> None:
+    with pytest.raises(RejectedModelError, match=r"crashed running it \(SIGSEGV\)"):
+        run(toys / "classifier.tflite", LABELLED, board=fake_board(tmp_path))
