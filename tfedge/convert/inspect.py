@@ -6,8 +6,7 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
-from tfedge.convert.metadata import _parse as parse
-from tfedge.convert.metadata import _text as text
+from tfedge.convert.metadata import parse, text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Contents:
     Attributes:
         inputs, outputs: of the first signature, by the signature's names.
         activations: tensors that operators compute, counted by dtype.
-        constants: bytes of weights by dtype.
+        constants: bytes of weights by dtype; those that several tensors share are there once.
         operators: operators by name and the dtype of their first output, e.g. `ADD INT8`.
         versions: the highest version of each operator.
     """
@@ -59,6 +58,7 @@ def inspect(content: bytes) -> Contents:
     constants: Counter[str] = Counter()
     operators: Counter[str] = Counter()
     versions: dict[str, int] = {}
+    counted: set[int] = set()
     for subgraph in tree.subgraphs:
         for operator in subgraph.operators:
             code = tree.operatorCodes[operator.opcodeIndex]
@@ -71,7 +71,8 @@ def inspect(content: bytes) -> Contents:
             versions[name] = max(versions.get(name, 0), code.version)
         for tensor in subgraph.tensors:
             data = tree.buffers[tensor.buffer].data
-            if data is not None:
+            if data is not None and tensor.buffer not in counted:
+                counted.add(tensor.buffer)
                 constants[dtypes[tensor.type]] += len(data)
     signature = tree.signatureDefs[0] if tree.signatureDefs else None
     return Contents(
@@ -96,9 +97,9 @@ def _tensors(tree: Any, signature: Any, side: str, dtypes: dict[int, str]) -> li
     for item in getattr(signature, side):
         tensor = tensors[item.tensorIndex]
         scale, zero_point = None, None
-        if tensor.quantization is not None and tensor.quantization.scale is not None:
-            scale = float(tensor.quantization.scale[0])
-            zero_point = int(tensor.quantization.zeroPoint[0])
+        found = tensor.quantization
+        if found is not None and found.scale is not None and len(found.scale):
+            scale, zero_point = float(found.scale[0]), int(found.zeroPoint[0])
         shape = [int(size) for size in tensor.shape]
         result.append(Tensor(text(item.name), shape, dtypes[tensor.type], scale, zero_point))
     return sorted(result, key=lambda tensor: tensor.name)

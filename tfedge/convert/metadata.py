@@ -83,7 +83,7 @@ def write_bundle(
         InputError: the model is no .tflite, contradicts `spec`, or `output` cannot be written.
         MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
     """
-    tree, schema = _parse(model if isinstance(model, bytes) else _read(model))
+    tree, schema = parse(model if isinstance(model, bytes) else _read(model))
     inputs, outputs = _check_signatures(tree, spec.signatures)
     _insert_metadata(tree, schema, _metadata(tree, spec))
     flatbuffer = _pack(tree)
@@ -137,17 +137,26 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         raise InputError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
 
 
-def _parse(content: bytes) -> tuple[Any, Any]:
-    """The model as a tree of objects, and the schema module that made it."""
+def parse(content: bytes) -> tuple[Any, Any]:
+    """The model as a tree of objects, and the schema module that made it.
+
+    Raises:
+        InputError: it is no TensorFlow Lite model, or one that this cannot write again.
+        MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
+    """
     if content[4:8] != MODEL_IDENTIFIER:
         raise InputError("not a TensorFlow Lite model; give the output of the TFLite converter")
     try:
         schema = importlib.import_module("ai_edge_litert.schema_py_generated")
     except ImportError as error:
         raise MissingPackageError(
-            f"writing a model needs ai-edge-litert ({error}): `pip install tfedge[convert]`"
+            f"reading a model needs ai-edge-litert ({error}): `pip install tfedge[convert]`"
         ) from error
-    tree = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    try:
+        tree = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    # flatbuffers follows offsets wherever they lead.
+    except (struct.error, ValueError, TypeError, IndexError) as error:
+        raise InputError(f"a damaged TensorFlow Lite model: {error}; convert it again") from error
     if any(buffer.offset > 1 for buffer in tree.buffers):
         # Offsets count from the file's beginning, and rewriting the model would move them.
         raise InputError(
@@ -156,7 +165,8 @@ def _parse(content: bytes) -> tuple[Any, Any]:
     return tree, schema
 
 
-def _text(value: bytes | str) -> str:
+def text(value: bytes | str) -> str:
+    """A string of the tree, which are bytes where a model has been read."""
     return value.decode() if isinstance(value, bytes) else value
 
 
@@ -164,7 +174,7 @@ def _check_signatures(
     tree: Any, signatures: Mapping[str, int]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Checks the signatures' lengths; returns the names of their inputs and outputs."""
-    present = {_text(signature.signatureKey): signature for signature in tree.signatureDefs or []}
+    present = {text(signature.signatureKey): signature for signature in tree.signatureDefs or []}
     names: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
     for key, length in signatures.items():
         if key not in present:
@@ -174,7 +184,7 @@ def _check_signatures(
         for item in signature.inputs:
             if (shape := list(tensors[item.tensorIndex].shape)) != [1, length]:
                 raise InputError(
-                    f"input {_text(item.name)!r} of signature {key!r} has shape {shape},"
+                    f"input {text(item.name)!r} of signature {key!r} has shape {shape},"
                     f" not [1, {length}]"
                 )
         names.add((_names(signature.inputs), _names(signature.outputs)))
@@ -186,15 +196,15 @@ def _check_signatures(
 
 
 def _names(items: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(sorted(_text(item.name) for item in items))
+    return tuple(sorted(text(item.name) for item in items))
 
 
 def _metadata(tree: Any, spec: BundleSpec) -> bytes:
     """TFLite Metadata of the first subgraph, the only one that readers other than tfedge look at."""
     subgraph = tree.subgraphs[0]
-    names = {index: _text(tensor.name) for index, tensor in enumerate(subgraph.tensors)}
+    names = {index: text(tensor.name) for index, tensor in enumerate(subgraph.tensors)}
     names |= {
-        item.tensorIndex: _text(item.name)
+        item.tensorIndex: text(item.name)
         for signature in tree.signatureDefs
         if signature.subgraphIndex == 0
         for item in (*signature.inputs, *signature.outputs)
@@ -215,7 +225,7 @@ def _insert_metadata(tree: Any, schema: Any, content: bytes) -> None:
     buffer.data = np.frombuffer(content, np.uint8)
     tree.metadata = tree.metadata or []
     for entry in tree.metadata:
-        if _text(entry.name) == METADATA_NAME:
+        if text(entry.name) == METADATA_NAME:
             tree.buffers[entry.buffer] = buffer
             return
     entry = schema.MetadataT()
