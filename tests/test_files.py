@@ -19,7 +19,7 @@ import pytest
 from privileges import obey_permissions
 
 from tfedge.errors import InputError
-from tfedge.files import atomic_path, sha256, write_bytes, write_json
+from tfedge.files import atomic_path, check_folder, sha256, write_bytes, write_json
 
 OLD = b"the older file"
 FULL = "/dev/full"  # takes no byte: "No space left on device"
@@ -130,31 +130,53 @@ def test_file_in_place_of_the_folder(target: Path) -> None:
 
 
 WRITE = """
-import sys
+import os, sys
 from tfedge.errors import TfedgeError
-from tfedge.files import write_bytes
-try:
-    write_bytes(sys.argv[1], b"new")
-except TfedgeError as error:
-    sys.exit(str(error))
+from tfedge.files import check_folder, write_bytes
+for path in sys.argv[1:]:
+    for attempt in (lambda: write_bytes(path, b"new"), lambda: check_folder(os.path.dirname(path))):
+        try:
+            attempt()
+        except TfedgeError as error:
+            print(error)
 """
 
 
-@pytest.mark.parametrize("inside", ["model.tflite", "folder/model.tflite"])
-def test_read_only_folder(target: Path, inside: str) -> None:
-    path = target.parent / inside
+def test_read_only_folder(target: Path) -> None:
+    inside, deeper = target, target.parent / "a" / "b" / "model.tflite"
     target.parent.chmod(0o500)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", WRITE, path],
+            [sys.executable, "-c", WRITE, inside, deeper],
             preexec_fn=obey_permissions,
             capture_output=True,
             text=True,
-            check=False,
+            check=True,
         )
     finally:
         target.parent.chmod(0o700)
-    assert done.stderr == f"cannot write {path}: Permission denied; choose another folder\n"
+    why = "Permission denied; choose another folder"
+    assert done.stdout.splitlines() == [
+        f"cannot write {inside}: {why}",
+        f"cannot write into {inside.parent}: {why}",
+        f"cannot write {deeper}: {why}",
+        f"cannot write into {deeper.parent}: {why}",
+    ]
+    assert_untouched(target)
+
+
+def test_folder_that_can_be_written(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left of the attempt, and no folder is made."""
+    monkeypatch.chdir(target.parent)
+    for folder in (target.parent, target.parent / "a" / "b", Path("a"), Path()):
+        check_folder(folder)
+    assert_untouched(target)
+
+
+def test_file_where_a_folder_should_be(target: Path) -> None:
+    for folder in (target, target / "a"):
+        with pytest.raises(InputError, match=f"^cannot write into {folder}: Not a directory"):
+            check_folder(folder)
     assert_untouched(target)
 
 

@@ -46,6 +46,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """Finds out early whether files can be written into a folder, which need not exist yet.
+
+    Raises:
+        InputError: they cannot.
+    """
+    path = Path(folder)
+    try:
+        existing = next(place for place in (path, *path.parents) if place.exists())
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise InputError(
+            f"cannot write into {path}: {error.strerror}; choose another folder"
+        ) from error
+
+
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Writes `content` to `path` atomically."""
     with atomic_path(path) as temporary:
