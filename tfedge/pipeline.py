@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import tf_keras as keras
+from tokenizers import Tokenizer
 
 from tfedge import __version__, files
 from tfedge.convert.inspect import inspect
@@ -22,7 +23,7 @@ from tfedge.convert.tflite import QUANTIZATIONS, SIGNATURE, to_tflite
 from tfedge.data.batches import pad
 from tfedge.data.texts import Texts, read_texts
 from tfedge.data.tokenizer import encode, load_tokenizer, vocabulary
-from tfedge.errors import InputError, MissingPackageError, RejectedModelError
+from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
 from tfedge.measure import cost
 from tfedge.measure.accuracy import accuracy, disagreement
 from tfedge.measure.board import Board
@@ -79,6 +80,7 @@ class _Job:
 
     source: Source
     checkpoint: Checkpoint
+    tokenizer: Tokenizer
     options: ConvertOptions
     quantization: str
     shape: Shape
@@ -115,7 +117,9 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
     """
     job = _job(model, options, make_bar)
     calibration, evaluation = _texts(job)
+    truth = _truth(job, evaluation)
     folder = options.output / job.source.name
+    files.check_folder(folder)
     name = f"{job.source.name}_{job.quantization}"
     with tempfile.TemporaryDirectory(prefix="tfedge-") as work:
         reference = Path(work) / "float32.tflite"
@@ -125,7 +129,7 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
         if job.quantization != "float32":
             candidate = Path(work) / f"{name}.tflite"
             ranges = _convert_quantized(job, candidate, calibration)
-        measured, reason = _measure(job, candidate, reference, evaluation)
+        measured, reason = _measure(job, candidate, reference, evaluation, truth)
         passed = [runtime for runtime, figures in measured.items() if figures["passed"]]
         if reason is None:
             set_runtimes(candidate, passed)
@@ -165,7 +169,8 @@ def _job(model: str, options: ConvertOptions, make_bar: MakeBar) -> _Job:
     if normalize is None:
         normalize = normalizes_embeddings(source.folder)
     shape = Shape(task, len(labels), length, normalize)
-    return _Job(source, checkpoint, options, quantization, shape, labels, make_bar)
+    tokenizer = load_tokenizer(source.folder, checkpoint.config.vocab_size)
+    return _Job(source, checkpoint, tokenizer, options, quantization, shape, labels, make_bar)
 
 
 def _texts(job: _Job) -> tuple[Texts, Texts]:
@@ -188,8 +193,7 @@ def _texts(job: _Job) -> tuple[Texts, Texts]:
 
 
 def _bundle(job: _Job, content: bytes, path: Path, quantization: str) -> None:
-    tokenizer = load_tokenizer(job.source.folder)
-    is_wordpiece = type(tokenizer.model).__name__ == "WordPiece"
+    is_wordpiece = type(job.tokenizer.model).__name__ == "WordPiece"
     spec = BundleSpec(
         name=job.source.name,
         task=job.shape.task,
@@ -197,8 +201,8 @@ def _bundle(job: _Job, content: bytes, path: Path, quantization: str) -> None:
         signatures={SIGNATURE: job.shape.sequence_length},
         runtimes=job.runtimes,
         quantization=quantization,
-        tokenizer_json=tokenizer.to_str().encode(),
-        vocab=vocabulary(tokenizer) if is_wordpiece else None,
+        tokenizer_json=job.tokenizer.to_str().encode(),
+        vocab=vocabulary(job.tokenizer) if is_wordpiece else None,
     )
     write_bundle(content, spec, path)
 
@@ -207,25 +211,30 @@ def _convert_float(job: _Job, path: Path, texts: Texts) -> float:
     """Writes the float32 model and returns its largest difference from Keras.
 
     Raises:
+        CheckpointError: the model's outputs are not finite.
         RejectedModelError: the difference is above 1e-4, relative to outputs larger than 1.
     """
+    length = job.shape.sequence_length
     with job.make_bar("building and converting the float model", 2) as bar:
         model = float_graph(job.checkpoint, job.shape)
+        inputs = pad(
+            encode(job.tokenizer, texts.texts[:_FLOAT_CHECK_TEXTS], length),
+            length,
+            tuple(model.input_names),
+        )
+        expected = _run_rows(model, inputs)
+        if not all(np.isfinite(values).all() for values in expected.values()):
+            raise CheckpointError(
+                f"{job.source.folder}: the model answers with numbers that are not finite; look for "
+                "such weights"
+            )
         bar.advance()
         _bundle(job, to_tflite(model, "float32", job.options.runtime), path, "float32")
         bar.advance()
-    tokenizer = load_tokenizer(job.source.folder)
-    length = job.shape.sequence_length
-    sequences = encode(tokenizer, texts.texts[:_FLOAT_CHECK_TEXTS], length)
-    inputs = pad(sequences, length, tuple(model.input_names))
-    outputs = Board(runtime=job.options.runtime).outputs(path, inputs)
-    error = 0.0
-    for row in range(len(sequences)):
-        expected = model({name: array[row : row + 1] for name, array in inputs.items()})
-        for name, value in expected.items():
-            scale = max(1.0, float(np.abs(value).max()))
-            error = max(error, float(np.abs(outputs[name][row] - value[0]).max()) / scale)
     keras.backend.clear_session()
+    outputs = Board(runtime=job.options.runtime).outputs(path, inputs)
+    # np.max() keeps NaN, max() may not.
+    error = float(np.max([_error(outputs[name], values) for name, values in expected.items()]))
     if not error <= _FLOAT_TOLERANCE:
         raise RejectedModelError(
             f"the float32 .tflite differs from Keras by {error:.2g} in {job.options.runtime}, more "
@@ -234,12 +243,28 @@ def _convert_float(job: _Job, path: Path, texts: Texts) -> float:
     return error
 
 
+def _run_rows(model: keras.Model, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The outputs of a graph that takes one text, by name, for all rows of `inputs`."""
+    count = len(next(iter(inputs.values())))
+    rows = [
+        model({name: array[row : row + 1] for name, array in inputs.items()})
+        for row in range(count)
+    ]
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def _error(actual: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference in a row, relative to the row's largest value if that is above 1."""
+    axes = tuple(range(1, expected.ndim))
+    scales = np.maximum(1.0, np.abs(expected).max(axis=axes))
+    return float((np.abs(actual - expected).max(axis=axes) / scales).max())
+
+
 def _convert_quantized(job: _Job, path: Path, texts: Texts) -> dict[str, list[float]] | None:
     """Writes the quantised model; returns the ranges that calibration chose, if any."""
     ranges = None
     if job.quantization == "int8":
-        tokenizer = load_tokenizer(job.source.folder)
-        sequences = encode(tokenizer, texts.texts, job.shape.sequence_length)
+        sequences = encode(job.tokenizer, texts.texts, job.shape.sequence_length)
         with job.make_bar("calibrating", PASSES * len(sequences)) as bar:
             model, calibration = int8_graph(job.checkpoint, job.shape, sequences, bar.advance)
         ranges = {name: [range_.min, range_.max] for name, range_ in calibration.ranges.items()}
@@ -254,18 +279,20 @@ def _convert_quantized(job: _Job, path: Path, texts: Texts) -> dict[str, list[fl
 
 
 def _measure(
-    job: _Job, candidate: Path, reference: Path, texts: Texts
+    job: _Job, candidate: Path, reference: Path, texts: Texts, truth: list[int] | None
 ) -> tuple[dict[str, dict[str, Any]], str | None]:
     """Runs both models on the evaluation texts in each runtime.
 
     Returns:
         Figures by runtime, and why the candidate is rejected, or None.
+
+    Raises:
+        InputError: no text can be answered, so that nothing can be compared.
     """
     items: Sequence[Any] = texts.texts
     if job.shape.task == "question-answering":
         # The package's texts have no questions; what a model answers to any pair can be compared.
-        items = list(zip(texts.texts[1:], texts.texts[:-1], strict=True))
-    truth = _truth(job, texts)
+        items = list(zip([*texts.texts[1:], texts.texts[0]], texts.texts, strict=True))
     measured: dict[str, dict[str, Any]] = {}
     reason = None
     for runtime in job.runtimes:
@@ -282,6 +309,11 @@ def _measure(
             if runtime == job.options.runtime:
                 reason = str(error)
             continue
+        if all("error" in answer for answer in expected):
+            raise InputError(
+                f"no text of {texts.source} can be answered with {job.shape.sequence_length} tokens: "
+                f"{expected[0]['error']}"
+            )
         figures = _figures(job, expected, answers, truth)
         measured[runtime] = figures
         if not figures["passed"] and runtime == job.options.runtime:
