@@ -1,4 +1,4 @@
-"""Equalisation: the same model, with channels of more even size."""
+"""Centring and equalisation: the same model, with channels of more even size."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from tfedge.models.blocks import GraphOptions, Junction
-from tfedge.models.build import Encoder, build, junctions
-from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.models.blocks import Entry, GraphOptions, Junction
+from tfedge.models.build import Encoder, build, entry, junctions
+from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.quantize.calibrate import Observer
-from tfedge.quantize.equalize import _relative, channel_factors, equalize
+from tfedge.quantize.equalize import _relative, centre, channel_factors, equalize
+from tfedge.quantize.integer import IntegerBlocks
 
 TASK = "text-classification"
 ARCHITECTURES = (
@@ -27,19 +28,34 @@ ARCHITECTURES = (
 )
 
 
-def encoder(checkpoint: Checkpoint, equalized: bool = False) -> Encoder:
-    built = build(checkpoint.config, TASK, options=GraphOptions(equalized=equalized))
+def encoder(checkpoint: Checkpoint) -> Encoder:
+    built = build(checkpoint.config, TASK)
     load_weights(built.model, checkpoint, TASK)
     return built
 
 
-def unevenness(observer: Observer, connections: list[Junction]) -> dict[str, float]:
+def integer_encoder(plain: Encoder, checkpoint: Checkpoint) -> Encoder:
+    """The integer graph with the weights of `plain`."""
+    built = build(checkpoint.config, TASK, 2, GraphOptions(), IntegerBlocks)
+    sources = {parameter.name: parameter.variable for parameter in parameters(plain.model)}
+    for parameter in parameters(built.model):
+        parameter.variable.assign(sources[parameter.name])
+    for name, role in built.roles.items():
+        if role == "query":
+            layer = built.model.get_layer(name)
+            layer.kernel.assign(layer.kernel * checkpoint.config.head_size**-0.5)
+            layer.bias.assign(layer.bias * checkpoint.config.head_size**-0.5)
+    return built
+
+
+def unevenness(observer: Observer, entry_: Entry, connections: list[Junction]) -> dict[str, float]:
     """Each tensor's largest channel in units of the mean channel."""
-    names = {name for j in connections for name in (j.source, j.dense, j.total)}
+    names = {name for j in connections for name in (j.source, j.dense, j.total)} | {entry_.total}
     peaks: dict[str, np.ndarray] = {}
     for tensors in observer.tensors():
         for name in names:
-            peak = np.abs(tensors[name]).max(axis=(0, 1))
+            value = tensors[name]
+            peak = np.abs(value).max(axis=tuple(range(value.ndim - 1)))
             peaks[name] = np.maximum(peaks.get(name, 0), peak)
     return {name: float(peak.max() / peak.mean()) for name, peak in peaks.items()}
 
@@ -51,34 +67,55 @@ def test_same_answers_from_more_even_channels(
     sequences: list[np.ndarray],
 ) -> None:
     checkpoint = outlier_checkpoint(architecture)
-    connections = junctions(checkpoint.config)
-    plain, even = encoder(checkpoint), encoder(checkpoint, equalized=True)
+    connections, start = junctions(checkpoint.config), entry(checkpoint.config)
+    plain = encoder(checkpoint)
     plain_observer = Observer(plain, sequences)
-    equalize(even.model, connections, channel_factors(plain_observer, connections))
+    even = integer_encoder(plain, checkpoint)
+    factors = channel_factors(plain_observer, start, connections)
+    equalize(even.model, start, connections, factors)
 
     inputs = cases.batch(checkpoint.config.source)
     expected = np.asarray(plain.model(inputs)["logits"])
     actual = np.asarray(even.model(inputs)["logits"])
     np.testing.assert_allclose(actual, expected, atol=1e-4 * max(1.0, np.abs(expected).max()))
 
-    before = unevenness(plain_observer, connections)
-    after = unevenness(Observer(even, sequences), connections)
+    before = unevenness(plain_observer, start, connections)
+    after = unevenness(Observer(even, sequences), start, connections)
     assert max(before.values()) > 4  # there was something to even out
     assert max(after.values()) < 0.8 * max(before.values())
     assert np.mean(list(after.values())) < np.mean(list(before.values()))
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "mobilebert-layer-norm"])
+def test_centring_changes_no_answer_and_leaves_sums_without_mean(
+    architecture: str, outlier_checkpoint: Callable[..., Checkpoint]
+) -> None:
+    checkpoint = outlier_checkpoint(architecture)
+    start, connections = entry(checkpoint.config), junctions(checkpoint.config)
+    plain = encoder(checkpoint)
+    inputs = cases.batch(checkpoint.config.source)
+    expected = np.asarray(plain.model(inputs)["logits"])
+    centre(plain.model, start, connections)
+    actual = np.asarray(plain.model(inputs)["logits"])
+    np.testing.assert_allclose(actual, expected, atol=1e-4 * max(1.0, np.abs(expected).max()))
+    outputs = keras.Model(plain.model.inputs, plain.tapped)(inputs)
+    for name in (start.total, *(junction.dense for junction in connections)):
+        assert np.abs(np.asarray(outputs[name]).mean(axis=-1)).max() < 1e-4
 
 
 def test_weights_do_change(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
     checkpoint = outlier_checkpoint("bert")
-    connections = junctions(checkpoint.config)
-    even = encoder(checkpoint, equalized=True)
+    connections, start = junctions(checkpoint.config), entry(checkpoint.config)
+    plain = encoder(checkpoint)
+    even = integer_encoder(plain, checkpoint)
     gains = even.model.get_layer("embeddings.LayerNorm").gamma
     before = gains.numpy()
-    factors = channel_factors(Observer(encoder(checkpoint), sequences), connections)
-    equalize(even.model, connections, factors)
-    np.testing.assert_allclose(gains.numpy(), before / factors["embeddings.LayerNorm"], rtol=1e-5)
+    factors = channel_factors(Observer(plain, sequences), start, connections)
+    equalize(even.model, start, connections, factors)
+    outer, inner = factors[start.norm], factors[connections[0].norm]
+    np.testing.assert_allclose(gains.numpy(), before * outer / inner, rtol=1e-5)
 
 
 def test_strength_zero_changes_nothing(
@@ -86,7 +123,8 @@ def test_strength_zero_changes_nothing(
 ) -> None:
     checkpoint = outlier_checkpoint("bert")
     observer = Observer(encoder(checkpoint), sequences)
-    factors = channel_factors(observer, junctions(checkpoint.config), strength=0.0)
+    config = checkpoint.config
+    factors = channel_factors(observer, entry(config), junctions(config), strength=0.0)
     assert all(np.array_equal(factor, np.ones(32)) for factor in factors.values())
 
 
@@ -107,13 +145,17 @@ def test_silent_channels_and_streams_give_finite_factors() -> None:
 def test_every_junction_names_layers_of_the_model(
     architecture: str, outlier_checkpoint: Callable[..., Checkpoint]
 ) -> None:
-    built = encoder(outlier_checkpoint(architecture))
+    checkpoint = outlier_checkpoint(architecture)
+    built = encoder(checkpoint)
     layers = {layer.name: layer for layer in built.model.layers}
     readers: list[str] = []
-    for junction in junctions(outlier_checkpoint(architecture).config):
+    for junction in junctions(checkpoint.config):
         assert {junction.source, junction.norm, junction.dense, *junction.readers} <= set(layers)
         assert junction.total in built.tapped
         assert isinstance(layers[junction.dense], keras.layers.Dense)
         readers += junction.readers
     # A layer that reads a stream is corrected for it once.
     assert len(readers) == len(set(readers))
+    start = entry(checkpoint.config)
+    assert {*start.terms, start.norm} <= set(layers)
+    assert start.total in built.tapped

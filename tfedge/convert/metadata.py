@@ -60,6 +60,7 @@ class BundleSpec:
     labels: Sequence[str] | None = None
     vocab: Sequence[str] | None = None
     max_length: int | None = None
+    normalize: bool = False
     description: str = ""
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -101,6 +102,7 @@ def write_bundle(
             model_bytes=len(flatbuffer),
             model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
             tfedge_version=__version__,
+            normalize=spec.normalize,
             extra=dict(spec.extra),
         )
     except ValueError as error:

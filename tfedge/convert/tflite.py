@@ -11,7 +11,8 @@ import tf_keras as keras
 
 from tfedge.errors import InputError
 
-QUANTIZATIONS = ("int8", "dynamic", "float16", "float32")
+INTEGER_QUANTIZATIONS = ("int8", "int8-float-io")
+QUANTIZATIONS = (*INTEGER_QUANTIZATIONS, "dynamic", "float16", "float32")
 RUNTIMES = ("tflite-runtime", "litert")
 SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 
@@ -20,7 +21,7 @@ def to_tflite(model: keras.Model, quantization: str, runtime: str) -> bytes:
     """Converts a model with static input shapes.
 
     Args:
-        model: for `int8`, a graph with its ranges put in by `tfedge.quantize.fake_quant`; the
+        model: for integers, a graph with its ranges put in by `tfedge.quantize.fake_quant`; the
             converter then needs no representative dataset, and would only add min-max ranges to
             tensors that are meant to stay in float.
         quantization: one of `QUANTIZATIONS`.
@@ -68,9 +69,15 @@ def _quantized(converter: Any) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
 
 
+def _int8(converter: Any) -> None:
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_output_type = tf.int8
+
+
 _SETTINGS: dict[str, Callable[[Any], None]] = {
     "float32": _float32,
     "float16": _float16,
     "dynamic": _quantized,
-    "int8": _quantized,
+    "int8": _int8,
+    "int8-float-io": _quantized,
 }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tfedge.models import layers
-from tfedge.models.blocks import Blocks, Junction, Symbolic
+from tfedge.models.blocks import Blocks, Entry, Junction, Symbolic
 from tfedge.models.config import EncoderConfig
 
 
@@ -16,7 +15,7 @@ def encode(blocks: Blocks, inputs: dict[str, Symbolic]) -> list[Symbolic]:
     hidden_states = [_embed(blocks, inputs)]
     bias = blocks.attention_bias(inputs["attention_mask"])
     for index in range(blocks.config.num_hidden_layers):
-        hidden_states.append(_layer(blocks, f"encoder.layer.{index}", hidden_states[-1], bias))
+        hidden_states.append(_layer(blocks, index, hidden_states[-1], bias))
     return hidden_states
 
 
@@ -49,21 +48,20 @@ def token_type_embeddings(blocks: Blocks, token_type_ids: Symbolic) -> Symbolic:
 
 def position_embeddings(blocks: Blocks, input_ids: Symbolic) -> Symbolic:
     """The position table's first rows, (1, S, C)."""
-    name = "embeddings.position_embeddings"
-    config = blocks.config
-    layer = layers.PositionEmbedding(config.max_position_embeddings, config.hidden_size, name=name)
-    return blocks.tap(name, layer(input_ids))
+    return blocks.positions("embeddings.position_embeddings", input_ids)
 
 
-def _layer(blocks: Blocks, name: str, x: Symbolic, bias: Symbolic) -> Symbolic:
+def _layer(blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
     config = blocks.config
+    name = f"encoder.layer.{index}"
     attention = f"{name}.attention.self"
     width = config.num_attention_heads * config.head_size
-    query, key, value = (
-        blocks.dense(f"{attention}.{part}", width, x) for part in ("query", "key", "value")
-    )
+    rows = blocks.computed_rows(index, x)
+    query = blocks.dense(f"{attention}.query", width, rows, role="query")
+    key = blocks.dense(f"{attention}.key", width, x, role="key")
+    value = blocks.dense(f"{attention}.value", width, x, role="value")
     context = blocks.attention(attention, query, key, value, bias)
-    x = residual(blocks, f"{name}.attention.output", context, x)
+    x = residual(blocks, f"{name}.attention.output", context, rows)
     y = blocks.activated_dense(
         f"{name}.intermediate.dense", config.hidden_act, config.intermediate_size, x
     )
@@ -77,6 +75,13 @@ def residual(
     y = blocks.dense(f"{name}.dense", shortcut.shape[-1], x)
     total = blocks.add(f"{name}.sum", blocks.dropout(name, y), shortcut)
     return blocks.norm(f"{name}.LayerNorm", total, epsilon)
+
+
+def entry(config: EncoderConfig) -> Entry:
+    """The sum of the embeddings."""
+    del config
+    parts = ("word", "token_type", "position")
+    return Entry(tuple(f"embeddings.{part}_embeddings" for part in parts), "embeddings.sum")
 
 
 def junctions(config: EncoderConfig) -> list[Junction]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import tf_keras as keras
 
@@ -17,6 +17,7 @@ from tfedge.models.config import EncoderConfig
 # A symbolic tensor of the functional API; tf_keras exports no name for its type.
 Symbolic: TypeAlias = Any
 Tap = Callable[[str, Symbolic], Symbolic]
+Role = Literal["query", "key", "value"]
 
 # Masked scores vanish in the softmax of any float model, as with Hugging Face's finfo.min, and the
 # value still fits float16.
@@ -39,7 +40,8 @@ class GraphOptions:
         mask_value: what is added to the scores of padding.
         normalize: whether sentence embeddings come out with length 1.
         dropout: whether the config's dropout layers are put in (training).
-        equalized: whether layer norms undo a scaling of their input (int8).
+        prune_last_layer: whether the last layer computes only the [CLS] position, for a head that
+            reads no other.
         tap: called with the name and the tensor of every activation, returns the one to go on
             with: where ranges are recorded and put in.
     """
@@ -49,7 +51,7 @@ class GraphOptions:
     mask_value: float = FLOAT_MASK_VALUE
     normalize: bool = True
     dropout: bool = False
-    equalized: bool = False
+    prune_last_layer: bool = False
     tap: Tap = no_tap
 
 
@@ -72,13 +74,34 @@ class Junction:
     norm: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Where tokens enter the encoder: tables and dense layers added up, then a norm.
+
+    Attributes:
+        terms: the tables and dense layers.
+        total: their sum.
+        norm: what normalises the sum.
+    """
+
+    terms: tuple[str, ...]
+    total: str
+    norm: str = "embeddings.LayerNorm"
+
+
 class Blocks:
-    """Builds the blocks of one encoder."""
+    """Builds the blocks of one encoder.
+
+    Attributes:
+        tapped: every activation by name, as it came out of the tap.
+        roles: what the output of a dense layer is in a product of two activations.
+    """
 
     def __init__(self, config: EncoderConfig, options: GraphOptions) -> None:
         self.config = config
         self.options = options
         self.tapped: dict[str, Symbolic] = {}
+        self.roles: dict[str, Role] = {}
 
     def tap(self, name: str, tensor: Symbolic) -> Symbolic:
         """Shows an activation to the tap and remembers what the graph goes on with."""
@@ -90,20 +113,38 @@ class Blocks:
         layer = keras.layers.Embedding(
             rows, channels, embeddings_initializer=layers.initializer(), name=name
         )
-        return self.tap(name, layer(ids))
+        return self.tap(name, self._as_hidden(name, layer(ids)))
 
-    def dense(self, name: str, units: int, x: Symbolic) -> Symbolic:
-        """A dense layer without activation: (..., C) -> (..., units)."""
-        layer = keras.layers.Dense(units, kernel_initializer=layers.initializer(), name=name)
-        return self.tap(name, layer(x))
+    def positions(self, name: str, input_ids: Symbolic) -> Symbolic:
+        """The position table's first rows, (1, S, C)."""
+        rows, channels = self.config.max_position_embeddings, self.config.hidden_size
+        layer = layers.PositionEmbedding(rows, channels, name=name)
+        return self.tap(name, self._as_hidden(name, layer(input_ids)))
+
+    def _as_hidden(self, name: str, x: Symbolic) -> Symbolic:
+        """A looked-up tensor (B, S, C) in the shape that hidden states have."""
+        del name
+        return x
+
+    def dense(self, name: str, units: int, x: Symbolic, role: Role | None = None) -> Symbolic:
+        """A dense layer without activation: (..., C) -> (..., units); `role` in an attention."""
+        if role:
+            self.roles[name] = role
+        return self.tap(name, self._dense_layer(name, units)(x))
+
+    def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
+        return keras.layers.Dense(units, kernel_initializer=layers.initializer(), name=name)
+
+    def trigram_dense(self, name: str, units: int, x: Symbolic) -> Symbolic:
+        """A dense layer that reads every token with its neighbours: (B, S, C) -> (B, S, units)."""
+        return self.dense(name, units, layers.Trigram(name="embeddings.trigram")(x))
 
     def activated_dense(self, name: str, activation: str, units: int, x: Symbolic) -> Symbolic:
         """A dense layer and its activation; the tensor between them is tapped only for GELU.
 
         TFLite fuses ReLU into the product, so there is no tensor between.
         """
-        layer = keras.layers.Dense(units, kernel_initializer=layers.initializer(), name=name)
-        y = layer(x)
+        y = self._dense_layer(name, units)(x)
         if activation == "relu":
             return self.tap(f"{name}.act", keras.layers.ReLU(name=f"{name}.act")(y))
         gelu = layers.Gelu(activation == "gelu_new", name=f"{name}.act")
@@ -114,9 +155,8 @@ class Blocks:
         if self.config.normalization_type == "no_norm":
             layer: keras.layers.Layer = layers.NoNorm(name=name)
         else:
-            scaled = self.options.equalized
             epsilon = self.config.layer_norm_eps if epsilon is None else epsilon
-            layer = layers.LayerNorm(epsilon, scaled, name=name)
+            layer = layers.LayerNorm(epsilon, name=name)
         return self.tap(name, layer(x))
 
     def add(self, name: str, *terms: Symbolic) -> Symbolic:
@@ -133,6 +173,37 @@ class Blocks:
         if not self.options.dropout:
             return x
         return keras.layers.Dropout(self.config.hidden_dropout_prob, name=f"{name}.dropout")(x)
+
+    def computed_rows(self, index: int, x: Symbolic, part: str = "input") -> Symbolic:
+        """Those rows of a tensor (B, S, C) of layer `index` that an output depends on.
+
+        All of them, but for the queries and the residual connections of a pruned last layer.
+        """
+        is_last = index == self.config.num_hidden_layers - 1
+        if not (is_last and self.options.prune_last_layer):
+            return x
+        return layers.FirstToken(keepdims=True, name=f"last_layer.{part}")(x)
+
+    def first_token(self, hidden: Symbolic) -> Symbolic:
+        """The hidden state of [CLS] for a head: (B, S, C) -> (B, C)."""
+        return layers.FirstToken(name="first_token")(hidden)
+
+    def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
+        """The mean hidden state of real tokens: (B, S, C), (B, S) -> (B, C)."""
+        pooled = layers.MeanPooling(name="pooling")([hidden, attention_mask])
+        return self.tap("pooling", pooled)
+
+    def normalized(self, x: Symbolic) -> Symbolic:
+        """x / ||x||: (B, C) -> (B, C)."""
+        return layers.L2Normalize(name="normalize")(x)
+
+    def per_text(self, x: Symbolic) -> Symbolic:
+        """What comes from `first_token` in the shape of an output, (B, C)."""
+        return x
+
+    def per_token(self, x: Symbolic) -> Symbolic:
+        """What comes from all tokens in the shape of an output, (B, S, C)."""
+        return x
 
     def attention_bias(self, attention_mask: Symbolic) -> Symbolic:
         """attention_mask (B, S) -> the tensor (B, 1, 1, S) that every layer adds to its scores."""
@@ -161,9 +232,8 @@ class Blocks:
         def product(part: str, a: Symbolic, b: Symbolic) -> Symbolic:
             return self.tap(f"{name}.{part}", layers.MatMul(name=f"{name}.{part}")([a, b]))
 
-        scale = layers.Scale(self.config.head_size**-0.5, name=f"{name}.query.scaled")
-        scaled = self.tap(f"{name}.query.scaled", scale(query))
-        scores = product("scores", split("query", scaled), split("key", key))  # (B, H, S, S)
+        query = self._scaled(f"{name}.query.scaled", query)
+        scores = product("scores", split("query", query), split("key", key))  # (B, H, S, S)
         masked = self.add(f"{name}.masked_scores", scores, bias)
         softmax = keras.layers.Softmax(name=f"{name}.probabilities")
         probabilities = self.tap(f"{name}.probabilities", softmax(masked))
@@ -171,4 +241,10 @@ class Blocks:
             rate = self.config.attention_probs_dropout_prob
             probabilities = keras.layers.Dropout(rate, name=f"{name}.dropout")(probabilities)
         context = product("context.heads", probabilities, split("value", value))  # (B, H, S, D)
-        return layers.MergeHeads(name=f"{name}.context")(context)
+        return self._merge_heads(f"{name}.context", context)
+
+    def _scaled(self, name: str, query: Symbolic) -> Symbolic:
+        return self.tap(name, layers.Scale(self.config.head_size**-0.5, name=name)(query))
+
+    def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
+        return layers.MergeHeads(name=name)(context)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.errors import InputError
 from tfedge.models import bert, distilbert, mobilebert
-from tfedge.models.blocks import Blocks, GraphOptions, Junction, Symbolic
+from tfedge.models.blocks import Blocks, Entry, GraphOptions, Junction, Role, Symbolic
 from tfedge.models.config import EncoderConfig
 from tfedge.models.heads import HEADS
 
 TASKS = tuple(HEADS)
+MakeBlocks = Callable[[EncoderConfig, GraphOptions], Blocks]
 _ARCHITECTURES = {"bert": bert, "distilbert": distilbert, "mobilebert": mobilebert}
 
 
@@ -25,11 +27,13 @@ class Encoder:
         model: inputs and outputs are dicts by name, int32 (B, S) and float32.
         hidden_states: after the embeddings and after each layer, (B, S, C) each.
         tapped: every activation under the name its tap saw, as it came out of the tap.
+        roles: which activations are queries, keys and values.
     """
 
     model: keras.Model
     hidden_states: list[Symbolic]
     tapped: dict[str, Symbolic]
+    roles: dict[str, Role]
 
 
 def input_names(config: EncoderConfig) -> tuple[str, ...]:
@@ -40,9 +44,16 @@ def input_names(config: EncoderConfig) -> tuple[str, ...]:
 
 
 def build(
-    config: EncoderConfig, task: str, num_labels: int = 2, options: GraphOptions | None = None
+    config: EncoderConfig,
+    task: str,
+    num_labels: int = 2,
+    options: GraphOptions | None = None,
+    make_blocks: MakeBlocks = Blocks,
 ) -> Encoder:
     """Builds the encoder of `config` with the head of `task`, with fresh weights.
+
+    Args:
+        make_blocks: what the encoder is composed of; the blocks of `tfedge.quantize.integer`, say.
 
     Raises:
         InputError: an unknown task, or more positions asked for than the encoder has.
@@ -60,11 +71,16 @@ def build(
         name: keras.Input((length,), options.batch_size, dtype=tf.int32, name=name)
         for name in input_names(config)
     }
-    blocks = Blocks(config, options)
+    blocks = make_blocks(config, options)
     hidden_states = _ARCHITECTURES[config.model_type].encode(blocks, inputs)
     outputs = HEADS[task](blocks, hidden_states[-1], inputs, num_labels)
     model = keras.Model(inputs, outputs, name=config.model_type)
-    return Encoder(model, hidden_states, blocks.tapped)
+    return Encoder(model, hidden_states, blocks.tapped, blocks.roles)
+
+
+def entry(config: EncoderConfig) -> Entry:
+    """Where tokens enter an encoder."""
+    return _ARCHITECTURES[config.model_type].entry(config)
 
 
 def junctions(config: EncoderConfig) -> list[Junction]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfedge.models.bert import position_embeddings, word_embeddings
-from tfedge.models.blocks import Blocks, Junction, Symbolic
+from tfedge.models.blocks import Blocks, Entry, Junction, Symbolic
 from tfedge.models.config import EncoderConfig
 
 
@@ -19,22 +19,31 @@ def encode(blocks: Blocks, inputs: dict[str, Symbolic]) -> list[Symbolic]:
     hidden_states = [blocks.dropout("embeddings", x)]
     bias = blocks.attention_bias(inputs["attention_mask"])
     for index in range(blocks.config.num_hidden_layers):
-        hidden_states.append(_layer(blocks, f"transformer.layer.{index}", hidden_states[-1], bias))
+        hidden_states.append(_layer(blocks, index, hidden_states[-1], bias))
     return hidden_states
 
 
-def _layer(blocks: Blocks, name: str, x: Symbolic, bias: Symbolic) -> Symbolic:
+def _layer(blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
     config = blocks.config
+    name = f"transformer.layer.{index}"
     attention = f"{name}.attention"
-    query, key, value = (
-        blocks.dense(f"{attention}.{part}_lin", config.hidden_size, x) for part in "qkv"
-    )
+    rows = blocks.computed_rows(index, x)
+    query = blocks.dense(f"{attention}.q_lin", config.hidden_size, rows, role="query")
+    key = blocks.dense(f"{attention}.k_lin", config.hidden_size, x, role="key")
+    value = blocks.dense(f"{attention}.v_lin", config.hidden_size, x, role="value")
     context = blocks.attention(attention, query, key, value, bias)
     y = blocks.dense(f"{attention}.out_lin", config.hidden_size, context)
-    x = blocks.norm(f"{name}.sa_layer_norm", blocks.add(f"{attention}.sum", y, x))
+    x = blocks.norm(f"{name}.sa_layer_norm", blocks.add(f"{attention}.sum", y, rows))
     y = blocks.activated_dense(f"{name}.ffn.lin1", config.hidden_act, config.intermediate_size, x)
     y = blocks.dropout(f"{name}.ffn", blocks.dense(f"{name}.ffn.lin2", config.hidden_size, y))
     return blocks.norm(f"{name}.output_layer_norm", blocks.add(f"{name}.ffn.sum", y, x))
+
+
+def entry(config: EncoderConfig) -> Entry:
+    """The sum of the embeddings."""
+    del config
+    parts = ("word", "position")
+    return Entry(tuple(f"embeddings.{part}_embeddings" for part in parts), "embeddings.sum")
 
 
 def junctions(config: EncoderConfig) -> list[Junction]:

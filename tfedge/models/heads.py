@@ -18,7 +18,7 @@ def text_classification(
     """`logits` (B, num_labels) from the [CLS] position."""
     del inputs
     config = blocks.config
-    first = layers.FirstToken(name="first_token")(hidden)
+    first = blocks.first_token(hidden)
     if config.model_type == "distilbert":
         pooled = blocks.activated_dense("pre_classifier", "relu", config.hidden_size, first)
     elif config.model_type == "mobilebert" and not config.classifier_activation:
@@ -28,7 +28,7 @@ def text_classification(
         pooled = tanh(blocks.dense("pooler.dense", config.hidden_size, first))
         pooled = blocks.tap("pooler.act", pooled)
     pooled = blocks.dropout("pooler", pooled)
-    return {"logits": blocks.dense("classifier", num_labels, pooled)}
+    return {"logits": blocks.per_text(blocks.dense("classifier", num_labels, pooled))}
 
 
 def token_classification(
@@ -36,7 +36,8 @@ def token_classification(
 ) -> Outputs:
     """`logits` (B, S, num_labels), one row a token."""
     del inputs
-    return {"logits": blocks.dense("classifier", num_labels, blocks.dropout("classifier", hidden))}
+    logits = blocks.dense("classifier", num_labels, blocks.dropout("classifier", hidden))
+    return {"logits": blocks.per_token(logits)}
 
 
 def question_answering(
@@ -44,7 +45,7 @@ def question_answering(
 ) -> Outputs:
     """`start_logits` and `end_logits`, (B, S) each."""
     del inputs, num_labels
-    spans = blocks.dense("qa_outputs", 2, hidden)
+    spans = blocks.per_token(blocks.dense("qa_outputs", 2, hidden))
     names = ("start_logits", "end_logits")
     return {
         name: layers.Channel(index, name=f"{name}.channel")(spans)
@@ -57,11 +58,8 @@ def sentence_embedding(
 ) -> Outputs:
     """`embedding` (B, C): the mean of the real tokens' hidden states, of length 1."""
     del num_labels
-    pooling = layers.MeanPooling(name="pooling")
-    pooled = blocks.tap("pooling", pooling([hidden, inputs["attention_mask"]]))
-    if not blocks.options.normalize:
-        return {"embedding": pooled}
-    return {"embedding": layers.L2Normalize(name="normalize")(pooled)}
+    pooled = blocks.mean_pooling(hidden, inputs["attention_mask"])
+    return {"embedding": blocks.normalized(pooled) if blocks.options.normalize else pooled}
 
 
 Head = Callable[[Blocks, Symbolic, dict[str, Symbolic], int], Outputs]

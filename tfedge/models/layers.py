@@ -22,35 +22,25 @@ class LayerNorm(keras.layers.Layer):
 
     Args:
         epsilon: added to the variance.
-        scaled_input: whether the input comes divided by a vector, one factor a channel, that is
-            multiplied back here (see `tfedge.quantize.equalize`).
     """
 
-    def __init__(self, epsilon: float = 1e-12, scaled_input: bool = False, **kwargs: Any) -> None:
+    def __init__(self, epsilon: float = 1e-12, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
-        self.scaled_input = scaled_input
 
     def build(self, input_shape: tf.TensorShape) -> None:
         channels = int(input_shape[-1])
         self.gamma = self.add_weight("gamma", (channels,), initializer="ones")
         self.beta = self.add_weight("beta", (channels,), initializer="zeros")
-        if self.scaled_input:
-            self.input_scale = self.add_weight(
-                "input_scale", (channels,), initializer="ones", trainable=False
-            )
         super().build(input_shape)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        if self.scaled_input:
-            x = x * self.input_scale
         centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
         variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
         return centred * tf.math.rsqrt(variance + self.epsilon) * self.gamma + self.beta
 
     def get_config(self) -> dict[str, Any]:
-        options = {"epsilon": self.epsilon, "scaled_input": self.scaled_input}
-        return {**super().get_config(), **options}
+        return {**super().get_config(), "epsilon": self.epsilon}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -114,7 +104,7 @@ class AttentionBias(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SplitHeads(keras.layers.Layer):
-    """(B, S, C) -> (B, H, S, D), or (B, H, D, S) for keys.
+    """(B, S, ..., C) -> (B, H, S, D), or (B, H, D, S) for keys.
 
     Keys come out transposed so that the product with the queries needs no transposed operand:
     TFLite's int8 batch matmul is several times slower with one.
@@ -127,7 +117,7 @@ class SplitHeads(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         length = x.shape[1] or tf.shape(x)[1]
-        heads = tf.reshape(x, (-1, length, self.num_heads, x.shape[2] // self.num_heads))
+        heads = tf.reshape(x, (-1, length, self.num_heads, x.shape[-1] // self.num_heads))
         return tf.transpose(heads, (0, 2, 3, 1) if self.keys else (0, 2, 1, 3))
 
     def get_config(self) -> dict[str, Any]:
@@ -178,10 +168,17 @@ class Trigram(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class FirstToken(keras.layers.Layer):
-    """(B, S, C) -> (B, C): the hidden state of [CLS]."""
+    """(B, S, C) -> (B, C), or (B, 1, C) with `keepdims`: the hidden state of [CLS]."""
+
+    def __init__(self, keepdims: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.keepdims = keepdims
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return x[:, 0]
+        return x[:, :1] if self.keepdims else x[:, 0]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "keepdims": self.keepdims}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tfedge.models import layers
 from tfedge.models.bert import (
     position_embeddings,
     residual,
@@ -10,7 +9,7 @@ from tfedge.models.bert import (
     token_type_embeddings,
     word_embeddings,
 )
-from tfedge.models.blocks import Blocks, Junction, Symbolic
+from tfedge.models.blocks import Blocks, Entry, Junction, Symbolic
 from tfedge.models.config import EncoderConfig
 
 # transformers passes the config's epsilon to every norm but those after the embeddings and after a
@@ -27,17 +26,18 @@ def encode(blocks: Blocks, inputs: dict[str, Symbolic]) -> list[Symbolic]:
     hidden_states = [_embed(blocks, inputs)]
     bias = blocks.attention_bias(inputs["attention_mask"])
     for index in range(blocks.config.num_hidden_layers):
-        hidden_states.append(_layer(blocks, f"encoder.layer.{index}", hidden_states[-1], bias))
+        hidden_states.append(_layer(blocks, index, hidden_states[-1], bias))
     return hidden_states
 
 
 def _embed(blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
     config = blocks.config
     words = word_embeddings(blocks, inputs["input_ids"])
+    transformation = "embeddings.embedding_transformation"
     if config.trigram_input:
-        words = layers.Trigram(name="embeddings.trigram")(words)
-    if config.trigram_input or config.embedding_size != config.hidden_size:
-        words = blocks.dense("embeddings.embedding_transformation", config.hidden_size, words)
+        words = blocks.trigram_dense(transformation, config.hidden_size, words)
+    elif config.embedding_size != config.hidden_size:
+        words = blocks.dense(transformation, config.hidden_size, words)
     positions = position_embeddings(blocks, inputs["input_ids"])
     types = token_type_embeddings(blocks, inputs["token_type_ids"])
     total = blocks.add("embeddings.sum", words, positions, types)
@@ -45,25 +45,28 @@ def _embed(blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
     return blocks.dropout("embeddings", normed)
 
 
-def _layer(blocks: Blocks, name: str, x: Symbolic, bias: Symbolic) -> Symbolic:
+def _layer(blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
     config = blocks.config
+    name = f"encoder.layer.{index}"
     query_key, value, shortcut = _bottleneck(blocks, name, x)
+    query_rows = blocks.computed_rows(index, query_key, "query")
     attention = f"{name}.attention.self"
     width = config.num_attention_heads * config.head_size
     context = blocks.attention(
         attention,
-        blocks.dense(f"{attention}.query", width, query_key),
-        blocks.dense(f"{attention}.key", width, query_key),
-        blocks.dense(f"{attention}.value", width, value),
+        blocks.dense(f"{attention}.query", width, query_rows, role="query"),
+        blocks.dense(f"{attention}.key", width, query_key, role="key"),
+        blocks.dense(f"{attention}.value", width, value, role="value"),
         bias,
     )
+    shortcut = blocks.computed_rows(index, shortcut, "shortcut")
     y = residual(blocks, f"{name}.attention.output", context, shortcut)
     for index in range(config.num_feedforward_networks - 1):
         y = _feed_forward(blocks, f"{name}.ffn.{index}", y)
     y = _feed_forward(blocks, name, y, _TORCH_EPSILON)
     if not config.use_bottleneck:
         return y
-    return residual(blocks, f"{name}.output.bottleneck", y, x)
+    return residual(blocks, f"{name}.output.bottleneck", y, blocks.computed_rows(index, x, "outer"))
 
 
 def _bottleneck(blocks: Blocks, name: str, x: Symbolic) -> tuple[Symbolic, Symbolic, Symbolic]:
@@ -89,6 +92,14 @@ def _feed_forward(blocks: Blocks, name: str, x: Symbolic, epsilon: float | None 
         f"{name}.intermediate.dense", config.hidden_act, config.intermediate_size, x
     )
     return residual(blocks, f"{name}.output", y, x, epsilon)
+
+
+def entry(config: EncoderConfig) -> Entry:
+    """The sum of the embeddings, words after their transformation to the hidden size."""
+    transformed = config.trigram_input or config.embedding_size != config.hidden_size
+    words = "embedding_transformation" if transformed else "word_embeddings"
+    parts = (words, "position_embeddings", "token_type_embeddings")
+    return Entry(tuple(f"embeddings.{part}" for part in parts), "embeddings.sum")
 
 
 def junctions(config: EncoderConfig) -> list[Junction]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +12,7 @@ import tf_keras as keras
 
 from tfedge.data.batches import pad
 from tfedge.models.build import Encoder
+from tfedge.quantize.integer import NormPlan
 from tfedge.quantize.ranges import Histogram, Range, mse_range, weight_range
 
 # Fixed by TFLite's kernels, whatever the data: softmax gives scale 1/256, tanh 1/128.
@@ -54,6 +55,7 @@ class Observer:
         progress: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.model = encoder.model
+        self.roles = encoder.roles
         self._batches = list(_unpadded(sequences, tuple(self.model.input_names)))
         self._run = tf.function(
             keras.Model(encoder.model.inputs, encoder.tapped), reduce_retracing=True
@@ -79,8 +81,12 @@ def _unpadded(
             yield pad(group[start : start + batch_size], length, names)
 
 
-def calibrate(observer: Observer) -> Calibration:
-    """Chooses a range for each tapped tensor, in two passes over the texts."""
+def calibrate(observer: Observer, plans: Mapping[str, NormPlan]) -> Calibration:
+    """Chooses a range for each tapped tensor, in two passes over the texts.
+
+    Args:
+        observer: runs a graph of `IntegerBlocks` with these plans.
+    """
     bounds = _bounds(observer.tensors())
     histograms = {name: Histogram(bound.low, bound.high) for name, bound in bounds.items()}
     for tensors in observer.tensors():
@@ -88,9 +94,14 @@ def calibrate(observer: Observer) -> Calibration:
             histograms[name].add(value)
     ranges = {name: mse_range(histogram) for name, histogram in histograms.items()}
     ranges |= _fixed_ranges(observer.model, bounds)
+    for name, plan in plans.items():
+        ranges |= plan.ranges(name) | _weighted_ranges(name, plan, bounds)
+    for name, role in observer.roles.items():
+        if role != "query":
+            ranges[name] = ranges[name].symmetric()
     mask_value = -max(range_.max - range_.min for name, range_ in ranges.items() if _is_score(name))
     ranges["attention_bias"] = Range(mask_value, 0.0)
-    return Calibration(ranges, mask_value)
+    return Calibration({name: ranges[name] for name in bounds}, mask_value)
 
 
 @dataclasses.dataclass
@@ -113,6 +124,17 @@ def _bounds(outputs: Iterable[dict[str, np.ndarray]]) -> dict[str, _Bounds]:
     return bounds
 
 
+def _weighted_ranges(name: str, plan: NormPlan, bounds: Mapping[str, _Bounds]) -> dict[str, Range]:
+    """Ranges of what is squared for each of a plan's variances."""
+    ranges: dict[str, Range] = {}
+    for index, limit in enumerate(plan.limits):
+        bound = bounds[f"{name}.{index}.weighted"]
+        # One channel alone may make up a variance at the limit; where none does, the range is less.
+        peak = min((limit / plan.unit(index)) ** 0.5, max(-bound.low, bound.high))
+        ranges[f"{name}.{index}.weighted"] = Range(-peak, peak).symmetric()
+    return ranges
+
+
 def _is_score(name: str) -> bool:
     return name.endswith((".scores", ".masked_scores"))
 
@@ -125,6 +147,9 @@ def _fixed_ranges(model: keras.Model, bounds: dict[str, _Bounds]) -> dict[str, R
             fixed[name] = SOFTMAX_RANGE
         elif name == "pooler.act":
             fixed[name] = TANH_RANGE
+        elif name == "pooling.weights":
+            # [CLS], [SEP] and a word.
+            fixed[name] = Range(0.0, 1 / 3)
         elif name.endswith(_EMBEDDINGS):
             # A table holds rows that no calibration text looks up.
             fixed[name] = weight_range(model.get_layer(name).get_weights()[0])

@@ -3,7 +3,7 @@
 A few channels of a BERT's residual sums are tens of times larger than the rest, so one 8-bit scale
 for the tensor leaves the others no resolution. Each stream x is carried as x / t instead, with one
 factor a channel: t goes into the gains, biases and weights on either side, and a layer norm, which
-is not linear, multiplies its input by t first. The same idea as SmoothQuant (Xiao et al. 2023,
+is not linear, multiplies by t inside. The same idea as SmoothQuant (Xiao et al. 2023,
 arXiv:2211.10438, equation 4) and Outlier Suppression+ (Wei et al. 2023, arXiv:2304.09145), along
 the residual connections too.
 """
@@ -15,36 +15,55 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import tf_keras as keras
 
-from tfedge.models.blocks import Junction
+from tfedge.models.blocks import Entry, Junction
 from tfedge.models.checkpoint import parameters
+from tfedge.quantize import layers
 from tfedge.quantize.calibrate import Observer
 
 # How much of a channel's excess moves from the activations into the weights (SmoothQuant's
 # migration strength); 1 would make all channels equal and the weights as uneven as those were.
-# Below SmoothQuant's 0.5, because tflite-runtime needs dense weights quantised per tensor: on the
-# shipped TinyBERT the logits' error is 0.52 at 0.5, 0.43 at 0.35 and 0.43 at 0.25.
-STRENGTH = 0.35
+STRENGTH = 0.65
+
+Factors = Mapping[str, np.ndarray]
+
+
+def centre(model: keras.Model, entry: Entry, junctions: Iterable[Junction]) -> None:
+    """Takes out of all that is added up before a layer norm what the layer norm takes out anyway.
+
+    Layer norm subtracts each token's mean over the channels, so every table row and every output of
+    a dense layer may have mean 0. What is left is the mean of the residual connection.
+
+    Args:
+        model: one with layer norms; its weights are changed, its outputs are not.
+    """
+    weights = {parameter.name: parameter.variable for parameter in parameters(model)}
+    for name in (*entry.terms, *(junction.dense for junction in junctions)):
+        for part in ("weight", "bias"):
+            variable = weights.get(f"{name}.{part}")
+            if variable is not None:
+                value = variable.numpy()
+                variable.assign(value - value.mean(axis=-1, keepdims=True))
 
 
 def channel_factors(
-    observer: Observer, junctions: Iterable[Junction], strength: float = STRENGTH
+    observer: Observer, entry: Entry, junctions: Iterable[Junction], strength: float = STRENGTH
 ) -> dict[str, np.ndarray]:
-    """The factors t (C,) of each junction's stream, by the name of its source.
+    """The factors t (C,) by which the input of each norm comes divided, by the name of the norm.
 
     Args:
         observer: runs the model that is to be equalised.
     """
-    streams = {
-        junction.source: (junction.source, junction.dense, junction.total) for junction in junctions
+    streams = {entry.norm: (*entry.terms, entry.total)} | {
+        junction.norm: (junction.source, junction.dense, junction.total) for junction in junctions
     }
     peaks: dict[str, np.ndarray] = {}
     for tensors in observer.tensors():
         for name in {name for names in streams.values() for name in names}:
-            peak = np.abs(tensors[name]).max(axis=(0, 1))
+            peak = np.abs(tensors[name]).max(axis=tuple(range(tensors[name].ndim - 1)))
             peaks[name] = np.maximum(peaks.get(name, 0.0), peak)
     return {
-        source: np.max([_relative(peaks[name]) for name in names], axis=0) ** strength
-        for source, names in streams.items()
+        norm: np.max([_relative(peaks[name]) for name in names], axis=0) ** strength
+        for norm, names in streams.items()
     }
 
 
@@ -55,28 +74,49 @@ def _relative(peak: np.ndarray) -> np.ndarray:
 
 
 def equalize(
-    model: keras.Model, junctions: Iterable[Junction], factors: Mapping[str, np.ndarray]
+    model: keras.Model, entry: Entry, junctions: Iterable[Junction], factors: Factors
 ) -> None:
     """Folds the factors of `channel_factors` into the weights of `model`.
 
     Args:
-        model: built with `equalized=True`; its weights are changed.
+        model: built of `tfedge.quantize.integer.IntegerBlocks`; its weights are changed.
     """
     weights = {parameter.name: parameter.variable for parameter in parameters(model)}
 
     def multiply(name: str, factor: np.ndarray) -> None:
         # Keras keeps kernels as (in, out): factors of outputs broadcast, of inputs need an axis.
-        weights[name].assign(weights[name].numpy() * factor)
+        if name in weights:
+            weights[name].assign(weights[name].numpy() * factor)
 
+    def divide_output(name: str, factor: np.ndarray) -> None:
+        multiply(f"{name}.weight", 1 / factor)
+        multiply(f"{name}.bias", 1 / factor)
+
+    for term in entry.terms:
+        divide_output(term, factors[entry.norm])
     for junction in junctions:
-        factor = factors[junction.source].astype(np.float32)
-        for part in ("weight", "bias"):
-            multiply(f"{junction.source}.{part}", 1 / factor)
-            multiply(f"{junction.dense}.{part}", 1 / factor)
+        factor = factors[junction.norm]
+        divide_output(junction.source, factor)
+        divide_output(junction.dense, factor)
         for reader in junction.readers:
             multiply(f"{reader}.weight", factor[:, None])
-        norm = model.get_layer(junction.norm)
-        if hasattr(norm, "input_scale"):
-            norm.input_scale.assign(factor)
-        else:
-            multiply(f"{junction.norm}.weight", factor)
+    for norm, factor in factors.items():
+        multiply(f"{norm}.weight", factor)
+    _set_norm_constants(model, factors)
+
+
+def _set_norm_constants(model: keras.Model, factors: Factors) -> None:
+    """What the inner layers of layer norms multiply by, see `IntegerBlocks.norm`."""
+    norms = {layer.name: layer for layer in model.layers if isinstance(layer, layers.ScaleShift)}
+    for layer in model.layers:
+        name = layer.name.rpartition(".")[0]
+        if isinstance(layer, layers.ChannelScale):
+            name = name.rpartition(".")[0]
+            channels = layer.scale.shape[0]
+            layer.scale.assign(factors.get(name, np.ones(channels)) / np.sqrt(channels))
+        elif isinstance(layer, layers.ChannelMean):
+            channels = layer.weights_.shape[0]
+            layer.weights_.assign(factors.get(name, np.ones(channels)) / channels)
+        elif isinstance(layer, layers.Spread):
+            gain = norms[name].gamma.numpy()
+            layer.weights_.assign(-gain / factors.get(name, np.ones(len(gain))))

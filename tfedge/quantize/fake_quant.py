@@ -28,6 +28,34 @@ class FakeQuant(keras.layers.Layer):
         return {**super().get_config(), "minimum": self.minimum, "maximum": self.maximum}
 
 
+@keras.saving.register_keras_serializable("tfedge")
+class Clip(keras.layers.Layer):
+    """What an integer tensor of the given range does to values outside it."""
+
+    def __init__(self, minimum: float, maximum: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.minimum = minimum
+        self.maximum = maximum
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.clip_by_value(x, self.minimum, self.maximum)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "minimum": self.minimum, "maximum": self.maximum}
+
+
+def clip_tap(ranges: Mapping[str, Range]) -> Tap:
+    """A tap that clips each tensor named in `ranges` to it and leaves the others alone."""
+
+    def tap(name: str, tensor: Symbolic) -> Symbolic:
+        chosen = ranges.get(name)
+        if chosen is None:
+            return tensor
+        return Clip(chosen.min, chosen.max, name=f"{name}.clip")(tensor)
+
+    return tap
+
+
 def fake_quant_tap(ranges: Mapping[str, Range]) -> Tap:
     """A tap that rounds each tensor named in `ranges` to it and leaves the others in float."""
 

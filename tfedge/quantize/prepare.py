@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tf_keras as keras
 
 from tfedge.models.blocks import GraphOptions
-from tfedge.models.build import build, junctions
-from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.models.build import Encoder, build, entry, junctions
+from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
-from tfedge.quantize.equalize import channel_factors, equalize
-from tfedge.quantize.fake_quant import fake_quant_tap
+from tfedge.quantize.equalize import Factors, centre, channel_factors, equalize
+from tfedge.quantize.fake_quant import clip_tap, fake_quant_tap
+from tfedge.quantize.integer import IntegerBlocks, NormPlan
+from tfedge.quantize.plan import norm_statistics
+from tfedge.quantize.ranges import Range
 
-# Forward passes over the calibration texts: one for the channels' peaks, two for the ranges.
-PASSES = 3
+# Forward passes over the calibration texts: the channels' peaks, the layer norms' variances, and
+# two for the ranges.
+PASSES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,27 +56,87 @@ def int8_graph(
     sequences: Sequence[np.ndarray],
     progress: Callable[[int], None] = lambda count: None,
 ) -> tuple[keras.Model, Calibration]:
-    """The static graph with equalised channels and the range of every integer tensor put in.
+    """The static graph of integer operations with the range of every tensor put in.
 
     Args:
         sequences: token ids of the calibration texts, int32 (n,) each.
         progress: called with a number of texts whenever as many have run, `PASSES` times for each.
     """
-    config = checkpoint.config
-    dynamic = GraphOptions(normalize=shape.normalize)
-    plain = build(config, shape.task, shape.num_labels, dynamic)
-    load_weights(plain.model, checkpoint, shape.task)
-    connections = junctions(config)
-    factors = channel_factors(Observer(plain, sequences, progress), connections)
-    even = build(config, shape.task, shape.num_labels, dataclasses.replace(dynamic, equalized=True))
-    load_weights(even.model, checkpoint, shape.task)
-    equalize(even.model, connections, factors)
-    calibration = calibrate(Observer(even, sequences, progress))
+    lowering = Lowering(checkpoint, shape, sequences, progress)
+    calibration = calibrate(Observer(lowering.dynamic, sequences, progress), lowering.plans)
     options = shape.options(
-        equalized=True,
+        prune_last_layer=reads_first_token_only(shape.task),
         mask_value=calibration.mask_value,
         tap=fake_quant_tap(calibration.ranges),
     )
-    model = build(config, shape.task, shape.num_labels, options).model
-    model.set_weights(even.model.get_weights())
+    model = lowering.build(options).model
     return model, calibration
+
+
+def reads_first_token_only(task: str) -> bool:
+    """Whether a task's head reads no token but [CLS]."""
+    return task == "text-classification"
+
+
+class Lowering:
+    """A checkpoint as a graph of integer operations, in float.
+
+    Attributes:
+        plans: how each layer norm is computed.
+        dynamic: the graph for any batch and length, with its weights.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        shape: Shape,
+        sequences: Sequence[np.ndarray],
+        progress: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        self.config = checkpoint.config
+        self._shape = shape
+        self._entry, self._junctions = entry(self.config), junctions(self.config)
+        options = GraphOptions(normalize=shape.normalize)
+        plain = build(self.config, shape.task, shape.num_labels, options)
+        load_weights(plain.model, checkpoint, shape.task)
+        self._weights = plain.model
+        if self.config.normalization_type == "layer_norm":
+            centre(plain.model, self._entry, self._junctions)
+        self._factors: Factors = channel_factors(
+            Observer(plain, sequences, progress), self._entry, self._junctions
+        )
+        self.plans: Mapping[str, NormPlan] = {}
+        statistics = norm_statistics(Observer(self.build(options), sequences, progress))
+        self._remove_means({name: found.mean for name, found in statistics.items()})
+        self.plans = {name: found.plan() for name, found in statistics.items()}
+        self.dynamic = self.build_clipped(options)
+
+    def _remove_means(self, means: Mapping[str, float]) -> None:
+        """Moves the mean of all tokens, which layer norm takes out anyway, into a bias."""
+        for junction in self._junctions:
+            if junction.norm in means:
+                bias = self._weights.get_layer(junction.dense).bias
+                bias.assign_sub(np.full(bias.shape, means[junction.norm], np.float32))
+
+    def build_clipped(self, options: GraphOptions) -> Encoder:
+        """The graph in float with the clipping that its plans need."""
+        ranges: dict[str, Range] = {}
+        for name, plan in self.plans.items():
+            ranges |= plan.ranges(name)
+        return self.build(dataclasses.replace(options, tap=clip_tap(ranges)))
+
+    def build(self, options: GraphOptions) -> Encoder:
+        """The graph with its weights; `options` decide shapes and taps."""
+        blocks = functools.partial(IntegerBlocks, plans=self.plans)
+        shape = self._shape
+        encoder = build(self.config, shape.task, shape.num_labels, options, blocks)
+        sources = {parameter.name: parameter.variable for parameter in parameters(self._weights)}
+        for parameter in parameters(encoder.model):
+            parameter.variable.assign(sources[parameter.name])
+        for name, role in encoder.roles.items():
+            if role == "query":
+                layer = encoder.model.get_layer(name)
+                for variable in (layer.kernel, layer.bias):
+                    variable.assign(variable * self.config.head_size**-0.5)
+        equalize(encoder.model, self._entry, self._junctions, self._factors)
+        return encoder

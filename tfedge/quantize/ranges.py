@@ -26,6 +26,11 @@ class Range:
         """Real units per integer step."""
         return (self.max - self.min) / _LEVELS
 
+    def symmetric(self) -> Range:
+        """The range about this size whose zero point is 0, as int8 kernels want some operands."""
+        scale = max(-self.min / 128, self.max / 127)
+        return Range(-128 * scale, 127 * scale)
+
 
 class Histogram:
     """Values of one tensor over all calibration texts, in bins between bounds known beforehand."""

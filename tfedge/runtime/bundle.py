@@ -92,6 +92,7 @@ class Manifest:
         signatures: signature key -> sequence length.
         model_bytes: length of the flatbuffer at the beginning of the file.
         model_sha256: SHA-256 of these bytes, hexadecimal.
+        normalize: whether an embedding is divided by its length, which an integer graph does not.
         extra: free-form; the runtime ignores it.
 
     Raises:
@@ -110,6 +111,7 @@ class Manifest:
     model_bytes: int
     model_sha256: str
     tfedge_version: str
+    normalize: bool = False
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -158,7 +160,8 @@ class Manifest:
             )
         values = {}
         for field in dataclasses.fields(cls):
-            if field.name not in fields and field.default_factory is dataclasses.MISSING:
+            defaults = {field.default, field.default_factory}
+            if field.name not in fields and defaults == {dataclasses.MISSING}:
                 raise ValueError(f"{field.name!r} is missing")
             if field.name in fields:
                 values[field.name] = _typed(field.name, field.type, fields[field.name])
@@ -181,6 +184,7 @@ def _is_strings(value: Any) -> bool:
 # Annotation of a field -> what its JSON value must be, test of it.
 _JSON_TYPES: Mapping[str, tuple[str, Any]] = {
     "str": ("a string", lambda value: isinstance(value, str)),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
     "int": ("a whole number", _is_int),
     "tuple[str, ...]": ("a list of strings", _is_strings),
     "tuple[str, ...] | None": ("a list of strings or null", lambda v: v is None or _is_strings(v)),

@@ -173,6 +173,8 @@ class Pipeline:
             raise
         if not all(np.isfinite(values).all() for values in outputs.values()):
             raise TextError("the model answered with numbers that are not finite")
+        if self.manifest.normalize:
+            outputs["embedding"] /= max(float(np.linalg.norm(outputs["embedding"])), 1e-12)
         return outputs
 
     def _signature(self, tokens: int) -> tuple[str, int]:

@@ -1,0 +1,130 @@
+"""The integer graph computes what the plain graph computes, and its layer norms do so in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cases
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfedge.models.blocks import GraphOptions
+from tfedge.models.build import build
+from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.quantize.integer import NormPlan
+from tfedge.quantize.layers import PointwiseDense, SumOfSquares, TrigramDense
+from tfedge.quantize.prepare import Lowering, Shape
+
+CASES = [
+    ("bert", "text-classification"),
+    ("bert", "token-classification"),
+    ("bert", "sentence-embedding"),
+    ("bert", "question-answering"),
+    ("distilbert", "text-classification"),
+    ("mobilebert", "text-classification"),
+    ("mobilebert", "token-classification"),
+    ("mobilebert-layer-norm", "text-classification"),
+    ("mobilebert-no-bottleneck", "text-classification"),
+    ("mobilebert-no-trigram", "text-classification"),
+]
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+@pytest.mark.parametrize(("architecture", "task"), CASES)
+def test_same_outputs_as_the_plain_graph(
+    architecture: str,
+    task: str,
+    pruned: bool,
+    outlier_checkpoint: Callable[..., Checkpoint],
+    sequences: list[np.ndarray],
+) -> None:
+    if pruned and task != "text-classification":
+        pytest.skip("every token is read")
+    checkpoint = outlier_checkpoint(architecture, task)
+    options = GraphOptions(normalize=False, prune_last_layer=pruned)
+    plain = build(checkpoint.config, task, 2, GraphOptions(normalize=False))
+    load_weights(plain.model, checkpoint, task)
+    lowering = Lowering(checkpoint, Shape(task, 2, 16, normalize=False), sequences)
+    lowering.plans = {}
+    integer = lowering.build(options)
+    inputs = cases.batch(checkpoint.config.source)
+    actual = integer.model(inputs)
+    for name, expected in plain.model(inputs).items():
+        scale = max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(actual[name], expected, atol=1e-4 * scale)
+
+
+def test_static_graph_is_the_dynamic_one(
+    outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
+) -> None:
+    checkpoint = outlier_checkpoint("bert")
+    lowering = Lowering(checkpoint, Shape("text-classification", 2, 16), sequences)
+    lowering.plans = {}
+    inputs = {name: value[:1] for name, value in cases.batch(checkpoint.config.source).items()}
+    length = inputs["input_ids"].shape[1]
+    dynamic = lowering.build(GraphOptions()).model(inputs)["logits"]
+    static = lowering.build(GraphOptions(1, length)).model(inputs)["logits"]
+    np.testing.assert_allclose(static, dynamic, atol=1e-4)
+
+
+@pytest.mark.parametrize("tokens", [1, 6, 32])
+def test_sum_of_squares_by_blocks(tokens: int) -> None:
+    x = np.random.RandomState(0).randn(1, tokens, 1, 5).astype(np.float32)
+    np.testing.assert_allclose(
+        SumOfSquares()(tf.constant(x)), (x**2).sum(-1, keepdims=True), rtol=1e-5
+    )
+
+
+def test_pointwise_dense_is_a_dense_layer() -> None:
+    random = np.random.RandomState(0)
+    x = random.randn(2, 3, 1, 4).astype(np.float32)
+    layer = PointwiseDense(5, bias_initializer="random_normal")
+    y = layer(x)
+    np.testing.assert_allclose(y, x @ layer.kernel.numpy() + layer.bias.numpy(), atol=1e-5)
+
+
+def test_trigram_dense_reads_next_this_and_previous() -> None:
+    x = np.arange(1.0, 4.0, dtype=np.float32).reshape(1, 3, 1, 1)
+    layer = TrigramDense(1)
+    layer.build((1, 3, 1, 1))
+    layer.set_weights([np.array([[100.0], [10.0], [1.0]]), np.zeros(1)])
+    # 100 * next + 10 * this + previous, zeros beyond the ends.
+    np.testing.assert_allclose(np.ravel(layer(x)), [210, 321, 32])
+
+
+def test_plan_of_two_pieces_covers_both() -> None:
+    ranges = NormPlan(least_variance=0.25, limits=(4.0, 64.0)).ranges("norm")
+    assert ranges["norm.0.variance"].max == 4
+    assert ranges["norm.0.rsqrt"].max == 2  # 1 / sqrt(0.25)
+    # The second piece counts in units of its limit: 1 / sqrt(4 / 64) = 4, times 1 / sqrt(64) = 1/2.
+    assert ranges["norm.1.variance"].max == 1
+    assert ranges["norm.1.rsqrt"].max == 4
+    assert ranges["norm.1.step"].min == -0.5
+
+
+def test_pieces_with_their_clipping_are_the_plain_graph(
+    outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
+) -> None:
+    checkpoint = outlier_checkpoint("bert")
+    plain = build(checkpoint.config, "text-classification", 2, GraphOptions())
+    load_weights(plain.model, checkpoint, "text-classification")
+    lowering = Lowering(checkpoint, Shape("text-classification", 2, 16), sequences)
+    # Limits in the midst of the variances, so that every piece has tokens on either side.
+    lowering.plans = {
+        name: NormPlan(plan.least_variance, _thirds(plan), has_mean=True)
+        for name, plan in lowering.plans.items()
+    }
+    inputs = {"input_ids": sequences[0][np.newaxis]}
+    inputs["attention_mask"] = np.ones_like(inputs["input_ids"])
+    inputs["token_type_ids"] = np.zeros_like(inputs["input_ids"])
+    expected = plain.model(inputs)["logits"]
+    clipped = lowering.build_clipped(GraphOptions()).model(inputs)["logits"]
+    np.testing.assert_allclose(clipped, expected, atol=1e-4)
+    unclipped = lowering.build(GraphOptions()).model(inputs)["logits"]
+    assert np.abs(unclipped - expected).max() > 1e-2
+
+
+def _thirds(plan: NormPlan) -> tuple[float, ...]:
+    low, high = plan.least_variance, plan.limits[-1]
+    return tuple(low * (high / low) ** share for share in (1 / 3, 2 / 3, 1.0))

@@ -1,0 +1,193 @@
+"""The encoder made of operations that have fast and exact int8 kernels.
+
+In float it computes what the plain graph computes (`tests/quantize/test_integer.py`); what differs:
+
+- dense layers are 1 x 1 convolutions, the scale of the queries is folded into their weights;
+- a layer norm is a chain of integer operations, see `IntegerBlocks.norm`;
+- sentence embeddings are left unnormalised, the board divides by the length.
+
+I-BERT (Kim et al. 2021, arXiv:2101.01321) computes layer norms in 32-bit integers; TFLite has no
+such operations, so here each quantity that needs more than 8 bits is the sum of a product (which
+adds up in 32 bits) or is split over several 8-bit tensors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import tf_keras as keras
+
+from tfedge.models import layers as plain
+from tfedge.models.blocks import Blocks, GraphOptions, Symbolic
+from tfedge.models.config import EncoderConfig
+from tfedge.quantize import layers
+from tfedge.quantize.ranges import Range
+
+# An epsilon below this is lost beside any variance of 8 bits.
+_LEAST_EPSILON = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class NormPlan:
+    """How one layer norm is computed.
+
+    Attributes:
+        least_variance: what smaller variances are taken for.
+        limits: upper ends of the ranges of the variance, ascending. Outlier tokens have variances
+            hundreds of times larger than the others, which no single 8-bit tensor holds. A variance
+            above a limit saturates there, and the next one goes on.
+        has_mean: whether the mean of each token is subtracted; after `centre` it is often smaller
+            than the rounding of the result.
+    """
+
+    least_variance: float = 0.0
+    limits: tuple[float, ...] = (float("inf"),)
+    has_mean: bool = True
+
+    def unit(self, index: int) -> float:
+        """What the variance of piece `index` is counted in.
+
+        Each has a unit of its own, because the converter would merge products with one constant,
+        whatever the ranges of their results, and leave the merged one in float.
+        """
+        return self.limits[index] if index else 1.0
+
+    def ranges(self, name: str) -> dict[str, Range]:
+        """The ranges of the tensors of norm `name` that do the clipping, by their names."""
+        if not self.least_variance:
+            return {}
+        ranges: dict[str, Range] = {}
+        greatest_inverse = self.least_variance**-0.5
+        for index, limit in enumerate(self.limits):
+            part = f"{name}.{index}"
+            unit = self.unit(index)
+            for step in ("variance", "central", "epsilon"):
+                ranges[f"{part}.{step}"] = Range(0.0, limit / unit)
+            top = self.limits[index - 1] ** -0.5 if index else greatest_inverse
+            ranges[f"{part}.rsqrt"] = Range(0.0, top * unit**0.5)
+            if index:
+                ranges[f"{part}.step"] = Range(-top, 0.0)
+                ranges[f"{part}.inverse"] = Range(0.0, greatest_inverse)
+        return ranges
+
+
+class IntegerBlocks(Blocks):
+    """Builds the blocks of one encoder for integers; hidden states are (B, S, 1, C)."""
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        options: GraphOptions,
+        plans: Mapping[str, NormPlan] | None = None,
+    ) -> None:
+        super().__init__(config, options)
+        self._plans = plans or {}
+
+    def _as_hidden(self, name: str, x: Symbolic) -> Symbolic:
+        return layers.Expand(name=f"{name}.expanded")(x)
+
+    def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
+        return layers.PointwiseDense(units, name=name)
+
+    def trigram_dense(self, name: str, units: int, x: Symbolic) -> Symbolic:
+        """A convolution over three tokens: (B, S, 1, C) -> (B, S, 1, units)."""
+        return self.tap(name, layers.TrigramDense(units, name=name)(x))
+
+    def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
+        """gamma * (x - mean(x)) / deviation(x) + beta over the channels, in integers.
+
+        The input comes divided by a vector t, one factor a channel (see `equalize`); gamma holds t
+        too. With w = t * x / sqrt(C), the mean square of t * x is the sum of w * w.
+        """
+        gain = layers.ScaleShift(name=name)
+        if self.config.normalization_type == "no_norm":
+            return self.tap(name, gain(x))
+        epsilon = self.config.layer_norm_eps if epsilon is None else epsilon
+        plan = self._plans.get(name, NormPlan())
+        mean = None
+        if plan.has_mean:
+            mean = self.tap(f"{name}.mean", layers.ChannelMean(name=f"{name}.mean")(x))
+        inverse = self._inverse_deviation(name, x, mean, plan, epsilon)
+        scaled = self._multiply(f"{name}.scaled", x, inverse)
+        y = gain(scaled)
+        if mean is None:
+            return self.tap(name, y)
+        shift = layers.Spread(x.shape[-1], name=f"{name}.shift")
+        negative = self.tap(
+            f"{name}.shift", shift(self._multiply(f"{name}.scaled_mean", mean, inverse))
+        )
+        y = self.tap(f"{name}.uncentred", y)
+        return self.tap(name, keras.layers.Add(name=f"{name}.centred")([y, negative]))
+
+    def _inverse_deviation(
+        self, name: str, x: Symbolic, mean: Symbolic | None, plan: NormPlan, epsilon: float
+    ) -> Symbolic:
+        """1 / sqrt(variance + epsilon) of each token, (B, S, 1, 1).
+
+        Over limits L0 < L1 < ..., with v clipped to the next limit and 1 / sqrt(v) to the last one:
+        rsqrt(min(v, L0)) + sum over k of (min(rsqrt(min(v, Lk)), rsqrt(Lk-1)) - rsqrt(Lk-1)).
+        The clipping is what 8-bit ranges do.
+        """
+        square = self._multiply(f"{name}.mean_squared", mean, mean) if mean is not None else None
+        total = None
+        for index in range(len(plan.limits)):
+            part, unit = f"{name}.{index}", plan.unit(index)
+            weight = layers.ChannelScale(unit**-0.5, name=f"{part}.weighted")
+            weighted = self.tap(f"{part}.weighted", weight(x))
+            variance = layers.SumOfSquares(name=f"{part}.variance")(weighted)
+            variance = self.tap(f"{part}.variance", variance)
+            if square is not None:
+                part_square = square
+                if index:
+                    scale = layers.Affine(1 / unit, name=f"{part}.mean_squared")
+                    part_square = self.tap(f"{part}.mean_squared", scale(square))
+                variance = keras.layers.Subtract(name=f"{part}.central")([variance, part_square])
+                variance = self.tap(f"{part}.central", variance)
+            if epsilon >= _LEAST_EPSILON:
+                add = layers.Affine(term=epsilon / unit, name=f"{part}.epsilon")
+                variance = self.tap(f"{part}.epsilon", add(variance))
+            inverse = self.tap(f"{part}.rsqrt", layers.Rsqrt(name=f"{part}.rsqrt")(variance))
+            if total is None:
+                total = inverse
+                continue
+            below = plan.limits[index - 1]
+            step = layers.Affine(unit**-0.5, -(below**-0.5), name=f"{part}.step")
+            step = self.tap(f"{part}.step", step(inverse))
+            total = self.add(f"{part}.inverse", total, step)
+        return total
+
+    def _multiply(self, name: str, a: Symbolic, b: Symbolic) -> Symbolic:
+        return self.tap(name, keras.layers.Multiply(name=name)([a, b]))
+
+    def _scaled(self, name: str, query: Symbolic) -> Symbolic:
+        del name  # the scale is in the weights
+        return query
+
+    def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
+        return layers.MergeHeads(name=name)(context)
+
+    def first_token(self, hidden: Symbolic) -> Symbolic:
+        """The hidden state of [CLS] for a head: (B, S, 1, C) -> (B, 1, 1, C)."""
+        return plain.FirstToken(keepdims=True, name="first_token")(hidden)
+
+    def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
+        """The mean hidden state of real tokens: (B, S, 1, C), (B, S) -> (B, C)."""
+        # The hidden states are the right operand of a product here, as the values of an attention.
+        name = next(name for name, tensor in self.tapped.items() if tensor is hidden)
+        self.roles[name] = "value"
+        weights = layers.InverseCount(self.config.max_position_embeddings, name="pooling.weights")
+        weight = self.tap("pooling.weights", weights(attention_mask))
+        return self.tap("pooling", layers.WeightedSum(name="pooling")([weight, hidden]))
+
+    def normalized(self, x: Symbolic) -> Symbolic:
+        """Left to the board: TFLite's int8 normalisation has a fixed scale of 1/128."""
+        return x
+
+    def per_text(self, x: Symbolic) -> Symbolic:
+        """(B, 1, 1, C) -> (B, C)."""
+        return layers.Squeeze((1, 2), name="per_text")(x)
+
+    def per_token(self, x: Symbolic) -> Symbolic:
+        """(B, S, 1, C) -> (B, S, C)."""
+        return layers.Squeeze((2,), name="per_token")(x)

@@ -1,0 +1,231 @@
+"""Layers whose int8 kernels are fast and exact on both runtimes; in float they are plain algebra.
+
+Tensors are (B, S, 1, C), B = batch, S = tokens, C = channels: 1 x 1 convolutions are what every
+runtime, the Edge TPU's included, has its best kernels for, and the only matrix products that
+tflite-runtime 2.14 runs on 64-bit ARM with one weight scale a channel.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+
+PACKAGE = "tfedge"
+# Tokens whose inner products are computed together in `MeanSquare`.
+_BLOCK = 16
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class PointwiseDense(keras.layers.Dense):
+    """A dense layer as a 1 x 1 convolution: (B, S, 1, C) -> (B, S, 1, units)."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        y = tf.nn.conv2d(inputs, self.kernel[tf.newaxis, tf.newaxis], 1, "VALID")
+        return tf.nn.bias_add(y, self.bias) if self.use_bias else y
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class TrigramDense(keras.layers.Dense):
+    """MobileBERT's trigram embedding, a dense layer over [next, this, previous], as a convolution.
+
+    The kernel is that of the dense layer, (3C, units); its thirds are the taps of a convolution
+    along the tokens in reverse order.
+    """
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        super().build((*input_shape[:-1], 3 * input_shape[-1]))
+        self.input_spec = None
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        taps = tf.reshape(self.kernel, (3, 1, inputs.shape[-1], self.units))[::-1]
+        return tf.nn.bias_add(tf.nn.conv2d(inputs, taps, 1, "SAME"), self.bias)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class ScaleShift(keras.layers.Layer):
+    """gamma * x + beta, one factor and one term a channel, as a 1 x 1 depthwise convolution.
+
+    Its int8 kernel has one weight scale a channel, so the factors are exact, and adds the terms in
+    32 bits: one rounding where a multiplication and an addition would have two.
+    """
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        channels = int(input_shape[-1])
+        self.gamma = self.add_weight("gamma", (channels,), initializer="ones")
+        self.beta = self.add_weight("beta", (channels,), initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        kernel = tf.reshape(self.gamma, (1, 1, -1, 1))
+        return tf.nn.depthwise_conv2d(x, kernel, (1, 1, 1, 1), "VALID") + self.beta
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class ChannelScale(keras.layers.Layer):
+    """x times a constant vector, `scale` (C,), which equalisation sets.
+
+    Args:
+        factor: what `scale` is multiplied by.
+    """
+
+    def __init__(self, factor: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        channels = (int(input_shape[-1]),)
+        self.scale = self.add_weight("scale", channels, initializer="ones", trainable=False)
+        super().build(input_shape)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x * (self.factor * self.scale)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class ChannelMean(keras.layers.Layer):
+    """The inner product with a constant vector, `weights` (C,): (B, S, 1, C) -> (B, S, 1, 1)."""
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        channels = (int(input_shape[-1]),)
+        self.weights_ = self.add_weight("weights", channels, initializer="ones", trainable=False)
+        super().build(input_shape)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(x, tf.reshape(self.weights_, (1, 1, -1, 1)), 1, "VALID")
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SumOfSquares(keras.layers.Layer):
+    """The sum of x * x over the channels: (B, S, 1, C) -> (B, S, 1, 1).
+
+    In a static graph the diagonal of products of small blocks of tokens: a batch matmul adds up in
+    32 bits, where a tensor of squares would be rounded to 8 (small squares vanish, and with them
+    the variance). One token at a time would be fifteen times slower than a block of 16.
+    """
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        batch, length, _, channels = x.shape
+        if batch is None or length is None:
+            return tf.reduce_sum(x * x, axis=-1, keepdims=True)
+        block = math.gcd(batch * length, _BLOCK)
+        rows = tf.reshape(x, (-1, block, channels))
+        products = tf.matmul(rows, rows, transpose_b=True)  # (B * S / block, block, block)
+        if block > 1:
+            products = tf.reshape(products, (-1, block * block))[:, :: block + 1]
+        return tf.reshape(products, (batch, length, 1, 1))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Rsqrt(keras.layers.Layer):
+    """1 / sqrt(x)."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.math.rsqrt(x)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Affine(keras.layers.Layer):
+    """factor * x + term for one number a token, (B, S, 1, 1)."""
+
+    def __init__(self, factor: float = 1.0, term: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = factor
+        self.term = term
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        kernel = tf.constant(self.factor, tf.float32, (1, 1, 1, 1))
+        return tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), [self.term])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor, "term": self.term}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Spread(keras.layers.Layer):
+    """One number a token times a vector: (B, S, 1, 1) -> (B, S, 1, C); `weights` (C,)."""
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        shape = (self.channels,)
+        self.weights_ = self.add_weight("weights", shape, initializer="ones", trainable=False)
+        super().build(input_shape)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(x, tf.reshape(self.weights_, (1, 1, 1, -1)), 1, "VALID")
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "channels": self.channels}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class MergeHeads(keras.layers.Layer):
+    """(B, H, S, D) -> (B, S, 1, H * D)."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        length = x.shape[2] or tf.shape(x)[2]
+        return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, length, 1, x.shape[1] * x.shape[3]))
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class InverseCount(keras.layers.Layer):
+    """attention_mask, int32 (B, S) -> 1 / number of real tokens at each of them, (B, 1, S), float32.
+
+    The count is an integer sum and its inverse a table look-up, so that nothing is cast; among the
+    8-bit values of the table, one a length, only a factor common to all channels is rounded.
+    """
+
+    def __init__(self, max_length: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_length = max_length
+
+    def call(self, attention_mask: tf.Tensor) -> tf.Tensor:
+        # Row of the table: the count for a real token, 0 for padding.
+        count = tf.reduce_sum(attention_mask, axis=1, keepdims=True)
+        row = tf.minimum(count, self.max_length) * attention_mask
+        table = tf.constant([0.0, *(1.0 / n for n in range(1, self.max_length + 1))], tf.float32)
+        return tf.gather(table, row)[:, tf.newaxis]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "max_length": self.max_length}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class WeightedSum(keras.layers.Layer):
+    """Weights (B, 1, S) and hidden states (B, S, 1, C) -> their sum over the tokens, (B, C)."""
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        weights, hidden_states = inputs
+        total = tf.matmul(weights, tf.squeeze(hidden_states, axis=2))  # (B, 1, C)
+        return tf.squeeze(total, axis=1)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Expand(keras.layers.Layer):
+    """(B, S, C) -> (B, S, 1, C)."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.expand_dims(x, axis=2)
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Squeeze(keras.layers.Layer):
+    """Drops axes of size 1."""
+
+    def __init__(self, axes: tuple[int, ...], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axes = tuple(axes)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.squeeze(x, self.axes)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axes": self.axes}
