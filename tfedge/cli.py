@@ -171,8 +171,9 @@ def distil(
 @click.argument("model")
 @click.option(
     "--quant",
-    type=click.Choice(["int8", "dynamic", "float16", "float32"]),
-    help="Default: the recipe's, else int8.",
+    type=click.Choice(["int8", "int8-float-io", "dynamic", "float16", "float32"]),
+    help="int8: integers only, outputs included; int8-float-io: the same with float outputs; "
+    "dynamic: int8 weights. Default: the recipe's, else int8.",
 )
 @click.option(
     "--seq-len",

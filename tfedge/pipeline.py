@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from tfedge import __version__, files
 from tfedge.convert.inspect import inspect
 from tfedge.convert.metadata import BundleSpec, set_runtimes, write_bundle
-from tfedge.convert.tflite import QUANTIZATIONS, SIGNATURE, to_tflite
+from tfedge.convert.tflite import INTEGER_QUANTIZATIONS, QUANTIZATIONS, SIGNATURE, to_tflite
 from tfedge.data.batches import pad
 from tfedge.data.texts import Texts, read_texts
 from tfedge.data.tokenizer import encode, load_tokenizer, vocabulary
@@ -201,6 +201,7 @@ def _bundle(job: _Job, content: bytes, path: Path, quantization: str) -> None:
         signatures={SIGNATURE: job.shape.sequence_length},
         runtimes=job.runtimes,
         quantization=quantization,
+        normalize=job.shape.task == "sentence-embedding" and job.shape.normalize,
         tokenizer_json=job.tokenizer.to_str().encode(),
         vocab=vocabulary(job.tokenizer) if is_wordpiece else None,
     )
@@ -263,7 +264,7 @@ def _error(actual: np.ndarray, expected: np.ndarray) -> float:
 def _convert_quantized(job: _Job, path: Path, texts: Texts) -> dict[str, list[float]] | None:
     """Writes the quantised model; returns the ranges that calibration chose, if any."""
     ranges = None
-    if job.quantization == "int8":
+    if job.quantization in INTEGER_QUANTIZATIONS:
         sequences = encode(job.tokenizer, texts.texts, job.shape.sequence_length)
         with job.make_bar("calibrating", PASSES * len(sequences)) as bar:
             model, calibration = int8_graph(job.checkpoint, job.shape, sequences, bar.advance)
