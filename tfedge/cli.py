@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from tfedge import __version__
-from tfedge.errors import TfedgeError
+from tfedge.errors import MissingPackageError, TfedgeError
 from tfedge.quiet import load_tensorflow
 
 
@@ -357,8 +358,10 @@ def init(recipe: str, folder: Path, tokenizer: Path, seed: int) -> None:
 
 def run() -> None:
     """The console entry point: an expected error is one line and its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the names of files may be no UTF-8
     try:
-        main.main(standalone_mode=False)
+        main.main(prog_name="tfedge", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("tfedge: interrupted; the same command resumes or starts again", err=True)
         sys.exit(130)
@@ -368,6 +371,14 @@ def run() -> None:
     except TfedgeError as error:
         click.echo(f"tfedge: {error}", err=True)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("tfedge"):
+            raise
+        click.echo(f"tfedge: this needs more ({error}): pip install 'tfedge[convert]'", err=True)
+        sys.exit(MissingPackageError.exit_code)
+    except OSError as error:  # a full disk behind standard output, say
+        click.echo(f"tfedge: {error}", err=True)
+        sys.exit(TfedgeError.exit_code)
 
 
 if __name__ == "__main__":

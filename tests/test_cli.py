@@ -1,0 +1,555 @@
+"""The `tfedge` program: its commands, exit codes and one-line errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import toy_folders
+import toys as toy_builder
+from privileges import obey_permissions
+
+import tfedge.recipes
+from tfedge import __version__, cli, errors
+from tfedge.models.checkpoint import Checkpoint
+from tfedge.recipes import Recipe, recipe_names
+from tfedge.runtime.bundle import read_bundle
+from tfedge.runtime.interpreter import RUNTIMES, Runtime
+from tfedge.summary import conversion_summary
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = cli.main.commands
+TIMEOUT_S = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a run left behind, its two outputs as lines."""
+
+    code: int
+    lines: list[str]
+    errors: list[str]
+
+    @property
+    def error(self) -> str:
+        """The last line on standard error; before it only what was begun may be announced."""
+        assert self.lines == []
+        assert [line for line in self.errors[:-1] if not line.endswith(" ...")] == []
+        return self.errors[-1]
+
+
+Tfedge = Callable[..., Result]
+
+
+@pytest.fixture
+def tfedge_(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Tfedge:
+    """Runs the program in this process, which has TensorFlow loaded already."""
+
+    def run(*arguments: str | Path) -> Result:
+        monkeypatch.setattr(sys, "argv", ["tfedge", *map(str, arguments)])
+        code = 0
+        try:
+            cli.run()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        out, err = capfd.readouterr()
+        return Result(code, out.splitlines(), err.splitlines())
+
+    return run
+
+
+def program(*arguments: str | bytes | Path, **options: Any) -> Result:
+    """Runs the program in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tfedge.cli", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=TIMEOUT_S,
+        check=False,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+    )
+    out, err = ((stream or b"").decode() for stream in (done.stdout, done.stderr))
+    return Result(done.returncode, out.splitlines(), err.splitlines())
+
+
+@pytest.fixture
+def sentences(tmp_path: Path) -> Path:
+    return toy_folders.write_sentences(tmp_path / "toy.tsv", 12)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return toy_folders.write_folder(tmp_path / "toy", num_hidden_layers=1)
+
+
+# --- help, versions, lists
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help(tfedge_: Tfedge, command: str) -> None:
+    words = [command] if command else []
+    result = tfedge_(*words, "--help")
+    assert (result.code, result.errors) == (0, [])
+    assert result.lines[0].startswith(f"Usage: {' '.join(['tfedge', *words])} ")
+    assert tfedge_(*words, "-h") == result
+
+
+def test_every_option_says_what_it_is() -> None:
+    options = [
+        option
+        for command in COMMANDS.values()
+        for option in command.params
+        if isinstance(option, click.Option)
+    ]
+    plain = {"epochs", "batch_size", "seed"}  # whose names say it
+    assert {option.name for option in options if not option.help} == plain
+
+
+def test_help_names_commands_and_exit_codes(tfedge_: Tfedge) -> None:
+    text = " ".join(" ".join(tfedge_("--help").lines).split())
+    assert all(command in text for command in COMMANDS)
+    codes = text.split("Exit codes: ")[1].split(".")[0]
+    assert codes == (
+        "0 done, 1 error, 2 usage, 3 unusable input, 4 a package or runtime is missing, "
+        "5 the converted model was rejected"
+    )
+    kinds = ("TfedgeError", "InputError", "MissingPackageError", "RejectedModelError")
+    assert [getattr(errors, kind).exit_code for kind in kinds] == [1, 3, 4, 5]
+
+
+def test_version(tfedge_: Tfedge) -> None:
+    assert tfedge_("--version").lines == [f"tfedge, version {__version__}"]
+
+
+def test_models_as_json(tfedge_: Tfedge) -> None:
+    result = tfedge_("models", "--json", "--seq-len", "64")
+    rows = {row["name"]: row for row in map(json.loads, result.lines)}
+    assert list(rows) == recipe_names()
+    # TinyBERT's 14.35 M weights: see tests/measure/test_cost.py; FLOPs by layer, 64 tokens.
+    tinybert = rows["tinybert"]
+    assert tinybert["parameters"] == 14_350_248
+    dense = 64 * (4 * 312 * 312 + 2 * 312 * 1200)
+    products = 2 * 64 * 64 * 312
+    assert tinybert["flops"] == 2 * 4 * (dense + products)
+    assert tinybert["float32_bytes"] == 4 * tinybert["int8_bytes"] == 4 * tinybert["parameters"]
+    assert (tinybert["weights"], tinybert["task"]) == ("tinybert", "text-classification")
+
+
+def test_models_for_people() -> None:
+    """Without TensorFlow, which takes seconds to load."""
+    program_ = "import sys; sys.modules['tensorflow'] = None; from tfedge.cli import run; run()"
+    done = subprocess.run(
+        [sys.executable, "-c", program_, "models"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    header, *rows = done.stdout.splitlines()
+    assert "GFLOPs@128" in header
+    assert [row.split()[0] for row in rows] == recipe_names()
+    tinybert = next(row for row in rows if row.startswith("tinybert"))
+    assert tinybert.split()[1:] == [
+        *("14.4M", "1.25", "57", "MB", "14", "MB", "text-classification", "tinybert")
+    ]
+
+
+# --- exit code 2: the command line
+
+
+# What is wrong -> the arguments, what the message says.
+USAGE: dict[str, tuple[list[str], str]] = {
+    "command": (["dance"], "No such command 'dance'"),
+    "argument": (["convert"], "Missing argument 'MODEL'"),
+    "option": (["models", "--fast"], "--fast"),
+    "choice": (["convert", "x", "--quant", "int4"], "'int4' is not one of 'int8'"),
+    "runtime": (["convert", "x", "--runtime", "onnx"], "'onnx' is not one of"),
+    "range": (["models", "--seq-len", "1"], "1 is not in the range 3<=x<=512"),
+    "number": (["convert", "x", "--max-drop", "much"], "'much' is not a valid float"),
+    "path": (["eval", "--model", "/nowhere.tflite", "--data", "x"], "'/nowhere.tflite' does not"),
+    "data": (["eval", "--model", str(ROOT)], "Missing option '--data'"),
+    "epochs": (["finetune", "x", "--data", "x", "--output", "x", "--epochs", "0"], "0 is not in"),
+}
+
+
+@pytest.mark.parametrize("kind", USAGE)
+def test_usage(tfedge_: Tfedge, kind: str) -> None:
+    arguments, message = USAGE[kind]
+    result = tfedge_(*arguments)
+    assert (result.code, result.lines) == (2, [])
+    assert result.errors[0].startswith("Usage: tfedge")
+    assert result.errors[-1].startswith("Error: ")
+    assert message in result.errors[-1]
+
+
+# --- exit code 3: what the user gave
+
+
+def test_nothing_of_that_name(tfedge_: Tfedge, tmp_path: Path, sentences: Path) -> None:
+    missing = tmp_path / "missing"
+    result = tfedge_("convert", missing)
+    assert result.code == 3
+    assert result.error.startswith(f"tfedge: no model '{missing}': it is none of the names bert-")
+    assert tfedge_("convert", sentences).error.endswith("give the folder that holds config.json")
+    (tmp_path / "empty").mkdir()
+    result = tfedge_("convert", tmp_path / "empty")
+    assert result.code == 3
+    assert "config.json" in result.error
+    options = ("--data", missing.with_suffix(".tsv"), "--output", tmp_path / "out")
+    result = tfedge_("finetune", tmp_path / "empty", *options)
+    assert (result.code, result.error) == (3, f"tfedge: {missing}.tsv does not exist")
+    result = tfedge_("distil", "tiny", "--teacher", missing, *options)
+    assert result.code == 3
+    assert result.error.startswith("tfedge: unknown recipe 'tiny'; known are bert-base, ")
+    result = tfedge_("init", "tinybert", tmp_path / "empty", "--tokenizer", tmp_path)
+    assert result.error == f"tfedge: {tmp_path / 'empty'} exists; give the name of a new folder"
+    assert result.code == 3
+
+
+@pytest.mark.parametrize("length", [0, 7, 1000, -4])
+def test_truncated_weights(tfedge_: Tfedge, folder: Path, tmp_path: Path, length: int) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:length])
+    for command in (
+        ("convert", folder, "--output", tmp_path / "out"),
+        ("eval", "--model", folder, "--data", ROOT / "tfedge/data/sentences.tsv"),
+    ):
+        result = tfedge_(*command)
+        assert result.code == 3
+        assert result.error.startswith(f"tfedge: {weights} is not a readable safetensors file: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_labels(tfedge_: Tfedge, toys: Path, folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "stars.tsv"
+    data.write_text("text\tlabel\na good film\t5 stars\n")
+    message = (
+        f"tfedge: {data} has labels ['5 stars'] that the model does not know; its labels are "
+        "['negative', 'positive']"
+    )
+    output = ("--output", tmp_path / "out")
+    for command in (
+        ("eval", "--model", toys / "classifier.tflite", "--data", data),
+        ("eval", "--model", folder, "--data", data),
+        ("convert", folder, "--seq-len", "16", "--eval", data, *output),
+        ("finetune", folder, "--data", data, *output, "--labels", "negative, positive"),
+    ):
+        result = tfedge_(*command, *(("--max-length", "16") if command[0] == "finetune" else ()))
+        assert (result.code, result.error) == (3, message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_that_are_not_utf_8(tfedge_: Tfedge, toys: Path, folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "latin.tsv"
+    data.write_bytes("text\tlabel\na good film\tpositive\na café\tpositive\n".encode("latin-1"))
+    message = f"tfedge: {data}, line 3, is not UTF-8; convert the file first"
+    output = ("--output", tmp_path / "out")
+    for command in (
+        ("eval", "--model", toys / "classifier.tflite", "--data", data),
+        ("convert", folder, "--calibration", data, *output),
+        ("convert", folder, "--eval", data, *output),
+        ("finetune", folder, "--data", data, *output),
+    ):
+        result = tfedge_(*command)
+        assert (result.code, result.error) == (3, message)
+
+
+def test_model_that_was_cut_short(tfedge_: Tfedge, toys: Path, tmp_path: Path) -> None:
+    model = tmp_path / "short.tflite"
+    model.write_bytes((toys / "classifier.tflite").read_bytes()[:5000])
+    result = tfedge_("eval", "--model", model, "--data", ROOT / "tfedge/data/sentences.tsv")
+    assert result.code == 3
+    assert result.error.startswith(f"tfedge: {model}: ")
+
+
+def test_command_of_a_board_without_its_end(tfedge_: Tfedge, toys: Path, sentences: Path) -> None:
+    model = ("--model", toys / "classifier.tflite", "--data", sentences)
+    result = tfedge_("eval", *model, "--python", "ssh 'my board")
+    assert result.code == 3
+    assert "No closing quotation" in result.error
+
+
+def test_read_only_output(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "artefacts"
+    output.mkdir(mode=0o500)
+    try:
+        result = program(
+            *("convert", folder, "--seq-len", "16", "--output", output),
+            preexec_fn=obey_permissions,
+        )
+    finally:
+        output.chmod(0o700)
+    where = f"tfedge: cannot write into {output / 'toy'}"
+    assert (result.code, result.error) == (3, f"{where}: Permission denied; choose another folder")
+    assert list(output.iterdir()) == []
+
+
+# --- exit code 4: what is not installed
+
+
+def test_without_tensorflow(tfedge_: Tfedge, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    result = tfedge_("convert", folder)
+    assert result.code == 4
+    assert result.error.startswith("tfedge: this needs TensorFlow (")
+    assert result.error.endswith("): pip install 'tfedge[convert]'")
+
+
+def test_without_another_package_of_the_host(
+    tfedge_: Tfedge, toys: Path, sentences: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A board's install has `tfedge` too, but not rich, which draws the bars."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "rich"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "tfedge.progress", raising=False)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    result = tfedge_("eval", "--model", toys / "classifier.tflite", "--data", sentences)
+    assert result.code == 4
+    assert result.error.startswith("tfedge: this needs more (")
+    assert "rich" in result.error
+    assert result.error.endswith("): pip install 'tfedge[convert]'")
+
+
+def test_runtime_that_is_not_installed(
+    tfedge_: Tfedge, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RUNTIMES, "litert", Runtime("no_such_module", "no-such-package"))
+    result = tfedge_("convert", folder, "--runtime", "litert")
+    assert result.code == 4
+    assert result.error.endswith("pip install no-such-package")
+
+
+def test_fault_of_the_program_keeps_its_traceback(
+    tfedge_: Tfedge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not to be mistaken for a package that is missing."""
+    monkeypatch.setitem(sys.modules, "tfedge.measure.catalogue", None)
+    with pytest.raises(ModuleNotFoundError, match="catalogue"):
+        tfedge_("models")
+
+
+# --- exit code 5, and 1
+
+
+def test_rejected_model(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -> None:
+    options = ("--quant", "float32", "--seq-len", "16", "--calibration", sentences)
+    output = tmp_path / "out"
+    result = tfedge_("convert", folder, *options, "--max-drop", "-1", "--output", output)
+    assert (result.code, result.lines) == (5, [])
+    assert result.errors[-1].startswith(
+        "tfedge: toy in float32 loses 0.00 points against float on "
+    )
+    kept = output / "toy" / "toy_float32.tflite.rejected"
+    assert result.errors[-1].endswith(f"; the file is kept as {kept}")
+
+
+def test_model_that_crashes(tfedge_: Tfedge, toys: Path, sentences: Path, tmp_path: Path) -> None:
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    script.chmod(0o700)
+    model = toys / "classifier.tflite"
+    result = tfedge_("eval", "--model", model, "--data", sentences, "--python", script)
+    assert (result.code, result.lines) == (5, [])
+    message = f"tfedge: {model}: the runtime crashed running it (SIGSEGV)"
+    assert result.errors == ["running classifier.tflite ...", message]
+    result = tfedge_("eval", "--model", model, "--data", sentences, "--python", "no-such-python -B")
+    assert result.code == 1
+    assert result.errors[-1] == "tfedge: cannot start no-such-python: No such file or directory"
+
+
+def test_output_that_cannot_be_printed() -> None:
+    with open("/dev/full", "wb") as full:
+        result = program("models", stdout=full)
+    assert (result.code, result.error) == (1, "tfedge: [Errno 28] No space left on device")
+
+
+# --- what works
+
+
+def test_eval(tfedge_: Tfedge, toys: Path, tmp_path: Path) -> None:
+    data = tmp_path / "toy.csv"
+    data.write_text("sentence,label\ngood,positive\nbad,negative\ndull,positive\ngreat,negative\n")
+    model = toys / "classifier.tflite"
+    command = ("eval", "--model", model, "--data", data, "--limit", "3", "--threads", "1")
+    result = tfedge_(*command, "--against", toys / "buckets.tflite")
+    assert result.code == 0
+    assert result.lines == [
+        f"{model} on {data}: 3 texts, tflite-runtime",
+        "accuracy 66.67 %   macro F1 66.67 %",
+        "true, predicted:  negative  positive",
+        "negative                 1         0",
+        "positive                 1         1",
+        f"differs from {toys / 'buckets.tflite'}: 0.00 %",
+    ]
+    assert result.errors == ["running classifier.tflite ...", "running buckets.tflite ..."]
+    (line,) = tfedge_(*command, "--json", "--runtime", "litert").lines
+    found = json.loads(line)
+    assert (found["texts"], found["runtime"], found["confusion"]) == (3, "litert", [[1, 0], [1, 1]])
+
+
+def test_file_whose_name_is_not_utf_8(toys: Path, sentences: Path, tmp_path: Path) -> None:
+    data = os.fsencode(tmp_path) + b"/caf\xe9.tsv"
+    shutil.copyfile(sentences, data)
+    result = program("eval", "--model", toys / "classifier.tflite", "--data", data)
+    assert (result.code, len(result.lines)) == (0, 5)
+    assert f" on {tmp_path}/caf\\udce9.tsv: 12 texts" in result.lines[0]
+
+
+def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    options = (
+        "--quant",
+        "float32",
+        "--seq-len",
+        "16",
+        "--calibration",
+        sentences,
+        "--max-drop",
+        "5",
+    )
+    result = tfedge_("convert", folder, *options, "--output", output, "--json")
+    assert result.code == 0
+    report = json.loads("\n".join(result.lines))
+    assert json.loads((output / "toy" / "toy_float32.json").read_text()) == report
+    assert (report["sequence_length"], report["options"]["max_drop"]) == (16, 5.0)
+    assert read_bundle(output / "toy" / "toy_float32.tflite").manifest.max_length == 16
+    summary = conversion_summary(report, output).splitlines()
+    path = output / "toy" / "toy_float32.tflite"
+    assert summary[0] == f"{path}  {path.stat().st_size / 1e6:.1f} MB"
+    count = sum(report["quantization"]["operators"].values())
+    assert summary[2] == f"  float32: {count} of {count} operators compute in float"
+    assert [line.split()[0] for line in summary[5:7]] == ["tflite-runtime", "litert"]
+    assert summary[7] == f'try it: tfedge-infer --model {path} "a text"'
+
+
+def test_summary_of_a_runtime_that_crashed() -> None:
+    figures = {"texts": 40, "disagreement": 0.125, "drop": 12.5, "passed": True}
+    scores = {**figures, "accuracy": 0.75, "float_accuracy": 0.8}
+    report = {
+        "model": "toy",
+        "file": "toy_int8.tflite",
+        "size_bytes": 4_150_000,
+        "task": "text-classification",
+        "sequence_length": 128,
+        "parameters": 14_350_000,
+        "flops": 1_247_000_000,
+        "quantization": {"mode": "int8", "float_operators": 2, "operators": {"A": 3, "B FLOAT": 2}},
+        "float32_tflite_error": 0.0000123,
+        "evaluation": {
+            "source": "dev.tsv",
+            "runtimes": {
+                "first": {"passed": False, "error": "it crashed"},
+                "second": figures,
+                "third": scores,
+            },
+        },
+    }
+    assert conversion_summary(report, Path("out")).splitlines() == [
+        "out/toy/toy_int8.tflite  4.2 MB",
+        "  text-classification, 128 tokens, 14.3M parameters, 1.25 GFLOPs",
+        "  int8: 2 of 5 operators compute in float",
+        "  float32 .tflite against Keras: largest difference 1.2e-05",
+        "  on dev.tsv:",
+        "    first           does not run it: it crashed",
+        "    second          agreement with float 87.5 % on 40 texts",
+        "    third           accuracy 75.0 % (float 80.0 %), same answer as float 87.5 % on 40 texts",
+        'try it: tfedge-infer --model out/toy/toy_int8.tflite "a text"',
+    ]
+
+
+@pytest.fixture
+def toy_recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """What every recipe's name stands for: the toy BERT, of one layer."""
+    recipe = Recipe(
+        name="toy",
+        description="A toy.",
+        task="text-classification",
+        sequence_length=16,
+        quantization="int8",
+        hub_id="nobody/toy",
+        labels=toy_builder.LABELS,
+        config=toy_folders.config(num_hidden_layers=1),
+    )
+    monkeypatch.setattr(tfedge.recipes, "load_recipe", lambda name: recipe)
+    return recipe
+
+
+@pytest.mark.usefixtures("toy_recipe")
+def test_init(tfedge_: Tfedge, folder: Path, tmp_path: Path) -> None:
+    made = [tmp_path / name for name in ("first", "again", "other")]
+    for path, seed in zip(made, ("3", "3", "4"), strict=True):
+        result = tfedge_("init", "toy", path, "--tokenizer", folder, "--seed", seed)
+        assert (result.code, result.lines, result.errors) == (0, [str(path)], [])
+    first, again, other = map(Checkpoint, made)
+    assert first.config.labels == list(toy_builder.LABELS)
+    assert first.sha256 == again.sha256 != other.sha256
+    assert (made[0] / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.usefixtures("toy_recipe")
+def test_finetune_and_distil(
+    tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path
+) -> None:
+    options = ("--data", sentences, "--eval", sentences, "--epochs", "1", "--batch-size", "6")
+    options += ("--max-length", "16", "--learning-rate", "1e-3")
+    teacher, student = tmp_path / "teacher", tmp_path / "student"
+    result = tfedge_("finetune", folder, *options, "--output", teacher)
+    assert result.code == 0
+    assert result.lines[0].startswith(f"{teacher}\taccuracy ")
+    assert Checkpoint(teacher).config.labels == ["negative", "positive"]
+    again = tfedge_("finetune", folder, *options, "--output", teacher)
+    assert again.code == 3
+    assert again.error.endswith("exists; choose another --output, or --force to replace it")
+    result = tfedge_("distil", "toy", "--teacher", teacher, *options, "--output", student)
+    assert result.code == 0
+    assert result.lines[0].startswith(f"{student}\taccuracy ")
+    assert Checkpoint(student).config.labels == ["negative", "positive"]
+
+
+# --- interrupts
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Path]:
+    """Where the program keeps what it does not need later."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
+def test_interrupt(folder: Path, tmp_path: Path, scratch: Path) -> None:
+    """Ctrl-C, which the board's process gets as well."""
+    output = tmp_path / "out"
+    (output / "toy").mkdir(parents=True)
+    older = output / "toy" / "toy_float32.tflite"
+    older.write_bytes(b"older")
+    options = ("--quant", "float32", "--seq-len", "16", "--output", output)
+    with subprocess.Popen(
+        [sys.executable, "-m", "tfedge.cli", "convert", folder, *options],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("running it in tflite-runtime"):
+                break
+        time.sleep(0.05)  # the board's process has begun by then
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.split("\n")[-2] == "tfedge: interrupted; the same command resumes or starts again"
+    assert "Traceback" not in err
+    assert older.read_bytes() == b"older"
+    assert list((output / "toy").iterdir()) == [older]
