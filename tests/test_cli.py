@@ -338,18 +338,6 @@ def test_fault_of_the_program_keeps_its_traceback(
 # --- exit code 5, and 1
 
 
-def test_rejected_model(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -> None:
-    options = ("--quant", "float32", "--seq-len", "16", "--calibration", sentences)
-    output = tmp_path / "out"
-    result = tfedge_("convert", folder, *options, "--max-drop", "-1", "--output", output)
-    assert (result.code, result.lines) == (5, [])
-    assert result.errors[-1].startswith(
-        "tfedge: toy in float32 loses 0.00 points against float on "
-    )
-    kept = output / "toy" / "toy_float32.tflite.rejected"
-    assert result.errors[-1].endswith(f"; the file is kept as {kept}")
-
-
 def test_model_that_crashes(tfedge_: Tfedge, toys: Path, sentences: Path, tmp_path: Path) -> None:
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\nkill -SEGV $$\n")
