@@ -31,7 +31,11 @@ from tfedge.runtime.interpreter import RUNTIMES, Runtime
 LENGTH = 16
 TEXTS = 12
 CLASSIFICATION = "text-classification"
-LAYERS = {"bert": "num_hidden_layers", "distilbert": "n_layers", "mobilebert": "num_hidden_layers"}
+SMALL = {
+    "bert": {"num_hidden_layers": 1},
+    "distilbert": {"n_layers": 1},
+    "mobilebert": {"num_hidden_layers": 1, "num_feedforward_networks": 2},
+}
 HEADS = ("pooler.", "classifier.", "pre_classifier.", "qa_outputs.")
 ALWAYS = 100.0  # --max-drop of toys, whose random weights make every answer a near tie
 
@@ -62,7 +66,7 @@ def write_toy(
 ) -> Path:
     """A toy of one layer whose answers depend on the words."""
     labels = toy_folders.ENTITIES if task == "token-classification" else toy_folders.LABELS
-    changes = {LAYERS[architecture]: 1, **changes}
+    changes = {**SMALL[architecture], **changes}
     toy_folders.write_folder(folder, architecture, task, labels, **changes)
     tensors = load_file(folder / "model.safetensors")
     for name, value in tensors.items():
@@ -100,7 +104,7 @@ CASES: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     # The package's own texts, on a machine whose LiteRT crashes.
     "float16": ("bert", CLASSIFICATION, "float16", {"calibration": None}),
     "float32": ("bert", CLASSIFICATION, "float32", {"runtime": "litert"}),
-    "distilbert": ("distilbert", "token-classification", "int8", {}),
+    "distilbert": ("distilbert", "token-classification", "int8-float-io", {}),
     "mobilebert": ("mobilebert", "sentence-embedding", "int8", {}),
 }
 CLASSIFIERS = [name for name, case in CASES.items() if case[1] == CLASSIFICATION]
@@ -199,16 +203,25 @@ def test_report_of_the_task(converted: Callable[[str], Conversion], name: str) -
     assert dict(manifest.signatures) == {"serving_default": LENGTH}
 
 
-WEIGHTS = {"int8": "INT8", "dynamic": "INT8", "float16": "FLOAT16", "float32": "FLOAT32"}
+# Mode -> dtype of the weights, of the outputs.
+DTYPES = {
+    "int8": ("INT8", "INT8"),
+    "int8-float-io": ("INT8", "FLOAT32"),
+    "dynamic": ("INT8", "FLOAT32"),
+    "float16": ("FLOAT16", "FLOAT32"),
+    "float32": ("FLOAT32", "FLOAT32"),
+}
 
 
 def test_report_of_the_quantisation(conversion: Conversion) -> None:
     found = conversion.report["quantization"]
     assert found["mode"] == conversion.quantization
     constants = found["constant_bytes_by_dtype"]
-    assert max(constants, key=constants.get) == WEIGHTS[conversion.quantization]
+    weights, outputs = DTYPES[conversion.quantization]
+    assert max(constants, key=constants.get) == weights
+    assert {item["dtype"] for item in conversion.report["outputs"]} == {outputs}
     computed = found["activations_by_dtype"]
-    is_int8 = conversion.quantization == "int8"
+    is_int8 = conversion.quantization.startswith("int8")
     # The word embeddings alone where only weights are quantised.
     assert (computed.get("INT8", 0) > 10) == is_int8
     in_float = {name: count for name, count in found["operators"].items() if "FLOAT" in name}
@@ -246,7 +259,7 @@ def test_bars_come_to_their_end(conversion: Conversion) -> None:
         (bar.description, bar.total) for bar in bars
     ]
     assert any("calibrating" in bar.description for bar in conversion.bars) == (
-        conversion.quantization == "int8"
+        conversion.quantization.startswith("int8")
     )
 
 
@@ -310,6 +323,8 @@ def test_answers_of_other_tasks(converted: Callable[[str], Conversion]) -> None:
     assert span["answer"] == "ada was good"[span["start"] : span["end"]]
     texts = ["ada was good", "where is bob"]
     embedded = board.answers(converted("mobilebert").path, texts)
+    lengths = [np.linalg.norm(answer["embedding"]) for answer in embedded]
+    assert lengths == pytest.approx([1, 1])
     in_keras = CheckpointAnswers(converted("mobilebert").source, LENGTH).answers(texts)
     assert cosines(embedded, in_keras).min() > cosines(in_keras[:1], in_keras[1:])[0]
     for name, count in (("distilbert", TEXTS), ("dynamic", TEXTS), ("mobilebert", TEXTS)):
@@ -322,7 +337,9 @@ def test_answers_of_other_tasks(converted: Callable[[str], Conversion]) -> None:
 @pytest.fixture
 def quick(tmp_path: Path, data: str) -> ConvertOptions:
     """The conversion that takes least."""
-    return ConvertOptions("float32", LENGTH, calibration=data, output=tmp_path / "out")
+    return ConvertOptions(
+        quantization="float32", sequence_length=LENGTH, calibration=data, output=tmp_path / "out"
+    )
 
 
 @pytest.mark.parametrize("reason", ["drop", "crash"])
