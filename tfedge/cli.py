@@ -168,6 +168,25 @@ def distil(
     click.echo(f"{output}" + (f"\taccuracy {accuracy:.4f}" if accuracy is not None else ""))
 
 
+def _lengths(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    """Sequence lengths from what a user typed."""
+    if value is None:
+        return None
+    if value == "none":
+        return ()
+    try:
+        lengths = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        lengths = (0,)
+    if not all(3 <= length <= 512 for length in lengths):
+        raise click.BadParameter(
+            f"{value!r}; give lengths of 3 to 512 with commas between, or none", context, parameter
+        )
+    return lengths
+
+
 @main.command()
 @click.argument("model")
 @click.option(
@@ -180,6 +199,13 @@ def distil(
     "--seq-len",
     type=click.IntRange(3, 512),
     help="Tokens of the graph; default: the recipe's, else 128.",
+)
+@click.option(
+    "--buckets",
+    callback=_lengths,
+    metavar="N,N,...|none",
+    help="Lengths of shorter graphs in the same file: a text runs in the shortest that holds it. "
+    "They share all weights. Default: the recipe's, else 16,32,64.",
 )
 @click.option(
     "--task",
@@ -241,6 +267,7 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
     options = ConvertOptions(
         quantization=settings["quant"],
         sequence_length=settings["seq_len"],
+        buckets=settings["buckets"],
         task=settings["task"],
         calibration=settings["calibration"],
         evaluation=settings["evaluation"],

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from tfedge import __version__, files
 from tfedge.convert.inspect import inspect
 from tfedge.convert.metadata import BundleSpec, set_runtimes, write_bundle
-from tfedge.convert.tflite import INTEGER_QUANTIZATIONS, QUANTIZATIONS, SIGNATURE, to_tflite
+from tfedge.convert.tflite import INTEGER_QUANTIZATIONS, QUANTIZATIONS, signature_name, to_tflite
 from tfedge.data.batches import pad
 from tfedge.data.texts import Texts, read_texts
 from tfedge.data.tokenizer import encode, load_tokenizer, vocabulary
@@ -30,11 +30,12 @@ from tfedge.measure.board import Board
 from tfedge.models.checkpoint import Checkpoint, task_and_labels
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
-from tfedge.quantize.prepare import PASSES, Shape, float_graph, int8_graph
+from tfedge.quantize.prepare import PASSES, Shape, float_graphs, int8_graphs
 from tfedge.runtime.interpreter import RUNTIMES
 
 # Texts of a labelled calibration set that choose ranges; the others evaluate.
 _CALIBRATION_TEXTS = 200
+_BUCKETS = (16, 32, 64)
 _FLOAT_TOLERANCE = 1e-4
 _FLOAT_CHECK_TEXTS = 8
 _VERSIONS = ("tensorflow", "tf-keras", "transformers", "tflite-runtime", "ai-edge-litert", "numpy")
@@ -54,6 +55,8 @@ class ConvertOptions:
     """What `tfedge convert` is asked for; None takes what the recipe or the checkpoint says.
 
     Attributes:
+        buckets: lengths of shorter graphs in the same file; those not below the sequence length
+            are left out.
         calibration: file with texts (labels are used for evaluation if they fit); the package's
             own sentences by default.
         evaluation: labelled file to measure the loss of accuracy on; the rest of the calibration
@@ -65,6 +68,7 @@ class ConvertOptions:
 
     quantization: str | None = None
     sequence_length: int | None = None
+    buckets: tuple[int, ...] | None = None
     task: str | None = None
     calibration: str | None = None
     evaluation: str | None = None
@@ -168,7 +172,11 @@ def _job(model: str, options: ConvertOptions, make_bar: MakeBar) -> _Job:
     normalize = options.normalize
     if normalize is None:
         normalize = normalizes_embeddings(source.folder)
-    shape = Shape(task, len(labels), length, normalize)
+    buckets = options.buckets
+    if buckets is None:
+        buckets = recipe.buckets if recipe else _BUCKETS
+    shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
+    shape = Shape(task, len(labels), length, normalize, shorter)
     tokenizer = load_tokenizer(source.folder, checkpoint.config.vocab_size)
     return _Job(source, checkpoint, tokenizer, options, quantization, shape, labels, make_bar)
 
@@ -198,7 +206,10 @@ def _bundle(job: _Job, content: bytes, path: Path, quantization: str) -> None:
         name=job.source.name,
         task=job.shape.task,
         labels=job.labels or None,
-        signatures={SIGNATURE: job.shape.sequence_length},
+        signatures={
+            signature_name(length, job.shape.sequence_length): length
+            for length in job.shape.lengths
+        },
         runtimes=job.runtimes,
         quantization=quantization,
         normalize=job.shape.task == "sentence-embedding" and job.shape.normalize,
@@ -215,27 +226,29 @@ def _convert_float(job: _Job, path: Path, texts: Texts) -> float:
         CheckpointError: the model's outputs are not finite.
         RejectedModelError: the difference is above 1e-4, relative to outputs larger than 1.
     """
-    length = job.shape.sequence_length
+    inputs: dict[int, dict[str, np.ndarray]] = {}
+    expected: dict[int, dict[str, np.ndarray]] = {}
     with job.make_bar("building and converting the float model", 2) as bar:
-        model = float_graph(job.checkpoint, job.shape)
-        inputs = pad(
-            encode(job.tokenizer, texts.texts[:_FLOAT_CHECK_TEXTS], length),
-            length,
-            tuple(model.input_names),
-        )
-        expected = _run_rows(model, inputs)
-        if not all(np.isfinite(values).all() for values in expected.values()):
-            raise CheckpointError(
-                f"{job.source.folder}: the model answers with numbers that are not finite; look for "
-                "such weights"
-            )
+        graphs = float_graphs(job.checkpoint, job.shape)
+        for length, model in graphs.items():
+            sequences = encode(job.tokenizer, texts.texts[:_FLOAT_CHECK_TEXTS], length)
+            inputs[length] = pad(sequences, length, tuple(model.input_names))
+            expected[length] = _run_rows(model, inputs[length])
+            if not all(np.isfinite(values).all() for values in expected[length].values()):
+                raise CheckpointError(
+                    f"{job.source.folder}: the model answers with numbers that are not finite; "
+                    "look for such weights"
+                )
         bar.advance()
-        _bundle(job, to_tflite(model, "float32", job.options.runtime), path, "float32")
+        _bundle(job, to_tflite(graphs, "float32", job.options.runtime), path, "float32")
         bar.advance()
     keras.backend.clear_session()
-    outputs = Board(runtime=job.options.runtime).outputs(path, inputs)
-    # np.max() keeps NaN, max() may not.
-    error = float(np.max([_error(outputs[name], values) for name, values in expected.items()]))
+    board = Board(runtime=job.options.runtime)
+    errors = []
+    for length, values in expected.items():
+        outputs = board.outputs(path, inputs[length])
+        errors += [_error(outputs[name], values[name]) for name in values]
+    error = float(np.max(errors))  # np.max() keeps NaN, max() may not
     if not error <= _FLOAT_TOLERANCE:
         raise RejectedModelError(
             f"the float32 .tflite differs from Keras by {error:.2g} in {job.options.runtime}, more "
@@ -267,12 +280,12 @@ def _convert_quantized(job: _Job, path: Path, texts: Texts) -> dict[str, list[fl
     if job.quantization in INTEGER_QUANTIZATIONS:
         sequences = encode(job.tokenizer, texts.texts, job.shape.sequence_length)
         with job.make_bar("calibrating", PASSES * len(sequences)) as bar:
-            model, calibration = int8_graph(job.checkpoint, job.shape, sequences, bar.advance)
+            graphs, calibration = int8_graphs(job.checkpoint, job.shape, sequences, bar.advance)
         ranges = {name: [range_.min, range_.max] for name, range_ in calibration.ranges.items()}
     else:
-        model = float_graph(job.checkpoint, job.shape)
+        graphs = float_graphs(job.checkpoint, job.shape)
     with job.make_bar(f"converting to {job.quantization}", 1) as bar:
-        content = to_tflite(model, job.quantization, job.options.runtime)
+        content = to_tflite(graphs, job.quantization, job.options.runtime)
         _bundle(job, content, path, job.quantization)
         bar.advance()
     keras.backend.clear_session()
@@ -376,6 +389,7 @@ def _report(
         "task": job.shape.task,
         "labels": job.labels,
         "sequence_length": job.shape.sequence_length,
+        "buckets": list(job.shape.buckets),
         "parameters": cost.parameters(config),
         "flops": cost.flops(config, job.shape.sequence_length),
         "quantization": {

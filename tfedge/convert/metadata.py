@@ -21,6 +21,7 @@ import flatbuffers
 import numpy as np
 
 from tfedge import __version__, files
+from tfedge.convert.share import share
 from tfedge.convert.tflite_metadata import METADATA_NAME, model_metadata
 from tfedge.errors import InputError, MissingPackageError
 from tfedge.runtime import bundle
@@ -247,6 +248,7 @@ class _Builder(flatbuffers.Builder):
 
 
 def _pack(tree: Any) -> bytes:
+    share(tree)
     builder = _Builder(1 << 20)
     builder.Finish(tree.Pack(builder), MODEL_IDENTIFIER)
     return bytes(builder.Output())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -17,11 +17,16 @@ RUNTIMES = ("tflite-runtime", "litert")
 SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 
 
-def to_tflite(model: keras.Model, quantization: str, runtime: str) -> bytes:
-    """Converts a model with static input shapes.
+def signature_name(length: int, longest: int) -> str:
+    """The key of the signature of a graph of `length` tokens; the longest is the default one."""
+    return SIGNATURE if length == longest else f"tokens_{length}"
+
+
+def to_tflite(graphs: Mapping[int, keras.Model], quantization: str, runtime: str) -> bytes:
+    """Converts models with static input shapes to one file with a signature for each.
 
     Args:
-        model: for integers, a graph with its ranges put in by `tfedge.quantize.fake_quant`; the
+        graphs: by length, the longest first. For integers, a graph with its ranges put in by `tfedge.quantize.fake_quant`; the
             converter then needs no representative dataset, and would only add min-max ranges to
             tensors that are meant to stay in float.
         quantization: one of `QUANTIZATIONS`.
@@ -37,15 +42,12 @@ def to_tflite(model: keras.Model, quantization: str, runtime: str) -> bytes:
         if value not in known:
             raise InputError(f"unknown {name} {value!r}; known are {', '.join(known)}")
     module = tf.Module()
-    module.model = model  # the SavedModel must own the variables that the function uses
-    function = tf.function(lambda **inputs: model(inputs)).get_concrete_function(
-        **{
-            tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name)
-            for tensor in model.inputs
-        }
-    )
+    module.models = list(graphs.values())  # the SavedModel must own the functions' variables
+    functions = {
+        signature_name(length, max(graphs)): _concrete(model) for length, model in graphs.items()
+    }
     with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
-        tf.saved_model.save(module, folder, signatures={SIGNATURE: function})
+        tf.saved_model.save(module, folder, signatures=functions)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         _SETTINGS[quantization](converter)
         # Per channel is more exact, but tflite-runtime 2.14 refuses it (dynamic) or crashes on
@@ -54,6 +56,15 @@ def to_tflite(model: keras.Model, quantization: str, runtime: str) -> bytes:
             runtime == "tflite-runtime"
         )
         return bytes(converter.convert())
+
+
+def _concrete(model: keras.Model) -> Any:
+    return tf.function(lambda **inputs: model(inputs)).get_concrete_function(
+        **{
+            tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name)
+            for tensor in model.inputs
+        }
+    )
 
 
 def _float32(converter: Any) -> None:

@@ -26,37 +26,56 @@ PASSES = 4
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """What is built: the task's head and the static shape of the graph."""
+    """What is built: the task's head and the static shapes of the graphs.
+
+    Attributes:
+        sequence_length: tokens of the longest graph.
+        buckets: tokens of shorter ones with the same weights.
+    """
 
     task: str
     num_labels: int
     sequence_length: int
     normalize: bool = True
+    buckets: tuple[int, ...] = ()
 
-    def options(self, **changes: object) -> GraphOptions:
-        """The options of the static graph, with `changes`."""
-        static = GraphOptions(1, self.sequence_length, normalize=self.normalize)
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of every graph, the longest first: programs that know one graph take the first."""
+        return (self.sequence_length, *sorted(self.buckets))
+
+    def options(self, length: int, **changes: object) -> GraphOptions:
+        """The options of the static graph of `length` tokens, with `changes`."""
+        static = GraphOptions(1, length, normalize=self.normalize)
         return dataclasses.replace(static, **changes)  # type: ignore[arg-type]
 
 
-def float_graph(checkpoint: Checkpoint, shape: Shape) -> keras.Model:
-    """The static graph as trained.
+def float_graphs(checkpoint: Checkpoint, shape: Shape) -> dict[int, keras.Model]:
+    """The static graphs as trained, by length.
 
     Raises:
         CheckpointError: the weights do not fit.
     """
-    model = build(checkpoint.config, shape.task, shape.num_labels, shape.options()).model
-    load_weights(model, checkpoint, shape.task)
-    return model
+    graphs: dict[int, keras.Model] = {}
+    for length in shape.lengths:
+        options = shape.options(length)
+        graphs[length] = build(checkpoint.config, shape.task, shape.num_labels, options).model
+        if length == shape.sequence_length:
+            load_weights(graphs[length], checkpoint, shape.task)
+        else:
+            graphs[length].set_weights(graphs[shape.sequence_length].get_weights())
+    return graphs
 
 
-def int8_graph(
+def int8_graphs(
     checkpoint: Checkpoint,
     shape: Shape,
     sequences: Sequence[np.ndarray],
     progress: Callable[[int], None] = lambda count: None,
-) -> tuple[keras.Model, Calibration]:
-    """The static graph of integer operations with the range of every tensor put in.
+) -> tuple[dict[int, keras.Model], Calibration]:
+    """The static graphs of integer operations, by length, with the range of every tensor put in.
+
+    All have the same ranges and with them the same integers for weights.
 
     Args:
         sequences: token ids of the calibration texts, int32 (n,) each.
@@ -64,13 +83,15 @@ def int8_graph(
     """
     lowering = Lowering(checkpoint, shape, sequences, progress)
     calibration = calibrate(Observer(lowering.dynamic, sequences, progress), lowering.plans)
-    options = shape.options(
-        prune_last_layer=reads_first_token_only(shape.task),
-        mask_value=calibration.mask_value,
-        tap=fake_quant_tap(calibration.ranges),
-    )
-    model = lowering.build(options).model
-    return model, calibration
+    changes = {
+        "prune_last_layer": reads_first_token_only(shape.task),
+        "mask_value": calibration.mask_value,
+        "tap": fake_quant_tap(calibration.ranges),
+    }
+    graphs = {
+        length: lowering.build(shape.options(length, **changes)).model for length in shape.lengths
+    }
+    return graphs, calibration
 
 
 def reads_first_token_only(task: str) -> bool:

@@ -17,6 +17,7 @@ class Recipe:
 
     Attributes:
         checkpoint: folder under `saved_models/` with the weights, or None.
+        buckets: lengths of shorter graphs for shorter texts in the same file.
         package: Python package that carries the weights in its folder `model`, or None.
         hub_id: repository on the Hugging Face hub.
         labels: names of the logits where the checkpoint names none.
@@ -28,6 +29,7 @@ class Recipe:
     description: str
     task: str
     sequence_length: int
+    buckets: tuple[int, ...]
     quantization: str
     hub_id: str
     config: Mapping[str, Any]
@@ -58,6 +60,7 @@ def load_recipe(name: str) -> Recipe:
     content = tomllib.loads(
         (resources.files(__name__) / f"{name}.toml").read_text(encoding="utf-8")
     )
-    if "labels" in content:
-        content["labels"] = tuple(content["labels"])
+    for key in ("labels", "buckets"):
+        if key in content:
+            content[key] = tuple(content[key])
     return Recipe(name=name, **content)
