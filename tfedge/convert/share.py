@@ -6,7 +6,6 @@ four times. Equal bytes are equal weights: one copy serves all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,10 +61,11 @@ def _share_quantization(tree: Any) -> None:
 
 def _key(quantization: Any) -> tuple[Any, ...]:
     """Equal for equal parameters."""
-    as_bytes: Callable[[Any], bytes | None] = lambda values: (
-        None if values is None else np.asarray(values).tobytes()
-    )
     fields = (quantization.scale, quantization.zeroPoint, quantization.min, quantization.max)
     # Details of other schemes than one scale a channel are objects: shared only with themselves.
     details = id(quantization.details) if quantization.details is not None else None
-    return (*map(as_bytes, fields), quantization.quantizedDimension, details)
+    return (*map(_bytes, fields), quantization.quantizedDimension, details)
+
+
+def _bytes(values: Any) -> bytes | None:
+    return None if values is None else np.asarray(values).tobytes()

@@ -26,9 +26,9 @@ def to_tflite(graphs: Mapping[int, keras.Model], quantization: str, runtime: str
     """Converts models with static input shapes to one file with a signature for each.
 
     Args:
-        graphs: by length, the longest first. For integers, a graph with its ranges put in by `tfedge.quantize.fake_quant`; the
-            converter then needs no representative dataset, and would only add min-max ranges to
-            tensors that are meant to stay in float.
+        graphs: by length, the longest first. For integers, graphs with their ranges put in by
+            `tfedge.quantize.fake_quant`; the converter then needs no representative dataset, and
+            would only add min-max ranges to tensors that are meant to stay in float.
         quantization: one of `QUANTIZATIONS`.
         runtime: one of `RUNTIMES`, which decides how dense weights are quantised.
 
