@@ -173,6 +173,8 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "runtime": (["convert", "x", "--runtime", "onnx"], "'onnx' is not one of"),
     "range": (["models", "--seq-len", "1"], "1 is not in the range 3<=x<=512"),
     "number": (["convert", "x", "--max-drop", "much"], "'much' is not a valid float"),
+    "lengths": (["convert", "x", "--buckets", "8,two"], "give lengths of 3 to 512 with commas"),
+    "lengths out of range": (["convert", "x", "--buckets", "2"], "give lengths of 3 to 512"),
     "path": (["eval", "--model", "/nowhere.tflite", "--data", "x"], "'/nowhere.tflite' does not"),
     "data": (["eval", "--model", str(ROOT)], "Missing option '--data'"),
     "epochs": (["finetune", "x", "--data", "x", "--output", "x", "--epochs", "0"], "0 is not in"),
@@ -393,21 +395,17 @@ def test_file_whose_name_is_not_utf_8(toys: Path, sentences: Path, tmp_path: Pat
 def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     options = (
-        "--quant",
-        "float32",
-        "--seq-len",
-        "16",
-        "--calibration",
-        sentences,
-        "--max-drop",
-        "5",
+        *("--quant", "float32", "--seq-len", "16", "--buckets", "8"),
+        *("--calibration", sentences, "--max-drop", "5"),
     )
     result = tfedge_("convert", folder, *options, "--output", output, "--json")
     assert result.code == 0
     report = json.loads("\n".join(result.lines))
     assert json.loads((output / "toy" / "toy_float32.json").read_text()) == report
     assert (report["sequence_length"], report["options"]["max_drop"]) == (16, 5.0)
-    assert read_bundle(output / "toy" / "toy_float32.tflite").manifest.max_length == 16
+    assert report["buckets"] == report["options"]["buckets"] == [8]
+    manifest = read_bundle(output / "toy" / "toy_float32.tflite").manifest
+    assert sorted(manifest.signatures.values()) == [8, 16]
     summary = conversion_summary(report, output).splitlines()
     path = output / "toy" / "toy_float32.tflite"
     assert summary[0] == f"{path}  {path.stat().st_size / 1e6:.1f} MB"
@@ -460,6 +458,7 @@ def toy_recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
         description="A toy.",
         task="text-classification",
         sequence_length=16,
+        buckets=(),
         quantization="int8",
         hub_id="nobody/toy",
         labels=toy_builder.LABELS,

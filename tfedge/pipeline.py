@@ -31,7 +31,10 @@ from tfedge.models.checkpoint import Checkpoint, task_and_labels
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
 from tfedge.quantize.prepare import PASSES, Shape, float_graphs, int8_graphs
+from tfedge.runtime.errors import TextError
 from tfedge.runtime.interpreter import RUNTIMES
+from tfedge.runtime.tasks import TASKS
+from tfedge.runtime.tokenizer import TextEncoder
 
 # Texts of a labelled calibration set that choose ranges; the others evaluate.
 _CALIBRATION_TEXTS = 200
@@ -122,6 +125,7 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
     job = _job(model, options, make_bar)
     calibration, evaluation = _texts(job)
     truth = _truth(job, evaluation)
+    _check_answerable(job, evaluation)
     folder = options.output / job.source.name
     files.check_folder(folder)
     name = f"{job.source.name}_{job.quantization}"
@@ -299,14 +303,8 @@ def _measure(
 
     Returns:
         Figures by runtime, and why the candidate is rejected, or None.
-
-    Raises:
-        InputError: no text can be answered, so that nothing can be compared.
     """
-    items: Sequence[Any] = texts.texts
-    if job.shape.task == "question-answering":
-        # The package's texts have no questions; what a model answers to any pair can be compared.
-        items = list(zip([*texts.texts[1:], texts.texts[0]], texts.texts, strict=True))
+    items = _items(job, texts)
     measured: dict[str, dict[str, Any]] = {}
     reason = None
     for runtime in job.runtimes:
@@ -323,11 +321,6 @@ def _measure(
             if runtime == job.options.runtime:
                 reason = str(error)
             continue
-        if all("error" in answer for answer in expected):
-            raise InputError(
-                f"no text of {texts.source} can be answered with {job.shape.sequence_length} tokens: "
-                f"{expected[0]['error']}"
-            )
         figures = _figures(job, expected, answers, truth)
         measured[runtime] = figures
         if not figures["passed"] and runtime == job.options.runtime:
@@ -337,6 +330,29 @@ def _measure(
                 "by --max-drop"
             )
     return measured, reason
+
+
+def _items(job: _Job, texts: Texts) -> Sequence[Any]:
+    """What a model of the task is asked."""
+    if job.shape.task != "question-answering":
+        return texts.texts
+    # The package's texts have no questions; what a model answers to any pair can be compared.
+    return list(zip([*texts.texts[1:], texts.texts[0]], texts.texts, strict=True))
+
+
+def _check_answerable(job: _Job, texts: Texts) -> None:
+    """Raises InputError where no text can be answered, so that nothing could be compared."""
+    pairs = TASKS[job.shape.task].pairs
+    length = job.shape.sequence_length
+    encoder = TextEncoder(job.tokenizer.to_str().encode(), length, pairs)
+    reason = ""
+    for item in _items(job, texts):
+        try:
+            encoder.encode(*(item if pairs else (item,)))
+            return
+        except TextError as error:
+            reason = reason or str(error)
+    raise InputError(f"no text of {texts.source} can be answered with {length} tokens: {reason}")
 
 
 def _truth(job: _Job, texts: Texts) -> list[int] | None:
