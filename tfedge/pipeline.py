@@ -290,6 +290,11 @@ def _convert_quantized(job: _Job, path: Path, texts: Texts) -> dict[str, list[fl
         graphs = float_graphs(job.checkpoint, job.shape)
     with job.make_bar(f"converting to {job.quantization}", 1) as bar:
         content = to_tflite(graphs, job.quantization, job.options.runtime)
+        if job.quantization == "int8" and (found := inspect(content).float_operators):
+            raise RejectedModelError(
+                f"int8 left operators in float: {', '.join(sorted(found))}; this is a fault of "
+                "tfedge or of the converter, please report"
+            )
         _bundle(job, content, path, job.quantization)
         bar.advance()
     keras.backend.clear_session()

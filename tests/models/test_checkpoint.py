@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from tfedge.errors import CheckpointError
+from tfedge.errors import CheckpointError, InputError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters, save_checkpoint
 from tfedge.models.config import parse_config
@@ -332,3 +334,18 @@ def test_save_and_load_is_exact(
     second = build(again.config, task, num_labels).model
     load_weights(second, again, task)
     assert all(map(np.array_equal, first.get_weights(), second.get_weights()))
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_old_weights(
+    tmp_path: Path, model: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"old")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        save_checkpoint(model, parse_config(CONFIG), TASK, tmp_path)
+    assert weights.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [weights]

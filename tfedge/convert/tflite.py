@@ -42,7 +42,8 @@ def to_tflite(graphs: Mapping[int, keras.Model], quantization: str, runtime: str
         if value not in known:
             raise InputError(f"unknown {name} {value!r}; known are {', '.join(known)}")
     module = tf.Module()
-    module.models = list(graphs.values())  # the SavedModel must own the functions' variables
+    # The SavedModel must own the functions' variables; of the models it would save all metadata too.
+    module.weights = [variable for graph in graphs.values() for variable in graph.variables]
     functions = {
         signature_name(length, max(graphs)): _concrete(model) for length, model in graphs.items()
     }

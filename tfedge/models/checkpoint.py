@@ -14,7 +14,7 @@ import ml_dtypes  # noqa: F401  (gives numpy the bfloat16 that safetensors asks 
 import numpy as np
 import tf_keras as keras
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from tfedge import files
 from tfedge.errors import CheckpointError, InputError
@@ -322,7 +322,8 @@ def save_checkpoint(
         name = parameter.name if is_head else prefix + parameter.name
         tensors[name] = np.ascontiguousarray(value, dtype)
     with files.atomic_path(folder / _WEIGHTS) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        # Not safetensors' own save_file: a full disk is no OSError there.
+        temporary.write_bytes(save(tensors, metadata={"format": "pt"}))
     files.write_json(folder / "config.json", _exported_config(config, task, labels, dtype))
     if tokenizer_from is not None and Path(tokenizer_from).resolve() != folder.resolve():
         for name in TOKENIZER_FILES:

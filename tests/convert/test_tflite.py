@@ -1,0 +1,68 @@
+"""What the converter makes of integer graphs: integers, whatever the architecture and the task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy_folders
+
+from tfedge.convert.inspect import inspect
+from tfedge.convert.tflite import to_tflite
+from tfedge.errors import InputError
+from tfedge.models.checkpoint import Checkpoint
+from tfedge.quantize.prepare import Shape, int8_graphs
+
+CASES = [
+    ("bert", "text-classification"),
+    ("bert", "token-classification"),
+    ("bert", "sentence-embedding"),
+    ("bert", "question-answering"),
+    ("distilbert", "text-classification"),
+    ("mobilebert", "text-classification"),
+    ("mobilebert-layer-norm", "text-classification"),
+]
+# The highest versions that tflite-runtime 2.14 registers for int8 (TensorFlow 2.14,
+# tensorflow/lite/core/kernels/register.cc).
+KNOWN_VERSIONS = {
+    "ADD": 5,
+    "BATCH_MATMUL": 4,
+    "CONV_2D": 8,
+    "DEPTHWISE_CONV_2D": 7,
+    "GATHER": 7,
+    "GELU": 2,
+    "MINIMUM": 4,
+    "MUL": 7,
+    "RESHAPE": 1,
+    "RSQRT": 3,
+    "SOFTMAX": 3,
+    "STRIDED_SLICE": 8,
+    "SUB": 5,
+    "SUM": 3,
+    "TANH": 3,
+    "TRANSPOSE": 6,
+}
+
+
+@pytest.mark.parametrize(("architecture", "task"), CASES)
+def test_nothing_is_left_in_float(
+    architecture: str, task: str, tmp_path: Path, sequences: list[np.ndarray]
+) -> None:
+    folder = toy_folders.write_folder(tmp_path / "toy", architecture, task)
+    graphs, _ = int8_graphs(Checkpoint(folder), Shape(task, 2, 16), sequences)
+    contents = inspect(to_tflite(graphs, "int8", "tflite-runtime"))
+    assert set(contents.activations) <= {"INT8", "INT32"}
+    assert {tensor.dtype for tensor in contents.outputs} == {"INT8"}
+    assert all(version <= KNOWN_VERSIONS[name] for name, version in contents.versions.items())
+    # With float outputs, one conversion an output and no more.
+    contents = inspect(to_tflite(graphs, "int8-float-io", "tflite-runtime"))
+    assert {tensor.dtype for tensor in contents.outputs} == {"FLOAT32"}
+    assert contents.float_operators == {"DEQUANTIZE FLOAT32": len(contents.outputs)}
+
+
+def test_unknown_settings_are_refused() -> None:
+    with pytest.raises(InputError, match=r"unknown quantization 'int3'; known are int8"):
+        to_tflite({}, "int3", "litert")
+    with pytest.raises(InputError, match=r"unknown runtime 'onnx'; known are tflite-runtime"):
+        to_tflite({}, "int8", "onnx")
