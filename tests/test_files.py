@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -73,21 +74,26 @@ def test_failure_or_interrupt_leaves_the_older_file(target: Path, error: BaseExc
     assert_untouched(target)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_files() -> Iterator[None]:
-    """The kernel lets no file grow beyond 1000 bytes: a write stops half-way, as on a full disk."""
+    """The kernel lets no file grow beyond 1000 bytes: a write stops half-way, as on a full disk.
+
+    Only while the test's own lines run: pytest's output may be a longer file.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("small_files")
 def test_write_that_stops_half_way(target: Path) -> None:
-    write_bytes(target.with_name("whole"), bytes(1000))
-    target.with_name("whole").unlink()
-    with pytest.raises(InputError) as raised:
-        write_bytes(target, bytes(1001))
+    with small_files():
+        write_bytes(target.with_name("whole"), bytes(1000))
+        target.with_name("whole").unlink()
+        with pytest.raises(InputError) as raised:
+            write_bytes(target, bytes(1001))
     assert str(raised.value) == f"cannot write {target}: {os.strerror(errno.EFBIG)}"
     assert_untouched(target)
 
