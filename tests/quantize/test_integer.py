@@ -12,9 +12,12 @@ import tensorflow as tf
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
-from tfedge.quantize.integer import NormPlan
+from tfedge.models.config import parse_config
+from tfedge.quantize.fake_quant import fake_quant_tap
+from tfedge.quantize.integer import IntegerBlocks, NormPlan
 from tfedge.quantize.layers import PointwiseDense, SumOfSquares, TrigramDense
 from tfedge.quantize.prepare import Lowering, Shape
+from tfedge.quantize.ranges import Range
 
 CASES = [
     ("bert", "text-classification"),
@@ -128,3 +131,18 @@ def test_pieces_with_their_clipping_are_the_plain_graph(
 def _thirds(plan: NormPlan) -> tuple[float, ...]:
     low, high = plan.least_variance, plan.limits[-1]
     return tuple(low * (high / low) ** share for share in (1 / 3, 2 / 3, 1.0))
+
+
+class Everything(dict[str, Range]):
+    """The same range for any name."""
+
+    def get(self, name: str, default: object = None) -> Range:  # type: ignore[override]
+        return Range(-1.0, 1.0)
+
+
+def test_as_deep_as_mobilebert() -> None:
+    """24 layers of four feed-forward networks, every tensor with a layer of its own."""
+    fields = {**cases.CONFIGS["mobilebert"], "num_hidden_layers": 24}
+    options = GraphOptions(tap=fake_quant_tap(Everything()))
+    built = build(parse_config(fields), "text-classification", 2, options, IntegerBlocks)
+    assert len(built.model.layers) > 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -13,6 +14,10 @@ from tfedge.models import bert, distilbert, mobilebert
 from tfedge.models.blocks import Blocks, Entry, GraphOptions, Junction, Role, Symbolic
 from tfedge.models.config import EncoderConfig
 from tfedge.models.heads import HEADS
+
+# tf_keras walks a functional graph by recursion; MobileBERT with its ranges is deeper than Python's
+# default of 1000.
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))
 
 TASKS = tuple(HEADS)
 MakeBlocks = Callable[[EncoderConfig, GraphOptions], Blocks]
