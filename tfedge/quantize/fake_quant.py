@@ -12,36 +12,32 @@ from tfedge.models.blocks import Symbolic, Tap
 from tfedge.quantize.ranges import Range
 
 
-@keras.saving.register_keras_serializable("tfedge")
-class FakeQuant(keras.layers.Layer):
-    """Rounds to the 256 values of an 8-bit tensor of the given range (Jacob et al. 2018)."""
+class _Ranged(keras.layers.Layer):
+    """A layer that knows the range of its output."""
 
     def __init__(self, minimum: float, maximum: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.minimum = minimum
         self.maximum = maximum
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "minimum": self.minimum, "maximum": self.maximum}
+
+
+@keras.saving.register_keras_serializable("tfedge")
+class FakeQuant(_Ranged):
+    """Rounds to the 256 values of an 8-bit tensor of the given range (Jacob et al. 2018)."""
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.quantization.fake_quant_with_min_max_args(x, self.minimum, self.maximum)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "minimum": self.minimum, "maximum": self.maximum}
-
 
 @keras.saving.register_keras_serializable("tfedge")
-class Clip(keras.layers.Layer):
+class Clip(_Ranged):
     """What an integer tensor of the given range does to values outside it."""
-
-    def __init__(self, minimum: float, maximum: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.minimum = minimum
-        self.maximum = maximum
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.clip_by_value(x, self.minimum, self.maximum)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "minimum": self.minimum, "maximum": self.maximum}
 
 
 def clip_tap(ranges: Mapping[str, Range]) -> Tap:
