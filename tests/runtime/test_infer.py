@@ -205,9 +205,9 @@ def test_version() -> None:
 def test_native_messages_before_a_crash_are_shown() -> None:
     code = """
 import os
-from tfedge.runtime import infer
+from tfedge.runtime import quiet
 
-with infer.quiet_start():
+with quiet.quiet_start():
     os.write(2, b"INFO: Created a delegate.\\nFatal: no such instruction\\n")
     os.abort()
 """
@@ -216,3 +216,15 @@ with infer.quiet_start():
     )
     assert done.returncode < 0
     assert done.stderr == b"Fatal: no such instruction\n"
+
+
+def test_one_length(toys: Path) -> None:
+    model = ("--model", toys / "buckets.tflite", "--length")
+    result = infer(*model, "8", "good " * 9)
+    assert (result.code, result.lines[0].split("\t")[0]) == (0, "positive")
+    assert result.errors == [
+        "tfedge-infer: text 1: longer than 8 tokens, answered by its beginning"
+    ]
+    result = infer(*model, "9", "good")
+    message = "tfedge-infer: the model has no graph for 9 tokens; it has 8, 16"
+    assert (result.code, result.lines, result.errors) == (2, [], [message])

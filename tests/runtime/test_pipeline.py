@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tfedge.runtime import BackendError, OptionError, Pipeline, TextError
+from tfedge.runtime import BackendError, OptionError, Pipeline, TextError, load
 
 Load = Callable[[str], Pipeline]
 
@@ -128,3 +129,28 @@ def test_what_a_pipeline_says_of_itself(load_toy: Load, in_process: str) -> None
     assert (pipeline.runtime, pipeline.num_threads) == (in_process, 1)
     assert pipeline.manifest.labels == ("negative", "positive")
     assert pipeline.count_tokens("a good film") == 5
+
+
+def test_one_length_for_all_texts(toys: Path, in_process: str) -> None:
+    texts = ["good", "good " * 6 + "bad " * 7]
+    free = load(toys / "buckets.tflite", in_process, 1)
+    fixed = {
+        length: load(toys / "buckets.tflite", in_process, 1, length=length) for length in (8, 16)
+    }
+    assert [free.max_length, fixed[8].max_length, fixed[16].max_length] == [16, 8, 16]
+    assert fixed[8](texts[0])["scores"] == pytest.approx(free(texts[0])["scores"])
+    assert fixed[16](texts[1]) == free(texts[1])
+    assert fixed[8].count_tokens(texts[1]) == 8
+    for length in (0, 12):
+        with pytest.raises(OptionError, match=f"no graph for {length} tokens; it has 8, 16$"):
+            load(toys / "buckets.tflite", in_process, 1, length=length)
+
+
+def test_an_answer_in_two_halves(load_toy: Load) -> None:
+    for name, text in (("classifier", "a good film"), ("reader", ("who ?", "Ada was born ."))):
+        pipeline = load_toy(name)
+        encoded = pipeline.encode(text)
+        assert len(encoded) == pipeline.count_tokens(text)
+        assert pipeline.answer(text, encoded) == pipeline(text)
+    with pytest.raises(TextError):
+        load_toy("classifier").encode("")

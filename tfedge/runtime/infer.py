@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
@@ -20,6 +17,7 @@ from tfedge.runtime.errors import InferenceError, OptionError, TextError, one_li
 from tfedge.runtime.interpreter import MAX_THREADS, RUNTIMES
 from tfedge.runtime.lines import Request
 from tfedge.runtime.pipeline import Input, Pipeline, load
+from tfedge.runtime.quiet import quiet_start
 
 PROGRAM = "tfedge-infer"
 EXIT_UNANSWERED = 1
@@ -98,6 +96,12 @@ Exit codes:
 )
 @click.option("--delegate", metavar="PATH", help="A delegate library, e.g. libedgetpu.so.1.")
 @click.option(
+    "--length",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Run all texts in the graph for N tokens (default: each in the shortest that holds it).",
+)
+@click.option(
     "--benchmark",
     "runs",
     type=click.IntRange(1, MAX_RUNS),
@@ -124,6 +128,7 @@ class Options:
     threads: int | None
     runtime: str | None
     delegate: str | None
+    length: int | None
     runs: int | None
 
 
@@ -136,7 +141,9 @@ def execute(options: Options) -> int:
     if options.json_lines and (options.texts or options.runs):
         raise OptionError("--jsonl is for standard input; leave it out or give no texts")
     with quiet_start():
-        pipeline = load(options.model, options.runtime, options.threads, options.delegate)
+        pipeline = load(
+            options.model, options.runtime, options.threads, options.delegate, options.length
+        )
     if options.context is not None and not pipeline.pairs:
         raise OptionError(f"--context is of no use for {pipeline.manifest.task}; leave it out")
     if options.runs:
@@ -186,7 +193,7 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
             code = EXIT_UNANSWERED
             _complain(f"{unit} {number}: {answer['error']}")
         elif "truncated" in answer and not options.as_json:
-            limit = pipeline.manifest.max_length
+            limit = pipeline.max_length
             _complain(f"{unit} {number}: longer than {limit} tokens, answered by its beginning")
     return code
 
@@ -221,33 +228,6 @@ def _print(line: str) -> None:
 def _complain(message: str) -> None:
     if sys.stderr is not None:  # closed; print() would then write to standard output
         print(f"{PROGRAM}: {one_line(message)}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def quiet_start() -> Iterator[None]:
-    """Keeps the runtimes' "INFO:" lines off standard error, which no setting of theirs does.
-
-    The filter is a process of its own, so that all else that native code prints comes out, even if
-    it crashes next.
-    """
-    if sys.stderr is None or (sed := shutil.which("sed")) is None:
-        yield
-        return
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    # In a session of its own it outlives a Ctrl-C that is meant for this program.
-    arguments = [sed, "/^INFO: /d"]
-    with subprocess.Popen(
-        arguments, stdin=subprocess.PIPE, stdout=stderr, start_new_session=True
-    ) as process:
-        assert process.stdin is not None
-        os.dup2(process.stdin.fileno(), 2)
-        process.stdin.close()
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)  # closes the filter's input, so it ends
-            os.close(stderr)
 
 
 def run(arguments: Sequence[str]) -> int:

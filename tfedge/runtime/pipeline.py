@@ -22,6 +22,7 @@ def load(
     runtime: str | None = None,
     num_threads: int | None = None,
     delegate: str | None = None,
+    length: int | None = None,
 ) -> Pipeline:
     """Loads a model that `tfedge convert` made.
 
@@ -31,14 +32,16 @@ def load(
             model was verified on.
         num_threads: 1 to 64; None takes the number of processors, at most 4.
         delegate: path or name of a delegate library, e.g. "libedgetpu.so.1".
+        length: tokens of the one graph that answers all texts; None takes the shortest that holds
+            the text.
 
     Raises:
-        OptionError: an argument is out of range.
+        OptionError: an argument is out of range, or no graph has `length`.
         ModelFileError: the file is missing, damaged, or was not made by `tfedge convert`.
         BackendError: there is no suitable runtime or delegate here, or it refuses the model.
     """
     bundle = read_bundle(path)
-    return Pipeline(bundle, Model(bundle, runtime, num_threads, delegate))
+    return Pipeline(bundle, Model(bundle, runtime, num_threads, delegate), length)
 
 
 class Pipeline:
@@ -48,20 +51,22 @@ class Pipeline:
         manifest: what the file says of itself: name, task, labels, ...
         runtime: "tflite-runtime" or "litert".
         num_threads: threads that the runtime uses.
+        max_length: tokens of a text, special ones included, beyond which it is cut.
     """
 
-    def __init__(self, bundle: Bundle, model: Model) -> None:
+    def __init__(self, bundle: Bundle, model: Model, length: int | None = None) -> None:
         self.manifest: Manifest = bundle.manifest
         self.runtime = model.runtime
         self.num_threads = model.num_threads
         self._model = model
         self._task = TASKS[self.manifest.task]
         self._labels = self.manifest.labels or ()
-        self._encoder = TextEncoder(
-            bundle.tokenizer_json, self.manifest.max_length, pairs=self._task.pairs
-        )
         # Shortest first, see `_signature`.
         self._signatures = sorted(self.manifest.signatures.items(), key=lambda item: item[1])
+        if length is not None:
+            self._signatures = _only(length, self._signatures)
+        self.max_length = min(self.manifest.max_length, self._signatures[-1][1])
+        self._encoder = TextEncoder(bundle.tokenizer_json, self.max_length, pairs=self._task.pairs)
         for key, length in self._signatures:
             model.check_outputs(key, self._task.shapes(length, len(self._labels)))
 
@@ -143,7 +148,25 @@ class Pipeline:
         Raises:
             TextError: the text cannot be answered.
         """
-        return len(self._encoder.encode(*_split(text)))
+        return len(self.encode(text))
+
+    def encode(self, text: Input) -> Encoded:
+        """The tokens of a text: the first half of an answer, for who times the two apart.
+
+        Raises:
+            TextError: the text cannot be answered.
+        """
+        return self._encoder.encode(*_split(text))
+
+    def answer(self, text: Input, encoded: Encoded, top_k: int | None = None) -> dict[str, Any]:
+        """Answers a text of which `encode` made `encoded`; returns and raises as `__call__`."""
+        first, context = _split(text)
+        answer = self._task.answer(self._run(encoded), encoded, self._labels, top_k)
+        if context is not None:
+            answer = {"answer": context[answer["start"] : answer["end"]], **answer}
+        if encoded.truncated:
+            answer["truncated"] = True
+        return {self.text_key: first, **answer}
 
     def _check_top_k(self, top_k: int | None) -> None:
         if top_k is None:
@@ -154,14 +177,7 @@ class Pipeline:
             raise OptionError(f"top_k is {top_k}; at least 1 label must be asked for")
 
     def _answer(self, item: Input, top_k: int | None) -> dict[str, Any]:
-        text, context = _split(item)
-        encoded = self._encoder.encode(text, context)
-        answer = self._task.answer(self._run(encoded), encoded, self._labels, top_k)
-        if context is not None:
-            answer = {"answer": context[answer["start"] : answer["end"]], **answer}
-        if encoded.truncated:
-            answer["truncated"] = True
-        return {self.text_key: text, **answer}
+        return self.answer(item, self.encode(item), top_k)
 
     def _run(self, encoded: Encoded) -> dict[str, np.ndarray]:
         key, length = self._signature(len(encoded))
@@ -183,6 +199,19 @@ class Pipeline:
         There is one: the encoder truncates to max_length, which is no longer than the longest.
         """
         return next(item for item in self._signatures if item[1] >= tokens)
+
+
+def _only(length: int, signatures: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """The signature of `length` tokens, out of (key, length).
+
+    Raises:
+        OptionError: there is none.
+    """
+    chosen = [item for item in signatures if item[1] == length]
+    if not chosen:
+        lengths = ", ".join(str(item[1]) for item in signatures)
+        raise OptionError(f"the model has no graph for {length} tokens; it has {lengths}")
+    return chosen
 
 
 def _split(item: Input) -> tuple[str, str | None]:
