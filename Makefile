@@ -15,17 +15,21 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 TFEDGE := $(BIN)/tfedge
+NAME   := $(notdir $(MODEL))
 # The model that `infer` and `eval` run: the one that `convert` wrote with the same variables.
 QUANT_NAME := $(or $(QUANT),int8)
-TFLITE := $(OUTPUT)/$(notdir $(MODEL))/$(notdir $(MODEL))_$(QUANT_NAME).tflite
+TFLITE := $(OUTPUT)/$(NAME)/$(NAME)_$(QUANT_NAME).tflite
+# What `bench` compares; int8 first, all others are given as ratios to it.
+BENCH_MODELS := $(foreach quant,int8 dynamic float32,$(OUTPUT)/$(NAME)/$(NAME)_$(quant).tflite)
 TEACHER := build/minilm-sst2
+TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval infer distill test test-arm parity lint clean
+.PHONY: help models convert eval infer bench distill test test-arm test-peers parity lint clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [SEQ_LEN=128] [OUTPUT=saved_models]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
 	@echo "MODEL is a name (make models), a folder with a Hugging Face checkpoint, or a hub id."
 
 models: $(VENV)/.convert  ## List the models that have a name
@@ -41,6 +45,15 @@ eval: $(VENV)/.convert  ## Measure the converted MODEL on EVAL, a TSV, CSV or JS
 infer: $(VENV)/.convert  ## Answer TEXT with the converted MODEL
 	@$(BIN)/tfedge-infer --model $(TFLITE) "$(TEXT)"
 
+bench: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm) .venv-bench/.done $(BENCH_MODELS)  ## Time MODEL's int8, dynamic and float32 beside ONNX Runtime on EVAL
+	@$(TFEDGE) bench $(BENCH_MODELS) --data $(EVAL) --runtime litert --checkpoint $(MODEL) \
+		--peer onnxruntime-dynamic --peer onnxruntime-float $(BENCH_ARGS)
+
+# Those that are missing are made; an existing one stays as it is.
+$(OUTPUT)/$(NAME)/$(NAME)_%.tflite: | $(VENV)/.convert
+	@$(TFEDGE) convert $(MODEL) --quant $* --runtime $(if $(filter dynamic,$*),litert,$(RUNTIME)) \
+		$(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT)
+
 distill: $(VENV)/.convert $(VENV)/.minilm  ## Remake the checkpoint of MODEL: fine-tune a teacher on DATA, then distil
 	@test -f $(TEACHER)/model.safetensors || $(TFEDGE) finetune minilm --data $(DATA) --eval $(EVAL) \
 		--labels negative,positive --epochs 3 --seed $(SEED) --output $(TEACHER)
@@ -54,6 +67,9 @@ test-arm: $(VENV)/.test  ## Run the converted MODEL on an emulated board (TFEDGE
 	@TFEDGE_MODEL=$(abspath $(TFLITE)) $(if $(TFEDGE_ARM_RUN),TFEDGE_ARM_RUN=$(TFEDGE_ARM_RUN)) \
 		$(BIN)/python -m pytest -m arm $(PYTEST_ARGS)
 
+test-peers: $(VENV)/.test .venv-bench/.done  ## Compare ONNX Runtime's answers with torch's and ours
+	@TFEDGE_BENCH_PYTHON=.venv-bench/bin/python $(BIN)/python -m pytest -m peers $(PYTEST_ARGS)
+
 parity: $(VENV)/.test $(VENV)/.minilm .venv-torch/.done  ## Compare every architecture with torch
 	@TFEDGE_TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest -m torch $(PYTEST_ARGS)
 
@@ -61,7 +77,7 @@ lint: $(VENV)/.test  ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 clean:  ## Remove environments, caches and build/; converted models stay
-	rm -rf .venv .venv-torch build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-torch .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tfedge tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -89,6 +105,14 @@ $(VENV)/.minilm: constraints.txt | $(VENV)/bin/python
 # torch keeps away from TensorFlow: an environment of its own.
 .venv-torch/.done: constraints.txt
 	@$(PYTHON) -m venv .venv-torch
-	@.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 \
+	@.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) \
 		transformers==$$(sed -n 's/^transformers==//p' constraints.txt) safetensors numpy
+	@touch $@
+
+# What converted models are compared with, also away from TensorFlow.
+.venv-bench/.done: constraints.txt
+	@echo "installing torch and ONNX Runtime into .venv-bench (about 2 minutes) ..." >&2
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt $(TORCH) transformers onnx onnxruntime
 	@touch $@

@@ -26,7 +26,7 @@ from tfedge.models.checkpoint import Checkpoint
 from tfedge.recipes import Recipe, recipe_names
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.interpreter import RUNTIMES, Runtime
-from tfedge.summary import conversion_summary
+from tfedge.summary import bench_summary, conversion_summary
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = cli.main.commands
@@ -177,6 +177,9 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "lengths out of range": (["convert", "x", "--buckets", "2"], "give lengths of 3 to 512"),
     "path": (["eval", "--model", "/nowhere.tflite", "--data", "x"], "'/nowhere.tflite' does not"),
     "data": (["eval", "--model", str(ROOT)], "Missing option '--data'"),
+    "models": (["bench", "--data", "x"], "Missing argument 'MODEL.tflite[@LENGTH]...'"),
+    "peer": (["bench", "x", "--data", "x", "--peer", "torch"], "'torch' is not one of 'onnx"),
+    "rounds": (["bench", "x", "--data", "x", "--rounds", "0"], "0 is not in the range"),
     "epochs": (["finetune", "x", "--data", "x", "--output", "x", "--epochs", "0"], "0 is not in"),
 }
 
@@ -382,6 +385,67 @@ def test_eval(tfedge_: Tfedge, toys: Path, tmp_path: Path) -> None:
     (line,) = tfedge_(*command, "--json", "--runtime", "litert").lines
     found = json.loads(line)
     assert (found["texts"], found["runtime"], found["confusion"]) == (3, "litert", [[1, 0], [1, 1]])
+
+
+def test_bench(tfedge_: Tfedge, toys: Path, sentences: Path) -> None:
+    models = [toys / name for name in ("buckets.tflite@16", "buckets.tflite")]
+    command = ("bench", *models, "--data", sentences, "--limit", "4", "--rounds", "2")
+    result = tfedge_(*command, "--json")
+    assert (result.code, result.errors) == (0, ["answering in turns ..."])
+    found = json.loads(result.lines[0])
+    assert [row["name"] for row in found["contestants"]] == [str(model) for model in models]
+    assert (found["texts"], found["rounds"], found["contestants"][1]["threads"]) == (4, 2, 1)
+    result = tfedge_(*command, "--runtime", "litert")
+    assert result.code == 0
+    assert result.lines[0].startswith(f"4 texts of {sentences}, 2 rounds, threads: 1, ")
+    rows = [line for line in result.lines if line.startswith(str(toys))]
+    assert [row.split()[0] for row in rows] == [str(model) for model in models]
+    assert rows[0].split()[1:5] == ["1.00", "1.00", "1.00", "1.00-1.00"]
+
+
+def test_bench_of_what_cannot_be_had(tfedge_: Tfedge, toys: Path, sentences: Path) -> None:
+    command = ("bench", toys / "classifier.tflite", "--data", sentences)
+    peer = ("--peer", "onnxruntime-float", "--checkpoint", "tinybert", "--peer-python", "nowhere")
+    result = tfedge_(*command, *peer)
+    assert result.code == 4
+    assert result.error == (
+        "tfedge: the peers need an environment of their own, and nowhere is not there: "
+        "`make .venv-bench/.done` makes it, or give another Python with --peer-python"
+    )
+    result = tfedge_("bench", toys / "classifier.tflite@12", "--data", sentences)
+    assert result.code == 3
+    assert result.error.endswith("classifier.tflite has no graph for 12 tokens; it has 16")
+
+
+def test_summary_of_a_bench() -> None:
+    row = {
+        **{"name": "a.tflite", "runtime": "litert 2", "threads": 2, "tokenize_ms": 0.125},
+        **{"mean_ms": 10.0, "median_ms": 9.0, "p90_ms": 20.0, "infer_ms": 9.875},
+        **{"ratios": {"mean": 1.0, "median": 1.0, "p90": 1.0}, "ratio_range": [1.0, 1.0]},
+        **{"start_ms": 321.0, "peak_rss_bytes": 98_700_000, "size_bytes": 15_600_000},
+        **{"accuracy": 0.905, "disagreement": 0.0},
+    }
+    other = {
+        **{**row, "name": "peer [x]", "runtime": "peer 1", "disagreement": 0.015},
+        **{"ratios": {"mean": 0.5, "median": 0.25, "p90": 2.0}, "ratio_range": [0.4, 0.61]},
+        **{"peak_rss_bytes": None, "mean_ms": 5.0},
+    }
+    del other["accuracy"]
+    machine = {"processor": "Chip", "processors": 2, "governor": None, "load": 0.1}
+    result = {"data": "x.tsv", "texts": 7, "rounds": 3, "machine": machine}
+    lines = bench_summary({**result, "contestants": [row, other]}).splitlines()
+    assert lines[0] == "7 texts of x.tsv, 3 rounds, threads: 2, 2 x Chip"
+    assert [" ".join(line.split()) for line in lines[3:]] == [
+        "a.tflite 1.00 1.00 1.00 1.00-1.00 0.12 ms 90.5 % 100.0 % 99 MB 15.6 MB 321 ms",
+        "litert 2 10.00 ms 9.00 ms 20.00 ms",
+        "peer [x] 0.50 0.25 2.00 0.40-0.61 0.12 ms 98.5 % 15.6 MB 321 ms",
+        "peer 1 5.00 ms 9.00 ms 20.00 ms",
+    ]
+    busy = {**result, "machine": {**machine, "load": 1.26}, "contestants": [row]}
+    assert bench_summary(busy).splitlines()[-1] == (
+        "1.3 processors were busy before this began: the times are unreliable; repeat it on an "
+        "idle machine"
+    )
 
 
 def test_file_whose_name_is_not_utf_8(toys: Path, sentences: Path, tmp_path: Path) -> None:

@@ -43,6 +43,12 @@ def test_no_stage_imports_a_later_one(stage: str) -> None:
     )
 
 
+def test_peers_import_only_the_board_side() -> None:
+    """Their Python has nothing of the host's."""
+    inside = {name for name in _imports("measure/peers") if name.startswith("tfedge.")}
+    assert {name.split(".")[1] for name in inside} == {"runtime"}
+
+
 def test_importing_the_board_side_loads_nothing_heavy() -> None:
     program = (
         "import sys, tfedge.runtime;"

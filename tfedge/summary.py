@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+_UNLIMITED_WIDTH = 10_000  # characters
+_BUSY = 0.5  # processors; below, what a machine does by itself
+
 
 def conversion_summary(report: dict[str, Any], output: Path) -> str:
     """What `tfedge convert` prints: the file, what it holds, how it did in each runtime."""
@@ -58,6 +61,64 @@ def _confusion(result: dict[str, Any]) -> list[str]:
     rows = [(corner, labels), *zip(labels, result["confusion"], strict=True)]
     return [
         "".join([f"{name:<{width}}", *(f"{cell:>10}" for cell in cells)]) for name, cells in rows
+    ]
+
+
+def bench_summary(result: dict[str, Any]) -> str:
+    """What `tfedge bench` prints: a row a contestant, ratios above their milliseconds."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = result["contestants"]
+    table = Table(
+        *("", "mean", "median", "p90", "over rounds", "tokenising", "accuracy", "same answer"),
+        *("memory", "file", "start"),
+        box=None,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for column in table.columns:
+        column.no_wrap = True
+        column.justify = "left" if column is table.columns[0] else "right"
+    for row in rows:
+        table.add_row(*map(Text, _bench_cells(row)))
+    machine, first = result["machine"], rows[0]
+    # As wide as it is: rich would cut paths to the terminal, and to 80 characters without one.
+    console = Console(width=_UNLIMITED_WIDTH, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    lines = [
+        f"{result['texts']} texts of {result['data']}, {result['rounds']} rounds, "
+        f"threads: {first['threads']}, {machine['processors']} x {machine['processor']}",
+        "time of a text; ratios to the first, ms below:",
+        *(line.rstrip() for line in capture.get().splitlines()),
+    ]
+    if machine["load"] > _BUSY:
+        lines.append(
+            f"{machine['load']:.1f} processors were busy before this began: the times are "
+            "unreliable; repeat it on an idle machine"
+        )
+    return "\n".join(lines)
+
+
+def _bench_cells(row: dict[str, Any]) -> list[str]:
+    low, high = row["ratio_range"]
+    times = [
+        f"{row['ratios'][name]:.2f}\n{row[f'{name}_ms']:.2f} ms"
+        for name in ("mean", "median", "p90")
+    ]
+    memory = row["peak_rss_bytes"]
+    return [
+        f"{row['name']}\n{row['runtime']}",
+        *times,
+        f"{low:.2f}-{high:.2f}",
+        f"{row['tokenize_ms']:.2f} ms",
+        f"{100 * row['accuracy']:.1f} %" if "accuracy" in row else "",
+        f"{100 * (1 - row['disagreement']):.1f} %",
+        f"{memory / 1e6:.0f} MB" if memory else "",
+        f"{row['size_bytes'] / 1e6:.1f} MB",
+        f"{row['start_ms']:.0f} ms",
     ]
 
 

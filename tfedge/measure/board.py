@@ -135,14 +135,6 @@ class Board:
         self, command: list[str], model: str | Path, progress: Progress, stdin: Any = None
     ) -> tuple[list[bytes], str]:
         """The lines that the command prints, each one progress, and its last on standard error."""
-        # The child must find this tfedge, whichever folder it was started in. ARM_PATH is what the
-        # emulated boards of the test suite take instead.
-        paths = [_PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(paths),
-            "ARM_PATH": _PACKAGE_ROOT,
-        }
         lines = []
         with tempfile.TemporaryFile() as errors:
             try:
@@ -151,7 +143,7 @@ class Board:
                     stdin=stdin or subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=errors,
-                    env=environment,
+                    env=child_environment(),
                 )
             except OSError as error:
                 raise TfedgeError(f"cannot start {command[0]}: {error.strerror}") from error
@@ -175,15 +167,35 @@ class Board:
         # 1 is "some texts could not be answered": the answers say which.
         if code == 0 or (code == 1 and answered):
             return
-        # A shell between, as an emulator's wrapper is one, reports a signal as 128 + its number; 255
-        # is ssh's own failure.
-        number = -code if code < 0 else code - 128
-        if 0 < number < signal.NSIG:
-            name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
-            raise RejectedModelError(f"{model}: {self._where} crashed running it ({name})")
-        if code == _LACKS_RUNTIME and "not installed" in last:
-            raise MissingPackageError(last)
-        raise RejectedModelError(f"{model}: {self._where} does not run it: {last}")
+        raise failure(code, last, model, self._where)
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a process that must find this tfedge, whichever folder it starts in.
+
+    ARM_PATH is what the emulated boards of the test suite take instead of PYTHONPATH.
+    """
+    paths = [_PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "ARM_PATH": _PACKAGE_ROOT}
+
+
+def failure(code: int, last: str, model: str | Path, where: str) -> TfedgeError:
+    """What to raise for a process that ran `model` and ended early.
+
+    Args:
+        code: its exit code, as subprocess gives it.
+        last: its last line on standard error.
+        where: what ran the model, for the message.
+    """
+    # A shell between, as an emulator's wrapper is one, reports a signal as 128 + its number; 255
+    # is ssh's own failure.
+    number = -code if code < 0 else code - 128
+    if 0 < number < signal.NSIG:
+        name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
+        return RejectedModelError(f"{model}: {where} crashed running it ({name})")
+    if code == _LACKS_RUNTIME and "not installed" in last:
+        return MissingPackageError(last)
+    return RejectedModelError(f"{model}: {where} does not run it: {last}")
 
 
 def _line(text: Any) -> Any:

@@ -1,0 +1,186 @@
+"""Comparing toys with each other, and with peers whose Python is a script."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import talker
+import toy_folders
+from bars import Bars
+
+from tfedge.data.texts import Texts
+from tfedge.errors import InputError, MissingPackageError, TfedgeError
+from tfedge.measure.bench import BenchOptions, bench
+
+TEXTS = Texts(["a good film", "awful", "dull", "\0"], ["1", "0", "1", "0"], "toy.tsv")
+
+
+def options(**changes: Any) -> BenchOptions:
+    settings: dict[str, Any] = {
+        "peers": (),
+        "checkpoint": None,
+        "peer_python": "no-such-python",
+        "runtime": None,
+        "threads": 1,
+        "rounds": 2,
+    }
+    return BenchOptions(**{**settings, **changes})
+
+
+def run(*models: Path | str, texts: Texts = TEXTS, **changes: Any) -> dict[str, Any]:
+    return bench([str(model) for model in models], texts, options(**changes), Bars())
+
+
+def test_toys(toys: Path) -> None:
+    names = [str(toys / name) for name in ("buckets.tflite@16", "buckets.tflite", "int8.tflite")]
+    result = run(*names, runtime="litert")
+    rows = result["contestants"]
+    assert [row["name"] for row in rows] == names
+    assert [row["accuracy"] for row in rows] == [2 / 4] * 3
+    assert [row["unanswered"] for row in rows] == [1] * 3
+    assert [row["disagreement"] for row in rows] == [0] * 3
+    assert [row["size_bytes"] for row in rows[:2]] == [(toys / "buckets.tflite").stat().st_size] * 2
+    for row in rows:
+        assert row["runtime"].startswith("litert ")
+        assert 0 < row["mean_ms"] < 1000
+        assert row["mean_ms"] / rows[0]["mean_ms"] == pytest.approx(row["ratios"]["mean"])
+        assert row["ratio_range"][0] <= row["ratio_range"][1]
+        assert 0 < row["tokenize_ms"] < 1000
+    assert "variants" not in result
+
+
+def test_embeddings_have_no_accuracy(toys: Path) -> None:
+    (row,) = run(toys / "embedder.tflite")["contestants"]
+    assert "accuracy" not in row
+    assert row["disagreement"] == pytest.approx(0, abs=1e-9)
+
+
+def test_models_that_cannot_be_compared(toys: Path) -> None:
+    classifier = toys / "classifier.tflite"
+    with pytest.raises(
+        InputError, match=r"has the task text-class.* and .* sentence-embedding; give"
+    ):
+        run(classifier, toys / "embedder.tflite")
+    with pytest.raises(InputError, match="needs a context with each question"):
+        run(toys / "reader.tflite", toys / "reader.tflite")
+    with pytest.raises(InputError, match="has labels"):
+        run(classifier, texts=Texts(["a"], ["5 stars"], "stars.tsv"))
+
+
+# --- peers
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return toy_folders.write_folder(tmp_path / "toy", num_hidden_layers=1)
+
+
+def peer_python(
+    folder: Path, export: str = "", milliseconds: str = "plain) ms=5;; *) ms=7"
+) -> Path:
+    """A Python that exports empty files and answers as a talker does.
+
+    Args:
+        export: what it does instead of exporting.
+        milliseconds: cases of the shell, from a variant to the `ms` it takes.
+    """
+    script = folder / "python"
+    script.write_text(
+        f"""#!/bin/sh
+echo "$@" >> {folder}/arguments
+case "$2" in
+*export_onnx)
+  {export or "true"}
+  out=$4
+  for kind in float dynamic; do
+    mkdir -p "$out/$kind"
+    for variant in plain plain-per-channel fused fused-per-channel; do
+      echo 1234 > "$out/$kind/$variant.onnx"
+    done
+  done;;
+*)
+  test -s "$4" || exit 9
+  case "$(basename "$3" .onnx)" in {milliseconds};; esac
+  exec env PYTHONPATH={talker.__file__.rsplit("/", 2)[0]} {sys.executable} {talker.__file__} \\
+    "{{\\"ms\\": [$ms], \\"label\\": \\"negative\\"}}";;
+esac
+"""
+    )
+    script.chmod(0o700)
+    return script
+
+
+def with_peer(toys: Path, folder: Path, python: Path | str, **changes: Any) -> dict[str, Any]:
+    settings = {"peers": ("onnxruntime-dynamic",), "checkpoint": str(folder), **changes}
+    return run(toys / "classifier.tflite", peer_python=str(python), **settings)
+
+
+def test_peers(toys: Path, folder: Path, tmp_path: Path) -> None:
+    cases = "plain) ms=5;; plain-per-channel) ms=4;; fused) ms=9;; *) ms=7"
+    python = peer_python(tmp_path, milliseconds=cases)
+    both = ("onnxruntime-dynamic", "onnxruntime-float")
+    result = with_peer(toys, folder, python, peers=both, threads=3)
+    assert result["variants"] == {
+        "onnxruntime-dynamic": pytest.approx(
+            {"plain": 5, "plain-per-channel": 4, "fused": 9, "fused-per-channel": 7}
+        ),
+        "onnxruntime-float": pytest.approx({"plain": 5, "fused": 9}),
+    }
+    ours, dynamic, plain = result["contestants"]
+    assert dynamic["name"] == "onnxruntime-dynamic plain-per-channel"
+    assert plain["name"] == "onnxruntime-float plain"
+    assert (dynamic["mean_ms"], plain["mean_ms"]) == pytest.approx((4, 5))
+    assert (dynamic["accuracy"], dynamic["size_bytes"]) == (2 / 4, 5)
+    # Of 4 texts ours says positive to one and nothing to another.
+    assert (ours["disagreement"], dynamic["disagreement"]) == (0, 2 / 4)
+    export, *starts = (tmp_path / "arguments").read_text().splitlines()
+    module, checkpoint, scratch, *rest = export.split()[1:]
+    assert (module, checkpoint) == ("tfedge.measure.peers.export_onnx", str(folder))
+    assert rest == ["--task", "text-classification", "--kind", "dynamic", "--kind", "float"]
+    assert all(start.endswith("--threads 3") for start in starts)
+    assert not Path(scratch).exists()
+
+
+def test_peers_without_what_they_need(toys: Path, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--peer needs the weights: .* with --checkpoint$"):
+        run(toys / "classifier.tflite", peers=("onnxruntime-float",))
+    with pytest.raises(MissingPackageError, match=r"`make \.venv-bench/\.done` makes it, or give"):
+        with_peer(toys, folder, tmp_path / "none" / "python")
+    with pytest.raises(InputError, match=r"^no model '.*nowhere'"):
+        with_peer(toys, tmp_path / "nowhere", peer_python(tmp_path))
+    settings = {"peers": ("onnxruntime-float",), "checkpoint": str(folder)}
+    with pytest.raises(InputError, match=r"^no peer answers token-classification, only .*--peer$"):
+        run(toys / "tagger.tflite", peer_python=sys.executable, **settings)
+
+
+@pytest.mark.parametrize(
+    ("export", "kind", "message"),
+    [
+        (
+            "echo a; echo no weights >&2; exit 3",
+            InputError,
+            "/toy cannot be exported to ONNX: no wei",
+        ),
+        (
+            "echo onnx is not installed >&2; exit 4",
+            MissingPackageError,
+            "python: onnx is not installed",
+        ),
+        ("exit 1", TfedgeError, "export_onnx failed on .*/toy: it said nothing"),
+        ("kill -SEGV $$", TfedgeError, "export_onnx failed on .*/toy: it said nothing"),
+    ],
+)
+def test_export_that_fails(
+    toys: Path, folder: Path, tmp_path: Path, export: str, kind: type[TfedgeError], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        with_peer(toys, folder, peer_python(tmp_path, export=export))
+
+
+def test_python_without_the_packages(toys: Path, folder: Path) -> None:
+    """The host's own has neither torch nor ONNX Runtime."""
+    with pytest.raises(MissingPackageError, match=r"python.*: .* is not installed; `make \.venv-b"):
+        with_peer(toys, folder, sys.executable)

@@ -1,0 +1,124 @@
+"""A contestant's process: how it starts, what it is asked, what becomes of one that misbehaves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from program import each_runtime
+from talker import talker
+
+from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
+from tfedge.measure.contestant import Contestant, Running, converted
+
+
+@each_runtime
+def test_converted_model(toys: Path, runtime: str) -> None:
+    path = toys / "buckets.tflite"
+    contestant, bundle = converted(str(path), runtime, threads=2)
+    assert (contestant.name, contestant.file) == (str(path), path)
+    assert contestant.size_bytes == path.stat().st_size
+    assert bundle.manifest.name == "buckets"
+    with Running(contestant, "good") as running:
+        assert running.runtime.startswith(runtime)
+        assert running.threads == 2
+        assert 0 < running.start_s < 60
+        block = running.answer(["a good film", "", "dull"])
+    assert [answer.get("label") for answer in block.answers] == ["positive", None, "negative"]
+    assert block.tokenize_s.shape == block.infer_s.shape == (3,)
+    assert block.peak_rss_bytes is not None
+    assert block.peak_rss_bytes > contestant.size_bytes
+
+
+def test_length_behind_the_path(toys: Path, tmp_path: Path) -> None:
+    path = toys / "buckets.tflite"
+    contestant, _ = converted(f"{path}@8", None, 1)
+    assert contestant.name == f"{path}@8"
+    assert contestant.command[-2:] == ("--length", "8")
+    with Running(contestant, "good") as running:
+        (answer,) = running.answer(["good " * 9]).answers
+    assert answer["truncated"]
+    with pytest.raises(
+        InputError, match=r"buckets.tflite has no graph for 12 tokens; it has 8, 16$"
+    ):
+        converted(f"{path}@12", None, 1)
+    odd = tmp_path / "model.tflite@8"
+    odd.write_bytes(path.read_bytes())
+    contestant, _ = converted(str(odd), None, 1)
+    assert (contestant.file, "--length" in contestant.command) == (odd, False)
+
+
+def test_what_is_no_contestant(toys: Path, tmp_path: Path) -> None:
+    for given, message in (
+        (str(toys / "none.tflite"), "no such file"),
+        (str(toys / "none.tflite@8"), r"none.tflite: no such file"),
+        (str(toys / "classifier.tflite@fast"), "no such file"),
+        (str(toys / "classifier.bare.tflite"), "not made by `tfedge convert`"),
+        (str(tmp_path), "not a file"),
+        (str(toys / "reader.tflite"), "question-answering needs a context with each question"),
+    ):
+        with pytest.raises(InputError, match=message):
+            converted(given, None, 1)
+
+
+def test_refusals(toys: Path) -> None:
+    contestant, _ = converted(str(toys / "future.tflite"), "litert", 1)
+    with pytest.raises(
+        RejectedModelError, match=r"future.tflite: its runtime does not run it: .*lacks"
+    ):
+        Running(contestant, "good")
+
+
+@pytest.mark.parametrize(
+    ("then", "kind", "message"),
+    [
+        ("crash", RejectedModelError, r"^toy: its runtime crashed running it \(SIGSEGV\)$"),
+        (
+            "refuse",
+            RejectedModelError,
+            "^toy: its runtime does not run it: it lacks the operation GELU$",
+        ),
+        ("junk", TfedgeError, "printed 'Welcome to the board!', which is no answer"),
+        ("list", TfedgeError, r"printed '\[\]', which is no answer"),
+        ("few", RejectedModelError, "^toy answered 0 of 1 texts$"),
+    ],
+)
+def test_misbehaviour(tmp_path: Path, then: str, kind: type[TfedgeError], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        Running(talker(tmp_path, "toy", then=then), "good")
+
+
+def script(folder: Path, content: str) -> Contestant:
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{content}\n")
+    path.chmod(0o700)
+    return Contestant("toy", (str(path),), path)
+
+
+def test_programs_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(MissingPackageError, match=r"^litert is not installed$"):
+        Running(script(tmp_path, "echo litert is not installed >&2; exit 4"), "good")
+    with pytest.raises(RejectedModelError, match=r"does not run it: it said nothing$"):
+        Running(script(tmp_path, "exit 0"), "good")
+    with pytest.raises(TfedgeError, match=r"^toy: its program gave no proper answer \(KeyError"):
+        Running(script(tmp_path, "echo '{}'; read line; echo '{}'"), "good")
+    missing = Contestant("toy", (str(tmp_path / "python9"),), tmp_path)
+    with pytest.raises(TfedgeError, match=r"^cannot start .*python9: No such file or directory$"):
+        Running(missing, "good")
+
+
+def test_process_ends_with_the_block(tmp_path: Path) -> None:
+    """Also where an interrupt ends it."""
+    with pytest.raises(KeyboardInterrupt), Running(talker(tmp_path), "good") as running:
+        process = running._process
+        raise KeyboardInterrupt
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+
+
+def test_more_than_a_pipe_holds(tmp_path: Path) -> None:
+    with Running(talker(tmp_path), "good") as running:
+        assert len(running.answer(["good " * 1000] * 100).answers) == 100
+    assert sys.executable == running.contestant.command[0]

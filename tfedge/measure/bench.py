@@ -1,0 +1,97 @@
+"""Compares converted models with each other and with peers: who takes part, then the race."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from tfedge.data.texts import Texts
+from tfedge.errors import InputError
+from tfedge.measure.contestant import converted
+from tfedge.measure.peer import MakeBar, peers
+from tfedge.measure.race import race
+from tfedge.models.hub import resolve
+from tfedge.runtime.bundle import Bundle
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchOptions:
+    """What `tfedge bench` is told besides models and texts.
+
+    Attributes:
+        peers: names of `tfedge.measure.peer.PEERS`.
+        checkpoint: what the first model was converted from; a name, a folder or a hub id.
+        peer_python: of the environment that has torch and ONNX Runtime.
+        runtime: of the converted models; None takes the first that each allows.
+        threads: of each contestant.
+        rounds: how often each answers each text.
+    """
+
+    peers: tuple[str, ...]
+    checkpoint: str | None
+    peer_python: str
+    runtime: str | None
+    threads: int
+    rounds: int
+
+
+def bench(
+    models: Sequence[str], texts: Texts, options: BenchOptions, make_bar: MakeBar
+) -> dict[str, Any]:
+    """Races converted models, then the peers; the first model is what all are compared with.
+
+    Args:
+        models: as `tfedge.measure.contestant.converted` takes them.
+
+    Returns:
+        What `tfedge.measure.race.race` gives and, where there are peers, `variants`: by peer the
+        mean milliseconds of each form of it that was tried.
+
+    Raises:
+        InputError: a model, the labels or the checkpoint cannot be used.
+        MissingPackageError: a runtime or the peers' environment is not installed.
+        RejectedModelError: a model crashed in its runtime.
+    """
+    if options.peers and options.checkpoint is None:
+        raise InputError(
+            "--peer needs the weights: give what the first model was converted from with "
+            "--checkpoint"
+        )
+    entries = [converted(given, options.runtime, options.threads) for given in models]
+    contestants = [contestant for contestant, _ in entries]
+    bundles = [bundle for _, bundle in entries]
+    _check_same_task(bundles)
+    labels = bundles[0].manifest.labels
+    if labels is not None and texts.labels is not None:
+        texts.label_ids(labels)  # before anything slow
+    with contextlib.ExitStack() as stack:
+        variants: dict[str, dict[str, float]] = {}
+        if options.peers and options.checkpoint is not None:
+            others, variants = stack.enter_context(
+                peers(
+                    list(dict.fromkeys(options.peers)),
+                    resolve(options.checkpoint).folder,
+                    bundles[0],
+                    texts.texts,
+                    options.peer_python,
+                    options.threads,
+                    make_bar,
+                )
+            )
+            contestants += others
+        result = race(contestants, texts, labels, options.rounds, make_bar)
+    return {**result, "variants": variants} if variants else result
+
+
+def _check_same_task(bundles: Sequence[Bundle]) -> None:
+    first = bundles[0]
+    for bundle in bundles[1:]:
+        for what in ("task", "labels"):
+            one, other = (getattr(item.manifest, what) for item in (first, bundle))
+            if one != other:
+                raise InputError(
+                    f"{first.path} has the {what} {one} and {bundle.path} {other}; give models of "
+                    f"one {what}"
+                )

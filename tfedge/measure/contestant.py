@@ -1,0 +1,217 @@
+"""A model that is compared with others: what starts it, and its process, which stays alive."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from tfedge.errors import InputError, RejectedModelError, TfedgeError
+from tfedge.measure.accuracy import Answer
+from tfedge.measure.board import child_environment, failure
+from tfedge.runtime.bundle import Bundle, read_bundle
+from tfedge.runtime.errors import ModelFileError
+from tfedge.runtime.tasks import TASKS
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """A model and the program that answers texts with it.
+
+    Attributes:
+        name: as the user gave it, for reports.
+        command: starts a program that speaks as `tfedge.runtime.clock` does.
+        file: what holds the weights.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    file: Path
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of its file."""
+        return self.file.stat().st_size
+
+
+def converted(given: str, runtime: str | None, threads: int) -> tuple[Contestant, Bundle]:
+    """A converted model as a contestant.
+
+    Args:
+        given: the path of a .tflite; with `@128` behind it all texts run in its graph for 128
+            tokens, without in the shortest that holds them.
+        runtime: `tflite-runtime` or `litert`; None takes the first that the model allows.
+
+    Raises:
+        InputError: the file is no bundle, has no graph of that length, or answers pairs of texts.
+    """
+    path, length = _split(given)
+    try:
+        bundle = read_bundle(path)
+    except ModelFileError as error:
+        raise InputError(str(error)) from error
+    manifest = bundle.manifest
+    lengths = sorted(manifest.signatures.values())
+    if length is not None and length not in lengths:
+        raise InputError(
+            f"{path} has no graph for {length} tokens; it has {', '.join(map(str, lengths))}"
+        )
+    if TASKS[manifest.task].pairs:
+        raise InputError(f"{path}: {manifest.task} needs a context with each question, not texts")
+    command = [sys.executable, "-m", "tfedge.runtime.clock", str(path), "--threads", str(threads)]
+    if runtime:
+        command += ["--runtime", runtime]
+    if length:
+        command += ["--length", str(length)]
+    return Contestant(given, tuple(command), path), bundle
+
+
+def _split(given: str) -> tuple[Path, int | None]:
+    """The path and the length of `X.tflite@128`; a file may have such a name itself."""
+    path, at, digits = given.rpartition("@")
+    if at and digits.isdecimal() and not Path(given).exists():
+        return Path(path), int(digits)
+    return Path(given), None
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """The answers to some texts.
+
+    Attributes:
+        tokenize_s: seconds for the tokens of each text, float64 (n,).
+        infer_s: seconds from the tokens of each text to its answer, float64 (n,).
+        peak_rss_bytes: the most memory that the process has had so far; None where it is not told.
+    """
+
+    answers: list[Answer]
+    tokenize_s: np.ndarray
+    infer_s: np.ndarray
+    peak_rss_bytes: int | None
+
+
+class Running:
+    """A contestant's process, started when this is made; a context manager that ends it.
+
+    Attributes:
+        contestant: which one it is.
+        runtime: what answers, with its version.
+        threads: of the runtime.
+        start_s: seconds from the start of the process to its answer to `text`.
+
+    Raises:
+        RejectedModelError: the runtime crashed or refused the model.
+        MissingPackageError: the runtime is not installed.
+        TfedgeError: the program does not start, or speaks another language.
+    """
+
+    def __init__(self, contestant: Contestant, text: Any) -> None:
+        self.contestant = contestant
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
+        begin = time.perf_counter()
+        try:
+            self._process = subprocess.Popen(
+                contestant.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=child_environment(),
+            )
+        except OSError as error:
+            self._errors.close()
+            raise TfedgeError(f"cannot start {contestant.command[0]}: {error.strerror}") from error
+        try:
+            about = self._read()
+            self.answer([text])
+            self.start_s = time.perf_counter() - begin
+            self.runtime, self.threads = str(about["runtime"]), int(about["threads"])
+        except (KeyError, ValueError, TypeError) as error:
+            self.close()
+            raise self._foreign(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+    def answer(self, texts: Sequence[Any]) -> Block:
+        """Answers texts, one after the other.
+
+        Raises:
+            RejectedModelError, MissingPackageError, TfedgeError: as the class.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(list(texts)).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._failure() from None
+        content = self._read()
+        try:
+            block = Block(
+                content["answers"],
+                np.asarray(content["tokenize_s"], np.float64),
+                np.asarray(content["infer_s"], np.float64),
+                content["peak_rss_bytes"],
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise self._foreign(error) from error
+        if {len(block.answers), *block.tokenize_s.shape, *block.infer_s.shape} != {len(texts)}:
+            raise RejectedModelError(
+                f"{self.contestant.name} answered {len(block.answers)} of {len(texts)} texts"
+            )
+        return block
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._failure()
+        try:
+            content = json.loads(line)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            start = line.decode(errors="replace").rstrip()[:40]
+            raise TfedgeError(
+                f"{self.contestant.command[0]} printed {start!r}, which is no answer; is it a Python?"
+            )
+        return content
+
+    def _foreign(self, error: Exception) -> TfedgeError:
+        return TfedgeError(
+            f"{self.contestant.name}: its program gave no proper answer "
+            f"({type(error).__name__}: {error}); is it of this version of tfedge?"
+        )
+
+    def _failure(self) -> TfedgeError:
+        """Why the process ended, which it has, or is about to: its output is closed."""
+        code = self._process.wait()
+        self._errors.seek(0)
+        message = self._errors.read().decode(errors="replace").strip()
+        last = message.splitlines()[-1] if message else "it said nothing"
+        return failure(code, last, self.contestant.name, "its runtime")

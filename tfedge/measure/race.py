@@ -1,0 +1,198 @@
+"""Races models: all answer the same texts, taking turns, in processes that stay.
+
+Times of one run on one machine are worth little: the clock, the caches and other programs change
+them. So the contestants take turns block by block (A B C A B C ...), whatever drifts hits all alike,
+and the figures to read are ratios to the first contestant.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import os
+from collections.abc import Callable, Sequence, Sized
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfedge.data.texts import Texts
+from tfedge.measure.accuracy import Answer, accuracy, disagreement
+from tfedge.measure.contestant import Contestant, Running
+
+MakeBar = Callable[[str, int], AbstractContextManager[Any]]
+
+# Texts that a contestant answers before it is the next one's turn: about half a second of a small
+# model, so that a drift of the clock finds all in one state.
+BLOCK = 50
+_TRIAL_ROUNDS = 5
+
+
+@dataclasses.dataclass
+class _Record:
+    """What one contestant did.
+
+    Attributes:
+        tokenize_s, infer_s: seconds by round and text, float64 (rounds, texts).
+        answers: of the last round.
+    """
+
+    running: Running
+    tokenize_s: np.ndarray
+    infer_s: np.ndarray
+    answers: list[Answer]
+    peak_rss_bytes: int | None = None
+
+    def total_s(self) -> np.ndarray:
+        """Seconds by round and text, float64 (rounds, texts)."""
+        return self.tokenize_s + self.infer_s
+
+
+def race(
+    contestants: Sequence[Contestant],
+    texts: Texts,
+    labels: Sequence[str] | None,
+    rounds: int,
+    make_bar: MakeBar,
+) -> dict[str, Any]:
+    """Answers all texts `rounds` times with every contestant, in turns.
+
+    Args:
+        labels: the labels of a text classifier, or None; with them and labelled texts the accuracy
+            is measured.
+
+    Returns:
+        A JSON object: `data`, `texts`, `rounds`, `machine`, and `contestants`, each with `name`,
+        `runtime`, `threads`; milliseconds a text `mean_ms`, `median_ms`, `p90_ms` (of the texts'
+        medians over the rounds), `tokenize_ms` and `infer_ms` (their means); `ratios` of these to
+        the first contestant, `ratio_range` of the mean over the rounds; `start_ms`,
+        `peak_rss_bytes`, `size_bytes`; `unanswered`, `accuracy` where there are labels, and
+        `disagreement` with the first contestant.
+
+    Raises:
+        InputError: a label that the model does not know.
+        RejectedModelError, MissingPackageError, TfedgeError: see `Running`.
+    """
+    truth = texts.label_ids(labels) if labels is not None and texts.labels is not None else None
+    machine = _machine()
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(
+            make_bar("answering in turns", _steps(contestants, rounds, texts))
+        )
+        records = _run(stack, contestants, texts.texts, rounds, bar.advance)
+        rows = [_figures(record) for record in records]
+    for row, record in zip(rows, records, strict=True):
+        row |= _against(record, row, records[0], rows[0])
+        if truth is not None and labels is not None:
+            row["accuracy"] = accuracy(record.answers, truth, labels).accuracy
+    return {
+        "data": texts.source,
+        "texts": len(texts),
+        "rounds": rounds,
+        "machine": machine,
+        "contestants": rows,
+    }
+
+
+def fastest(
+    candidates: Sequence[Contestant], texts: Sequence[str], make_bar: MakeBar
+) -> tuple[Contestant, list[float]]:
+    """The candidate that answers the first texts in the least time, and each one's mean ms.
+
+    The time of a text is its least over some rounds: other programs only ever add to it, and a
+    short trial has no room to average them away.
+    """
+    few = texts[:BLOCK]
+    with contextlib.ExitStack() as stack:
+        steps = _steps(candidates, _TRIAL_ROUNDS, few)
+        bar = stack.enter_context(make_bar("choosing the fastest form", steps))
+        records = _run(stack, candidates, few, _TRIAL_ROUNDS, bar.advance)
+    means = [float(record.total_s().min(0).mean()) * 1e3 for record in records]
+    return candidates[int(np.argmin(means))], means
+
+
+def _steps(contestants: Sequence[Contestant], rounds: int, texts: Sized) -> int:
+    return len(contestants) * rounds * len(texts)
+
+
+def _run(
+    stack: contextlib.ExitStack,
+    contestants: Sequence[Contestant],
+    texts: Sequence[str],
+    rounds: int,
+    progress: Callable[[int], None],
+) -> list[_Record]:
+    """Starts all contestants, to be ended by `stack`, and has them answer all texts in turns."""
+    blocks = [slice(begin, begin + BLOCK) for begin in range(0, len(texts), BLOCK)]
+    records = []
+    for contestant in contestants:
+        # The first start brings its files into the page cache, where those of another may be.
+        Running(contestant, texts[0]).close()
+        running = stack.enter_context(Running(contestant, texts[0]))
+        running.answer(texts[: blocks[0].stop])  # buffers, threads
+        empty = np.zeros((rounds, len(texts)))
+        records.append(_Record(running, empty, empty.copy(), [{}] * len(texts)))
+    for number, block in itertools.product(range(rounds), blocks):
+        for record in records:
+            _take_turn(record, number, block, texts)
+            progress(len(texts[block]))
+    return records
+
+
+def _take_turn(record: _Record, number: int, block: slice, texts: Sequence[str]) -> None:
+    given = texts[block]
+    # The first text of a turn is answered twice: the caches are full of another's weights.
+    done = record.running.answer([given[0], *given])
+    record.tokenize_s[number, block] = done.tokenize_s[1:]
+    record.infer_s[number, block] = done.infer_s[1:]
+    record.answers[block] = done.answers[1:]
+    record.peak_rss_bytes = done.peak_rss_bytes
+
+
+def _figures(record: _Record) -> dict[str, Any]:
+    """What is measured of one contestant alone."""
+    running = record.running
+    seconds = np.median(record.total_s(), axis=0)  # (texts,)
+    return {
+        "name": running.contestant.name,
+        "runtime": running.runtime,
+        "threads": running.threads,
+        "mean_ms": float(seconds.mean()) * 1e3,
+        "median_ms": float(np.median(seconds)) * 1e3,
+        "p90_ms": float(np.percentile(seconds, 90)) * 1e3,
+        "tokenize_ms": float(np.median(record.tokenize_s, axis=0).mean()) * 1e3,
+        "infer_ms": float(np.median(record.infer_s, axis=0).mean()) * 1e3,
+        "start_ms": running.start_s * 1e3,
+        "peak_rss_bytes": record.peak_rss_bytes,
+        "size_bytes": running.contestant.size_bytes,
+        "unanswered": sum("error" in answer for answer in record.answers),
+    }
+
+
+def _against(
+    record: _Record, row: dict[str, Any], first: _Record, first_row: dict[str, Any]
+) -> dict[str, Any]:
+    """One contestant's figures by the first one's."""
+    by_round = record.total_s().mean(1) / first.total_s().mean(1)  # (rounds,)
+    names = ("mean", "median", "p90", "infer")
+    return {
+        "ratios": {name: row[f"{name}_ms"] / first_row[f"{name}_ms"] for name in names},
+        "ratio_range": [float(by_round.min()), float(by_round.max())],
+        "disagreement": disagreement(record.answers, first.answers),
+    }
+
+
+def _machine() -> dict[str, Any]:
+    """What the times belong to; `load` is the mean number of busy processors in the last minute."""
+    name = ""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        name = next((line.split(":", 1)[1].strip() for line in file if "model name" in line), "")
+    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return {
+        "processor": name,
+        "processors": len(os.sched_getaffinity(0)),
+        "governor": governor.read_text().strip() if governor.is_file() else None,
+        "load": os.getloadavg()[0],
+    }
