@@ -67,7 +67,7 @@ test-arm: $(VENV)/.test  ## Run the converted MODEL on an emulated board (TFEDGE
 	@TFEDGE_MODEL=$(abspath $(TFLITE)) $(if $(TFEDGE_ARM_RUN),TFEDGE_ARM_RUN=$(TFEDGE_ARM_RUN)) \
 		$(BIN)/python -m pytest -m arm $(PYTEST_ARGS)
 
-test-peers: $(VENV)/.test .venv-bench/.done  ## Compare ONNX Runtime's answers with torch's and ours
+test-peers: $(VENV)/.test .venv-bench/.done  ## Compare the answers of ONNX Runtime with ours, same weights
 	@TFEDGE_BENCH_PYTHON=.venv-bench/bin/python $(BIN)/python -m pytest -m peers $(PYTEST_ARGS)
 
 parity: $(VENV)/.test $(VENV)/.minilm .venv-torch/.done  ## Compare every architecture with torch

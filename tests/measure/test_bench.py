@@ -139,7 +139,16 @@ def test_peers(toys: Path, folder: Path, tmp_path: Path) -> None:
     export, *starts = (tmp_path / "arguments").read_text().splitlines()
     module, checkpoint, scratch, *rest = export.split()[1:]
     assert (module, checkpoint) == ("tfedge.measure.peers.export_onnx", str(folder))
-    assert rest == ["--task", "text-classification", "--kind", "dynamic", "--kind", "float"]
+    assert rest == [
+        "--task",
+        "text-classification",
+        "--labels",
+        "2",
+        "--kind",
+        "dynamic",
+        "--kind",
+        "float",
+    ]
     assert all(start.endswith("--threads 3") for start in starts)
     assert not Path(scratch).exists()
 

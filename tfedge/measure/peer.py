@@ -65,7 +65,7 @@ def peers(
         )
     with tempfile.TemporaryDirectory(prefix="tfedge-peers-") as scratch:
         folder = Path(scratch)
-        _export(python, checkpoint, folder, task, [PEERS[name] for name in names], make_bar)
+        _export(python, checkpoint, folder, bundle, [PEERS[name] for name in names], make_bar)
         (folder / "peer.json").write_text(json.dumps(_settings(bundle)), encoding="utf-8")
         chosen: list[Contestant] = []
         tried: dict[str, dict[str, float]] = {}
@@ -99,10 +99,16 @@ def _candidates(name: str, python: str, folder: Path, threads: int) -> list[Cont
 
 
 def _export(
-    python: str, checkpoint: Path, folder: Path, task: str, kinds: Sequence[str], make_bar: MakeBar
+    python: str,
+    checkpoint: Path,
+    folder: Path,
+    bundle: Bundle,
+    kinds: Sequence[str],
+    make_bar: MakeBar,
 ) -> None:
     command = [python, "-m", "tfedge.measure.peers.export_onnx", str(checkpoint), str(folder)]
-    command += ["--task", task]
+    labels = len(bundle.manifest.labels or ())
+    command += ["--task", bundle.manifest.task, "--labels", str(labels)]
     for kind in kinds:
         command += ["--kind", kind]
     with (

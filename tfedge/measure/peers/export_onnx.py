@@ -45,18 +45,22 @@ def variants(kind: str) -> list[str]:
     return [graph + ending for graph in GRAPHS for ending in endings]
 
 
-def export(folder: Path, output: Path, task: str, kinds: list[str]) -> Iterator[Path]:
+def export(folder: Path, output: Path, task: str, labels: int, kinds: list[str]) -> Iterator[Path]:
     """Writes the variants of each kind and yields their paths.
 
+    Args:
+        labels: how many a text classifier must have.
+
     Raises:
-        ValueError: the checkpoint lacks weights of the task, or a graph computes something else.
+        ValueError: the checkpoint lacks weights of the task or has other labels, or a graph
+            computes something else.
     """
     from onnx import TensorProto
     from onnxruntime.quantization import quantize_dynamic
 
     output.mkdir(parents=True, exist_ok=True)
     (output / "float").mkdir(exist_ok=True)
-    for graph, path in _float_graphs(folder, output / "float", task):
+    for graph, path in _float_graphs(folder, output / "float", task, labels):
         if "float" in kinds:
             yield path
         if "dynamic" not in kinds:
@@ -70,12 +74,17 @@ def export(folder: Path, output: Path, task: str, kinds: list[str]) -> Iterator[
             yield target
 
 
-def _float_graphs(folder: Path, output: Path, task: str) -> Iterator[tuple[str, Path]]:
+def _float_graphs(folder: Path, output: Path, task: str, labels: int) -> Iterator[tuple[str, Path]]:
     """Writes and yields the graph as it is exported, then the fused one."""
     import torch
     from onnxruntime.transformers import optimizer
 
     model, names = _load(folder, task)
+    if task == "text-classification" and model.config.num_labels != labels:
+        raise ValueError(
+            f"it has {model.config.num_labels} labels and the model {labels}; give the checkpoint "
+            "that was converted"
+        )
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(model.config.vocab_size, (2, 7), generator=generator)
     filled = {
@@ -182,12 +191,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, help="Hugging Face folder")
     parser.add_argument("output", type=Path, help="folder to write")
     parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument("--labels", type=int, default=0, help="how many the classifier has")
     parser.add_argument("--kind", choices=KINDS, action="append", required=True)
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")  # torch's about tracing, a page of them
     logging.disable(logging.WARNING)
     try:
-        for path in export(options.checkpoint, options.output, options.task, options.kind):
+        given = (options.checkpoint, options.output, options.task, options.labels, options.kind)
+        for path in export(*given):
             print(path, flush=True)
     except ImportError as error:
         print(f"{error.name or error} is not installed", file=sys.stderr)
