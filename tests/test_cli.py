@@ -20,6 +20,7 @@ import toy_folders
 import toys as toy_builder
 from privileges import obey_permissions
 
+import tfedge.quantize.prepare
 import tfedge.recipes
 from tfedge import __version__, cli, errors
 from tfedge.models.checkpoint import Checkpoint
@@ -562,6 +563,44 @@ def test_finetune_and_distil(
     assert result.code == 0
     assert result.lines[0].startswith(f"{student}\taccuracy ")
     assert Checkpoint(student).config.labels == ["negative", "positive"]
+
+
+def test_qad_and_convert(
+    tfedge_: Tfedge, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, trained = tmp_path / "plain.txt", tmp_path / "trained"
+    texts.write_text("\n".join(toy_folders.sentences(12).texts))
+    options = ("--data", texts, "--max-length", "16", "--batch-size", "6", "--steps", "3")
+    result = tfedge_("qad", folder, *options, "--output", trained)
+    assert result.code == 0
+    assert result.lines[0] == f"{trained}  3 steps on 12 texts"
+    assert result.lines[1].endswith("on tfedge/data/sentences.tsv, 480 texts:")
+    assert [line.split()[:3] for line in result.lines[2:4]] == [
+        ["before", "differs", "by"],
+        ["after", "differs", "by"],
+    ]
+    assert result.lines[4] == f"convert it: tfedge convert {trained}"
+    again = tfedge_("qad", folder, *options, "--output", trained)
+    assert again.error.endswith("exists; choose another --output, or --force to replace it")
+    options = (*options, "--eval", texts, "--json", "--force")
+    result = tfedge_("qad", folder, *options, "--output", trained)
+    report = json.loads("\n".join(result.lines))
+    assert (report["held_out"], report["after"]["texts"]) == (str(texts), 12)
+
+    # The graph is the one that was trained, whatever the texts.
+    convert = ("convert", trained, "--seq-len", "16", "--buckets", "none", "--max-drop", "100")
+    convert += ("--output", tmp_path / "out", "--json", "--eval", texts)
+    monkeypatch.setattr(tfedge.quantize.prepare, "calibrate", lambda *_: pytest.fail("calibrates"))
+    result = tfedge_(*convert)
+    assert result.code == 0
+    assert "taking the ranges of tfedge_quantization.json ..." in result.errors
+    record = json.loads((trained / "tfedge_quantization.json").read_text())
+    converted = json.loads("\n".join(result.lines))
+    assert converted["quantization"]["ranges"] == record["ranges"]
+    assert converted["source"]["weights_sha256"] == record["weights_sha256"]
+    toy_folders.write_folder(trained, num_hidden_layers=1, seed=2)
+    result = tfedge_(*convert)
+    assert (result.code, "the weights have changed" in result.errors[-1]) == (3, True)
 
 
 # --- interrupts

@@ -8,7 +8,6 @@ import platform
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +20,7 @@ from tfedge.convert.inspect import inspect
 from tfedge.convert.metadata import BundleSpec, set_runtimes, write_bundle
 from tfedge.convert.tflite import INTEGER_QUANTIZATIONS, QUANTIZATIONS, signature_name, to_tflite
 from tfedge.data.batches import pad
-from tfedge.data.texts import Texts, read_texts
+from tfedge.data.texts import Texts, package_texts, read_texts
 from tfedge.data.tokenizer import encode, load_tokenizer, vocabulary
 from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
 from tfedge.measure import cost
@@ -31,6 +30,8 @@ from tfedge.models.checkpoint import Checkpoint, task_and_labels
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
 from tfedge.quantize.prepare import PASSES, Shape, float_graphs, int8_graphs
+from tfedge.quantize.record import FILE as RECORD
+from tfedge.quantize.record import read_decisions
 from tfedge.runtime.errors import TextError
 from tfedge.runtime.interpreter import RUNTIMES
 from tfedge.runtime.tasks import TASKS
@@ -190,9 +191,8 @@ def _texts(job: _Job) -> tuple[Texts, Texts]:
     if job.options.calibration:
         texts = read_texts(job.options.calibration)
     else:
-        name = job.source.recipe.calibration if job.source.recipe else "sentences.tsv"
-        with resources.as_file(resources.files("tfedge.data") / name) as path:
-            texts = dataclasses.replace(read_texts(path), source=f"tfedge/data/{name}")
+        recipe = job.source.recipe
+        texts = package_texts(recipe.calibration) if recipe else package_texts()
     calibration = texts.head(_CALIBRATION_TEXTS)
     if job.options.evaluation:
         return calibration, read_texts(job.options.evaluation)
@@ -283,8 +283,12 @@ def _convert_quantized(job: _Job, path: Path, texts: Texts) -> dict[str, list[fl
     ranges = None
     if job.quantization in INTEGER_QUANTIZATIONS:
         sequences = encode(job.tokenizer, texts.texts, job.shape.sequence_length)
-        with job.make_bar("calibrating", PASSES * len(sequences)) as bar:
-            graphs, calibration = int8_graphs(job.checkpoint, job.shape, sequences, bar.advance)
+        decisions = read_decisions(job.checkpoint, job.shape.task)
+        what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
+        with job.make_bar(what, PASSES * len(sequences)) as bar:
+            graphs, calibration = int8_graphs(
+                job.checkpoint, job.shape, sequences, bar.advance, decisions
+            )
         ranges = {name: [range_.min, range_.max] for name, range_ in calibration.ranges.items()}
     else:
         graphs = float_graphs(job.checkpoint, job.shape)

@@ -122,6 +122,23 @@ def _bench_cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def qad_summary(report: dict[str, Any]) -> str:
+    """What `tfedge qad` prints."""
+    before, after = report["before"], report["after"]
+    return "\n".join(
+        [
+            f"{report['output']}  {report['steps']} steps on {report['texts']} texts",
+            f"  simulated int8 against float on {report['held_out']}, {after['texts']} texts:",
+            *(
+                f"    {name:<8}differs by {100 * found['mean']:.2f} %, at most "
+                f"{100 * found['largest']:.2f} %"
+                for name, found in (("before", before), ("after", after))
+            ),
+            f"convert it: tfedge convert {report['output']}",
+        ]
+    )
+
+
 def models_summary(rows: list[dict[str, Any]], sequence_length: int) -> str:
     """What `tfedge models` prints."""
     lines = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,18 @@ def test_every_epoch_has_every_text_and_an_order_of_its_own() -> None:
     assert epochs[0] != epochs[1] != epochs[2]
 
 
+@pytest.mark.parametrize("steps", [1, 5, 12])
+def test_steps_in_place_of_epochs(steps: int) -> None:
+    """They end within an epoch, or go on beyond the epochs asked for, with the same batches."""
+    given_examples = examples([9] * 20)
+    options = TrainingOptions(epochs=3, batch_size=4, max_length=20)
+    limited = dataclasses.replace(options, epochs=1, steps=steps)
+    found = [labels.tolist() for _, labels in batches(given_examples, NAMES, limited)]
+    whole = [labels.tolist() for _, labels in batches(given_examples, NAMES, options)]
+    assert total_steps(given_examples, limited) == steps
+    assert found == whole[:steps]
+
+
 def test_labels_stay_with_their_texts() -> None:
     options = TrainingOptions(epochs=1, batch_size=4, max_length=20)
     for batch, labels in batches(examples([3, 5, 9, 9, 12, 4, 4]), NAMES, options):
@@ -124,6 +137,7 @@ def test_batches_are_no_longer_than_the_model_takes() -> None:
         ({"batch_size": -1}, "batch_size is -1"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"steps": 0}, "steps is 0"),
         ({"steps_per_checkpoint": 0}, "steps_per_checkpoint is 0"),
         ({"warmup": 1.0}, "warmup is 1.0"),
         ({"warmup": -0.1}, "warmup is -0.1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,8 @@ MakeCheckpoint = Callable[..., Checkpoint]
 def outlier_checkpoint(tmp_path: Path) -> MakeCheckpoint:
     """Makes a checkpoint whose residual streams have outlier channels, as BERT's have."""
 
-    def make(architecture: str, task: str = "text-classification") -> Checkpoint:
-        folder = toy_folders.write_folder(tmp_path / architecture, architecture, task)
+    def make(architecture: str, task: str = "text-classification", **changes: Any) -> Checkpoint:
+        folder = toy_folders.write_folder(tmp_path / architecture, architecture, task, **changes)
         tensors = load_file(folder / "model.safetensors")
         for name, value in tensors.items():
             is_norm = "norm" in name.lower() and name.endswith(".weight")

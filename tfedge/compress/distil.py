@@ -78,6 +78,8 @@ class Distiller(keras.Model):
             already have the student's channels.
     """
 
+    terms: tuple[str, ...] = ("logits", "hidden", "labels")
+
     def __init__(
         self, student: keras.Model, teacher: keras.Model, losses: DistillationLosses
     ) -> None:
@@ -86,17 +88,15 @@ class Distiller(keras.Model):
         self.teacher = teacher
         self.teacher.trainable = False
         self.losses_used = losses
-        self.means = {
-            name: keras.metrics.Mean(name)
-            for name in ("loss", "logits_loss", "hidden_loss", "labels_loss")
-        }
+        names = ("loss", *(f"{term}_loss" for term in self.terms))
+        self.means = {name: keras.metrics.Mean(name) for name in names}
 
     def train_step(self, batch: tuple[dict[str, tf.Tensor], tf.Tensor]) -> dict[str, tf.Tensor]:
         inputs, labels = batch
         target = self.teacher(inputs, training=False)
         with tf.GradientTape() as tape:
             output = self.student(inputs, training=True)
-            losses = self._terms(inputs, output, target, labels)
+            losses = self.compute_terms(inputs, output, target, labels)
             loss = tf.add_n(list(losses.values()))
         variables = self.student.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
@@ -105,13 +105,14 @@ class Distiller(keras.Model):
             self.means[f"{name}_loss"].update_state(value)
         return {metric.name: metric.result() for metric in self.metrics}
 
-    def _terms(
+    def compute_terms(
         self,
         inputs: dict[str, tf.Tensor],
         output: dict[str, tf.Tensor],
         target: dict[str, tf.Tensor],
         labels: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
+        """The weighted losses of one batch, scalars by the names in `terms`."""
         weights = self.losses_used
         losses = {}
         if weights.logits:
@@ -216,12 +217,13 @@ def _student_and_teacher(
     kept = plan(checkpoint.config, config, tensors)
     student = build(config, TASK, num_labels)
     assign(student.model, shrink(checkpoint.config, config, tensors, kept))
-    return Distiller(_with_hidden(student), _targets(teacher, kept), losses), student
+    return Distiller(with_hidden(student), _targets(teacher, kept), losses), student
 
 
-def _with_hidden(student: Encoder) -> keras.Model:
-    outputs = {**student.model.output, "hidden_states": student.hidden_states}
-    return keras.Model(student.model.input, outputs)
+def with_hidden(encoder: Encoder) -> keras.Model:
+    """The model with its `hidden_states` among the outputs."""
+    outputs = {**encoder.model.output, "hidden_states": encoder.hidden_states}
+    return keras.Model(encoder.model.input, outputs)
 
 
 def _targets(teacher: Encoder, kept: Shrinkage) -> keras.Model:

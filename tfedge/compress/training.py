@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ class TrainingOptions:
     """How long and how fast to train.
 
     Attributes:
+        steps: batches in all, in place of `epochs`.
         learning_rate: the peak, reached after `warmup` and falling linearly to 0 at the end.
         warmup: share of all steps, 0..1.
         max_length: tokens of a text; longer ones are cut.
@@ -45,8 +47,11 @@ class TrainingOptions:
     max_length: int = 64
     seed: int = 0
     steps_per_checkpoint: int = 500
+    steps: int | None = None
 
     def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"steps is {self.steps}; it must be positive")
         for name in ("epochs", "batch_size", "learning_rate", "steps_per_checkpoint"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be positive")
@@ -122,8 +127,8 @@ def check_length(options: TrainingOptions, config: EncoderConfig) -> None:
 
 
 def total_steps(examples: Examples, options: TrainingOptions) -> int:
-    """Batches in all epochs; the last one of an epoch may be small."""
-    return options.epochs * -(-len(examples.sequences) // options.batch_size)
+    """Batches in all epochs, unless their number is given; the last of an epoch may be small."""
+    return options.steps or options.epochs * -(-len(examples.sequences) // options.batch_size)
 
 
 def compile_adam(trainer: keras.Model, options: TrainingOptions, steps: int) -> None:
@@ -146,10 +151,12 @@ def batches(
     augment: Augment | None = None,
 ) -> Iterator[tuple[Batch, np.ndarray]]:
     """Batches of all epochs from `first_step` on, the same ones whenever they are asked for."""
-    step = 0
-    for epoch in range(options.epochs):
+    step, last_step = 0, total_steps(examples, options)
+    for epoch in itertools.count():
         generator = np.random.default_rng((options.seed, epoch))
         for indices in grouped_by_length(examples.lengths, options.batch_size, generator):
+            if step == last_step:
+                return
             step += 1
             if step <= first_step:
                 continue

@@ -9,6 +9,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,12 @@ def read_texts(path: str | Path) -> Texts:
     texts = _values(path, rows, text_column)
     labels = _values(path, rows, label_column) if label_column else None
     return Texts(texts, labels, str(path))
+
+
+def package_texts(name: str = "sentences.tsv") -> Texts:
+    """Labelled texts that come with tfedge, for where the user brings none."""
+    with resources.as_file(resources.files(__package__) / name) as path:
+        return dataclasses.replace(read_texts(path), source=f"tfedge/data/{name}")
 
 
 def _suffix(path: Path) -> str:

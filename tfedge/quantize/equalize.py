@@ -78,6 +78,8 @@ def equalize(
 ) -> None:
     """Folds the factors of `channel_factors` into the weights of `model`.
 
+    The inverses of the factors take them out again, of a plain graph too.
+
     Args:
         model: built of `tfedge.quantize.integer.IntegerBlocks`; its weights are changed.
     """
@@ -107,7 +109,6 @@ def equalize(
 
 def _set_norm_constants(model: keras.Model, factors: Factors) -> None:
     """What the inner layers of layer norms multiply by, see `IntegerBlocks.norm`."""
-    norms = {layer.name: layer for layer in model.layers if isinstance(layer, layers.ScaleShift)}
     for layer in model.layers:
         name = layer.name.rpartition(".")[0]
         if isinstance(layer, layers.ChannelScale):
@@ -118,5 +119,4 @@ def _set_norm_constants(model: keras.Model, factors: Factors) -> None:
             channels = layer.weights_.shape[0]
             layer.weights_.assign(factors.get(name, np.ones(channels)) / channels)
         elif isinstance(layer, layers.Spread):
-            gain = norms[name].gamma.numpy()
-            layer.weights_.assign(-gain / factors.get(name, np.ones(len(gain))))
+            layer.weights_.assign(-1 / factors.get(name, np.ones(layer.weights_.shape)))

@@ -73,7 +73,17 @@ class NormPlan:
 
 
 class IntegerBlocks(Blocks):
-    """Builds the blocks of one encoder for integers; hidden states are (B, S, 1, C)."""
+    """Builds the blocks of one encoder for integers; hidden states are (B, S, 1, C).
+
+    The layers whose constants the converter rounds are attributes, for a graph that rounds them
+    itself.
+    """
+
+    pointwise_dense: type[layers.PointwiseDense] = layers.PointwiseDense
+    trigram_layer: type[layers.TrigramDense] = layers.TrigramDense
+    channel_scale: type[layers.ChannelScale] = layers.ChannelScale
+    channel_mean: type[layers.ChannelMean] = layers.ChannelMean
+    rsqrt: type[layers.Rsqrt] = layers.Rsqrt
 
     def __init__(
         self,
@@ -88,11 +98,11 @@ class IntegerBlocks(Blocks):
         return layers.Expand(name=f"{name}.expanded")(x)
 
     def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
-        return layers.PointwiseDense(units, name=name)
+        return self.pointwise_dense(units, name=name)
 
     def trigram_dense(self, name: str, units: int, x: Symbolic) -> Symbolic:
         """A convolution over three tokens: (B, S, 1, C) -> (B, S, 1, units)."""
-        return self.tap(name, layers.TrigramDense(units, name=name)(x))
+        return self.tap(name, self.trigram_layer(units, name=name)(x))
 
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         """gamma * (x - mean(x)) / deviation(x) + beta over the channels, in integers.
@@ -107,13 +117,13 @@ class IntegerBlocks(Blocks):
         plan = self._plans.get(name, NormPlan())
         mean = None
         if plan.has_mean:
-            mean = self.tap(f"{name}.mean", layers.ChannelMean(name=f"{name}.mean")(x))
+            mean = self.tap(f"{name}.mean", self.channel_mean(name=f"{name}.mean")(x))
         inverse = self._inverse_deviation(name, x, mean, plan, epsilon)
         scaled = self._multiply(f"{name}.scaled", x, inverse)
         y = gain(scaled)
         if mean is None:
             return self.tap(name, y)
-        shift = layers.Spread(x.shape[-1], name=f"{name}.shift")
+        shift = layers.Spread(gain, name=f"{name}.shift")
         negative = self.tap(
             f"{name}.shift", shift(self._multiply(f"{name}.scaled_mean", mean, inverse))
         )
@@ -133,7 +143,7 @@ class IntegerBlocks(Blocks):
         total = None
         for index in range(len(plan.limits)):
             part, unit = f"{name}.{index}", plan.unit(index)
-            weight = layers.ChannelScale(unit**-0.5, name=f"{part}.weighted")
+            weight = self.channel_scale(unit**-0.5, name=f"{part}.weighted")
             weighted = self.tap(f"{part}.weighted", weight(x))
             variance = layers.SumOfSquares(name=f"{part}.variance")(weighted)
             variance = self.tap(f"{part}.variance", variance)
@@ -147,7 +157,7 @@ class IntegerBlocks(Blocks):
             if epsilon >= _LEAST_EPSILON:
                 add = layers.Affine(term=epsilon / unit, name=f"{part}.epsilon")
                 variance = self.tap(f"{part}.epsilon", add(variance))
-            inverse = self.tap(f"{part}.rsqrt", layers.Rsqrt(name=f"{part}.rsqrt")(variance))
+            inverse = self.tap(f"{part}.rsqrt", self.rsqrt(name=f"{part}.rsqrt")(variance))
             if total is None:
                 total = inverse
                 continue

@@ -22,8 +22,12 @@ _BLOCK = 16
 class PointwiseDense(keras.layers.Dense):
     """A dense layer as a 1 x 1 convolution: (B, S, 1, C) -> (B, S, 1, units)."""
 
+    def constant(self) -> tf.Tensor:
+        """What the input is multiplied by, (C, units)."""
+        return self.kernel
+
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        y = tf.nn.conv2d(inputs, self.kernel[tf.newaxis, tf.newaxis], 1, "VALID")
+        y = tf.nn.conv2d(inputs, self.constant()[tf.newaxis, tf.newaxis], 1, "VALID")
         return tf.nn.bias_add(y, self.bias) if self.use_bias else y
 
 
@@ -39,8 +43,12 @@ class TrigramDense(keras.layers.Dense):
         super().build((*input_shape[:-1], 3 * input_shape[-1]))
         self.input_spec = None
 
+    def constant(self) -> tf.Tensor:
+        """What the input is multiplied by, (3C, units)."""
+        return self.kernel
+
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        taps = tf.reshape(self.kernel, (3, 1, inputs.shape[-1], self.units))[::-1]
+        taps = tf.reshape(self.constant(), (3, 1, inputs.shape[-1], self.units))[::-1]
         return tf.nn.bias_add(tf.nn.conv2d(inputs, taps, 1, "SAME"), self.bias)
 
 
@@ -80,8 +88,12 @@ class ChannelScale(keras.layers.Layer):
         self.scale = self.add_weight("scale", channels, initializer="ones", trainable=False)
         super().build(input_shape)
 
+    def constant(self) -> tf.Tensor:
+        """What the input is multiplied by, (C,)."""
+        return self.factor * self.scale
+
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return x * (self.factor * self.scale)
+        return x * self.constant()
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}
@@ -96,8 +108,12 @@ class ChannelMean(keras.layers.Layer):
         self.weights_ = self.add_weight("weights", channels, initializer="ones", trainable=False)
         super().build(input_shape)
 
+    def constant(self) -> tf.Tensor:
+        """The vector, (C,)."""
+        return self.weights_
+
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.nn.conv2d(x, tf.reshape(self.weights_, (1, 1, -1, 1)), 1, "VALID")
+        return tf.nn.conv2d(x, tf.reshape(self.constant(), (1, 1, -1, 1)), 1, "VALID")
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -146,24 +162,31 @@ class Affine(keras.layers.Layer):
         return {**super().get_config(), "factor": self.factor, "term": self.term}
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Spread(keras.layers.Layer):
-    """One number a token times a vector: (B, S, 1, 1) -> (B, S, 1, C); `weights` (C,)."""
+    """One number a token times a vector: (B, S, 1, 1) -> (B, S, 1, C).
 
-    def __init__(self, channels: int, **kwargs: Any) -> None:
+    The vector is the gain of a layer norm times a constant one, `weights` (C,), which equalisation
+    sets; where the gain is trained, this follows. No config can say which layer that is.
+
+    Args:
+        gain: the layer norm's gain, built.
+    """
+
+    def __init__(self, gain: ScaleShift, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.channels = channels
+        self.gain = gain
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        shape = (self.channels,)
+        shape = self.gain.gamma.shape
         self.weights_ = self.add_weight("weights", shape, initializer="ones", trainable=False)
         super().build(input_shape)
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.nn.conv2d(x, tf.reshape(self.weights_, (1, 1, 1, -1)), 1, "VALID")
+    def constant(self) -> tf.Tensor:
+        """The vector, (C,)."""
+        return self.gain.gamma * self.weights_
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "channels": self.channels}
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(x, tf.reshape(self.constant(), (1, 1, 1, -1)), 1, "VALID")
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

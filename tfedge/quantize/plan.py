@@ -71,7 +71,7 @@ def _statistics(
     observer: Observer, name: str, tokens: np.ndarray, extremes: list[float]
 ) -> NormStatistics:
     mean, variance, inverse = tokens.T
-    spread = observer.model.get_layer(f"{name}.shift").weights_.numpy()
+    spread = observer.model.get_layer(f"{name}.shift").constant().numpy()
     deviation = (mean - mean.mean()) * inverse
     return NormStatistics(
         least_variance=float(variance.min()),

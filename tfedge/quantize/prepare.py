@@ -9,15 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tf_keras as keras
 
+from tfedge.errors import CheckpointError
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import Encoder, build, entry, junctions
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
+from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
 from tfedge.quantize.equalize import Factors, centre, channel_factors, equalize
 from tfedge.quantize.fake_quant import clip_tap, fake_quant_tap
 from tfedge.quantize.integer import IntegerBlocks, NormPlan
 from tfedge.quantize.plan import norm_statistics
 from tfedge.quantize.ranges import Range
+from tfedge.quantize.record import FILE, Decisions
 
 # Forward passes over the calibration texts: the channels' peaks, the layer norms' variances, and
 # two for the ranges.
@@ -72,6 +75,7 @@ def int8_graphs(
     shape: Shape,
     sequences: Sequence[np.ndarray],
     progress: Callable[[int], None] = lambda count: None,
+    decisions: Decisions | None = None,
 ) -> tuple[dict[int, keras.Model], Calibration]:
     """The static graphs of integer operations, by length, with the range of every tensor put in.
 
@@ -80,9 +84,16 @@ def int8_graphs(
     Args:
         sequences: token ids of the calibration texts, int32 (n,) each.
         progress: called with a number of texts whenever as many have run, `PASSES` times for each.
+        decisions: what the weights were trained with; the texts then decide nothing.
+
+    Raises:
+        CheckpointError: the weights or the decisions do not fit.
     """
-    lowering = Lowering(checkpoint, shape, sequences, progress)
-    calibration = calibrate(Observer(lowering.dynamic, sequences, progress), lowering.plans)
+    lowering = Lowering(checkpoint, shape, sequences, progress, decisions)
+    if decisions is None:
+        calibration = calibrate(Observer(lowering.dynamic, sequences, progress), lowering.plans)
+    else:
+        calibration = decisions.calibration
     changes = {
         "prune_last_layer": reads_first_token_only(shape.task),
         "mask_value": calibration.mask_value,
@@ -103,6 +114,8 @@ class Lowering:
     """A checkpoint as a graph of integer operations, in float.
 
     Attributes:
+        weights: the plain graph, from whose weights the others are made.
+        factors: of equalisation, by the name of the norm.
         plans: how each layer norm is computed.
         dynamic: the graph for any batch and length, with its weights.
     """
@@ -113,6 +126,7 @@ class Lowering:
         shape: Shape,
         sequences: Sequence[np.ndarray],
         progress: Callable[[int], None] = lambda count: None,
+        decisions: Decisions | None = None,
     ) -> None:
         self.config = checkpoint.config
         self._shape = shape
@@ -120,23 +134,47 @@ class Lowering:
         options = GraphOptions(normalize=shape.normalize)
         plain = build(self.config, shape.task, shape.num_labels, options)
         load_weights(plain.model, checkpoint, shape.task)
-        self._weights = plain.model
+        self.weights = plain.model
+        self._queries = {name for name, role in plain.roles.items() if role == "query"}
+        self.factors: Factors
+        self.plans: Mapping[str, NormPlan] = {}
+        if decisions is None:
+            self._decide(plain, sequences, progress)
+            self.dynamic = self.build_clipped(options)
+        else:
+            self._check_norms(decisions)
+            self.factors, self.plans = decisions.factors, decisions.plans
+            self.dynamic = self.build_clipped(options)
+            ranges = dict.fromkeys(decisions.calibration.ranges)
+            _raise_difference("ranges", dict.fromkeys(self.dynamic.tapped), ranges)
+
+    def _decide(
+        self, plain: Encoder, sequences: Sequence[np.ndarray], progress: Callable[[int], None]
+    ) -> None:
+        """Chooses factors and plans, and centres the weights, from what the texts show."""
         if self.config.normalization_type == "layer_norm":
             centre(plain.model, self._entry, self._junctions)
-        self._factors: Factors = channel_factors(
-            Observer(plain, sequences, progress), self._entry, self._junctions
-        )
-        self.plans: Mapping[str, NormPlan] = {}
-        statistics = norm_statistics(Observer(self.build(options), sequences, progress))
+        observer = Observer(plain, sequences, progress)
+        self.factors = channel_factors(observer, self._entry, self._junctions)
+        encoder = self.build(GraphOptions(normalize=self._shape.normalize))
+        statistics = norm_statistics(Observer(encoder, sequences, progress))
         self._remove_means({name: found.mean for name, found in statistics.items()})
         self.plans = {name: found.plan() for name, found in statistics.items()}
-        self.dynamic = self.build_clipped(options)
+
+    def _check_norms(self, decisions: Decisions) -> None:
+        """Raises CheckpointError where factors or plans are not those of this encoder's norms."""
+        norms = (self._entry.norm, *(junction.norm for junction in self._junctions))
+        sizes = {norm: self.weights.get_layer(norm).gamma.shape[0] for norm in norms}
+        found = {norm: len(factor) for norm, factor in decisions.factors.items()}
+        _raise_difference("factors", sizes, found)
+        planned = [layer.name for layer in self.weights.layers if isinstance(layer, LayerNorm)]
+        _raise_difference("plans", dict.fromkeys(planned), dict.fromkeys(decisions.plans))
 
     def _remove_means(self, means: Mapping[str, float]) -> None:
         """Moves the mean of all tokens, which layer norm takes out anyway, into a bias."""
         for junction in self._junctions:
             if junction.norm in means:
-                bias = self._weights.get_layer(junction.dense).bias
+                bias = self.weights.get_layer(junction.dense).bias
                 bias.assign_sub(np.full(bias.shape, means[junction.norm], np.float32))
 
     def build_clipped(self, options: GraphOptions) -> Encoder:
@@ -146,18 +184,49 @@ class Lowering:
             ranges |= plan.ranges(name)
         return self.build(dataclasses.replace(options, tap=clip_tap(ranges)))
 
-    def build(self, options: GraphOptions) -> Encoder:
+    def build(
+        self, options: GraphOptions, make_blocks: type[IntegerBlocks] = IntegerBlocks
+    ) -> Encoder:
         """The graph with its weights; `options` decide shapes and taps."""
-        blocks = functools.partial(IntegerBlocks, plans=self.plans)
+        blocks = functools.partial(make_blocks, plans=self.plans)
         shape = self._shape
         encoder = build(self.config, shape.task, shape.num_labels, options, blocks)
-        sources = {parameter.name: parameter.variable for parameter in parameters(self._weights)}
-        for parameter in parameters(encoder.model):
-            parameter.variable.assign(sources[parameter.name])
-        for name, role in encoder.roles.items():
-            if role == "query":
-                layer = encoder.model.get_layer(name)
-                for variable in (layer.kernel, layer.bias):
-                    variable.assign(variable * self.config.head_size**-0.5)
-        equalize(encoder.model, self._entry, self._junctions, self._factors)
+        _copy_weights(self.weights, encoder.model)
+        self._scale_queries(encoder.model, self.config.head_size**-0.5)
+        equalize(encoder.model, self._entry, self._junctions, self.factors)
         return encoder
+
+    def unfold(self, model: keras.Model) -> keras.Model:
+        """The plain graph with the weights of `model`, which `build` made, as they are in it."""
+        shape = self._shape
+        options = GraphOptions(normalize=shape.normalize)
+        plain = build(self.config, shape.task, shape.num_labels, options).model
+        _copy_weights(model, plain)
+        inverses = {norm: 1 / factor for norm, factor in self.factors.items()}
+        equalize(plain, self._entry, self._junctions, inverses)
+        self._scale_queries(plain, self.config.head_size**0.5)
+        return plain
+
+    def _scale_queries(self, model: keras.Model, factor: float) -> None:
+        for layer in model.layers:
+            if layer.name in self._queries:
+                for variable in (layer.kernel, layer.bias):
+                    variable.assign(variable * factor)
+
+
+def _copy_weights(source: keras.Model, target: keras.Model) -> None:
+    variables = {parameter.name: parameter.variable for parameter in parameters(source)}
+    for parameter in parameters(target):
+        parameter.variable.assign(variables[parameter.name])
+
+
+def _raise_difference(
+    kind: str, wanted: Mapping[str, int | None], found: Mapping[str, int | None]
+) -> None:
+    """Raises CheckpointError where names or sizes differ."""
+    wrong = sorted({name for name, _ in wanted.items() ^ found.items()})
+    if wrong:
+        raise CheckpointError(
+            f"{FILE} has other {kind} than the graph of this checkpoint: {', '.join(wrong)[:300]}; "
+            "delete it to calibrate the weights as they are, or repeat tfedge qad"
+        )

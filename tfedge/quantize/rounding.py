@@ -1,0 +1,83 @@
+"""The integer graph with the converter's rounding of constants in it, to be trained.
+
+Gradients pass the rounding as if it were not there (the straight-through estimator, Bengio et al.
+2013, arXiv:1308.3432); those of the activations, `FakeQuant`, stop where a tensor is clipped.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfedge.quantize import layers
+from tfedge.quantize.integer import IntegerBlocks
+
+_WEIGHT_LEVELS = 127  # -127..127: TFLite's weights are symmetric and leave -128 out
+_CONSTANT_LEVELS = 255
+# Where rounding makes a variance 0, its inverse root is clipped, but an infinite slope times the
+# clipping's 0 would be no number.
+_LEAST_VARIANCE = 1e-12
+
+
+def rounded_weights(weights: tf.Tensor) -> tf.Tensor:
+    """Weights as the kernels of convolutions hold them: one scale an output channel, -127..127.
+
+    Args:
+        weights: (inputs, outputs), or (inputs,) of a single output; float32.
+    """
+    peak = tf.reduce_max(tf.abs(weights), axis=0, keepdims=True)
+    return _round(weights, peak / _WEIGHT_LEVELS)
+
+
+def rounded_constant(constant: tf.Tensor) -> tf.Tensor:
+    """A positive vector (C,) as the converter keeps what a tensor is multiplied by: 256 values."""
+    return _round(constant, tf.reduce_max(constant) / _CONSTANT_LEVELS)
+
+
+def _round(x: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    steps = tf.round(tf.math.divide_no_nan(x, scale))
+    return x + tf.stop_gradient(steps * scale - x)
+
+
+class RoundedDense(layers.PointwiseDense):
+    """A `PointwiseDense` of 8-bit weights."""
+
+    def constant(self) -> tf.Tensor:
+        return rounded_weights(super().constant())
+
+
+class RoundedTrigram(layers.TrigramDense):
+    """A `TrigramDense` of 8-bit weights."""
+
+    def constant(self) -> tf.Tensor:
+        return rounded_weights(super().constant())
+
+
+class RoundedMean(layers.ChannelMean):
+    """A `ChannelMean` of 8-bit weights."""
+
+    def constant(self) -> tf.Tensor:
+        return rounded_weights(super().constant())
+
+
+class RoundedScale(layers.ChannelScale):
+    """A `ChannelScale` of 8-bit factors."""
+
+    def constant(self) -> tf.Tensor:
+        return rounded_constant(super().constant())
+
+
+class SafeRsqrt(layers.Rsqrt):
+    """1 / sqrt(x) with a finite slope at 0."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return super().call(tf.maximum(x, _LEAST_VARIANCE))
+
+
+class RoundedBlocks(IntegerBlocks):
+    """`IntegerBlocks` that round their constants; what has one scale a channel is exact as it is."""
+
+    pointwise_dense = RoundedDense
+    trigram_layer = RoundedTrigram
+    channel_scale = RoundedScale
+    channel_mean = RoundedMean
+    rsqrt = SafeRsqrt
