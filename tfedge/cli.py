@@ -246,6 +246,12 @@ def _lengths(
     default=None,
     help="Whether sentence embeddings have length 1; default: what the checkpoint's modules say.",
 )
+@click.option(
+    "--keep-reference",
+    is_flag=True,
+    help="Also write MODEL_QUANT_reference.tflite, the same graph in float32, which "
+    "`tfedge inspect --against` measures the error of every layer with.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report.")
 def convert(model: str, as_json: bool, **settings: Any) -> None:
     """Converts MODEL to one .tflite that holds all a board needs, and measures it.
@@ -275,6 +281,7 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
         normalize=settings["normalize"],
         max_drop=settings["max_drop"],
         output=settings["output"],
+        keep_reference=settings["keep_reference"],
     )
     report = run(model, options, ProgressBar)
     click.echo(
