@@ -130,6 +130,14 @@ def test_table_of_a_model_alone(toys: Path) -> None:
     assert "between the inputs and the outputs; no conversion" in text
 
 
+def test_table_of_many_operators(compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfedge.inspect.table._MOST_OPERATORS", 3)
+    operators = render(compared).split("By type")[0]
+    assert "and 10 more, which --json and --html have" in operators
+    assert "GATHER" in operators
+    assert "FULLY_CONNECTED" not in operators
+
+
 # --- page
 
 

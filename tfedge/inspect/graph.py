@@ -24,7 +24,7 @@ from tfedge.runtime.bundle import open_model
 from tfedge.runtime.errors import ModelFileError, one_line
 
 # Operators, tensors and their indices together; a transformer of 100 layers has 50,000.
-MAX_ITEMS = 1_000_000
+MAX_ITEMS = 500_000
 # What flatbuffers and numpy say of an offset that leads astray.
 _DAMAGE = (struct.error, ValueError, TypeError, IndexError, OverflowError)
 _MOST_ELEMENTS = 1 << 62  # more than any memory holds

@@ -18,6 +18,7 @@ from tfedge.inspect.numbers import amount, decibels, interval, percent, size, vi
 # Of a file or a pipe, where no line is too long.
 _WIDTH = 200
 _WORST_SHOWN = 10
+_MOST_OPERATORS = 2000  # nobody reads on, and laying out a table takes a second for as many
 
 Report = dict[str, Any]
 
@@ -53,7 +54,7 @@ def _operators(report: Report) -> RenderableType:
     columns += [("layer", "left"), ("range", "right"), ("cost", "right"), ("share", "right")]
     columns += [("SNR dB", "right")] if report["noise"] else []
     rows = []
-    for row in report["operators"]:
+    for row in report["operators"][:_MOST_OPERATORS]:
         cells = [str(row["index"]), row["operator"], str(row["version"]), shape(row), row["layer"]]
         cells += [
             interval(row["range"]),
@@ -64,7 +65,9 @@ def _operators(report: Report) -> RenderableType:
             found = snr.get(row["index"])
             cells.append(decibels(found) if found else "")
         rows.append(cells)
-    return Group("Operators", _table(columns, rows))
+    more = len(report["operators"]) - _MOST_OPERATORS
+    note = [f"and {more} more, which --json and --html have\n"] if more > 0 else []
+    return Group("Operators", _table(columns, rows), *note)
 
 
 def shape(row: Report) -> str:
