@@ -137,7 +137,7 @@ def test_impossible_contents(tree: Any, make_file: Any) -> None:
     assert "tensor 99 of 11" in message(make_file(tree))
     operators[0].inputs = [1, 0]
     operators[0].outputs = [-1]
-    assert "GATHER has an absent output" in message(make_file(tree))
+    assert "'GATHER' has an absent output" in message(make_file(tree))
     operators[0].outputs = [2]
     tensors[3] = tensor("x", [1 << 30, 1 << 30, 1 << 30], INT8)
     assert "has the shape" in message(make_file(tree))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,6 +151,32 @@ def test_a_refused_model_goes_by_its_own_name(toys: Path) -> None:
     assert "/a.tflite" not in str(raised.value)
 
 
+def test_shape_that_only_the_run_shows(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = iter(((3, 1, 16), (3, 1, 8)))
+
+    def tensors(board: Board, path: Path, entry: object, *rest: Any) -> list[np.ndarray]:
+        shape = next(shapes)
+        return [np.zeros(shape, np.float32) for _ in rest[1]]
+
+    monkeypatch.setattr(Board, "tensors", tensors)
+    path = toys / "classifier.tflite"
+    with pytest.raises(InputError, match="whatever the files say"):
+        run(path, path, "litert")
+
+
+def test_numbers_that_are_not_finite(toys: Path, tmp_path: Path) -> None:
+    content = bytearray((toys / "classifier.tflite").read_bytes())
+    position = content.index(np.float32(4).tobytes())
+    content[position : position + 4] = np.float32("inf").tobytes()
+    path, texts = tmp_path / "inf.tflite", tmp_path / "texts.txt"
+    path.write_bytes(content)
+    texts.write_text("good\n")
+    model = opened(toys / "classifier.tflite")
+    inputs, _ = model_inputs(*model, read_bundle(toys / "classifier.tflite"), str(texts), 1)
+    with pytest.raises(InputError, match="values that are not finite"):
+        compare(opened(path), model, inputs, Board(runtime="litert"), lambda count: None)
+
+
 # --- inputs
 
 
@@ -164,8 +192,12 @@ def test_arrays_as_inputs(toys: Path, tmp_path: Path) -> None:
 
 def test_inputs_that_do_not_fit(toys: Path, tmp_path: Path) -> None:
     model, signature = opened(toys / "classifier.bare.tflite")
-    with pytest.raises(InputError, match=r"no tokeniser in it.*--data FILE\.npz"):
+    with pytest.raises(InputError, match=r"has no tokeniser.*--data FILE\.npz"):
         model_inputs(model, signature, None, None, 2)
+    bundle = read_bundle(toys / "classifier.tflite")
+    images = dataclasses.replace(signature, inputs={"pixels": 0})
+    with pytest.raises(InputError, match=r"takes no texts.*\['pixels'\]"):
+        model_inputs(model, images, bundle, None, 2)
     path = tmp_path / "inputs.npz"
     np.savez(path, input_ids=np.zeros((1, 16), np.int32))
     with pytest.raises(InputError, match="lacks the inputs"):

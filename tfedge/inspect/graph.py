@@ -341,7 +341,7 @@ class _Reader:
         outputs = self._integers(operator, "Outputs")
         inputs = self._integers(operator, "Inputs")
         if any(index < 0 for index in outputs):
-            raise InputError(f"damaged: {name} has an absent output; copy it again")
+            raise InputError(f"damaged: {name!r} has an absent output; copy it again")
         return Operator(name, version, inputs, outputs, self._adjoint(name, operator))
 
     def _adjoint(self, name: str, operator: Any) -> bool:

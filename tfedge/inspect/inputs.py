@@ -13,7 +13,7 @@ from tfedge.data.batches import pad
 from tfedge.data.texts import Texts, read_texts
 from tfedge.errors import InputError
 from tfedge.inspect.graph import ModelFile, Signature
-from tfedge.runtime.bundle import INPUTS, Bundle
+from tfedge.runtime.bundle import INPUTS, MAX_SEQUENCE, Bundle
 from tfedge.runtime.errors import InferenceError
 from tfedge.runtime.tokenizer import TextEncoder
 
@@ -40,15 +40,26 @@ def model_inputs(
     """
     if data is not None and data.endswith(".npz"):
         return _arrays(Path(data), signature, count), data
-    if bundle is None or not set(signature.inputs) <= set(INPUTS):
+    length = _tokens(model, signature)
+    if bundle is None or length is None:
         raise InputError(
-            f"{model.path} has no tokeniser in it, so texts mean nothing to it: give its inputs "
+            f"{model.path} takes no texts, or has no tokeniser for them: give its inputs "
             f"with --data FILE.npz, an array (rows, ...) for each of {sorted(signature.inputs)}"
         )
     texts = read_texts(data) if data is not None else _own_sentences()
-    shape = model.subgraphs[signature.subgraph].tensors[signature.inputs["input_ids"]].shape
-    rows = _full_rows(bundle, texts, shape[-1], min(count, len(texts)))
-    return pad(rows, shape[-1], list(signature.inputs)), texts.source
+    rows = _full_rows(bundle, texts, length, min(count, len(texts)))
+    return pad(rows, length, list(signature.inputs)), texts.source
+
+
+def _tokens(model: ModelFile, signature: Signature) -> int | None:
+    """The tokens that a signature of a text encoder takes; None for one of anything else."""
+    if "input_ids" not in signature.inputs or not set(signature.inputs) <= set(INPUTS):
+        return None
+    tensors = model.subgraphs[signature.subgraph].tensors
+    shapes = {tensors[index].shape for index in signature.inputs.values()}
+    shape = shapes.pop()
+    fits = not shapes and len(shape) == 2 and shape[0] == 1 and 3 <= shape[1] <= MAX_SEQUENCE
+    return shape[1] if fits else None
 
 
 def _own_sentences() -> Texts:

@@ -105,6 +105,11 @@ def compare(
             part = {name: array[start : start + step] for name, array in inputs.items()}
             found, expected = (run.tensors(part, progress) for run in (ours_run, theirs_run))
             for pair, actual, true in zip(pairs, found, expected, strict=True):
+                if actual.shape != true.shape:
+                    raise InputError(
+                        f"layer {pair.layer!r} is {actual.shape} in {model[0].path} when it runs and "
+                        f"{true.shape} in {reference[0].path}, whatever the files say"
+                    )
                 sums[pair.layer].add(
                     _real(actual, ours[pair.tensor]), _real(true, theirs[pair.other])
                 )
@@ -177,11 +182,12 @@ class _Sums:
 
     def add(self, actual: np.ndarray, true: np.ndarray) -> None:
         self._count += true.size
-        self._signal += float(true @ true)
-        self._power += float(actual @ actual)
-        self._product += float(true @ actual)
-        difference = true - actual
-        self._error += float(difference @ difference)
+        with np.errstate(over="ignore", invalid="ignore"):  # `noise` refuses what is not finite
+            difference = true - actual
+            self._signal += float(true @ true)
+            self._power += float(actual @ actual)
+            self._product += float(true @ actual)
+            self._error += float(difference @ difference)
 
     def noise(self, pair: _Pair) -> LayerNoise:
         sums = (self._signal, self._error, self._power, self._product)
