@@ -25,7 +25,7 @@ TEACHER := build/minilm-sst2
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval infer bench distill test test-arm test-peers parity lint clean
+.PHONY: help models convert eval inspect infer bench distill test test-arm test-peers parity lint clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -41,6 +41,9 @@ convert: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm)  ## Co
 
 eval: $(VENV)/.convert  ## Measure the converted MODEL on EVAL, a TSV, CSV or JSONL file or a hub id
 	@$(TFEDGE) eval --model $(TFLITE) --data $(EVAL) --runtime $(RUNTIME)
+
+inspect: $(VENV)/.convert  ## Show what the converted MODEL holds and costs
+	@$(TFEDGE) inspect $(TFLITE)
 
 infer: $(VENV)/.convert  ## Answer TEXT with the converted MODEL
 	@$(BIN)/tfedge-infer --model $(TFLITE) "$(TEXT)"

@@ -181,6 +181,7 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "models": (["bench", "--data", "x"], "Missing argument 'MODEL.tflite[@LENGTH]...'"),
     "peer": (["bench", "x", "--data", "x", "--peer", "torch"], "'torch' is not one of 'onnx"),
     "rounds": (["bench", "x", "--data", "x", "--rounds", "0"], "0 is not in the range"),
+    "inspect": (["inspect", "x", "--data", "x"], "give that too"),
     "epochs": (["finetune", "x", "--data", "x", "--output", "x", "--epochs", "0"], "0 is not in"),
 }
 
@@ -386,6 +387,46 @@ def test_eval(tfedge_: Tfedge, toys: Path, tmp_path: Path) -> None:
     (line,) = tfedge_(*command, "--json", "--runtime", "litert").lines
     found = json.loads(line)
     assert (found["texts"], found["runtime"], found["confusion"]) == (3, "litert", [[1, 0], [1, 1]])
+
+
+def test_inspect(tfedge_: Tfedge, toys: Path, tmp_path: Path) -> None:
+    model, html = toys / "int8_output.tflite", tmp_path / "folder" / "page.html"
+    command = ("inspect", model, "--against", toys / "classifier.tflite", "--texts", "2")
+    result = tfedge_(*command, "--html", html)
+    assert (result.code, result.errors) == (0, ["running both models in tflite-runtime ..."])
+    assert result.lines[0] == "Operators"
+    assert any("Furthest from float" in line for line in result.lines)
+    assert html.read_text(encoding="utf-8").startswith("<!doctype html>")
+    (line,) = tfedge_(*command, "--json", "--runtime", "litert").lines
+    found = json.loads(line)
+    assert (found["noise"]["runtime"], found["noise"]["rows"]) == ("litert", 2)
+    assert found["file"] == str(model)
+
+
+def test_inspect_without_tensorflow(toys: Path) -> None:
+    """Of a model of anyone, of which nothing is run."""
+    program_ = "import sys; sys.modules['tensorflow'] = None; from tfedge.cli import run; run()"
+    done = subprocess.run(
+        [sys.executable, "-c", program_, "inspect", str(toys / "lacking.bare.tflite")],
+        **{"cwd": ROOT, "capture_output": True, "text": True},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "CUSTOM:Betainc" in done.stdout
+
+
+def test_inspect_what_is_no_model(tfedge_: Tfedge, toys: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes((toys / "int8.tflite").read_bytes()[:1500])
+    for path, words in ((tmp_path / "none", "no such file"), (tmp_path, "not a file"), (cut, "")):
+        result = tfedge_("inspect", path)
+        assert (result.code, len(result.errors)) == (3, 1)
+        assert result.error.startswith(f"tfedge: {path}: ")
+        assert words in result.error
+    result = tfedge_("inspect", toys / "int8.tflite", "--signature", "x")
+    assert (result.code, result.error.split(": ")[2]) == (
+        3,
+        "no signature 'x'; it has 'serving_default'",
+    )
 
 
 def test_bench(tfedge_: Tfedge, toys: Path, sentences: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STAGES = ["recipes", "models", "data", "compress", "quantize", "convert", "measure"]
+STAGES = ["recipes", "models", "data", "compress", "quantize", "convert", "measure", "inspect"]
 
 
 def _imports(folder: str) -> set[str]:

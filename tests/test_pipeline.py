@@ -244,6 +244,7 @@ def test_report_of_the_options(converted: Callable[[str], Conversion], data: str
         "normalize": None,
         "max_drop": ALWAYS,
         "output": str(conversion.folder.parent),
+        "keep_reference": False,
     }
 
 

@@ -25,6 +25,7 @@ def main() -> None:
     tfedge convert tinybert             checkpoint -> one .tflite, measured
     tfedge eval --model X.tflite --data dev.tsv
     tfedge bench X.tflite Y.tflite --data dev.tsv
+    tfedge inspect X.tflite             what a file holds, costs and loses
     tfedge-infer --model X.tflite "a fine film"      on the board
 
     MODEL is a name that `tfedge models` lists, a folder with a Hugging Face checkpoint, or the
@@ -310,6 +311,12 @@ def _lengths(
     default=None,
     help="Whether sentence embeddings have length 1; default: what the checkpoint's modules say.",
 )
+@click.option(
+    "--keep-reference",
+    is_flag=True,
+    help="Also write MODEL_QUANT_reference.tflite, the same graph in float32, which "
+    "`tfedge inspect --against` measures the error of every layer with.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report.")
 def convert(model: str, as_json: bool, **settings: Any) -> None:
     """Converts MODEL to one .tflite that holds all a board needs, and measures it.
@@ -339,6 +346,7 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
         normalize=settings["normalize"],
         max_drop=settings["max_drop"],
         output=settings["output"],
+        keep_reference=settings["keep_reference"],
     )
     report = run(model, options, ProgressBar)
     click.echo(
@@ -404,6 +412,70 @@ def evaluate(
     board = Board(Board.command(python), runtime, threads)
     result = run(model, against, texts.head(limit or len(texts)), board, ProgressBar)
     click.echo(json.dumps(result) if as_json else evaluation_summary(result))
+
+
+@main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--signature", help="The graph to show, by its key; default: the file's first.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="A float .tflite of the same layers; both run, and each layer's error is measured.",
+)
+@click.option(
+    "--data",
+    help="For --against: a file of texts, or an .npz with the model's inputs by name. "
+    "Default: the package's own sentences.",
+)
+@click.option(
+    "--texts",
+    default=16,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="How many of them.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["tflite-runtime", "litert"]),
+    help="For --against. Default: the first the model was verified on.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="Also write one self-contained page with plots."
+)
+def inspect(
+    model: Path,
+    signature: str | None,
+    against: Path | None,
+    data: str | None,
+    texts: int,
+    runtime: str | None,
+    as_json: bool,
+    html: Path | None,
+) -> None:
+    """Shows what any .tflite holds and costs, and where it loses against float.
+
+    \b
+    tfedge inspect saved_models/tinybert/tinybert_int8.tflite
+    tfedge convert tinybert --keep-reference
+    tfedge inspect X_int8.tflite --against X_int8_reference.tflite --html X.html
+
+    Operators by type, dtype and version, float islands, ranges, the cost of each operator by its
+    shapes. MODEL may be of any converter; nothing of it is run without --against.
+    """
+    from tfedge import files
+    from tfedge.inspect.page import page
+    from tfedge.inspect.report import InspectOptions
+    from tfedge.inspect.report import inspect as run
+    from tfedge.inspect.table import render
+    from tfedge.progress import ProgressBar
+
+    if against is None and (data or runtime):
+        raise click.UsageError("--data and --runtime say how --against is measured; give that too")
+    report = run(model, InspectOptions(signature, against, data, texts, runtime), ProgressBar)
+    if html is not None:
+        files.write_bytes(html, page(report).encode(errors="backslashreplace"))
+    click.echo(json.dumps(report) if as_json else render(report))
 
 
 @main.command()

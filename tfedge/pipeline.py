@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import platform
 import tempfile
@@ -68,6 +69,7 @@ class ConvertOptions:
         normalize: whether sentence embeddings come out with length 1; as the checkpoint's
             sentence-transformers modules say by default.
         max_drop: largest loss in points: accuracy x 100, or disagreement x 100 without labels.
+        keep_reference: whether the same graph in float is written too, for `tfedge inspect`.
     """
 
     quantization: str | None = None
@@ -80,6 +82,7 @@ class ConvertOptions:
     normalize: bool | None = None
     max_drop: float = 1.0
     output: Path = Path("saved_models")
+    keep_reference: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +112,8 @@ class _Job:
 def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str, Any]:
     """Converts `model`, runs the result in the runtime it is meant for, and judges it.
 
-    Writes `<output>/<name>/<name>_<quantization>.tflite` and a `.json` beside it.
+    Writes `<output>/<name>/<name>_<quantization>.tflite` and a `.json` beside it, and with
+    `keep_reference` also `<name>_<quantization>_reference.tflite`, which is not measured.
 
     Args:
         model: a recipe's name, a folder or a hub id.
@@ -137,7 +141,7 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
         ranges = None
         if job.quantization != "float32":
             candidate = Path(work) / f"{name}.tflite"
-            ranges = _convert_quantized(job, candidate, calibration)
+            ranges = _convert_quantized(job, candidate, calibration, folder)
         measured, reason = _measure(job, candidate, reference, evaluation, truth)
         passed = [runtime for runtime, figures in measured.items() if figures["passed"]]
         if reason is None:
@@ -278,20 +282,31 @@ def _error(actual: np.ndarray, expected: np.ndarray) -> float:
     return float((np.abs(actual - expected).max(axis=axes) / scales).max())
 
 
-def _convert_quantized(job: _Job, path: Path, texts: Texts) -> dict[str, list[float]] | None:
+def _keep_reference(job: _Job, folder: Path, graphs: dict[int, keras.Model]) -> None:
+    """Writes the float32 graphs whose tensors have the names of the quantised ones."""
+    path = folder / f"{job.source.name}_{job.quantization}_reference.tflite"
+    _bundle(job, to_tflite(graphs, "float32", job.options.runtime), path, "float32")
+
+
+def _convert_quantized(
+    job: _Job, path: Path, texts: Texts, folder: Path
+) -> dict[str, list[float]] | None:
     """Writes the quantised model; returns the ranges that calibration chose, if any."""
     ranges = None
+    keep = functools.partial(_keep_reference, job, folder) if job.options.keep_reference else None
     if job.quantization in INTEGER_QUANTIZATIONS:
         sequences = encode(job.tokenizer, texts.texts, job.shape.sequence_length)
         decisions = read_decisions(job.checkpoint, job.shape.task)
         what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
         with job.make_bar(what, PASSES * len(sequences)) as bar:
             graphs, calibration = int8_graphs(
-                job.checkpoint, job.shape, sequences, bar.advance, decisions
+                job.checkpoint, job.shape, sequences, bar.advance, decisions, keep
             )
         ranges = {name: [range_.min, range_.max] for name, range_ in calibration.ranges.items()}
     else:
         graphs = float_graphs(job.checkpoint, job.shape)
+        if keep:
+            keep(graphs)
     with job.make_bar(f"converting to {job.quantization}", 1) as bar:
         content = to_tflite(graphs, job.quantization, job.options.runtime)
         if job.quantization == "int8" and (found := inspect(content).float_operators):

@@ -18,6 +18,7 @@ import pytest
 from program import each_runtime
 
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
+from tfedge.inspect.graph import read_model
 from tfedge.measure.board import Board
 
 MODEL = "toy.tflite"
@@ -71,6 +72,27 @@ def test_outputs_of_a_real_runtime(toys: Path, runtime: str) -> None:
     assert progress == [1, 1]
 
 
+@each_runtime
+def test_tensors_of_a_real_runtime(toys: Path, runtime: str) -> None:
+    """Outputs by their index, in their own dtype."""
+    path = toys / "int8_output.tflite"
+    index = next(iter(read_model(path).signatures[0].outputs.values()))
+    ids = np.zeros((2, 16), np.int32)
+    inputs = {"input_ids": ids, "attention_mask": ids, "token_type_ids": ids}
+    entry, progress = ("serving_default", 0), list[int]()
+    board = Board(runtime=runtime)
+    (logits,) = board.tensors(path, entry, inputs, [index], progress.append)
+    assert (logits.shape, logits.dtype, progress) == ((2, 1, 2), np.int8, [1, 1])
+    for bad, words in (
+        ({"input_ids": ids}, "its input 'attention_mask' is not among"),
+        ({name: array[:, :9] for name, array in inputs.items()}, r"is \(1, 16\), not \(1, 9\)"),
+    ):
+        with pytest.raises(RejectedModelError, match=words):
+            board.tensors(path, entry, bad, [index])
+    with pytest.raises(RejectedModelError, match="cannot run the model"):
+        board.tensors(path, ("nothing", 0), inputs, [index])
+
+
 def test_what_the_board_is_asked(python: MakePython, tmp_path: Path) -> None:
     board = python(
         f'echo "$@" > {tmp_path}/arguments; cat > {tmp_path}/lines; echo "{{}}"; echo "{{}}"',
@@ -121,9 +143,13 @@ def test_board_finds_this_package_from_any_folder(
 )
 def test_crash(python: MakePython, script: str, name: str) -> None:
     board = python(script, runtime="litert")
-    for run in (board.answers, board.outputs):
+    for run in (
+        lambda: board.answers(MODEL, ["good"]),
+        lambda: board.outputs(MODEL, INPUTS),
+        lambda: board.tensors(MODEL, ("serve", 0), INPUTS, [1]),
+    ):
         with pytest.raises(RejectedModelError) as raised:
-            run(MODEL, ["good"] if run == board.answers else INPUTS)
+            run()
         assert str(raised.value) == f"toy.tflite: litert crashed running it ({name})"
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
+from tfedge.runtime.tensors import INDICES, INPUT
 
 Progress = Callable[[int], None]
 Answer = dict[str, Any]
@@ -99,13 +100,51 @@ class Board:
             start = self._start("tfedge.runtime.execute")
             command = [*start, str(model), str(given), str(made)]
             _, message = self._run(command, model, progress)
-            try:
-                with np.load(made, allow_pickle=False) as archive:
-                    return {name: archive[name] for name in archive.files}
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-                raise TfedgeError(
-                    f"{self.python[0]} wrote no outputs ({message}); is it a Python on this machine?"
-                ) from error
+            return self._load(made, message)
+
+    def tensors(
+        self,
+        model: str | Path,
+        signature: tuple[str, int],
+        inputs: Mapping[str, np.ndarray],
+        indices: Sequence[int],
+        progress: Progress = lambda count: None,
+    ) -> list[np.ndarray]:
+        """Outputs of a graph of any .tflite by their indices, run without the default delegate.
+
+        Args:
+            signature: its key and the index of its subgraph.
+            inputs: (n, ...) by name, a row each run, as real values.
+            indices: of outputs of the subgraph.
+
+        Returns:
+            (n, ...) for each of `indices`, in the tensors' own dtypes.
+
+        Raises:
+            RejectedModelError: the runtime crashed or refused the model.
+            MissingPackageError: the runtime is not installed.
+            TfedgeError: `python` does not start, or is something else.
+        """
+        with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
+            given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
+            arrays = {f"{INPUT}{name}": array for name, array in inputs.items()}
+            np.savez(given, **arrays, **{INDICES: np.asarray(indices, np.int64)})
+            key, subgraph = signature
+            command = [*self._start("tfedge.runtime.tensors"), str(model), str(given), str(made)]
+            command += ["--subgraph", str(subgraph), f"--signature={key}"]
+            _, message = self._run(command, model, progress)
+            arrays = self._load(made, message)
+        return [arrays[str(index)] for index in indices]
+
+    def _load(self, made: Path, message: str) -> dict[str, np.ndarray]:
+        """The arrays that the command wrote; `message` is what it said."""
+        try:
+            with np.load(made, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise TfedgeError(
+                f"{self.python[0]} wrote no outputs ({message}); is it a Python on this machine?"
+            ) from error
 
     @property
     def _where(self) -> str:

@@ -76,6 +76,7 @@ def int8_graphs(
     sequences: Sequence[np.ndarray],
     progress: Callable[[int], None] = lambda count: None,
     decisions: Decisions | None = None,
+    keep_reference: Callable[[dict[int, keras.Model]], None] | None = None,
 ) -> tuple[dict[int, keras.Model], Calibration]:
     """The static graphs of integer operations, by length, with the range of every tensor put in.
 
@@ -85,6 +86,8 @@ def int8_graphs(
         sequences: token ids of the calibration texts, int32 (n,) each.
         progress: called with a number of texts whenever as many have run, `PASSES` times for each.
         decisions: what the weights were trained with; the texts then decide nothing.
+        keep_reference: given the same graphs in float, clipped but not rounded, by length: what
+            the error of the integers is measured against.
 
     Raises:
         CheckpointError: the weights or the decisions do not fit.
@@ -102,6 +105,9 @@ def int8_graphs(
     graphs = {
         length: lowering.build(shape.options(length, **changes)).model for length in shape.lengths
     }
+    if keep_reference is not None:
+        options = {length: shape.options(length, **changes) for length in shape.lengths}
+        keep_reference({n: lowering.build_clipped(option).model for n, option in options.items()})
     return graphs, calibration
 
 

@@ -14,6 +14,7 @@ crashes on a damaged one, so nothing reaches it before the hash is right.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -23,7 +24,7 @@ import struct
 import types
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from tfedge.runtime.errors import ModelFileError, one_line
@@ -212,12 +213,12 @@ class Bundle:
     tokenizer_json: bytes
 
 
-def read_bundle(path: str | os.PathLike[str]) -> Bundle:
-    """Reads the metadata of a .tflite and verifies the whole file.
+@contextlib.contextmanager
+def open_model(path: str | os.PathLike[str]) -> Iterator[tuple[str, BinaryIO]]:
+    """Opens a .tflite of any origin; yields its name and the file, which begins as one does.
 
     Raises:
-        ModelFileError: the file cannot be read, is no TFLite model, is damaged, or has no metadata
-            of tfedge; the message says which.
+        ModelFileError: the file cannot be read or is no TFLite model; the message says which.
     """
     name = os.fsdecode(path)
     try:
@@ -226,7 +227,8 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
         if not stat.S_ISREG(os.stat(name).st_mode):
             raise ModelFileError(f"{name}: not a file; give the path of one .tflite file")
         with open(name, "rb") as file:
-            return _read(name, file)
+            _check_magic(name, os.fstat(file.fileno()).st_size, file.read(32))
+            yield name, file
     except ModelFileError:
         raise
     except FileNotFoundError:
@@ -239,9 +241,18 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
         raise ModelFileError(f"{name!a}: {one_line(error)}; give another path") from error
 
 
+def read_bundle(path: str | os.PathLike[str]) -> Bundle:
+    """Reads the metadata of a .tflite and verifies the whole file.
+
+    Raises:
+        ModelFileError: the file cannot be read, is no TFLite model, is damaged, or has no metadata
+            of tfedge; the message says which.
+    """
+    with open_model(path) as (name, file):
+        return _read(name, file)
+
+
 def _read(name: str, file: BinaryIO) -> Bundle:
-    size = os.fstat(file.fileno()).st_size
-    _check_magic(name, size, file.read(32))
     files, model_limit = read_archive(name, file)
     if MANIFEST_FILE not in files:
         raise ModelFileError(

@@ -107,7 +107,7 @@ def _missing(candidates: Sequence[str], allowed: Sequence[str]) -> str:
     return message
 
 
-def _import(name: str) -> Any:
+def import_runtime(name: str) -> Any:
     """Imports the interpreter module of runtime `name`.
 
     Raises:
@@ -186,7 +186,7 @@ class Model:
         self.runtime = choose_runtime(runtime, bundle.manifest.runtimes)
         self._bundle = bundle
         self._has_answered = False
-        module = _import(self.runtime)
+        module = import_runtime(self.runtime)
         delegates = [_load_delegate(module, delegate)] if delegate else None
         try:
             self._interpreter = module.Interpreter(

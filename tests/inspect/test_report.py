@@ -1,0 +1,264 @@
+"""The report and its three forms."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import bars
+import pytest
+from trees import packed
+
+from tfedge.convert.metadata import set_runtimes
+from tfedge.errors import InputError, MissingPackageError
+from tfedge.inspect.numbers import amount, decibels, interval, size, visible
+from tfedge.inspect.page import page
+from tfedge.inspect.report import InspectOptions, inspect
+from tfedge.inspect.table import render
+
+HOSTILE = "<script>alert(1)</script>\"'&\x1b[31m\u202e"
+VOID = {"meta"}
+
+
+def report_of(path: Path, **options: Any) -> dict[str, Any]:
+    report = inspect(path, InspectOptions(**options), bars.Bars())
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    return report
+
+
+@pytest.fixture(scope="module")
+def compared(toys: Path) -> dict[str, Any]:
+    """The integer toy against float."""
+    return report_of(toys / "int8_output.tflite", against=toys / "classifier.tflite", rows=2)
+
+
+def test_operators_by_hand(tree: Any, make_file: Any) -> None:
+    report = report_of(make_file(tree))
+    convolution = report["operators"][5]
+    macs = 6 * 2 * 1 * 3 * 4
+    assert (convolution["macs"], convolution["layer"]) == (macs, "net/dense")
+    assert convolution["range"] == [-62.5, 65.0]
+    assert [item["constant"] for item in convolution["inputs"]] == [False, True]
+    elements = 24 * 5 + 12 + 6  # five times 1 x 6 x 1 x 4; the sum reads 12, the cast writes 6
+    assert report["total"] == {
+        "operators": 8,
+        "macs": macs,
+        "elements": elements,
+        "bytes": sum(row["bytes"] for row in report["operators"]),
+    }
+    assert convolution["share"] == macs / (macs + elements)
+    assert sum(row["share"] for row in report["summary"]) == pytest.approx(1)
+    first = report["summary"][0]
+    assert (first["operator"], first["dtype"], first["version"]) == ("CONV_2D", "INT8", 6)
+    assert (first["count"], first["cost"]) == (1, macs)
+    assert len(report["islands"]) == 2
+    assert report["conversions_outside"] == 0
+    assert report["signature"] == "serve"
+    assert report["bundle"] is None
+    assert "no tfedge metadata" in report["bundle_note"]
+    assert report["noise"] is None
+
+
+def test_bundle_and_signatures(toys: Path) -> None:
+    report = report_of(toys / "buckets.tflite", signature="short")
+    assert report["bundle"]["task"] == "text-classification"
+    assert report["bundle"]["labels"] == ["negative", "positive"]
+    assert report["bundle_note"] is None
+    assert [item["key"] for item in report["signatures"]] == ["serving_default", "short"]
+    assert [item["inputs"]["input_ids"]["shape"] for item in report["signatures"]] == [
+        [1, 16],
+        [1, 8],
+    ]
+    assert report["signature"] == "short"
+    assert report["operators"][0]["outputs"][0]["shape"] == [1, 8]
+
+
+def test_noise_of_the_report(compared: dict[str, Any], toys: Path) -> None:
+    noise = compared["noise"]
+    assert (noise["against"], noise["rows"]) == (str(toys / "classifier.tflite"), 2)
+    assert (noise["runtime"], noise["delegate"]) == ("tflite-runtime", None)
+    measured = {row["layer"]: row["snr_db"] for row in noise["layers"] if row["snr_db"] is not None}
+    assert noise["worst"] == sorted(measured, key=lambda layer: measured[layer])[:5]
+
+
+def test_progress_covers_both_models(toys: Path) -> None:
+    made = bars.Bars()
+    options = InspectOptions(against=toys / "classifier.tflite", rows=3, runtime="litert")
+    inspect(toys / "int8.tflite", options, made)
+    assert [(bar.done, bar.total) for bar in made] == [(6, 6)]
+
+
+def test_comparison_needs_a_signature(toys: Path, tree: Any, make_file: Any) -> None:
+    tree.signatureDefs = None
+    path = make_file(tree)
+    with pytest.raises(InputError, match="has no signature"):
+        report_of(path, against=toys / "classifier.tflite")
+    assert "#" in render(report_of(path))
+
+
+def test_unverified_runtime_is_not_tried(toys: Path, tmp_path: Path) -> None:
+    path = tmp_path / "toy.tflite"
+    path.write_bytes((toys / "classifier.tflite").read_bytes())
+    set_runtimes(path, ["litert"])
+    with pytest.raises(MissingPackageError, match="not verified on tflite-runtime"):
+        report_of(path, against=path, runtime="tflite-runtime")
+
+
+# --- table
+
+
+def test_table(compared: dict[str, Any]) -> None:
+    lines = render(compared).splitlines()
+    rows = [line.split() for line in lines]
+    dense = next(row for row in rows if row[:2] == ["12", "FULLY_CONNECTED"])
+    assert dense[2:6] == ["4", "INT8", "1x2", "PartitionedCall:0"]
+    assert any(line.startswith("*") or line.lstrip().startswith("* ") for line in lines)
+    text = "\n".join(lines)
+    assert "Furthest from float" in text
+    assert "without its default delegate" in text
+    assert "float islands: 2, 2 of 13 operators compute in float" in text
+    assert "cost = multiply-accumulates of FULLY_CONNECTED" in text
+
+
+def test_table_of_a_model_alone(toys: Path) -> None:
+    text = render(report_of(toys / "classifier.tflite"))
+    assert "SNR" not in text
+    assert "between the inputs and the outputs; no conversion" in text
+
+
+def test_table_of_many_operators(compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfedge.inspect.table._MOST_OPERATORS", 3)
+    operators = render(compared).split("By type")[0]
+    assert "and 10 more, which --json and --html have" in operators
+    assert "GATHER" in operators
+    assert "FULLY_CONNECTED" not in operators
+
+
+# --- page
+
+
+class _Reader(HTMLParser):
+    """Checks that every element is closed and collects names of elements and their text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.seen.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        self.seen.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read_page(report: dict[str, Any]) -> _Reader:
+    reader = _Reader()
+    reader.feed(page(report))
+    assert reader.open == []
+    return reader
+
+
+def test_page_has_its_plots(compared: dict[str, Any]) -> None:
+    html = page(compared)
+    figures = [ElementTree.fromstring(part) for part in re.findall(r"<svg.*?</svg>", html, re.S)]
+    assert [figure.attrib["aria-label"].split()[0] for figure in figures] == [
+        *("Signal-to-noise", "Cost", "Ranges")
+    ]
+    noise = compared["noise"]
+    measured = [row for row in noise["layers"] if row["snr_db"] is not None]
+    circles = figures[0].findall("circle")
+    assert len(circles) == len(measured)
+    assert sum(item.attrib["class"] == "worst" for item in circles) == len(noise["worst"])
+    heights = [float(item.attrib["cy"]) for item in circles]
+    order = sorted(range(len(measured)), key=lambda index: measured[index]["snr_db"])
+    assert [heights[index] for index in order] == sorted(heights, reverse=True)
+    assert len(figures[2].findall("line[@class='range']")) == sum(
+        row["range"] is not None for row in compared["operators"]
+    )
+
+
+def test_page_needs_nothing_else(compared: dict[str, Any]) -> None:
+    html, reader = page(compared), read_page(compared)
+    assert not reader.seen & {"script", "link", "img", "iframe", "object", "base"}
+    assert not reader.attributes & {"src", "href", "onclick", "onload", "srcset"}
+    assert not re.search(r"https?:|@import|url\(", html)
+    assert "prefers-color-scheme:dark" in html
+    assert "width=device-width" in html
+
+
+def test_page_without_float(toys: Path) -> None:
+    reader = read_page(report_of(toys / "int8.tflite"))
+    assert "Not measured" in reader.text
+    assert "--keep-reference" in reader.text
+
+
+def test_page_of_a_model_without_operators(tree: Any, make_file: Any) -> None:
+    tree.subgraphs[0].operators = []
+    reader = read_page(report_of(make_file(tree)))
+    assert "No operator puts out a quantised tensor" in reader.text
+
+
+def test_names_of_the_file_stay_text(tree: Any, make_file: Any, tmp_path: Path) -> None:
+    graph = tree.subgraphs[0]
+    for item in graph.tensors:
+        item.name = HOSTILE
+    tree.signatureDefs[0].signatureKey = HOSTILE
+    tree.signatureDefs[0].inputs[0].name = HOSTILE
+    tree.operatorCodes[2].builtinCode = tree.operatorCodes[2].deprecatedBuiltinCode = 32  # CUSTOM
+    tree.operatorCodes[2].customCode = HOSTILE
+    path = tmp_path / f"{HOSTILE.replace('/', '|')}.tflite"
+    path.write_bytes(packed(tree))
+    report = report_of(path)
+    report["noise"] = {
+        **{"against": HOSTILE, "data": HOSTILE, "rows": 1, "runtime": "litert"},
+        **{"worst": [HOSTILE], "unmatched": []},
+        "layers": [
+            {
+                "layer": HOSTILE,
+                "operator": 2,
+                "snr_db": 1.0,
+                "cosine": 0.5,
+                "error": 1.0,
+                "signal": 1.0,
+            }
+        ],
+    }
+    reader = read_page(report)
+    assert "script" not in reader.seen
+    assert "<script>alert(1)" in reader.text
+    for text in (page(report), render(report)):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert "\\x1b[31m\\u202e" in text
+
+
+# --- numbers
+
+
+def test_numbers() -> None:
+    assert [amount(n) for n in (0, 999, 1234, 1_234_567, 2 * 10**9, 10**16)] == [
+        *("0", "999", "1.23 k", "1.23 M", "2 G", "1.00e+04 T")
+    ]
+    assert (size(12), size(15_600_000)) == ("12 B", "15.6 MB")
+    assert (interval(None), interval([-1, 127 / 128])) == ("", "-1 .. 0.992")
+    assert decibels({"snr_db": 12.34, "error": 1.0}) == "12.3"
+    assert decibels({"snr_db": None, "error": 0.0}) == "exact"
+    assert decibels({"snr_db": None, "error": 1.0}) == "no signal"
+    assert visible("é\n\x7f\udce9") == "é\\n\\x7f\\udce9"

@@ -1,0 +1,370 @@
+"""Reads the graphs of any .tflite: operators, tensors and signatures, but not its weights.
+
+The file may be anyone's and may lie. Every length is checked before what it announces is read, and
+all that is read together may be no longer than the file: a few kilobytes of vectors that point to
+each other could otherwise unfold to gigabytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import math
+import mmap
+import os
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tfedge.errors import InputError, MissingPackageError
+from tfedge.runtime.bundle import open_model
+from tfedge.runtime.errors import ModelFileError, one_line
+
+# Operators, tensors and their indices together; a transformer of 100 layers has 50,000.
+MAX_ITEMS = 500_000
+# What flatbuffers and numpy say of an offset that leads astray.
+_DAMAGE = (struct.error, ValueError, TypeError, IndexError, OverflowError)
+_MOST_ELEMENTS = 1 << 62  # more than any memory holds
+_ABSENT = -1  # an operator's optional input that is not there
+_BITS: Mapping[str, int] = {
+    **dict.fromkeys(("INT2",), 2),
+    **dict.fromkeys(("INT4", "UINT4"), 4),
+    **dict.fromkeys(("INT8", "UINT8", "BOOL", "FLOAT8_E4M3FN", "FLOAT8_E5M2"), 8),
+    **dict.fromkeys(("INT16", "UINT16", "FLOAT16", "BFLOAT16"), 16),
+    **dict.fromkeys(("INT32", "UINT32", "FLOAT32"), 32),
+    **dict.fromkeys(("INT64", "UINT64", "FLOAT64", "COMPLEX64"), 64),
+    "COMPLEX128": 128,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """One tensor of a subgraph.
+
+    Attributes:
+        shape: sizes; a size that is not fixed is 1.
+        scale, zero_point: None for a tensor without one scale for all of it.
+        constant_bytes: length of its data in the file; None where an operator or a caller fills it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None
+    zero_point: int | None
+    constant_bytes: int | None
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Length in memory; 0 for strings and resources, whose length the file does not say."""
+        if self.constant_bytes is not None:
+            return self.constant_bytes
+        return (self.elements * _BITS.get(self.dtype, 0) + 7) // 8
+
+    @property
+    def is_float(self) -> bool:
+        return "FLOAT" in self.dtype or self.dtype.startswith("COMPLEX")
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The real values that the smallest and the largest integer stand for."""
+        if self.scale is None or self.zero_point is None or self.dtype not in _BITS:
+            return None
+        bits = _BITS[self.dtype]
+        low, high = (
+            (0, 2**bits - 1) if self.dtype[0] == "U" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        )
+        return (low - self.zero_point) * self.scale, (high - self.zero_point) * self.scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Operator:
+    """One operator; `inputs` and `outputs` are indices of tensors, absent inputs left as -1.
+
+    Attributes:
+        adjoint: whether a batch matmul reads its first operand transposed.
+    """
+
+    name: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    adjoint: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Subgraph:
+    """A graph: its operators in the order in which they run."""
+
+    tensors: list[Tensor]
+    operators: list[Operator]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """An entry point: a subgraph and the names of its inputs and outputs."""
+
+    key: str
+    subgraph: int
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFile:
+    """A .tflite.
+
+    Attributes:
+        signatures: in the file's order; files of old converters have none.
+        constants: bytes of weights by dtype; those that several tensors share are there once.
+    """
+
+    path: str
+    size_bytes: int
+    description: str
+    subgraphs: list[Subgraph]
+    signatures: list[Signature]
+    constants: dict[str, int]
+
+    def signature(self, key: str | None) -> Signature | None:
+        """The signature of that key, or the first; None where the file has none.
+
+        Raises:
+            InputError: no such signature.
+        """
+        if key is None:
+            return self.signatures[0] if self.signatures else None
+        for signature in self.signatures:
+            if signature.key == key:
+                return signature
+        known = ", ".join(repr(signature.key) for signature in self.signatures) or "none"
+        raise InputError(f"{self.path}: no signature {key!r}; it has {known}")
+
+
+def read_model(path: str | os.PathLike[str]) -> ModelFile:
+    """Reads a .tflite of any origin.
+
+    Raises:
+        InputError: it cannot be read, is no .tflite, is damaged or implausibly large.
+        MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
+    """
+    name, content = _map(path)
+    with _damage(name):
+        return _Reader(name, content, _schema()).read()
+
+
+def outputs_field(path: str | os.PathLike[str], subgraph: int) -> int:
+    """Where in a file the offset of a subgraph's list of outputs stands.
+
+    Raises:
+        InputError: it cannot be read, or the subgraph has no such list.
+    """
+    name, content = _map(path)
+    with _damage(name):
+        table = _schema().Model.GetRootAsModel(content, 0).Subgraphs(subgraph)._tab
+        field = table.Offset(8)
+        if not field:
+            raise InputError("the graph has no outputs")
+        return int(table.Pos + field)
+
+
+def _map(path: str | os.PathLike[str]) -> tuple[str, mmap.mmap]:
+    """The name of a .tflite and its content, which stays on the disk."""
+    try:
+        with open_model(path) as (name, file):
+            return name, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except ModelFileError as error:
+        raise InputError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _damage(name: str) -> Iterator[None]:
+    """Turns what a damaged file leads to into one line."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    except _DAMAGE as error:
+        raise InputError(
+            f"{name}: a damaged or truncated model: {one_line(error)}; copy or convert it again"
+        ) from error
+
+
+@functools.cache
+def _schema() -> Any:
+    try:
+        return importlib.import_module("ai_edge_litert.schema_py_generated")
+    except ImportError as error:
+        raise MissingPackageError(
+            f"reading a model needs ai-edge-litert ({error}): `pip install 'tfedge[convert]'`"
+        ) from error
+
+
+def _names(enumeration: Any) -> dict[int, str]:
+    return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
+
+
+class _Reader:
+    """Walks one flatbuffer.
+
+    Args:
+        content: the file, at least its first 8 bytes checked.
+    """
+
+    def __init__(self, name: str, content: Any, schema: Any) -> None:
+        self._name, self._content, self._schema = name, content, schema
+        self._dtypes = _names(schema.TensorType)
+        self._builtin = _names(schema.BuiltinOperator)
+        self._items_left = min(MAX_ITEMS, len(content))
+        self._characters_left = len(content)
+        self._model = schema.Model.GetRootAsModel(content, 0)
+
+    def read(self) -> ModelFile:
+        self._buffers = [self._buffer_bytes(buffer) for buffer in self._all(self._model, "Buffers")]
+        self._codes = [self._code(code) for code in self._all(self._model, "OperatorCodes")]
+        constants: Counter[str] = Counter()
+        counted = {0}
+        subgraphs = [
+            self._subgraph(subgraph, constants, counted)
+            for subgraph in self._all(self._model, "Subgraphs")
+        ]
+        if not subgraphs:
+            raise InputError("the model has no graph; convert it again")
+        return ModelFile(
+            path=self._name,
+            size_bytes=len(self._content),
+            description=self._text(self._model._tab, 10),
+            subgraphs=subgraphs,
+            signatures=[
+                self._signature(signature, subgraphs)
+                for signature in self._all(self._model, "SignatureDefs")
+            ],
+            constants=dict(sorted(constants.items())),
+        )
+
+    def _spend(self, count: int) -> int:
+        self._items_left -= count
+        if count < 0 or self._items_left < 0:
+            raise InputError(
+                f"damaged, or too large to inspect: it claims more than {MAX_ITEMS:,} operators, "
+                "tensors and indices, or more than a file of its length holds"
+            )
+        return count
+
+    def _all(self, table: Any, field: str) -> Iterator[Any]:
+        """The tables of a vector."""
+        get: Callable[[int], Any] = getattr(table, field)
+        for index in range(self._spend(getattr(table, f"{field}Length")())):
+            yield get(index)
+
+    def _integers(self, table: Any, field: str) -> tuple[int, ...]:
+        """A vector of numbers."""
+        count = self._spend(getattr(table, f"{field}Length")())
+        return tuple(int(value) for value in getattr(table, f"{field}AsNumpy")()) if count else ()
+
+    def _text(self, table: Any, slot: int) -> str:
+        """A string, whose length is looked at before it is copied."""
+        if not (offset := table.Offset(slot)):
+            return ""
+        start, length = table.Vector(offset), table.VectorLen(offset)
+        self._characters_left -= length
+        if self._characters_left < 0:
+            raise InputError("damaged: its names are longer than the file; copy it again")
+        return bytes(self._content[start : start + length]).decode(errors="replace")
+
+    def _buffer_bytes(self, buffer: Any) -> int:
+        """The length of a buffer's data, which must be inside the file."""
+        start, length = buffer.Offset(), buffer.Size()  # outside the flatbuffer, in large models
+        if start <= 1:
+            offset = buffer._tab.Offset(4)
+            if not offset:
+                return 0
+            start, length = buffer._tab.Vector(offset), buffer._tab.VectorLen(offset)
+        if start + length > len(self._content):
+            raise InputError("truncated: weights are missing at its end; copy it again")
+        return int(length)
+
+    def _code(self, code: Any) -> tuple[str, int]:
+        """Name and version of an operator. Old files number operators in one byte only."""
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        name = self._builtin.get(number, f"OPERATOR {number}")
+        if name == "CUSTOM":
+            name = f"CUSTOM:{self._text(code._tab, 6)}"
+        return name, int(code.Version())
+
+    def _subgraph(self, subgraph: Any, constants: Counter[str], counted: set[int]) -> Subgraph:
+        tensors = []
+        for table in self._all(subgraph, "Tensors"):
+            tensor = self._tensor(table)
+            tensors.append(tensor)
+            if tensor.constant_bytes and table.Buffer() not in counted:
+                counted.add(table.Buffer())
+                constants[tensor.dtype] += tensor.constant_bytes
+        operators = [self._operator(item) for item in self._all(subgraph, "Operators")]
+        ends = self._integers(subgraph, "Inputs"), self._integers(subgraph, "Outputs")
+        used = [index for item in operators for index in (*item.inputs, *item.outputs)]
+        _check_indices([*used, *ends[0], *ends[1]], len(tensors))
+        return Subgraph(tensors, operators, *ends)
+
+    def _tensor(self, tensor: Any) -> Tensor:
+        shape = self._integers(tensor, "Shape")
+        if any(size < 0 for size in shape) or math.prod(shape) > _MOST_ELEMENTS:
+            raise InputError(f"damaged: a tensor has the shape {list(shape)}; copy it again")
+        scale, zero_point = None, None
+        found = tensor.Quantization()
+        if found is not None and found.ScaleLength() == 1:
+            scale = float(found.Scale(0))
+            zero_point = int(found.ZeroPoint(0)) if found.ZeroPointLength() else 0
+            if not math.isfinite(scale):
+                raise InputError(f"damaged: a tensor has the scale {scale}; copy it again")
+        kind = tensor.Type()
+        return Tensor(
+            name=self._text(tensor._tab, 10),
+            shape=shape,
+            dtype=self._dtypes.get(kind, f"TYPE {kind}"),
+            scale=scale,
+            zero_point=zero_point,
+            constant_bytes=self._buffers[tensor.Buffer()] or None,
+        )
+
+    def _operator(self, operator: Any) -> Operator:
+        name, version = self._codes[operator.OpcodeIndex()]
+        outputs = self._integers(operator, "Outputs")
+        inputs = self._integers(operator, "Inputs")
+        if any(index < 0 for index in outputs):
+            raise InputError(f"damaged: {name!r} has an absent output; copy it again")
+        return Operator(name, version, inputs, outputs, self._adjoint(name, operator))
+
+    def _adjoint(self, name: str, operator: Any) -> bool:
+        table = operator.BuiltinOptions()
+        if name != "BATCH_MATMUL" or table is None:
+            return False
+        options = self._schema.BatchMatMulOptions()
+        options.Init(table.Bytes, table.Pos)
+        return bool(options.AdjX())
+
+    def _signature(self, signature: Any, subgraphs: list[Subgraph]) -> Signature:
+        index = signature.SubgraphIndex()
+        if index >= len(subgraphs):
+            raise InputError(f"damaged: a signature of graph {index} of {len(subgraphs)}")
+        sides = []
+        for side in ("Inputs", "Outputs"):
+            items = list(self._all(signature, side))
+            sides.append({self._text(item._tab, 4): int(item.TensorIndex()) for item in items})
+            _check_indices([*sides[-1].values()], len(subgraphs[index].tensors), least=0)
+        return Signature(self._text(signature._tab, 8), int(index), sides[0], sides[1])
+
+
+def _check_indices(indices: list[int], count: int, least: int = _ABSENT) -> None:
+    for index in indices:
+        if not least <= index < count:
+            raise InputError(f"damaged: it refers to tensor {index} of {count}; copy it again")

@@ -1,0 +1,107 @@
+"""What two models are compared on: texts in the tokens of their bundle, or arrays of the user's."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from tfedge.data.batches import pad
+from tfedge.data.texts import Texts, read_texts
+from tfedge.errors import InputError
+from tfedge.inspect.graph import ModelFile, Signature
+from tfedge.runtime.bundle import INPUTS, MAX_SEQUENCE, Bundle
+from tfedge.runtime.errors import InferenceError
+from tfedge.runtime.tokenizer import TextEncoder
+
+# Of the package's sentences calibration takes the first 200.
+_UNSEEN = 280
+Inputs = dict[str, np.ndarray]
+
+
+def model_inputs(
+    model: ModelFile, signature: Signature, bundle: Bundle | None, data: str | None, count: int
+) -> tuple[Inputs, str]:
+    """Rows for the signature's inputs.
+
+    Args:
+        bundle: whose tokeniser makes tokens of texts; None where no file has one.
+        data: a file of texts or an .npz; the package's own sentences by default.
+        count: rows, at most.
+
+    Returns:
+        Arrays (n, ...) by the inputs' names, and where they come from.
+
+    Raises:
+        InputError: the data cannot be used, or are needed.
+    """
+    if data is not None and data.endswith(".npz"):
+        return _arrays(Path(data), signature, count), data
+    length = _tokens(model, signature)
+    if bundle is None or length is None:
+        raise InputError(
+            f"{model.path} takes no texts, or has no tokeniser for them: give its inputs "
+            f"with --data FILE.npz, an array (rows, ...) for each of {sorted(signature.inputs)}"
+        )
+    texts = read_texts(data) if data is not None else _own_sentences()
+    rows = _full_rows(bundle, texts, length, min(count, len(texts)))
+    return pad(rows, length, list(signature.inputs)), texts.source
+
+
+def _tokens(model: ModelFile, signature: Signature) -> int | None:
+    """The tokens that a signature of a text encoder takes; None for one of anything else."""
+    if "input_ids" not in signature.inputs or not set(signature.inputs) <= set(INPUTS):
+        return None
+    tensors = model.subgraphs[signature.subgraph].tensors
+    shapes = {tensors[index].shape for index in signature.inputs.values()}
+    shape = shapes.pop()
+    fits = not shapes and len(shape) == 2 and shape[0] == 1 and 3 <= shape[1] <= MAX_SEQUENCE
+    return shape[1] if fits else None
+
+
+def _own_sentences() -> Texts:
+    with resources.as_file(resources.files("tfedge.data") / "sentences.tsv") as path:
+        texts = read_texts(path).tail(_UNSEEN)
+    return Texts(texts.texts, None, "tfedge/data/sentences.tsv")
+
+
+def _full_rows(bundle: Bundle, texts: Texts, length: int, count: int) -> list[np.ndarray]:
+    """Token ids of `count` rows, each a text and those that follow it until the row is full.
+
+    What a graph computes of padding is thrown away, but would be most of what is measured.
+    """
+    try:
+        encoder = TextEncoder(bundle.tokenizer_json, length)
+        return [_full_row(encoder, texts.texts, start, length) for start in range(count)]
+    except InferenceError as error:
+        raise InputError(f"{texts.source}: {error}") from error
+
+
+def _full_row(encoder: TextEncoder, texts: Sequence[str], start: int, length: int) -> np.ndarray:
+    row = texts[start]
+    for step in range(1, length):  # a text has a token at least
+        encoded = encoder.encode(row)
+        if len(encoded.ids) >= length:
+            break
+        row = f"{row} {texts[(start + step) % len(texts)]}"
+    return np.asarray(encoder.encode(row).ids, np.int32)
+
+
+def _arrays(path: Path, signature: Signature, count: int) -> Inputs:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = sorted(set(signature.inputs) - set(archive.files))
+            if missing:
+                raise InputError(f"{path} lacks the inputs {missing}; it has {archive.files}")
+            arrays = {name: archive[name][:count] for name in signature.inputs}
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a readable .npz file: {error}") from error
+    lengths = {len(array) if array.ndim else 0 for array in arrays.values()}
+    if len(lengths) != 1 or lengths == {0}:
+        raise InputError(f"{path}: its arrays need one number of rows, at least 1")
+    return arrays

@@ -1,0 +1,53 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+
+
+def amount(count: int) -> str:
+    """Three digits and a unit: 1234567 is 1.23 M."""
+    for factor, unit in _UNITS:
+        if count >= factor:
+            return (
+                f"{count / factor:.3g} {unit}"
+                if count < 1000 * factor
+                else f"{count / factor:.2e} {unit}"
+            )
+    return str(count)
+
+
+def size(count: int) -> str:
+    """A number of bytes."""
+    return f"{amount(count)}B" if count >= 1000 else f"{count} B"
+
+
+def percent(share: float) -> str:
+    """0..1 in percent, with a decimal."""
+    return f"{100 * share:.1f} %"
+
+
+def interval(ends: Sequence[float] | None) -> str:
+    """A range; empty for a tensor that has none."""
+    return "" if ends is None else f"{ends[0]:.3g} .. {ends[1]:.3g}"
+
+
+def decibels(layer: Mapping[str, Any]) -> str:
+    """A layer's signal-to-noise; words where there is no number."""
+    if layer["snr_db"] is not None:
+        return f"{layer['snr_db']:.1f}"
+    return "no signal" if layer["error"] else "exact"
+
+
+def visible(text: str) -> str:
+    """`text` with what a terminal would obey, or what nobody sees, as escapes.
+
+    Names come from the file, which may be anyone's.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
+        for char in text
+    )

@@ -1,0 +1,140 @@
+"""Runs any .tflite and gives out tensors of it: `python -m tfedge.runtime.tensors MODEL IN OUT`.
+
+The host compares a quantised model with its float counterpart with it, layer by layer. The tensors
+have to be outputs of their graph, or the runtime may have reused their memory. The default delegate
+(XNNPACK) is off, as it rounds some values differently from the operators that the file holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfedge.runtime.errors import BackendError, InferenceError, OptionError, one_line
+from tfedge.runtime.interpreter import (
+    RUNTIMES,
+    default_threads,
+    import_runtime,
+    quantise,
+    runtime_name,
+)
+
+# Prefix of the inputs in the archive that is read; beside them it holds INDICES.
+INPUT = "input:"
+INDICES = "indices"
+
+
+class Inspector:
+    """An interpreter of one signature, without the default delegate.
+
+    Args:
+        path: a .tflite; its metadata are not looked at.
+        signature: the key of the signature.
+        subgraph: the index of its subgraph.
+
+    Raises:
+        BackendError: the runtime refuses the model.
+    """
+
+    def __init__(
+        self, path: str, runtime: str, threads: int, signature: str, subgraph: int
+    ) -> None:
+        self._path, self._runtime, self._subgraph = path, runtime, subgraph
+        module = import_runtime(runtime)
+        resolver = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        try:
+            self._interpreter = module.Interpreter(
+                model_path=path,
+                num_threads=threads,
+                experimental_op_resolver_type=resolver,
+            )
+            self._run = self._interpreter.get_signature_runner(signature)
+            self._inputs = self._run.get_input_details()
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise self._refusal(error) from error
+
+    def run(self, inputs: Mapping[str, np.ndarray], indices: Sequence[int]) -> list[np.ndarray]:
+        """Runs the signature once.
+
+        Args:
+            inputs: at least the inputs of the signature by name, as the real values that they
+                stand for; others are not used.
+            indices: of outputs of the subgraph.
+
+        Returns:
+            Those tensors in their own dtypes, not dequantised.
+
+        Raises:
+            OptionError: an input is absent or does not fit.
+            BackendError: the runtime fails.
+        """
+        values = {name: self._input(name, inputs, detail) for name, detail in self._inputs.items()}
+        try:
+            self._run(**values)
+            return [self._interpreter.get_tensor(index, self._subgraph) for index in indices]
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise self._refusal(error) from error
+
+    def _input(
+        self, name: str, inputs: Mapping[str, np.ndarray], detail: Mapping[str, Any]
+    ) -> np.ndarray:
+        if name not in inputs:
+            raise OptionError(f"{self._path}: its input {name!r} is not among {sorted(inputs)}")
+        value, shape = inputs[name], tuple(int(size) for size in detail["shape"])
+        if value.shape != shape:
+            raise OptionError(f"{self._path}: its input {name!r} is {shape}, not {value.shape}")
+        return quantise(value, detail)
+
+    def _refusal(self, error: Exception) -> BackendError:
+        return BackendError(
+            f"{self._path}: {runtime_name(self._runtime)} cannot run the model: {one_line(error)}"
+        )
+
+
+def _read(path: str) -> tuple[dict[str, np.ndarray], list[int]]:
+    """Inputs (rows, ...) by name, and the tensors that are wanted."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        indices = arrays.pop(INDICES).tolist()
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise OptionError(f"{path}: not a readable .npz file: {error}") from error
+    return {name[len(INPUT) :]: array for name, array in arrays.items()}, indices
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The program; returns its exit code, those of `tfedge-infer`."""
+    parser = argparse.ArgumentParser(prog="python -m tfedge.runtime.tensors", description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("inputs", help=f".npz with '{INPUT}NAME' (rows, ...) and '{INDICES}'")
+    parser.add_argument("outputs", help=".npz to write: each index with its tensor (rows, ...)")
+    parser.add_argument("--runtime", choices=sorted(RUNTIMES), required=True)
+    parser.add_argument("--threads", type=int, default=default_threads())
+    parser.add_argument("--signature", required=True)
+    parser.add_argument("--subgraph", type=int, default=0)
+    options = parser.parse_args(arguments)
+    try:
+        inputs, indices = _read(options.inputs)
+        inspector = Inspector(
+            options.model, options.runtime, options.threads, options.signature, options.subgraph
+        )
+        rows = []
+        for row in range(min(map(len, inputs.values()), default=0)):
+            one = {name: array[row : row + 1] for name, array in inputs.items()}
+            rows.append(inspector.run(one, indices))
+            print(row + 1, flush=True)  # the host's progress bar reads this
+        tensors = {str(index): np.stack(found) for index, found in zip(indices, zip(*rows))}
+        np.savez(options.outputs, **tensors)
+    except InferenceError as error:
+        print(f"tfedge: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
