@@ -252,13 +252,46 @@ def _lengths(
     return lengths
 
 
+def _precisions(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str] | None:
+    """Rules from what a user typed."""
+    rules = dict(value.rpartition("=")[::2] for value in values)
+    for what, how in rules.items():
+        if not what or how not in ("int8", "dynamic", "float"):
+            raise click.BadParameter(
+                f"{what}={how}; give WHAT=int8, WHAT=dynamic or WHAT=float", context, parameter
+            )
+    return rules or None
+
+
 @main.command()
 @click.argument("model")
 @click.option(
     "--quant",
-    type=click.Choice(["int8", "int8-float-io", "dynamic", "float16", "float32"]),
-    help="int8: integers only, outputs included; int8-float-io: the same with float outputs; "
-    "dynamic: int8 weights. Default: the recipe's, else int8.",
+    type=click.Choice(
+        ["int8", "int8-float-io", "auto", "mixed", "dynamic", "int16x8", "float16", "float32"]
+    ),
+    help="int8: integers only, outputs included; int8-float-io: the same with float outputs; auto: "
+    "the fastest mixture of integers, dynamic and float that keeps --max-drop, found by measuring; "
+    "mixed: the one that --precision says; dynamic: int8 weights; int16x8: int8 weights and int16 "
+    "activations, exact but slow. Default: the target's, the "
+    "recipe's, else int8.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    callback=_precisions,
+    metavar="WHAT=HOW",
+    help="For --quant mixed: int8, dynamic or float for a kind of operation (dense, attention, "
+    "norm, pooling) or a pattern of names, e.g. '*.output.dense=dynamic'; of several the last one "
+    "counts. Default: norm=float.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["host", "jetson-nano", "rpi4", "rpi5"]),
+    help="The board: picks runtime and mode, and what auto counts as fast.",
 )
 @click.option(
     "--seq-len",
@@ -292,9 +325,7 @@ def _lengths(
 @click.option(
     "--runtime",
     type=click.Choice(["tflite-runtime", "litert"]),
-    default="tflite-runtime",
-    show_default=True,
-    help="What the board runs.",
+    help="What the board runs. Default: the target's, else tflite-runtime.",
 )
 @click.option(
     "--max-drop", default=1.0, show_default=True, help="Points that may be lost against float."
@@ -325,6 +356,7 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
     tfedge convert tinybert
     tfedge convert ./my-checkpoint --calibration texts.tsv --eval dev.tsv
     tfedge convert minilm --quant dynamic --runtime litert
+    tfedge convert minilm --target rpi5 --quant auto --max-drop 0.5
 
     The result is run in the runtime it is meant for, in a process of its own. One that crashes
     there or loses more than --max-drop is kept under the suffix .rejected; the exit code is 5.
@@ -343,6 +375,8 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
         calibration=settings["calibration"],
         evaluation=settings["evaluation"],
         runtime=settings["runtime"],
+        target=settings["target"],
+        precisions=settings["precisions"],
         normalize=settings["normalize"],
         max_drop=settings["max_drop"],
         output=settings["output"],

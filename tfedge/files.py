@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,18 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     # The name of a file may be no UTF-8; "\udce9", which Python then has, is an escape of JSON too.
     write_bytes(path, text.encode(errors="backslashreplace"))
+
+
+def read_cache(path: str | os.PathLike[str], key: Mapping[str, Any]) -> dict[str, Any]:
+    """The `values` of a JSON file that were made for `key`; none where it is for another or damaged."""
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(content, dict) or content.get("key") != json.loads(json.dumps(key)):
+        return {}
+    values = content.get("values")
+    return values if isinstance(values, dict) else {}
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -3,110 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import hashlib
 import importlib.metadata
 import platform
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tf_keras as keras
-from tokenizers import Tokenizer
 
 from tfedge import __version__, files
 from tfedge.convert.inspect import inspect
 from tfedge.convert.metadata import BundleSpec, set_runtimes, write_bundle
-from tfedge.convert.tflite import INTEGER_QUANTIZATIONS, QUANTIZATIONS, signature_name, to_tflite
+from tfedge.convert.tflite import (
+    INTEGER_QUANTIZATIONS,
+    WIDE_QUANTIZATION,
+    signature_name,
+    to_tflite,
+)
+from tfedge.convert.weights import layer_of, quantize_weights
 from tfedge.data.batches import pad
-from tfedge.data.texts import Texts, package_texts, read_texts
-from tfedge.data.tokenizer import encode, load_tokenizer, vocabulary
-from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
+from tfedge.data.texts import Texts
+from tfedge.data.tokenizer import encode, vocabulary
+from tfedge.errors import CheckpointError, InputError, RejectedModelError
+from tfedge.job import ConvertOptions, Job, MakeBar, make_job, texts_of
+from tfedge.judge import check_answerable, measure, truth_of
 from tfedge.measure import cost
-from tfedge.measure.accuracy import accuracy, disagreement
 from tfedge.measure.board import Board
-from tfedge.models.checkpoint import Checkpoint, task_and_labels
-from tfedge.models.hub import Source, resolve
-from tfedge.models.pooling import normalizes_embeddings
-from tfedge.quantize.prepare import PASSES, Shape, float_graphs, int8_graphs
+from tfedge.models.build import input_names
+from tfedge.quantize.auto import Search
+from tfedge.quantize.auto import Texts as SearchTexts
+from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
+from tfedge.quantize.prepare import PASSES, Prepared, float_graphs, prepare
 from tfedge.quantize.record import FILE as RECORD
 from tfedge.quantize.record import read_decisions
-from tfedge.runtime.errors import TextError
-from tfedge.runtime.interpreter import RUNTIMES
-from tfedge.runtime.tasks import TASKS
-from tfedge.runtime.tokenizer import TextEncoder
 
-# Texts of a labelled calibration set that choose ranges; the others evaluate.
-_CALIBRATION_TEXTS = 200
-_BUCKETS = (16, 32, 64)
+__all__ = ["ConvertOptions", "convert"]
+
 _FLOAT_TOLERANCE = 1e-4
 _FLOAT_CHECK_TEXTS = 8
 _VERSIONS = ("tensorflow", "tf-keras", "transformers", "tflite-runtime", "ai-edge-litert", "numpy")
-
-
-class Bar(Protocol):
-    """A progress bar as the pipeline uses it."""
-
-    def advance(self, count: int = 1) -> None: ...
-
-
-MakeBar = Callable[[str, int], AbstractContextManager[Bar]]
-
-
-@dataclasses.dataclass(frozen=True)
-class ConvertOptions:
-    """What `tfedge convert` is asked for; None takes what the recipe or the checkpoint says.
-
-    Attributes:
-        buckets: lengths of shorter graphs in the same file; those not below the sequence length
-            are left out.
-        calibration: file with texts (labels are used for evaluation if they fit); the package's
-            own sentences by default.
-        evaluation: labelled file to measure the loss of accuracy on; the rest of the calibration
-            texts by default.
-        normalize: whether sentence embeddings come out with length 1; as the checkpoint's
-            sentence-transformers modules say by default.
-        max_drop: largest loss in points: accuracy x 100, or disagreement x 100 without labels.
-        keep_reference: whether the same graph in float is written too, for `tfedge inspect`.
-    """
-
-    quantization: str | None = None
-    sequence_length: int | None = None
-    buckets: tuple[int, ...] | None = None
-    task: str | None = None
-    calibration: str | None = None
-    evaluation: str | None = None
-    runtime: str = "tflite-runtime"
-    normalize: bool | None = None
-    max_drop: float = 1.0
-    output: Path = Path("saved_models")
-    keep_reference: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class _Job:
-    """What the stages of one conversion share."""
-
-    source: Source
-    checkpoint: Checkpoint
-    tokenizer: Tokenizer
-    options: ConvertOptions
-    quantization: str
-    shape: Shape
-    labels: list[str]
-    make_bar: MakeBar
-
-    @property
-    def runtimes(self) -> list[str]:
-        """Runtimes that the file may run on, the one asked for first.
-
-        What is made for tflite-runtime suits LiteRT too; the other way round it may crash.
-        """
-        wanted = self.options.runtime
-        others = ["litert"] if wanted == "tflite-runtime" and RUNTIMES["litert"].installed() else []
-        return [wanted, *others]
 
 
 def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str, Any]:
@@ -127,10 +65,10 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
         RejectedModelError: the converted model crashed or lost too much; it is kept with the
             suffix `.rejected`, its report beside it.
     """
-    job = _job(model, options, make_bar)
-    calibration, evaluation = _texts(job)
-    truth = _truth(job, evaluation)
-    _check_answerable(job, evaluation)
+    job = make_job(model, options, make_bar)
+    calibration, evaluation = texts_of(job)
+    truth = truth_of(job, evaluation)
+    check_answerable(job, evaluation)
     folder = options.output / job.source.name
     files.check_folder(folder)
     name = f"{job.source.name}_{job.quantization}"
@@ -138,12 +76,17 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
         reference = Path(work) / "float32.tflite"
         float_error = _convert_float(job, reference, evaluation)
         candidate = reference
-        ranges = None
+        figures = None
+        verdict = None
         if job.quantization != "float32":
             candidate = Path(work) / f"{name}.tflite"
-            ranges = _convert_quantized(job, candidate, calibration, folder)
-        measured, reason = _measure(job, candidate, reference, evaluation, truth)
-        passed = [runtime for runtime, figures in measured.items() if figures["passed"]]
+            for found in _quantized(job, candidate, calibration, evaluation, truth, folder):
+                figures = found
+                verdict = measure(job, candidate, reference, evaluation, truth)
+                if verdict[1] is None:
+                    break
+        measured, reason = verdict or measure(job, candidate, reference, evaluation, truth)
+        passed = [runtime for runtime, result in measured.items() if result["passed"]]
         if reason is None:
             set_runtimes(candidate, passed)
         target = folder / (f"{name}.tflite" if reason is None else f"{name}.tflite.rejected")
@@ -151,7 +94,7 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
     if reason is None:
         for suffix in (".tflite.rejected", ".tflite.rejected.json"):
             (folder / f"{name}{suffix}").unlink(missing_ok=True)
-    report = _report(job, target, float_error, ranges, measured, evaluation)
+    report = _report(job, target, float_error, figures, measured, evaluation)
     report["rejected"] = reason
     files.write_json(target.with_name(f"{target.name.removesuffix('.tflite')}.json"), report)
     if reason is not None:
@@ -159,56 +102,7 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
     return report
 
 
-def _job(model: str, options: ConvertOptions, make_bar: MakeBar) -> _Job:
-    if not RUNTIMES.get(options.runtime):
-        raise InputError(f"unknown runtime {options.runtime!r}; known are {', '.join(RUNTIMES)}")
-    if not RUNTIMES[options.runtime].installed():
-        raise MissingPackageError(
-            f"{options.runtime} is not installed, so the model could not be tried in it: "
-            f"pip install {RUNTIMES[options.runtime].package}"
-        )
-    source = resolve(model)
-    recipe = source.recipe
-    checkpoint = Checkpoint(source.folder)
-    task, labels = task_and_labels(checkpoint, options.task or (recipe.task if recipe else None))
-    if recipe and recipe.labels and not checkpoint.config.labels:
-        labels = list(recipe.labels)
-    length = options.sequence_length or (recipe.sequence_length if recipe else 128)
-    quantization = options.quantization or (recipe.quantization if recipe else "int8")
-    if quantization not in QUANTIZATIONS:
-        known = ", ".join(QUANTIZATIONS)
-        raise InputError(f"unknown quantization {quantization!r}; known are {known}")
-    normalize = options.normalize
-    if normalize is None:
-        normalize = normalizes_embeddings(source.folder)
-    buckets = options.buckets
-    if buckets is None:
-        buckets = recipe.buckets if recipe else _BUCKETS
-    shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
-    shape = Shape(task, len(labels), length, normalize, shorter)
-    tokenizer = load_tokenizer(source.folder, checkpoint.config.vocab_size)
-    return _Job(source, checkpoint, tokenizer, options, quantization, shape, labels, make_bar)
-
-
-def _texts(job: _Job) -> tuple[Texts, Texts]:
-    """Calibration and evaluation texts; of one file, the first and the later ones."""
-    if job.options.calibration:
-        texts = read_texts(job.options.calibration)
-    else:
-        recipe = job.source.recipe
-        texts = package_texts(recipe.calibration) if recipe else package_texts()
-    calibration = texts.head(_CALIBRATION_TEXTS)
-    if job.options.evaluation:
-        return calibration, read_texts(job.options.evaluation)
-    rest = (
-        texts.tail(len(texts) - _CALIBRATION_TEXTS)
-        if len(texts) > 2 * _CALIBRATION_TEXTS
-        else texts
-    )
-    return calibration, rest
-
-
-def _bundle(job: _Job, content: bytes, path: Path, quantization: str) -> None:
+def _bundle(job: Job, content: bytes, path: Path, quantization: str) -> None:
     is_wordpiece = type(job.tokenizer.model).__name__ == "WordPiece"
     spec = BundleSpec(
         name=job.source.name,
@@ -227,7 +121,7 @@ def _bundle(job: _Job, content: bytes, path: Path, quantization: str) -> None:
     write_bundle(content, spec, path)
 
 
-def _convert_float(job: _Job, path: Path, texts: Texts) -> float:
+def _convert_float(job: Job, path: Path, texts: Texts) -> float:
     """Writes the float32 model and returns its largest difference from Keras.
 
     Raises:
@@ -248,10 +142,10 @@ def _convert_float(job: _Job, path: Path, texts: Texts) -> float:
                     "look for such weights"
                 )
         bar.advance()
-        _bundle(job, to_tflite(graphs, "float32", job.options.runtime), path, "float32")
+        _bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32")
         bar.advance()
     keras.backend.clear_session()
-    board = Board(runtime=job.options.runtime)
+    board = Board(runtime=job.runtime)
     errors = []
     for length, values in expected.items():
         outputs = board.outputs(path, inputs[length])
@@ -259,7 +153,7 @@ def _convert_float(job: _Job, path: Path, texts: Texts) -> float:
     error = float(np.max(errors))  # np.max() keeps NaN, max() may not
     if not error <= _FLOAT_TOLERANCE:
         raise RejectedModelError(
-            f"the float32 .tflite differs from Keras by {error:.2g} in {job.options.runtime}, more "
+            f"the float32 .tflite differs from Keras by {error:.2g} in {job.runtime}, more "
             f"than {_FLOAT_TOLERANCE}; this is a fault of tfedge or of the converter, please report"
         )
     return error
@@ -282,33 +176,117 @@ def _error(actual: np.ndarray, expected: np.ndarray) -> float:
     return float((np.abs(actual - expected).max(axis=axes) / scales).max())
 
 
-def _keep_reference(job: _Job, folder: Path, graphs: dict[int, keras.Model]) -> None:
-    """Writes the float32 graphs whose tensors have the names of the quantised ones."""
-    path = folder / f"{job.source.name}_{job.quantization}_reference.tflite"
-    _bundle(job, to_tflite(graphs, "float32", job.options.runtime), path, "float32")
+def _quantized(
+    job: Job,
+    path: Path,
+    calibration: Texts,
+    evaluation: Texts,
+    truth: list[int] | None,
+    folder: Path,
+) -> Iterator[dict[str, Any]]:
+    """Writes the quantised model; again, slower and more exact, as often as another is asked for.
 
+    Only the quantization `auto` has more than one to offer.
 
-def _convert_quantized(
-    job: _Job, path: Path, texts: Texts, folder: Path
-) -> dict[str, list[float]] | None:
-    """Writes the quantised model; returns the ranges that calibration chose, if any."""
-    ranges = None
-    keep = functools.partial(_keep_reference, job, folder) if job.options.keep_reference else None
-    if job.quantization in INTEGER_QUANTIZATIONS:
-        sequences = encode(job.tokenizer, texts.texts, job.shape.sequence_length)
-        decisions = read_decisions(job.checkpoint, job.shape.task)
-        what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
-        with job.make_bar(what, PASSES * len(sequences)) as bar:
-            graphs, calibration = int8_graphs(
-                job.checkpoint, job.shape, sequences, bar.advance, decisions, keep
-            )
-        ranges = {name: [range_.min, range_.max] for name, range_ in calibration.ranges.items()}
-    else:
+    Yields:
+        What the report is to say of it: `ranges`, `precisions` and `search`, where it has such.
+    """
+    if job.quantization in ("dynamic", "float16"):
         graphs = float_graphs(job.checkpoint, job.shape)
-        if keep:
-            keep(graphs)
+        if job.options.keep_reference:
+            _keep_reference(job, folder, graphs)
+        _write_quantized(job, path, graphs, {})
+        yield {}
+        return
+    prepared = _prepare(job, calibration)
+    if job.options.keep_reference:
+        _keep_reference(job, folder, prepared.references())
+    if job.quantization == WIDE_QUANTIZATION:
+        _write_quantized(job, path, prepared.wide(), {}, _representative(job, calibration))
+        yield {}
+        return
+    ranges = {name: [item.min, item.max] for name, item in prepared.calibration.ranges.items()}
+    for precisions, search in _assignments(job, prepared, calibration, evaluation, truth, folder):
+        _write_quantized(job, path, prepared.graphs(precisions), precisions)
+        yield {"ranges": ranges, "precisions": precisions, "search": search}
+
+
+def _prepare(job: Job, calibration: Texts) -> Prepared:
+    sequences = encode(job.tokenizer, calibration.texts, job.shape.sequence_length)
+    decisions = read_decisions(job.checkpoint, job.shape.task)
+    what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
+    with job.make_bar(what, PASSES * len(sequences)) as bar:
+        return prepare(job.checkpoint, job.shape, sequences, bar.advance, decisions)
+
+
+def _assignments(
+    job: Job,
+    prepared: Prepared,
+    calibration: Texts,
+    evaluation: Texts,
+    truth: list[int] | None,
+    folder: Path,
+) -> Iterator[tuple[dict[str, Precision], dict[str, Any] | None]]:
+    """The precisions to try, fastest first, and what is to be said of how they were found."""
+    if job.quantization in INTEGER_QUANTIZATIONS:
+        yield {}, None
+        return
+    if job.costs is None:
+        rules = job.options.precisions or MIXED_RULES
+        yield match_sites(rules, prepared.encoder().sites), None
+        return
+    length = job.shape.sequence_length
+    texts, held_out = (
+        encode(job.tokenizer, item.texts, length) for item in (calibration, evaluation)
+    )
+    key = {
+        "tfedge": __version__,
+        "weights_sha256": job.checkpoint.sha256,
+        "task": job.shape.task,
+        "calibration_sha256": hashlib.sha256("\n".join(calibration.texts).encode()).hexdigest(),
+    }
+    search = Search(
+        prepared,
+        SearchTexts(texts, held_out, truth),
+        job.costs,
+        folder / f"{job.source.name}_auto_measured.json",
+        key,
+        job.make_bar,
+    )
+    choice = search.choose(job.options.max_drop)
+    while choice is not None:
+        yield choice.precisions, choice.report(job.costs.board)
+        # The runtime found it worse than the simulation did: a stricter one, then.
+        choice = search.choose(min(choice.loss, job.options.max_drop) / 2, after=choice)
+
+
+def _representative(job: Job, calibration: Texts) -> dict[int, dict[str, np.ndarray]]:
+    """The calibration texts as inputs of each graph; what is longer is cut."""
+    names = input_names(job.checkpoint.config)
+    return {
+        length: pad(encode(job.tokenizer, calibration.texts, length), length, names)
+        for length in job.shape.lengths
+    }
+
+
+def _write_quantized(
+    job: Job,
+    path: Path,
+    graphs: dict[int, keras.Model],
+    precisions: Mapping[str, Precision],
+    representative: dict[int, dict[str, np.ndarray]] | None = None,
+) -> None:
+    """Converts graphs in which `precisions` are put in."""
+    dynamic = {site for site, precision in precisions.items() if precision == "dynamic"}
+    if dynamic and job.runtime == "tflite-runtime":
+        raise InputError(
+            "tflite-runtime 2.14 has no dynamic dense layers with one scale a channel; give "
+            "--runtime litert, or float in their place"
+        )
     with job.make_bar(f"converting to {job.quantization}", 1) as bar:
-        content = to_tflite(graphs, job.quantization, job.options.runtime)
+        content = to_tflite(graphs, job.quantization, job.runtime, representative)
+        if dynamic:
+            content = quantize_weights(content, lambda name: 8 if layer_of(name, dynamic) else None)
         if job.quantization == "int8" and (found := inspect(content).float_operators):
             raise RejectedModelError(
                 f"int8 left operators in float: {', '.join(sorted(found))}; this is a fault of "
@@ -317,104 +295,19 @@ def _convert_quantized(
         _bundle(job, content, path, job.quantization)
         bar.advance()
     keras.backend.clear_session()
-    return ranges
 
 
-def _measure(
-    job: _Job, candidate: Path, reference: Path, texts: Texts, truth: list[int] | None
-) -> tuple[dict[str, dict[str, Any]], str | None]:
-    """Runs both models on the evaluation texts in each runtime.
-
-    Returns:
-        Figures by runtime, and why the candidate is rejected, or None.
-    """
-    items = _items(job, texts)
-    measured: dict[str, dict[str, Any]] = {}
-    reason = None
-    for runtime in job.runtimes:
-        board = Board(runtime=runtime)
-        steps = len(items) * (1 if candidate == reference else 2)
-        try:
-            with job.make_bar(f"running it in {runtime}", steps) as bar:
-                expected = board.answers(reference, items, bar.advance)
-                answers = expected
-                if candidate != reference:
-                    answers = board.answers(candidate, items, bar.advance)
-        except RejectedModelError as error:
-            measured[runtime] = {"passed": False, "error": str(error)}
-            if runtime == job.options.runtime:
-                reason = str(error)
-            continue
-        figures = _figures(job, expected, answers, truth)
-        measured[runtime] = figures
-        if not figures["passed"] and runtime == job.options.runtime:
-            reason = (
-                f"{job.source.name} in {job.quantization} loses {figures['drop']:.2f} points against "
-                f"float on {texts.source} in {runtime}, more than the {job.options.max_drop} allowed "
-                "by --max-drop"
-            )
-    return measured, reason
-
-
-def _items(job: _Job, texts: Texts) -> Sequence[Any]:
-    """What a model of the task is asked."""
-    if job.shape.task != "question-answering":
-        return texts.texts
-    # The package's texts have no questions; what a model answers to any pair can be compared.
-    return list(zip([*texts.texts[1:], texts.texts[0]], texts.texts, strict=True))
-
-
-def _check_answerable(job: _Job, texts: Texts) -> None:
-    """Raises InputError where no text can be answered, so that nothing could be compared."""
-    pairs = TASKS[job.shape.task].pairs
-    length = job.shape.sequence_length
-    encoder = TextEncoder(job.tokenizer.to_str().encode(), length, pairs)
-    reason = ""
-    for item in _items(job, texts):
-        try:
-            encoder.encode(*(item if pairs else (item,)))
-            return
-        except TextError as error:
-            reason = reason or str(error)
-    raise InputError(f"no text of {texts.source} can be answered with {length} tokens: {reason}")
-
-
-def _truth(job: _Job, texts: Texts) -> list[int] | None:
-    """True labels as indices; None where the texts have none that the model knows."""
-    if job.shape.task != "text-classification" or texts.labels is None:
-        return None
-    if job.options.evaluation:
-        return texts.label_ids(job.labels)
-    known = {label.lower() for label in job.labels}
-    if not {label.lower() for label in texts.labels} <= known:
-        return None
-    return texts.label_ids(job.labels)
-
-
-def _figures(
-    job: _Job,
-    expected: list[dict[str, Any]],
-    answers: list[dict[str, Any]],
-    truth: list[int] | None,
-) -> dict[str, Any]:
-    figures: dict[str, Any] = {
-        "texts": len(answers),
-        "disagreement": disagreement(answers, expected),
-    }
-    figures["drop"] = 100 * figures["disagreement"]
-    if truth is not None:
-        figures["float_accuracy"] = accuracy(expected, truth, job.labels).accuracy
-        figures["accuracy"] = accuracy(answers, truth, job.labels).accuracy
-        figures["drop"] = 100 * (figures["float_accuracy"] - figures["accuracy"])
-    figures["passed"] = figures["drop"] <= job.options.max_drop
-    return figures
+def _keep_reference(job: Job, folder: Path, graphs: dict[int, keras.Model]) -> None:
+    """Writes the float32 graphs whose tensors have the names of the quantised ones."""
+    path = folder / f"{job.source.name}_{job.quantization}_reference.tflite"
+    _bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32")
 
 
 def _report(
-    job: _Job,
+    job: Job,
     path: Path,
     float_error: float,
-    ranges: dict[str, list[float]] | None,
+    figures: dict[str, Any] | None,
     measured: dict[str, dict[str, Any]],
     evaluation: Texts,
 ) -> dict[str, Any]:
@@ -439,7 +332,8 @@ def _report(
             "operators": contents.operators,
             "float_operators": sum(contents.float_operators.values()),
             "operator_versions": contents.versions,
-            "ranges": ranges,
+            "ranges": None,
+            **(figures or {}),
         },
         "inputs": [dataclasses.asdict(tensor) for tensor in contents.inputs],
         "outputs": [dataclasses.asdict(tensor) for tensor in contents.outputs],

@@ -12,7 +12,7 @@ from tfedge.convert.inspect import inspect
 from tfedge.convert.tflite import to_tflite
 from tfedge.errors import InputError
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.quantize.prepare import Shape, int8_graphs
+from tfedge.quantize.prepare import Shape, prepare
 
 CASES = [
     ("bert", "text-classification"),
@@ -50,7 +50,7 @@ def test_nothing_is_left_in_float(
     architecture: str, task: str, tmp_path: Path, sequences: list[np.ndarray]
 ) -> None:
     folder = toy_folders.write_folder(tmp_path / "toy", architecture, task)
-    graphs, _ = int8_graphs(Checkpoint(folder), Shape(task, 2, 16), sequences)
+    graphs = prepare(Checkpoint(folder), Shape(task, 2, 16), sequences).graphs()
     contents = inspect(to_tflite(graphs, "int8", "tflite-runtime"))
     assert set(contents.activations) <= {"INT8", "INT32"}
     assert {tensor.dtype for tensor in contents.outputs} == {"INT8"}

@@ -12,7 +12,7 @@ from tfedge.convert.metadata import parse
 from tfedge.convert.tflite import to_tflite
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.quantize.prepare import Lowering, Shape, int8_graphs
+from tfedge.quantize.prepare import Lowering, Shape, prepare
 from tfedge.quantize.record import Decisions
 from tfedge.quantize.rounding import (
     RoundedBlocks,
@@ -72,7 +72,7 @@ def test_constants_are_those_of_the_converted_file(
     shape = Shape(task, 2, 16)
     lowering = Lowering(checkpoint, shape, sequences)
     student = lowering.build(GraphOptions(), RoundedBlocks).model
-    graphs, _ = int8_graphs(checkpoint, shape, sequences)
+    graphs = prepare(checkpoint, shape, sequences).graphs()
     stored = _constants(to_tflite(graphs, "int8", "tflite-runtime"))
     layers = [layer for layer in student.layers if hasattr(layer, "constant")]
     assert len(layers) >= 8
@@ -104,14 +104,16 @@ def _constants(content: bytes) -> dict[int, list[np.ndarray]]:
 def test_decisions_are_optional(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
-    """Given back what it decided, `int8_graphs` builds the same graph without any text."""
+    """Given back what it decided, `prepare` builds the same graph without any text."""
     task = "text-classification"
     checkpoint = outlier_checkpoint("mobilebert", task, num_hidden_layers=1)  # not to be centred
     shape = Shape(task, 2, 16)
     lowering = Lowering(checkpoint, shape, sequences)
-    graphs, calibration = int8_graphs(checkpoint, shape, sequences)
+    prepared = prepare(checkpoint, shape, sequences)
+    graphs, calibration = prepared.graphs(), prepared.calibration
     decisions = Decisions(task, lowering.factors, lowering.plans, calibration)
-    again, same = int8_graphs(checkpoint, shape, [], decisions=decisions)
+    repeated = prepare(checkpoint, shape, [], decisions=decisions)
+    again, same = repeated.graphs(), repeated.calibration
     assert same == calibration
     for weights, others in zip(graphs[16].weights, again[16].weights, strict=True):
         assert np.array_equal(weights, others)

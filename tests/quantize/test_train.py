@@ -27,7 +27,7 @@ from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.quantize import train as module
 from tfedge.quantize.layers import ChannelMean, ChannelScale, PointwiseDense
-from tfedge.quantize.prepare import Lowering, Shape, int8_graphs
+from tfedge.quantize.prepare import Lowering, Shape, prepare
 from tfedge.quantize.record import FILE, read_decisions
 from tfedge.quantize.rounding import rounded_constant, rounded_weights
 from tfedge.quantize.train import QuantizedDistiller, differences, output_loss, qad
@@ -231,7 +231,7 @@ def test_converted_graph_is_the_trained_one(finished: Callable[[str], Run], task
     found = finished(task)
     checkpoint = Checkpoint(found.output)
     decisions = read_decisions(checkpoint, task)
-    graphs, _ = int8_graphs(checkpoint, Shape(task, 2, LENGTH), [], decisions=decisions)
+    graphs = prepare(checkpoint, Shape(task, 2, LENGTH), [], decisions=decisions).graphs()
     graph = graphs[LENGTH]
     for layer in graph.layers:
         if isinstance(layer, PointwiseDense):

@@ -88,7 +88,7 @@ def write_bundle(
     tree, schema = parse(model if isinstance(model, bytes) else _read(model))
     inputs, outputs = _check_signatures(tree, spec.signatures)
     _insert_metadata(tree, schema, _metadata(tree, spec))
-    flatbuffer = _pack(tree)
+    flatbuffer = pack(tree)
     try:
         manifest = Manifest(
             name=spec.name,
@@ -247,7 +247,8 @@ class _Builder(flatbuffers.Builder):
         return super().CreateNumpyVector(x)
 
 
-def _pack(tree: Any) -> bytes:
+def pack(tree: Any) -> bytes:
+    """The flatbuffer of a tree of objects, equal weights shared."""
     share(tree)
     builder = _Builder(1 << 20)
     builder.Finish(tree.Pack(builder), MODEL_IDENTIFIER)

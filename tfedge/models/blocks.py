@@ -18,6 +18,7 @@ from tfedge.models.config import EncoderConfig
 Symbolic: TypeAlias = Any
 Tap = Callable[[str, Symbolic], Symbolic]
 Role = Literal["query", "key", "value"]
+SiteKind = Literal["dense", "attention", "norm", "pooling"]
 
 # Masked scores vanish in the softmax of any float model, as with Hugging Face's finfo.min, and the
 # value still fits float16.
@@ -95,6 +96,7 @@ class Blocks:
     Attributes:
         tapped: every activation by name, as it came out of the tap.
         roles: what the output of a dense layer is in a product of two activations.
+        sites: the operations, in the order of the data's flow: what a precision can be chosen for.
     """
 
     def __init__(self, config: EncoderConfig, options: GraphOptions) -> None:
@@ -102,11 +104,17 @@ class Blocks:
         self.options = options
         self.tapped: dict[str, Symbolic] = {}
         self.roles: dict[str, Role] = {}
+        self.sites: dict[str, SiteKind] = {}
 
     def tap(self, name: str, tensor: Symbolic) -> Symbolic:
         """Shows an activation to the tap and remembers what the graph goes on with."""
         self.tapped[name] = self.options.tap(name, tensor)
         return self.tapped[name]
+
+    def operand(self, consumer: str, x: Symbolic) -> Symbolic:
+        """What operation `consumer` reads of the tensor x."""
+        del consumer
+        return x
 
     def embedding(self, name: str, rows: int, channels: int, ids: Symbolic) -> Symbolic:
         """A table look-up: ids (B, S) -> (B, S, channels)."""
@@ -130,7 +138,8 @@ class Blocks:
         """A dense layer without activation: (..., C) -> (..., units); `role` in an attention."""
         if role:
             self.roles[name] = role
-        return self.tap(name, self._dense_layer(name, units)(x))
+        self.sites[name] = "dense"
+        return self.tap(name, self._dense_layer(name, units)(self.operand(name, x)))
 
     def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
         return keras.layers.Dense(units, kernel_initializer=layers.initializer(), name=name)
@@ -144,7 +153,8 @@ class Blocks:
 
         TFLite fuses ReLU into the product, so there is no tensor between.
         """
-        y = self._dense_layer(name, units)(x)
+        self.sites[name] = "dense"
+        y = self._dense_layer(name, units)(self.operand(name, x))
         if activation == "relu":
             return self.tap(f"{name}.act", keras.layers.ReLU(name=f"{name}.act")(y))
         gelu = layers.Gelu(activation == "gelu_new", name=f"{name}.act")
@@ -152,6 +162,8 @@ class Blocks:
 
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         """The encoder's normalisation, with weights of its own; the config's epsilon by default."""
+        self.sites[name] = "norm"
+        x = self.operand(name, x)
         if self.config.normalization_type == "no_norm":
             layer: keras.layers.Layer = layers.NoNorm(name=name)
         else:
@@ -165,7 +177,8 @@ class Blocks:
         for index, term in enumerate(terms[1:], start=1):
             last = index == len(terms) - 1
             step = name if last else f"{name}.{index}"
-            total = self.tap(step, keras.layers.Add(name=step)([total, term]))
+            pair = [self.operand(step, total), self.operand(step, term)]
+            total = self.tap(step, keras.layers.Add(name=step)(pair))
         return total
 
     def dropout(self, name: str, x: Symbolic) -> Symbolic:
@@ -190,6 +203,8 @@ class Blocks:
 
     def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
         """The mean hidden state of real tokens: (B, S, C), (B, S) -> (B, C)."""
+        self.sites["pooling"] = "pooling"
+        hidden = self.operand("pooling", hidden)
         pooled = layers.MeanPooling(name="pooling")([hidden, attention_mask])
         return self.tap("pooling", pooled)
 
@@ -224,9 +239,11 @@ class Blocks:
             The context, (B, S, H * D).
         """
         num_heads = self.config.num_attention_heads
+        self.sites[name] = "attention"
 
         def split(part: str, x: Symbolic) -> Symbolic:
             part_name = f"{name}.{part}.heads"
+            x = self.operand(f"{name}.scores", x)
             return layers.SplitHeads(num_heads, keys=part == "key", name=part_name)(x)
 
         def product(part: str, a: Symbolic, b: Symbolic) -> Symbolic:

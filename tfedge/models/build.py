@@ -11,7 +11,7 @@ import tf_keras as keras
 
 from tfedge.errors import InputError
 from tfedge.models import bert, distilbert, mobilebert
-from tfedge.models.blocks import Blocks, Entry, GraphOptions, Junction, Role, Symbolic
+from tfedge.models.blocks import Blocks, Entry, GraphOptions, Junction, Role, SiteKind, Symbolic
 from tfedge.models.config import EncoderConfig
 from tfedge.models.heads import HEADS
 
@@ -33,12 +33,14 @@ class Encoder:
         hidden_states: after the embeddings and after each layer, (B, S, C) each.
         tapped: every activation under the name its tap saw, as it came out of the tap.
         roles: which activations are queries, keys and values.
+        sites: the operations that a precision can be chosen for, in order.
     """
 
     model: keras.Model
     hidden_states: list[Symbolic]
     tapped: dict[str, Symbolic]
     roles: dict[str, Role]
+    sites: dict[str, SiteKind]
 
 
 def input_names(config: EncoderConfig) -> tuple[str, ...]:
@@ -80,7 +82,7 @@ def build(
     hidden_states = _ARCHITECTURES[config.model_type].encode(blocks, inputs)
     outputs = HEADS[task](blocks, hidden_states[-1], inputs, num_labels)
     model = keras.Model(inputs, outputs, name=config.model_type)
-    return Encoder(model, hidden_states, blocks.tapped, blocks.roles)
+    return Encoder(model, hidden_states, blocks.tapped, blocks.roles, blocks.sites)
 
 
 def entry(config: EncoderConfig) -> Entry:

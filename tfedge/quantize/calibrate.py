@@ -56,7 +56,8 @@ class Observer:
     ) -> None:
         self.model = encoder.model
         self.roles = encoder.roles
-        self._batches = list(_unpadded(sequences, tuple(self.model.input_names)))
+        names = tuple(self.model.input_names)
+        self._batches = [batch for _, batch in unpadded(sequences, names)]
         self._run = tf.function(
             keras.Model(encoder.model.inputs, encoder.tapped), reduce_retracing=True
         )
@@ -69,16 +70,17 @@ class Observer:
             self._progress(len(batch["input_ids"]))
 
 
-def _unpadded(
+def unpadded(
     sequences: Sequence[np.ndarray], names: tuple[str, ...], batch_size: int = 32
-) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of texts of equal length."""
-    by_length: dict[int, list[np.ndarray]] = defaultdict(list)
-    for sequence in sequences:
-        by_length[len(sequence)].append(sequence)
+) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+    """Batches of texts of equal length, each with the texts' positions in `sequences`."""
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for index, sequence in enumerate(sequences):
+        by_length[len(sequence)].append(index)
     for length, group in sorted(by_length.items()):
         for start in range(0, len(group), batch_size):
-            yield pad(group[start : start + batch_size], length, names)
+            indices = group[start : start + batch_size]
+            yield indices, pad([sequences[index] for index in indices], length, names)
 
 
 def calibrate(observer: Observer, plans: Mapping[str, NormPlan]) -> Calibration:

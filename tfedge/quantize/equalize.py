@@ -111,7 +111,9 @@ def _set_norm_constants(model: keras.Model, factors: Factors) -> None:
     """What the inner layers of layer norms multiply by, see `IntegerBlocks.norm`."""
     for layer in model.layers:
         name = layer.name.rpartition(".")[0]
-        if isinstance(layer, layers.ChannelScale):
+        if isinstance(layer, layers.EqualizedLayerNorm) and layer.name in factors:
+            layer.scale.assign(factors[layer.name])
+        elif isinstance(layer, layers.ChannelScale):
             name = name.rpartition(".")[0]
             channels = layer.scale.shape[0]
             layer.scale.assign(factors.get(name, np.ones(channels)) / np.sqrt(channels))

@@ -102,7 +102,8 @@ class IntegerBlocks(Blocks):
 
     def trigram_dense(self, name: str, units: int, x: Symbolic) -> Symbolic:
         """A convolution over three tokens: (B, S, 1, C) -> (B, S, 1, units)."""
-        return self.tap(name, self.trigram_layer(units, name=name)(x))
+        self.sites[name] = "dense"
+        return self.tap(name, self.trigram_layer(units, name=name)(self.operand(name, x)))
 
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         """gamma * (x - mean(x)) / deviation(x) + beta over the channels, in integers.
@@ -110,6 +111,8 @@ class IntegerBlocks(Blocks):
         The input comes divided by a vector t, one factor a channel (see `equalize`); gamma holds t
         too. With w = t * x / sqrt(C), the mean square of t * x is the sum of w * w.
         """
+        self.sites[name] = "norm"
+        x = self.operand(name, x)
         gain = layers.ScaleShift(name=name)
         if self.config.normalization_type == "no_norm":
             return self.tap(name, gain(x))
@@ -186,6 +189,8 @@ class IntegerBlocks(Blocks):
         # The hidden states are the right operand of a product here, as the values of an attention.
         name = next(name for name, tensor in self.tapped.items() if tensor is hidden)
         self.roles[name] = "value"
+        self.sites["pooling"] = "pooling"
+        hidden = self.operand("pooling", hidden)
         weights = layers.InverseCount(self.config.max_position_embeddings, name="pooling.weights")
         weight = self.tap("pooling.weights", weights(attention_mask))
         return self.tap("pooling", layers.WeightedSum(name="pooling")([weight, hidden]))

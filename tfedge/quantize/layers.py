@@ -13,6 +13,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge.models.layers import LayerNorm
+
 PACKAGE = "tfedge"
 # Tokens whose inner products are computed together in `MeanSquare`.
 _BLOCK = 16
@@ -69,6 +71,23 @@ class ScaleShift(keras.layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         kernel = tf.reshape(self.gamma, (1, 1, -1, 1))
         return tf.nn.depthwise_conv2d(x, kernel, (1, 1, 1, 1), "VALID") + self.beta
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class EqualizedLayerNorm(LayerNorm):
+    """Layer norm, in float, of a tensor that comes divided by `scale` (C,); gamma holds `scale`."""
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        super().build(input_shape)
+        channels = (int(input_shape[-1]),)
+        self.scale = self.add_weight("scale", channels, initializer="ones", trainable=False)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        x = x * self.scale
+        centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+        variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
+        normalized = centred * tf.math.rsqrt(variance + self.epsilon)
+        return normalized * (self.gamma / self.scale) + self.beta
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.errors import CheckpointError
@@ -16,8 +17,9 @@ from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
 from tfedge.quantize.equalize import Factors, centre, channel_factors, equalize
-from tfedge.quantize.fake_quant import clip_tap, fake_quant_tap
+from tfedge.quantize.fake_quant import GatedRounder, StaticRounder, clip_tap, fake_quant_tap
 from tfedge.quantize.integer import IntegerBlocks, NormPlan
+from tfedge.quantize.mixed import MixedBlocks, Precision, is_float
 from tfedge.quantize.plan import norm_statistics
 from tfedge.quantize.ranges import Range
 from tfedge.quantize.record import FILE, Decisions
@@ -70,24 +72,91 @@ def float_graphs(checkpoint: Checkpoint, shape: Shape) -> dict[int, keras.Model]
     return graphs
 
 
-def int8_graphs(
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A checkpoint as a graph of integer operations, with the range of every tensor."""
+
+    lowering: Lowering
+    calibration: Calibration
+    shape: Shape
+
+    def graphs(self, precisions: Mapping[str, Precision] | None = None) -> dict[int, keras.Model]:
+        """The static graphs, by length, rounded as the integers of the converted model are.
+
+        All have the same ranges and with them the same integers for weights.
+
+        Args:
+            precisions: of the sites that compute in another one than int8.
+        """
+        return {length: self._build(length, precisions).model for length in self.shape.lengths}
+
+    def encoder(self) -> Encoder:
+        """The longest graph, all in integers."""
+        return self._build(self.shape.sequence_length, None)
+
+    def _build(self, length: int, precisions: Mapping[str, Precision] | None) -> Encoder:
+        ranges = self.calibration.ranges
+        if not precisions:
+            return self.lowering.build(self._options(length, tap=fake_quant_tap(ranges)))
+        blocks = functools.partial(
+            MixedBlocks,
+            precisions=precisions,
+            rounder=StaticRounder(ranges, lambda site: is_float(precisions, site)),
+        )
+        return self.lowering.build(self._options(length), blocks)
+
+    def references(self) -> dict[int, keras.Model]:
+        """The same graphs in float, clipped but not rounded, by length: what the error of the
+        integers is measured against."""
+        return {
+            length: self.lowering.build_clipped(self._options(length)).model
+            for length in self.shape.lengths
+        }
+
+    def wide(self) -> dict[int, keras.Model]:
+        """The static graphs in float for activations of 16 bits, by length.
+
+        Those hold any variance, so layer norms are computed in one piece.
+        """
+        return {
+            length: self.lowering.build(self._options(length), plans={}).model
+            for length in self.shape.lengths
+        }
+
+    def gated(self) -> tuple[Encoder, dict[str, tf.Variable]]:
+        """The graph for any batch and length, and the switches of its sites' rounding."""
+        clipped: set[str] = set()
+        for name, plan in self.lowering.plans.items():
+            clipped |= plan.ranges(name).keys()
+        rounder = GatedRounder(self.calibration.ranges, clipped)
+        blocks = functools.partial(MixedBlocks, precisions={}, rounder=rounder)
+        options = GraphOptions(
+            mask_value=self.calibration.mask_value, normalize=self.shape.normalize
+        )
+        return self.lowering.build(options, blocks), rounder.gates
+
+    def _options(self, length: int, **changes: object) -> GraphOptions:
+        return self.shape.options(
+            length,
+            prune_last_layer=reads_first_token_only(self.shape.task),
+            mask_value=self.calibration.mask_value,
+            **changes,
+        )
+
+
+def prepare(
     checkpoint: Checkpoint,
     shape: Shape,
     sequences: Sequence[np.ndarray],
     progress: Callable[[int], None] = lambda count: None,
     decisions: Decisions | None = None,
-    keep_reference: Callable[[dict[int, keras.Model]], None] | None = None,
-) -> tuple[dict[int, keras.Model], Calibration]:
-    """The static graphs of integer operations, by length, with the range of every tensor put in.
-
-    All have the same ranges and with them the same integers for weights.
+) -> Prepared:
+    """Turns a checkpoint into integer operations and chooses the range of every tensor.
 
     Args:
         sequences: token ids of the calibration texts, int32 (n,) each.
         progress: called with a number of texts whenever as many have run, `PASSES` times for each.
         decisions: what the weights were trained with; the texts then decide nothing.
-        keep_reference: given the same graphs in float, clipped but not rounded, by length: what
-            the error of the integers is measured against.
 
     Raises:
         CheckpointError: the weights or the decisions do not fit.
@@ -97,18 +166,7 @@ def int8_graphs(
         calibration = calibrate(Observer(lowering.dynamic, sequences, progress), lowering.plans)
     else:
         calibration = decisions.calibration
-    changes = {
-        "prune_last_layer": reads_first_token_only(shape.task),
-        "mask_value": calibration.mask_value,
-        "tap": fake_quant_tap(calibration.ranges),
-    }
-    graphs = {
-        length: lowering.build(shape.options(length, **changes)).model for length in shape.lengths
-    }
-    if keep_reference is not None:
-        options = {length: shape.options(length, **changes) for length in shape.lengths}
-        keep_reference({n: lowering.build_clipped(option).model for n, option in options.items()})
-    return graphs, calibration
+    return Prepared(lowering, calibration, shape)
 
 
 def reads_first_token_only(task: str) -> bool:
@@ -191,10 +249,17 @@ class Lowering:
         return self.build(dataclasses.replace(options, tap=clip_tap(ranges)))
 
     def build(
-        self, options: GraphOptions, make_blocks: type[IntegerBlocks] = IntegerBlocks
+        self,
+        options: GraphOptions,
+        make_blocks: Callable[..., IntegerBlocks] = IntegerBlocks,
+        plans: Mapping[str, NormPlan] | None = None,
     ) -> Encoder:
-        """The graph with its weights; `options` decide shapes and taps."""
-        blocks = functools.partial(make_blocks, plans=self.plans)
+        """The graph with its weights; `options` decide shapes and taps.
+
+        Args:
+            plans: in place of those that were decided.
+        """
+        blocks = functools.partial(make_blocks, plans=self.plans if plans is None else plans)
         shape = self._shape
         encoder = build(self.config, shape.task, shape.num_labels, options, blocks)
         _copy_weights(self.weights, encoder.model)

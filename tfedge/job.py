@@ -1,0 +1,200 @@
+"""What one conversion is asked for, and what follows from it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from tokenizers import Tokenizer
+
+from tfedge.convert.tflite import QUANTIZATIONS
+from tfedge.data.texts import Texts, package_texts, read_texts
+from tfedge.data.tokenizer import load_tokenizer
+from tfedge.errors import InputError, MissingPackageError
+from tfedge.models.checkpoint import Checkpoint, task_and_labels
+from tfedge.models.hub import Source, resolve
+from tfedge.models.pooling import normalizes_embeddings
+from tfedge.quantize.costs import Costs, read_costs
+from tfedge.quantize.mixed import Precision
+from tfedge.quantize.prepare import Shape
+from tfedge.runtime.interpreter import RUNTIMES
+from tfedge.targets import load_target
+
+# Texts of a labelled calibration set that choose ranges; the others evaluate.
+_CALIBRATION_TEXTS = 200
+_BUCKETS = (16, 32, 64)
+# What tfedge makes only for LiteRT, and what tflite-runtime 2.14 says of it.
+_LITERT_ONLY = {"int16x8": "its RSQRT, version 2, does not take INT16"}
+
+
+class Bar(Protocol):
+    """A progress bar as the pipeline uses it."""
+
+    def advance(self, count: int = 1) -> None: ...
+
+
+MakeBar = Callable[[str, int], AbstractContextManager[Bar]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertOptions:
+    """What `tfedge convert` is asked for; None takes what the recipe or the checkpoint says.
+
+    Attributes:
+        buckets: lengths of shorter graphs in the same file; those not below the sequence length
+            are left out.
+        calibration: file with texts (labels are used for evaluation if they fit); the package's
+            own sentences by default.
+        evaluation: labelled file to measure the loss of accuracy on; the rest of the calibration
+            texts by default.
+        normalize: whether sentence embeddings come out with length 1; as the checkpoint's
+            sentence-transformers modules say by default.
+        target: name of a board, see `tfedge.targets`, which decides what is left open here.
+        precisions: with the quantization `mixed`, by kind or pattern of operations.
+        max_drop: largest loss in points: accuracy x 100, or disagreement x 100 without labels.
+        keep_reference: whether the same graph in float is written too, for `tfedge inspect`.
+    """
+
+    quantization: str | None = None
+    sequence_length: int | None = None
+    buckets: tuple[int, ...] | None = None
+    task: str | None = None
+    calibration: str | None = None
+    evaluation: str | None = None
+    runtime: str | None = None
+    target: str | None = None
+    precisions: Mapping[str, Precision] | None = None
+    normalize: bool | None = None
+    max_drop: float = 1.0
+    output: Path = Path("saved_models")
+    keep_reference: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What the stages of one conversion share.
+
+    Attributes:
+        runtime: what the file is made for.
+        costs: by which the quantization `auto` chooses.
+    """
+
+    source: Source
+    checkpoint: Checkpoint
+    tokenizer: Tokenizer
+    options: ConvertOptions
+    quantization: str
+    runtime: str
+    costs: Costs | None
+    shape: Shape
+    labels: list[str]
+    make_bar: MakeBar
+
+    @property
+    def runtimes(self) -> list[str]:
+        """Runtimes that the file may run on, the one it is made for first.
+
+        What is made for tflite-runtime suits LiteRT too; the other way round it may crash.
+        """
+        wanted = self.runtime
+        others = ["litert"] if wanted == "tflite-runtime" and RUNTIMES["litert"].installed() else []
+        return [wanted, *others]
+
+
+def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
+    """Settles what options leave open, by the target, the recipe, and the checkpoint.
+
+    Raises:
+        InputError: an option or the checkpoint cannot be used.
+        MissingPackageError: the runtime is not installed.
+    """
+    source = resolve(model)
+    recipe = source.recipe
+    target = load_target(options.target) if options.target else None
+    runtime = options.runtime or (target.runtime if target else "tflite-runtime")
+    _check_runtime(runtime)
+    preset = target or recipe
+    quantization = options.quantization or (preset.quantization if preset else "int8")
+    _check_quantization(quantization, runtime, options)
+    checkpoint = Checkpoint(source.folder)
+    task, labels = task_and_labels(checkpoint, options.task or (recipe.task if recipe else None))
+    if recipe and recipe.labels and not checkpoint.config.labels:
+        labels = list(recipe.labels)
+    length = options.sequence_length or (recipe.sequence_length if recipe else 128)
+    normalize = options.normalize
+    if normalize is None:
+        normalize = normalizes_embeddings(source.folder)
+    buckets = options.buckets
+    if buckets is None and target is not None:
+        buckets = target.buckets
+    if buckets is None:
+        buckets = recipe.buckets if recipe else _BUCKETS
+    shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
+    shape = Shape(task, len(labels), length, normalize, shorter)
+    tokenizer = load_tokenizer(source.folder, checkpoint.config.vocab_size)
+    costs = None
+    if quantization == "auto":
+        costs = read_costs(runtime, target.costs if target else None)
+    return Job(
+        source,
+        checkpoint,
+        tokenizer,
+        options,
+        quantization,
+        runtime,
+        costs,
+        shape,
+        labels,
+        make_bar,
+    )
+
+
+def _check_runtime(runtime: str) -> None:
+    if runtime not in RUNTIMES:
+        raise InputError(f"unknown runtime {runtime!r}; known are {', '.join(RUNTIMES)}")
+    if not RUNTIMES[runtime].installed():
+        raise MissingPackageError(
+            f"{runtime} is not installed, so the model could not be tried in it: "
+            f"pip install {RUNTIMES[runtime].package}"
+        )
+
+
+def _check_quantization(quantization: str, runtime: str, options: ConvertOptions) -> None:
+    if quantization not in QUANTIZATIONS:
+        known = ", ".join(QUANTIZATIONS)
+        raise InputError(f"unknown quantization {quantization!r}; known are {known}")
+    if quantization in _LITERT_ONLY and runtime != "litert":
+        raise InputError(
+            f"{runtime} 2.14 cannot run {quantization}: {_LITERT_ONLY[quantization]}; give "
+            "--runtime litert, or another --quant"
+        )
+    if options.precisions and quantization != "mixed":
+        raise InputError(
+            f"precisions of operations are chosen by hand with the quantization mixed, not "
+            f"{quantization}"
+        )
+
+
+def texts_of(job: Job) -> tuple[Texts, Texts]:
+    """Calibration and evaluation texts; of one file, the first and the later ones.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    if job.options.calibration:
+        texts = read_texts(job.options.calibration)
+    else:
+        recipe = job.source.recipe
+        texts = package_texts(recipe.calibration) if recipe else package_texts()
+    calibration = texts.head(_CALIBRATION_TEXTS)
+    if job.options.evaluation:
+        return calibration, read_texts(job.options.evaluation)
+    rest = (
+        texts.tail(len(texts) - _CALIBRATION_TEXTS)
+        if len(texts) > 2 * _CALIBRATION_TEXTS
+        else texts
+    )
+    return calibration, rest

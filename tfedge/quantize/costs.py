@@ -1,0 +1,80 @@
+"""What it costs to compute an operation in floating point instead of in integers, by board.
+
+`costs.toml` has the figures and says how they were counted.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfedge.errors import InputError
+from tfedge.models.blocks import SiteKind
+from tfedge.models.build import Encoder
+from tfedge.quantize.mixed import Precision
+
+_FILE = Path(__file__).with_name("costs.toml")
+
+
+class Costs:
+    """Instructions that a precision adds to int8, for one board and runtime.
+
+    Attributes:
+        board: whose figures these are.
+    """
+
+    def __init__(self, board: str, table: Mapping[str, Mapping[str, float]]) -> None:
+        self.board = board
+        self._table = table
+
+    def options(self, kind: SiteKind) -> list[Precision]:
+        """Precisions other than int8 that sites of a kind may have."""
+        return [precision for precision in _PRECISIONS if precision in self._table[kind]]
+
+    def added(self, kind: SiteKind, precision: Precision, units: int) -> float:
+        """Millions of instructions more than in int8; below 0 where int8 is the slower one."""
+        return 0.0 if precision == "int8" else self._table[kind][precision] * units / 1e6
+
+
+_PRECISIONS: tuple[Precision, ...] = ("dynamic", "float")
+
+
+def read_costs(runtime: str, board: str | None = None) -> Costs:
+    """The costs on a board, by default on the first that the table has for `runtime`.
+
+    Raises:
+        InputError: the table has no such board for this runtime.
+    """
+    tables: dict[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"))[runtime]
+    board = board or next(iter(tables))
+    if board not in tables:
+        raise InputError(
+            f"no costs are known for {board} with {runtime}, which auto chooses by; known are "
+            f"{', '.join(tables)}"
+        )
+    return Costs(board, tables[board])
+
+
+def units_of(encoder: Encoder) -> dict[str, int]:
+    """How much each site computes, in the units of `costs.toml`.
+
+    Multiply-accumulates of a dense layer; probabilities of an attention; values of a norm's or the
+    pooling's output.
+
+    Args:
+        encoder: static.
+    """
+    model = encoder.model
+    units: dict[str, int] = {}
+    for site, kind in encoder.sites.items():
+        if kind == "dense":
+            layer = model.get_layer(site)
+            units[site] = math.prod(layer.kernel.shape) * math.prod(layer.output.shape[:-1])
+        elif kind == "attention":
+            units[site] = math.prod(encoder.tapped[f"{site}.probabilities"].shape)
+        else:
+            units[site] = math.prod(encoder.tapped[site].shape)
+    return units

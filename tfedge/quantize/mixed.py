@@ -1,0 +1,159 @@
+"""The integer graph with some of its operations left in floating point.
+
+Each site (a dense layer, an attention's products, a norm with the sum before it) has a precision of
+its own. Where an integer site reads what a floating-point site computed, that tensor is rounded for
+it alone: a residual connection in floating point goes on unrounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import tf_keras as keras
+
+from tfedge.errors import InputError
+from tfedge.models.blocks import GraphOptions, SiteKind, Symbolic
+from tfedge.models.build import entry, junctions
+from tfedge.models.config import EncoderConfig
+from tfedge.quantize import layers
+from tfedge.quantize.integer import IntegerBlocks, NormPlan
+
+# What a site computes in. `dynamic` is a dense layer of 8-bit weights whose input is rounded row by
+# row while the model runs; sites of other kinds have no such kernel.
+Precision = Literal["int8", "dynamic", "float"]
+PRECISIONS: tuple[Precision, ...] = ("int8", "dynamic", "float")
+# What `--quant mixed` does unless told otherwise: layer norms, where 8 bits hurt most, in float.
+MIXED_RULES: Mapping[str, Precision] = {"norm": "float"}
+# Puts rounding into the graph: site, name of the tensor, the tensor -> the tensor to go on with.
+Rounder = Callable[[str, str, Symbolic], Symbolic]
+
+
+def is_float(precisions: Mapping[str, Precision], site: str) -> bool:
+    """Whether the tensors of a site are floating point."""
+    return precisions.get(site, "int8") != "int8"
+
+
+def match_sites(
+    rules: Mapping[str, Precision], sites: Mapping[str, SiteKind]
+) -> dict[str, Precision]:
+    """The precision of each site that a rule names; of several rules the last one counts.
+
+    Args:
+        rules: by a kind of site, or a pattern (as of file names) of sites' names.
+
+    Raises:
+        InputError: a rule names no site, or asks for what its sites have no kernel for.
+    """
+    found: dict[str, Precision] = {}
+    for pattern, precision in rules.items():
+        named = [
+            name for name, kind in sites.items() if kind == pattern or fnmatchcase(name, pattern)
+        ]
+        if not named:
+            kinds = ", ".join(sorted(set(sites.values())))
+            raise InputError(
+                f"{pattern!r} names no operation of this model; give one of {kinds}, or a pattern "
+                f"of names such as {next(iter(sites))!r}"
+            )
+        others = [name for name in named if sites[name] != "dense"]
+        if precision == "dynamic" and others:
+            raise InputError(
+                f"{others[0]} cannot be dynamic: only dense layers can; give int8 or float"
+            )
+        found |= dict.fromkeys(named, precision)
+    return found
+
+
+class Sites:
+    """Which site computes a tensor, by the tensor's name.
+
+    Tensors of no site (tables, the mask, the activation of a pooler) have "", which is always in
+    integers: tables because of their size, the others because they are small.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        start = entry(config)
+        self._norm_of = {start.total: start.norm}
+        self._norm_of |= {junction.total: junction.norm for junction in junctions(config)}
+
+    def of(self, name: str, sites: Mapping[str, object]) -> str:
+        """The site of tensor `name` among those met so far: the longest that its name starts with."""
+        while name:
+            if name in sites:
+                return name
+            if name in self._norm_of:
+                return self._norm_of[name]
+            name = name.rpartition(".")[0]
+        return ""
+
+
+class MixedBlocks(IntegerBlocks):
+    """Builds the blocks of one encoder, with a precision for each site.
+
+    Args:
+        precisions: by site; "int8" where nothing is said.
+        rounder: called for what a site computes and for what it reads from another one.
+    """
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        options: GraphOptions,
+        plans: Mapping[str, NormPlan],
+        precisions: Mapping[str, Precision],
+        rounder: Rounder,
+    ) -> None:
+        super().__init__(config, options, plans)
+        self._precisions = precisions
+        self._rounder = rounder
+        self._site_of = Sites(config).of
+        # Names of tensors by identity, with the tensor, so that no identity is used again.
+        self._names: dict[int, tuple[str, Symbolic]] = {}
+
+    def tap(self, name: str, tensor: Symbolic) -> Symbolic:
+        tensor = self.options.tap(name, tensor)
+        tensor = self._rounder(self._site_of(name, self.sites), name, tensor)
+        self.tapped[name] = tensor
+        self._name(tensor, name)
+        return tensor
+
+    def operand(self, consumer: str, x: Symbolic) -> Symbolic:
+        if id(x) not in self._names:
+            return x
+        return self._rounder(self._site_of(consumer, self.sites), self._names[id(x)][0], x)
+
+    def _name(self, tensor: Symbolic, name: str) -> None:
+        self._names[id(tensor)] = (name, tensor)
+
+    def _renamed(self, tensor: Symbolic, source: Symbolic) -> Symbolic:
+        """A tensor that has the values of another one, and with them its range."""
+        if id(source) in self._names:
+            self._name(tensor, self._names[id(source)][0])
+        return tensor
+
+    def _is_float(self, site: str) -> bool:
+        return is_float(self._precisions, site)
+
+    def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
+        if self._is_float(name):
+            return keras.layers.Dense(units, name=name)
+        return super()._dense_layer(name, units)
+
+    def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
+        if not self._is_float(name) or self.config.normalization_type == "no_norm":
+            return super().norm(name, x, epsilon)
+        self.sites[name] = "norm"
+        epsilon = self.config.layer_norm_eps if epsilon is None else epsilon
+        layer = layers.EqualizedLayerNorm(epsilon, name=name)
+        return self.tap(name, layer(self.operand(name, x)))
+
+    def computed_rows(self, index: int, x: Symbolic, part: str = "input") -> Symbolic:
+        return self._renamed(super().computed_rows(index, x, part), x)
+
+    def first_token(self, hidden: Symbolic) -> Symbolic:
+        return self._renamed(super().first_token(hidden), hidden)
+
+    def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
+        return self._renamed(super()._merge_heads(name, context), context)
