@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STAGES = ["recipes", "models", "data", "compress", "quantize", "convert", "measure", "inspect"]
+STAGES = [
+    "recipes",
+    "models",
+    "data",
+    "compress",
+    "quantize",
+    "convert",
+    "measure",
+    "inspect",
+    "edgetpu",
+]
 
 
 def _imports(folder: str) -> set[str]:

@@ -25,19 +25,24 @@ Report = dict[str, Any]
 
 def render(report: Report) -> str:
     """What `tfedge inspect` prints: the operators, then what is to be known of them together."""
+    return drawn((_operators(report), _summary(report), *_noise(report), Text(_heading(report))))
+
+
+def drawn(parts: Iterable[RenderableType]) -> str:
+    """What is printed of them, as wide as the terminal; in a file or a pipe as wide as needed."""
     is_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size((100, 24)).columns if is_terminal else _WIDTH
     console = Console(
         file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False, no_color=True
     )
-    for part in (_operators(report), _summary(report), *_noise(report), Text(_heading(report))):
+    for part in parts:
         console.print(part)
     output = console.file
     assert isinstance(output, io.StringIO)
     return "\n".join(line.rstrip() for line in output.getvalue().rstrip().split("\n"))
 
 
-def _table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> Table:
+def text_table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> Table:
     """Columns are a name and `left` or `right`; cells are shown as they are, never as markup."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, side in columns:
@@ -67,7 +72,7 @@ def _operators(report: Report) -> RenderableType:
         rows.append(cells)
     more = len(report["operators"]) - _MOST_OPERATORS
     note = [f"and {more} more, which --json and --html have\n"] if more > 0 else []
-    return Group("Operators", _table(columns, rows), *note)
+    return Group("Operators", text_table(columns, rows), *note)
 
 
 def shape(row: Report) -> str:
@@ -86,7 +91,7 @@ def _summary(report: Report) -> RenderableType:
         ]
         for row in report["summary"]
     ]
-    return Group("By type, dtype and version", _table(columns, rows))
+    return Group("By type, dtype and version", text_table(columns, rows))
 
 
 def _noise(report: Report) -> list[RenderableType]:
@@ -102,7 +107,7 @@ def _noise(report: Report) -> list[RenderableType]:
     title = (
         f"Furthest from float, of {len(noise['layers'])} layers, {len(measured)} of which differ"
     )
-    return [title, _table(columns, rows), Text(visible(noise_note(noise)))]
+    return [title, text_table(columns, rows), Text(visible(noise_note(noise)))]
 
 
 def cosine(row: Report) -> str:
