@@ -515,6 +515,34 @@ def edgetpu_check(model: Path, as_json: bool, html: Path | None) -> None:
     click.echo(json.dumps(report) if as_json else render(report))
 
 
+@edgetpu.command(name="compile")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Default: X_edgetpu.tflite beside the model."
+)
+@click.option(
+    "--timeout",
+    default=180,
+    show_default=True,
+    type=click.IntRange(1, 86_400),
+    help="Seconds that the compiler may take.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def edgetpu_compile(model: Path, output: Path | None, timeout: int, as_json: bool) -> None:
+    """Compiles any .tflite with the vendor's edgetpu_compiler and compares with the prediction.
+
+    The compiler is the one that EDGETPU_COMPILER names, else the one in PATH; it is not part of
+    tfedge. Signatures, metadata and tokeniser, which it drops, are carried over. Exit code 4: there
+    is no compiler, and the message says how to get it; 5: it failed, took too long or mapped
+    nothing.
+    """
+    from tfedge.edgetpu.compile import compile_model
+    from tfedge.summary import compilation_summary
+
+    report = compile_model(model, output, timeout)
+    click.echo(json.dumps(report) if as_json else compilation_summary(report))
+
+
 @main.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL.tflite[@LENGTH]...")
 @click.option(
