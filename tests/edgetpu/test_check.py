@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,16 @@ def test_every_rule_has_its_source() -> None:
             [("i8 1x4x4x4",), ("MAX_POOL_2D", "i8 1x2x2x4", {"FusedActivationFunction": 1})],
             False,
             0,
+        ),
+        (
+            [("i8 1x9x9x4",), ("CONV_2D", "i8 1x9x9x4", "=i8 4x3x3x4", {"DilationHFactor": 2})],
+            False,
+            0,
+        ),
+        (
+            [("i8 1x9x9x4",), ("CONV_2D", "i8 1x9x9x4", "=i8 4x3x1x4", {"DilationHFactor": 2})],
+            True,
+            1,
         ),
         ([("i16 1x4x4",), ("ADD", "i16 1x4x4", "=i8 1")], False, False),
         ([("i8 2x1x4x4",), ("ADD", "i8 2x1x4x4", "=i8 1")], False, False),
@@ -200,6 +211,31 @@ def test_file_that_is_none(tmp_path: Path) -> None:
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(InputError, match="not a TensorFlow Lite model"):
         check(path)
+
+
+@pytest.mark.parametrize("name", ["CONV_2D", "PRELU", "SOFTMAX", "SPLIT", "TILE", "MEAN"])
+def test_operator_without_operands(name: str) -> None:
+    graph = Subgraph([tensor("i8 4")], [Operator(name, 1, (), (0,))], (), (0,))
+    with pytest.raises(InputError, match="lacks an operand"):
+        predict(graph, RULES)
+
+
+def test_damaged_files_end_in_one_line(toys: Path, tmp_path: Path) -> None:
+    content = (toys / "int8.tflite").read_bytes()
+    path, chance = tmp_path / "x.tflite", random.Random(0)
+    refused = 0
+    for _ in range(100):
+        damaged = bytearray(content)
+        for _ in range(chance.randrange(1, 20)):
+            damaged[chance.randrange(8, len(damaged))] = chance.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            render(check(path))
+        except InputError as error:
+            refused += 1
+            assert str(error).startswith(str(path)), error
+            assert "\n" not in str(error)
+    assert refused
 
 
 def test_command(toys: Path, tmp_path: Path) -> None:

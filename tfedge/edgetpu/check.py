@@ -11,6 +11,7 @@ from tfedge.edgetpu.estimate import latency, memory
 from tfedge.edgetpu.judge import Verdict, judge, moving_shapes
 from tfedge.edgetpu.partition import Partition, partition, taken
 from tfedge.edgetpu.rules import Rules, load_rules
+from tfedge.errors import InputError
 from tfedge.inspect.graph import ModelFile, Operator, Subgraph, read_model
 
 CUSTOM_OPERATOR = "CUSTOM:edgetpu-custom-op"
@@ -46,7 +47,10 @@ def check(path: Path) -> Report:
     subgraph = model.subgraphs[0]
     if any(operator.name == CUSTOM_OPERATOR for operator in subgraph.operators):
         return report | _compiled(subgraph)
-    return report | predict(subgraph, rules)
+    try:
+        return report | predict(subgraph, rules)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def predict(subgraph: Subgraph, rules: Rules) -> Report:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from tfedge.edgetpu.rules import Rule, Rules
+from tfedge.errors import InputError
 from tfedge.inspect.graph import Operator, Subgraph, Tensor
 
 _EIGHT_BITS = ("INT8", "UINT8")
@@ -20,7 +21,7 @@ _WITH_WEIGHTS = (
 )
 _ELEMENT_WISE = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")
 _LARGEST_SOFTMAX = 16384  # mapped in LibrEdgeTPU bright_128x128, beyond the table's 16,000
-_LARGEST_RESHAPE = 16384  # seen there
+_LARGEST_RESHAPE = 94400  # seen in edgetpu-tcn
 # google-coral/edgetpu#461: a mean over 256 x 128 stayed on the CPU, parts of 64 x 128 did not.
 _LARGEST_MEAN, _REFUSED_MEAN = 64 * 128, 256 * 128
 # movenet enlarges by 2; deeplab's 33 and 15.5 stayed on the CPU.
@@ -73,7 +74,11 @@ class _Case:
 
 
 def judge(operator: Operator, subgraph: Subgraph, rules: Rules) -> Verdict:
-    """Applies the rules to one operator, first those for all, then those of its kind."""
+    """Applies the rules to one operator, first those for all, then those of its kind.
+
+    Raises:
+        InputError: it lacks an operand.
+    """
     inputs = [subgraph.tensors[index] for index in operator.inputs if index >= 0]
     outputs = [subgraph.tensors[index] for index in operator.outputs]
     case = _Case(operator, inputs, outputs, rules)
@@ -81,7 +86,13 @@ def judge(operator: Operator, subgraph: Subgraph, rules: Rules) -> Verdict:
         question = "activations" if operator.name == "BATCH_MATMUL" else None
         return Verdict(rules.general[general], question=question)
     specific = _SPECIFIC.get(operator.name)
-    found = specific(case) if specific and inputs and outputs else None
+    try:
+        found = specific(case) if specific else None
+    except IndexError as error:
+        raise InputError(
+            f"damaged: {operator.name} lacks an operand or has one of an impossible shape; "
+            "convert it again"
+        ) from error
     return found or Verdict(seen=bool(rules.operators[operator.name].seen))
 
 
@@ -152,11 +163,11 @@ def _concatenation(case: _Case) -> Verdict | None:
 
 def _convolution(case: _Case) -> Verdict | None:
     options = case.operator.options
-    return (
-        case.over()
-        if options.get("DilationHFactor", 1) != options.get("DilationWFactor", 1)
-        else None
-    )
+    dilations = (options.get("DilationHFactor", 1), options.get("DilationWFactor", 1))
+    kernel = case.inputs[1].shape[1:3]
+    # Along a kernel of size 1 there is nothing to dilate: edgetpu-tcn's 3 x 1 by 4 x 1 is mapped.
+    counting = {rate for rate, size in zip(dilations, kernel, strict=False) if size > 1}
+    return case.over() if len(counting) > 1 else None
 
 
 def _fully_connected(case: _Case) -> Verdict | None:
