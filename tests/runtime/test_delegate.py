@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from forge import join, split
 
-from tfedge.runtime import BackendError, ModelFileError, OptionError, delegate
+from tfedge.runtime import BackendError, ModelFileError, OptionError, delegate, probe
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.delegate import check, is_edgetpu, load_delegate, refusal
+from tfedge.runtime.interpreter import Model
 
 MakeHost = Callable[..., None]
 
@@ -31,17 +32,24 @@ class Runtime:
         return library, options
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> str:
+def built(folder: Path, body: str) -> str:
     """A library that looks like a delegate."""
-    source, made = tmp_path / "plugin.c", tmp_path / "libedgetpu.so.1"
-    source.write_text("void *tflite_plugin_create_delegate(void) { return 0; }\n")
+    source, made = folder / "plugin.c", folder / "libedgetpu.so.1"
+    source.write_text(
+        f"void *tflite_plugin_create_delegate(void) {{ {body} }}\n"
+        "void tflite_plugin_destroy_delegate(void *delegate) {}\n"
+    )
     command = ["cc", "-shared", "-fPIC", "-o", str(made), str(source)]
     try:
         subprocess.run(command, check=True, capture_output=True)
     except FileNotFoundError:
         pytest.skip("needs a C compiler")
     return str(made)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> str:
+    return built(tmp_path, "return 0;")
 
 
 @pytest.fixture
@@ -173,3 +181,26 @@ def test_model_that_does_not_start() -> None:
     text = refusal(other, "tflite-runtime 2.14.0")
     assert "may not fit tflite-runtime 2.14.0" in text
     assert "rebuilt" in text
+
+
+def test_library_that_crashes(compiled: Bundle, tmp_path: Path, in_process: str) -> None:
+    library = built(tmp_path, "return *(void *volatile *)8;")
+    with pytest.raises(BackendError, match=r"crashes in .*SIGSEGV.*rebuilt"):
+        Model(compiled, in_process, 1, library)
+
+
+def test_library_that_makes_no_delegate(
+    compiled: Bundle, library: str, host: MakeHost, in_process: str
+) -> None:
+    host()
+    with pytest.raises(BackendError, match="no Edge TPU can be opened"):
+        Model(compiled, in_process, 1, library)
+
+
+def test_device_that_does_not_answer(
+    compiled: Bundle, tmp_path: Path, in_process: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "_SECONDS", 1)
+    library = built(tmp_path, "for (;;) ;")
+    with pytest.raises(BackendError, match="does not answer within 1 seconds"):
+        Model(compiled, in_process, 1, library)

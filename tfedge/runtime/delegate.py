@@ -27,7 +27,7 @@ _USB_IDS = (("1a6e", "089a"), ("18d1", "9302"))
 _USB_DEVICES = Path("/sys/bus/usb/devices")
 _DEVICE_FILES = Path("/dev")
 _NEW_RUNTIME = re.compile(r"runtime version \((\d+)\).*?this runtime version \((\d+)\)")
-_REBUILT = (
+REBUILT = (
     "the vendor's libedgetpu of 2021 is for tflite-runtime 2.5; 2.12 and later, and LiteRT, need one "
     "rebuilt for the same TensorFlow (github.com/feranick/libedgetpu has such packages)"
 )
@@ -119,13 +119,13 @@ def refusal(message: str, runtime: str) -> str:
             f"the model needs Edge TPU runtime {versions[1]}, and libedgetpu is {versions[2]};"
             f" upgrade libedgetpu, or compile for it (edgetpu_compiler -m {versions[2]})"
         )
-    return f"{message}; libedgetpu may not fit {runtime}: {_REBUILT}"
+    return f"{message}; libedgetpu may not fit {runtime}: {REBUILT}"
 
 
 def _library_advice() -> str:
     return (
         "; install the Edge TPU runtime: on Debian libedgetpu1-std, from the vendor's apt repository"
-        f" (https://packages.cloud.google.com/apt coral-edgetpu-stable); {_REBUILT}"
+        f" (https://packages.cloud.google.com/apt coral-edgetpu-stable); {REBUILT}"
     )
 
 

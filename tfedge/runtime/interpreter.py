@@ -17,6 +17,7 @@ from tfedge.runtime.bundle import Bundle
 from tfedge.runtime.delegate import check as check_delegate
 from tfedge.runtime.delegate import is_edgetpu, load_delegate, refusal
 from tfedge.runtime.errors import BackendError, ModelFileError, OptionError, one_line
+from tfedge.runtime.probe import probe
 
 MAX_THREADS = 64
 _DEFAULT_MAX_THREADS = 4  # of the boards; more threads only wait for each other on small matrices
@@ -171,6 +172,8 @@ class Model:
         module = import_runtime(self.runtime)
         check_delegate(bundle, delegate, device)
         self._edgetpu = is_edgetpu(delegate)
+        if delegate and self._edgetpu:
+            probe(bundle.path, self.runtime, runtime_name(self.runtime), delegate, device)
         delegates = [load_delegate(module, delegate, device)] if delegate else None
         try:
             self._interpreter = module.Interpreter(
