@@ -184,11 +184,13 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(
         MissingPackageError, match=r"apt-get install -y edgetpu-compiler.*docker run"
-    ):
-        find_compiler()
+    ) as raised:
+        find_compiler(Path("/models/a b.tflite"))
+    assert "-v /models:/work" in str(raised.value)
+    assert "\n" not in str(raised.value)
     monkeypatch.setenv("EDGETPU_COMPILER", "/nowhere/compiler")
     with pytest.raises(MissingPackageError, match="EDGETPU_COMPILER=/nowhere/compiler"):
-        find_compiler()
+        find_compiler(Path("x.tflite"))
 
 
 def test_command(toys: Path, tmp_path: Path, tell: Tell) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -31,8 +32,11 @@ _APT = (
 Report = dict[str, Any]
 
 
-def find_compiler() -> str:
+def find_compiler(model: Path) -> str:
     """The compiler's path: what EDGETPU_COMPILER says, else what PATH has.
+
+    Args:
+        model: what is to be compiled; for the message.
 
     Raises:
         MissingPackageError: there is none; the message says how to get it.
@@ -45,11 +49,14 @@ def find_compiler() -> str:
         raise MissingPackageError(
             f"{VARIABLE}={given} is no program that can be run; give the path of {PROGRAM}"
         )
+    work, name = shlex.quote(f"{model.absolute().parent}:/work"), shlex.quote(model.name)
+    script = f"apt-get update && apt-get install -y curl gnupg && {_APT} && {PROGRAM} -s {name}"
     raise MissingPackageError(
         f"{PROGRAM} is neither in PATH nor named by {VARIABLE}. It is for x86-64 Linux, from the "
-        f"vendor's apt repository; as root: {_APT}; or in a container, in the model's folder: "
-        'docker run --rm --platform linux/amd64 -v "$PWD:/work" -w /work debian:bookworm sh -c '
-        f"'apt-get update && apt-get install -y curl gnupg && {_APT} && {PROGRAM} -s MODEL.tflite'"
+        f"vendor's apt repository; as root: {_APT}; or in a container: docker run --rm --platform "
+        f"linux/amd64 -v {work} -w /work debian:bookworm sh -c {shlex.quote(script)} (that makes a "
+        f"file without tfedge's metadata; a script that runs it so, named by {VARIABLE}, keeps them: "
+        "README, On a Coral Edge TPU)"
     )
 
 
@@ -75,7 +82,7 @@ def compile_model(path: Path, output: Path | None = None, timeout: int = 180) ->
     if predicted["compiled"]:
         raise InputError(f"{path}: compiled already; give the model that it was made of")
     source = read_source(path)
-    compiler = find_compiler()
+    compiler = find_compiler(path)
     files.check_folder(target.parent)
     with tempfile.TemporaryDirectory(prefix="tfedge-edgetpu-") as folder:
         Path(folder, "model.tflite").write_bytes(source.flatbuffer)
