@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import bars
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from click.testing import CliRunner
@@ -23,6 +24,9 @@ from tfedge.edgetpu.rules import load_rules
 from tfedge.edgetpu.table import render
 from tfedge.errors import InputError
 from tfedge.inspect.graph import Operator, Subgraph
+from tfedge.inspect.page import page as inspect_page
+from tfedge.inspect.report import InspectOptions, inspect
+from tfedge.inspect.table import render as inspect_table
 
 RULES = load_rules()
 
@@ -204,6 +208,10 @@ def test_compiled_file(tmp_path: Path) -> None:
     assert report["counts"] == {"mapped": 1, "unproven": 0, "CPU": 1}
     assert "1 edgetpu-custom-op, 1 operators left" in render(report)
     assert "edgetpu-custom-op" in page(report)
+    inspected = inspect(path, InspectOptions(), bars.Bars())
+    line = "compiled for the Edge TPU: 1 edgetpu-custom-op, 1 operators left on the CPU"
+    assert line in inspect_table(inspected)
+    assert line in inspect_page(inspected)
 
 
 def test_file_that_is_none(tmp_path: Path) -> None:

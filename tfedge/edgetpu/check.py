@@ -12,9 +12,8 @@ from tfedge.edgetpu.judge import Verdict, judge, moving_shapes
 from tfedge.edgetpu.partition import Partition, partition, taken
 from tfedge.edgetpu.rules import Rules, load_rules
 from tfedge.errors import InputError
-from tfedge.inspect.graph import ModelFile, Operator, Subgraph, read_model
+from tfedge.inspect.graph import EDGETPU_OPERATOR, ModelFile, Operator, Subgraph, read_model
 
-CUSTOM_OPERATOR = "CUSTOM:edgetpu-custom-op"
 MAPPED = "Mapped to Edge TPU"
 STRANDED = "More than one subgraph is not supported"
 SEEN, UNPROVEN, CPU = "mapped", "unproven", "CPU"
@@ -45,7 +44,7 @@ def check(path: Path) -> Report:
         "graph": _graph(model),
     }
     subgraph = model.subgraphs[0]
-    if any(operator.name == CUSTOM_OPERATOR for operator in subgraph.operators):
+    if any(operator.name == EDGETPU_OPERATOR for operator in subgraph.operators):
         return report | _compiled(subgraph)
     try:
         return report | predict(subgraph, rules)
@@ -256,7 +255,7 @@ def _compiled(subgraph: Subgraph) -> Report:
     rows = []
     for index, operator in enumerate(subgraph.operators):
         row = _described(index, operator, subgraph)
-        is_compiled = operator.name == CUSTOM_OPERATOR
+        is_compiled = operator.name == EDGETPU_OPERATOR
         status = "Compiled for the Edge TPU" if is_compiled else "Left on the CPU by the compiler"
         rows.append(row | _judged(SEEN if is_compiled else CPU, status, "", "", None, None))
     nothing = ("readings", "partitions", "first_break", "minimum_runtime", "memory", "latency")

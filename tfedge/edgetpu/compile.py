@@ -14,10 +14,10 @@ from typing import Any
 
 from tfedge import files
 from tfedge.edgetpu.carry import carry_over, read_source
-from tfedge.edgetpu.check import CPU, CUSTOM_OPERATOR, MAPPED, check
+from tfedge.edgetpu.check import CPU, MAPPED, check
 from tfedge.edgetpu.log import CompilerLog, parse
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError
-from tfedge.inspect.graph import read_model
+from tfedge.inspect.graph import EDGETPU_OPERATOR, read_model
 
 PROGRAM = "edgetpu_compiler"
 VARIABLE = "EDGETPU_COMPILER"
@@ -197,7 +197,7 @@ def _differences(predicted: Report, result: Path) -> list[Report]:
     left = Counter(
         (operator.name, subgraph.tensors[operator.outputs[0]].name if operator.outputs else "")
         for operator in subgraph.operators
-        if operator.name != CUSTOM_OPERATOR
+        if operator.name != EDGETPU_OPERATOR
     )
     differences = []
     for row in predicted["operators"]:

@@ -34,6 +34,7 @@ _OPTIONS = (
     *("FusedActivationFunction", "DilationHFactor", "DilationWFactor", "WeightsFormat"),
     *("Axis", "AdjX", "EllipsisMask", "NewAxisMask"),
 )
+EDGETPU_OPERATOR = "CUSTOM:edgetpu-custom-op"  # what edgetpu_compiler makes of those that it maps
 _MOST_VALUES = 16  # of a constant whose values are read: axes, paddings, strides
 _BITS: Mapping[str, int] = {
     **dict.fromkeys(("INT2",), 2),

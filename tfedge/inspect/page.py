@@ -7,7 +7,7 @@ from typing import Any
 
 from tfedge.inspect.numbers import amount, decibels, interval, percent, size
 from tfedge.inspect.plots import cost_plot, escape, range_plot, snr_plot
-from tfedge.inspect.table import bundle_line, cosine, island_lines, noise_note, shape
+from tfedge.inspect.table import bundle_line, cosine, edgetpu_lines, island_lines, noise_note, shape
 
 Report = dict[str, Any]
 
@@ -107,6 +107,7 @@ def _head(report: Report) -> str:
         f"{size(report['size_bytes'])}; weights: {weights or 'none'}",
         f"Shown: signature {report['signature']}; {total['operators']} operators, "
         f"{amount(total['macs'])} multiply-accumulates, {size(total['bytes'])} moved a run",
+        *edgetpu_lines(report),
         f"SHA-256 {report['sha256']}",
     ]
     rows = [

@@ -13,6 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tfedge.inspect.graph import EDGETPU_OPERATOR
 from tfedge.inspect.numbers import amount, decibels, interval, percent, size, visible
 
 # Of a file or a pipe, where no line is too long.
@@ -135,7 +136,7 @@ def _heading(report: Report) -> str:
         )
     weights = ", ".join(f"{kind} {size(count)}" for kind, count in report["constant_bytes"].items())
     lines.append(f"  weights: {weights or 'none'}")
-    lines += [f"  {line}" for line in island_lines(report)]
+    lines += [f"  {line}" for line in (*edgetpu_lines(report), *island_lines(report))]
     lines.append(f"  {report['cost_model']}")
     return "\n".join(visible(line) for line in lines)
 
@@ -154,6 +155,17 @@ def bundle_line(report: Report) -> str:
         f"{bundle['name']}: {bundle['task']}{labels}, {bundle['quantization']}, up to "
         f"{bundle['max_length']} tokens, verified on {', '.join(bundle['runtimes']) or 'no runtime'}"
     )
+
+
+def edgetpu_lines(report: Report) -> list[str]:
+    """Of a file for the Edge TPU, what of it is compiled."""
+    compiled = sum(row["operator"] == EDGETPU_OPERATOR for row in report["operators"])
+    if not compiled:
+        return []
+    left = len(report["operators"]) - compiled
+    return [
+        f"compiled for the Edge TPU: {compiled} edgetpu-custom-op, {left} operators left on the CPU"
+    ]
 
 
 def island_lines(report: Report) -> list[str]:
