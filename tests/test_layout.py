@@ -20,6 +20,7 @@ STAGES = [
     "convert",
     "measure",
     "inspect",
+    "edgetpu",
 ]
 
 

@@ -26,6 +26,7 @@ def main() -> None:
     tfedge eval --model X.tflite --data dev.tsv
     tfedge bench X.tflite Y.tflite --data dev.tsv
     tfedge inspect X.tflite             what a file holds, costs and loses
+    tfedge edgetpu check X.tflite       what of it a Coral Edge TPU would run
     tfedge-infer --model X.tflite "a fine film"      on the board
 
     MODEL is a name that `tfedge models` lists, a folder with a Hugging Face checkpoint, or the
@@ -510,6 +511,70 @@ def inspect(
     if html is not None:
         files.write_bytes(html, page(report).encode(errors="backslashreplace"))
     click.echo(json.dumps(report) if as_json else render(report))
+
+
+@main.group()
+def edgetpu() -> None:
+    """What of a .tflite a Coral Edge TPU runs.
+
+    \b
+    tfedge edgetpu check X.tflite       predicted by the published rules, without the compiler
+    tfedge edgetpu compile X.tflite     compiled by edgetpu_compiler and compared
+    """
+
+
+@edgetpu.command(name="check")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write one self-contained page.")
+def edgetpu_check(model: Path, as_json: bool, html: Path | None) -> None:
+    """Predicts, operator by operator, what Edge TPU compiler 16 makes of any .tflite.
+
+    \b
+    mapped     seen mapped in published logs or pairs of a model and its compiled form
+    unproven   the table of supported operations allows it, nobody has shown it
+    CPU        stays on the host, with the compiler's wording, the rule and its source
+
+    Of a file that is compiled already, its edgetpu-custom-op and what is left are counted.
+    Nothing is run. Exit code 0 whenever the file could be read, whatever is found.
+    """
+    from tfedge import files
+    from tfedge.edgetpu.check import check as run
+    from tfedge.edgetpu.page import page
+    from tfedge.edgetpu.table import render
+
+    report = run(model)
+    if html is not None:
+        files.write_bytes(html, page(report).encode(errors="backslashreplace"))
+    click.echo(json.dumps(report) if as_json else render(report))
+
+
+@edgetpu.command(name="compile")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Default: X_edgetpu.tflite beside the model."
+)
+@click.option(
+    "--timeout",
+    default=180,
+    show_default=True,
+    type=click.IntRange(1, 86_400),
+    help="Seconds that the compiler may take.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def edgetpu_compile(model: Path, output: Path | None, timeout: int, as_json: bool) -> None:
+    """Compiles any .tflite with the vendor's edgetpu_compiler and compares with the prediction.
+
+    The compiler is the one that EDGETPU_COMPILER names, else the one in PATH; it is not part of
+    tfedge. Signatures, metadata and tokeniser, which it drops, are carried over. Exit code 4: there
+    is no compiler, and the message says how to get it; 5: it failed, took too long or mapped
+    nothing.
+    """
+    from tfedge.edgetpu.compile import compile_model
+    from tfedge.summary import compilation_summary
+
+    report = compile_model(model, output, timeout)
+    click.echo(json.dumps(report) if as_json else compilation_summary(report))
 
 
 @main.command()

@@ -152,3 +152,30 @@ def models_summary(rows: list[dict[str, Any]], sequence_length: int) -> str:
             f"  {row['task']:<20}{row['weights']}"
         )
     return "\n".join(lines)
+
+
+def compilation_summary(report: dict[str, Any]) -> str:
+    """What `tfedge edgetpu compile` prints."""
+    lines = [
+        f"{report['output']}  by compiler {report['compiler']}",
+        f"  {report['mapped']} of {report['operators']} operators mapped to the Edge TPU, "
+        f"{report['predicted']} were predicted",
+    ]
+    if report["cached_bytes"] is not None:
+        lines.append(
+            f"  parameters: {report['cached_bytes'] / 1e6:.2f} MB cached on the chip, "
+            f"{(report['streamed_bytes'] or 0) / 1e6:.2f} MB streamed with every inference"
+        )
+    lines += [
+        f"  differs: {row['operator']} #{row['index']}: predicted {row['predicted']!r}, was "
+        f"{row['compiled']!r}"
+        for row in report["differences"]
+    ]
+    lines += [
+        f"  differs: {row['operator']} {row['status']!r}: {row['predicted']} predicted, "
+        f"{row['compiled']} compiled"
+        for row in report["statuses"]
+    ]
+    if not report["differences"] and not report["statuses"]:
+        lines.append("  the prediction agrees, wording included")
+    return "\n".join(lines)

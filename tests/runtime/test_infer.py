@@ -161,7 +161,7 @@ def test_top_k_without_ranking(toys: Path) -> None:
 @pytest.mark.parametrize(
     ("library", "message"),
     [
-        ("/nowhere/libedgetpu.so.1", "not a loadable library"),
+        ("/nowhere/libvx_delegate.so", "not a loadable library"),
         ("libc.so.6", "not a TensorFlow Lite"),
     ],
 )
@@ -169,6 +169,14 @@ def test_bad_delegate(toys: Path, library: str, message: str) -> None:
     result = infer("--model", toys / "classifier.tflite", "--delegate", library, "good")
     assert (result.code, result.lines, len(result.errors)) == (4, [], 1)
     assert message in result.errors[0]
+
+
+def test_edge_tpu_needs_a_compiled_model(toys: Path) -> None:
+    options = ("--model", toys / "classifier.tflite", "--delegate", "edgetpu")
+    result = infer(*options, "--device", "usb:0", "good")
+    assert (result.code, result.lines, len(result.errors)) == (3, [], 1)
+    assert "tfedge edgetpu compile" in result.errors[0]
+    assert infer(*options, "--device", "gpu", "good").code == 2
 
 
 def test_benchmark(toys: Path) -> None:

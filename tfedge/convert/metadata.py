@@ -108,7 +108,7 @@ def write_bundle(
         )
     except ValueError as error:
         raise InputError(f"the bundle of {spec.name!r} contradicts itself: {error}") from error
-    result = _append_archive(flatbuffer, _associated_files(manifest, spec))
+    result = append_archive(flatbuffer, _associated_files(manifest, spec))
     if output is not None:
         files.write_bytes(output, result)
     return result
@@ -130,7 +130,7 @@ def set_runtimes(path: str | os.PathLike[str], runtimes: Iterable[str]) -> None:
         raise InputError(str(error)) from error
     manifest = dataclasses.replace(manifest, runtimes=tuple(runtimes))
     associated[bundle.MANIFEST_FILE] = manifest.to_json()
-    files.write_bytes(path, _append_archive(flatbuffer, associated))
+    files.write_bytes(path, append_archive(flatbuffer, associated))
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
@@ -267,7 +267,7 @@ def _associated_files(manifest: Manifest, spec: BundleSpec) -> dict[str, bytes]:
     return result
 
 
-def _append_archive(flatbuffer: bytes, members: Mapping[str, bytes]) -> bytes:
+def append_archive(flatbuffer: bytes, members: Mapping[str, bytes]) -> bytes:
     """The flatbuffer and after it a ZIP of `members`, uncompressed and aligned, so that readers can
     map it into memory; MediaPipe reads no compressed ones."""
     result = io.BytesIO(flatbuffer)

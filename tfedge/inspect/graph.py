@@ -29,6 +29,13 @@ MAX_ITEMS = 500_000
 _DAMAGE = (struct.error, ValueError, TypeError, IndexError, OverflowError)
 _MOST_ELEMENTS = 1 << 62  # more than any memory holds
 _ABSENT = -1  # an operator's optional input that is not there
+# Settings of operators that are read, by the names of the schema's accessors.
+_OPTIONS = (
+    *("FusedActivationFunction", "DilationHFactor", "DilationWFactor", "WeightsFormat"),
+    *("Axis", "AdjX", "EllipsisMask", "NewAxisMask"),
+)
+EDGETPU_OPERATOR = "CUSTOM:edgetpu-custom-op"  # what edgetpu_compiler makes of those that it maps
+_MOST_VALUES = 16  # of a constant whose values are read: axes, paddings, strides
 _BITS: Mapping[str, int] = {
     **dict.fromkeys(("INT2",), 2),
     **dict.fromkeys(("INT4", "UINT4"), 4),
@@ -48,6 +55,8 @@ class Tensor:
         shape: sizes; a size that is not fixed is 1.
         scale, zero_point: None for a tensor without one scale for all of it.
         constant_bytes: length of its data in the file; None where an operator or a caller fills it.
+        dynamic: whether a size is left open until the model runs.
+        values: of a short constant of INT32, such as axes; else None.
     """
 
     name: str
@@ -56,6 +65,8 @@ class Tensor:
     scale: float | None
     zero_point: int | None
     constant_bytes: int | None
+    dynamic: bool = False
+    values: tuple[int, ...] | None = None
 
     @property
     def elements(self) -> int:
@@ -90,6 +101,7 @@ class Operator:
 
     Attributes:
         adjoint: whether a batch matmul reads its first operand transposed.
+        options: settings by the schema's names, enumerations as their numbers; see `_OPTIONS`.
     """
 
     name: str
@@ -97,6 +109,7 @@ class Operator:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     adjoint: bool = False
+    options: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,12 +237,13 @@ class _Reader:
         self._name, self._content, self._schema = name, content, schema
         self._dtypes = _names(schema.TensorType)
         self._builtin = _names(schema.BuiltinOperator)
+        self._settings = _names(schema.BuiltinOptions)
         self._items_left = min(MAX_ITEMS, len(content))
         self._characters_left = len(content)
         self._model = schema.Model.GetRootAsModel(content, 0)
 
     def read(self) -> ModelFile:
-        self._buffers = [self._buffer_bytes(buffer) for buffer in self._all(self._model, "Buffers")]
+        self._buffers = [self._place(buffer) for buffer in self._all(self._model, "Buffers")]
         self._codes = [self._code(code) for code in self._all(self._model, "OperatorCodes")]
         constants: Counter[str] = Counter()
         counted = {0}
@@ -281,17 +295,17 @@ class _Reader:
             raise InputError("damaged: its names are longer than the file; copy it again")
         return bytes(self._content[start : start + length]).decode(errors="replace")
 
-    def _buffer_bytes(self, buffer: Any) -> int:
-        """The length of a buffer's data, which must be inside the file."""
+    def _place(self, buffer: Any) -> tuple[int, int]:
+        """Where a buffer's data begin and how long they are; they must be inside the file."""
         start, length = buffer.Offset(), buffer.Size()  # outside the flatbuffer, in large models
         if start <= 1:
             offset = buffer._tab.Offset(4)
             if not offset:
-                return 0
+                return 0, 0
             start, length = buffer._tab.Vector(offset), buffer._tab.VectorLen(offset)
         if start + length > len(self._content):
             raise InputError("truncated: weights are missing at its end; copy it again")
-        return int(length)
+        return int(start), int(length)
 
     def _code(self, code: Any) -> tuple[str, int]:
         """Name and version of an operator. Old files number operators in one byte only."""
@@ -333,8 +347,16 @@ class _Reader:
             dtype=self._dtypes.get(kind, f"TYPE {kind}"),
             scale=scale,
             zero_point=zero_point,
-            constant_bytes=self._buffers[tensor.Buffer()] or None,
+            constant_bytes=self._buffers[tensor.Buffer()][1] or None,
+            dynamic=_ABSENT in self._integers(tensor, "ShapeSignature"),
+            values=self._values(tensor.Buffer()) if kind == self._schema.TensorType.INT32 else None,
         )
+
+    def _values(self, buffer: int) -> tuple[int, ...] | None:
+        start, length = self._buffers[buffer]
+        if not 4 <= length <= 4 * _MOST_VALUES:
+            return None
+        return struct.unpack_from(f"<{length // 4}i", self._content, start)
 
     def _operator(self, operator: Any) -> Operator:
         name, version = self._codes[operator.OpcodeIndex()]
@@ -342,15 +364,16 @@ class _Reader:
         inputs = self._integers(operator, "Inputs")
         if any(index < 0 for index in outputs):
             raise InputError(f"damaged: {name!r} has an absent output; copy it again")
-        return Operator(name, version, inputs, outputs, self._adjoint(name, operator))
+        options = self._options(operator)
+        return Operator(name, version, inputs, outputs, bool(options.get("AdjX")), options)
 
-    def _adjoint(self, name: str, operator: Any) -> bool:
-        table = operator.BuiltinOptions()
-        if name != "BATCH_MATMUL" or table is None:
-            return False
-        options = self._schema.BatchMatMulOptions()
+    def _options(self, operator: Any) -> dict[str, int]:
+        table, kind = operator.BuiltinOptions(), self._settings.get(operator.BuiltinOptionsType())
+        if table is None or not hasattr(self._schema, str(kind)):
+            return {}
+        options = getattr(self._schema, str(kind))()
         options.Init(table.Bytes, table.Pos)
-        return bool(options.AdjX())
+        return {name: int(getattr(options, name)()) for name in _OPTIONS if hasattr(options, name)}
 
     def _signature(self, signature: Any, subgraphs: list[Subgraph]) -> Signature:
         index = signature.SubgraphIndex()

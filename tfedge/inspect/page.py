@@ -7,7 +7,7 @@ from typing import Any
 
 from tfedge.inspect.numbers import amount, decibels, interval, percent, size
 from tfedge.inspect.plots import cost_plot, escape, range_plot, snr_plot
-from tfedge.inspect.table import bundle_line, cosine, island_lines, noise_note, shape
+from tfedge.inspect.table import bundle_line, cosine, edgetpu_lines, island_lines, noise_note, shape
 
 Report = dict[str, Any]
 
@@ -41,39 +41,48 @@ tr.worst td{color:var(--worst);font-weight:600}
 
 def page(report: Report) -> str:
     """The whole page. Everything that comes from the file is escaped."""
-    title = escape(report["file"].rpartition("/")[2])
     sections = [
         _head(report),
         _noise(report),
-        _section("Cost by type of operator", cost_plot(report["summary"]), _summary(report)),
-        _section("Float islands", _lines(island_lines(report))),
+        section("Cost by type of operator", cost_plot(report["summary"]), _summary(report)),
+        section("Float islands", paragraphs(island_lines(report))),
         _ranges(report),
-        _section(
+        section(
             "Operators", f'<p class="soft">{escape(report["cost_model"])}</p>', _operators(report)
         ),
     ]
+    return document(report["file"].rpartition("/")[2], sections)
+
+
+def document(title: str, sections: Iterable[str]) -> str:
+    """A page of its own, of sections that are HTML already."""
+    name = escape(title)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style></head>"
-        f"<body><h1>{title}</h1>{''.join(sections)}</body></html>\n"
+        f"<title>{name}</title><style>{_STYLE}</style></head>"
+        f"<body><h1>{name}</h1>{''.join(sections)}</body></html>\n"
     )
 
 
-def _section(title: str, *parts: str) -> str:
+def section(title: str, *parts: str) -> str:
+    """A part of the page; `parts` are HTML already."""
     return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
 
 
-def _lines(lines: Iterable[str]) -> str:
+def paragraphs(lines: Iterable[str]) -> str:
+    """Each line a paragraph, escaped."""
     return "".join(f"<p>{escape(line.strip())}</p>" for line in lines)
 
 
-def _table(
+def html_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: str, worst: frozenset[int]
 ) -> str:
-    """Args:
-    numeric: a letter for each column, `n` for numbers and `-` for words.
-    worst: the rows to mark.
+    """A table whose cells are escaped.
+
+    Args:
+        numeric: a letter for each column, `n` for numbers and `-` for words.
+        worst: the rows to mark.
     """
     kinds = [' class="n"' if letter == "n" else "" for letter in numeric]
     head = "".join(
@@ -98,6 +107,7 @@ def _head(report: Report) -> str:
         f"{size(report['size_bytes'])}; weights: {weights or 'none'}",
         f"Shown: signature {report['signature']}; {total['operators']} operators, "
         f"{amount(total['macs'])} multiply-accumulates, {size(total['bytes'])} moved a run",
+        *edgetpu_lines(report),
         f"SHA-256 {report['sha256']}",
     ]
     rows = [
@@ -111,7 +121,9 @@ def _head(report: Report) -> str:
         for row in report["signatures"]
     ]
     columns = ["signature", "operators", "MACs", "inputs", "outputs"]
-    return _lines(lines) + _section("Signatures", _table(columns, rows, "-nn--", frozenset()))
+    return paragraphs(lines) + section(
+        "Signatures", html_table(columns, rows, "-nn--", frozenset())
+    )
 
 
 def _ends(tensors: dict[str, Report]) -> str:
@@ -127,18 +139,18 @@ def _noise(report: Report) -> str:
             "tfedge inspect X.tflite --against X_reference.tflite --html FILE; for any other, give "
             "the float .tflite that it was made of."
         )
-        return _section(title, _lines([advice]))
+        return section(title, paragraphs([advice]))
     layers = {row["layer"]: row for row in noise["layers"]}
     rows = [
         [str(rank), name, decibels(layers[name]), cosine(layers[name])]
         for rank, name in enumerate(noise["worst"], start=1)
     ]
     columns = ["", "furthest from float", "SNR dB", "cosine"]
-    return _section(
+    return section(
         title,
         snr_plot(noise),
         f'<p class="soft">{escape(noise_note(noise))}</p>',
-        _table(columns, rows, "n-nn", frozenset(range(len(rows)))),
+        html_table(columns, rows, "n-nn", frozenset(range(len(rows)))),
     )
 
 
@@ -151,12 +163,12 @@ def _summary(report: Report) -> str:
         for row in report["summary"]
     ]
     columns = ["operator", "dtype", "version", "count", "cost", "share", "bytes"]
-    return _table(columns, rows, "--nnnnn", frozenset())
+    return html_table(columns, rows, "--nnnnn", frozenset())
 
 
 def _ranges(report: Report) -> str:
     plot = range_plot(report["operators"])
-    return _section("Ranges", plot or _lines(["No operator puts out a quantised tensor."]))
+    return section("Ranges", plot or paragraphs(["No operator puts out a quantised tensor."]))
 
 
 def _operators(report: Report) -> str:
@@ -180,4 +192,4 @@ def _operators(report: Report) -> str:
     columns = ["#", "operator", "v", "output", "layer", "range", "cost", "share", "bytes"]
     columns += ["SNR dB", "cosine"]
     worst = [index for index, row in layers.items() if row["layer"] in noise["worst"]]
-    return _table(columns, rows, "n-n--nnnnnn", frozenset(worst))
+    return html_table(columns, rows, "n-n--nnnnnn", frozenset(worst))

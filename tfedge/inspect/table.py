@@ -13,6 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tfedge.inspect.graph import EDGETPU_OPERATOR
 from tfedge.inspect.numbers import amount, decibels, interval, percent, size, visible
 
 # Of a file or a pipe, where no line is too long.
@@ -25,19 +26,24 @@ Report = dict[str, Any]
 
 def render(report: Report) -> str:
     """What `tfedge inspect` prints: the operators, then what is to be known of them together."""
+    return drawn((_operators(report), _summary(report), *_noise(report), Text(_heading(report))))
+
+
+def drawn(parts: Iterable[RenderableType]) -> str:
+    """What is printed of them, as wide as the terminal; in a file or a pipe as wide as needed."""
     is_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size((100, 24)).columns if is_terminal else _WIDTH
     console = Console(
         file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False, no_color=True
     )
-    for part in (_operators(report), _summary(report), *_noise(report), Text(_heading(report))):
+    for part in parts:
         console.print(part)
     output = console.file
     assert isinstance(output, io.StringIO)
     return "\n".join(line.rstrip() for line in output.getvalue().rstrip().split("\n"))
 
 
-def _table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> Table:
+def text_table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> Table:
     """Columns are a name and `left` or `right`; cells are shown as they are, never as markup."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, side in columns:
@@ -67,7 +73,7 @@ def _operators(report: Report) -> RenderableType:
         rows.append(cells)
     more = len(report["operators"]) - _MOST_OPERATORS
     note = [f"and {more} more, which --json and --html have\n"] if more > 0 else []
-    return Group("Operators", _table(columns, rows), *note)
+    return Group("Operators", text_table(columns, rows), *note)
 
 
 def shape(row: Report) -> str:
@@ -86,7 +92,7 @@ def _summary(report: Report) -> RenderableType:
         ]
         for row in report["summary"]
     ]
-    return Group("By type, dtype and version", _table(columns, rows))
+    return Group("By type, dtype and version", text_table(columns, rows))
 
 
 def _noise(report: Report) -> list[RenderableType]:
@@ -102,7 +108,7 @@ def _noise(report: Report) -> list[RenderableType]:
     title = (
         f"Furthest from float, of {len(noise['layers'])} layers, {len(measured)} of which differ"
     )
-    return [title, _table(columns, rows), Text(visible(noise_note(noise)))]
+    return [title, text_table(columns, rows), Text(visible(noise_note(noise)))]
 
 
 def cosine(row: Report) -> str:
@@ -130,7 +136,7 @@ def _heading(report: Report) -> str:
         )
     weights = ", ".join(f"{kind} {size(count)}" for kind, count in report["constant_bytes"].items())
     lines.append(f"  weights: {weights or 'none'}")
-    lines += [f"  {line}" for line in island_lines(report)]
+    lines += [f"  {line}" for line in (*edgetpu_lines(report), *island_lines(report))]
     lines.append(f"  {report['cost_model']}")
     return "\n".join(visible(line) for line in lines)
 
@@ -149,6 +155,17 @@ def bundle_line(report: Report) -> str:
         f"{bundle['name']}: {bundle['task']}{labels}, {bundle['quantization']}, up to "
         f"{bundle['max_length']} tokens, verified on {', '.join(bundle['runtimes']) or 'no runtime'}"
     )
+
+
+def edgetpu_lines(report: Report) -> list[str]:
+    """Of a file for the Edge TPU, what of it is compiled."""
+    compiled = sum(row["operator"] == EDGETPU_OPERATOR for row in report["operators"])
+    if not compiled:
+        return []
+    left = len(report["operators"]) - compiled
+    return [
+        f"compiled for the Edge TPU: {compiled} edgetpu-custom-op, {left} operators left on the CPU"
+    ]
 
 
 def island_lines(report: Report) -> list[str]:

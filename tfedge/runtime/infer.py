@@ -38,6 +38,7 @@ Examples:
   tfedge-infer --model tinybert_int8.tflite --jsonl --json < texts.jsonl
   tfedge-infer --model qa.tflite --context "Ada was born in London." "Where?"
   tfedge-infer --model tinybert_int8.tflite --benchmark 100
+  tfedge-infer --model tinybert_int8_edgetpu.tflite --delegate edgetpu --device usb "Good."
   tfedge-infer --model tinybert_int8.tflite -- "-5 degrees, and I loved it"
 
 \b
@@ -94,7 +95,17 @@ Exit codes:
     type=click.Choice(list(RUNTIMES)),
     help="Default: the first one installed that the model was verified on.",
 )
-@click.option("--delegate", metavar="PATH", help="A delegate library, e.g. libedgetpu.so.1.")
+@click.option(
+    "--delegate",
+    metavar="NAME",
+    help="edgetpu: the Edge TPU by the host's libedgetpu, for a model of `tfedge edgetpu compile`; or"
+    " a delegate library.",
+)
+@click.option(
+    "--device",
+    metavar="usb|pci[:N]",
+    help="Which Edge TPU, e.g. usb:0 or pci:1 (default: any).",
+)
 @click.option(
     "--length",
     type=click.IntRange(min=1),
@@ -128,6 +139,7 @@ class Options:
     threads: int | None
     runtime: str | None
     delegate: str | None
+    device: str | None
     length: int | None
     runs: int | None
 
@@ -142,7 +154,12 @@ def execute(options: Options) -> int:
         raise OptionError("--jsonl is for standard input; leave it out or give no texts")
     with quiet_start():
         pipeline = load(
-            options.model, options.runtime, options.threads, options.delegate, options.length
+            options.model,
+            options.runtime,
+            options.threads,
+            options.delegate,
+            options.length,
+            options.device,
         )
     if options.context is not None and not pipeline.pairs:
         raise OptionError(f"--context is of no use for {pipeline.manifest.task}; leave it out")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import importlib
 import importlib.util
@@ -15,7 +14,10 @@ from typing import Any
 import numpy as np
 
 from tfedge.runtime.bundle import Bundle
+from tfedge.runtime.delegate import check as check_delegate
+from tfedge.runtime.delegate import is_edgetpu, load_delegate, refusal
 from tfedge.runtime.errors import BackendError, ModelFileError, OptionError, one_line
+from tfedge.runtime.probe import probe
 
 MAX_THREADS = 64
 _DEFAULT_MAX_THREADS = 4  # of the boards; more threads only wait for each other on small matrices
@@ -133,27 +135,6 @@ def import_runtime(name: str) -> Any:
         ) from error
 
 
-def _load_delegate(module: Any, path: str) -> Any:
-    """Loads a delegate library, telling apart a missing library and a missing device.
-
-    The library is opened here first, because `load_delegate` prints a traceback of its destructor
-    where that fails.
-    """
-    try:
-        library = ctypes.CDLL(path)
-    except OSError as error:
-        raise BackendError(f"delegate {path}: not a loadable library: {one_line(error)}") from error
-    if not hasattr(library, "tflite_plugin_create_delegate"):
-        raise BackendError(f"delegate {path}: a library, but not a TensorFlow Lite delegate")
-    try:
-        return module.load_delegate(path)
-    except (ValueError, RuntimeError) as error:
-        raise BackendError(
-            f"delegate {path}: the library is there, but finds no usable device;"
-            f" is it plugged in and may you use it? ({one_line(error)})"
-        ) from error
-
-
 @dataclasses.dataclass(frozen=True)
 class _Signature:
     """A signature's runner and its tensors by name, looked up once."""
@@ -172,13 +153,15 @@ class Model:
         runtime: str | None = None,
         num_threads: int | None = None,
         delegate: str | None = None,
+        device: str | None = None,
     ) -> None:
         """Args: see `tfedge.runtime.load`.
 
         Raises:
             OptionError, BackendError: see `choose_runtime`; also a delegate that does not load or
                 a model that the runtime refuses.
-            ModelFileError: the model has not the signatures that the manifest describes.
+            ModelFileError: the model has not the signatures that the manifest describes, or is not
+                compiled for the Edge TPU that is asked for.
         """
         if num_threads is not None and not 1 <= num_threads <= MAX_THREADS:
             raise OptionError(f"{num_threads} threads asked for; 1 to {MAX_THREADS} are allowed")
@@ -187,7 +170,11 @@ class Model:
         self._bundle = bundle
         self._has_answered = False
         module = import_runtime(self.runtime)
-        delegates = [_load_delegate(module, delegate)] if delegate else None
+        check_delegate(bundle, delegate, device)
+        self._edgetpu = is_edgetpu(delegate)
+        if delegate and self._edgetpu:
+            probe(bundle.path, self.runtime, runtime_name(self.runtime), delegate, device)
+        delegates = [load_delegate(module, delegate, device)] if delegate else None
         try:
             self._interpreter = module.Interpreter(
                 model_path=bundle.path,
@@ -269,6 +256,9 @@ class Model:
 
     def _refusal(self, error: Exception) -> BackendError:
         message = one_line(error)
+        if self._edgetpu:
+            reason = refusal(message, runtime_name(self.runtime))
+            return BackendError(f"{self._bundle.path}: the Edge TPU refuses the model: {reason}")
         for pattern, template in _REFUSALS:
             if match := pattern.search(message):
                 message = match.expand(template)

@@ -23,6 +23,7 @@ def load(
     num_threads: int | None = None,
     delegate: str | None = None,
     length: int | None = None,
+    device: str | None = None,
 ) -> Pipeline:
     """Loads a model that `tfedge convert` made.
 
@@ -31,9 +32,10 @@ def load(
         runtime: "tflite-runtime" or "litert"; None takes the first one installed here that the
             model was verified on.
         num_threads: 1 to 64; None takes the number of processors, at most 4.
-        delegate: path or name of a delegate library, e.g. "libedgetpu.so.1".
+        delegate: "edgetpu" for the host's libedgetpu, or path or name of a delegate library.
         length: tokens of the one graph that answers all texts; None takes the shortest that holds
             the text.
+        device: which Edge TPU: "usb", "pci", "usb:N" or "pci:N"; None takes any.
 
     Raises:
         OptionError: an argument is out of range, or no graph has `length`.
@@ -41,7 +43,7 @@ def load(
         BackendError: there is no suitable runtime or delegate here, or it refuses the model.
     """
     bundle = read_bundle(path)
-    return Pipeline(bundle, Model(bundle, runtime, num_threads, delegate), length)
+    return Pipeline(bundle, Model(bundle, runtime, num_threads, delegate, device), length)
 
 
 class Pipeline:

@@ -1,0 +1,215 @@
+"""Runs the vendor's Edge TPU compiler and holds the prediction to what it did."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from tfedge import files
+from tfedge.edgetpu.carry import carry_over, read_source
+from tfedge.edgetpu.check import CPU, MAPPED, check
+from tfedge.edgetpu.log import CompilerLog, parse
+from tfedge.errors import InputError, MissingPackageError, RejectedModelError
+from tfedge.inspect.graph import EDGETPU_OPERATOR, read_model
+
+PROGRAM = "edgetpu_compiler"
+VARIABLE = "EDGETPU_COMPILER"
+_GRACE_SECONDS = 20  # the compiler's own limit ends only its child
+_APT = (
+    "curl -fsS https://packages.cloud.google.com/apt/doc/apt-key.gpg | gpg --no-default-keyring "
+    "--keyring gnupg-ring:/etc/apt/trusted.gpg.d/coral.gpg --import && chmod 644 "
+    '/etc/apt/trusted.gpg.d/coral.gpg && echo "deb https://packages.cloud.google.com/apt '
+    'coral-edgetpu-stable main" > /etc/apt/sources.list.d/coral-edgetpu.list && '
+    "apt-get update && apt-get install -y edgetpu-compiler"
+)
+Report = dict[str, Any]
+
+
+def find_compiler(model: Path) -> str:
+    """The compiler's path: what EDGETPU_COMPILER says, else what PATH has.
+
+    Args:
+        model: what is to be compiled; for the message.
+
+    Raises:
+        MissingPackageError: there is none; the message says how to get it.
+    """
+    given = os.environ.get(VARIABLE)
+    found = shutil.which(given or PROGRAM)
+    if found:
+        return str(Path(found).absolute())
+    if given:
+        raise MissingPackageError(
+            f"{VARIABLE}={given} is no program that can be run; give the path of {PROGRAM}"
+        )
+    work, name = shlex.quote(f"{model.absolute().parent}:/work"), shlex.quote(model.name)
+    script = f"apt-get update && apt-get install -y curl gnupg && {_APT} && {PROGRAM} -s {name}"
+    raise MissingPackageError(
+        f"{PROGRAM} is neither in PATH nor named by {VARIABLE}. It is for x86-64 Linux, from the "
+        f"vendor's apt repository; as root: {_APT}; or in a container: docker run --rm --platform "
+        f"linux/amd64 -v {work} -w /work debian:bookworm sh -c {shlex.quote(script)} (that makes a "
+        f"file without tfedge's metadata; a script that runs it so, named by {VARIABLE}, keeps them: "
+        "README, On a Coral Edge TPU)"
+    )
+
+
+def compile_model(path: Path, output: Path | None = None, timeout: int = 180) -> Report:
+    """Compiles a .tflite; signatures and tfedge's metadata come along.
+
+    Args:
+        output: where to write; by default X_edgetpu.tflite beside the model. The compiler's log is
+            written there too, with the suffix .log.
+        timeout: seconds that the compiler may take.
+
+    Returns:
+        `file`, `output`, `log` (the compiler's own report), `predicted` and `mapped` (operators),
+        `agrees`, `differences` (operator by operator).
+
+    Raises:
+        InputError: the file cannot be used, or is compiled already.
+        MissingPackageError: there is no compiler.
+        RejectedModelError: it failed, took too long or mapped nothing; nothing is written.
+    """
+    target = output or path.with_name(f"{path.stem}_edgetpu.tflite")
+    predicted = check(path)
+    if predicted["compiled"]:
+        raise InputError(f"{path}: compiled already; give the model that it was made of")
+    source = read_source(path)
+    compiler = find_compiler(path)
+    files.check_folder(target.parent)
+    with tempfile.TemporaryDirectory(prefix="tfedge-edgetpu-") as folder:
+        Path(folder, "model.tflite").write_bytes(source.flatbuffer)
+        code, text = _run(compiler, Path(folder), timeout)
+        result, written = (Path(folder, f"model_edgetpu.{kind}") for kind in ("tflite", "log"))
+        if written.exists():
+            text += written.read_text(encoding="utf-8", errors="replace")
+        log = parse(text)
+        _check(path, code, text, log, result.exists(), predicted)
+        report = {"file": str(path), "output": str(target), **_compare(predicted, log, result)}
+        facts = {"compiler": log.version, "mapped": report["mapped"], "on_cpu": log.on_cpu}
+        content = carry_over(source, result.read_bytes(), facts)
+    files.write_bytes(target, content)
+    files.write_bytes(target.with_suffix(".log"), text.encode(errors="backslashreplace"))
+    return report
+
+
+def _run(compiler: str, folder: Path, timeout: int) -> tuple[int, str]:
+    """The exit code, negative for a signal, and what was printed.
+
+    Raises:
+        RejectedModelError: it took too long.
+        MissingPackageError: it cannot be run.
+    """
+    command = [compiler, "-s", "-t", str(timeout), "-o", str(folder), "model.tflite"]
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that its children can be ended with it
+        )
+    except OSError as error:
+        raise MissingPackageError(
+            f"{compiler} cannot be run: {error.strerror}; it is a program for x86-64 Linux"
+        ) from error
+    try:
+        content, _ = process.communicate(timeout=timeout + _GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise RejectedModelError(
+            f"{PROGRAM} was still running after {timeout} seconds; give it longer (--timeout), or "
+            "look for large activations with `tfedge edgetpu check`"
+        ) from None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return process.returncode, content.decode(errors="replace")
+
+
+def _check(
+    path: Path, code: int, text: str, log: CompilerLog, is_there: bool, predicted: Report
+) -> None:
+    """Raises RejectedModelError unless a model was compiled, and some of it was mapped."""
+    hint = "".join(f"; {row['change']}" for row in predicted["problems"][:1])
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+        raise RejectedModelError(f"{path}: {PROGRAM} crashed ({name}){hint}")
+    if code or not is_there:
+        last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+        reason = log.failure or last or "it said nothing"
+        raise RejectedModelError(f"{path}: {PROGRAM} failed (exit code {code}): {reason}{hint}")
+    if not log.on_tpu:
+        found = predicted["first_break"]
+        why = f"; {found['operator']}: {found['status']}; {found['change']}" if found else ""
+        raise RejectedModelError(
+            f"{path}: {PROGRAM} mapped no operator to the Edge TPU{why}; `tfedge edgetpu check` "
+            "shows all"
+        )
+
+
+def _compare(predicted: Report, log: CompilerLog, result: Path) -> Report:
+    """What came out otherwise than predicted."""
+    differences = _differences(predicted, result)
+    summary = Counter(
+        {(row["operator"], row["status"]): row["count"] for row in predicted["summary"]}
+    )
+    statuses = [
+        {
+            "operator": name,
+            "status": status,
+            "predicted": summary[name, status],
+            "compiled": log.table.get((name, status), 0),
+        }
+        for name, status in sorted(set(summary) | set(log.table))
+        if summary[name, status] != log.table.get((name, status), 0)
+    ]
+    return {
+        "compiler": log.version,
+        "operators": len(predicted["operators"]),
+        "predicted": sum(row["class"] != CPU for row in predicted["operators"]),
+        "mapped": log.on_tpu,
+        "on_cpu": log.on_cpu,
+        "agrees": not differences and all(row["status"] != MAPPED for row in statuses),
+        "differences": differences,
+        "statuses": statuses,
+        "subgraphs": log.subgraphs,
+        "cached_bytes": log.cached_bytes,
+        "remaining_bytes": log.remaining_bytes,
+        "streamed_bytes": log.streamed_bytes,
+    }
+
+
+def _differences(predicted: Report, result: Path) -> list[Report]:
+    """Operators that were predicted on one side and are on the other.
+
+    Those that the compiler left are found again by what they put out, whose name it keeps.
+    """
+    subgraph = read_model(result).subgraphs[0]
+    left = Counter(
+        (operator.name, subgraph.tensors[operator.outputs[0]].name if operator.outputs else "")
+        for operator in subgraph.operators
+        if operator.name != EDGETPU_OPERATOR
+    )
+    differences = []
+    for row in predicted["operators"]:
+        key = (row["operator"], row["tensor"])
+        is_left = left[key] > 0
+        left[key] -= is_left
+        if is_left != (row["class"] == CPU):
+            differences.append(
+                {
+                    **{name: row[name] for name in ("index", "operator", "class")},
+                    "predicted": row["status"],
+                    "compiled": "left on the CPU" if is_left else MAPPED,
+                }
+            )
+    return differences

@@ -1,0 +1,302 @@
+"""Whether the Edge TPU can run an operator: the published rules, applied to its tensors.
+
+Where a rule is silent, published pairs of a model and its compiled form decide; what neither says
+is a question of `rules.json` and marked as one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from tfedge.edgetpu.rules import Rule, Rules
+from tfedge.errors import InputError
+from tfedge.inspect.graph import Operator, Subgraph, Tensor
+
+_EIGHT_BITS = ("INT8", "UINT8")
+_PARAMETERS = ("INT8", "UINT8", "INT32")  # of constants: weights; biases, axes and shapes
+_WITH_WEIGHTS = (
+    *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "PRELU"),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM",
+)
+_ELEMENT_WISE = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")
+_LARGEST_SOFTMAX = 16384  # mapped in LibrEdgeTPU bright_128x128, beyond the table's 16,000
+_LARGEST_RESHAPE = 94400  # seen in edgetpu-tcn
+# google-coral/edgetpu#461: a mean over 256 x 128 stayed on the CPU, parts of 64 x 128 did not.
+_LARGEST_MEAN, _REFUSED_MEAN = 64 * 128, 256 * 128
+# movenet enlarges by 2; deeplab's 33 and 15.5 stayed on the CPU.
+_SEEN_RESIZE, _REFUSED_RESIZE = 2.0, 15.0
+
+
+# Which operands say what shape the result has, and operators whose values do.
+_SHAPES = {
+    **dict.fromkeys(("RESHAPE", "PAD", "PADV2", "TILE", "TRANSPOSE", "EXPAND_DIMS"), (1,)),
+    **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "BROADCAST_TO"), (1,)),
+    **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"), (1,)),
+    **dict.fromkeys(("TRANSPOSE_CONV", "SPLIT", "FILL"), (0,)),
+    "SLICE": (1, 2),
+    "STRIDED_SLICE": (1, 2, 3),
+}
+_COUNTING = ("WHERE", "UNIQUE")
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What becomes of one operator, were it alone.
+
+    Attributes:
+        refused: the rule against it; None where it can be mapped.
+        seen: whether it has been seen mapped in this form, in a published pair or log.
+        question: the key of the open question on which that depends.
+    """
+
+    refused: Rule | None = None
+    seen: bool = False
+    question: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Case:
+    operator: Operator
+    inputs: Sequence[Tensor]
+    outputs: Sequence[Tensor]
+    rules: Rules
+
+    def constant(self, position: int) -> Tensor | None:
+        """An input whose values are in the file."""
+        if position >= len(self.inputs) or self.inputs[position].constant_bytes is None:
+            return None
+        return self.inputs[position]
+
+    def over(self, rule: str | None = None, source: str | None = None) -> Verdict:
+        """A verdict against it: the table's limit, or another."""
+        return Verdict(self.rules.limit(self.operator.name, rule, source))
+
+
+def judge(operator: Operator, subgraph: Subgraph, rules: Rules) -> Verdict:
+    """Applies the rules to one operator, first those for all, then those of its kind.
+
+    Raises:
+        InputError: it lacks an operand.
+    """
+    inputs = [subgraph.tensors[index] for index in operator.inputs if index >= 0]
+    outputs = [subgraph.tensors[index] for index in operator.outputs]
+    case = _Case(operator, inputs, outputs, rules)
+    if (general := _general(case)) is not None:
+        question = "activations" if operator.name == "BATCH_MATMUL" else None
+        return Verdict(rules.general[general], question=question)
+    specific = _SPECIFIC.get(operator.name)
+    try:
+        found = specific(case) if specific else None
+    except IndexError as error:
+        raise InputError(
+            f"damaged: {operator.name} lacks an operand or has one of an impossible shape; "
+            "convert it again"
+        ) from error
+    return found or Verdict(seen=bool(rules.operators[operator.name].seen))
+
+
+def _general(case: _Case) -> str | None:
+    """The key of the first rule for all operators that is broken."""
+    name, data = case.operator.name, _data(case)
+    if name not in case.rules.operators:
+        floats = any(tensor.is_float for tensor in (*case.inputs, *case.outputs))
+        return "8 bits" if floats or name.startswith("CUSTOM:") else "table"
+    if name == "QUANTIZE" and any(tensor.is_float for tensor in case.inputs):
+        return "float input"
+    constants = [tensor for tensor in case.inputs if tensor.constant_bytes is not None]
+    if moving_shapes(case.operator, case.inputs):
+        return "static"
+    if any(tensor.dtype not in _EIGHT_BITS for tensor in data) or any(
+        tensor.dtype not in _PARAMETERS for tensor in constants
+    ):
+        return "8 bits"
+    if name in _WITH_WEIGHTS and any(case.constant(i) is None for i in _weights(case)):
+        return "constant"
+    if any(_is_deep(tensor) for tensor in data):
+        return "rank"
+    return None
+
+
+def moving_shapes(operator: Operator, inputs: Sequence[Tensor]) -> bool:
+    """Whether the shape of an operator's result is only known when the model runs.
+
+    A size that is merely left open in the file, as a batch often is, does not count: the compiler
+    takes it as 1 (LibrEdgeTPU dense_256).
+    """
+    return operator.name in _COUNTING or any(
+        position < len(inputs) and inputs[position].constant_bytes is None
+        for position in _SHAPES.get(operator.name, ())
+    )
+
+
+def _data(case: _Case) -> list[Tensor]:
+    """The activations. The states of an LSTM, which are variables, are none."""
+    inputs = [tensor for tensor in case.inputs if tensor.constant_bytes is None]
+    if case.operator.name == "UNIDIRECTIONAL_SEQUENCE_LSTM":
+        inputs = inputs[:1]
+    return [*inputs, *case.outputs]
+
+
+def _weights(case: _Case) -> list[int]:
+    """Which inputs are weights or a bias."""
+    if case.operator.name == "TRANSPOSE_CONV":  # shape, weights, input, bias
+        return [index for index in (0, 1, 3) if index < len(case.inputs)]
+    return [1] if case.operator.name.endswith("LSTM") else list(range(1, len(case.inputs)))
+
+
+def _is_deep(tensor: Tensor) -> bool:
+    return any(size > 1 for size in tensor.shape[:-3])
+
+
+def _fused(case: _Case) -> Verdict | None:
+    return case.over() if case.operator.options.get("FusedActivationFunction") else None
+
+
+def _concatenation(case: _Case) -> Verdict | None:
+    constants = [item for item in case.inputs if item.constant_bytes is not None]
+    if constants and len(case.inputs) != 2:
+        return case.over()
+    # Whether a constant is all zeros is not read, so one is not proven to map.
+    return _fused(case) or (Verdict() if constants else None)
+
+
+def _convolution(case: _Case) -> Verdict | None:
+    options = case.operator.options
+    dilations = (options.get("DilationHFactor", 1), options.get("DilationWFactor", 1))
+    kernel = case.inputs[1].shape[1:3]
+    # Along a kernel of size 1 there is nothing to dilate: edgetpu-tcn's 3 x 1 by 4 x 1 is mapped.
+    counting = {rate for rate, size in zip(dilations, kernel, strict=False) if size > 1}
+    return case.over() if len(counting) > 1 else None
+
+
+def _fully_connected(case: _Case) -> Verdict | None:
+    if case.operator.options.get("WeightsFormat"):
+        return case.over()
+    return _rows(case, "dense-rows")
+
+
+def _softmax(case: _Case) -> Verdict | None:
+    if case.inputs[0].shape and case.inputs[0].shape[-1] > _LARGEST_SOFTMAX:
+        return case.over()
+    return _rows(case, "softmax-rows")
+
+
+def _rows(case: _Case, question: str) -> Verdict | None:
+    """What is said of several rows at once."""
+    result = case.outputs[0]
+    if not result.shape or result.elements == result.shape[-1]:
+        return None
+    known = case.rules.questions[question]
+    refused = None if known.mapped else case.over(source=known.source).refused
+    return Verdict(refused, question=question)
+
+
+def _axes(case: _Case, position: int = 1) -> list[int] | None:
+    """The axes given by a constant, counted from 0; None where they are not known."""
+    given = case.constant(position)
+    rank = len(case.inputs[0].shape)
+    if given is None or given.values is None:
+        return None
+    return [axis % rank for axis in given.values] if rank else []
+
+
+def _reduction(case: _Case) -> Verdict | None:
+    axes, shape = _axes(case), case.inputs[0].shape
+    if axes is None or any(axis >= len(shape) for axis in axes):
+        return Verdict()
+    if 0 in axes and len(shape) > 1 and (shape[0] > 1 or len(shape) > 3):
+        return case.over()
+    if case.operator.name != "MEAN":
+        return None
+    count = case.inputs[0].elements // max(1, case.outputs[0].elements)
+    if len(shape) - 1 in axes:
+        return case.over() if shape[-1] % 4 else Verdict()
+    if count >= _REFUSED_MEAN:
+        rule = f"A mean over {_REFUSED_MEAN:,} elements has been seen left on the CPU."
+        return case.over(rule, case.rules.operators["MEAN"].refused)
+    return Verdict() if count > _LARGEST_MEAN else None
+
+
+def _batch_axis(case: _Case) -> Verdict | None:
+    """SPLIT and PACK, which may not touch the batch."""
+    if case.operator.name == "SPLIT":
+        given = case.constant(0)
+        axis = given.values[0] if given is not None and given.values else None
+        shape = case.inputs[-1].shape
+    else:
+        axis, shape = case.operator.options.get("Axis"), case.outputs[0].shape
+    if axis is None:
+        return Verdict()
+    return case.over() if axis % max(1, len(shape)) == 0 and len(shape) > 1 else None
+
+
+def _pad(case: _Case) -> Verdict | None:
+    paddings = case.constant(1)
+    if paddings is None or paddings.values is None:
+        return Verdict()
+    return case.over() if len(case.inputs[0].shape) > 3 and any(paddings.values[:2]) else None
+
+
+def _strided_slice(case: _Case) -> Verdict | None:
+    strides, options = case.constant(3), case.operator.options
+    if strides is None or strides.values is None:
+        return Verdict()
+    masks = options.get("EllipsisMask") or options.get("NewAxisMask")
+    unit = all(stride == 1 for stride in strides.values)
+    return None if unit and not masks else Verdict(case.rules.general["strides"])
+
+
+def _prelu(case: _Case) -> Verdict | None:
+    alpha = case.inputs[1].shape
+    return case.over() if any(size > 1 for size in alpha[:-1]) else None
+
+
+def _reshape(case: _Case) -> Verdict | None:
+    return Verdict() if case.outputs[0].elements > _LARGEST_RESHAPE else None
+
+
+def _transpose(case: _Case) -> Verdict | None:
+    return Verdict()  # YOLOv9-t: 14 mapped, 2 not, and their shapes are not published
+
+
+def _tile(case: _Case) -> Verdict | None:
+    shape = case.inputs[0].shape
+    is_point = all(size == 1 for size in shape[:-1])
+    same_depth = shape[-1:] == case.outputs[0].shape[-1:]
+    return None if is_point and same_depth else Verdict(case.rules.general["table"])
+
+
+def _resize(case: _Case) -> Verdict | None:
+    before, after = case.inputs[0].shape, case.outputs[0].shape
+    if len(before) != 4 or len(after) != 4:
+        return case.over()
+    factor = max(after[i] / max(1, before[i]) for i in (1, 2))
+    if factor >= _REFUSED_RESIZE:
+        return case.over(source=case.rules.operators["RESIZE_BILINEAR"].refused)
+    return Verdict() if factor > _SEEN_RESIZE else None
+
+
+def _element_wise(case: _Case) -> Verdict | None:
+    result = case.outputs[0].elements
+    both = len(case.inputs) == 2 and all(item.elements < result for item in case.inputs)
+    return Verdict(question="broadcast") if both else None
+
+
+_SPECIFIC: dict[str, Callable[[_Case], Verdict | None]] = {
+    **dict.fromkeys(_ELEMENT_WISE, _element_wise),
+    **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"), _reduction),
+    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), _fused),
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), _convolution),
+    **dict.fromkeys(("SPLIT", "PACK"), _batch_axis),
+    **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resize),
+    "CONCATENATION": _concatenation,
+    "FULLY_CONNECTED": _fully_connected,
+    "SOFTMAX": _softmax,
+    "PAD": _pad,
+    "STRIDED_SLICE": _strided_slice,
+    "PRELU": _prelu,
+    "RESHAPE": _reshape,
+    "TRANSPOSE": _transpose,
+    "TILE": _tile,
+}

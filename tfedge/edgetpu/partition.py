@@ -1,0 +1,66 @@
+"""How the compiler cuts a graph: into sets that can run one after the other; it takes the first.
+
+The cut is TensorFlow Lite's own (graph_info.cc, PartitionGraphIntoIndependentNodeSubsets): each set
+takes all operators of its kind whose operands are there, so the order in the file does not matter.
+The compiler keeps the first supported set, however small (google-coral/edgetpu#342, and the pairs
+that the tests hold).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from tfedge.inspect.graph import Subgraph
+
+
+@dataclasses.dataclass(frozen=True)
+class Partition:
+    """Operators that run together, by their indices in the order of the file."""
+
+    mappable: bool
+    operators: tuple[int, ...]
+
+
+def partition(subgraph: Subgraph, mappable: Sequence[bool]) -> list[Partition]:
+    """Cuts a graph into sets of operators that all can, or all cannot, be mapped.
+
+    Operators that wait for each other in a circle, which no runtime could run, are a last set that
+    cannot.
+    """
+    operators = subgraph.operators
+    made = {index for operator in operators for index in operator.outputs}
+    missing = [len(set(operator.inputs) & made) for operator in operators]
+    readers: dict[int, list[int]] = {}
+    for number, operator in enumerate(operators):
+        for index in set(operator.inputs) & made:
+            readers.setdefault(index, []).append(number)
+    ready = [number for number, count in enumerate(missing) if not count]
+    partitions: list[Partition] = []
+    seen: set[int] = set()
+    while ready:
+        kind = mappable[min(ready)]
+        taken: list[int] = []
+        later: list[int] = []
+        while ready:
+            number = ready.pop()
+            if mappable[number] != kind:
+                later.append(number)
+                continue
+            taken.append(number)
+            for index in set(operators[number].outputs) - seen:
+                seen.add(index)
+                for reader in readers.get(index, ()):
+                    missing[reader] -= 1
+                    if not missing[reader]:
+                        ready.append(reader)
+        partitions.append(Partition(kind, tuple(sorted(taken))))
+        ready = later
+    left = tuple(number for number, count in enumerate(missing) if count)
+    return [*partitions, Partition(False, left)] if left else partitions
+
+
+def taken(partitions: Sequence[Partition]) -> frozenset[int]:
+    """The operators that the compiler maps: those of the first set that can be."""
+    first = next((item for item in partitions if item.mappable), None)
+    return frozenset(first.operators if first else ())
