@@ -5,6 +5,11 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ from tfedge.errors import InputError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
 
+ROOT = Path(__file__).parents[2]
 OPTIONS = TrainingOptions(
     epochs=8, batch_size=8, learning_rate=1e-3, max_length=16, steps_per_checkpoint=10
 )
@@ -199,6 +205,41 @@ def test_killed_while_writing(
     (tmp_path / "out.training" / "result" / "model.safetensors").write_bytes(b"half")
     resumed = run(toy_encoder, toy_texts, tmp_path / "out", evaluation=toy_texts)
     assert same_weights(resumed.output, finished.output)
+
+
+def _started(folder: Path, texts: Path, output: Path) -> subprocess.Popen[bytes]:
+    options = ["--data", texts, "--output", output, "--steps", "400", "--batch-size", "2"]
+    options += ["--max-length", "16", "--json"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tfedge.cli", "prune", folder, *options],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _checkpoints(output: Path) -> Iterator[int]:
+    for path in output.with_name(f"{output.name}.training").glob("steps/ckpt-*.index"):
+        yield int(path.stem.removeprefix("ckpt-"))
+
+
+@pytest.mark.slow
+def test_sigkill(toy_encoder: Path, tmp_path: Path) -> None:
+    """The process itself is killed, twice, wherever it is."""
+    texts = toy_folders.write_sentences(tmp_path / "toy.tsv")
+    with _started(toy_encoder, texts, tmp_path / "whole") as process:
+        expected, _ = process.communicate(timeout=300)
+    for reached in (100, 200):
+        with _started(toy_encoder, texts, tmp_path / "out") as process:
+            while not any(step >= reached for step in _checkpoints(tmp_path / "out")):
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.kill()
+    assert not (tmp_path / "out").exists()
+    with _started(toy_encoder, texts, tmp_path / "out") as process:
+        report, _ = process.communicate(timeout=300)
+    assert same_weights(tmp_path / "out", tmp_path / "whole")
+    assert {**json.loads(report), "output": ""} == {**json.loads(expected), "output": ""}
 
 
 def test_other_settings_do_not_resume(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
