@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -642,6 +643,28 @@ def test_qad_and_convert(
     toy_folders.write_folder(trained, num_hidden_layers=1, seed=2)
     result = tfedge_(*convert)
     assert (result.code, "the weights have changed" in result.errors[-1]) == (3, True)
+
+
+def test_prune(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -> None:
+    options = ("--data", sentences, "--steps", "6", "--max-length", "16", "--eval", sentences)
+    command = ("prune", folder, *options, "--output", tmp_path / "pruned")
+    result = tfedge_(*command, "--begin-step", "7", "--end-step", "7")
+    assert (result.code, "the run has 6 steps" in result.error) == (3, True)
+    assert "would never prune" in result.error
+
+    result = tfedge_(*command)
+    assert result.code == 0, result.errors
+    rows = {line.split()[0]: line.split()[1:] for line in result.lines[1:8]}
+    assert rows["encoder.layer.0.intermediate.dense"] == ["1,536", "50.0", "%"]
+    assert re.fullmatch(r"all parameters +[\d,]+ +\d+\.\d %", result.lines[8])
+    assert re.fullmatch(r"accuracy \d+\.\d\d %", result.lines[-2])
+    assert result.lines[-1] == f"convert it: tfedge convert {tmp_path / 'pruned'}"
+
+    layers = ("--layers", "pooler.dense=0.25", "--pattern", "4x1", "--schedule", "constant")
+    report = json.loads("\n".join(tfedge_(*command, *layers, "--force", "--json").lines))
+    assert [(layer["name"], layer["sparsity"]) for layer in report["layers"]] == [
+        ("pooler.dense", 0.25)
+    ]
 
 
 # --- interrupts

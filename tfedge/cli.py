@@ -234,6 +234,116 @@ def qad(
     click.echo(json.dumps(report, indent=2) if as_json else qad_summary(report))
 
 
+@main.command()
+@click.argument("model")
+@click.option(
+    "--sparsity",
+    default=0.5,
+    show_default=True,
+    help="Share of the weights of each pruned layer that become zero.",
+)
+@click.option(
+    "--layers",
+    multiple=True,
+    metavar="PATTERN[=SPARSITY]",
+    help="Layers to prune, e.g. 'encoder.*' or '*.intermediate.dense=0.8'; may be repeated, the "
+    "last that matches counts. Default: all dense layers but the head's last. Tables "
+    "(embeddings.word_embeddings) hold most weights of a small model, but rows of words that the "
+    "texts lack lose theirs with nothing to make up for it.",
+)
+@click.option(
+    "--pattern",
+    default="none",
+    show_default=True,
+    metavar="none|M:N|RxC",
+    help="none: single weights; 2:4: two of each four inputs; 4x1: blocks of 4 inputs x 1 output.",
+)
+@click.option(
+    "--schedule",
+    type=click.Choice(["polynomial", "constant"]),
+    default="polynomial",
+    show_default=True,
+    help="polynomial: in steps, ever smaller ones; constant: all at once.",
+)
+@click.option("--initial-sparsity", default=0.0, show_default=True, help="Where polynomial begins.")
+@click.option("--begin-step", type=click.IntRange(0), help="First step that prunes. Default: 1.")
+@click.option(
+    "--end-step", type=click.IntRange(0), help="Last step that prunes. Default: 3/4 of the run."
+)
+@click.option(
+    "--frequency", type=click.IntRange(1), help="Steps between. Default: so that there are 20."
+)
+@click.option(
+    "--teacher",
+    metavar="MODEL",
+    help="What it learns from; default: MODEL itself, as it was before.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Batches in all, in place of --epochs.")
+@click.option("--temperature", default=2.0, show_default=True, help="Divides both models' logits.")
+@click.option(
+    "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
+)
+@click.option(
+    "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the whole report.")
+@_training_options
+def prune(model: str, **settings: Any) -> None:
+    """Makes the smallest weights of MODEL zero, so that its file compresses better.
+
+    \b
+    tfedge prune tinybert --sparsity 0.5 --data texts.txt --output pruned
+    tfedge convert pruned
+
+    The model learns meanwhile to answer as it did before; labels are read only for
+    --label-weight. The zeros stay zeros in every .tflite, which takes as long as before: the
+    gain is in what is downloaded or stored compressed. A killed run resumes when the same
+    command is given again.
+    """
+    load_tensorflow()
+    from tfedge.compress.distil import DistillationLosses
+    from tfedge.compress.prune import prune as run
+    from tfedge.compress.sparsity import PruningOptions
+    from tfedge.compress.training import TrainingOptions
+    from tfedge.data.hub import read_data
+    from tfedge.models.hub import resolve
+    from tfedge.progress import ProgressBar, training_report
+    from tfedge.summary import pruning_summary
+
+    def taken(*names: str) -> dict[str, Any]:
+        return {name: settings.pop(name) for name in names}
+
+    pruning = PruningOptions(
+        layers=settings.pop("layers") or None,
+        **taken("sparsity", "pattern", "schedule", "initial_sparsity"),
+        **taken("begin_step", "end_step", "frequency"),
+    )
+    weights = taken("temperature", "hidden_weight", "label_weight")
+    losses = DistillationLosses(
+        weights["temperature"], hidden=weights["hidden_weight"], labels=weights["label_weight"]
+    )
+    source, teacher = resolve(model), settings.pop("teacher")
+    texts, evaluation = read_data(settings.pop("data"), "train"), settings.pop("evaluation")
+    output, force, as_json = (settings.pop(name) for name in ("output", "force", "as_json"))
+    options = TrainingOptions(**settings, steps_per_checkpoint=100)
+    steps = options.steps or options.epochs * -(-len(texts) // options.batch_size)
+    with ProgressBar(f"pruning {model}", steps) as bar:
+        report = run(
+            source.folder,
+            texts,
+            output,
+            pruning,
+            options,
+            losses,
+            training_report(bar),
+            resolve(teacher).folder if teacher else None,
+            read_data(evaluation, "validation") if evaluation else None,
+            source.recipe.task if source.recipe else None,
+            force,
+        )
+    click.echo(json.dumps(report, indent=2) if as_json else pruning_summary(report))
+
+
 def _lengths(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[int, ...] | None:

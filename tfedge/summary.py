@@ -139,6 +139,25 @@ def qad_summary(report: dict[str, Any]) -> str:
     )
 
 
+def pruning_summary(report: dict[str, Any]) -> str:
+    """What `tfedge prune` prints: a row a pruned layer, then what the weights weigh."""
+    width = max(len(layer["name"]) for layer in report["layers"])
+    lines = [f"{'layer':<{width}}{'weights':>12}{'zero':>9}"]
+    for row in (*report["layers"], {**report, "name": "all parameters"}):
+        zero = f"{100 * row['sparsity']:.1f} %"
+        lines.append(f"{row['name']:<{width}}{row['weights']:>12,}{zero:>9}")
+    dense, pruned = report["files"]["dense"], report["files"]["pruned"]
+    for name, kind in (("raw", "weights as they are"), ("gzip", "weights compressed")):
+        lines.append(
+            f"{kind}: {pruned[name] / 1e6:.1f} MB, {pruned[name] / dense[name]:.2f} of the dense "
+            f"model's {dense[name] / 1e6:.1f} MB"
+        )
+    if "accuracy" in report:
+        lines.append(f"accuracy {100 * report['accuracy']:.2f} %")
+    lines.append(f"convert it: tfedge convert {report['output']}")
+    return "\n".join(lines)
+
+
 def models_summary(rows: list[dict[str, Any]], sequence_length: int) -> str:
     """What `tfedge models` prints."""
     lines = [

@@ -198,18 +198,21 @@ def train(
         checkpoint.restore(manager.latest_checkpoint).expect_partial()
     step = int(trainer.optimizer.iterations.numpy())
     names = dict.fromkeys(input_names, tf.TensorSpec((None, None), tf.int32))
+    signature = (names, tf.TensorSpec((None,), tf.int32))
     dataset = tf.data.Dataset.from_generator(
         lambda: batches(examples, input_names, options, step, augment),
-        output_signature=(names, tf.TensorSpec((None,), tf.int32)),
+        output_signature=signature,
     ).prefetch(4)
-    train_step = tf.function(trainer.train_step, reduce_retracing=True)
+    # One graph for all shapes: those made for single shapes round otherwise, and which batch gets
+    # which would depend on where a run resumed.
+    train_step = tf.function(trainer.train_step, input_signature=[signature])
     for batch in dataset:
         train_step(batch)
         step += 1
         if step % _STEPS_PER_REPORT == 0:
             report(step, steps, {metric.name: float(metric.result()) for metric in trainer.metrics})
             trainer.reset_metrics()
-        if evaluate and step % (steps // options.epochs) == 0:
+        if evaluate and step % max(1, steps // options.epochs) == 0:
             report(step, steps, {"eval_accuracy": evaluate()})
         if step % options.steps_per_checkpoint == 0:
             manager.save(step)
@@ -243,10 +246,11 @@ def claim_training_folder(output: Path, settings: dict[str, Any], force: bool = 
     Raises:
         InputError: `output` exists already, or a run with other settings was interrupted.
     """
-    if output.exists() and not force:
-        raise InputError(f"{output} exists; choose another --output, or --force to replace it")
     folder = output.with_name(f"{output.name}.training")
     record = folder / "settings.json"
+    # Beside an interrupted run `output` is its own, half written.
+    if output.exists() and not force and not record.is_file():
+        raise InputError(f"{output} exists; choose another --output, or --force to replace it")
     if record.is_file():
         try:
             found = json.loads(record.read_text(encoding="utf-8"))

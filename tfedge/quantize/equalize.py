@@ -23,6 +23,7 @@ from tfedge.quantize.calibrate import Observer
 # How much of a channel's excess moves from the activations into the weights (SmoothQuant's
 # migration strength); 1 would make all channels equal and the weights as uneven as those were.
 STRENGTH = 0.65
+_PRUNED = 0.02  # share of zeros
 
 Factors = Mapping[str, np.ndarray]
 
@@ -31,7 +32,8 @@ def centre(model: keras.Model, entry: Entry, junctions: Iterable[Junction]) -> N
     """Takes out of all that is added up before a layer norm what the layer norm takes out anyway.
 
     Layer norm subtracts each token's mean over the channels, so every table row and every output of
-    a dense layer may have mean 0. What is left is the mean of the residual connection.
+    a dense layer may have mean 0. What is left is the mean of the residual connection, and of
+    weights that were pruned, which would not stay zero.
 
     Args:
         model: one with layer norms; its weights are changed, its outputs are not.
@@ -40,9 +42,13 @@ def centre(model: keras.Model, entry: Entry, junctions: Iterable[Junction]) -> N
     for name in (*entry.terms, *(junction.dense for junction in junctions)):
         for part in ("weight", "bias"):
             variable = weights.get(f"{name}.{part}")
-            if variable is not None:
-                value = variable.numpy()
+            if variable is not None and not _is_pruned(value := variable.numpy()):
                 variable.assign(value - value.mean(axis=-1, keepdims=True))
+
+
+def _is_pruned(value: np.ndarray) -> bool:
+    """Whether more of a matrix is exactly zero than chance or a few empty rows of a table make."""
+    return value.ndim > 1 and np.mean(value == 0) > _PRUNED
 
 
 def channel_factors(
