@@ -18,7 +18,7 @@ import toy_folders
 from bars import Bars
 from safetensors.numpy import load_file, save_file
 
-from tfedge import __version__, pipeline
+from tfedge import __version__, judge, pipeline
 from tfedge.data.texts import Texts, read_texts
 from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
 from tfedge.measure.accuracy import cosines
@@ -138,7 +138,8 @@ def converted(
                 board = functools.partial(Board, threads=1)
                 if name == "float16":
                     board = crashing_board(root, "--runtime litert")
-                patch.setattr(pipeline, "Board", board)
+                for module in (pipeline, judge):
+                    patch.setattr(module, "Board", board)
                 done[name] = run(name)
         return done[name]
 
@@ -241,6 +242,8 @@ def test_report_of_the_options(converted: Callable[[str], Conversion], data: str
         "calibration": data,
         "evaluation": None,
         "runtime": "tflite-runtime",
+        "target": None,
+        "precisions": None,
         "normalize": None,
         "max_drop": ALWAYS,
         "output": str(conversion.folder.parent),
@@ -355,7 +358,8 @@ def test_rejection_keeps_the_older_artefact(
         (folder / name).write_bytes(content)
     if reason == "crash":
         crashing = crashing_board(tmp_path, "infer --runtime tflite-runtime")
-        monkeypatch.setattr(pipeline, "Board", crashing)
+        for module in (pipeline, judge):
+            monkeypatch.setattr(module, "Board", crashing)
         message = r"tflite-runtime crashed running it \(SIGSEGV\)"
     else:
         # Labels of another model are of no importance where the texts calibrate.

@@ -380,13 +380,10 @@ def _precisions(
 @click.argument("model")
 @click.option(
     "--quant",
-    type=click.Choice(
-        ["int8", "int8-float-io", "auto", "mixed", "dynamic", "int16x8", "float16", "float32"]
-    ),
+    type=click.Choice(["int8", "int8-float-io", "auto", "mixed", "dynamic", "float16", "float32"]),
     help="int8: integers only, outputs included; int8-float-io: the same with float outputs; auto: "
     "the fastest mixture of integers, dynamic and float that keeps --max-drop, found by measuring; "
-    "mixed: the one that --precision says; dynamic: int8 weights; int16x8: int8 weights and int16 "
-    "activations, exact but slow. Default: the target's, the "
+    "mixed: the one that --precision says; dynamic: int8 weights. Default: the target's, the "
     "recipe's, else int8.",
 )
 @click.option(

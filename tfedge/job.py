@@ -26,8 +26,6 @@ from tfedge.targets import load_target
 # Texts of a labelled calibration set that choose ranges; the others evaluate.
 _CALIBRATION_TEXTS = 200
 _BUCKETS = (16, 32, 64)
-# What tfedge makes only for LiteRT, and what tflite-runtime 2.14 says of it.
-_LITERT_ONLY = {"int16x8": "its RSQRT, version 2, does not take INT16"}
 
 
 class Bar(Protocol):
@@ -118,7 +116,7 @@ def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
     _check_runtime(runtime)
     preset = target or recipe
     quantization = options.quantization or (preset.quantization if preset else "int8")
-    _check_quantization(quantization, runtime, options)
+    _check_quantization(quantization, options)
     checkpoint = Checkpoint(source.folder)
     task, labels = task_and_labels(checkpoint, options.task or (recipe.task if recipe else None))
     if recipe and recipe.labels and not checkpoint.config.labels:
@@ -162,15 +160,10 @@ def _check_runtime(runtime: str) -> None:
         )
 
 
-def _check_quantization(quantization: str, runtime: str, options: ConvertOptions) -> None:
+def _check_quantization(quantization: str, options: ConvertOptions) -> None:
     if quantization not in QUANTIZATIONS:
         known = ", ".join(QUANTIZATIONS)
         raise InputError(f"unknown quantization {quantization!r}; known are {known}")
-    if quantization in _LITERT_ONLY and runtime != "litert":
-        raise InputError(
-            f"{runtime} 2.14 cannot run {quantization}: {_LITERT_ONLY[quantization]}; give "
-            "--runtime litert, or another --quant"
-        )
     if options.precisions and quantization != "mixed":
         raise InputError(
             f"precisions of operations are chosen by hand with the quantization mixed, not "

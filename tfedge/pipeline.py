@@ -19,7 +19,6 @@ from tfedge.convert.inspect import inspect
 from tfedge.convert.metadata import BundleSpec, set_runtimes, write_bundle
 from tfedge.convert.tflite import (
     INTEGER_QUANTIZATIONS,
-    WIDE_QUANTIZATION,
     signature_name,
     to_tflite,
 )
@@ -32,7 +31,6 @@ from tfedge.job import ConvertOptions, Job, MakeBar, make_job, texts_of
 from tfedge.judge import check_answerable, measure, truth_of
 from tfedge.measure import cost
 from tfedge.measure.board import Board
-from tfedge.models.build import input_names
 from tfedge.quantize.auto import Search
 from tfedge.quantize.auto import Texts as SearchTexts
 from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
@@ -201,10 +199,6 @@ def _quantized(
     prepared = _prepare(job, calibration)
     if job.options.keep_reference:
         _keep_reference(job, folder, prepared.references())
-    if job.quantization == WIDE_QUANTIZATION:
-        _write_quantized(job, path, prepared.wide(), {}, _representative(job, calibration))
-        yield {}
-        return
     ranges = {name: [item.min, item.max] for name, item in prepared.calibration.ranges.items()}
     for precisions, search in _assignments(job, prepared, calibration, evaluation, truth, folder):
         _write_quantized(job, path, prepared.graphs(precisions), precisions)
@@ -260,21 +254,11 @@ def _assignments(
         choice = search.choose(min(choice.loss, job.options.max_drop) / 2, after=choice)
 
 
-def _representative(job: Job, calibration: Texts) -> dict[int, dict[str, np.ndarray]]:
-    """The calibration texts as inputs of each graph; what is longer is cut."""
-    names = input_names(job.checkpoint.config)
-    return {
-        length: pad(encode(job.tokenizer, calibration.texts, length), length, names)
-        for length in job.shape.lengths
-    }
-
-
 def _write_quantized(
     job: Job,
     path: Path,
     graphs: dict[int, keras.Model],
     precisions: Mapping[str, Precision],
-    representative: dict[int, dict[str, np.ndarray]] | None = None,
 ) -> None:
     """Converts graphs in which `precisions` are put in."""
     dynamic = {site for site, precision in precisions.items() if precision == "dynamic"}
@@ -284,7 +268,7 @@ def _write_quantized(
             "--runtime litert, or float in their place"
         )
     with job.make_bar(f"converting to {job.quantization}", 1) as bar:
-        content = to_tflite(graphs, job.quantization, job.runtime, representative)
+        content = to_tflite(graphs, job.quantization, job.runtime)
         if dynamic:
             content = quantize_weights(content, lambda name: 8 if layer_of(name, dynamic) else None)
         if job.quantization == "int8" and (found := inspect(content).float_operators):
@@ -342,7 +326,8 @@ def _report(
         "options": {
             key: str(value) if isinstance(value, Path) else value
             for key, value in dataclasses.asdict(job.options).items()
-        },
+        }
+        | {"runtime": job.runtime},
         "versions": {"tfedge": __version__, "python": platform.python_version(), **_versions()},
     }
 

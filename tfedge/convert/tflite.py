@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.errors import InputError
 
-Inputs = Mapping[str, np.ndarray]
 INTEGER_QUANTIZATIONS = ("int8", "int8-float-io")
 # Integers where that keeps the accuracy, and floating point elsewhere.
 MIXED_QUANTIZATIONS = ("mixed", "auto")
-WIDE_QUANTIZATION = "int16x8"
 QUANTIZATIONS = (
     *INTEGER_QUANTIZATIONS,
     *MIXED_QUANTIZATIONS,
-    WIDE_QUANTIZATION,
     "dynamic",
     "float16",
     "float32",
@@ -35,12 +30,7 @@ def signature_name(length: int, longest: int) -> str:
     return SIGNATURE if length == longest else f"tokens_{length}"
 
 
-def to_tflite(
-    graphs: Mapping[int, keras.Model],
-    quantization: str,
-    runtime: str,
-    representative: Mapping[int, Inputs] | None = None,
-) -> bytes:
+def to_tflite(graphs: Mapping[int, keras.Model], quantization: str, runtime: str) -> bytes:
     """Converts models with static input shapes to one file with a signature for each.
 
     Args:
@@ -48,8 +38,6 @@ def to_tflite(
             `tfedge.quantize.fake_quant`; the converter then needs no representative dataset, and
             would only add min-max ranges to tensors that are meant to stay in float.
         quantization: one of `QUANTIZATIONS`.
-        representative: for int16x8, inputs int32 (n, length) by name for each length; their
-            extremes become the ranges of the 16-bit activations.
         runtime: one of `RUNTIMES`, which decides how dense weights are quantised.
 
     Raises:
@@ -71,8 +59,6 @@ def to_tflite(
         tf.saved_model.save(module, folder, signatures=functions)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         _SETTINGS[quantization](converter)
-        if representative is not None:
-            converter.representative_dataset = functools.partial(_rows, representative)
         # Per channel is more exact, but tflite-runtime 2.14 refuses it (dynamic) or crashes on
         # 64-bit ARM (int8).
         converter._experimental_disable_per_channel_quantization_for_dense_layers = (
@@ -88,15 +74,6 @@ def _concrete(model: keras.Model) -> Any:
             for tensor in model.inputs
         }
     )
-
-
-def _rows(representative: Mapping[int, Inputs]) -> Iterator[tuple[str, Inputs]]:
-    """One text after the other, with the signature that it is for."""
-    longest = max(representative)
-    for length, inputs in representative.items():
-        for row in range(len(next(iter(inputs.values())))):
-            texts = {name: values[row : row + 1] for name, values in inputs.items()}
-            yield signature_name(length, longest), texts
 
 
 def _float32(converter: Any) -> None:
@@ -117,13 +94,6 @@ def _int8(converter: Any) -> None:
     converter.inference_output_type = tf.int8
 
 
-def _int16x8(converter: Any) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_ops = [
-        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-    ]
-
-
 _SETTINGS: dict[str, Callable[[Any], None]] = {
     "float32": _float32,
     "float16": _float16,
@@ -131,6 +101,5 @@ _SETTINGS: dict[str, Callable[[Any], None]] = {
     "int8": _int8,
     "int8-float-io": _quantized,
     "mixed": _quantized,
-    "int16x8": _int16x8,
     "auto": _quantized,
 }

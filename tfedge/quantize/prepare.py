@@ -113,16 +113,6 @@ class Prepared:
             for length in self.shape.lengths
         }
 
-    def wide(self) -> dict[int, keras.Model]:
-        """The static graphs in float for activations of 16 bits, by length.
-
-        Those hold any variance, so layer norms are computed in one piece.
-        """
-        return {
-            length: self.lowering.build(self._options(length), plans={}).model
-            for length in self.shape.lengths
-        }
-
     def gated(self) -> tuple[Encoder, dict[str, tf.Variable]]:
         """The graph for any batch and length, and the switches of its sites' rounding."""
         clipped: set[str] = set()
@@ -249,17 +239,10 @@ class Lowering:
         return self.build(dataclasses.replace(options, tap=clip_tap(ranges)))
 
     def build(
-        self,
-        options: GraphOptions,
-        make_blocks: Callable[..., IntegerBlocks] = IntegerBlocks,
-        plans: Mapping[str, NormPlan] | None = None,
+        self, options: GraphOptions, make_blocks: Callable[..., IntegerBlocks] = IntegerBlocks
     ) -> Encoder:
-        """The graph with its weights; `options` decide shapes and taps.
-
-        Args:
-            plans: in place of those that were decided.
-        """
-        blocks = functools.partial(make_blocks, plans=self.plans if plans is None else plans)
+        """The graph with its weights; `options` decide shapes and taps."""
+        blocks = functools.partial(make_blocks, plans=self.plans)
         shape = self._shape
         encoder = build(self.config, shape.task, shape.num_labels, options, blocks)
         _copy_weights(self.weights, encoder.model)
