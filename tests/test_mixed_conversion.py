@@ -12,6 +12,7 @@ import toy_folders
 from bars import Bars
 
 from tfedge.errors import InputError, RejectedModelError
+from tfedge.inspect.graph import read_model
 from tfedge.pipeline import ConvertOptions, convert
 
 LENGTH = 16
