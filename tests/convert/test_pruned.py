@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from tfedge.convert.tflite import to_tflite
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.quantize.prepare import Shape, float_graphs, int8_graphs
+from tfedge.quantize.prepare import Shape, float_graphs, prepare
 
 DTYPES = {
     schema.TensorType.FLOAT32: np.float32,
@@ -91,7 +91,7 @@ def test_zeros_are_zeros_in_the_file(
     masks = pruned_folder(tmp_path / "toy", architecture)
     checkpoint, shape = Checkpoint(tmp_path / "toy"), Shape("text-classification", 2, LENGTH)
     if quantization == "int8":
-        graphs, _ = int8_graphs(checkpoint, shape, sequences)
+        graphs = prepare(checkpoint, shape, sequences).graphs()
     else:
         graphs = float_graphs(checkpoint, shape)
     matrices = constants(to_tflite(graphs, quantization, "litert"))
