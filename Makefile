@@ -2,7 +2,8 @@
 
 MODEL   ?= tinybert
 QUANT   ?=
-RUNTIME ?= tflite-runtime
+RUNTIME ?=
+TARGET  ?=
 SEQ_LEN ?=
 OUTPUT  ?= saved_models
 TEXT    ?= a warm , funny , engaging film .
@@ -28,7 +29,7 @@ TORCH := torch==2.13.0
 .PHONY: help models convert eval inspect infer bench distill test test-arm test-peers parity lint clean
 
 help:  ## Show this list
-	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [SEQ_LEN=128] [OUTPUT=saved_models]"
+	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [SEQ_LEN=128] [OUTPUT=saved_models]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
 	@echo "MODEL is a name (make models), a folder with a Hugging Face checkpoint, or a hub id."
 
@@ -36,11 +37,11 @@ models: $(VENV)/.convert  ## List the models that have a name
 	@$(TFEDGE) models
 
 convert: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm)  ## Convert MODEL to one .tflite and measure it
-	@$(TFEDGE) convert $(MODEL) $(if $(QUANT),--quant $(QUANT)) --runtime $(RUNTIME) \
-		$(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT)
+	@$(TFEDGE) convert $(MODEL) $(if $(QUANT),--quant $(QUANT)) $(if $(RUNTIME),--runtime $(RUNTIME)) \
+		$(if $(TARGET),--target $(TARGET)) $(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT)
 
 eval: $(VENV)/.convert  ## Measure the converted MODEL on EVAL, a TSV, CSV or JSONL file or a hub id
-	@$(TFEDGE) eval --model $(TFLITE) --data $(EVAL) --runtime $(RUNTIME)
+	@$(TFEDGE) eval --model $(TFLITE) --data $(EVAL) $(if $(RUNTIME),--runtime $(RUNTIME))
 
 inspect: $(VENV)/.convert  ## Show what the converted MODEL holds and costs
 	@$(TFEDGE) inspect $(TFLITE)
@@ -54,7 +55,7 @@ bench: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm) .venv-be
 
 # Those that are missing are made; an existing one stays as it is.
 $(OUTPUT)/$(NAME)/$(NAME)_%.tflite: | $(VENV)/.convert
-	@$(TFEDGE) convert $(MODEL) --quant $* --runtime $(if $(filter dynamic,$*),litert,$(RUNTIME)) \
+	@$(TFEDGE) convert $(MODEL) --quant $* --runtime $(if $(filter dynamic,$*),litert,$(or $(RUNTIME),tflite-runtime)) \
 		$(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT)
 
 distill: $(VENV)/.convert $(VENV)/.minilm  ## Remake the checkpoint of MODEL: fine-tune a teacher on DATA, then distil
