@@ -185,6 +185,12 @@ def test_existing_output_is_kept_unless_forced(tmp_path: Path) -> None:
     assert claim_training_folder(tmp_path / "model", SETTINGS, force=True).is_dir()
 
 
+def test_a_run_killed_while_it_wrote_its_output_resumes(tmp_path: Path) -> None:
+    folder = claim_training_folder(tmp_path / "model", SETTINGS)
+    (tmp_path / "model").mkdir()
+    assert claim_training_folder(tmp_path / "model", SETTINGS) == folder
+
+
 def test_checkpoints_without_settings_are_not_resumed(tmp_path: Path) -> None:
     """What a kill between making the folder and writing its settings leaves."""
     (tmp_path / "model.training").mkdir()

@@ -6,8 +6,8 @@ each weight that is left needs an index (at half sparsity 2,008 values, 2,008 in
 of row ends for 4,096 weights). Blocks of 4 x 1 take 0.68 of the bytes, but a sparse weight of
 CONV_2D is read as if it were dense by tflite-runtime 2.14 and LiteRT 2.3, to wrong answers without
 a word; FULLY_CONNECTED in int8 is refused by the first and wrong in the second. Both run CONV_2D
-rightly behind a DENSIFY, which keeps a dense copy of its own for each length of a file, and LiteRT
-refuses FULLY_CONNECTED there. gzip has the same gain without all that.
+rightly behind a DENSIFY, which holds the dense weights beside the sparse ones, and LiteRT refuses
+FULLY_CONNECTED there.
 """
 
 from __future__ import annotations
