@@ -237,6 +237,7 @@ def _assignments(
         "tfedge": __version__,
         "weights_sha256": job.checkpoint.sha256,
         "task": job.shape.task,
+        "sequence_length": length,
         "calibration_sha256": hashlib.sha256("\n".join(calibration.texts).encode()).hexdigest(),
     }
     search = Search(

@@ -49,10 +49,9 @@ from tfedge.models.checkpoint import (
 )
 from tfedge.models.config import EncoderConfig
 from tfedge.models.heads import HEAD_MODULES
+from tfedge.models.pooling import copy_pooling
 
 _WORDS = "embeddings.word_embeddings"
-# What a sentence-transformers folder says of its pooling.
-_POOLING_FILES = ("modules.json", "1_Pooling/config.json")
 
 
 def prune(
@@ -202,10 +201,7 @@ class _Job:
         stored = config.source.get("dtype") or config.source.get("torch_dtype")
         dtype = "float16" if stored == "float16" else "float32"
         save_checkpoint(model, config, self.task, folder, self.labels, source, dtype)
-        for name in _POOLING_FILES:
-            if (source / name).is_file():
-                (folder / name).parent.mkdir(exist_ok=True)
-                shutil.copyfile(source / name, folder / name)
+        copy_pooling(source, folder)
 
 
 def _inputs(config: EncoderConfig) -> tuple[int, int, int]:

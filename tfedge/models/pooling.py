@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tfedge import files
 from tfedge.errors import CheckpointError
+
+_POOLING_FILES = ("modules.json", "1_Pooling/config.json")
 
 
 def normalizes_embeddings(folder: Path) -> bool:
@@ -40,3 +43,10 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not readable JSON: {error}") from error
+
+
+def copy_pooling(source: Path, folder: Path) -> None:
+    """Copies what a sentence-transformers folder says of its pooling, where it says anything."""
+    for name in _POOLING_FILES:
+        if (source / name).is_file():
+            files.write_bytes(folder / name, (source / name).read_bytes())

@@ -20,7 +20,6 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge import files
 from tfedge.compress.distil import (
     DistillationLosses,
     Distiller,
@@ -50,7 +49,7 @@ from tfedge.models.checkpoint import (
     save_checkpoint,
     task_and_labels,
 )
-from tfedge.models.pooling import normalizes_embeddings
+from tfedge.models.pooling import copy_pooling, normalizes_embeddings
 from tfedge.quantize.calibrate import Observer, calibrate
 from tfedge.quantize.fake_quant import fake_quant_tap
 from tfedge.quantize.prepare import PASSES, Lowering, Shape
@@ -60,8 +59,6 @@ from tfedge.quantize.rounding import RoundedBlocks
 # Texts that choose the ranges, spread over all of them.
 _CALIBRATION_TEXTS = 200
 _BATCH_SIZE = 32  # of comparisons
-# What a sentence-transformers folder says of its pooling.
-_POOLING_FILES = ("modules.json", "1_Pooling/config.json")
 
 MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 Outputs = dict[str, Any]
@@ -310,9 +307,7 @@ def _save(
     decisions: Decisions,
 ) -> None:
     save_checkpoint(model, source.config, task, folder, labels, source.folder)
-    for name in _POOLING_FILES:
-        if (source.folder / name).is_file():
-            files.write_bytes(folder / name, (source.folder / name).read_bytes())
+    copy_pooling(source.folder, folder)
     write_decisions(folder, decisions)
 
 
