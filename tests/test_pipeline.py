@@ -18,7 +18,7 @@ import toy_folders
 from bars import Bars
 from safetensors.numpy import load_file, save_file
 
-from tfedge import __version__, judge, pipeline
+from tfedge import __version__, candidates, judge, pipeline
 from tfedge.data.texts import Texts, read_texts
 from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
 from tfedge.measure.accuracy import cosines
@@ -106,6 +106,8 @@ CASES: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "float32": ("bert", CLASSIFICATION, "float32", {"runtime": "litert"}),
     "distilbert": ("distilbert", "token-classification", "int8-float-io", {}),
     "mobilebert": ("mobilebert", "sentence-embedding", "int8", {}),
+    "int4": ("bert", CLASSIFICATION, "int4", {}),
+    "int16x8": ("bert", "sentence-embedding", "int16x8", {"runtime": "litert"}),
 }
 CLASSIFIERS = [name for name, case in CASES.items() if case[1] == CLASSIFICATION]
 
@@ -138,7 +140,7 @@ def converted(
                 board = functools.partial(Board, threads=1)
                 if name == "float16":
                     board = crashing_board(root, "--runtime litert")
-                for module in (pipeline, judge):
+                for module in (pipeline, judge, candidates):
                     patch.setattr(module, "Board", board)
                 done[name] = run(name)
         return done[name]
@@ -189,7 +191,7 @@ def test_report_of_the_task(converted: Callable[[str], Conversion], name: str) -
         CLASSIFICATION: {"logits": [1, 2]},
         "token-classification": {"logits": [1, LENGTH, 2]},
         "question-answering": {"end_logits": [1, LENGTH], "start_logits": [1, LENGTH]},
-        "sentence-embedding": {"embedding": [1, 40]},
+        "sentence-embedding": {"embedding": [1, 32 if architecture == "bert" else 40]},
     }
     labels = {CLASSIFICATION: toy_folders.LABELS, "token-classification": toy_folders.ENTITIES}
     assert (report["model"], report["task"], report["sequence_length"]) == ("toy", task, LENGTH)
@@ -208,10 +210,15 @@ def test_report_of_the_task(converted: Callable[[str], Conversion], name: str) -
 DTYPES = {
     "int8": ("INT8", "INT8"),
     "int8-float-io": ("INT8", "FLOAT32"),
+    "int16x8": ("INT8", "FLOAT32"),
+    "int4": ("INT4", "FLOAT32"),
     "dynamic": ("INT8", "FLOAT32"),
     "float16": ("FLOAT16", "FLOAT32"),
     "float32": ("FLOAT32", "FLOAT32"),
 }
+
+
+BYTES = {"INT4": 0.5, "INT8": 1, "INT16": 2, "FLOAT16": 2, "INT32": 4, "FLOAT32": 4, "INT64": 8}
 
 
 def test_report_of_the_quantisation(conversion: Conversion) -> None:
@@ -219,10 +226,10 @@ def test_report_of_the_quantisation(conversion: Conversion) -> None:
     assert found["mode"] == conversion.quantization
     constants = found["constant_bytes_by_dtype"]
     weights, outputs = DTYPES[conversion.quantization]
-    assert max(constants, key=constants.get) == weights
+    assert max(constants, key=lambda dtype: constants[dtype] / BYTES[dtype]) == weights
     assert {item["dtype"] for item in conversion.report["outputs"]} == {outputs}
     computed = found["activations_by_dtype"]
-    is_int8 = conversion.quantization.startswith("int8")
+    is_int8 = conversion.quantization in ("int8", "int8-float-io")
     # The word embeddings alone where only weights are quantised.
     assert (computed.get("INT8", 0) > 10) == is_int8
     in_float = {name: count for name, count in found["operators"].items() if "FLOAT" in name}
@@ -264,7 +271,7 @@ def test_bars_come_to_their_end(conversion: Conversion) -> None:
         (bar.description, bar.total) for bar in bars
     ]
     assert any("calibrating" in bar.description for bar in conversion.bars) == (
-        conversion.quantization.startswith("int8")
+        conversion.quantization.startswith("int") and conversion.quantization != "int4"
     )
 
 
@@ -358,7 +365,7 @@ def test_rejection_keeps_the_older_artefact(
         (folder / name).write_bytes(content)
     if reason == "crash":
         crashing = crashing_board(tmp_path, "infer --runtime tflite-runtime")
-        for module in (pipeline, judge):
+        for module in (pipeline, judge, candidates):
             monkeypatch.setattr(module, "Board", crashing)
         message = r"tflite-runtime crashed running it \(SIGSEGV\)"
     else:
@@ -441,8 +448,12 @@ def test_texts_that_no_model_can_answer(tmp_path: Path, quick: ConvertOptions) -
 WRONG_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "runtime": ({"runtime": "onnx"}, "unknown runtime 'onnx'; known are tflite-runtime, litert"),
     "quantization": (
-        {"quantization": "int4"},
-        "unknown quantization 'int4'; known are int8, ",
+        {"quantization": "int3"},
+        "unknown quantization 'int3'; known are int8, ",
+    ),
+    "int16x8": (
+        {"quantization": "int16x8", "runtime": "tflite-runtime"},
+        r"tflite-runtime 2\.14 cannot compute RSQRT \(version 2\) of int16",
     ),
     "task": ({"task": "dance"}, "unknown task 'dance'; known are text-classification"),
     "calibration": ({"calibration": "none.tsv"}, r"none\.tsv does not exist"),

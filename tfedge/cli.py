@@ -380,11 +380,25 @@ def _precisions(
 @click.argument("model")
 @click.option(
     "--quant",
-    type=click.Choice(["int8", "int8-float-io", "auto", "mixed", "dynamic", "float16", "float32"]),
+    type=click.Choice(
+        [
+            "int8",
+            "int8-float-io",
+            "auto",
+            "mixed",
+            "int16x8",
+            "dynamic",
+            "int4",
+            "float16",
+            "float32",
+        ]
+    ),
     help="int8: integers only, outputs included; int8-float-io: the same with float outputs; auto: "
     "the fastest mixture of integers, dynamic and float that keeps --max-drop, found by measuring; "
-    "mixed: the one that --precision says; dynamic: int8 weights. Default: the target's, the "
-    "recipe's, else int8.",
+    "mixed: the one that --precision says; int16x8: integers of 16 bits with int8 weights, the most "
+    "exact and the slowest, for LiteRT; dynamic: int8 weights, the rest float; int4: the same with 4 "
+    "bits for dense weights, the smallest file; float16: the same with float16 weights. Default: "
+    "the target's, the recipe's, else int8.",
 )
 @click.option(
     "--precision",
@@ -411,7 +425,7 @@ def _precisions(
     callback=_lengths,
     metavar="N,N,...|none",
     help="Lengths of shorter graphs in the same file: a text runs in the shortest that holds it. "
-    "They share all weights. Default: the recipe's, else 16,32,64.",
+    "They share all weights. Default: the recipe's, else 16,24,32,48,64.",
 )
 @click.option(
     "--task",
@@ -422,8 +436,8 @@ def _precisions(
 )
 @click.option(
     "--calibration",
-    help="File of texts like those the model will see; the first 200 choose the ranges of int8, "
-    "unless tfedge qad has. Default: the package's own sentences.",
+    help="File of texts like those the model will see; the first 200 choose the ranges of "
+    "integers, unless tfedge qad has, and the rounding of int4. Default: the package's own sentences.",
 )
 @click.option(
     "--eval",

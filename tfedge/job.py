@@ -25,7 +25,7 @@ from tfedge.targets import load_target
 
 # Texts of a labelled calibration set that choose ranges; the others evaluate.
 _CALIBRATION_TEXTS = 200
-_BUCKETS = (16, 32, 64)
+_BUCKETS = (16, 24, 32, 48, 64)
 
 
 class Bar(Protocol):
@@ -118,6 +118,7 @@ def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
     quantization = options.quantization or (preset.quantization if preset else "int8")
     _check_quantization(quantization, options)
     checkpoint = Checkpoint(source.folder)
+    _check_kernels(quantization, runtime, checkpoint)
     task, labels = task_and_labels(checkpoint, options.task or (recipe.task if recipe else None))
     if recipe and recipe.labels and not checkpoint.config.labels:
         labels = list(recipe.labels)
@@ -168,6 +169,16 @@ def _check_quantization(quantization: str, options: ConvertOptions) -> None:
         raise InputError(
             f"precisions of operations are chosen by hand with the quantization mixed, not "
             f"{quantization}"
+        )
+
+
+def _check_kernels(quantization: str, runtime: str, checkpoint: Checkpoint) -> None:
+    """Refuses at once what the runtime would refuse after minutes."""
+    has_layer_norms = checkpoint.config.normalization_type == "layer_norm"
+    if quantization == "int16x8" and runtime == "tflite-runtime" and has_layer_norms:
+        raise InputError(
+            "tflite-runtime 2.14 cannot compute RSQRT (version 2) of int16, which layer norms need; "
+            "give --runtime litert, or int8"
         )
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import platform
 import tempfile
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +13,21 @@ import numpy as np
 import tf_keras as keras
 
 from tfedge import __version__, files
+from tfedge.candidates import bundle, candidates
 from tfedge.convert.inspect import inspect
-from tfedge.convert.metadata import BundleSpec, set_runtimes, write_bundle
+from tfedge.convert.metadata import set_runtimes
 from tfedge.convert.tflite import (
-    INTEGER_QUANTIZATIONS,
-    signature_name,
     to_tflite,
 )
-from tfedge.convert.weights import layer_of, quantize_weights
 from tfedge.data.batches import pad
 from tfedge.data.texts import Texts
-from tfedge.data.tokenizer import encode, vocabulary
-from tfedge.errors import CheckpointError, InputError, RejectedModelError
+from tfedge.data.tokenizer import encode
+from tfedge.errors import CheckpointError, RejectedModelError
 from tfedge.job import ConvertOptions, Job, MakeBar, make_job, texts_of
 from tfedge.judge import check_answerable, measure, truth_of
 from tfedge.measure import cost
 from tfedge.measure.board import Board
-from tfedge.quantize.auto import Search
-from tfedge.quantize.auto import Texts as SearchTexts
-from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
-from tfedge.quantize.prepare import PASSES, Prepared, float_graphs, prepare
-from tfedge.quantize.record import FILE as RECORD
-from tfedge.quantize.record import read_decisions
+from tfedge.quantize.prepare import float_graphs
 
 __all__ = ["ConvertOptions", "convert"]
 
@@ -78,7 +69,7 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
         verdict = None
         if job.quantization != "float32":
             candidate = Path(work) / f"{name}.tflite"
-            for found in _quantized(job, candidate, calibration, evaluation, truth, folder):
+            for found in candidates(job, candidate, calibration, evaluation, truth, folder):
                 figures = found
                 verdict = measure(job, candidate, reference, evaluation, truth)
                 if verdict[1] is None:
@@ -98,25 +89,6 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
     if reason is not None:
         raise RejectedModelError(f"{reason}; the file is kept as {target}")
     return report
-
-
-def _bundle(job: Job, content: bytes, path: Path, quantization: str) -> None:
-    is_wordpiece = type(job.tokenizer.model).__name__ == "WordPiece"
-    spec = BundleSpec(
-        name=job.source.name,
-        task=job.shape.task,
-        labels=job.labels or None,
-        signatures={
-            signature_name(length, job.shape.sequence_length): length
-            for length in job.shape.lengths
-        },
-        runtimes=job.runtimes,
-        quantization=quantization,
-        normalize=job.shape.task == "sentence-embedding" and job.shape.normalize,
-        tokenizer_json=job.tokenizer.to_str().encode(),
-        vocab=vocabulary(job.tokenizer) if is_wordpiece else None,
-    )
-    write_bundle(content, spec, path)
 
 
 def _convert_float(job: Job, path: Path, texts: Texts) -> float:
@@ -140,7 +112,7 @@ def _convert_float(job: Job, path: Path, texts: Texts) -> float:
                     "look for such weights"
                 )
         bar.advance()
-        _bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32")
+        bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32")
         bar.advance()
     keras.backend.clear_session()
     board = Board(runtime=job.runtime)
@@ -172,120 +144,6 @@ def _error(actual: np.ndarray, expected: np.ndarray) -> float:
     axes = tuple(range(1, expected.ndim))
     scales = np.maximum(1.0, np.abs(expected).max(axis=axes))
     return float((np.abs(actual - expected).max(axis=axes) / scales).max())
-
-
-def _quantized(
-    job: Job,
-    path: Path,
-    calibration: Texts,
-    evaluation: Texts,
-    truth: list[int] | None,
-    folder: Path,
-) -> Iterator[dict[str, Any]]:
-    """Writes the quantised model; again, slower and more exact, as often as another is asked for.
-
-    Only the quantization `auto` has more than one to offer.
-
-    Yields:
-        What the report is to say of it: `ranges`, `precisions` and `search`, where it has such.
-    """
-    if job.quantization in ("dynamic", "float16"):
-        graphs = float_graphs(job.checkpoint, job.shape)
-        if job.options.keep_reference:
-            _keep_reference(job, folder, graphs)
-        _write_quantized(job, path, graphs, {})
-        yield {}
-        return
-    prepared = _prepare(job, calibration)
-    if job.options.keep_reference:
-        _keep_reference(job, folder, prepared.references())
-    ranges = {name: [item.min, item.max] for name, item in prepared.calibration.ranges.items()}
-    for precisions, search in _assignments(job, prepared, calibration, evaluation, truth, folder):
-        _write_quantized(job, path, prepared.graphs(precisions), precisions)
-        yield {"ranges": ranges, "precisions": precisions, "search": search}
-
-
-def _prepare(job: Job, calibration: Texts) -> Prepared:
-    sequences = encode(job.tokenizer, calibration.texts, job.shape.sequence_length)
-    decisions = read_decisions(job.checkpoint, job.shape.task)
-    what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
-    with job.make_bar(what, PASSES * len(sequences)) as bar:
-        return prepare(job.checkpoint, job.shape, sequences, bar.advance, decisions)
-
-
-def _assignments(
-    job: Job,
-    prepared: Prepared,
-    calibration: Texts,
-    evaluation: Texts,
-    truth: list[int] | None,
-    folder: Path,
-) -> Iterator[tuple[dict[str, Precision], dict[str, Any] | None]]:
-    """The precisions to try, fastest first, and what is to be said of how they were found."""
-    if job.quantization in INTEGER_QUANTIZATIONS:
-        yield {}, None
-        return
-    if job.costs is None:
-        rules = job.options.precisions or MIXED_RULES
-        yield match_sites(rules, prepared.encoder().sites), None
-        return
-    length = job.shape.sequence_length
-    texts, held_out = (
-        encode(job.tokenizer, item.texts, length) for item in (calibration, evaluation)
-    )
-    key = {
-        "tfedge": __version__,
-        "weights_sha256": job.checkpoint.sha256,
-        "task": job.shape.task,
-        "sequence_length": length,
-        "calibration_sha256": hashlib.sha256("\n".join(calibration.texts).encode()).hexdigest(),
-    }
-    search = Search(
-        prepared,
-        SearchTexts(texts, held_out, truth),
-        job.costs,
-        folder / f"{job.source.name}_auto_measured.json",
-        key,
-        job.make_bar,
-    )
-    choice = search.choose(job.options.max_drop)
-    while choice is not None:
-        yield choice.precisions, choice.report(job.costs.board)
-        # The runtime found it worse than the simulation did: a stricter one, then.
-        choice = search.choose(min(choice.loss, job.options.max_drop) / 2, after=choice)
-
-
-def _write_quantized(
-    job: Job,
-    path: Path,
-    graphs: dict[int, keras.Model],
-    precisions: Mapping[str, Precision],
-) -> None:
-    """Converts graphs in which `precisions` are put in."""
-    dynamic = {site for site, precision in precisions.items() if precision == "dynamic"}
-    if dynamic and job.runtime == "tflite-runtime":
-        raise InputError(
-            "tflite-runtime 2.14 has no dynamic dense layers with one scale a channel; give "
-            "--runtime litert, or float in their place"
-        )
-    with job.make_bar(f"converting to {job.quantization}", 1) as bar:
-        content = to_tflite(graphs, job.quantization, job.runtime)
-        if dynamic:
-            content = quantize_weights(content, lambda name: 8 if layer_of(name, dynamic) else None)
-        if job.quantization == "int8" and (found := inspect(content).float_operators):
-            raise RejectedModelError(
-                f"int8 left operators in float: {', '.join(sorted(found))}; this is a fault of "
-                "tfedge or of the converter, please report"
-            )
-        _bundle(job, content, path, job.quantization)
-        bar.advance()
-    keras.backend.clear_session()
-
-
-def _keep_reference(job: Job, folder: Path, graphs: dict[int, keras.Model]) -> None:
-    """Writes the float32 graphs whose tensors have the names of the quantised ones."""
-    path = folder / f"{job.source.name}_{job.quantization}_reference.tflite"
-    _bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32")
 
 
 def _report(

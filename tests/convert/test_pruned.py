@@ -11,8 +11,11 @@ from ai_edge_litert import schema_py_generated as schema
 from safetensors.numpy import load_file, save_file
 
 from tfedge.convert.tflite import to_tflite
+from tfedge.convert.weights import quantize_weights
 from tfedge.models.checkpoint import Checkpoint
+from tfedge.quantize.gptq import gptq
 from tfedge.quantize.prepare import Shape, float_graphs, prepare
+from tfedge.quantize.weights import round_nearest
 
 DTYPES = {
     schema.TensorType.FLOAT32: np.float32,
@@ -94,6 +97,26 @@ def test_zeros_are_zeros_in_the_file(
         graphs = prepare(checkpoint, shape, sequences).graphs()
     else:
         graphs = float_graphs(checkpoint, shape)
-    matrices = constants(to_tflite(graphs, quantization, "litert"))
+    is_dynamic = quantization == "dynamic"
+    content = to_tflite(graphs, "float32" if is_dynamic else quantization, "litert")
+    if is_dynamic:
+        content = quantize_weights(
+            content,
+            lambda _, values: round_nearest(values, 8),
+            lambda _, values: round_nearest(values, 8),
+        )
+    matrices = constants(content)
     lost = [name for name, mask in masks.items() if not zeros_kept(name, mask, matrices)]
     assert lost == []
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_rounding_by_what_the_layer_computes_leaves_zeros(bits: int) -> None:
+    """It changes every other weight to make up for the rounding of one."""
+    random = np.random.RandomState(0)
+    weights = random.randn(8, 40).astype(np.float32)
+    weights[random.random_sample(weights.shape) < 0.5] = 0
+    inputs = random.randn(100, 40) @ random.randn(40, 40)
+    rounded = gptq(weights, inputs.T @ inputs, bits)
+    assert not rounded.integers[weights == 0].any()
+    assert rounded.integers[weights != 0].any()

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge.convert.merge import merge
 from tfedge.errors import InputError
 
 INTEGER_QUANTIZATIONS = ("int8", "int8-float-io")
 # Integers where that keeps the accuracy, and floating point elsewhere.
 MIXED_QUANTIZATIONS = ("mixed", "auto")
+# Integers for weights alone; see `tfedge.convert.weights`.
+WEIGHT_QUANTIZATIONS = ("dynamic", "int4")
 QUANTIZATIONS = (
     *INTEGER_QUANTIZATIONS,
+    "int16x8",
     *MIXED_QUANTIZATIONS,
-    "dynamic",
+    *WEIGHT_QUANTIZATIONS,
     "float16",
     "float32",
 )
@@ -37,33 +42,64 @@ def to_tflite(graphs: Mapping[int, keras.Model], quantization: str, runtime: str
         graphs: by length, the longest first. For integers, graphs with their ranges put in by
             `tfedge.quantize.fake_quant`; the converter then needs no representative dataset, and
             would only add min-max ranges to tensors that are meant to stay in float.
-        quantization: one of `QUANTIZATIONS`.
+        quantization: int8, int8-float-io, mixed, auto, float16 or float32.
         runtime: one of `RUNTIMES`, which decides how dense weights are quantised.
 
     Raises:
         InputError: an unknown quantization or runtime.
     """
-    for name, value, known in (
-        ("quantization", quantization, QUANTIZATIONS),
-        ("runtime", runtime, RUNTIMES),
-    ):
-        if value not in known:
-            raise InputError(f"unknown {name} {value!r}; known are {', '.join(known)}")
-    module = tf.Module()
-    # The SavedModel must own the functions' variables; of the models it would save all metadata too.
-    module.weights = [variable for graph in graphs.values() for variable in graph.variables]
-    functions = {
-        signature_name(length, max(graphs)): _concrete(model) for length, model in graphs.items()
-    }
-    with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
-        tf.saved_model.save(module, folder, signatures=functions)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+    if quantization not in _SETTINGS:
+        known = ", ".join(_SETTINGS)
+        raise InputError(f"unknown quantization {quantization!r}; known are {known}")
+    if runtime not in RUNTIMES:
+        raise InputError(f"unknown runtime {runtime!r}; known are {', '.join(RUNTIMES)}")
+
+    def configure(converter: Any) -> None:
         _SETTINGS[quantization](converter)
-        # Per channel is more exact, but tflite-runtime 2.14 refuses it (dynamic) or crashes on
-        # 64-bit ARM (int8).
+        # Per channel is more exact, but tflite-runtime 2.14 crashes on it on 64-bit ARM.
         converter._experimental_disable_per_channel_quantization_for_dense_layers = (
             runtime == "tflite-runtime"
         )
+
+    longest = max(graphs)
+    named = {signature_name(length, longest): model for length, model in graphs.items()}
+    return _convert(named, configure)
+
+
+def to_tflite_int16x8(
+    graphs: Mapping[int, keras.Model],
+    samples: Callable[[int], Iterable[Mapping[str, np.ndarray]]],
+) -> bytes:
+    """Converts models with static input shapes to 8-bit weights and 16-bit activations.
+
+    Each is converted by itself: of several signatures TFLiteConverter 2.21 calibrates the first
+    alone.
+
+    Args:
+        graphs: by length, the longest first.
+        samples: from a length to calibration inputs by name, (1, length) each.
+    """
+    longest = max(graphs)
+    parts: dict[str, bytes] = {}
+    for length, model in graphs.items():
+
+        def configure(converter: Any, length: int = length) -> None:
+            _int16x8(converter, samples(length))
+
+        name = signature_name(length, longest)
+        parts[name] = _convert({name: model}, configure)
+    return merge(parts)
+
+
+def _convert(graphs: Mapping[str, keras.Model], configure: Callable[[Any], None]) -> bytes:
+    module = tf.Module()
+    # The SavedModel must own the functions' variables; of the models it would save all metadata too.
+    module.weights = [variable for graph in graphs.values() for variable in graph.variables]
+    functions = {name: _concrete(model) for name, model in graphs.items()}
+    with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
+        tf.saved_model.save(module, folder, signatures=functions)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(graphs))
+        configure(converter)
         return bytes(converter.convert())
 
 
@@ -94,10 +130,19 @@ def _int8(converter: Any) -> None:
     converter.inference_output_type = tf.int8
 
 
+def _int16x8(converter: Any, samples: Iterable[Mapping[str, np.ndarray]]) -> None:
+    def representative_dataset() -> Iterator[Mapping[str, np.ndarray]]:
+        yield from samples
+
+    ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_ops = [ops]
+    converter.representative_dataset = representative_dataset
+
+
 _SETTINGS: dict[str, Callable[[Any], None]] = {
     "float32": _float32,
     "float16": _float16,
-    "dynamic": _quantized,
     "int8": _int8,
     "int8-float-io": _quantized,
     "mixed": _quantized,

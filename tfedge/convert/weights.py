@@ -1,7 +1,8 @@
-"""Quantises the weights of dense layers that compute in floating point ("dynamic range").
+"""Quantises the weights of a .tflite that computes in floating point ("dynamic range").
 
-TFLiteConverter does so for a whole model or not at all, and only to 8 bits. The kernel rounds each
-row of the input to 8 bits while it runs, multiplies integers, and gives floating point.
+TFLiteConverter does so for a whole model or not at all, only to 8 bits and from minimum to maximum.
+The kernels round each row of their input to 8 bits while they run, multiply integers, and give
+floating point.
 """
 
 from __future__ import annotations
@@ -13,35 +14,24 @@ from typing import Any
 import numpy as np
 
 from tfedge.convert.metadata import pack, parse, text
+from tfedge.quantize.weights import RoundedRows
 
-# Candidates for a row's largest value that is not clipped, as a share of its peak.
-_SHARES = np.linspace(0.5, 1.0, 26, dtype=np.float32)
-# Of FULLY_CONNECTED: the first with one scale a row for float inputs.
-_VERSION = 12
+# Smaller than what the 4-bit kernels take at once: tflite-runtime 2.14 has other kernels for that,
+# which know no scale a row and answer wrongly.
+_LEAST_ROWS = 4
+_LEAST_COLUMNS = 32
+# Versions of FULLY_CONNECTED. The second is the first that tells a runtime of one scale a row of 8
+# bits: older kernels run such weights, wrongly. One a row of 4 bits they have known from their
+# beginning.
+_DENSE_VERSION = 9
+_DENSE_VERSION_8_BITS_PER_ROW = 12
+# The first versions of EMBEDDING_LOOKUP with one scale a row, and of GATHER and DEQUANTIZE of int8.
+_LOOKUP_VERSION = 4
+_GATHER_VERSION = 2
+_DEQUANTIZE_VERSION = 2
 
-
-def quantize_rows(weights: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rounds each row to symmetric integers with the scale of least squared error.
-
-    Args:
-        weights: (rows, columns), float32.
-        bits: 4 or 8.
-
-    Returns:
-        Integers (rows, columns), int8, and scales (rows,), float32.
-    """
-    top = 2 ** (bits - 1) - 1
-    peaks = np.maximum(np.abs(weights).max(axis=1), np.finfo(np.float32).tiny)
-    best_error = np.full(len(weights), np.inf)
-    scales = peaks / top
-    for share in _SHARES:
-        candidate = share * peaks / top
-        rounded = np.clip(np.rint(weights / candidate[:, None]), -top, top) * candidate[:, None]
-        error = ((rounded - weights) ** 2).sum(axis=1)
-        scales = np.where(error < best_error, candidate, scales)
-        best_error = np.minimum(error, best_error)
-    integers = np.clip(np.rint(weights / scales[:, None]), -top, top).astype(np.int8)
-    return integers, scales.astype(np.float32)
+# From the name and the values (rows, columns) of a constant to its integers, or None to leave it.
+Rounding = Callable[[str, np.ndarray], RoundedRows | None]
 
 
 def layer_of(tensor_name: str, layers: Collection[str]) -> str | None:
@@ -53,83 +43,258 @@ def layer_of(tensor_name: str, layers: Collection[str]) -> str | None:
     return next((part for part in parts if part in layers), None)
 
 
-def quantize_weights(content: bytes, bits_of: Callable[[str], int | None]) -> bytes:
-    """Quantises weights of FULLY_CONNECTED operators with float inputs.
+def dense_inputs(content: bytes) -> dict[str, int]:
+    """What the constant weights of the first subgraph are multiplied with.
+
+    The inputs of a dense layer are not those of the model that was converted: the converter moves
+    gains of layer norms into the weights.
 
     Args:
         content: a .tflite.
-        bits_of: from the name of a weight tensor to its bits, 4 or 8, or None to leave it.
+
+    Returns:
+        From the name of the weights of each FULLY_CONNECTED with a float input to the index of the
+        tensor of its input.
 
     Raises:
         InputError: `content` is no TensorFlow Lite model.
     """
     tree, schema = parse(content)
-    code = _operator_code(tree, schema)
+    rewriter = _Rewriter(tree, schema)
+    tensors = tree.subgraphs[0].tensors
+    return {
+        text(tensors[operator.inputs[1]].name): int(operator.inputs[0])
+        for operator in tree.subgraphs[0].operators
+        if rewriter.kind(operator) == schema.BuiltinOperator.FULLY_CONNECTED
+        and rewriter.is_float(tensors[operator.inputs[0]])
+        and rewriter.constant(tensors[operator.inputs[1]]) is not None
+    }
+
+
+def quantize_weights(content: bytes, dense: Rounding, table: Rounding | None = None) -> bytes:
+    """Quantises constants of FULLY_CONNECTED and GATHER operators that compute in float.
+
+    Left as they are, whatever `dense` says: constants that other operators read too, and weights of
+    4 bits with fewer than 4 rows or 32 columns or an odd number of columns, which not all runtimes
+    can compute.
+
+    tflite-runtime 2.14 runs weights of 4 bits, and of 8 bits with one scale; tables of 8 bits with
+    one scale.
+
+    Args:
+        content: a .tflite.
+        dense: rounds the weights (outputs, inputs) of a FULLY_CONNECTED.
+        table: rounds a table (rows, channels) from which a GATHER takes rows: to 8 bits with one
+            scale, or to 4 or 8 with one scale a row (the operator becomes an EMBEDDING_LOOKUP).
+            None leaves tables.
+
+    Raises:
+        InputError: `content` is no TensorFlow Lite model.
+        ValueError: `table` gives 4 bits with one scale, which no operator reads.
+    """
+    tree, schema = parse(content)
+    rewriter = _Rewriter(tree, schema)
     for subgraph in tree.subgraphs:
-        for operator in subgraph.operators:
-            if not _is_float_dense(tree, schema, subgraph, operator):
-                continue
-            tensor = subgraph.tensors[operator.inputs[1]]
-            bits = bits_of(text(tensor.name))
-            if bits is None:
-                continue
-            _quantize(tree, schema, tensor, bits)
-            operator.opcodeIndex = code
-            operator.builtinOptions.asymmetricQuantizeInputs = True
-    _empty_unused_buffers(tree)
+        rewriter.quantize_constants(subgraph, schema.BuiltinOperator.FULLY_CONNECTED, 1, dense)
+        if table is not None:
+            rewriter.quantize_constants(subgraph, schema.BuiltinOperator.GATHER, 0, table)
+        subgraph.operators = [
+            item for operator in subgraph.operators for item in rewriter.adapt(subgraph, operator)
+        ]
+    rewriter.drop_unused()
     return pack(tree)
 
 
-def _operator_code(tree: Any, schema: Any) -> int:
-    """The index of a new entry for FULLY_CONNECTED with quantised rows."""
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
-    code.version = _VERSION
-    tree.operatorCodes.append(code)
-    return len(tree.operatorCodes) - 1
+class _Rewriter:
+    """Changes operators of one model; every constant is rounded once, however many read it."""
+
+    def __init__(self, tree: Any, schema: Any) -> None:
+        self._tree = tree
+        self._schema = schema
+        # The rounded constant and its new buffer by the old one; the constant by the tensor.
+        self._by_buffer: dict[int, tuple[RoundedRows, int] | None] = {}
+        self._by_tensor: dict[int, RoundedRows] = {}
+        self._codes: dict[tuple[int, int], int] = {}
+
+    def kind(self, operator: Any) -> int:
+        """The builtin operator's number."""
+        code = self._tree.operatorCodes[operator.opcodeIndex]
+        return int(max(code.builtinCode, code.deprecatedBuiltinCode))
+
+    def quantize_constants(self, subgraph: Any, kind: int, slot: int, rounding: Rounding) -> None:
+        """Makes integers of what operators of a kind, and no others, read as input `slot`."""
+        reads = [
+            (index, self.kind(operator) == kind and position == slot)
+            for operator in subgraph.operators
+            for position, index in enumerate(operator.inputs)
+        ]
+        otherwise = {index for index, fits in reads if not fits} | set(subgraph.outputs)
+        for operator in subgraph.operators:
+            if self.kind(operator) != kind or operator.inputs[slot] in otherwise:
+                continue
+            if self._is_readable(subgraph, operator):
+                self._quantize(subgraph.tensors[operator.inputs[slot]], rounding)
+
+    def adapt(self, subgraph: Any, operator: Any) -> list[Any]:
+        """The operators in the place of one, some of whose constants may have become integers."""
+        builtin = self._schema.BuiltinOperator
+        kind = self.kind(operator)
+        if kind not in (builtin.FULLY_CONNECTED, builtin.GATHER):
+            return [operator]
+        constant = subgraph.tensors[operator.inputs[1 if kind == builtin.FULLY_CONNECTED else 0]]
+        rounded = self._by_tensor.get(id(constant))
+        if rounded is None:
+            return [operator]
+        is_per_row = len(rounded.scales) > 1
+        if kind == builtin.FULLY_CONNECTED:
+            is_new = is_per_row and rounded.bits == 8
+            version = _DENSE_VERSION_8_BITS_PER_ROW if is_new else _DENSE_VERSION
+            operator.opcodeIndex = self._code(kind, version)
+            operator.builtinOptions.asymmetricQuantizeInputs = True
+            return [operator]
+        if is_per_row:
+            return self._look_up(subgraph, operator)
+        if rounded.bits != 8:
+            raise ValueError(f"table {text(constant.name)!r} of 4 bits needs one scale a row")
+        return self._gather(subgraph, operator, constant)
+
+    def _is_readable(self, subgraph: Any, operator: Any) -> bool:
+        """Whether the operator has a kernel for a float input, or a table, and integers."""
+        first = subgraph.tensors[operator.inputs[0]]
+        if self.kind(operator) == self._schema.BuiltinOperator.FULLY_CONNECTED:
+            return self.is_float(first)
+        options = operator.builtinOptions
+        return len(first.shape) == 2 and options.axis == 0 and not options.batchDims
+
+    def _gather(self, subgraph: Any, operator: Any, table: Any) -> list[Any]:
+        """A GATHER of integers and what makes them real."""
+        builtin = self._schema.BuiltinOperator
+        result = operator.outputs[0]
+        target = subgraph.tensors[result]
+        rows = self._add_tensor(
+            subgraph, f"{text(target.name)}/integers", list(target.shape), table.type
+        )
+        subgraph.tensors[rows].quantization = table.quantization
+        operator.opcodeIndex = self._code(builtin.GATHER, _GATHER_VERSION)
+        operator.outputs = np.array([rows], np.int32)
+        code = self._code(builtin.DEQUANTIZE, _DEQUANTIZE_VERSION)
+        return [operator, self._operator(code, [rows], result)]
+
+    def _look_up(self, subgraph: Any, operator: Any) -> list[Any]:
+        """An EMBEDDING_LOOKUP in the place of a GATHER; it takes a vector of ids."""
+        table, ids = operator.inputs[:2]
+        result = operator.outputs[0]
+        name = text(subgraph.tensors[result].name)
+        count = int(np.prod(subgraph.tensors[ids].shape))
+        channels = int(subgraph.tensors[table].shape[1])
+        types = self._schema.TensorType
+        flat = self._add_tensor(subgraph, f"{name}/ids", [count], subgraph.tensors[ids].type)
+        rows = self._add_tensor(subgraph, f"{name}/rows", [count, channels], types.FLOAT32)
+        code = self._code(self._schema.BuiltinOperator.EMBEDDING_LOOKUP, _LOOKUP_VERSION)
+        return [
+            self._reshape(subgraph, ids, flat),
+            self._operator(code, [flat, table], rows),
+            self._reshape(subgraph, rows, result),
+        ]
+
+    def is_float(self, tensor: Any) -> bool:
+        """Whether it holds float32."""
+        return bool(tensor.type == self._schema.TensorType.FLOAT32)
+
+    def constant(self, tensor: Any) -> np.ndarray | None:
+        """The values of a float constant; None of any other tensor."""
+        data = self._tree.buffers[tensor.buffer].data
+        if data is None or not self.is_float(tensor):
+            return None
+        return np.asarray(data, np.uint8).view(np.float32).reshape(tensor.shape)
+
+    def drop_unused(self) -> None:
+        """Empties buffers that nothing refers to any more."""
+        tensors = [tensor for subgraph in self._tree.subgraphs for tensor in subgraph.tensors]
+        used = {entry.buffer for entry in (*tensors, *(self._tree.metadata or ()))}
+        for index, buffer in enumerate(self._tree.buffers):
+            if index not in used:
+                buffer.data = None
+
+    def _quantize(self, tensor: Any, rounding: Rounding) -> None:
+        """Makes a float constant one of integers. Its old buffer stays for those that share it."""
+        values = self.constant(tensor)
+        if values is None:
+            return
+        if tensor.buffer not in self._by_buffer:
+            rounded = rounding(text(tensor.name), values)
+            if rounded is not None and _is_computable(rounded):
+                self._by_buffer[tensor.buffer] = (rounded, self._add_buffer(_packed(rounded)))
+            else:
+                self._by_buffer[tensor.buffer] = None
+        found = self._by_buffer[tensor.buffer]
+        if found is None:
+            return
+        rounded, tensor.buffer = found
+        self._by_tensor[id(tensor)] = rounded
+        types = {4: self._schema.TensorType.INT4, 8: self._schema.TensorType.INT8}
+        tensor.type = types[rounded.bits]
+        parameters = self._schema.QuantizationParametersT()
+        parameters.scale = rounded.scales
+        parameters.zeroPoint = np.zeros(len(rounded.scales), np.int64)
+        parameters.quantizedDimension = 0
+        tensor.quantization = parameters
+
+    def _code(self, kind: int, version: int) -> int:
+        """The index of the entry for an operator of this version; made if there is none."""
+        if (kind, version) not in self._codes:
+            code = self._schema.OperatorCodeT()
+            code.builtinCode = code.deprecatedBuiltinCode = kind
+            code.version = version
+            self._codes[kind, version] = len(self._tree.operatorCodes)
+            self._tree.operatorCodes.append(code)
+        return self._codes[kind, version]
+
+    def _reshape(self, subgraph: Any, source: int, target: int) -> Any:
+        schema = self._schema
+        shape = np.asarray(subgraph.tensors[target].shape, np.int32)
+        name = f"{text(subgraph.tensors[target].name)}/shape"
+        constant = self._add_tensor(subgraph, name, [len(shape)], schema.TensorType.INT32)
+        subgraph.tensors[constant].buffer = self._add_buffer(shape)
+        code = self._code(schema.BuiltinOperator.RESHAPE, 1)
+        return self._operator(code, [source, constant], target)
+
+    def _operator(self, code: int, inputs: list[int], output: int) -> Any:
+        operator = self._schema.OperatorT()
+        operator.opcodeIndex = code
+        operator.inputs = np.array(inputs, np.int32)
+        operator.outputs = np.array([output], np.int32)
+        return operator
+
+    def _add_tensor(self, subgraph: Any, name: str, shape: list[int], dtype: int) -> int:
+        tensor = self._schema.TensorT()
+        tensor.name = name
+        tensor.shape = np.asarray(shape, np.int32)
+        tensor.type = dtype
+        tensor.buffer = 0  # the empty one, by TFLite's schema
+        subgraph.tensors.append(tensor)
+        return len(subgraph.tensors) - 1
+
+    def _add_buffer(self, data: np.ndarray) -> int:
+        buffer = self._schema.BufferT()
+        buffer.data = data.ravel().view(np.uint8)
+        self._tree.buffers.append(buffer)
+        return len(self._tree.buffers) - 1
 
 
-def _is_float_dense(tree: Any, schema: Any, subgraph: Any, operator: Any) -> bool:
-    code = tree.operatorCodes[operator.opcodeIndex]
-    if max(code.builtinCode, code.deprecatedBuiltinCode) != schema.BuiltinOperator.FULLY_CONNECTED:
-        return False
-    data, weights = (subgraph.tensors[index] for index in operator.inputs[:2])
-    float32 = schema.TensorType.FLOAT32
-    return (
-        data.type == float32
-        and weights.type == float32
-        and tree.buffers[weights.buffer].data is not None
-    )
+def _is_computable(rounded: RoundedRows) -> bool:
+    rows, columns = rounded.integers.shape
+    if rounded.bits == 8:
+        return True
+    return rows >= _LEAST_ROWS and columns >= _LEAST_COLUMNS and columns % 2 == 0
 
 
-def _quantize(tree: Any, schema: Any, tensor: Any, bits: int) -> None:
-    data = np.asarray(tree.buffers[tensor.buffer].data, np.uint8).view(np.float32)
-    integers, scales = quantize_rows(data.reshape(tensor.shape), bits)
-    # A new buffer: another tensor may share the old one.
-    buffer = schema.BufferT()
-    buffer.data = (_pack_nibbles(integers) if bits == 4 else integers.ravel()).view(np.uint8)
-    tensor.buffer = len(tree.buffers)
-    tree.buffers.append(buffer)
-    tensor.type = schema.TensorType.INT4 if bits == 4 else schema.TensorType.INT8
-    parameters = schema.QuantizationParametersT()
-    parameters.scale = scales
-    parameters.zeroPoint = np.zeros(len(scales), np.int64)
-    parameters.quantizedDimension = 0
-    tensor.quantization = parameters
-
-
-def _empty_unused_buffers(tree: Any) -> None:
-    """What only the replaced weights held; the file would keep it otherwise."""
-    used = {tensor.buffer for subgraph in tree.subgraphs for tensor in subgraph.tensors}
-    used |= {entry.buffer for entry in tree.metadata or ()}
-    for index, buffer in enumerate(tree.buffers):
-        if index not in used:
-            buffer.data = None
-
-
-def _pack_nibbles(integers: np.ndarray) -> np.ndarray:
-    """Two 4-bit integers a byte, the first in the lower half."""
-    flat = integers.ravel().astype(np.uint8) & 0x0F
-    if len(flat) % 2:
-        flat = np.append(flat, np.uint8(0))
-    return flat[0::2] | flat[1::2] << 4
+def _packed(rounded: RoundedRows) -> np.ndarray:
+    """The bytes of a buffer; of 4-bit integers two a byte, the first one in the lower half."""
+    data = np.ascontiguousarray(rounded.integers).ravel().view(np.uint8)
+    if rounded.bits == 8:
+        return data
+    nibbles = np.zeros(len(data) + len(data) % 2, np.uint8)
+    nibbles[: len(data)] = data & 0x0F
+    packed: np.ndarray = nibbles[0::2] | nibbles[1::2] << 4
+    return packed

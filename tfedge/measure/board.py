@@ -125,16 +125,56 @@ class Board:
             MissingPackageError: the runtime is not installed.
             TfedgeError: `python` does not start, or is something else.
         """
+        module = "tfedge.runtime.tensors"
+        arrays = self._inspect(module, model, signature, inputs, indices, progress)
+        return [arrays[str(index)] for index in indices]
+
+    def grams(
+        self,
+        model: str | Path,
+        signature: tuple[str, int],
+        inputs: Mapping[str, np.ndarray],
+        indices: Sequence[int],
+        progress: Progress = lambda count: None,
+    ) -> dict[int, np.ndarray]:
+        """What a graph's tensors look like on calibration texts, for `tfedge.quantize.gptq`.
+
+        Args:
+            signature: its key and the index of its subgraph.
+            inputs: (n, length) by name, a row each run; padding, where `attention_mask` is 0, has
+                no say.
+            indices: of float tensors of the subgraph, of any kind.
+
+        Returns:
+            By index the sum of x x^T over the vectors x of the tensor's last axis, float32 (C, C).
+
+        Raises:
+            RejectedModelError: the runtime crashed or refused the model.
+            MissingPackageError: the runtime is not installed.
+            TfedgeError: `python` does not start, or is something else.
+        """
+        arrays = self._inspect("tfedge.runtime.grams", model, signature, inputs, indices, progress)
+        return {index: arrays[str(index)] for index in indices}
+
+    def _inspect(
+        self,
+        module: str,
+        model: str | Path,
+        signature: tuple[str, int],
+        inputs: Mapping[str, np.ndarray],
+        indices: Sequence[int],
+        progress: Progress,
+    ) -> dict[str, np.ndarray]:
+        """What a program that reads tensors by their indices wrote."""
         with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
             given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
             arrays = {f"{INPUT}{name}": array for name, array in inputs.items()}
             np.savez(given, **arrays, **{INDICES: np.asarray(indices, np.int64)})
             key, subgraph = signature
-            command = [*self._start("tfedge.runtime.tensors"), str(model), str(given), str(made)]
+            command = [*self._start(module), str(model), str(given), str(made)]
             command += ["--subgraph", str(subgraph), f"--signature={key}"]
             _, message = self._run(command, model, progress)
-            arrays = self._load(made, message)
-        return [arrays[str(index)] for index in indices]
+            return self._load(made, message)
 
     def _load(self, made: Path, message: str) -> dict[str, np.ndarray]:
         """The arrays that the command wrote; `message` is what it said."""

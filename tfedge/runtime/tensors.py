@@ -36,13 +36,21 @@ class Inspector:
         path: a .tflite; its metadata are not looked at.
         signature: the key of the signature.
         subgraph: the index of its subgraph.
+        keep_all: whether every tensor keeps its memory, so that those that are no outputs can be
+            read as well.
 
     Raises:
         BackendError: the runtime refuses the model.
     """
 
     def __init__(
-        self, path: str, runtime: str, threads: int, signature: str, subgraph: int
+        self,
+        path: str,
+        runtime: str,
+        threads: int,
+        signature: str,
+        subgraph: int,
+        keep_all: bool = False,
     ) -> None:
         self._path, self._runtime, self._subgraph = path, runtime, subgraph
         module = import_runtime(runtime)
@@ -52,6 +60,7 @@ class Inspector:
                 model_path=path,
                 num_threads=threads,
                 experimental_op_resolver_type=resolver,
+                experimental_preserve_all_tensors=keep_all,
             )
             self._run = self._interpreter.get_signature_runner(signature)
             self._inputs = self._run.get_input_details()
@@ -64,7 +73,7 @@ class Inspector:
         Args:
             inputs: at least the inputs of the signature by name, as the real values that they
                 stand for; others are not used.
-            indices: of outputs of the subgraph.
+            indices: of outputs of the subgraph, or of any tensors with `keep_all`.
 
         Returns:
             Those tensors in their own dtypes, not dequantised.
@@ -96,7 +105,7 @@ class Inspector:
         )
 
 
-def _read(path: str) -> tuple[dict[str, np.ndarray], list[int]]:
+def read_inputs(path: str) -> tuple[dict[str, np.ndarray], list[int]]:
     """Inputs (rows, ...) by name, and the tensors that are wanted."""
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -119,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--subgraph", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
-        inputs, indices = _read(options.inputs)
+        inputs, indices = read_inputs(options.inputs)
         inspector = Inspector(
             options.model, options.runtime, options.threads, options.signature, options.subgraph
         )

@@ -1,0 +1,271 @@
+"""Writes the quantised models of one conversion, each of which the pipeline then measures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tf_keras as keras
+
+from tfedge import __version__
+from tfedge.convert.inspect import inspect
+from tfedge.convert.metadata import BundleSpec, write_bundle
+from tfedge.convert.tflite import (
+    INTEGER_QUANTIZATIONS,
+    MIXED_QUANTIZATIONS,
+    WEIGHT_QUANTIZATIONS,
+    signature_name,
+    to_tflite,
+    to_tflite_int16x8,
+)
+from tfedge.convert.weights import Rounding, dense_inputs, layer_of, quantize_weights
+from tfedge.data.batches import pad
+from tfedge.data.texts import Texts
+from tfedge.data.tokenizer import encode, vocabulary
+from tfedge.errors import RejectedModelError
+from tfedge.job import Job
+from tfedge.measure.board import Board
+from tfedge.models.build import input_names
+from tfedge.quantize.auto import Search
+from tfedge.quantize.auto import Texts as SearchTexts
+from tfedge.quantize.gptq import gptq
+from tfedge.quantize.lean import lean_graphs, wide_graphs
+from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
+from tfedge.quantize.prepare import PASSES, Prepared, prepare
+from tfedge.quantize.record import FILE as RECORD
+from tfedge.quantize.record import read_decisions
+from tfedge.quantize.weights import RoundedRows, round_nearest
+
+# Matrices with fewer numbers stay in float: they weigh nothing.
+_LEAST_NUMBERS = 1024
+
+
+def bundle(job: Job, content: bytes, path: Path, quantization: str) -> None:
+    """Writes a converted model with all that a board needs."""
+    is_wordpiece = type(job.tokenizer.model).__name__ == "WordPiece"
+    spec = BundleSpec(
+        name=job.source.name,
+        task=job.shape.task,
+        labels=job.labels or None,
+        signatures={
+            signature_name(length, job.shape.sequence_length): length
+            for length in job.shape.lengths
+        },
+        runtimes=job.runtimes,
+        quantization=quantization,
+        normalize=job.shape.task == "sentence-embedding" and job.shape.normalize,
+        tokenizer_json=job.tokenizer.to_str().encode(),
+        vocab=vocabulary(job.tokenizer) if is_wordpiece else None,
+    )
+    write_bundle(content, spec, path)
+
+
+def candidates(
+    job: Job,
+    path: Path,
+    calibration: Texts,
+    evaluation: Texts,
+    truth: list[int] | None,
+    folder: Path,
+) -> Iterator[dict[str, Any]]:
+    """Writes the quantised model; again, slower and more exact, as often as another is asked for.
+
+    Only the quantization `auto` has more than one to offer.
+
+    Args:
+        path: the file to write.
+        folder: where what is kept beside the model goes.
+
+    Yields:
+        What the report is to say of it: `ranges`, `precisions` and `search`, where it has such.
+    """
+    if job.quantization in (*INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS):
+        yield from _write_integers(job, path, calibration, evaluation, truth, folder)
+    elif job.quantization == "int16x8":
+        _write_int16x8(job, path, calibration, folder)
+        yield {}
+    elif job.quantization in WEIGHT_QUANTIZATIONS:
+        _write_weights(job, path, calibration, folder)
+        yield {}
+    else:
+        graphs = lean_graphs(job.checkpoint, job.shape)
+        if job.options.keep_reference:
+            _keep_reference(job, folder, graphs)
+        _write(job, path, lambda: to_tflite(graphs, job.quantization, job.runtime))
+        yield {}
+
+
+def _write_integers(
+    job: Job,
+    path: Path,
+    calibration: Texts,
+    evaluation: Texts,
+    truth: list[int] | None,
+    folder: Path,
+) -> Iterator[dict[str, Any]]:
+    """The modes that compute in integers, all or some of their operations."""
+    prepared = _prepare(job, calibration)
+    if job.options.keep_reference:
+        _keep_reference(job, folder, prepared.references())
+    ranges = {name: [item.min, item.max] for name, item in prepared.calibration.ranges.items()}
+    for precisions, search in _assignments(job, prepared, calibration, evaluation, truth, folder):
+        graphs = prepared.graphs(precisions)
+
+        def make(graphs: Any = graphs, precisions: Any = precisions) -> bytes:
+            return _converted_integers(job, graphs, precisions)
+
+        _write(job, path, make)
+        yield {"ranges": ranges, "precisions": precisions, "search": search}
+
+
+def _prepare(job: Job, calibration: Texts) -> Prepared:
+    sequences = encode(job.tokenizer, calibration.texts, job.shape.sequence_length)
+    decisions = read_decisions(job.checkpoint, job.shape.task)
+    what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
+    with job.make_bar(what, PASSES * len(sequences)) as bar:
+        return prepare(job.checkpoint, job.shape, sequences, bar.advance, decisions)
+
+
+def _assignments(
+    job: Job,
+    prepared: Prepared,
+    calibration: Texts,
+    evaluation: Texts,
+    truth: list[int] | None,
+    folder: Path,
+) -> Iterator[tuple[dict[str, Precision], dict[str, Any] | None]]:
+    """The precisions to try, fastest first, and what is to be said of how they were found."""
+    if job.quantization in INTEGER_QUANTIZATIONS:
+        yield {}, None
+        return
+    if job.costs is None:
+        rules = job.options.precisions or MIXED_RULES
+        yield match_sites(rules, prepared.encoder().sites), None
+        return
+    length = job.shape.sequence_length
+    texts, held_out = (
+        encode(job.tokenizer, item.texts, length) for item in (calibration, evaluation)
+    )
+    key = {
+        "tfedge": __version__,
+        "weights_sha256": job.checkpoint.sha256,
+        "task": job.shape.task,
+        "sequence_length": length,
+        "calibration_sha256": hashlib.sha256("\n".join(calibration.texts).encode()).hexdigest(),
+    }
+    search = Search(
+        prepared,
+        SearchTexts(texts, held_out, truth),
+        job.costs,
+        folder / f"{job.source.name}_auto_measured.json",
+        key,
+        job.make_bar,
+    )
+    choice = search.choose(job.options.max_drop)
+    while choice is not None:
+        yield choice.precisions, choice.report(job.costs.board)
+        # The runtime found it worse than the simulation did: a stricter one, then.
+        choice = search.choose(min(choice.loss, job.options.max_drop) / 2, after=choice)
+
+
+def _converted_integers(
+    job: Job, graphs: Mapping[int, keras.Model], precisions: Mapping[str, Precision]
+) -> bytes:
+    """Converts graphs in which `precisions` are put in."""
+    content = to_tflite(graphs, job.quantization, job.runtime)
+    dynamic = {site for site, precision in precisions.items() if precision == "dynamic"}
+    if dynamic:
+        rounded = _nearest(job)
+
+        def round_dynamic(name: str, values: np.ndarray) -> RoundedRows | None:
+            return rounded(name, values) if layer_of(name, dynamic) else None
+
+        content = quantize_weights(content, round_dynamic)
+    if job.quantization == "int8" and (found := inspect(content).float_operators):
+        raise RejectedModelError(
+            f"int8 left operators in float: {', '.join(sorted(found))}; this is a fault of "
+            "tfedge or of the converter, please report"
+        )
+    return content
+
+
+def _nearest(job: Job) -> Rounding:
+    """Rounds to 8 bits, with one scale a row where the runtime has kernels for that."""
+
+    def rounded(name: str, values: np.ndarray) -> RoundedRows | None:
+        del name
+        if values.size < _LEAST_NUMBERS:
+            return None
+        return round_nearest(values, 8, per_row=job.runtime != "tflite-runtime")
+
+    return rounded
+
+
+def _write_weights(job: Job, path: Path, calibration: Texts, folder: Path) -> None:
+    """Dense weights and tables in integers, the rest in float."""
+    graphs = lean_graphs(job.checkpoint, job.shape)
+    if job.options.keep_reference:
+        _keep_reference(job, folder, graphs)
+    content = to_tflite(graphs, "float32", job.runtime)
+    keras.backend.clear_session()
+    dense = _nearest(job)
+    if job.quantization == "int4":
+        dense = _least_change(job, content, path.with_suffix(".float"), calibration)
+    _write(job, path, lambda: quantize_weights(content, dense, _nearest(job)))
+
+
+def _least_change(job: Job, content: bytes, path: Path, calibration: Texts) -> Rounding:
+    """Rounds to 4 bits so that what the layers of a float model compute changes least.
+
+    Args:
+        content: of the .tflite, which is written to `path` to be run.
+    """
+    length = job.shape.sequence_length
+    sequences = encode(job.tokenizer, calibration.texts, length)
+    inputs = pad(sequences, length, input_names(job.checkpoint.config))
+    path.write_bytes(content)
+    read = dense_inputs(content)
+    indices = sorted(set(read.values()))
+    signature = (signature_name(length, length), 0)
+    with job.make_bar("measuring what the weights are multiplied with", len(sequences)) as bar:
+        grams = Board(runtime=job.runtime).grams(path, signature, inputs, indices, bar.advance)
+    path.unlink()
+
+    def rounded(name: str, values: np.ndarray) -> RoundedRows | None:
+        if values.size < _LEAST_NUMBERS:
+            return None
+        return gptq(values, grams[read[name]], bits=4)
+
+    return rounded
+
+
+def _write_int16x8(job: Job, path: Path, calibration: Texts, folder: Path) -> None:
+    """Dense weights in 8 bits, all activations in 16."""
+    sequences = encode(job.tokenizer, calibration.texts, job.shape.sequence_length)
+    with job.make_bar("calibrating", len(sequences)) as bar:
+        graphs = wide_graphs(job.checkpoint, job.shape, sequences, bar.advance)
+    if job.options.keep_reference:
+        _keep_reference(job, folder, graphs)
+
+    def samples(length: int) -> Iterator[dict[str, np.ndarray]]:
+        texts = encode(job.tokenizer, calibration.texts, length)
+        names = input_names(job.checkpoint.config)
+        return ({**pad([text], length, names)} for text in texts)
+
+    _write(job, path, lambda: to_tflite_int16x8(graphs, samples))
+
+
+def _write(job: Job, path: Path, make: Callable[[], bytes]) -> None:
+    with job.make_bar(f"converting to {job.quantization}", 1) as bar:
+        bundle(job, make(), path, job.quantization)
+        bar.advance()
+    keras.backend.clear_session()
+
+
+def _keep_reference(job: Job, folder: Path, graphs: dict[int, keras.Model]) -> None:
+    """Writes the float32 graphs whose tensors have the names of the quantised ones."""
+    path = folder / f"{job.source.name}_{job.quantization}_reference.tflite"
+    bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32")

@@ -1,0 +1,94 @@
+"""Rounds the weights of dense layers, and tables, to symmetric integers of 4 or 8 bits."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+_BITS = (4, 8)
+# Candidates for a row's largest value that is not clipped, as a share of its peak.
+_SHARES = np.linspace(0.4, 1.0, 61, dtype=np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class RoundedRows:
+    """A matrix in symmetric integers with one scale a row, or one for all of them.
+
+    Attributes:
+        integers: (rows, columns), int8, -7..7 of 4 bits and -127..127 of 8.
+        scales: (rows,) or (1,), float32: real units per integer step.
+        bits: 4 or 8.
+    """
+
+    integers: np.ndarray
+    scales: np.ndarray
+    bits: int
+
+    def __post_init__(self) -> None:
+        top = largest_integer(self.bits)
+        if np.any(np.abs(self.integers) > top):
+            raise ValueError(f"integers of {self.bits} bits are -{top} to {top}")
+        if self.scales.shape not in (self.integers.shape[:1], (1,)):
+            raise ValueError(f"{self.scales.shape} scales for {self.integers.shape} integers")
+
+    @property
+    def values(self) -> np.ndarray:
+        """The real values that the integers stand for, float32 (rows, columns)."""
+        return self.integers * self.scales[:, None]
+
+
+def largest_integer(bits: int) -> int:
+    """The largest integer of symmetric weights of 4 or 8 bits."""
+    if bits not in _BITS:
+        raise ValueError(f"weights have 4 or 8 bits, not {bits}")
+    return int(2 ** (bits - 1) - 1)
+
+
+def nearest(weights: np.ndarray, scales: np.ndarray, bits: int) -> np.ndarray:
+    """The nearest integers to weights (rows, columns), as floats."""
+    top = largest_integer(bits)
+    return np.clip(np.rint(weights / scales[:, None]), -top, top)
+
+
+def least_error_scales(
+    weights: np.ndarray, bits: int, importance: np.ndarray | None = None, per_row: bool = True
+) -> np.ndarray:
+    """The scale of each row with the least squared error of rounding and clipping together.
+
+    Args:
+        weights: (rows, columns), float32.
+        bits: 4 or 8.
+        importance: (columns,), what a squared error in a column counts; 1 by default.
+        per_row: whether each row has a scale of its own, or all have one.
+
+    Returns:
+        (rows,) or (1,), float32.
+    """
+    if not per_row:
+        if importance is not None:
+            importance = np.tile(importance, len(weights))
+        return least_error_scales(weights.reshape(1, -1), bits, importance)
+    top = largest_integer(bits)
+    peaks = np.maximum(np.abs(weights).max(axis=1), np.finfo(np.float32).tiny * top)
+    scales = (peaks / top).astype(np.float32)
+    least = np.full(len(weights), np.inf)
+    for share in _SHARES:
+        candidate = (share * peaks / top).astype(np.float32)
+        error = (nearest(weights, candidate, bits) * candidate[:, None] - weights) ** 2
+        total = error.sum(axis=1) if importance is None else error @ importance
+        scales = np.where(total < least, candidate, scales)
+        least = np.minimum(total, least)
+    return scales
+
+
+def round_nearest(weights: np.ndarray, bits: int, per_row: bool = True) -> RoundedRows:
+    """Rounds to the nearest integers in the steps of `least_error_scales`.
+
+    Args:
+        weights: (rows, columns), float32.
+        bits: 4 or 8.
+        per_row: whether each row has a scale of its own, or all have one.
+    """
+    scales = least_error_scales(weights, bits, per_row=per_row)
+    return RoundedRows(nearest(weights, scales, bits).astype(np.int8), scales, bits)
