@@ -31,9 +31,11 @@ def toy(tmp_path: Path) -> str:
     return str(toy_folders.write_folder(tmp_path / "toy", "bert", CLASSIFICATION))
 
 
-def test_mixed_puts_float_where_a_rule_says(toy: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("runtime", ["litert", "tflite-runtime"])
+def test_mixed_puts_float_where_a_rule_says(toy: str, tmp_path: Path, runtime: str) -> None:
     rules = {"norm": "float", "*.output.dense": "dynamic"}
-    report = convert(toy, options(tmp_path, quantization="mixed", precisions=rules), Bars())
+    changes = {"quantization": "mixed", "precisions": rules, "runtime": runtime}
+    report = convert(toy, options(tmp_path, **changes), Bars())
     found = report["quantization"]
     chosen = Counter(found["precisions"].values())
     # Two layers: attention.output.dense and output.dense in each, their norms and the embeddings'.
@@ -48,8 +50,12 @@ def test_mixed_puts_float_where_a_rule_says(toy: str, tmp_path: Path) -> None:
     assert len(subgraphs) == 2
     for graph in subgraphs:
         dense = [item for item in graph.operators if item.name == "FULLY_CONNECTED"]
-        assert {graph.tensors[item.inputs[1]].dtype for item in dense} == {"INT8"}
-    assert report["evaluation"]["runtimes"]["litert"]["passed"]
+        weights = [graph.tensors[item.inputs[1]] for item in dense]
+        assert {tensor.dtype for tensor in weights} == {"INT8"}
+        # tflite-runtime crashes on one scale a row.
+        assert {tensor.scale is None for tensor in weights} == {runtime == "litert"}
+    figures = report["evaluation"]["runtimes"][runtime]
+    assert figures["passed"] and figures["disagreement"] < 0.5
 
 
 def test_auto_says_what_it_chose_and_keeps_what_it_measured(toy: str, tmp_path: Path) -> None:
@@ -87,14 +93,6 @@ def test_auto_takes_all_out_of_the_integers_where_that_is_asked_for(
     [
         ({"quantization": "int8", "precisions": {"norm": "float"}}, "mixed"),
         ({"quantization": "mixed", "precisions": {"nrom": "float"}}, "names no operation"),
-        (
-            {
-                "quantization": "mixed",
-                "precisions": {"dense": "dynamic"},
-                "runtime": "tflite-runtime",
-            },
-            "--runtime litert",
-        ),
         ({"target": "rpi9"}, "unknown target"),
     ],
 )
