@@ -34,7 +34,7 @@ from tfedge.quantize.auto import Texts as SearchTexts
 from tfedge.quantize.gptq import gptq
 from tfedge.quantize.lean import lean_graphs, wide_graphs
 from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
-from tfedge.quantize.prepare import PASSES, Prepared, prepare
+from tfedge.quantize.prepare import PASSES, Prepared, Shape, prepare
 from tfedge.quantize.record import FILE as RECORD
 from tfedge.quantize.record import read_decisions
 from tfedge.quantize.weights import RoundedRows, round_nearest
@@ -43,16 +43,18 @@ from tfedge.quantize.weights import RoundedRows, round_nearest
 _LEAST_NUMBERS = 1024
 
 
-def bundle(job: Job, content: bytes, path: Path, quantization: str) -> None:
-    """Writes a converted model with all that a board needs."""
+def bundle(
+    job: Job, content: bytes, path: Path, quantization: str, shape: Shape | None = None
+) -> None:
+    """Writes a converted model with all that a board needs; `shape` where it is not the job's."""
+    shape = shape or job.shape
     is_wordpiece = type(job.tokenizer.model).__name__ == "WordPiece"
     spec = BundleSpec(
         name=job.source.name,
         task=job.shape.task,
         labels=job.labels or None,
         signatures={
-            signature_name(length, job.shape.sequence_length): length
-            for length in job.shape.lengths
+            signature_name(length, shape.sequence_length): length for length in shape.lengths
         },
         runtimes=job.runtimes,
         quantization=quantization,

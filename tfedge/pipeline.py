@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras as keras
 
 from tfedge import __version__, files
@@ -27,7 +28,7 @@ from tfedge.job import ConvertOptions, Job, MakeBar, make_job, texts_of
 from tfedge.judge import check_answerable, measure, truth_of
 from tfedge.measure import cost
 from tfedge.measure.board import Board
-from tfedge.quantize.prepare import float_graphs
+from tfedge.quantize.prepare import Shape, float_graphs
 
 __all__ = ["ConvertOptions", "convert"]
 
@@ -100,8 +101,9 @@ def _convert_float(job: Job, path: Path, texts: Texts) -> float:
     """
     inputs: dict[int, dict[str, np.ndarray]] = {}
     expected: dict[int, dict[str, np.ndarray]] = {}
+    shape = job.shape if job.quantization == "float32" else _reference_shape(job.shape)
     with job.make_bar("building and converting the float model", 2) as bar:
-        graphs = float_graphs(job.checkpoint, job.shape)
+        graphs = float_graphs(job.checkpoint, shape)
         for length, model in graphs.items():
             sequences = encode(job.tokenizer, texts.texts[:_FLOAT_CHECK_TEXTS], length)
             inputs[length] = pad(sequences, length, tuple(model.input_names))
@@ -112,7 +114,7 @@ def _convert_float(job: Job, path: Path, texts: Texts) -> float:
                     "look for such weights"
                 )
         bar.advance()
-        bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32")
+        bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32", shape)
         bar.advance()
     keras.backend.clear_session()
     board = Board(runtime=job.runtime)
@@ -129,11 +131,18 @@ def _convert_float(job: Job, path: Path, texts: Texts) -> float:
     return error
 
 
+def _reference_shape(shape: Shape) -> Shape:
+    """Two lengths of what is only compared with: most texts are short, and each takes its time."""
+    buckets = sorted(shape.buckets)
+    return dataclasses.replace(shape, buckets=tuple(buckets[len(buckets) // 2 :][:1]))
+
+
 def _run_rows(model: keras.Model, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The outputs of a graph that takes one text, by name, for all rows of `inputs`."""
     count = len(next(iter(inputs.values())))
+    run = tf.function(model, autograph=False)  # layer by layer, a deep encoder takes seconds a text
     rows = [
-        model({name: array[row : row + 1] for name, array in inputs.items()})
+        run({name: tf.constant(array[row : row + 1]) for name, array in inputs.items()})
         for row in range(count)
     ]
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}

@@ -104,7 +104,9 @@ def _convert(graphs: Mapping[str, keras.Model], configure: Callable[[Any], None]
 
 
 def _concrete(model: keras.Model) -> Any:
-    return tf.function(lambda **inputs: model(inputs)).get_concrete_function(
+    # Layers have no Python control flow to translate, which takes longer than tracing them.
+    function = tf.function(lambda **inputs: model(inputs), autograph=False)
+    return function.get_concrete_function(
         **{
             tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name)
             for tensor in model.inputs

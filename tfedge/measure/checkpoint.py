@@ -34,7 +34,7 @@ class CheckpointAnswers:
         model = build(checkpoint.config, self._task_name, len(self._labels)).model
         load_weights(model, checkpoint, self._task_name)
         self._names = model.input_names
-        self._run = tf.function(model, reduce_retracing=True)
+        self._run = tf.function(model, reduce_retracing=True, autograph=False)
 
     @staticmethod
     def task_of(folder: Path) -> tuple[str, list[str]]:

@@ -59,7 +59,9 @@ class Observer:
         names = tuple(self.model.input_names)
         self._batches = [batch for _, batch in unpadded(sequences, names)]
         self._run = tf.function(
-            keras.Model(encoder.model.inputs, encoder.tapped), reduce_retracing=True
+            keras.Model(encoder.model.inputs, encoder.tapped),
+            reduce_retracing=True,
+            autograph=False,
         )
         self._progress = progress
 

@@ -61,9 +61,9 @@ class Simulation:
     def __init__(self, prepared: Prepared) -> None:
         encoder, self._gates = prepared.gated()
         self.sites = encoder.sites
-        self._model = tf.function(encoder.model, reduce_retracing=True)
+        self._model = tf.function(encoder.model, reduce_retracing=True, autograph=False)
         plain = prepared.lowering.weights
-        self._plain = tf.function(plain, reduce_retracing=True)
+        self._plain = tf.function(plain, reduce_retracing=True, autograph=False)
         self._names = tuple(plain.input_names)
 
     def round_only(self, sites: Iterable[str]) -> None:
