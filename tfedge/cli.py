@@ -23,6 +23,7 @@ def main() -> None:
     \b
     tfedge models                       what can be named
     tfedge convert tinybert             checkpoint -> one .tflite, measured
+    tfedge run recipe.toml              texts -> trained, converted, measured, in one command
     tfedge eval --model X.tflite --data dev.tsv
     tfedge bench X.tflite Y.tflite --data dev.tsv
     tfedge inspect X.tflite             what a file holds, costs and loses
@@ -65,10 +66,18 @@ def _training_options(function: Any) -> Any:
             ),
             click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1)),
             click.option("--force", is_flag=True, help="Replace an existing --output."),
+            click.option("--json", "as_json", is_flag=True, help="Print the whole report."),
         )
     ):
         function = option(function)
     return function
+
+
+def _echo_trained(output: Path, accuracy: float | None, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"output": str(output), "accuracy": accuracy}))
+    else:
+        click.echo(f"{output}" + (f"\taccuracy {accuracy:.4f}" if accuracy is not None else ""))
 
 
 @main.command()
@@ -82,6 +91,7 @@ def finetune(
     evaluation: str | None,
     output: Path,
     force: bool,
+    as_json: bool,
     **settings: Any,
 ) -> None:
     """Trains a text classifier from an encoder.
@@ -105,7 +115,7 @@ def finetune(
     with ProgressBar(f"fine-tuning {model}", steps) as bar:
         report = training_report(bar)
         accuracy = run(source, texts, names, output, options, report, held_out, force)
-    click.echo(f"{output}" + (f"\taccuracy {accuracy:.4f}" if accuracy is not None else ""))
+    _echo_trained(output, accuracy, as_json)
 
 
 @main.command()
@@ -142,6 +152,7 @@ def distil(
     evaluation: str | None,
     output: Path,
     force: bool,
+    as_json: bool,
     **settings: Any,
 ) -> None:
     """Makes the small model of RECIPE out of a larger teacher.
@@ -168,7 +179,7 @@ def distil(
         accuracy = run(
             teacher, config, texts, output, options, losses, report, held_out, augmentation, force
         )
-    click.echo(f"{output}" + (f"\taccuracy {accuracy:.4f}" if accuracy is not None else ""))
+    _echo_trained(output, accuracy, as_json)
 
 
 @main.command()
@@ -178,7 +189,6 @@ def distil(
 @click.option(
     "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the whole report.")
 @_training_options
 def qad(
     model: str,
@@ -286,7 +296,6 @@ def qad(
 @click.option(
     "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the whole report.")
 @_training_options
 def prune(model: str, **settings: Any) -> None:
     """Makes the smallest weights of MODEL zero, so that its file compresses better.
@@ -554,6 +563,58 @@ def evaluate(
     board = Board(Board.command(python), runtime, threads)
     result = run(model, against, texts.head(limit or len(texts)), board, ProgressBar)
     click.echo(json.dumps(result) if as_json else evaluation_summary(result))
+
+
+@main.command(name="run")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--data", help="Training texts in place of the recipe's.")
+@click.option("--eval", "evaluation", help="Held-out texts in place of the recipe's.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for everything that is made; default: the recipe's, else build/NAME beside it.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Only list what would run and why; nothing is written."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the reports of all stages.")
+def run_recipe(
+    recipe: Path,
+    data: str | None,
+    evaluation: str | None,
+    output: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Makes a model for a board out of texts, stage by stage, as a TOML file says.
+
+    \b
+    [defaults]                  what several share: data, eval, seed, max_length
+    data = "train.tsv"          texts and labels; paths are relative to the recipe
+    eval = "test.tsv"
+    [finetune]                  a teacher: the options of `tfedge finetune`, with _ for -
+    model = "minilm"
+    epochs = 5
+    [distil]                    a small student of it; likewise [prune] and [qad]
+    recipe = "tinybert"
+    [convert]                   the .tflite, in OUTPUT/convert/
+    seq_len = 64
+    [eval]
+
+    The tables run in the order in which they stand; each takes what the one before has made. Above
+    them may stand name and output. A stage whose options, files and versions are what they were is
+    skipped, one that was killed is resumed, and behind one that runs all others run.
+    examples/trec.toml is a whole one.
+    """
+    from tfedge.stages.recipe import read_recipe
+    from tfedge.stages.run import run as run_stages
+    from tfedge.summary import stages_summary
+
+    given = {"data": data, "eval": evaluation, "output": str(output) if output else None}
+    overrides = {key: value for key, value in given.items() if value is not None}
+    stages = read_recipe(recipe, main.commands, overrides)
+    report = run_stages(stages, dry_run, lambda line: click.echo(line, err=True))
+    click.echo(json.dumps(report, indent=2) if as_json else stages_summary(report))
 
 
 @main.command()
