@@ -65,12 +65,26 @@ def _training_options(function: Any) -> Any:
                 help="Tokens of a text; longer ones are cut.",
             ),
             click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1)),
+            click.option(
+                "--logs",
+                type=click.Path(path_type=Path),
+                help="Folder for TensorBoard: losses, learning rate, accuracy on --eval.",
+            ),
             click.option("--force", is_flag=True, help="Replace an existing --output."),
             click.option("--json", "as_json", is_flag=True, help="Print the whole report."),
         )
     ):
         function = option(function)
     return function
+
+
+_patience_option = click.option(
+    "--patience",
+    type=click.IntRange(1),
+    help="Stop when so many epochs in a row are no better on --eval than the best, and keep that "
+    "one's weights; what is measured on the same texts then flatters a little. Default: train to "
+    "the end.",
+)
 
 
 def _echo_trained(output: Path, accuracy: float | None, as_json: bool) -> None:
@@ -83,6 +97,7 @@ def _echo_trained(output: Path, accuracy: float | None, as_json: bool) -> None:
 @main.command()
 @click.argument("model")
 @click.option("--labels", help="Comma-separated names of the labels; default: those in the data.")
+@_patience_option
 @_training_options
 def finetune(
     model: str,
@@ -90,6 +105,7 @@ def finetune(
     data: str,
     evaluation: str | None,
     output: Path,
+    logs: Path | None,
     force: bool,
     as_json: bool,
     **settings: Any,
@@ -100,7 +116,7 @@ def finetune(
     """
     load_tensorflow()
     from tfedge.compress.finetune import finetune as run
-    from tfedge.compress.training import TrainingOptions
+    from tfedge.compress.training import TrainingOptions, logged
     from tfedge.data.hub import read_data
     from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
@@ -113,7 +129,7 @@ def finetune(
     source = resolve(model).folder
     steps = options.epochs * -(-len(texts) // options.batch_size)
     with ProgressBar(f"fine-tuning {model}", steps) as bar:
-        report = training_report(bar)
+        report = logged(training_report(bar), logs)
         accuracy = run(source, texts, names, output, options, report, held_out, force)
     _echo_trained(output, accuracy, as_json)
 
@@ -140,6 +156,7 @@ def finetune(
     type=click.FloatRange(0, 1),
     help="Share of batches in which words are replaced by similar ones.",
 )
+@_patience_option
 @_training_options
 def distil(
     recipe: str,
@@ -151,6 +168,7 @@ def distil(
     data: str,
     evaluation: str | None,
     output: Path,
+    logs: Path | None,
     force: bool,
     as_json: bool,
     **settings: Any,
@@ -163,7 +181,7 @@ def distil(
     load_tensorflow()
     from tfedge.compress.distil import DistillationLosses
     from tfedge.compress.distil import distil as run
-    from tfedge.compress.training import TrainingOptions
+    from tfedge.compress.training import TrainingOptions, logged
     from tfedge.data.hub import read_data
     from tfedge.progress import ProgressBar, training_report
     from tfedge.recipes import load_recipe
@@ -175,7 +193,7 @@ def distil(
     losses = DistillationLosses(temperature, hidden=hidden_weight, labels=label_weight)
     steps = options.epochs * -(-len(texts) // options.batch_size)
     with ProgressBar(f"distilling {recipe}", steps) as bar:
-        report = training_report(bar)
+        report = logged(training_report(bar), logs)
         accuracy = run(
             teacher, config, texts, output, options, losses, report, held_out, augmentation, force
         )
@@ -198,6 +216,7 @@ def qad(
     data: str,
     evaluation: str | None,
     output: Path,
+    logs: Path | None,
     force: bool,
     **settings: Any,
 ) -> None:
@@ -215,7 +234,7 @@ def qad(
     """
     load_tensorflow()
     from tfedge.compress.distil import DistillationLosses
-    from tfedge.compress.training import TrainingOptions
+    from tfedge.compress.training import TrainingOptions, logged
     from tfedge.data.hub import read_data
     from tfedge.data.texts import package_texts
     from tfedge.models.hub import resolve
@@ -237,7 +256,7 @@ def qad(
         options,
         losses,
         ProgressBar,
-        training_report,
+        lambda bar: logged(training_report(bar), logs),
         task,
         force,
     )
@@ -296,6 +315,7 @@ def qad(
 @click.option(
     "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
 )
+@_patience_option
 @_training_options
 def prune(model: str, **settings: Any) -> None:
     """Makes the smallest weights of MODEL zero, so that its file compresses better.
@@ -313,7 +333,7 @@ def prune(model: str, **settings: Any) -> None:
     from tfedge.compress.distil import DistillationLosses
     from tfedge.compress.prune import prune as run
     from tfedge.compress.sparsity import PruningOptions
-    from tfedge.compress.training import TrainingOptions
+    from tfedge.compress.training import TrainingOptions, logged
     from tfedge.data.hub import read_data
     from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
@@ -333,7 +353,7 @@ def prune(model: str, **settings: Any) -> None:
     )
     source, teacher = resolve(model), settings.pop("teacher")
     texts, evaluation = read_data(settings.pop("data"), "train"), settings.pop("evaluation")
-    output, force, as_json = (settings.pop(name) for name in ("output", "force", "as_json"))
+    output, logs, force, as_json = taken("output", "logs", "force", "as_json").values()
     options = TrainingOptions(**settings, steps_per_checkpoint=100)
     steps = options.steps or options.epochs * -(-len(texts) // options.batch_size)
     with ProgressBar(f"pruning {model}", steps) as bar:
@@ -344,7 +364,7 @@ def prune(model: str, **settings: Any) -> None:
             pruning,
             options,
             losses,
-            training_report(bar),
+            logged(training_report(bar), logs),
             resolve(teacher).folder if teacher else None,
             read_data(evaluation, "validation") if evaluation else None,
             source.recipe.task if source.recipe else None,

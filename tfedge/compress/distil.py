@@ -26,6 +26,7 @@ from tfedge.compress.training import (
     TrainingOptions,
     accuracy_on,
     check_length,
+    check_stopping,
     claim_training_folder,
     compile_adam,
     tokenize,
@@ -178,6 +179,7 @@ def distil(
         InputError: teacher, student and texts do not fit together, or the output exists.
     """
     output = Path(output)
+    check_stopping(options, evaluation)
     keras.utils.set_random_seed(options.seed)
     checkpoint = Checkpoint(teacher)
     labels = checkpoint.config.labels
@@ -191,7 +193,8 @@ def distil(
     settings = {
         "teacher": checkpoint.sha256,
         "student": dict(student_config),
-        "texts": len(texts),
+        "texts": examples.sha256,
+        "held_out": held_out.sha256 if held_out else None,
         "augmentation": augmentation,
         **dataclasses.asdict(losses),
         **dataclasses.asdict(options),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import itertools
 import json
 import shutil
@@ -38,6 +40,9 @@ class TrainingOptions:
         max_length: tokens of a text; longer ones are cut.
         seed: of the order of the data, of augmentation and of fresh weights.
         steps_per_checkpoint: a killed run resumes from the last checkpoint.
+        patience: so many measurements of the accuracy on held-out texts in a row that are no better
+            than the best end the training, whose best weights are kept. None trains to the end and
+            keeps the last ones.
     """
 
     epochs: int = 3
@@ -48,10 +53,13 @@ class TrainingOptions:
     seed: int = 0
     steps_per_checkpoint: int = 500
     steps: int | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"steps is {self.steps}; it must be positive")
+        for name in ("steps", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}; it must be positive")
         for name in ("epochs", "batch_size", "learning_rate", "steps_per_checkpoint"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be positive")
@@ -72,6 +80,14 @@ class Examples:
     def lengths(self) -> list[int]:
         """Tokens of each text."""
         return [len(sequence) for sequence in self.sequences]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of tokens and labels, in their order."""
+        digest = hashlib.sha256(np.asarray(self.lengths, "<i8").tobytes())
+        for values in (*self.sequences, self.labels):
+            digest.update(np.asarray(values, "<i4").tobytes())
+        return digest.hexdigest()
 
 
 def tokenize(
@@ -126,6 +142,15 @@ def check_length(options: TrainingOptions, config: EncoderConfig) -> None:
         )
 
 
+def check_stopping(options: TrainingOptions, evaluation: Texts | None) -> None:
+    """Raises InputError where early stopping has nothing to judge by."""
+    if options.patience is not None and evaluation is None:
+        raise InputError(
+            f"patience is {options.patience}, but there are no held-out texts to lose it over; give "
+            "some with --eval"
+        )
+
+
 def total_steps(examples: Examples, options: TrainingOptions) -> int:
     """Batches in all epochs, unless their number is given; the last of an epoch may be small."""
     return options.steps or options.epochs * -(-len(examples.sequences) // options.batch_size)
@@ -169,6 +194,88 @@ def batches(
             yield batch, examples.labels[indices]
 
 
+class EarlyStopping(tf.Module):
+    """Keeps the weights that were best on held-out texts, and says when to wait no longer.
+
+    What it knows is in variables, so that it goes into the checkpoints and is resumed with them.
+
+    Args:
+        weights: the variables that are trained.
+        patience: how many measurements in a row may be no better than the best.
+        first_step: earlier ones are not counted: weights that are yet to be pruned, say.
+    """
+
+    def __init__(self, weights: Sequence[tf.Variable], patience: int, first_step: int = 0) -> None:
+        super().__init__()
+        self._weights = list(weights)
+        self._patience = patience
+        self._first_step = first_step
+        self.best = [tf.Variable(weight, trainable=False) for weight in weights]
+        self.accuracy = tf.Variable(-1.0, trainable=False, dtype=tf.float64)
+        self.waited = tf.Variable(0, trainable=False, dtype=tf.int64)
+
+    def is_over(self, accuracy: float, step: int) -> bool:
+        """Notes an accuracy, 0..1, and tells whether training is to end."""
+        if step < self._first_step:
+            return False
+        if accuracy > float(self.accuracy):
+            self.accuracy.assign(accuracy)
+            self.waited.assign(0)
+            _assign(self.best, self._weights)
+        else:
+            self.waited.assign_add(1)
+        return int(self.waited) >= self._patience
+
+    def keep_best(self) -> None:
+        """Gives the model its best weights back, if any were counted."""
+        if float(self.accuracy) >= 0:
+            _assign(self._weights, self.best)
+
+
+def _assign(targets: Sequence[tf.Variable], sources: Sequence[tf.Variable]) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target.assign(source)
+
+
+def logged(report: Report, folder: Path | None) -> Report:
+    """`report`, with all figures also written to `folder` for TensorBoard; None writes nothing.
+
+    A resumed run writes another file into the folder; TensorBoard shows both as one run.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    if folder is None:
+        return report
+    files.check_folder(folder)
+    writer = tf.summary.create_file_writer(str(folder))
+    # What tf.summary.scalar does, which needs the package tensorboard.
+    metadata = tf.compat.v1.SummaryMetadata(
+        plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR"
+    )
+
+    def reported(step: int, steps: int, figures: dict[str, float]) -> None:
+        with _writing(folder), writer.as_default():
+            for name, value in figures.items():
+                tf.summary.write(name, tf.constant(value, tf.float32), step, metadata)
+            writer.flush()
+        report(step, steps, figures)
+
+    return reported
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Raises InputError where TensorFlow cannot write: no room, mostly."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = str(error.message).partition("\n")[0]
+        raise InputError(
+            f"cannot write into {folder} ({reason}); make room there, then repeat the command"
+        ) from error
+
+
 def train(
     trainer: keras.Model,
     examples: Examples,
@@ -178,6 +285,7 @@ def train(
     report: Report,
     evaluate: Callable[[], float] | None = None,
     augment: Augment | None = None,
+    stop_from: int = 0,
 ) -> None:
     """Runs a compiled model's `train_step` over all epochs, resuming where a killed run stopped.
 
@@ -189,10 +297,16 @@ def train(
         folder: where checkpoints are kept; the same folder resumes.
         evaluate: called after each epoch; gives the accuracy on held-out texts, 0..1.
         augment: changes each batch.
+        stop_from: the first step whose accuracy counts for early stopping.
     """
     steps = total_steps(examples, options)
     # Model and optimizer, so that Adam's moments and the schedule go on too.
-    checkpoint = tf.train.Checkpoint(model=trainer, optimizer=trainer.optimizer)
+    parts = {"model": trainer, "optimizer": trainer.optimizer}
+    stopping = None
+    if evaluate and options.patience is not None:
+        stopping = EarlyStopping(trainer.trainable_variables, options.patience, stop_from)
+        parts["stopping"] = stopping
+    checkpoint = tf.train.Checkpoint(**parts)
     manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=1)
     if manager.latest_checkpoint:
         checkpoint.restore(manager.latest_checkpoint).expect_partial()
@@ -206,16 +320,24 @@ def train(
     # One graph for all shapes: those made for single shapes round otherwise, and which batch gets
     # which would depend on where a run resumed.
     train_step = tf.function(trainer.train_step, input_signature=[signature])
+    rate = trainer.optimizer.learning_rate
     for batch in dataset:
         train_step(batch)
         step += 1
         if step % _STEPS_PER_REPORT == 0:
-            report(step, steps, {metric.name: float(metric.result()) for metric in trainer.metrics})
+            figures = {metric.name: float(metric.result()) for metric in trainer.metrics}
+            report(step, steps, {**figures, "learning_rate": float(rate(step - 1))})
             trainer.reset_metrics()
         if evaluate and step % max(1, steps // options.epochs) == 0:
-            report(step, steps, {"eval_accuracy": evaluate()})
+            accuracy = evaluate()
+            report(step, steps, {"eval_accuracy": accuracy})
+            if stopping and stopping.is_over(accuracy, step):
+                break
         if step % options.steps_per_checkpoint == 0:
-            manager.save(step)
+            with _writing(folder):
+                manager.save(step)
+    if stopping:
+        stopping.keep_best()
 
 
 def accuracy_on(model: keras.Model, examples: Examples) -> Callable[[], float]:

@@ -244,7 +244,7 @@ def qad(
     settings = {
         "source": checkpoint.sha256,
         "task": task,
-        "texts": len(texts),
+        "texts": examples.sha256,
         **dataclasses.asdict(losses),
         **dataclasses.asdict(options),
     }
