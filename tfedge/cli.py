@@ -116,7 +116,8 @@ def finetune(
     """
     load_tensorflow()
     from tfedge.compress.finetune import finetune as run
-    from tfedge.compress.training import TrainingOptions, logged
+    from tfedge.compress.logs import logged
+    from tfedge.compress.training import TrainingOptions
     from tfedge.data.hub import read_data
     from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
@@ -150,11 +151,35 @@ def finetune(
     "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
 )
 @click.option(
+    "--relation-weight",
+    default=0.0,
+    show_default=True,
+    help="Weight of the relations between tokens (MiniLMv2): how alike their queries, keys and "
+    "values are.",
+)
+@click.option(
+    "--relation-layer",
+    type=click.IntRange(1),
+    help="The teacher's layer whose relations the student's last layer learns. Default: the last.",
+)
+@click.option(
+    "--relation-heads",
+    type=click.IntRange(1),
+    help="Relation heads, a divisor of both widths. Default: the student's attention heads.",
+)
+@click.option(
     "--augmentation",
     default=0.5,
     show_default=True,
     type=click.FloatRange(0, 1),
     help="Share of batches in which words are replaced by similar ones.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Folder to keep the teacher's outputs in, for batches without replaced words: several "
+    "epochs, and later runs with the same teacher, texts and --max-length, then compute them once. "
+    "About 2 bytes x tokens of all texts x hidden states x width. Delete it when you like.",
 )
 @_patience_option
 @_training_options
@@ -164,7 +189,11 @@ def distil(
     temperature: float,
     hidden_weight: float,
     label_weight: float,
+    relation_weight: float,
+    relation_layer: int | None,
+    relation_heads: int | None,
     augmentation: float,
+    cache: Path | None,
     data: str,
     evaluation: str | None,
     output: Path,
@@ -176,12 +205,15 @@ def distil(
     """Makes the small model of RECIPE out of a larger teacher.
 
     The student starts from the teacher's own weights, cut to size, and learns the teacher's
-    logits and hidden states. A killed run resumes when the same command is given again.
+    logits and hidden states. Its layer i of n learns the hidden states of the teacher's layer
+    i * N / n of N (4 of 6: 1, 3, 4, 6), and with --relation-weight its last layer the relations of
+    one layer. A killed run resumes when the same command is given again.
     """
     load_tensorflow()
     from tfedge.compress.distil import DistillationLosses
     from tfedge.compress.distil import distil as run
-    from tfedge.compress.training import TrainingOptions, logged
+    from tfedge.compress.logs import logged
+    from tfedge.compress.training import TrainingOptions
     from tfedge.data.hub import read_data
     from tfedge.progress import ProgressBar, training_report
     from tfedge.recipes import load_recipe
@@ -190,12 +222,22 @@ def distil(
     texts = read_data(data, "train")
     held_out = read_data(evaluation, "validation") if evaluation else None
     options = TrainingOptions(**settings)
-    losses = DistillationLosses(temperature, hidden=hidden_weight, labels=label_weight)
+    losses = DistillationLosses(
+        temperature,
+        hidden=hidden_weight,
+        labels=label_weight,
+        relations=relation_weight,
+        relation_heads=relation_heads,
+        relation_layer=relation_layer,
+    )
     steps = options.epochs * -(-len(texts) // options.batch_size)
     with ProgressBar(f"distilling {recipe}", steps) as bar:
         report = logged(training_report(bar), logs)
         accuracy = run(
-            teacher, config, texts, output, options, losses, report, held_out, augmentation, force
+            *(teacher, config, texts, output, options, losses, report, held_out),
+            augmentation,
+            force,
+            cache,
         )
     _echo_trained(output, accuracy, as_json)
 
@@ -234,7 +276,8 @@ def qad(
     """
     load_tensorflow()
     from tfedge.compress.distil import DistillationLosses
-    from tfedge.compress.training import TrainingOptions, logged
+    from tfedge.compress.logs import logged
+    from tfedge.compress.training import TrainingOptions
     from tfedge.data.hub import read_data
     from tfedge.data.texts import package_texts
     from tfedge.models.hub import resolve
@@ -331,9 +374,10 @@ def prune(model: str, **settings: Any) -> None:
     """
     load_tensorflow()
     from tfedge.compress.distil import DistillationLosses
+    from tfedge.compress.logs import logged
     from tfedge.compress.prune import prune as run
     from tfedge.compress.sparsity import PruningOptions
-    from tfedge.compress.training import TrainingOptions, logged
+    from tfedge.compress.training import TrainingOptions
     from tfedge.data.hub import read_data
     from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import Killed, Record
 
+from tfedge.compress.logs import logged
 from tfedge.compress.training import (
     Examples,
     TrainingOptions,
@@ -23,7 +24,6 @@ from tfedge.compress.training import (
     check_stopping,
     claim_training_folder,
     compile_adam,
-    logged,
     total_steps,
     train,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -10,7 +9,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -18,14 +17,15 @@ import tf_keras as keras
 from tokenizers import Tokenizer
 
 from tfedge import files
+from tfedge.compress.logs import Report as Report
+from tfedge.compress.logs import writes_to
+from tfedge.compress.stopping import EarlyStopping
 from tfedge.data.batches import Batch, grouped_by_length, pad, padded_length
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import encode
 from tfedge.errors import InputError
 from tfedge.models.config import EncoderConfig
 
-# Called with the step, the number of steps in all, and figures: losses, or `eval_accuracy`.
-Report = Callable[[int, int, dict[str, float]], None]
 _STEPS_PER_REPORT = 20
 
 
@@ -164,8 +164,18 @@ def compile_adam(trainer: keras.Model, options: TrainingOptions, steps: int) -> 
     trainer.compile(optimizer=adam)
 
 
-# Changes a batch before it is trained on: (batch, generator) -> batch.
+# Changes a batch before it is trained on: (batch, generator) -> batch, the same object if unchanged.
 Augment = Callable[[Batch, np.random.Generator], Batch]
+
+
+class Stored(Protocol):
+    """Arrays that come along with a batch, see `tfedge.compress.cache`."""
+
+    signature: tuple[tf.TensorSpec, ...]
+
+    def batch(self, indices: np.ndarray, length: int) -> tuple[np.ndarray, ...]: ...
+
+    def nothing(self) -> tuple[np.ndarray, ...]: ...
 
 
 def batches(
@@ -174,8 +184,14 @@ def batches(
     options: TrainingOptions,
     first_step: int = 0,
     augment: Augment | None = None,
-) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Batches of all epochs from `first_step` on, the same ones whenever they are asked for."""
+    stored: Stored | None = None,
+) -> Iterator[tuple[Any, ...]]:
+    """Batches of all epochs from `first_step` on, the same ones whenever they are asked for.
+
+    Yields:
+        Inputs, labels and, with `stored`, what it has for the texts, or nothing if `augment` has
+        changed them.
+    """
     step, last_step = 0, total_steps(examples, options)
     for epoch in itertools.count():
         generator = np.random.default_rng((options.seed, epoch))
@@ -188,92 +204,13 @@ def batches(
             sequences = [examples.sequences[index] for index in indices]
             lengths = [len(sequence) for sequence in sequences]
             length = padded_length(lengths, limit=options.max_length)
-            batch = pad(sequences, length, input_names)
+            plain = batch = pad(sequences, length, input_names)
             if augment:
                 batch = augment(batch, np.random.default_rng((options.seed, epoch, step)))
-            yield batch, examples.labels[indices]
-
-
-class EarlyStopping(tf.Module):
-    """Keeps the weights that were best on held-out texts, and says when to wait no longer.
-
-    What it knows is in variables, so that it goes into the checkpoints and is resumed with them.
-
-    Args:
-        weights: the variables that are trained.
-        patience: how many measurements in a row may be no better than the best.
-        first_step: earlier ones are not counted: weights that are yet to be pruned, say.
-    """
-
-    def __init__(self, weights: Sequence[tf.Variable], patience: int, first_step: int = 0) -> None:
-        super().__init__()
-        self._weights = list(weights)
-        self._patience = patience
-        self._first_step = first_step
-        self.best = [tf.Variable(weight, trainable=False) for weight in weights]
-        self.accuracy = tf.Variable(-1.0, trainable=False, dtype=tf.float64)
-        self.waited = tf.Variable(0, trainable=False, dtype=tf.int64)
-
-    def is_over(self, accuracy: float, step: int) -> bool:
-        """Notes an accuracy, 0..1, and tells whether training is to end."""
-        if step < self._first_step:
-            return False
-        if accuracy > float(self.accuracy):
-            self.accuracy.assign(accuracy)
-            self.waited.assign(0)
-            _assign(self.best, self._weights)
-        else:
-            self.waited.assign_add(1)
-        return int(self.waited) >= self._patience
-
-    def keep_best(self) -> None:
-        """Gives the model its best weights back, if any were counted."""
-        if float(self.accuracy) >= 0:
-            _assign(self._weights, self.best)
-
-
-def _assign(targets: Sequence[tf.Variable], sources: Sequence[tf.Variable]) -> None:
-    for target, source in zip(targets, sources, strict=True):
-        target.assign(source)
-
-
-def logged(report: Report, folder: Path | None) -> Report:
-    """`report`, with all figures also written to `folder` for TensorBoard; None writes nothing.
-
-    A resumed run writes another file into the folder; TensorBoard shows both as one run.
-
-    Raises:
-        InputError: the folder cannot be written.
-    """
-    if folder is None:
-        return report
-    files.check_folder(folder)
-    writer = tf.summary.create_file_writer(str(folder))
-    # What tf.summary.scalar does, which needs the package tensorboard.
-    metadata = tf.compat.v1.SummaryMetadata(
-        plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR"
-    )
-
-    def reported(step: int, steps: int, figures: dict[str, float]) -> None:
-        with _writing(folder), writer.as_default():
-            for name, value in figures.items():
-                tf.summary.write(name, tf.constant(value, tf.float32), step, metadata)
-            writer.flush()
-        report(step, steps, figures)
-
-    return reported
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Raises InputError where TensorFlow cannot write: no room, mostly."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        reason = str(error.message).partition("\n")[0]
-        raise InputError(
-            f"cannot write into {folder} ({reason}); make room there, then repeat the command"
-        ) from error
+            along: tuple[np.ndarray, ...] = ()
+            if stored:
+                along = stored.batch(indices, length) if batch is plain else stored.nothing()
+            yield batch, examples.labels[indices], *along
 
 
 def train(
@@ -286,6 +223,7 @@ def train(
     evaluate: Callable[[], float] | None = None,
     augment: Augment | None = None,
     stop_from: int = 0,
+    stored: Stored | None = None,
 ) -> None:
     """Runs a compiled model's `train_step` over all epochs, resuming where a killed run stopped.
 
@@ -298,6 +236,7 @@ def train(
         evaluate: called after each epoch; gives the accuracy on held-out texts, 0..1.
         augment: changes each batch.
         stop_from: the first step whose accuracy counts for early stopping.
+        stored: comes along with each batch.
     """
     steps = total_steps(examples, options)
     # Model and optimizer, so that Adam's moments and the schedule go on too.
@@ -312,9 +251,10 @@ def train(
         checkpoint.restore(manager.latest_checkpoint).expect_partial()
     step = int(trainer.optimizer.iterations.numpy())
     names = dict.fromkeys(input_names, tf.TensorSpec((None, None), tf.int32))
-    signature = (names, tf.TensorSpec((None,), tf.int32))
+    along = stored.signature if stored else ()
+    signature = (names, tf.TensorSpec((None,), tf.int32), *along)
     dataset = tf.data.Dataset.from_generator(
-        lambda: batches(examples, input_names, options, step, augment),
+        lambda: batches(examples, input_names, options, step, augment, stored),
         output_signature=signature,
     ).prefetch(4)
     # One graph for all shapes: those made for single shapes round otherwise, and which batch gets
@@ -334,7 +274,7 @@ def train(
             if stopping and stopping.is_over(accuracy, step):
                 break
         if step % options.steps_per_checkpoint == 0:
-            with _writing(folder):
+            with writes_to(folder):
                 manager.save(step)
     if stopping:
         stopping.keep_best()

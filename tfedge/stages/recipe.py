@@ -23,7 +23,7 @@ TEXT_KEYS = ("data", "eval", "calibration")
 MODEL_KEYS = ("model", "teacher", "against")
 # What a stage is told by the run itself, and what changes nothing of what comes out.
 _OWN_KEYS = ("output", "force", "json")
-_UNHASHED = ("logs",)
+_UNHASHED = ("logs", "cache")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _settled(key: str, value: Any, folder: Path) -> Any:
         is_hub_id = value.count("/") == 1 and not value.startswith((".", "/"))
         is_path = (folder / value).exists() or not (value in recipe_names() or is_hub_id)
     else:
-        is_path = key in ("output", "logs")
+        is_path = key in ("output", *_UNHASHED)
     return str(folder / value) if is_path else value
 
 
