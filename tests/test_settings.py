@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from tfedge.errors import InputError
-from tfedge.settings import check_keys, load_named, read_settings, setting_names
+from tfedge.settings import (
+    check_keys,
+    load_named,
+    parse_setting,
+    read_settings,
+    setting_names,
+)
 
 
 def test_named_settings_are_the_files_of_a_package() -> None:
@@ -61,3 +67,15 @@ def test_unknown_key_names_the_nearest(given: str, message: str) -> None:
     check_keys(["epochs"], ["learning_rate", "epochs"], "x")
     with pytest.raises(InputError, match=message):
         check_keys(["epochs", given], ["learning_rate", "epochs"], "x")
+
+
+def test_settings_of_a_command_line() -> None:
+    assert parse_setting("a.b=0.5") == ("a.b", 0.5)
+    assert parse_setting("a=[1, 2]") == ("a", [1, 2])
+    assert parse_setting("a=true") == ("a", True)
+    assert parse_setting("a=x/y=z.tsv") == ("a", "x/y=z.tsv")
+    assert parse_setting("a=") == ("a", "")
+    assert parse_setting("a=1\nb=2") == ("a", "1\nb=2")
+    for text in ("a", "=1", ""):
+        with pytest.raises(InputError, match="give KEY=VALUE"):
+            parse_setting(text)

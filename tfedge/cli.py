@@ -639,6 +639,13 @@ def evaluate(
     help="Folder for everything that is made; default: the recipe's, else build/NAME beside it.",
 )
 @click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE",
+    help="Anything else in place of the recipe's, e.g. finetune.epochs=1; may be repeated.",
+)
+@click.option(
     "--dry-run", is_flag=True, help="Only list what would run and why; nothing is written."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the reports of all stages.")
@@ -647,6 +654,7 @@ def run_recipe(
     data: str | None,
     evaluation: str | None,
     output: Path | None,
+    changes: tuple[str, ...],
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -670,11 +678,17 @@ def run_recipe(
     skipped, one that was killed is resumed, and behind one that runs all others run.
     examples/trec.toml is a whole one.
     """
+    from tfedge.settings import parse_setting
     from tfedge.stages.recipe import read_recipe
     from tfedge.stages.run import run as run_stages
     from tfedge.summary import stages_summary
 
-    given = {"data": data, "eval": evaluation, "output": str(output) if output else None}
+    given = {
+        **dict(map(parse_setting, changes)),
+        "defaults.data": data,
+        "defaults.eval": evaluation,
+        "output": str(output) if output else None,
+    }
     overrides = {key: value for key, value in given.items() if value is not None}
     stages = read_recipe(recipe, main.commands, overrides)
     report = run_stages(stages, dry_run, lambda line: click.echo(line, err=True))

@@ -63,6 +63,22 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is not TOML: {error}") from error
 
 
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`KEY=VALUE` of a command line; the value as in TOML, or a string as it is.
+
+    Raises:
+        InputError: there is no `=`, or nothing before it.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"{text!r} sets nothing; give KEY=VALUE")
+    try:
+        found = tomllib.loads(f"value = {value}")
+    except (ValueError, RecursionError):
+        found = {}
+    return key.strip(), found["value"] if len(found) == 1 else value
+
+
 def check_keys(given: Iterable[str], allowed: Iterable[str], where: str) -> None:
     """Raises InputError for the first key that is not allowed, naming the nearest that is."""
     known = sorted(allowed)

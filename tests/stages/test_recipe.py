@@ -30,10 +30,10 @@ buckets = [16, 32]
 """
 
 
-def read(tmp_path: Path, content: str, **overrides: Any) -> Recipe:
+def read(tmp_path: Path, content: str, overrides: dict[str, Any] | None = None) -> Recipe:
     path = tmp_path / "mine.toml"
     path.write_text(content)
-    return read_recipe(path, COMMANDS, overrides)
+    return read_recipe(path, COMMANDS, overrides or {})
 
 
 def test_defaults_reach_the_stages_that_have_such_an_option(tmp_path: Path) -> None:
@@ -53,9 +53,24 @@ def test_names_and_places(tmp_path: Path) -> None:
     recipe = read(tmp_path, 'name = "it"\noutput = "there"\n' + WHOLE)
     assert (recipe.name, recipe.output) == ("it", tmp_path / "there")
     # What the command line gives is relative to where it was typed.
-    recipe = read(tmp_path, WHOLE, output="elsewhere", data="x.tsv")
+    recipe = read(tmp_path, WHOLE, {"output": "elsewhere", "defaults.data": "x.tsv"})
     assert recipe.output == Path("elsewhere")
     assert recipe.stages[0].given["data"] == "x.tsv"
+
+
+def test_settings_of_the_command_line_come_first(tmp_path: Path) -> None:
+    changes = {"distil.epochs": 7, "finetune.seed": 5, "name": "other", "defaults.max_length": 32}
+    recipe = read(tmp_path, WHOLE, changes)
+    assert recipe.name == "other"
+    assert [stage.options.get("seed") for stage in recipe.stages[:2]] == [5, 4]
+    assert recipe.stages[1].options["epochs"] == 7
+    assert {stage.options["max_length"] for stage in recipe.stages[:2]} == {32}
+    with pytest.raises(InputError, match=r"has no table \[prune\] in which to set sparsity"):
+        read(tmp_path, WHOLE, {"prune.sparsity": 0.5})
+    with pytest.raises(InputError, match=r"\[distil\]: unknown 'epoch', perhaps 'epochs' is"):
+        read(tmp_path, WHOLE, {"distil.epoch": 1})
+    with pytest.raises(InputError, match="--set: unknown 'epochs'; known are name, output"):
+        read(tmp_path, WHOLE, {"epochs": 1})
 
 
 def test_names_of_models_and_of_the_hub_are_no_paths(tmp_path: Path) -> None:
@@ -149,7 +164,11 @@ def test_mistakes(tmp_path: Path, mistake: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_example_is_whole() -> None:
+def test_examples_are_whole() -> None:
+    prune = read_recipe(ROOT / "examples" / "prune.toml", COMMANDS, {"prune.model": "minilm"})
+    assert [stage.name for stage in prune.stages] == ["prune", "convert"]
+    assert Path(prune.stages[0].given["data"]).is_file()
+    assert prune.stages[0].given["model"] == "minilm"
     recipe = read_recipe(ROOT / "examples" / "trec.toml", COMMANDS, {})
     assert [stage.name for stage in recipe.stages] == ["finetune", "distil", "convert", "eval"]
     assert recipe.output == ROOT / "examples" / "build" / "trec"

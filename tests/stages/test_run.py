@@ -328,6 +328,8 @@ def test_command(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
     report = json.loads(result.stdout)
     assert [row["action"] for row in report["stages"]] == ["run"] * 4
     assert report["stages"][0]["output"] == "here/finetune/mine"
+    changed = program("--dry-run", "--json", "--set", "prune.sparsity=0.9").stdout
+    assert "--sparsity 0.9" in " ".join(json.loads(changed)["stages"][1]["command"])
     result = program("--data", "test.tsv")
     assert result.stderr.startswith("[1/4] finetune: run, it has not run yet\n[2/4] prune: ")
     assert stages.called == ALL

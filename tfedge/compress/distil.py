@@ -127,11 +127,16 @@ class Distiller(keras.Model):
             losses = self.compute_terms(inputs, output, target, labels)
             loss = tf.add_n(list(losses.values()))
         variables = self.student.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        gradients = self.chosen(tape.gradient(loss, variables))
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self.means["loss"].update_state(loss)
         for name, value in losses.items():
             self.means[f"{name}_loss"].update_state(value)
         return {metric.name: metric.result() for metric in self.metrics}
+
+    def chosen(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """What of the gradients of the student's trainable variables is followed: all of it."""
+        return gradients
 
     def _target(self, inputs: dict[str, tf.Tensor], *stored: tf.Tensor) -> dict[str, Any]:
         """The teacher's outputs: those that came along, unless they are of no text."""

@@ -126,8 +126,8 @@ def read_recipe(
 
     Args:
         commands: those of `tfedge`, by name.
-        overrides: `data`, `eval` and `output` in place of the recipe's own, relative to the working
-            directory.
+        overrides: `table.key`, or `name` and `output`, -> what stands there in place of the recipe's
+            own; paths are relative to the working directory.
 
     Raises:
         InputError: an unknown key or a value that its option does not take, stages that do not
@@ -136,23 +136,41 @@ def read_recipe(
     path = Path(path)
     content = read_settings(path)
     check_keys(content, (*KINDS, _DEFAULTS, "name", "output"), str(path))
+    for key in (*KINDS, _DEFAULTS):
+        if key in content:
+            content[key] = _settle(_table(path, key, content[key]), path.parent)
+    content = _settle(content, path.parent)  # output
+    _override(path, content, overrides)
     tables = {key: value for key, value in content.items() if key in KINDS}
     if not tables:
         raise InputError(f"{path} has no stage; give it a table, of {', '.join(KINDS)}")
     name = content.get("name", path.stem)
+    if not isinstance(content.get("output", ""), str):
+        raise InputError(f"{path}: output is {content['output']!r}; it must be a folder's name")
     if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
         raise InputError(f"{path}: name is {name!r}; it must do as the name of a file")
-    shared = _table(path, _DEFAULTS, content.get(_DEFAULTS, {}))
+    shared = content.get(_DEFAULTS, {})
     check_keys(shared, _SHARED, f"{path}, [{_DEFAULTS}]")
-    shared = _settle(shared, path.parent) | _settle(overrides, Path())
-    output = path.parent / str(content.get("output", f"build/{name}"))
-    output = Path(shared.pop("output", output))
+    output = Path(content.get("output", path.parent / "build" / name))
     stages: list[Stage] = []
     for key, table in tables.items():
-        where, table = f"{path}, [{key}]", _table(path, key, table)
-        stages.append(_stage(where, key, commands[key], table, shared, path.parent))
+        where = f"{path}, [{key}]"
+        stages.append(_stage(where, key, commands[key], table, shared))
         _check_order(where, stages)
     return Recipe(path, name, output, tuple(stages))
+
+
+def _override(path: Path, content: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Puts `overrides` into what a recipe holds."""
+    for place, value in overrides.items():
+        table, _, key = place.rpartition(".")
+        if not table:
+            check_keys([key], ("name", "output"), "--set")
+            content[key] = value
+        elif table == _DEFAULTS or table in content:
+            content.setdefault(table, {})[key] = _settled(key, value, Path())
+        else:
+            raise InputError(f"{path} has no table [{table}] in which to set {key}")
 
 
 def _table(path: Path, key: str, value: Any) -> dict[str, Any]:
@@ -185,7 +203,6 @@ def _stage(
     command: click.Command,
     table: Mapping[str, Any],
     shared: Mapping[str, Any],
-    folder: Path,
 ) -> Stage:
     known = {key: value for key, value in parameters(command).items() if key not in _OWN_KEYS}
     check_keys(table, known, where)
@@ -194,7 +211,7 @@ def _stage(
         key: shared[source]
         for source, key in kind.shared.items()
         if source in shared and key in known
-    } | _settle(table, folder)
+    } | dict(table)
     for key, value in given.items():
         _check_type(where, key, known[key], value)
     stage = Stage(name, command, given, {})
