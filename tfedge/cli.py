@@ -23,6 +23,7 @@ def main() -> None:
     \b
     tfedge models                       what can be named
     tfedge convert tinybert             checkpoint -> one .tflite, measured
+    tfedge run recipe.toml              texts -> trained, converted, measured, in one command
     tfedge eval --model X.tflite --data dev.tsv
     tfedge bench X.tflite Y.tflite --data dev.tsv
     tfedge inspect X.tflite             what a file holds, costs and loses
@@ -64,16 +65,39 @@ def _training_options(function: Any) -> Any:
                 help="Tokens of a text; longer ones are cut.",
             ),
             click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1)),
+            click.option(
+                "--logs",
+                type=click.Path(path_type=Path),
+                help="Folder for TensorBoard: losses, learning rate, accuracy on --eval.",
+            ),
             click.option("--force", is_flag=True, help="Replace an existing --output."),
+            click.option("--json", "as_json", is_flag=True, help="Print the whole report."),
         )
     ):
         function = option(function)
     return function
 
 
+_patience_option = click.option(
+    "--patience",
+    type=click.IntRange(1),
+    help="Stop when so many epochs in a row are no better on --eval than the best, and keep that "
+    "one's weights; what is measured on the same texts then flatters a little. Default: train to "
+    "the end.",
+)
+
+
+def _echo_trained(output: Path, accuracy: float | None, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"output": str(output), "accuracy": accuracy}))
+    else:
+        click.echo(f"{output}" + (f"\taccuracy {accuracy:.4f}" if accuracy is not None else ""))
+
+
 @main.command()
 @click.argument("model")
 @click.option("--labels", help="Comma-separated names of the labels; default: those in the data.")
+@_patience_option
 @_training_options
 def finetune(
     model: str,
@@ -81,7 +105,9 @@ def finetune(
     data: str,
     evaluation: str | None,
     output: Path,
+    logs: Path | None,
     force: bool,
+    as_json: bool,
     **settings: Any,
 ) -> None:
     """Trains a text classifier from an encoder.
@@ -90,6 +116,7 @@ def finetune(
     """
     load_tensorflow()
     from tfedge.compress.finetune import finetune as run
+    from tfedge.compress.logs import logged
     from tfedge.compress.training import TrainingOptions
     from tfedge.data.hub import read_data
     from tfedge.models.hub import resolve
@@ -103,9 +130,9 @@ def finetune(
     source = resolve(model).folder
     steps = options.epochs * -(-len(texts) // options.batch_size)
     with ProgressBar(f"fine-tuning {model}", steps) as bar:
-        report = training_report(bar)
+        report = logged(training_report(bar), logs)
         accuracy = run(source, texts, names, output, options, report, held_out, force)
-    click.echo(f"{output}" + (f"\taccuracy {accuracy:.4f}" if accuracy is not None else ""))
+    _echo_trained(output, accuracy, as_json)
 
 
 @main.command()
@@ -124,12 +151,37 @@ def finetune(
     "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
 )
 @click.option(
+    "--relation-weight",
+    default=0.0,
+    show_default=True,
+    help="Weight of the relations between tokens (MiniLMv2): how alike their queries, keys and "
+    "values are.",
+)
+@click.option(
+    "--relation-layer",
+    type=click.IntRange(1),
+    help="The teacher's layer whose relations the student's last layer learns. Default: the last.",
+)
+@click.option(
+    "--relation-heads",
+    type=click.IntRange(1),
+    help="Relation heads, a divisor of both widths. Default: the student's attention heads.",
+)
+@click.option(
     "--augmentation",
     default=0.5,
     show_default=True,
     type=click.FloatRange(0, 1),
     help="Share of batches in which words are replaced by similar ones.",
 )
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Folder to keep the teacher's outputs in, for batches without replaced words: several "
+    "epochs, and later runs with the same teacher, texts and --max-length, then compute them once. "
+    "About 2 bytes x tokens of all texts x hidden states x width. Delete it when you like.",
+)
+@_patience_option
 @_training_options
 def distil(
     recipe: str,
@@ -137,21 +189,30 @@ def distil(
     temperature: float,
     hidden_weight: float,
     label_weight: float,
+    relation_weight: float,
+    relation_layer: int | None,
+    relation_heads: int | None,
     augmentation: float,
+    cache: Path | None,
     data: str,
     evaluation: str | None,
     output: Path,
+    logs: Path | None,
     force: bool,
+    as_json: bool,
     **settings: Any,
 ) -> None:
     """Makes the small model of RECIPE out of a larger teacher.
 
     The student starts from the teacher's own weights, cut to size, and learns the teacher's
-    logits and hidden states. A killed run resumes when the same command is given again.
+    logits and hidden states. Its layer i of n learns the hidden states of the teacher's layer
+    i * N / n of N (4 of 6: 1, 3, 4, 6), and with --relation-weight its last layer the relations of
+    one layer. A killed run resumes when the same command is given again.
     """
     load_tensorflow()
     from tfedge.compress.distil import DistillationLosses
     from tfedge.compress.distil import distil as run
+    from tfedge.compress.logs import logged
     from tfedge.compress.training import TrainingOptions
     from tfedge.data.hub import read_data
     from tfedge.progress import ProgressBar, training_report
@@ -161,14 +222,24 @@ def distil(
     texts = read_data(data, "train")
     held_out = read_data(evaluation, "validation") if evaluation else None
     options = TrainingOptions(**settings)
-    losses = DistillationLosses(temperature, hidden=hidden_weight, labels=label_weight)
+    losses = DistillationLosses(
+        temperature,
+        hidden=hidden_weight,
+        labels=label_weight,
+        relations=relation_weight,
+        relation_heads=relation_heads,
+        relation_layer=relation_layer,
+    )
     steps = options.epochs * -(-len(texts) // options.batch_size)
     with ProgressBar(f"distilling {recipe}", steps) as bar:
-        report = training_report(bar)
+        report = logged(training_report(bar), logs)
         accuracy = run(
-            teacher, config, texts, output, options, losses, report, held_out, augmentation, force
+            *(teacher, config, texts, output, options, losses, report, held_out),
+            augmentation,
+            force,
+            cache,
         )
-    click.echo(f"{output}" + (f"\taccuracy {accuracy:.4f}" if accuracy is not None else ""))
+    _echo_trained(output, accuracy, as_json)
 
 
 @main.command()
@@ -178,7 +249,6 @@ def distil(
 @click.option(
     "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the whole report.")
 @_training_options
 def qad(
     model: str,
@@ -188,6 +258,7 @@ def qad(
     data: str,
     evaluation: str | None,
     output: Path,
+    logs: Path | None,
     force: bool,
     **settings: Any,
 ) -> None:
@@ -205,6 +276,7 @@ def qad(
     """
     load_tensorflow()
     from tfedge.compress.distil import DistillationLosses
+    from tfedge.compress.logs import logged
     from tfedge.compress.training import TrainingOptions
     from tfedge.data.hub import read_data
     from tfedge.data.texts import package_texts
@@ -227,7 +299,7 @@ def qad(
         options,
         losses,
         ProgressBar,
-        training_report,
+        lambda bar: logged(training_report(bar), logs),
         task,
         force,
     )
@@ -286,7 +358,7 @@ def qad(
 @click.option(
     "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the whole report.")
+@_patience_option
 @_training_options
 def prune(model: str, **settings: Any) -> None:
     """Makes the smallest weights of MODEL zero, so that its file compresses better.
@@ -302,6 +374,7 @@ def prune(model: str, **settings: Any) -> None:
     """
     load_tensorflow()
     from tfedge.compress.distil import DistillationLosses
+    from tfedge.compress.logs import logged
     from tfedge.compress.prune import prune as run
     from tfedge.compress.sparsity import PruningOptions
     from tfedge.compress.training import TrainingOptions
@@ -324,7 +397,7 @@ def prune(model: str, **settings: Any) -> None:
     )
     source, teacher = resolve(model), settings.pop("teacher")
     texts, evaluation = read_data(settings.pop("data"), "train"), settings.pop("evaluation")
-    output, force, as_json = (settings.pop(name) for name in ("output", "force", "as_json"))
+    output, logs, force, as_json = taken("output", "logs", "force", "as_json").values()
     options = TrainingOptions(**settings, steps_per_checkpoint=100)
     steps = options.steps or options.epochs * -(-len(texts) // options.batch_size)
     with ProgressBar(f"pruning {model}", steps) as bar:
@@ -335,7 +408,7 @@ def prune(model: str, **settings: Any) -> None:
             pruning,
             options,
             losses,
-            training_report(bar),
+            logged(training_report(bar), logs),
             resolve(teacher).folder if teacher else None,
             read_data(evaluation, "validation") if evaluation else None,
             source.recipe.task if source.recipe else None,
@@ -568,6 +641,72 @@ def evaluate(
     board = Board(Board.command(python), runtime, threads)
     result = run(model, against, texts.head(limit or len(texts)), board, ProgressBar)
     click.echo(json.dumps(result) if as_json else evaluation_summary(result))
+
+
+@main.command(name="run")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--data", help="Training texts in place of the recipe's.")
+@click.option("--eval", "evaluation", help="Held-out texts in place of the recipe's.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for everything that is made; default: the recipe's, else build/NAME beside it.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE",
+    help="Anything else in place of the recipe's, e.g. finetune.epochs=1; may be repeated.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Only list what would run and why; nothing is written."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the reports of all stages.")
+def run_recipe(
+    recipe: Path,
+    data: str | None,
+    evaluation: str | None,
+    output: Path | None,
+    changes: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Makes a model for a board out of texts, stage by stage, as a TOML file says.
+
+    \b
+    [defaults]                  what several share: data, eval, seed, max_length
+    data = "train.tsv"          texts and labels; paths are relative to the recipe
+    eval = "test.tsv"
+    [finetune]                  a teacher: the options of `tfedge finetune`, with _ for -
+    model = "minilm"
+    epochs = 5
+    [distil]                    a small student of it; likewise [prune] and [qad]
+    recipe = "tinybert"
+    [convert]                   the .tflite, in OUTPUT/convert/
+    seq_len = 64
+    [eval]
+
+    The tables run in the order in which they stand; each takes what the one before has made. Above
+    them may stand name and output. A stage whose options, files and versions are what they were is
+    skipped, one that was killed is resumed, and behind one that runs all others run.
+    examples/trec.toml is a whole one.
+    """
+    from tfedge.settings import parse_setting
+    from tfedge.stages.recipe import read_recipe
+    from tfedge.stages.run import run as run_stages
+    from tfedge.summary import stages_summary
+
+    given = {
+        **dict(map(parse_setting, changes)),
+        "defaults.data": data,
+        "defaults.eval": evaluation,
+        "output": str(output) if output else None,
+    }
+    overrides = {key: value for key, value in given.items() if value is not None}
+    stages = read_recipe(recipe, main.commands, overrides)
+    report = run_stages(stages, dry_run, lambda line: click.echo(line, err=True))
+    click.echo(json.dumps(report, indent=2) if as_json else stages_summary(report))
 
 
 @main.command()

@@ -93,8 +93,9 @@ def training_report(bar: ProgressBar) -> Callable[[int, int, dict[str, float]], 
         if "eval_accuracy" in figures:
             bar.say(f"step {step}: accuracy on held-out texts {figures['eval_accuracy']:.4f}")
         else:
+            losses = {name: value for name, value in figures.items() if name != "learning_rate"}
             bar.update(
-                step, " ".join(f"{name} {value:.3f}" for name, value in figures.items() if value)
+                step, " ".join(f"{name} {value:.3f}" for name, value in losses.items() if value)
             )
 
     return report

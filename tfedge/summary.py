@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,27 @@ def compilation_summary(report: dict[str, Any]) -> str:
     if not report["differences"] and not report["statuses"]:
         lines.append("  the prediction agrees, wording included")
     return "\n".join(lines)
+
+
+def stages_summary(report: dict[str, Any]) -> str:
+    """What `tfedge run` prints: of a dry run what each stage would do, else what it made."""
+    lines = []
+    for stage in report["stages"]:
+        if report["dry_run"]:
+            lines += [f"{stage['stage']}: {stage['action']}, {stage['reason']}"]
+            if stage["action"] != "skip":
+                lines.append(f"    {shlex.join(stage['command'])}")
+        else:
+            done = "kept" if stage["action"] == "skip" else "made"
+            figures = _stage_figures(stage["result"])
+            lines.append(f"{stage['stage']:<9}{done}  {stage['output']}{figures}")
+    return "\n".join(lines)
+
+
+def _stage_figures(result: dict[str, Any]) -> str:
+    """The accuracy that a stage's report has, if it has one."""
+    runtimes = result.get("evaluation", {}).get("runtimes", {})
+    found = {"": result.get("accuracy")}
+    found |= {f" in {name}": figures.get("accuracy") for name, figures in runtimes.items()}
+    parts = [f"{100 * value:.2f} %{where}" for where, value in found.items() if value is not None]
+    return f"  accuracy {', '.join(parts)}" if parts else ""

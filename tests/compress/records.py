@@ -19,12 +19,15 @@ class Record:
         self.kill_at = kill_at
         self.losses: dict[int, float] = {}
         self.accuracies: dict[int, float] = {}
+        self.cached: list[float] = []
         self.total = 0
 
     def __call__(self, step: int, steps: int, figures: dict[str, float]) -> None:
         self.total = steps
         if "eval_accuracy" in figures:
             self.accuracies[step] = figures["eval_accuracy"]
+        elif "teacher_cached" in figures:
+            self.cached.append(figures["teacher_cached"])
         else:
             self.losses[step] = figures["loss"]
         if step == self.kill_at:

@@ -177,6 +177,29 @@ def test_killed_run_resumes_to_the_same_student(
     assert resumed.record.losses[40] == finished.record.losses[40]
 
 
+def test_early_stopping_keeps_the_best_student(
+    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
+) -> None:
+    """The accuracy on few texts goes up and down; that of what is written is the best."""
+    stopped = run(toy_encoder, toy_texts, tmp_path / "student", patience=1, epochs=20)
+    accuracies = list(stopped.record.accuracies.values())
+    assert len(accuracies) < 20
+    assert accuracies[-1] <= accuracies[-2] == max(accuracies) == stopped.accuracy
+    with pytest.raises(InputError, match="give some with --eval"):
+        run(toy_encoder, toy_texts, tmp_path / "blind", patience=1, held_out=None)
+    assert not (tmp_path / "blind.training").exists()
+
+
+def test_other_texts_of_the_same_number_are_not_resumed(
+    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        run(toy_encoder, toy_texts, tmp_path / "student", record=Record(kill_at=15))
+    other = Texts([f"{text} !" for text in toy_texts.texts], toy_texts.labels, "other")
+    with pytest.raises(InputError, match="interrupted run with other settings"):
+        run(toy_encoder, other, tmp_path / "student")
+
+
 def test_unlabelled_texts_will_do(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
     toy_texts = toy_texts.head(16)
     plain = Texts(toy_texts.texts, None, "plain.txt")

@@ -119,6 +119,18 @@ def test_written_folder_is_an_ordinary_one(finished: Run, toy_encoder: Path) -> 
     assert not finished.output.with_name("pruned.training").exists()
 
 
+def test_early_stopping_waits_for_the_whole_sparsity(
+    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
+) -> None:
+    """Pruning ends with step 30 of 40; nothing before may be kept."""
+    made = run(toy_encoder, toy_texts, tmp_path / "pruned", evaluation=toy_texts, patience=1)
+    assert min(step for step in made.record.accuracies) == 5
+    assert max(made.record.accuracies) >= 35
+    assert {layer["sparsity"] for layer in made.report["layers"]} == {0.5}
+    counted = {step: value for step, value in made.record.accuracies.items() if step >= 30}
+    assert made.report["accuracy"] == max(counted.values())
+
+
 def test_training_makes_up_for_zeros(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
     """Against the same zeros and a rate of next to nothing."""
     once = PruningOptions(schedule="constant", begin_step=1, end_step=1)

@@ -9,16 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tf_keras as keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from records import Killed, Record
 
+from tfedge.compress.logs import logged
 from tfedge.compress.training import (
     Examples,
     TrainingOptions,
     WarmupLinearDecay,
     batches,
+    check_stopping,
     claim_training_folder,
+    compile_adam,
     total_steps,
+    train,
 )
 from tfedge.data.batches import Batch
 from tfedge.errors import InputError
@@ -138,6 +145,7 @@ def test_batches_are_no_longer_than_the_model_takes() -> None:
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"steps": 0}, "steps is 0"),
+        ({"patience": 0}, "patience is 0"),
         ({"steps_per_checkpoint": 0}, "steps_per_checkpoint is 0"),
         ({"warmup": 1.0}, "warmup is 1.0"),
         ({"warmup": -0.1}, "warmup is -0.1"),
@@ -148,6 +156,134 @@ def test_batches_are_no_longer_than_the_model_takes() -> None:
 def test_options_out_of_range(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         TrainingOptions(**changes)
+
+
+# --- early stopping and logs, on a model of one table
+
+
+class Sum(keras.Model):
+    """Learns labels as the sums of a table's rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = keras.layers.Embedding(64, 1, embeddings_initializer="zeros")
+        self.table.build((None,))
+        self.mean = keras.metrics.Mean("loss")
+
+    def train_step(self, batch: Any) -> dict[str, tf.Tensor]:
+        inputs, labels = batch
+        with tf.GradientTape() as tape:
+            sums = tf.reduce_sum(self.table(inputs["input_ids"]), axis=(1, 2))
+            loss = tf.reduce_mean(tf.square(sums - tf.cast(labels, tf.float32)))
+        variables = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        self.mean.update_state(loss)
+        return {"loss": self.mean.result()}
+
+    @property
+    def weight(self) -> np.ndarray:
+        value: np.ndarray = self.table.get_weights()[0]
+        return value
+
+
+STOPPING = TrainingOptions(epochs=8, batch_size=8, max_length=20, steps_per_checkpoint=10)
+
+
+def fit(
+    folder: Path, accuracies: list[float], record: Record | None = None, **changes: Any
+) -> tuple[Sum, Record, dict[int, np.ndarray]]:
+    """Trains; the measurement at step 5 n gives accuracies[n - 1]. Also the weights measured."""
+    given_examples = examples([3, 5, 9, 9, 12, 4, 4, 7] * 5)
+    stop_from = changes.pop("stop_from", 0)
+    options = dataclasses.replace(STOPPING, **changes)
+    trainer, record, seen = Sum(), record or Record(), {}
+    compile_adam(trainer, options, total_steps(given_examples, options))
+
+    def evaluate() -> float:
+        step = int(trainer.optimizer.iterations)
+        seen[step] = trainer.weight
+        return accuracies[step // 5 - 1]
+
+    train(*(trainer, given_examples, NAMES, options, folder, record, evaluate), stop_from=stop_from)
+    return trainer, record, seen
+
+
+UPS_AND_DOWNS = [0.5, 0.7, 0.6, 0.7, 0.9, 0.2, 0.2, 0.95]
+
+
+@pytest.mark.parametrize(
+    ("patience", "stop_from", "last", "best"),
+    [(1, 0, 15, 10), (2, 0, 20, 10), (3, 0, 40, 40), (2, 26, 40, 40), (1, 26, 35, 30)],
+)
+def test_stops_when_patience_ends_and_keeps_the_best(
+    tmp_path: Path, patience: int, stop_from: int, last: int, best: int
+) -> None:
+    trainer, record, seen = fit(tmp_path, UPS_AND_DOWNS, patience=patience, stop_from=stop_from)
+    assert max(record.accuracies) == last
+    assert np.array_equal(trainer.weight, seen[best])
+    assert len({weight.tobytes() for weight in seen.values()}) == len(seen)
+
+
+def test_without_patience_the_last_weights_stay(tmp_path: Path) -> None:
+    trainer, record, seen = fit(tmp_path, [0.9, *[0.1] * 7])
+    assert max(record.accuracies) == 40
+    assert np.array_equal(trainer.weight, seen[40])
+
+
+@pytest.mark.parametrize("kill_at", [15, 20, 25])
+def test_killed_run_remembers_its_best(tmp_path: Path, kill_at: int) -> None:
+    accuracies = [0.5, 0.8, 0.7, 0.6, 0.7, 0.1, 0.1, 0.1]
+    whole, _, _ = fit(tmp_path / "whole", accuracies, patience=4)
+    with pytest.raises(Killed):
+        fit(tmp_path / "killed", accuracies, Record(kill_at), patience=4)
+    resumed, record, seen = fit(tmp_path / "killed", accuracies, patience=4)
+    # The best, of step 10, was measured before the kill only.
+    assert min(seen) > 10
+    assert max(record.accuracies) == 30
+    assert np.array_equal(resumed.weight, whole.weight)
+
+
+def test_patience_needs_texts_to_measure_on() -> None:
+    with pytest.raises(InputError, match="give some with --eval"):
+        check_stopping(TrainingOptions(patience=1), None)
+    check_stopping(TrainingOptions(), None)
+
+
+def test_logs_for_tensorboard(tmp_path: Path) -> None:
+    record = Record()
+    report = logged(record, tmp_path / "logs")
+    _, _, seen = fit(tmp_path / "training", UPS_AND_DOWNS, report)
+    events = [
+        (event.step, value.tag, float(tf.make_ndarray(value.tensor)))
+        for path in (tmp_path / "logs").iterdir()
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    ]
+    losses = {step: value for step, tag, value in events if tag == "loss"}
+    assert losses == pytest.approx(record.losses)
+    accuracies = {step: value for step, tag, value in events if tag == "eval_accuracy"}
+    assert accuracies == pytest.approx(record.accuracies)
+    assert list(accuracies) == list(seen)
+    # 4 of 40 steps rise; the 20th step has the rate of 19 steps done.
+    rates = {step: value for step, tag, value in events if tag == "learning_rate"}
+    assert rates == pytest.approx({20: 5e-5 * 21 / 36, 40: 5e-5 * 1 / 36})
+    assert logged(record, None) is record
+
+
+def test_logs_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write into"):
+        logged(Record(), tmp_path / "file" / "logs")
+
+
+def test_hash_of_examples_is_of_tokens_labels_and_order() -> None:
+    given_examples = examples([3, 4])
+    others = [examples([4, 3]), examples([3]), Examples(given_examples.sequences, np.array([1, 1]))]
+    # Where one text ends and the next begins counts too.
+    joined = np.concatenate(given_examples.sequences)
+    others.append(Examples([joined[:4], joined[4:]], given_examples.labels))
+    assert given_examples.sha256 == examples([3, 4]).sha256
+    assert len({other.sha256 for other in [given_examples, *others]}) == 5
 
 
 SETTINGS = {"source": "abc", "labels": ["a", "b"], "seed": 3}

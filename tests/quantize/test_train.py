@@ -293,6 +293,22 @@ def test_killed_while_calibrating(
     assert same_weights(resumed.output, whole.output)
 
 
+def test_pruned_weights_stay_zero(tmp_path: Path) -> None:
+    """And nothing else becomes or stays so; the words are frozen."""
+    source = write_toy(tmp_path / "toy", "text-classification")
+    tensors = weights(source)
+    for name, value in tensors.items():
+        if value.ndim == 2 and ".dense." in name:
+            value[np.random.RandomState(1).random_sample(value.shape) < 0.5] = 0
+    save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
+    after = weights(run(source, tmp_path / "out", steps=5).output)
+    pruned = [name for name, value in tensors.items() if np.mean(value == 0) > 0.4]
+    assert len(pruned) >= 4
+    for name in pruned:
+        assert np.array_equal(after[name] == 0, tensors[name] == 0), name
+        assert not np.array_equal(after[name], tensors[name]), name
+
+
 def test_unlabelled_texts_and_pooling_files(tmp_path: Path) -> None:
     source = write_toy(tmp_path / "toy", "sentence-embedding")
     (source / "modules.json").write_text('[{"type": "x.Transformer"}, {"type": "x.Pooling"}]')

@@ -1,14 +1,15 @@
 """Knowledge distillation: a student learns a teacher's logits and hidden states.
 
-Losses: soft cross-entropy of the logits at a temperature (Hinton et al. 2015, section 2) and the
-distance of paired hidden states (TinyBERT, Jiao et al. 2020, equation 8).
+Losses: soft cross-entropy of the logits at a temperature (Hinton et al. 2015, section 2), the
+distance of paired hidden states (TinyBERT, Jiao et al. 2020, equation 8), and the relations of
+queries, keys and values (MiniLMv2, Wang et al. 2021, section 3.1; see `relations`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ import tensorflow as tf
 import tf_keras as keras
 from tokenizers import Tokenizer
 
+from tfedge import __version__
 from tfedge.compress.augment import neighbours, whole_words, word_substitution
+from tfedge.compress.cache import Outputs, open_cache
+from tfedge.compress.relations import (
+    attention_vectors,
+    relation_distance,
+    relation_heads,
+    relation_layer,
+)
 from tfedge.compress.shrink import Shrinkage, plan, shrink, tensors_of
 from tfedge.compress.training import (
     Augment,
@@ -26,6 +35,7 @@ from tfedge.compress.training import (
     TrainingOptions,
     accuracy_on,
     check_length,
+    check_stopping,
     claim_training_folder,
     compile_adam,
     tokenize,
@@ -51,17 +61,30 @@ class DistillationLosses:
         logits: weight of the soft cross-entropy.
         hidden: weight of the hidden states' relative squared distance.
         labels: weight of the cross-entropy with the data's own labels.
+        relations: weight of the self-attention relations, for `distil` alone.
+        relation_heads: see `relations.relation_heads`.
+        relation_layer: the teacher's, counted from 1; see `relations.relation_layer`.
     """
 
     temperature: float = 2.0
     logits: float = 1.0
     hidden: float = 1.0
     labels: float = 0.0
+    relations: float = 0.0
+    relation_heads: int | None = None
+    relation_layer: int | None = None
+
+    @property
+    def lists(self) -> list[str]:
+        """Which lists of a teacher's outputs the losses read."""
+        weights = {"hidden_states": self.hidden, "relations": self.relations}
+        return [name for name, weight in weights.items() if weight]
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise InputError(f"temperature is {self.temperature}; it must be positive")
-        weights = {name: getattr(self, name) for name in ("logits", "hidden", "labels")}
+        names = ("logits", "hidden", "labels", "relations")
+        weights = {name: getattr(self, name) for name in names}
         for name, value in weights.items():
             if not value >= 0:
                 raise InputError(f"the weight of {name} is {value}; it must not be negative")
@@ -74,16 +97,21 @@ class Distiller(keras.Model):
 
     Args:
         student, teacher: functional models from token inputs to a dict with `logits` (B, L) and
-            `hidden_states`, a list of (B, S, C) in corresponding order. The teacher's hidden states
+            `hidden_states`, a list of (B, S, C) in corresponding order, or `relations`, the queries,
+            keys and values of one layer, where the losses need them. The teacher's hidden states
             already have the student's channels.
+
+    Attributes:
+        cached: how the teacher's outputs come along with a batch; None where they do not.
     """
 
-    terms: tuple[str, ...] = ("logits", "hidden", "labels")
+    terms: tuple[str, ...] = ("logits", "hidden", "labels", "relations")
 
     def __init__(
         self, student: keras.Model, teacher: keras.Model, losses: DistillationLosses
     ) -> None:
         super().__init__()
+        self.cached: Outputs | None = None
         self.student = student
         self.teacher = teacher
         self.teacher.trainable = False
@@ -91,19 +119,36 @@ class Distiller(keras.Model):
         names = ("loss", *(f"{term}_loss" for term in self.terms))
         self.means = {name: keras.metrics.Mean(name) for name in names}
 
-    def train_step(self, batch: tuple[dict[str, tf.Tensor], tf.Tensor]) -> dict[str, tf.Tensor]:
-        inputs, labels = batch
-        target = self.teacher(inputs, training=False)
+    def train_step(self, batch: tuple[Any, ...]) -> dict[str, tf.Tensor]:
+        inputs, labels, *stored = batch
+        target = self._target(inputs, *stored)
         with tf.GradientTape() as tape:
             output = self.student(inputs, training=True)
             losses = self.compute_terms(inputs, output, target, labels)
             loss = tf.add_n(list(losses.values()))
         variables = self.student.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        gradients = self.chosen(tape.gradient(loss, variables))
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self.means["loss"].update_state(loss)
         for name, value in losses.items():
             self.means[f"{name}_loss"].update_state(value)
         return {metric.name: metric.result() for metric in self.metrics}
+
+    def chosen(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """What of the gradients of the student's trainable variables is followed: all of it."""
+        return gradients
+
+    def _target(self, inputs: dict[str, tf.Tensor], *stored: tf.Tensor) -> dict[str, Any]:
+        """The teacher's outputs: those that came along, unless they are of no text."""
+        cached = self.cached
+        if cached is None:
+            return self.teacher(inputs, training=False)
+        logits, rows = stored
+        return tf.cond(
+            tf.shape(logits)[0] > 0,
+            lambda: cached.split(logits, rows),
+            lambda: cached.picked(self.teacher(inputs, training=False)),
+        )
 
     def compute_terms(
         self,
@@ -124,6 +169,12 @@ class Distiller(keras.Model):
             pairs = zip(output["hidden_states"], target["hidden_states"], strict=True)
             distances = [relative_distance(student, teacher, mask) for student, teacher in pairs]
             losses["hidden"] = weights.hidden * tf.add_n(distances) / len(distances)
+        if weights.relations:
+            mask = tf.cast(inputs["attention_mask"], tf.float32)
+            heads = weights.relation_heads
+            assert heads is not None  # `distil` has settled them
+            distance = relation_distance(output["relations"], target["relations"], mask, heads)
+            losses["relations"] = weights.relations * distance
         if weights.labels:
             losses["labels"] = weights.labels * tf.reduce_mean(
                 tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output["logits"])
@@ -161,6 +212,7 @@ def distil(
     evaluation: Texts | None = None,
     augmentation: float = 0.5,
     force: bool = False,
+    cache: Path | None = None,
 ) -> float | None:
     """Cuts a student out of a teacher, trains it on the teacher's outputs, writes an HF folder.
 
@@ -170,6 +222,8 @@ def distil(
         texts: what both read; labels are needed only where `losses` uses them.
         evaluation: held-out texts, on which the accuracy after each epoch is reported.
         augmentation: share of the batches in which words are replaced, 0..1.
+        cache: folder for the teacher's outputs, see `tfedge.compress.cache`; batches with replaced
+            words are not in it. How far making it is, 0..1, is reported as `teacher_cached` of step 0.
 
     Returns:
         The accuracy on `evaluation` of what was written, 0..1.
@@ -178,6 +232,7 @@ def distil(
         InputError: teacher, student and texts do not fit together, or the output exists.
     """
     output = Path(output)
+    check_stopping(options, evaluation)
     keras.utils.set_random_seed(options.seed)
     checkpoint = Checkpoint(teacher)
     labels = checkpoint.config.labels
@@ -185,27 +240,56 @@ def distil(
         raise InputError(f"{teacher} names no labels (id2label in config.json); fine-tune it first")
     check_length(options, checkpoint.config)
     config = parse_config(student_config)
+    losses = _settled(losses, config, checkpoint.config)
+    if cache and augmentation == 1:
+        raise InputError("augmentation 1 changes every batch, so that no cache would ever be read")
     tokenizer = load_tokenizer(teacher, checkpoint.config.vocab_size)
     examples = tokenize(texts, tokenizer, labels if losses.labels else None, options)
     held_out = tokenize(evaluation, tokenizer, labels, options) if evaluation else None
     settings = {
         "teacher": checkpoint.sha256,
         "student": dict(student_config),
-        "texts": len(texts),
+        "texts": examples.sha256,
+        "held_out": held_out.sha256 if held_out else None,
         "augmentation": augmentation,
+        "cached": cache is not None,
         **dataclasses.asdict(losses),
         **dataclasses.asdict(options),
     }
     folder = claim_training_folder(output, settings, force)
     trainer, student = _student_and_teacher(checkpoint, config, len(labels), losses)
-    compile_adam(trainer, options, total_steps(examples, options))
+    steps = total_steps(examples, options)
+    compile_adam(trainer, options, steps)
+    stored = None
+    if cache:
+        key = {name: settings[name] for name in ("teacher", "student", "relation_layer")}
+        key |= {"max_length": options.max_length, "tfedge": __version__}
+        trainer.cached = Outputs.of(trainer.teacher, losses.lists)
+        stored = open_cache(cache, key, trainer.cached, examples, _cache_progress(report, steps))
     measure = accuracy_on(student.model, held_out) if held_out else None
     augment = _augment(trainer.teacher, tokenizer, examples, augmentation)
     names = input_names(config)
-    train(trainer, examples, names, options, folder, report, measure, augment)
+    train(trainer, examples, names, options, folder, report, measure, augment, stored=stored)
     save_checkpoint(student.model, config, TASK, output, labels, teacher, dtype="float16")
     shutil.rmtree(folder)
     return measure() if measure else None
+
+
+def _cache_progress(report: Report, steps: int) -> Callable[[float], None]:
+    return lambda share: report(0, steps, {"teacher_cached": share})
+
+
+def _settled(
+    losses: DistillationLosses, student: EncoderConfig, teacher: EncoderConfig
+) -> DistillationLosses:
+    """`losses` with heads and layer of the relations, if these have a weight."""
+    if not losses.relations:
+        return losses
+    return dataclasses.replace(
+        losses,
+        relation_heads=relation_heads(losses.relation_heads, student, teacher),
+        relation_layer=relation_layer(losses.relation_layer, teacher),
+    )
 
 
 def _student_and_teacher(
@@ -217,7 +301,20 @@ def _student_and_teacher(
     kept = plan(checkpoint.config, config, tensors)
     student = build(config, TASK, num_labels)
     assign(student.model, shrink(checkpoint.config, config, tensors, kept))
-    return Distiller(with_hidden(student), _targets(teacher, kept), losses), student
+    models = with_hidden(student), _targets(teacher, kept)
+    if losses.relations:
+        last = config.num_hidden_layers
+        models = (
+            _with_relations(models[0], student, last),
+            _with_relations(models[1], teacher, losses.relation_layer or last),
+        )
+    return Distiller(*models, losses), student
+
+
+def _with_relations(model: keras.Model, encoder: Encoder, layer: int) -> keras.Model:
+    """`model` with the `relations` of a layer, counted from 1, among the outputs."""
+    relations = attention_vectors(encoder, layer)
+    return keras.Model(model.input, {**model.output, "relations": relations})
 
 
 def with_hidden(encoder: Encoder) -> keras.Model:

@@ -15,6 +15,7 @@ from tfedge.compress.training import (
     TrainingOptions,
     accuracy_on,
     check_length,
+    check_stopping,
     claim_training_folder,
     compile_adam,
     tokenize,
@@ -75,6 +76,7 @@ def finetune(
         InputError: labels that do not fit, an existing output, a checkpoint that does not load.
     """
     output = Path(output)
+    check_stopping(options, evaluation)
     keras.utils.set_random_seed(options.seed)
     checkpoint = Checkpoint(source)
     check_length(options, checkpoint.config)
@@ -89,7 +91,8 @@ def finetune(
     settings = {
         "source": checkpoint.sha256,
         "labels": list(labels),
-        "texts": len(texts),
+        "texts": examples.sha256,
+        "held_out": held_out.sha256 if held_out else None,
         **dataclasses.asdict(options),
     }
     folder = claim_training_folder(output, settings, force)

@@ -31,6 +31,7 @@ from tfedge.compress.training import (
     TrainingOptions,
     accuracy_on,
     check_length,
+    check_stopping,
     claim_training_folder,
     compile_adam,
     tokenize,
@@ -89,6 +90,7 @@ def prune(
             not prune as asked, or the output exists.
     """
     output = Path(output)
+    check_stopping(options, evaluation)
     keras.utils.set_random_seed(options.seed)
     job = _Job.open(source, teacher or source, task, losses)
     check_length(options, job.student.config)
@@ -107,7 +109,8 @@ def prune(
         "source": job.student.sha256,
         "teacher": job.teacher.sha256,
         "task": job.task,
-        "texts": len(texts),
+        "texts": examples.sha256,
+        "held_out": held_out.sha256 if held_out else None,
         **dataclasses.asdict(pruning),
         **dataclasses.asdict(job.losses),
         **dataclasses.asdict(options),
@@ -119,12 +122,14 @@ def prune(
     masks = _Masks(wrapped)
     measure = masks.applied_before(accuracy_on(student.model, held_out)) if held_out else None
     names = input_names(job.student.config)
-    train(trainer, examples, names, options, folder / "steps", report, measure)
+    pruned_at = list(when.fires(steps)) if ":" not in pruning.pattern else [1]
+    # Before the last of them the weights are not yet as sparse as they shall be.
+    begin = pruned_at[-1]
+    train(trainer, examples, names, options, folder / "steps", report, measure, None, begin)
     masks.apply()
     job.save(student.model, folder / "result")
     result = sparsity_report(folder / "result", job.student.folder, chosen)
-    result |= {"steps": steps, "texts": len(texts)}
-    result["pruned_at"] = list(when.fires(steps)) if ":" not in pruning.pattern else [1]
+    result |= {"steps": steps, "texts": len(texts), "pruned_at": pruned_at}
     if measure:
         result["accuracy"] = measure()
     _publish(folder / "result", output)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -16,14 +17,15 @@ import tf_keras as keras
 from tokenizers import Tokenizer
 
 from tfedge import files
+from tfedge.compress.logs import Report as Report
+from tfedge.compress.logs import writes_to
+from tfedge.compress.stopping import EarlyStopping
 from tfedge.data.batches import Batch, grouped_by_length, pad, padded_length
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import encode
 from tfedge.errors import InputError
 from tfedge.models.config import EncoderConfig
 
-# Called with the step, the number of steps in all, and figures: losses, or `eval_accuracy`.
-Report = Callable[[int, int, dict[str, float]], None]
 _STEPS_PER_REPORT = 20
 
 
@@ -38,6 +40,9 @@ class TrainingOptions:
         max_length: tokens of a text; longer ones are cut.
         seed: of the order of the data, of augmentation and of fresh weights.
         steps_per_checkpoint: a killed run resumes from the last checkpoint.
+        patience: so many measurements of the accuracy on held-out texts in a row that are no better
+            than the best end the training, whose best weights are kept. None trains to the end and
+            keeps the last ones.
     """
 
     epochs: int = 3
@@ -48,10 +53,13 @@ class TrainingOptions:
     seed: int = 0
     steps_per_checkpoint: int = 500
     steps: int | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"steps is {self.steps}; it must be positive")
+        for name in ("steps", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}; it must be positive")
         for name in ("epochs", "batch_size", "learning_rate", "steps_per_checkpoint"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be positive")
@@ -72,6 +80,14 @@ class Examples:
     def lengths(self) -> list[int]:
         """Tokens of each text."""
         return [len(sequence) for sequence in self.sequences]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of tokens and labels, in their order."""
+        digest = hashlib.sha256(np.asarray(self.lengths, "<i8").tobytes())
+        for values in (*self.sequences, self.labels):
+            digest.update(np.asarray(values, "<i4").tobytes())
+        return digest.hexdigest()
 
 
 def tokenize(
@@ -126,6 +142,15 @@ def check_length(options: TrainingOptions, config: EncoderConfig) -> None:
         )
 
 
+def check_stopping(options: TrainingOptions, evaluation: Texts | None) -> None:
+    """Raises InputError where early stopping has nothing to judge by."""
+    if options.patience is not None and evaluation is None:
+        raise InputError(
+            f"patience is {options.patience}, but there are no held-out texts to lose it over; give "
+            "some with --eval"
+        )
+
+
 def total_steps(examples: Examples, options: TrainingOptions) -> int:
     """Batches in all epochs, unless their number is given; the last of an epoch may be small."""
     return options.steps or options.epochs * -(-len(examples.sequences) // options.batch_size)
@@ -139,8 +164,18 @@ def compile_adam(trainer: keras.Model, options: TrainingOptions, steps: int) -> 
     trainer.compile(optimizer=adam)
 
 
-# Changes a batch before it is trained on: (batch, generator) -> batch.
+# Changes a batch before it is trained on: (batch, generator) -> batch, the same object if unchanged.
 Augment = Callable[[Batch, np.random.Generator], Batch]
+
+
+class Stored(Protocol):
+    """Arrays that come along with a batch, see `tfedge.compress.cache`."""
+
+    signature: tuple[tf.TensorSpec, ...]
+
+    def batch(self, indices: np.ndarray, length: int) -> tuple[np.ndarray, ...]: ...
+
+    def nothing(self) -> tuple[np.ndarray, ...]: ...
 
 
 def batches(
@@ -149,8 +184,14 @@ def batches(
     options: TrainingOptions,
     first_step: int = 0,
     augment: Augment | None = None,
-) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Batches of all epochs from `first_step` on, the same ones whenever they are asked for."""
+    stored: Stored | None = None,
+) -> Iterator[tuple[Any, ...]]:
+    """Batches of all epochs from `first_step` on, the same ones whenever they are asked for.
+
+    Yields:
+        Inputs, labels and, with `stored`, what it has for the texts, or nothing if `augment` has
+        changed them.
+    """
     step, last_step = 0, total_steps(examples, options)
     for epoch in itertools.count():
         generator = np.random.default_rng((options.seed, epoch))
@@ -163,10 +204,13 @@ def batches(
             sequences = [examples.sequences[index] for index in indices]
             lengths = [len(sequence) for sequence in sequences]
             length = padded_length(lengths, limit=options.max_length)
-            batch = pad(sequences, length, input_names)
+            plain = batch = pad(sequences, length, input_names)
             if augment:
                 batch = augment(batch, np.random.default_rng((options.seed, epoch, step)))
-            yield batch, examples.labels[indices]
+            along: tuple[np.ndarray, ...] = ()
+            if stored:
+                along = stored.batch(indices, length) if batch is plain else stored.nothing()
+            yield batch, examples.labels[indices], *along
 
 
 def train(
@@ -178,6 +222,8 @@ def train(
     report: Report,
     evaluate: Callable[[], float] | None = None,
     augment: Augment | None = None,
+    stop_from: int = 0,
+    stored: Stored | None = None,
 ) -> None:
     """Runs a compiled model's `train_step` over all epochs, resuming where a killed run stopped.
 
@@ -189,33 +235,49 @@ def train(
         folder: where checkpoints are kept; the same folder resumes.
         evaluate: called after each epoch; gives the accuracy on held-out texts, 0..1.
         augment: changes each batch.
+        stop_from: the first step whose accuracy counts for early stopping.
+        stored: comes along with each batch.
     """
     steps = total_steps(examples, options)
     # Model and optimizer, so that Adam's moments and the schedule go on too.
-    checkpoint = tf.train.Checkpoint(model=trainer, optimizer=trainer.optimizer)
+    parts = {"model": trainer, "optimizer": trainer.optimizer}
+    stopping = None
+    if evaluate and options.patience is not None:
+        stopping = EarlyStopping(trainer.trainable_variables, options.patience, stop_from)
+        parts["stopping"] = stopping
+    checkpoint = tf.train.Checkpoint(**parts)
     manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=1)
     if manager.latest_checkpoint:
         checkpoint.restore(manager.latest_checkpoint).expect_partial()
     step = int(trainer.optimizer.iterations.numpy())
     names = dict.fromkeys(input_names, tf.TensorSpec((None, None), tf.int32))
-    signature = (names, tf.TensorSpec((None,), tf.int32))
+    along = stored.signature if stored else ()
+    signature = (names, tf.TensorSpec((None,), tf.int32), *along)
     dataset = tf.data.Dataset.from_generator(
-        lambda: batches(examples, input_names, options, step, augment),
+        lambda: batches(examples, input_names, options, step, augment, stored),
         output_signature=signature,
     ).prefetch(4)
     # One graph for all shapes: those made for single shapes round otherwise, and which batch gets
     # which would depend on where a run resumed.
     train_step = tf.function(trainer.train_step, input_signature=[signature])
+    rate = trainer.optimizer.learning_rate
     for batch in dataset:
         train_step(batch)
         step += 1
         if step % _STEPS_PER_REPORT == 0:
-            report(step, steps, {metric.name: float(metric.result()) for metric in trainer.metrics})
+            figures = {metric.name: float(metric.result()) for metric in trainer.metrics}
+            report(step, steps, {**figures, "learning_rate": float(rate(step - 1))})
             trainer.reset_metrics()
         if evaluate and step % max(1, steps // options.epochs) == 0:
-            report(step, steps, {"eval_accuracy": evaluate()})
+            accuracy = evaluate()
+            report(step, steps, {"eval_accuracy": accuracy})
+            if stopping and stopping.is_over(accuracy, step):
+                break
         if step % options.steps_per_checkpoint == 0:
-            manager.save(step)
+            with writes_to(folder):
+                manager.save(step)
+    if stopping:
+        stopping.keep_best()
 
 
 def accuracy_on(model: keras.Model, examples: Examples) -> Callable[[], float]:

@@ -13,6 +13,12 @@ from tfedge.errors import InputError, MissingPackageError
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:.+)?")  # owner/name:split
 
 
+def is_file_name(name: str, folder: str | Path = "") -> bool:
+    """Whether a name is one of a file, relative to `folder`, rather than of a data set on the hub."""
+    path = Path(folder) / name
+    return path.exists() or bool(path.suffix) or not _HUB_ID.fullmatch(name)
+
+
 def read_data(name: str, split: str) -> Texts:
     """Reads a file, or one split of a data set on the hub.
 
@@ -25,7 +31,7 @@ def read_data(name: str, split: str) -> Texts:
         InputError: neither a file nor a data set that can be had.
         MissingPackageError: the hub is asked for without the package `datasets`.
     """
-    if Path(name).exists() or Path(name).suffix or not _HUB_ID.fullmatch(name):
+    if is_file_name(name):
         return read_texts(name)
     try:
         from datasets import ClassLabel, load_dataset

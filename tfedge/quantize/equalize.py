@@ -42,11 +42,11 @@ def centre(model: keras.Model, entry: Entry, junctions: Iterable[Junction]) -> N
     for name in (*entry.terms, *(junction.dense for junction in junctions)):
         for part in ("weight", "bias"):
             variable = weights.get(f"{name}.{part}")
-            if variable is not None and not _is_pruned(value := variable.numpy()):
+            if variable is not None and not is_pruned(value := variable.numpy()):
                 variable.assign(value - value.mean(axis=-1, keepdims=True))
 
 
-def _is_pruned(value: np.ndarray) -> bool:
+def is_pruned(value: np.ndarray) -> bool:
     """Whether more of a matrix is exactly zero than chance or a few empty rows of a table make."""
     return value.ndim > 1 and np.mean(value == 0) > _PRUNED
 

@@ -51,6 +51,7 @@ from tfedge.models.checkpoint import (
 )
 from tfedge.models.pooling import copy_pooling, normalizes_embeddings
 from tfedge.quantize.calibrate import Observer, calibrate
+from tfedge.quantize.equalize import is_pruned
 from tfedge.quantize.fake_quant import fake_quant_tap
 from tfedge.quantize.prepare import PASSES, Lowering, Shape
 from tfedge.quantize.record import FILE, Decisions, read_decisions, write_decisions
@@ -66,6 +67,8 @@ Outputs = dict[str, Any]
 
 class QuantizedDistiller(Distiller):
     """Trains `student`, an integer graph, to reproduce `teacher`, the plain one.
+
+    Zeros of matrices that were pruned stay zeros.
 
     Args:
         student, teacher: as for `Distiller`, the student's hidden states (B, S, 1, C).
@@ -86,6 +89,17 @@ class QuantizedDistiller(Distiller):
         super().__init__(student, teacher, losses)
         self._factors = [tf.constant(factor, tf.float32) for factor in factors]
         self._task = task
+        # Adam moves nothing whose gradient has always been 0.
+        self._masks = [
+            tf.constant(value != 0, tf.float32) if is_pruned(value) else None
+            for value in (variable.numpy() for variable in student.trainable_variables)
+        ]
+
+    def chosen(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        return [
+            gradient if mask is None else mask * tf.convert_to_tensor(gradient)
+            for gradient, mask in zip(gradients, self._masks, strict=True)
+        ]
 
     def compute_terms(
         self,
@@ -244,7 +258,7 @@ def qad(
     settings = {
         "source": checkpoint.sha256,
         "task": task,
-        "texts": len(texts),
+        "texts": examples.sha256,
         **dataclasses.asdict(losses),
         **dataclasses.asdict(options),
     }

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
-from tfedge.errors import InputError
+from tfedge.settings import load_named, setting_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +40,7 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """The names of all recipes."""
-    return sorted(
-        file.name.removesuffix(".toml")
-        for file in resources.files(__name__).iterdir()
-        if file.name.endswith(".toml")
-    )
+    return setting_names(__name__)
 
 
 def load_recipe(name: str) -> Recipe:
@@ -55,12 +49,4 @@ def load_recipe(name: str) -> Recipe:
     Raises:
         InputError: there is none; the message lists those there are.
     """
-    if name not in recipe_names():
-        raise InputError(f"unknown recipe {name!r}; known are {', '.join(recipe_names())}")
-    content = tomllib.loads(
-        (resources.files(__name__) / f"{name}.toml").read_text(encoding="utf-8")
-    )
-    for key in ("labels", "buckets"):
-        if key in content:
-            content[key] = tuple(content[key])
-    return Recipe(name=name, **content)
+    return Recipe(**load_named(__name__, name, "recipe"))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
-from importlib import resources
 
-from tfedge.errors import InputError
+from tfedge.settings import load_named, setting_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +29,7 @@ class Target:
 
 def target_names() -> list[str]:
     """The names of all targets."""
-    return sorted(
-        file.name.removesuffix(".toml")
-        for file in resources.files(__name__).iterdir()
-        if file.name.endswith(".toml")
-    )
+    return setting_names(__name__)
 
 
 def load_target(name: str) -> Target:
@@ -44,11 +38,4 @@ def load_target(name: str) -> Target:
     Raises:
         InputError: there is none; the message lists those there are.
     """
-    if name not in target_names():
-        raise InputError(f"unknown target {name!r}; known are {', '.join(target_names())}")
-    content = tomllib.loads(
-        (resources.files(__name__) / f"{name}.toml").read_text(encoding="utf-8")
-    )
-    if "buckets" in content:
-        content["buckets"] = tuple(content["buckets"])
-    return Target(name=name, **content)
+    return Target(**load_named(__name__, name, "target"))

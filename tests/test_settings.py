@@ -1,0 +1,81 @@
+"""Settings as TOML: named ones and a user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tfedge.errors import InputError
+from tfedge.settings import (
+    check_keys,
+    load_named,
+    parse_setting,
+    read_settings,
+    setting_names,
+)
+
+
+def test_named_settings_are_the_files_of_a_package() -> None:
+    names = setting_names("tfedge.targets")
+    assert {"rpi4", "rpi5"} <= set(names)
+    assert names == sorted(names)
+    found = load_named("tfedge.recipes", "tinybert", "recipe")
+    assert (found["name"], found["labels"]) == ("tinybert", ("negative", "positive"))
+
+
+@pytest.mark.parametrize("name", ["nothing", "../targets/rpi4", ""])
+def test_unknown_name_lists_those_there_are(name: str) -> None:
+    with pytest.raises(InputError, match=r"unknown target .*; known are host, jetson-nano, rpi4"):
+        load_named("tfedge.targets", name, "target")
+
+
+def test_tables_keep_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("[b]\nx = 1\n[a]\ny = [1, 2]\n")
+    assert list(read_settings(path).items()) == [("b", {"x": 1}), ("a", {"y": [1, 2]})]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a = ", "is not TOML: .*at end of document"),
+        (b"a = '\xff'", "is not TOML: .*utf-8"),
+        (b"a = 1\na = 2\n", "is not TOML"),
+        (b"a = " + b"[" * 100_000, "is not TOML"),
+        (b"#" * (2 << 20), "larger than 1 MiB"),
+    ],
+)
+def test_what_is_no_file_of_settings(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_settings(path)
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        read_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("learning-rate", "perhaps 'learning_rate' is meant; known are epochs, learning_rate$"),
+        ("epoch", "x: unknown 'epoch', perhaps 'epochs' is meant"),
+        ("zzz", "x: unknown 'zzz'; known are epochs"),
+    ],
+)
+def test_unknown_key_names_the_nearest(given: str, message: str) -> None:
+    check_keys(["epochs"], ["learning_rate", "epochs"], "x")
+    with pytest.raises(InputError, match=message):
+        check_keys(["epochs", given], ["learning_rate", "epochs"], "x")
+
+
+def test_settings_of_a_command_line() -> None:
+    assert parse_setting("a.b=0.5") == ("a.b", 0.5)
+    assert parse_setting("a=[1, 2]") == ("a", [1, 2])
+    assert parse_setting("a=true") == ("a", True)
+    assert parse_setting("a=x/y=z.tsv") == ("a", "x/y=z.tsv")
+    assert parse_setting("a=") == ("a", "")
+    assert parse_setting("a=1\nb=2") == ("a", "1\nb=2")
+    for text in ("a", "=1", ""):
+        with pytest.raises(InputError, match="give KEY=VALUE"):
+            parse_setting(text)

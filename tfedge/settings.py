@@ -1,0 +1,89 @@
+"""Settings as TOML: the named ones that come with a package, and files of a user's own."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from tfedge.errors import InputError
+
+_SUFFIX = ".toml"
+_LARGEST_FILE_BYTES = 1 << 20
+
+
+def setting_names(package: str) -> list[str]:
+    """The names of all settings that come with a package, one file each."""
+    return sorted(
+        file.name.removesuffix(_SUFFIX)
+        for file in resources.files(package).iterdir()
+        if file.name.endswith(_SUFFIX)
+    )
+
+
+def load_named(package: str, name: str, kind: str) -> dict[str, Any]:
+    """The settings called `name` in a package, with `name` among them and arrays as tuples.
+
+    Args:
+        kind: what the package holds, for people: `recipe`, say.
+
+    Raises:
+        InputError: there are none of that name; the message lists those there are.
+    """
+    names = setting_names(package)
+    if name not in names:
+        raise InputError(f"unknown {kind} {name!r}; known are {', '.join(names)}")
+    content = (resources.files(package) / f"{name}{_SUFFIX}").read_text(encoding="utf-8")
+    found = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in tomllib.loads(content).items()
+    }
+    return {"name": name, **found}
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """The tables and values of a user's TOML file, in the order in which they stand there.
+
+    Raises:
+        InputError: the file is missing, too large for settings, or no TOML.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if len(content) > _LARGEST_FILE_BYTES:
+        raise InputError(f"{path} is larger than 1 MiB, which no file of settings is")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, or nested without end
+        raise InputError(f"{path} is not TOML: {error}") from error
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`KEY=VALUE` of a command line; the value as in TOML, or a string as it is.
+
+    Raises:
+        InputError: there is no `=`, or nothing before it.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"{text!r} sets nothing; give KEY=VALUE")
+    try:
+        found = tomllib.loads(f"value = {value}")
+    except (ValueError, RecursionError):
+        found = {}
+    return key.strip(), found["value"] if len(found) == 1 else value
+
+
+def check_keys(given: Iterable[str], allowed: Iterable[str], where: str) -> None:
+    """Raises InputError for the first key that is not allowed, naming the nearest that is."""
+    known = sorted(allowed)
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1)
+            meant = f", perhaps {near[0]!r} is meant" if near else ""
+            raise InputError(f"{where}: unknown {key!r}{meant}; known are {', '.join(known)}")
