@@ -19,7 +19,8 @@ TFEDGE := $(BIN)/tfedge
 NAME   := $(notdir $(MODEL))
 # The model that `infer` and `eval` run: the one that `convert` wrote with the same variables.
 QUANT_NAME := $(or $(QUANT),int8)
-TFLITE := $(OUTPUT)/$(NAME)/$(NAME)_$(QUANT_NAME).tflite
+GRAPH := $(if $(filter edgetpu%,$(TARGET)),_$(TARGET))
+TFLITE := $(OUTPUT)/$(NAME)/$(NAME)$(GRAPH)_$(QUANT_NAME).tflite
 # What `bench` compares; int8 first, all others are given as ratios to it.
 BENCH_MODELS := $(foreach quant,int8 dynamic float32,$(OUTPUT)/$(NAME)/$(NAME)_$(quant).tflite)
 TEACHER := build/minilm-sst2

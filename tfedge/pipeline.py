@@ -17,6 +17,7 @@ import tf_keras as keras
 from tfedge import __version__, files
 from tfedge.convert.inspect import inspect
 from tfedge.convert.metadata import BundleSpec, set_runtimes, write_bundle
+from tfedge.convert.order import inputs_first
 from tfedge.convert.tflite import (
     INTEGER_QUANTIZATIONS,
     signature_name,
@@ -33,6 +34,7 @@ from tfedge.measure import cost
 from tfedge.measure.board import Board
 from tfedge.quantize.auto import Search
 from tfedge.quantize.auto import Texts as SearchTexts
+from tfedge.quantize.graphs import GRAPHS, INTEGER
 from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
 from tfedge.quantize.prepare import PASSES, Prepared, float_graphs, prepare
 from tfedge.quantize.record import FILE as RECORD
@@ -49,7 +51,8 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
     """Converts `model`, runs the result in the runtime it is meant for, and judges it.
 
     Writes `<output>/<name>/<name>_<quantization>.tflite` and a `.json` beside it, and with
-    `keep_reference` also `<name>_<quantization>_reference.tflite`, which is not measured.
+    `keep_reference` also `<name>_<quantization>_reference.tflite`, which is not measured. A target
+    with a graph of its own has that in the file's name: `<name>_edgetpu_<quantization>.tflite`.
 
     Args:
         model: a recipe's name, a folder or a hub id.
@@ -69,7 +72,7 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
     check_answerable(job, evaluation)
     folder = options.output / job.source.name
     files.check_folder(folder)
-    name = f"{job.source.name}_{job.quantization}"
+    name = job.name
     with tempfile.TemporaryDirectory(prefix="tfedge-") as work:
         reference = Path(work) / "float32.tflite"
         float_error = _convert_float(job, reference, evaluation)
@@ -207,7 +210,7 @@ def _quantized(
 
 def _prepare(job: Job, calibration: Texts) -> Prepared:
     sequences = encode(job.tokenizer, calibration.texts, job.shape.sequence_length)
-    decisions = read_decisions(job.checkpoint, job.shape.task)
+    decisions = read_decisions(job.checkpoint, job.shape.task, job.shape.graph)
     what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
     with job.make_bar(what, PASSES * len(sequences)) as bar:
         return prepare(job.checkpoint, job.shape, sequences, bar.advance, decisions)
@@ -272,7 +275,10 @@ def _write_quantized(
         content = to_tflite(graphs, job.quantization, job.runtime)
         if dynamic:
             content = quantize_weights(content, lambda name: 8 if layer_of(name, dynamic) else None)
-        if job.quantization == "int8" and (found := inspect(content).float_operators):
+        if job.shape.graph != INTEGER:
+            content = inputs_first(content)
+        found = set(inspect(content).float_operators) - GRAPHS[job.shape.graph].float_operators
+        if job.quantization == "int8" and found:
             raise RejectedModelError(
                 f"int8 left operators in float: {', '.join(sorted(found))}; this is a fault of "
                 "tfedge or of the converter, please report"
@@ -284,7 +290,7 @@ def _write_quantized(
 
 def _keep_reference(job: Job, folder: Path, graphs: dict[int, keras.Model]) -> None:
     """Writes the float32 graphs whose tensors have the names of the quantised ones."""
-    path = folder / f"{job.source.name}_{job.quantization}_reference.tflite"
+    path = folder / f"{job.name}_reference.tflite"
     _bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32")
 
 
@@ -312,6 +318,7 @@ def _report(
         "flops": cost.flops(config, job.shape.sequence_length),
         "quantization": {
             "mode": job.quantization,
+            "graph": job.shape.graph,
             "activations_by_dtype": contents.activations,
             "constant_bytes_by_dtype": contents.constants,
             "operators": contents.operators,

@@ -19,6 +19,8 @@ class Target:
         quantization: the fastest mode that keeps the accuracy.
         costs: whose costs `auto` chooses by, see `tfedge.quantize.costs`.
         buckets: lengths of shorter graphs, or None for the recipe's.
+        sequence_length: tokens of the longest graph, or None for the recipe's.
+        graph: what integers compute with, see `tfedge.quantize.graphs`.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Target:
     quantization: str
     costs: str
     buckets: tuple[int, ...] | None = None
+    sequence_length: int | None = None
+    graph: str = "integer"
 
 
 def target_names() -> list[str]:
