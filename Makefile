@@ -20,7 +20,8 @@ TFEDGE := $(BIN)/tfedge
 NAME   := $(notdir $(MODEL))
 # The model that `infer` and `eval` run: the one that `convert` wrote with the same variables.
 QUANT_NAME := $(or $(QUANT),int8)
-TFLITE := $(OUTPUT)/$(NAME)/$(NAME)_$(QUANT_NAME).tflite
+GRAPH := $(if $(filter edgetpu%,$(TARGET)),_$(TARGET))
+TFLITE := $(OUTPUT)/$(NAME)/$(NAME)$(GRAPH)_$(QUANT_NAME).tflite
 ifneq ($(PRUNE),)
 PRUNED := $(NAME)-pruned-$(PRUNE)
 TFLITE := $(OUTPUT)/$(PRUNED)/convert/$(PRUNED)/$(PRUNED)_$(QUANT_NAME).tflite

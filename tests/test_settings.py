@@ -26,7 +26,9 @@ def test_named_settings_are_the_files_of_a_package() -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "../targets/rpi4", ""])
 def test_unknown_name_lists_those_there_are(name: str) -> None:
-    with pytest.raises(InputError, match=r"unknown target .*; known are host, jetson-nano, rpi4"):
+    with pytest.raises(
+        InputError, match=r"unknown target .*; known are edgetpu, edgetpu-plain, host, "
+    ):
         load_named("tfedge.targets", name, "target")
 
 

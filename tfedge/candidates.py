@@ -13,6 +13,7 @@ import tf_keras as keras
 from tfedge import __version__
 from tfedge.convert.inspect import inspect
 from tfedge.convert.metadata import BundleSpec, write_bundle
+from tfedge.convert.order import inputs_first
 from tfedge.convert.tflite import (
     INTEGER_QUANTIZATIONS,
     MIXED_QUANTIZATIONS,
@@ -32,6 +33,7 @@ from tfedge.models.build import input_names
 from tfedge.quantize.auto import Search
 from tfedge.quantize.auto import Texts as SearchTexts
 from tfedge.quantize.gptq import gptq
+from tfedge.quantize.graphs import GRAPHS, INTEGER
 from tfedge.quantize.lean import lean_graphs, wide_graphs
 from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
 from tfedge.quantize.prepare import PASSES, Prepared, Shape, prepare
@@ -125,7 +127,7 @@ def _write_integers(
 
 def _prepare(job: Job, calibration: Texts) -> Prepared:
     sequences = encode(job.tokenizer, calibration.texts, job.shape.sequence_length)
-    decisions = read_decisions(job.checkpoint, job.shape.task)
+    decisions = read_decisions(job.checkpoint, job.shape.task, job.shape.graph)
     what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
     with job.make_bar(what, PASSES * len(sequences)) as bar:
         return prepare(job.checkpoint, job.shape, sequences, bar.advance, decisions)
@@ -186,7 +188,10 @@ def _converted_integers(
             return rounded(name, values) if layer_of(name, dynamic) else None
 
         content = quantize_weights(content, round_dynamic)
-    if job.quantization == "int8" and (found := inspect(content).float_operators):
+    if job.shape.graph != INTEGER:
+        content = inputs_first(content)
+    found = set(inspect(content).float_operators) - GRAPHS[job.shape.graph].float_operators
+    if job.quantization == "int8" and found:
         raise RejectedModelError(
             f"int8 left operators in float: {', '.join(sorted(found))}; this is a fault of "
             "tfedge or of the converter, please report"
@@ -269,5 +274,5 @@ def _write(job: Job, path: Path, make: Callable[[], bytes]) -> None:
 
 def _keep_reference(job: Job, folder: Path, graphs: dict[int, keras.Model]) -> None:
     """Writes the float32 graphs whose tensors have the names of the quantised ones."""
-    path = folder / f"{job.source.name}_{job.quantization}_reference.tflite"
+    path = folder / f"{job.name}_reference.tflite"
     bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32")

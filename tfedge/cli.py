@@ -249,11 +249,17 @@ def distil(
 @click.option(
     "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
 )
+@click.option(
+    "--target",
+    type=click.Choice(["edgetpu", "edgetpu-plain"]),
+    help="Simulate the graph that `tfedge convert --target` makes, in place of the usual one.",
+)
 @_training_options
 def qad(
     model: str,
     temperature: float,
     hidden_weight: float,
+    target: str | None,
     as_json: bool,
     data: str,
     evaluation: str | None,
@@ -284,6 +290,7 @@ def qad(
     from tfedge.progress import ProgressBar, training_report
     from tfedge.quantize.train import qad as run
     from tfedge.summary import qad_summary
+    from tfedge.targets import load_target
 
     source = resolve(model)
     texts = read_data(data, "train")
@@ -302,6 +309,7 @@ def qad(
         lambda bar: logged(training_report(bar), logs),
         task,
         force,
+        **({"graph": load_target(target).graph} if target else {}),
     )
     click.echo(json.dumps(report, indent=2) if as_json else qad_summary(report))
 
@@ -485,8 +493,10 @@ def _precisions(
 )
 @click.option(
     "--target",
-    type=click.Choice(["host", "jetson-nano", "rpi4", "rpi5"]),
-    help="The board: picks runtime and mode, and what auto counts as fast.",
+    type=click.Choice(["edgetpu", "edgetpu-plain", "host", "jetson-nano", "rpi4", "rpi5"]),
+    help="The board: picks runtime and mode, and what auto counts as fast. edgetpu: a graph of the "
+    "operations that the Edge TPU compiler's table has, checked and, where the compiler is, "
+    "compiled; edgetpu-plain: the same with BATCH_MATMUL and SOFTMAX.",
 )
 @click.option(
     "--seq-len",
@@ -552,9 +562,11 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
     tfedge convert ./my-checkpoint --calibration texts.tsv --eval dev.tsv
     tfedge convert minilm --quant dynamic --runtime litert
     tfedge convert minilm --target rpi5 --quant auto --max-drop 0.5
+    tfedge convert tinybert --target edgetpu
 
     The result is run in the runtime it is meant for, in a process of its own. One that crashes
     there or loses more than --max-drop is kept under the suffix .rejected; the exit code is 5.
+    Without the Edge TPU's compiler --target edgetpu leaves the model as it is; the exit code is 4.
     """
     load_tensorflow()
     from tfedge.pipeline import ConvertOptions
@@ -578,9 +590,18 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
         keep_reference=settings["keep_reference"],
     )
     report = run(model, options, ProgressBar)
+    failure = None
+    if report["quantization"]["graph"].startswith("edgetpu"):
+        from tfedge.edgetpu.deliver import deliver, delivery_summary
+
+        failure = deliver(options.output / report["model"] / report["file"], report)
     click.echo(
         json.dumps(report, indent=2) if as_json else conversion_summary(report, options.output)
     )
+    if "edgetpu" in report and not as_json:
+        click.echo(delivery_summary(report["edgetpu"]))
+    if failure is not None:
+        raise failure
 
 
 @main.command(name="eval")

@@ -18,10 +18,12 @@ from tfedge.models.checkpoint import Checkpoint, task_and_labels
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
 from tfedge.quantize.costs import Costs, read_costs
+from tfedge.quantize.graphs import INTEGER
 from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import Shape
+from tfedge.recipes import Recipe
 from tfedge.runtime.interpreter import RUNTIMES
-from tfedge.targets import load_target
+from tfedge.targets import Target, load_target
 
 # Texts of a labelled calibration set that choose ranges; the others evaluate.
 _CALIBRATION_TEXTS = 200
@@ -92,6 +94,12 @@ class Job:
     make_bar: MakeBar
 
     @property
+    def name(self) -> str:
+        """What the files of this conversion are called, without their suffixes."""
+        graph = "" if self.shape.graph == INTEGER else f"_{self.shape.graph}"
+        return f"{self.source.name}{graph}_{self.quantization}"
+
+    @property
     def runtimes(self) -> list[str]:
         """Runtimes that the file may run on, the one it is made for first.
 
@@ -122,7 +130,12 @@ def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
     task, labels = task_and_labels(checkpoint, options.task or (recipe.task if recipe else None))
     if recipe and recipe.labels and not checkpoint.config.labels:
         labels = list(recipe.labels)
-    length = options.sequence_length or (recipe.sequence_length if recipe else 128)
+    graph = target.graph if target else INTEGER
+    if graph != INTEGER and quantization != "int8":
+        raise InputError(
+            f"the target {options.target} computes in int8 only, not {quantization}; leave out --quant"
+        )
+    length = options.sequence_length or _length(target, recipe)
     normalize = options.normalize
     if normalize is None:
         normalize = normalizes_embeddings(source.folder)
@@ -132,7 +145,7 @@ def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
     if buckets is None:
         buckets = recipe.buckets if recipe else _BUCKETS
     shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
-    shape = Shape(task, len(labels), length, normalize, shorter)
+    shape = Shape(task, len(labels), length, normalize, shorter, graph)
     tokenizer = load_tokenizer(source.folder, checkpoint.config.vocab_size)
     costs = None
     if quantization == "auto":
@@ -149,6 +162,12 @@ def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
         labels,
         make_bar,
     )
+
+
+def _length(target: Target | None, recipe: Recipe | None) -> int:
+    if target is not None and target.sequence_length:
+        return target.sequence_length
+    return recipe.sequence_length if recipe else 128
 
 
 def _check_runtime(runtime: str) -> None:

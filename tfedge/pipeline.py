@@ -41,7 +41,8 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
     """Converts `model`, runs the result in the runtime it is meant for, and judges it.
 
     Writes `<output>/<name>/<name>_<quantization>.tflite` and a `.json` beside it, and with
-    `keep_reference` also `<name>_<quantization>_reference.tflite`, which is not measured.
+    `keep_reference` also `<name>_<quantization>_reference.tflite`, which is not measured. A target
+    with a graph of its own has that in the file's name: `<name>_edgetpu_<quantization>.tflite`.
 
     Args:
         model: a recipe's name, a folder or a hub id.
@@ -61,7 +62,7 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
     check_answerable(job, evaluation)
     folder = options.output / job.source.name
     files.check_folder(folder)
-    name = f"{job.source.name}_{job.quantization}"
+    name = job.name
     with tempfile.TemporaryDirectory(prefix="tfedge-") as work:
         reference = Path(work) / "float32.tflite"
         float_error = _convert_float(job, reference, evaluation)
@@ -179,6 +180,7 @@ def _report(
         "flops": cost.flops(config, job.shape.sequence_length),
         "quantization": {
             "mode": job.quantization,
+            "graph": job.shape.graph,
             "activations_by_dtype": contents.activations,
             "constant_bytes_by_dtype": contents.constants,
             "operators": contents.operators,

@@ -86,6 +86,20 @@ def test_another_task_is_refused(folder: Path) -> None:
     assert f"it is for '{TASK}', not sentence-embedding" in refusal(folder, "sentence-embedding")
 
 
+def test_another_graph_is_refused(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="for the graph 'integer', not edgetpu"):
+        read_decisions(Checkpoint(folder), TASK, "edgetpu")
+
+
+def test_files_from_before_there_were_graphs(folder: Path) -> None:
+    rewrite(folder, lambda content: content.pop("graph"))
+    found = read_decisions(Checkpoint(folder), TASK)
+    assert found is not None
+    assert found.graph == "integer"
+    with pytest.raises(CheckpointError, match="for the graph 'integer', not edgetpu"):
+        read_decisions(Checkpoint(folder), TASK, "edgetpu")
+
+
 def _set(*path: Any) -> Change:
     """A change of the value at `path[:-1]` to `path[-1]`."""
     *keys, last, value = path

@@ -12,10 +12,10 @@ from tfedge.convert.metadata import parse
 from tfedge.convert.tflite import to_tflite
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.checkpoint import Checkpoint
+from tfedge.quantize.graphs import GRAPHS
 from tfedge.quantize.prepare import Lowering, Shape, prepare
 from tfedge.quantize.record import Decisions
 from tfedge.quantize.rounding import (
-    RoundedBlocks,
     SafeRsqrt,
     rounded_constant,
     rounded_weights,
@@ -61,17 +61,20 @@ def test_slope_of_a_variance_of_zero_is_a_number() -> None:
     assert tape.gradient(inverse, variance).numpy().tolist() == [0, -0.0625]
 
 
-@pytest.mark.parametrize("architecture", ["bert", "mobilebert"])
+@pytest.mark.parametrize(
+    ("architecture", "graph"), [("bert", "integer"), ("mobilebert", "integer"), ("bert", "edgetpu")]
+)
 def test_constants_are_those_of_the_converted_file(
     architecture: str,
+    graph: str,
     outlier_checkpoint: Callable[..., Checkpoint],
     sequences: list[np.ndarray],
 ) -> None:
     task = "text-classification"
     checkpoint = outlier_checkpoint(architecture, task, num_hidden_layers=1)
-    shape = Shape(task, 2, 16)
+    shape = Shape(task, 2, 16, graph=graph)
     lowering = Lowering(checkpoint, shape, sequences)
-    student = lowering.build(GraphOptions(), RoundedBlocks).model
+    student = lowering.build(GraphOptions(), GRAPHS[graph].rounded).model
     graphs = prepare(checkpoint, shape, sequences).graphs()
     stored = _constants(to_tflite(graphs, "int8", "tflite-runtime"))
     layers = [layer for layer in student.layers if hasattr(layer, "constant")]

@@ -21,11 +21,12 @@ from tfedge.compress.training import TrainingOptions
 from tfedge.data.batches import pad
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import encode, load_tokenizer
-from tfedge.errors import InputError
+from tfedge.errors import CheckpointError, InputError
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.quantize import train as module
+from tfedge.quantize.edgetpu_layers import EvenVariance
 from tfedge.quantize.layers import ChannelMean, ChannelScale, PointwiseDense
 from tfedge.quantize.prepare import Lowering, Shape, prepare
 from tfedge.quantize.record import FILE, read_decisions
@@ -137,6 +138,7 @@ def write_toy(folder: Path, task: str) -> Path:
 def run(source: Path, output: Path, record: Record | None = None, **changes: Any) -> Run:
     """Trains; the trainer is caught on its way."""
     texts = changes.pop("texts", toy_folders.sentences(40))
+    graph = changes.pop("graph", "integer")
     record, bars, trainers = record or Record(), Bars(), []
     compare = module.compare
 
@@ -155,6 +157,7 @@ def run(source: Path, output: Path, record: Record | None = None, **changes: Any
             DistillationLosses(),
             bars,
             lambda bar: record,
+            graph=graph,
         )
     return Run(source, output, record, report, bars, trainers[-1])
 
@@ -228,11 +231,26 @@ def test_written_folder_is_an_ordinary_checkpoint(
 @pytest.mark.parametrize("task", TASKS)
 def test_converted_graph_is_the_trained_one(finished: Callable[[str], Run], task: str) -> None:
     """The static graph from the written folder, its constants rounded here, against the student."""
-    found = finished(task)
+    assert_converted_is_trained(finished(task), task)
+
+
+def test_graph_for_the_edge_tpu(tmp_path: Path) -> None:
+    """Trained as it is converted, and of no use to the usual graph."""
+    task = "sentence-embedding"
+    source = write_toy(tmp_path / "toy", task)
+    found = run(source, tmp_path / "out", graph="edgetpu", steps=20)
+    assert found.report["after"]["mean"] < 0.8 * found.report["before"]["mean"]
+    assert_converted_is_trained(found, task, "edgetpu")
+    with pytest.raises(CheckpointError, match="for the graph 'edgetpu', not integer"):
+        read_decisions(Checkpoint(found.output), task)
+
+
+def assert_converted_is_trained(found: Run, task: str, graph_name: str = "integer") -> None:
     checkpoint = Checkpoint(found.output)
-    decisions = read_decisions(checkpoint, task)
-    graphs = prepare(checkpoint, Shape(task, 2, LENGTH), [], decisions=decisions).graphs()
-    graph = graphs[LENGTH]
+    decisions = read_decisions(checkpoint, task, graph_name)
+    assert decisions is not None
+    shape = Shape(task, 2, LENGTH, graph=graph_name)
+    graph = prepare(checkpoint, shape, [], decisions=decisions).graphs()[LENGTH]
     for layer in graph.layers:
         if isinstance(layer, PointwiseDense):
             layer.kernel.assign(rounded_weights(layer.kernel))
@@ -240,6 +258,8 @@ def test_converted_graph_is_the_trained_one(finished: Callable[[str], Run], task
             layer.weights_.assign(rounded_weights(layer.weights_))
         elif isinstance(layer, ChannelScale):
             layer.scale.assign(rounded_constant(layer.constant()) / layer.factor)
+        elif isinstance(layer, EvenVariance):
+            layer.weights_.assign(rounded_weights(layer.constant()) * layer.unit)
     tokenizer = load_tokenizer(found.output)
     sequences = encode(tokenizer, toy_folders.sentences(24).texts, LENGTH)
     batch = pad(sequences, LENGTH - 4, graph.input_names)

@@ -17,7 +17,7 @@ from tfedge.models.config import EncoderConfig
 # A symbolic tensor of the functional API; tf_keras exports no name for its type.
 Symbolic: TypeAlias = Any
 Tap = Callable[[str, Symbolic], Symbolic]
-Role = Literal["query", "key", "value"]
+Role = Literal["query", "key", "value", "gate"]
 SiteKind = Literal["dense", "attention", "norm", "pooling"]
 
 # Masked scores vanish in the softmax of any float model, as with Hugging Face's finfo.min, and the
@@ -95,6 +95,7 @@ class Blocks:
 
     Attributes:
         tapped: every activation by name, as it came out of the tap.
+        aliases: what the tap sees beside, by the name of the tapped tensor that has its values.
         roles: what the output of a dense layer is in a product of two activations.
         sites: the operations, in the order of the data's flow: what a precision can be chosen for.
     """
@@ -103,6 +104,7 @@ class Blocks:
         self.config = config
         self.options = options
         self.tapped: dict[str, Symbolic] = {}
+        self.aliases: dict[str, str] = {}
         self.roles: dict[str, Role] = {}
         self.sites: dict[str, SiteKind] = {}
 
@@ -110,6 +112,11 @@ class Blocks:
         """Shows an activation to the tap and remembers what the graph goes on with."""
         self.tapped[name] = self.options.tap(name, tensor)
         return self.tapped[name]
+
+    def tap_like(self, name: str, source: Symbolic, tensor: Symbolic) -> Symbolic:
+        """Shows the tap a tensor whose values are those of the tapped tensor `source`."""
+        self.aliases[name] = next(key for key, value in self.tapped.items() if value is source)
+        return self.options.tap(name, tensor)
 
     def operand(self, consumer: str, x: Symbolic) -> Symbolic:
         """What operation `consumer` reads of the tensor x."""

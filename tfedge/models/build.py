@@ -32,13 +32,15 @@ class Encoder:
         model: inputs and outputs are dicts by name, int32 (B, S) and float32.
         hidden_states: after the embeddings and after each layer, (B, S, C) each.
         tapped: every activation under the name its tap saw, as it came out of the tap.
-        roles: which activations are queries, keys and values.
+        aliases: further tensors that the tap saw, by the tapped ones that have their values.
+        roles: which activations are queries, keys, values and gates.
         sites: the operations that a precision can be chosen for, in order.
     """
 
     model: keras.Model
     hidden_states: list[Symbolic]
     tapped: dict[str, Symbolic]
+    aliases: dict[str, str]
     roles: dict[str, Role]
     sites: dict[str, SiteKind]
 
@@ -82,7 +84,7 @@ def build(
     hidden_states = _ARCHITECTURES[config.model_type].encode(blocks, inputs)
     outputs = HEADS[task](blocks, hidden_states[-1], inputs, num_labels)
     model = keras.Model(inputs, outputs, name=config.model_type)
-    return Encoder(model, hidden_states, blocks.tapped, blocks.roles, blocks.sites)
+    return Encoder(model, hidden_states, blocks.tapped, blocks.aliases, blocks.roles, blocks.sites)
 
 
 def entry(config: EncoderConfig) -> Entry:

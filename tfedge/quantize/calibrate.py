@@ -22,6 +22,26 @@ TANH_RANGE = Range(-1.0, 127 / 128)
 # steps of 1/256, and a hundred of them together lose less than one step.
 MASK_DEPTH = 10.0
 
+# The same for half the scores, whose power is squared, in steps of 1/256 of the largest: e^-6.5 of
+# the sigmoid rounds to 0.
+HALF_MASK_DEPTH = 6.5
+UNIT_RANGE = Range(-1.0, 127 / 128)  # fixed by TFLite's L2_NORMALIZATION
+# Of the steps of a softmax that is computed by sigmoids, see `tfedge.quantize.edgetpu`.
+_STEPS = {
+    ".flags": Range(0.0, 1.0),
+    ".sigmoid": SOFTMAX_RANGE,  # fixed by TFLite's LOGISTIC
+    ".depth": Range(-HALF_MASK_DEPTH, 0.0),
+    ".rest": SOFTMAX_RANGE,
+    ".rest_rsqrt": Range(0.0, 2**0.5),
+    ".rest_inverse": Range(0.0, 2.0),
+    ".power": Range(0.0, 1.0),
+    ".unit": UNIT_RANGE,
+    ".shares": Range(0.0, 1.0),
+}
+
+# Products of all pairs of tokens are so many that a share of them shows their histogram.
+_THINNED = 31
+
 _EMBEDDINGS = ("word_embeddings", "token_type_embeddings", "position_embeddings")
 
 
@@ -56,6 +76,7 @@ class Observer:
     ) -> None:
         self.model = encoder.model
         self.roles = encoder.roles
+        self.aliases = encoder.aliases
         names = tuple(self.model.input_names)
         self._batches = [batch for _, batch in unpadded(sequences, names)]
         self._run = tf.function(
@@ -95,17 +116,19 @@ def calibrate(observer: Observer, plans: Mapping[str, NormPlan]) -> Calibration:
     histograms = {name: Histogram(bound.low, bound.high) for name, bound in bounds.items()}
     for tensors in observer.tensors():
         for name, value in tensors.items():
-            histograms[name].add(value)
+            histograms[name].add(value.ravel()[::_THINNED] if _is_product(name) else value)
     ranges = {name: mse_range(histogram) for name, histogram in histograms.items()}
     ranges |= _fixed_ranges(observer.model, bounds)
     for name, plan in plans.items():
         ranges |= plan.ranges(name) | _weighted_ranges(name, plan, bounds)
     for name, role in observer.roles.items():
-        if role != "query":
+        if role in ("key", "value"):
             ranges[name] = ranges[name].symmetric()
     mask_value = -max(range_.max - range_.min for name, range_ in ranges.items() if _is_score(name))
     ranges["attention_bias"] = Range(mask_value, 0.0)
-    return Calibration({name: ranges[name] for name in bounds}, mask_value)
+    chosen = {name: ranges[name] for name in bounds}
+    chosen |= {name: ranges[source] for name, source in observer.aliases.items()}
+    return Calibration(chosen, mask_value)
 
 
 @dataclasses.dataclass
@@ -136,11 +159,19 @@ def _weighted_ranges(name: str, plan: NormPlan, bounds: Mapping[str, _Bounds]) -
         # One channel alone may make up a variance at the limit; where none does, the range is less.
         peak = min((limit / plan.unit(index)) ** 0.5, max(-bound.low, bound.high))
         ranges[f"{name}.{index}.weighted"] = Range(-peak, peak).symmetric()
+        ranges[f"{name}.{index}.weighted_squares"] = Range(0.0, peak**2)
     return ranges
 
 
+def _is_product(name: str) -> bool:
+    return name.endswith(".products")
+
+
+_HALF_SCORES = (".half_scores", ".masked_half_scores")
+
+
 def _is_score(name: str) -> bool:
-    return name.endswith((".scores", ".masked_scores"))
+    return name.endswith((".scores", ".masked_scores", *_HALF_SCORES))
 
 
 def _fixed_ranges(model: keras.Model, bounds: dict[str, _Bounds]) -> dict[str, Range]:
@@ -160,5 +191,13 @@ def _fixed_ranges(model: keras.Model, bounds: dict[str, _Bounds]) -> dict[str, R
         elif _is_score(name):
             # The lowest value also stands for masked, so it must vanish beside any row's maximum;
             # what lies deeper than that is nothing to the softmax and may be clipped.
-            fixed[name] = Range(min(bound.row_maximum - MASK_DEPTH, 0.0), max(bound.high, 0.0))
+            depth = HALF_MASK_DEPTH if name.endswith(_HALF_SCORES) else MASK_DEPTH
+            fixed[name] = Range(min(bound.row_maximum - depth, 0.0), max(bound.high, 0.0))
+        elif name.endswith((".even", ".squares")):
+            # What is clipped would be missing from a variance; rounding evens out.
+            fixed[name] = Range(min(bound.low, 0.0), max(bound.high, 0.0, 1e-6))
+        else:
+            for suffix, chosen in _STEPS.items():
+                if name.endswith(suffix):
+                    fixed[name] = chosen
     return fixed

@@ -19,6 +19,7 @@ from tfedge.models.blocks import Entry, Junction
 from tfedge.models.checkpoint import parameters
 from tfedge.quantize import layers
 from tfedge.quantize.calibrate import Observer
+from tfedge.quantize.edgetpu_layers import EvenScale, NormConstant
 
 # How much of a channel's excess moves from the activations into the weights (SmoothQuant's
 # migration strength); 1 would make all channels equal and the weights as uneven as those were.
@@ -119,6 +120,10 @@ def _set_norm_constants(model: keras.Model, factors: Factors) -> None:
         name = layer.name.rpartition(".")[0]
         if isinstance(layer, layers.EqualizedLayerNorm) and layer.name in factors:
             layer.scale.assign(factors[layer.name])
+        elif isinstance(layer, NormConstant):
+            # Pieces of a variance are numbered: norm.0.usual.
+            norm = name if isinstance(layer, EvenScale) else name.rpartition(".")[0]
+            layer.set_factors(factors.get(norm, np.ones(layer.channels)), STRENGTH)
         elif isinstance(layer, layers.ChannelScale):
             name = name.rpartition(".")[0]
             channels = layer.scale.shape[0]

@@ -62,7 +62,7 @@ class NormPlan:
         for index, limit in enumerate(self.limits):
             part = f"{name}.{index}"
             unit = self.unit(index)
-            for step in ("variance", "central", "epsilon"):
+            for step in ("usual", "outlying", "variance", "central", "epsilon"):
                 ranges[f"{part}.{step}"] = Range(0.0, limit / unit)
             top = self.limits[index - 1] ** -0.5 if index else greatest_inverse
             ranges[f"{part}.rsqrt"] = Range(0.0, top * unit**0.5)
@@ -77,8 +77,14 @@ class IntegerBlocks(Blocks):
 
     The layers whose constants the converter rounds are attributes, for a graph that rounds them
     itself.
+
+    Attributes:
+        query_factor: what the queries' weights hold beside the root of the head's size.
+        gate_factor: what the dense layers before a GELU hold, and those behind it the inverse of.
     """
 
+    query_factor = 1.0
+    gate_factor = 1.0
     pointwise_dense: type[layers.PointwiseDense] = layers.PointwiseDense
     trigram_layer: type[layers.TrigramDense] = layers.TrigramDense
     channel_scale: type[layers.ChannelScale] = layers.ChannelScale
@@ -143,13 +149,11 @@ class IntegerBlocks(Blocks):
         The clipping is what 8-bit ranges do.
         """
         square = self._multiply(f"{name}.mean_squared", mean, mean) if mean is not None else None
+        squares = self._squares(name, x)
         total = None
         for index in range(len(plan.limits)):
             part, unit = f"{name}.{index}", plan.unit(index)
-            weight = self.channel_scale(unit**-0.5, name=f"{part}.weighted")
-            weighted = self.tap(f"{part}.weighted", weight(x))
-            variance = layers.SumOfSquares(name=f"{part}.variance")(weighted)
-            variance = self.tap(f"{part}.variance", variance)
+            variance = self._variance(part, unit, x, squares)
             if square is not None:
                 part_square = square
                 if index:
@@ -169,6 +173,18 @@ class IntegerBlocks(Blocks):
             step = self.tap(f"{part}.step", step(inverse))
             total = self.add(f"{part}.inverse", total, step)
         return total
+
+    def _squares(self, name: str, x: Symbolic) -> Symbolic | None:
+        """What the pieces of a norm have in common: nothing here."""
+        del name, x
+        return None
+
+    def _variance(self, part: str, unit: float, x: Symbolic, squares: Symbolic | None) -> Symbolic:
+        """The mean square of each token in units of `unit`, (B, S, 1, 1)."""
+        del squares
+        weight = self.channel_scale(unit**-0.5, name=f"{part}.weighted")
+        weighted = self.tap(f"{part}.weighted", weight(x))
+        return self.tap(f"{part}.variance", layers.SumOfSquares(name=f"{part}.variance")(weighted))
 
     def _multiply(self, name: str, a: Symbolic, b: Symbolic) -> Symbolic:
         return self.tap(name, keras.layers.Multiply(name=name)([a, b]))

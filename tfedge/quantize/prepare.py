@@ -11,13 +11,14 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.errors import CheckpointError
-from tfedge.models.blocks import GraphOptions
+from tfedge.models.blocks import GraphOptions, Role
 from tfedge.models.build import Encoder, build, entry, junctions
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
 from tfedge.quantize.equalize import Factors, centre, channel_factors, equalize
 from tfedge.quantize.fake_quant import GatedRounder, StaticRounder, clip_tap, fake_quant_tap
+from tfedge.quantize.graphs import GRAPHS, INTEGER
 from tfedge.quantize.integer import IntegerBlocks, NormPlan
 from tfedge.quantize.mixed import MixedBlocks, Precision, is_float
 from tfedge.quantize.plan import norm_statistics
@@ -36,6 +37,7 @@ class Shape:
     Attributes:
         sequence_length: tokens of the longest graph.
         buckets: tokens of shorter ones with the same weights.
+        graph: what integers compute with, a key of `tfedge.quantize.graphs.GRAPHS`.
     """
 
     task: str
@@ -43,6 +45,7 @@ class Shape:
     sequence_length: int
     normalize: bool = True
     buckets: tuple[int, ...] = ()
+    graph: str = INTEGER
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -200,7 +203,8 @@ class Lowering:
             self.factors, self.plans = decisions.factors, decisions.plans
             self.dynamic = self.build_clipped(options)
             ranges = dict.fromkeys(decisions.calibration.ranges)
-            _raise_difference("ranges", dict.fromkeys(self.dynamic.tapped), ranges)
+            wanted = dict.fromkeys((*self.dynamic.tapped, *self.dynamic.aliases))
+            _raise_difference("ranges", wanted, ranges)
 
     def _decide(
         self, plain: Encoder, sequences: Sequence[np.ndarray], progress: Callable[[int], None]
@@ -210,7 +214,7 @@ class Lowering:
             centre(plain.model, self._entry, self._junctions)
         observer = Observer(plain, sequences, progress)
         self.factors = channel_factors(observer, self._entry, self._junctions)
-        encoder = self.build(GraphOptions(normalize=self._shape.normalize))
+        encoder = self.build(GraphOptions(normalize=self._shape.normalize), IntegerBlocks)
         statistics = norm_statistics(Observer(encoder, sequences, progress))
         self._remove_means({name: found.mean for name, found in statistics.items()})
         self.plans = {name: found.plan() for name, found in statistics.items()}
@@ -239,14 +243,18 @@ class Lowering:
         return self.build(dataclasses.replace(options, tap=clip_tap(ranges)))
 
     def build(
-        self, options: GraphOptions, make_blocks: Callable[..., IntegerBlocks] = IntegerBlocks
+        self, options: GraphOptions, make_blocks: Callable[..., IntegerBlocks] | None = None
     ) -> Encoder:
         """The graph with its weights; `options` decide shapes and taps."""
-        blocks = functools.partial(make_blocks, plans=self.plans)
         shape = self._shape
+        own = GRAPHS[shape.graph].blocks
+        blocks = functools.partial(make_blocks or own, plans=self.plans)
         encoder = build(self.config, shape.task, shape.num_labels, options, blocks)
         _copy_weights(self.weights, encoder.model)
-        self._scale_queries(encoder.model, self.config.head_size**-0.5)
+        # Statistics of norms are taken of the plain graph of integers; all others are `own`'s kin.
+        kind = IntegerBlocks if make_blocks is IntegerBlocks else own
+        self._scale_queries(encoder.model, self.config.head_size**-0.5 * kind.query_factor)
+        self._scale_gates(encoder.model, encoder.roles, kind.gate_factor)
         equalize(encoder.model, self._entry, self._junctions, self.factors)
         return encoder
 
@@ -258,7 +266,9 @@ class Lowering:
         _copy_weights(model, plain)
         inverses = {norm: 1 / factor for norm, factor in self.factors.items()}
         equalize(plain, self._entry, self._junctions, inverses)
-        self._scale_queries(plain, self.config.head_size**0.5)
+        kind = GRAPHS[shape.graph].blocks
+        self._scale_queries(plain, self.config.head_size**0.5 / kind.query_factor)
+        self._scale_gates(plain, self.dynamic.roles, 1 / kind.gate_factor)
         return plain
 
     def _scale_queries(self, model: keras.Model, factor: float) -> None:
@@ -266,6 +276,17 @@ class Lowering:
             if layer.name in self._queries:
                 for variable in (layer.kernel, layer.bias):
                     variable.assign(variable * factor)
+
+    def _scale_gates(self, model: keras.Model, roles: Mapping[str, Role], factor: float) -> None:
+        """Makes what a GELU reads and gives larger by `factor`, the same for what comes after."""
+        for junction in self._junctions:
+            if [roles.get(reader) for reader in junction.readers] == ["gate"]:
+                before, after = (
+                    model.get_layer(name) for name in (*junction.readers, junction.dense)
+                )
+                for variable in (before.kernel, before.bias):
+                    variable.assign(variable * factor)
+                after.kernel.assign(after.kernel / factor)
 
 
 def _copy_weights(source: keras.Model, target: keras.Model) -> None:

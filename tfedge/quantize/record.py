@@ -15,6 +15,7 @@ from tfedge.errors import CheckpointError
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.calibrate import Calibration
 from tfedge.quantize.equalize import Factors
+from tfedge.quantize.graphs import INTEGER
 from tfedge.quantize.integer import NormPlan
 from tfedge.quantize.ranges import Range
 
@@ -24,7 +25,7 @@ _SCHEMA = 1
 _LARGEST_BYTES = 32 << 20
 _LARGEST_NUMBER = 1e30  # what float32 can still be scaled by
 _MOST_LIMITS = 64
-_KEYS = {"schema", "task", "weights_sha256", "factors", "plans", "mask_value", "ranges"}
+_KEYS = {"schema", "task", "graph", "weights_sha256", "factors", "plans", "mask_value", "ranges"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Decisions:
 
     Attributes:
         task: what the graph's head is for.
+        graph: a key of `tfedge.quantize.graphs.GRAPHS`.
         factors: of equalisation, (C,) by the name of the norm.
         plans: how each layer norm is computed.
     """
@@ -41,6 +43,7 @@ class Decisions:
     factors: Factors
     plans: Mapping[str, NormPlan]
     calibration: Calibration
+    graph: str = INTEGER
 
 
 def write_decisions(folder: Path, decisions: Decisions) -> None:
@@ -49,6 +52,7 @@ def write_decisions(folder: Path, decisions: Decisions) -> None:
     content = {
         "schema": _SCHEMA,
         "task": decisions.task,
+        "graph": decisions.graph,
         "weights_sha256": Checkpoint(folder).sha256,
         "factors": {name: value.tolist() for name, value in decisions.factors.items()},
         "plans": {name: dataclasses.asdict(plan) for name, plan in decisions.plans.items()},
@@ -58,16 +62,17 @@ def write_decisions(folder: Path, decisions: Decisions) -> None:
     files.write_json(folder / FILE, content)
 
 
-def read_decisions(checkpoint: Checkpoint, task: str) -> Decisions | None:
+def read_decisions(checkpoint: Checkpoint, task: str, graph: str = INTEGER) -> Decisions | None:
     """The decisions beside a checkpoint's weights, or None where there are none.
 
     Whether they fit the graph, `Lowering` finds out.
 
     Args:
         task: what the graph is to be built for.
+        graph: which one is to be built.
 
     Raises:
-        CheckpointError: the file is damaged, or belongs to other weights or another task.
+        CheckpointError: the file is damaged, or belongs to other weights, another task or graph.
     """
     path = checkpoint.folder / FILE
     if not path.is_file():
@@ -78,6 +83,10 @@ def read_decisions(checkpoint: Checkpoint, task: str) -> Decisions | None:
             raise ValueError("the weights have changed since it was written")
         if content["task"] != task:
             raise ValueError(f"it is for {content['task']!r:.40}, not {task}")
+        if (made_for := content.get("graph", INTEGER)) != graph:
+            raise ValueError(
+                f"it is for the graph {made_for!r:.40}, not {graph} (convert --target)"
+            )
         return Decisions(
             task=task,
             factors={
@@ -90,6 +99,7 @@ def read_decisions(checkpoint: Checkpoint, task: str) -> Decisions | None:
                 },
                 mask_value=_mask_value(content["mask_value"]),
             ),
+            graph=graph,
         )
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
@@ -106,8 +116,9 @@ def _read(path: Path) -> dict[str, Any]:
     content = json.loads(data)
     if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
         raise ValueError(f"it is no object with schema {_SCHEMA}, which this version reads")
-    if content.keys() != _KEYS:
-        wrong = ", ".join(sorted(content.keys() ^ _KEYS))
+    # Files from before there were other graphs say nothing of theirs.
+    if content.keys() | {"graph"} != _KEYS:
+        wrong = ", ".join(sorted((content.keys() | {"graph"}) ^ _KEYS))
         raise ValueError(f"keys missing or unknown: {wrong:.200}")
     return content
 

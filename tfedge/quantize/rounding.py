@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfedge.quantize import layers
+from tfedge.quantize import edgetpu_layers, layers
+from tfedge.quantize.edgetpu import EdgeTpuBlocks, PlainEdgeTpuBlocks
 from tfedge.quantize.integer import IntegerBlocks
 
 _WEIGHT_LEVELS = 127  # -127..127: TFLite's weights are symmetric and leave -128 out
@@ -73,11 +74,43 @@ class SafeRsqrt(layers.Rsqrt):
         return super().call(tf.maximum(x, _LEAST_VARIANCE))
 
 
-class RoundedBlocks(IntegerBlocks):
-    """`IntegerBlocks` that round their constants; what has one scale a channel is exact as it is."""
+class RoundedEvenScale(edgetpu_layers.EvenScale):
+    """An `EvenScale` of 8-bit factors."""
+
+    def constant(self) -> tf.Tensor:
+        return rounded_constant(super().constant())
+
+
+class RoundedEvenVariance(edgetpu_layers.EvenVariance):
+    """An `EvenVariance` of 8-bit weights."""
+
+    def constant(self) -> tf.Tensor:
+        return rounded_weights(super().constant())
+
+
+class _Rounded:
+    """Layers that round their constants; what has one scale a channel is exact as it is."""
 
     pointwise_dense = RoundedDense
     trigram_layer = RoundedTrigram
     channel_scale = RoundedScale
     channel_mean = RoundedMean
     rsqrt = SafeRsqrt
+
+
+class RoundedBlocks(_Rounded, IntegerBlocks):
+    """`IntegerBlocks` that round their constants."""
+
+
+class RoundedEdgeTpuBlocks(_Rounded, EdgeTpuBlocks):
+    """`EdgeTpuBlocks` that round their constants."""
+
+    even_scale = RoundedEvenScale
+    even_variance = RoundedEvenVariance
+
+
+class RoundedPlainEdgeTpuBlocks(_Rounded, PlainEdgeTpuBlocks):
+    """`PlainEdgeTpuBlocks` that round their constants."""
+
+    even_scale = RoundedEvenScale
+    even_variance = RoundedEvenVariance

@@ -53,9 +53,9 @@ from tfedge.models.pooling import copy_pooling, normalizes_embeddings
 from tfedge.quantize.calibrate import Observer, calibrate
 from tfedge.quantize.equalize import is_pruned
 from tfedge.quantize.fake_quant import fake_quant_tap
+from tfedge.quantize.graphs import GRAPHS, INTEGER
 from tfedge.quantize.prepare import PASSES, Lowering, Shape
 from tfedge.quantize.record import FILE, Decisions, read_decisions, write_decisions
-from tfedge.quantize.rounding import RoundedBlocks
 
 # Texts that choose the ranges, spread over all of them.
 _CALIBRATION_TEXTS = 200
@@ -228,6 +228,7 @@ def qad(
     make_report: Callable[[Any], Report],
     task: str | None = None,
     force: bool = False,
+    graph: str = INTEGER,
 ) -> dict[str, Any]:
     """Trains a checkpoint to bear int8; writes an HF folder and, beside its weights, `FILE`.
 
@@ -240,6 +241,7 @@ def qad(
         losses: `logits` is the weight of `output_loss`; `labels` is not used.
         make_report: makes the training's report from a bar of `make_bar`.
         task: what the checkpoint is for; by default what it has a head for.
+        graph: what is simulated, a key of `tfedge.quantize.graphs.GRAPHS`.
 
     Returns:
         A JSON object: `output`, `task`, `texts`, `steps`, and of the comparisons with the teacher
@@ -258,18 +260,19 @@ def qad(
     settings = {
         "source": checkpoint.sha256,
         "task": task,
+        "graph": graph,
         "texts": examples.sha256,
         **dataclasses.asdict(losses),
         **dataclasses.asdict(options),
     }
     folder = claim_training_folder(output, settings, force)
     normalize = normalizes_embeddings(checkpoint.folder)
-    shape = Shape(task, len(labels), options.max_length, normalize)
+    shape = Shape(task, len(labels), options.max_length, normalize, graph=graph)
     start = folder / "start"
     if not (start / FILE).is_file():
         _calibrate(checkpoint, shape, examples, labels, start, make_bar)
     lowering, decisions = _reopen(start, shape)
-    student = _student(lowering, decisions)
+    student = _student(lowering, decisions, shape)
     trainer = _trainer(checkpoint, shape, student, lowering, losses)
     with make_bar("comparing with float", len(held_out.sequences)) as bar:
         before = compare(trainer, task, held_out, bar.advance)
@@ -308,7 +311,7 @@ def _calibrate(
     with make_bar("calibrating", PASSES * count) as bar:
         lowering = Lowering(checkpoint, shape, sequences, bar.advance)
         found = calibrate(Observer(lowering.dynamic, sequences, bar.advance), lowering.plans)
-    decisions = Decisions(shape.task, lowering.factors, lowering.plans, found)
+    decisions = Decisions(shape.task, lowering.factors, lowering.plans, found, shape.graph)
     _save(lowering.weights, checkpoint, shape.task, labels, folder, decisions)
 
 
@@ -328,18 +331,18 @@ def _save(
 def _reopen(folder: Path, shape: Shape) -> tuple[Lowering, Decisions]:
     """What `tfedge convert` would make of a folder that `_save` wrote."""
     checkpoint = Checkpoint(folder)
-    decisions = read_decisions(checkpoint, shape.task)
+    decisions = read_decisions(checkpoint, shape.task, shape.graph)
     assert decisions is not None  # the caller has seen the file
     return Lowering(checkpoint, shape, (), decisions=decisions), decisions
 
 
-def _student(lowering: Lowering, decisions: Decisions) -> Encoder:
+def _student(lowering: Lowering, decisions: Decisions, shape: Shape) -> Encoder:
     """The int8 graph for any batch and length, in float with all its rounding."""
     calibration = decisions.calibration
     options = GraphOptions(
         mask_value=calibration.mask_value, tap=fake_quant_tap(calibration.ranges)
     )
-    return lowering.build(options, RoundedBlocks)
+    return lowering.build(options, GRAPHS[shape.graph].rounded)
 
 
 def _trainer(

@@ -20,7 +20,7 @@ from tfedge.errors import InputError
 from tfedge.models.hub import resolve
 from tfedge.recipes import load_recipe, recipe_names
 from tfedge.stages.recipe import MODEL_KEYS, TEXT_KEYS, Recipe, Stage, parameters
-from tfedge.targets import load_target
+from tfedge.targets import INTEGER, load_target
 
 RECORD = "stage.json"
 _PACKAGES = ("tensorflow", "tf-keras")
@@ -126,7 +126,14 @@ def _product(recipe: Recipe, stage: Stage, model: str | Path, folder: Path) -> P
     if stage.kind.makes is None:
         return None
     name = model.name if isinstance(model, Path) else resolve(model).name
-    return folder / name / f"{name}_{_quantization(stage, model)}.tflite"
+    return folder / name / f"{name}{_graph(stage)}_{_quantization(stage, model)}.tflite"
+
+
+def _graph(stage: Stage) -> str:
+    """What `tfedge convert` puts into the name of a file whose graph is made for one target."""
+    target = stage.options["target"]
+    graph = load_target(target).graph if target is not None else INTEGER
+    return "" if graph == INTEGER else f"_{graph}"
 
 
 def _quantization(stage: Stage, model: str | Path) -> str:

@@ -6,6 +6,9 @@ import dataclasses
 
 from tfedge.settings import load_named, setting_names
 
+# The graph of every board but the Edge TPU.
+INTEGER = "integer"
+
 
 @dataclasses.dataclass(frozen=True)
 class Target:
@@ -17,6 +20,8 @@ class Target:
         quantization: the fastest mode that keeps the accuracy.
         costs: whose costs `auto` chooses by, see `tfedge.quantize.costs`.
         buckets: lengths of shorter graphs, or None for the recipe's.
+        sequence_length: tokens of the longest graph, or None for the recipe's.
+        graph: what integers compute with, see `tfedge.quantize.graphs`.
     """
 
     name: str
@@ -25,6 +30,8 @@ class Target:
     quantization: str
     costs: str
     buckets: tuple[int, ...] | None = None
+    sequence_length: int | None = None
+    graph: str = INTEGER
 
 
 def target_names() -> list[str]:

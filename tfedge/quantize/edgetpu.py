@@ -1,0 +1,229 @@
+"""The encoder made of operations that the Edge TPU compiler's published table has.
+
+In float it computes what the plain graph computes, but for GELU, which is x * sigmoid(1.702 x)
+(Hendrycks and Gimpel 2016, section 2). Everything between the embedding look-up and the output is
+int8 and has at most three dimensions above 1. Beside what `IntegerBlocks` does:
+
+- 0/1 inputs are converted, not looked up; token types are then a 1 x 1 convolution;
+- a norm squares with MUL, its outlier channels apart, see `EdgeTpuBlocks._variance`;
+- attention has no product of two activations but MUL, see `EdgeTpuBlocks.attention`.
+"""
+
+from __future__ import annotations
+
+import tf_keras as keras
+
+from tfedge.models.blocks import Role, Symbolic
+from tfedge.models.layers import MatMul
+from tfedge.quantize import edgetpu_layers as layers
+from tfedge.quantize.integer import IntegerBlocks
+from tfedge.quantize.layers import Affine, Expand, Rsqrt, Squeeze
+
+GELU_FACTOR = 1.702
+
+
+class EdgeTpuBlocks(IntegerBlocks):
+    """Builds the blocks of one encoder of table operations only; hidden states are (B, S, 1, C).
+
+    The dense layers before a GELU hold `gate_factor` in their weights, those behind it its inverse;
+    the queries hold `query_factor` beside the root of the head's size.
+    """
+
+    query_factor = 0.5
+    gate_factor = GELU_FACTOR
+
+    even_scale: type[layers.EvenScale] = layers.EvenScale
+    even_variance: type[layers.EvenVariance] = layers.EvenVariance
+
+    def embedding(self, name: str, rows: int, channels: int, ids: Symbolic) -> Symbolic:
+        """A table look-up: ids (B, S) -> (B, S, 1, channels); of two token types, arithmetic."""
+        if rows != 2 or not name.endswith("token_type_embeddings"):
+            return super().embedding(name, rows, channels, ids)
+        kinds = self._flags(name, ids)
+        return self.tap(name, layers.TypeEmbedding(channels, name=name)(kinds))
+
+    def _flags(self, name: str, x: Symbolic) -> Symbolic:
+        """int32 (B, S) of 0 and 1 -> the same as real numbers, (B, S, 1, 1)."""
+        flags = self.tap(f"{name}.flags", layers.Real(name=f"{name}.flags")(x))
+        return layers.AsColumn(name=f"{name}.column")(flags)
+
+    def attention_bias(self, attention_mask: Symbolic) -> Symbolic:
+        """attention_mask (B, S) -> what every layer adds to its scores, (B, 1, 1, S)."""
+        depth = -self.options.mask_value
+        self._mask = self._flags("attention_mask", attention_mask)
+        bias = Affine(depth, -depth, name="attention_bias")(self._mask)
+        return layers.AsRow(name="attention_bias.row")(self.tap("attention_bias", bias))
+
+    def activated_dense(self, name: str, activation: str, units: int, x: Symbolic) -> Symbolic:
+        """A dense layer and its activation; GELU is y * sigmoid(y) of y = 1.702 x, times 1.702."""
+        if activation == "relu":
+            return super().activated_dense(name, activation, units, x)
+        y = super().dense(name, units, x, role="gate")
+        gate = keras.layers.Activation("sigmoid", name=f"{name}.sigmoid")(y)
+        return self._multiply(f"{name}.act", y, self.tap(f"{name}.sigmoid", gate))
+
+    def dense(self, name: str, units: int, x: Symbolic, role: Role | None = None) -> Symbolic:
+        """As everywhere; products by MUL want no zero point of 0, so only queries have a role."""
+        return super().dense(name, units, x, role if role == "query" else None)
+
+    def _squares(self, name: str, x: Symbolic) -> Symbolic | None:
+        even = self.even_scale(name=f"{name}.even")(x)
+        even = self.tap(f"{name}.even", even)
+        return self._multiply(f"{name}.squares", even, even)
+
+    def _variance(self, part: str, unit: float, x: Symbolic, squares: Symbolic | None) -> Symbolic:
+        """The mean square of each token in units of `unit`, (B, S, 1, 1).
+
+        8 bits hold squares only of what is about equally large. So the channels are evened out
+        before, which the weights of the sum make good; the largest few are squared apart, clipped
+        at the limit of this piece as the variance itself is.
+        """
+        usual = self.even_variance(unit, name=f"{part}.usual")(squares)
+        usual = self.tap(f"{part}.usual", usual)
+        pick = layers.PickOutliers(unit, name=f"{part}.weighted")
+        outliers = self.tap(f"{part}.weighted", pick(x))
+        outliers = self._multiply(f"{part}.weighted_squares", outliers, outliers)
+        total = layers.SumOfChannels(name=f"{part}.outlying")(outliers)
+        return self.add(f"{part}.variance", usual, self.tap(f"{part}.outlying", total))
+
+    def attention(
+        self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, bias: Symbolic
+    ) -> Symbolic:
+        """Scaled dot-product attention, the products of two activations by MUL.
+
+        A product of matrices (R, D) and (D, S) is that of (R, D * S), each channel S times, and one
+        row (1, D * S); its blocks of S channels are then added up by a depthwise convolution.
+
+        Args:
+            name: the name of the attention module.
+            query: (B, R, 1, H * D), divided by twice the root of D.
+            key, value: (B, S, 1, H * D).
+            bias: (B, 1, 1, S), added to the scores.
+
+        Returns:
+            The context, (B, R, 1, H * D).
+        """
+        self.sites[name] = "attention"
+        turned = layers.Transposed(name=f"{name}.key.transposed")(key)
+        queries = self._split(f"{name}.query.heads", query, 3)
+        keys = self._split(f"{name}.key.heads", turned, 1)  # (B, D, 1, S) each
+        values = self._split(f"{name}.value.heads", value, 3)
+        scores = [
+            self._product(f"{name}.scores.{head}", queries[head], query, keys[head])
+            for head in range(len(queries))
+        ]
+        total = self._concatenate(f"{name}.half_scores", scores)  # (B, R, H, S)
+        shares, roots = self._shares(name, self.add(f"{name}.masked_half_scores", total, bias))
+        parts = self._split(f"{name}.shares.heads", shares, 2)
+        context = [
+            self._product(f"{name}.context.{head}", parts[head], shares, values[head])
+            for head in range(len(parts))
+        ]
+        sums = self._concatenate(f"{name}.context.sums", context)  # (B, R, H, D)
+        context = self._multiply(f"{name}.context.heads", sums, roots)
+        return layers.Joined(name=f"{name}.context")(context)
+
+    def _shares(self, name: str, scores: Symbolic) -> tuple[Symbolic, Symbolic]:
+        """The softmax of twice the scores, in two factors that 8 bits hold well.
+
+        With y = scores - their maximum, e^y = sigmoid(y) / (1 - sigmoid(y)), and of e^y divided by
+        its length over the keys the square is the softmax: p = u * u, u = e^y / root(sum of e^2y).
+        The largest e^y is 1, so the largest u is 1 / root(sum), and p = (u * e^y) * (largest u).
+
+        Args:
+            scores: (B, R, H, S).
+
+        Returns:
+            u * e^y, (B, R, H, S), and the largest u, (B, R, H, 1).
+        """
+        most = layers.Largest(name=f"{name}.largest")(scores)
+        below = keras.layers.Subtract(name=f"{name}.depth")([scores, most])
+        below = self.tap(f"{name}.depth", below)
+        gate = keras.layers.Activation("sigmoid", name=f"{name}.sigmoid")(below)
+        gate = self.tap(f"{name}.sigmoid", gate)
+        rest = layers.Complement(name=f"{name}.rest")(gate)
+        rest = self.tap(f"{name}.rest", rest)
+        root = self.tap(f"{name}.rest_rsqrt", Rsqrt(name=f"{name}.rest_rsqrt")(rest))
+        inverse = self._multiply(f"{name}.rest_inverse", root, root)
+        power = self._multiply(f"{name}.power", gate, inverse)
+        unit = self.tap(f"{name}.unit", layers.UnitLength(name=f"{name}.unit")(power))
+        shares = self._multiply(f"{name}.shares", unit, power)
+        return shares, layers.Largest(name=f"{name}.root")(unit)
+
+    def _split(self, name: str, x: Symbolic, axis: int) -> list[Symbolic]:
+        return layers.Split(self.config.num_attention_heads, axis, name=name)(x)
+
+    def _concatenate(self, name: str, parts: list[Symbolic]) -> Symbolic:
+        """One tensor (B, R, H, N) of H tensors (B, R, 1, N)."""
+        if len(parts) == 1:
+            return self.tap(name, parts[0])
+        return self.tap(name, keras.layers.Concatenate(2, name=name)(parts))
+
+    def _product(self, name: str, left: Symbolic, whole: Symbolic, right: Symbolic) -> Symbolic:
+        """The product of matrices (B, R, 1, N) and (B, N, 1, C), which is (B, R, 1, C).
+
+        Args:
+            whole: the tapped tensor of which `left` is a part and whose range it has.
+        """
+        repeated = layers.Repeat(name=f"{name}.repeated")([left, right])
+        repeated = self.tap_like(f"{name}.repeated", whole, repeated)
+        row = layers.AsRow(name=f"{name}.row")(right)
+        products = self._multiply(f"{name}.products", repeated, row)
+        return layers.SumOfBlocks(name=name)([products, right])
+
+    def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
+        """The mean hidden state of real tokens: (B, S, 1, C), (B, S) -> (B, C).
+
+        The mask divided by its length is 1 / root(number of real tokens) at each of them: once
+        before the sum and once behind it.
+        """
+        del attention_mask  # converted already
+        self.sites["pooling"] = "pooling"
+        flags = layers.AsRow(name="pooling.row")(self._mask)
+        unit = self.tap("pooling.unit", layers.UnitLength(name="pooling.unit")(flags))
+        weights = layers.AsColumn(name="pooling.column")(unit)
+        weighted = self._multiply("pooling.weighted", hidden, weights)
+        total = self.tap("pooling.sum", layers.SumOfTokens(name="pooling.sum")(weighted))
+        root = layers.Largest(name="pooling.root")(unit)
+        return self.per_text(self._multiply("pooling", total, root))
+
+
+class PlainEdgeTpuBlocks(EdgeTpuBlocks):
+    """`EdgeTpuBlocks` whose attention is two BATCH_MATMUL and a SOFTMAX a head, of rank 3.
+
+    As in the graphs of Reidy et al. 2023 (doi 10.1109/RTAS58335.2023.00036; their export.py), which
+    run on the Edge TPU by its account; the published table has no BATCH_MATMUL, and SOFTMAX for one
+    row only.
+    """
+
+    query_factor = 1.0
+
+    def dense(self, name: str, units: int, x: Symbolic, role: Role | None = None) -> Symbolic:
+        """As everywhere."""
+        return IntegerBlocks.dense(self, name, units, x, role)
+
+    def attention(
+        self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, bias: Symbolic
+    ) -> Symbolic:
+        """As `Blocks.attention`, on (B, S, 1, H * D) and a head at a time."""
+        self.sites[name] = "attention"
+        turned = layers.Transposed(name=f"{name}.key.transposed")(key)
+        queries = self._matrices(f"{name}.query.heads", query, 3)
+        keys = self._matrices(f"{name}.key.heads", turned, 1)
+        values = self._matrices(f"{name}.value.heads", value, 3)
+        row = Squeeze((1,), name=f"{name}.bias.row")(bias)  # (B, 1, S)
+        context = []
+        for head, (q, k, v) in enumerate(zip(queries, keys, values, strict=True)):
+            part = f"{name}.{head}"
+            scores = self.tap(f"{part}.scores", MatMul(name=f"{part}.scores")([q, k]))
+            masked = self.add(f"{part}.masked_scores", scores, row)
+            shares = keras.layers.Softmax(name=f"{part}.probabilities")(masked)
+            shares = self.tap(f"{part}.probabilities", shares)  # (B, R, S)
+            context.append(MatMul(name=f"{part}.context")([shares, v]))  # (B, R, D)
+        joined = keras.layers.Concatenate(2, name=f"{name}.context.heads")(context)
+        joined = self.tap(f"{name}.context.heads", joined)
+        return Expand(name=f"{name}.context")(joined)
+
+    def _matrices(self, name: str, x: Symbolic, axis: int) -> list[Symbolic]:
+        parts = self._split(name, x, axis)
+        return [Squeeze((2,), name=f"{name}.{head}")(part) for head, part in enumerate(parts)]
