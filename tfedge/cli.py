@@ -66,6 +66,12 @@ def _training_options(function: Any) -> Any:
             ),
             click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1)),
             click.option(
+                "--xla",
+                is_flag=True,
+                help="Compile the training step with XLA, anew for each length of a batch: pays on "
+                "GPUs and in long runs.",
+            ),
+            click.option(
                 "--logs",
                 type=click.Path(path_type=Path),
                 help="Folder for TensorBoard: losses, learning rate, accuracy on --eval.",
@@ -78,13 +84,21 @@ def _training_options(function: Any) -> Any:
     return function
 
 
-_patience_option = click.option(
-    "--patience",
-    type=click.IntRange(1),
-    help="Stop when so many epochs in a row are no better on --eval than the best, and keep that "
-    "one's weights; what is measured on the same texts then flatters a little. Default: train to "
-    "the end.",
-)
+def _float_training_options(function: Any) -> Any:
+    """What training in float has besides `_training_options`."""
+    function = click.option(
+        "--mixed-precision",
+        is_flag=True,
+        help="Compute in bfloat16, with weights and losses in float32: pays on GPUs and processors "
+        "that have it.",
+    )(function)
+    return click.option(
+        "--patience",
+        type=click.IntRange(1),
+        help="Stop when so many epochs in a row are no better on --eval than the best, and keep "
+        "that one's weights; what is measured on the same texts then flatters a little. Default: "
+        "train to the end.",
+    )(function)
 
 
 def _echo_trained(output: Path, accuracy: float | None, as_json: bool) -> None:
@@ -97,7 +111,7 @@ def _echo_trained(output: Path, accuracy: float | None, as_json: bool) -> None:
 @main.command()
 @click.argument("model")
 @click.option("--labels", help="Comma-separated names of the labels; default: those in the data.")
-@_patience_option
+@_float_training_options
 @_training_options
 def finetune(
     model: str,
@@ -112,7 +126,9 @@ def finetune(
 ) -> None:
     """Trains a text classifier from an encoder.
 
-    A killed run resumes when the same command is given again.
+    A killed run resumes when the same command is given again. All GPUs of the machine are used; with
+    TF_CONFIG in the environment, the same command on each of its workers trains one model together
+    (--batch-size is that of all, --output on a file system that they share). So does distil.
     """
     load_tensorflow()
     from tfedge.compress.finetune import finetune as run
@@ -181,7 +197,7 @@ def finetune(
     "epochs, and later runs with the same teacher, texts and --max-length, then compute them once. "
     "About 2 bytes x tokens of all texts x hidden states x width. Delete it when you like.",
 )
-@_patience_option
+@_float_training_options
 @_training_options
 def distil(
     recipe: str,
@@ -366,7 +382,7 @@ def qad(
 @click.option(
     "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
 )
-@_patience_option
+@_float_training_options
 @_training_options
 def prune(model: str, **settings: Any) -> None:
     """Makes the smallest weights of MODEL zero, so that its file compresses better.

@@ -208,7 +208,7 @@ def _write(
         indices = order[start : start + _BATCH_SIZE]
         length = padded_length(lengths[indices], limit=limit)
         batch = pad([examples.sequences[index] for index in indices], length, names)
-        values, tokens = (tensor.numpy() for tensor in run(batch))
+        values, tokens = (tf.cast(tensor, tf.float32).numpy() for tensor in run(batch))
         logits.write(values.astype(_LOGITS_DTYPE).tobytes())
         for row, index in enumerate(indices if outputs.width else ()):
             rows.write(tokens[row, : lengths[index]].astype(_ROWS_DTYPE).tobytes())

@@ -21,6 +21,15 @@ from tokenizers import Tokenizer
 from tfedge import __version__
 from tfedge.compress.augment import neighbours, whole_words, word_substitution
 from tfedge.compress.cache import Outputs, open_cache
+from tfedge.compress.distribute import (
+    across_replicas,
+    batch_mean,
+    is_chief,
+    replicas,
+    training_strategy,
+    wait_for_all,
+)
+from tfedge.compress.precision import precision
 from tfedge.compress.relations import (
     attention_vectors,
     relation_distance,
@@ -123,15 +132,14 @@ class Distiller(keras.Model):
         inputs, labels, *stored = batch
         target = self._target(inputs, *stored)
         with tf.GradientTape() as tape:
-            output = self.student(inputs, training=True)
+            output = _in_float32(self.student(inputs, training=True))
             losses = self.compute_terms(inputs, output, target, labels)
             loss = tf.add_n(list(losses.values()))
         variables = self.student.trainable_variables
         gradients = self.chosen(tape.gradient(loss, variables))
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        self.means["loss"].update_state(loss)
-        for name, value in losses.items():
-            self.means[f"{name}_loss"].update_state(value)
+        for name, value in {"loss": loss, **{f"{k}_loss": v for k, v in losses.items()}}.items():
+            self.means[name].update_state(replicas() * value)
         return {metric.name: metric.result() for metric in self.metrics}
 
     def chosen(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
@@ -142,12 +150,12 @@ class Distiller(keras.Model):
         """The teacher's outputs: those that came along, unless they are of no text."""
         cached = self.cached
         if cached is None:
-            return self.teacher(inputs, training=False)
+            return _in_float32(self.teacher(inputs, training=False))
         logits, rows = stored
         return tf.cond(
             tf.shape(logits)[0] > 0,
             lambda: cached.split(logits, rows),
-            lambda: cached.picked(self.teacher(inputs, training=False)),
+            lambda: cached.picked(_in_float32(self.teacher(inputs, training=False))),
         )
 
     def compute_terms(
@@ -176,17 +184,23 @@ class Distiller(keras.Model):
             distance = relation_distance(output["relations"], target["relations"], mask, heads)
             losses["relations"] = weights.relations * distance
         if weights.labels:
-            losses["labels"] = weights.labels * tf.reduce_mean(
+            losses["labels"] = weights.labels * batch_mean(
                 tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output["logits"])
             )
         return losses
+
+
+def _in_float32(outputs: dict[str, Any]) -> dict[str, Any]:
+    """What a model of mixed precision puts out, for losses."""
+    found: dict[str, Any] = tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), outputs)
+    return found
 
 
 def soft_cross_entropy(student: tf.Tensor, teacher: tf.Tensor, temperature: float) -> tf.Tensor:
     """T^2 KL(teacher || student) of logits (B, L) at temperature T, mean over the batch."""
     target = tf.nn.softmax(teacher / temperature)
     log_ratio = tf.nn.log_softmax(teacher / temperature) - tf.nn.log_softmax(student / temperature)
-    return temperature**2 * tf.reduce_mean(tf.reduce_sum(target * log_ratio, axis=-1))
+    return temperature**2 * batch_mean(tf.reduce_sum(target * log_ratio, axis=-1))
 
 
 def relative_distance(student: tf.Tensor, teacher: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -195,9 +209,9 @@ def relative_distance(student: tf.Tensor, teacher: tf.Tensor, mask: tf.Tensor) -
     Without the division the few outlier channels of a BERT would be all that is learned.
     """
     mask = mask[:, :, tf.newaxis]
-    count = tf.reduce_sum(mask)
+    count = across_replicas(tf.reduce_sum(mask))
     error = tf.reduce_sum(mask * tf.square(student - teacher), axis=(0, 1)) / count
-    energy = tf.reduce_sum(mask * tf.square(teacher), axis=(0, 1)) / count
+    energy = across_replicas(tf.reduce_sum(mask * tf.square(teacher), axis=(0, 1))) / count
     return tf.reduce_mean(error / (energy + 1e-3))
 
 
@@ -233,6 +247,7 @@ def distil(
     """
     output = Path(output)
     check_stopping(options, evaluation)
+    strategy = training_strategy()
     keras.utils.set_random_seed(options.seed)
     checkpoint = Checkpoint(teacher)
     labels = checkpoint.config.labels
@@ -256,22 +271,33 @@ def distil(
         **dataclasses.asdict(losses),
         **dataclasses.asdict(options),
     }
-    folder = claim_training_folder(output, settings, force)
-    trainer, student = _student_and_teacher(checkpoint, config, len(labels), losses)
+    folder = claim_training_folder(output, settings, force, strategy)
     steps = total_steps(examples, options)
-    compile_adam(trainer, options, steps)
+    with strategy.scope(), precision(options):
+        trainer, student = _student_and_teacher(checkpoint, config, len(labels), losses)
+        compile_adam(trainer, options, steps)
     stored = None
     if cache:
         key = {name: settings[name] for name in ("teacher", "student", "relation_layer")}
         key |= {"max_length": options.max_length, "tfedge": __version__}
+        key |= {"mixed_precision": options.mixed_precision}
         trainer.cached = Outputs.of(trainer.teacher, losses.lists)
+        if not is_chief(strategy):
+            wait_for_all(strategy)  # the chief makes what the others then find
         stored = open_cache(cache, key, trainer.cached, examples, _cache_progress(report, steps))
+        if is_chief(strategy):
+            wait_for_all(strategy)
     measure = accuracy_on(student.model, held_out) if held_out else None
     augment = _augment(trainer.teacher, tokenizer, examples, augmentation)
     names = input_names(config)
-    train(trainer, examples, names, options, folder, report, measure, augment, stored=stored)
-    save_checkpoint(student.model, config, TASK, output, labels, teacher, dtype="float16")
-    shutil.rmtree(folder)
+    train(
+        *(trainer, examples, names, options, folder, report, measure, augment),
+        stored=stored,
+        strategy=strategy,
+    )
+    if is_chief(strategy):
+        save_checkpoint(student.model, config, TASK, output, labels, teacher, dtype="float16")
+        shutil.rmtree(folder)
     return measure() if measure else None
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge.compress.distribute import batch_mean, is_chief, replicas, training_strategy
+from tfedge.compress.precision import precision
 from tfedge.compress.training import (
     Report,
     TrainingOptions,
@@ -43,12 +45,12 @@ class Classifier(keras.Model):
     def train_step(self, batch: tuple[dict[str, tf.Tensor], tf.Tensor]) -> dict[str, tf.Tensor]:
         inputs, labels = batch
         with tf.GradientTape() as tape:
-            logits = self.model(inputs, training=True)["logits"]
+            logits = tf.cast(self.model(inputs, training=True)["logits"], tf.float32)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_mean(losses)
+            loss = batch_mean(losses)
         variables = self.model.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        self.loss_mean.update_state(loss)
+        self.loss_mean.update_state(replicas() * loss)
         self.accuracy.update_state(labels, logits)
         return {metric.name: metric.result() for metric in self.metrics}
 
@@ -77,17 +79,13 @@ def finetune(
     """
     output = Path(output)
     check_stopping(options, evaluation)
+    strategy = training_strategy()
     keras.utils.set_random_seed(options.seed)
     checkpoint = Checkpoint(source)
     check_length(options, checkpoint.config)
     tokenizer = load_tokenizer(source, checkpoint.config.vocab_size)
     examples = tokenize(texts, tokenizer, labels, options)
     held_out = tokenize(evaluation, tokenizer, labels, options) if evaluation else None
-    encoder = build(checkpoint.config, TASK, len(labels), GraphOptions(dropout=True))
-    load_weights(encoder.model, checkpoint, TASK, new_head=True)
-    # Most of a small model's weights are word embeddings; a fine-tuning set changes few of them,
-    # for nearly the cost of the rest of the step.
-    encoder.model.get_layer("embeddings.word_embeddings").trainable = False
     settings = {
         "source": checkpoint.sha256,
         "labels": list(labels),
@@ -95,11 +93,22 @@ def finetune(
         "held_out": held_out.sha256 if held_out else None,
         **dataclasses.asdict(options),
     }
-    folder = claim_training_folder(output, settings, force)
-    trainer = Classifier(encoder.model)
-    compile_adam(trainer, options, total_steps(examples, options))
+    folder = claim_training_folder(output, settings, force, strategy)
+    with strategy.scope(), precision(options):
+        encoder = build(checkpoint.config, TASK, len(labels), GraphOptions(dropout=True))
+        load_weights(encoder.model, checkpoint, TASK, new_head=True)
+        # Most of a small model's weights are word embeddings; a fine-tuning set changes few of
+        # them, for nearly the cost of the rest of the step.
+        encoder.model.get_layer("embeddings.word_embeddings").trainable = False
+        trainer = Classifier(encoder.model)
+        compile_adam(trainer, options, total_steps(examples, options))
     measure = accuracy_on(encoder.model, held_out) if held_out else None
-    train(trainer, examples, input_names(checkpoint.config), options, folder, report, measure)
-    save_checkpoint(encoder.model, checkpoint.config, TASK, output, list(labels), source)
-    shutil.rmtree(folder)
+    names = input_names(checkpoint.config)
+    train(
+        *(trainer, examples, names, options, folder, report, measure),
+        strategy=strategy,
+    )
+    if is_chief(strategy):
+        save_checkpoint(encoder.model, checkpoint.config, TASK, output, list(labels), source)
+        shutil.rmtree(folder)
     return measure() if measure else None

@@ -25,6 +25,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
 from tfedge.compress.distil import DistillationLosses, Distiller, with_hidden
+from tfedge.compress.precision import precision
 from tfedge.compress.sparsity import PruningOptions, choose_layers, timing, wrap
 from tfedge.compress.training import (
     Report,
@@ -100,7 +101,8 @@ def prune(
     held_out = tokenize(evaluation, tokenizer, job.labels, options) if evaluation else None
     steps = total_steps(examples, options)
     when = timing(pruning, steps)
-    student = job.build_student()
+    with precision(options):
+        student = job.build_student()
     chosen = choose_layers(student.model, pruning)
     if _WORDS not in chosen:
         # As in fine-tuning: few of its rows are ever read, for much of the cost of a step.
@@ -116,8 +118,9 @@ def prune(
         **dataclasses.asdict(options),
     }
     folder = claim_training_folder(output, settings, force)
-    wrapped = wrap(with_hidden(student), chosen, pruning, when)
-    trainer = Distiller(wrapped, job.build_teacher(), job.losses)
+    with precision(options):
+        wrapped = wrap(with_hidden(student), chosen, pruning, when)
+        trainer = Distiller(wrapped, job.build_teacher(), job.losses)
     compile_adam(trainer, options, steps)
     masks = _Masks(wrapped)
     measure = masks.applied_before(accuracy_on(student.model, held_out)) if held_out else None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tfedge.compress.distribute import across_replicas
 from tfedge.errors import InputError
 from tfedge.models.build import Encoder
 from tfedge.models.config import EncoderConfig
@@ -71,7 +72,7 @@ def relation_distance(
         mask: float (B, S), 0 for padding.
     """
     real = mask[:, tf.newaxis, :]  # (B, 1, S)
-    total = heads * tf.reduce_sum(mask)
+    total = heads * across_replicas(tf.reduce_sum(mask))
     losses = []
     for ours, theirs in zip(student, teacher, strict=True):
         log_p, log_q = (_log_relations(x, mask, heads) for x in (theirs, ours))

@@ -17,6 +17,13 @@ import tf_keras as keras
 from tokenizers import Tokenizer
 
 from tfedge import files
+from tfedge.compress.distribute import (
+    checkpoints_of,
+    distributed,
+    is_chief,
+    wait_for_all,
+    workers_of_cluster,
+)
 from tfedge.compress.logs import Report as Report
 from tfedge.compress.logs import writes_to
 from tfedge.compress.stopping import EarlyStopping
@@ -43,6 +50,8 @@ class TrainingOptions:
         patience: so many measurements of the accuracy on held-out texts in a row that are no better
             than the best end the training, whose best weights are kept. None trains to the end and
             keeps the last ones.
+        mixed_precision: whether layers compute in bfloat16, weights and losses staying float32.
+        xla: whether the step is compiled by XLA, once for each shape of a batch.
     """
 
     epochs: int = 3
@@ -54,6 +63,8 @@ class TrainingOptions:
     steps_per_checkpoint: int = 500
     steps: int | None = None
     patience: int | None = None
+    mixed_precision: bool = False
+    xla: bool = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "patience"):
@@ -224,6 +235,7 @@ def train(
     augment: Augment | None = None,
     stop_from: int = 0,
     stored: Stored | None = None,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> None:
     """Runs a compiled model's `train_step` over all epochs, resuming where a killed run stopped.
 
@@ -237,7 +249,16 @@ def train(
         augment: changes each batch.
         stop_from: the first step whose accuracy counts for early stopping.
         stored: comes along with each batch.
+        strategy: in whose scope the trainer was made, if it can be trained on several devices.
+
+    Raises:
+        InputError: TF_CONFIG names several workers, but there is no strategy.
     """
+    if strategy is None and workers_of_cluster() > 1:
+        raise InputError(
+            "TF_CONFIG names several workers, but this command trains in one process; unset it"
+        )
+    strategy = strategy or tf.distribute.get_strategy()
     steps = total_steps(examples, options)
     # Model and optimizer, so that Adam's moments and the schedule go on too.
     parts = {"model": trainer, "optimizer": trainer.optimizer}
@@ -246,38 +267,64 @@ def train(
         stopping = EarlyStopping(trainer.trainable_variables, options.patience, stop_from)
         parts["stopping"] = stopping
     checkpoint = tf.train.Checkpoint(**parts)
-    manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=1)
-    if manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint).expect_partial()
+    if latest := tf.train.latest_checkpoint(str(folder)):
+        checkpoint.restore(latest).expect_partial()
     step = int(trainer.optimizer.iterations.numpy())
+    wait_for_all(strategy, step)
     names = dict.fromkeys(input_names, tf.TensorSpec((None, None), tf.int32))
     along = stored.signature if stored else ()
     signature = (names, tf.TensorSpec((None,), tf.int32), *along)
-    dataset = tf.data.Dataset.from_generator(
-        lambda: batches(examples, input_names, options, step, augment, stored),
-        output_signature=signature,
-    ).prefetch(4)
-    # One graph for all shapes: those made for single shapes round otherwise, and which batch gets
-    # which would depend on where a run resumed.
-    train_step = tf.function(trainer.train_step, input_signature=[signature])
-    rate = trainer.optimizer.learning_rate
-    for batch in dataset:
-        train_step(batch)
-        step += 1
-        if step % _STEPS_PER_REPORT == 0:
-            figures = {metric.name: float(metric.result()) for metric in trainer.metrics}
-            report(step, steps, {**figures, "learning_rate": float(rate(step - 1))})
-            trainer.reset_metrics()
-        if evaluate and step % max(1, steps // options.epochs) == 0:
-            accuracy = evaluate()
-            report(step, steps, {"eval_accuracy": accuracy})
-            if stopping and stopping.is_over(accuracy, step):
-                break
-        if step % options.steps_per_checkpoint == 0:
-            with writes_to(folder):
-                manager.save(step)
+    first = step
+
+    def feed() -> Iterator[Any]:
+        return batches(examples, input_names, options, first, augment, stored)
+
+    dataset, train_step = _compiled(trainer, strategy, feed, signature, options.xla)
+    with checkpoints_of(strategy, folder) as kept:
+        manager = tf.train.CheckpointManager(checkpoint, str(kept), max_to_keep=1)
+        rate = trainer.optimizer.learning_rate
+        for batch in dataset:
+            train_step(batch)
+            step += 1
+            if step % _STEPS_PER_REPORT == 0:
+                figures = {metric.name: float(metric.result()) for metric in trainer.metrics}
+                report(step, steps, {**figures, "learning_rate": float(rate(step - 1))})
+                trainer.reset_metrics()
+            if evaluate and step % max(1, steps // options.epochs) == 0:
+                accuracy = evaluate()
+                report(step, steps, {"eval_accuracy": accuracy})
+                if stopping and stopping.is_over(accuracy, step):
+                    break
+            if step % options.steps_per_checkpoint == 0:
+                with writes_to(kept):
+                    manager.save(step)
     if stopping:
         stopping.keep_best()
+
+
+def _compiled(
+    trainer: keras.Model,
+    strategy: tf.distribute.Strategy,
+    feed: Callable[[], Iterator[Any]],
+    signature: tuple[Any, ...],
+    xla: bool,
+) -> tuple[Any, Callable[[Any], Any]]:
+    """The batches, and the function that trains on one of them.
+
+    It is one graph for all shapes: those made for single shapes round otherwise, and which batch
+    gets which would depend on where a run resumed.
+    """
+    step = trainer.train_step
+    if xla:
+        step = tf.function(step, jit_compile=True)
+    if strategy.num_replicas_in_sync == 1:
+        dataset = tf.data.Dataset.from_generator(feed, output_signature=signature).prefetch(4)
+        return dataset, tf.function(step, input_signature=[signature])
+    dataset = distributed(strategy, feed, signature)
+    run = tf.function(
+        lambda batch: strategy.run(step, args=(batch,)), input_signature=[dataset.element_spec]
+    )
+    return dataset, run
 
 
 def accuracy_on(model: keras.Model, examples: Examples) -> Callable[[], float]:
@@ -302,13 +349,25 @@ def accuracy_on(model: keras.Model, examples: Examples) -> Callable[[], float]:
     return measure
 
 
-def claim_training_folder(output: Path, settings: dict[str, Any], force: bool = False) -> Path:
+def claim_training_folder(
+    output: Path,
+    settings: dict[str, Any],
+    force: bool = False,
+    strategy: tf.distribute.Strategy | None = None,
+) -> Path:
     """The folder beside `output` where a run keeps its checkpoints, made or found for resuming.
+
+    Of several workers the chief makes it, and the others wait for that.
 
     Raises:
         InputError: `output` exists already, or a run with other settings was interrupted.
     """
     folder = output.with_name(f"{output.name}.training")
+    if strategy is not None:
+        if is_chief(strategy):
+            claim_training_folder(output, settings, force)
+        wait_for_all(strategy)
+        return folder
     record = folder / "settings.json"
     # Beside an interrupted run `output` is its own, half written.
     if output.exists() and not force and not record.is_file():
