@@ -125,8 +125,7 @@ class Board:
             MissingPackageError: the runtime is not installed.
             TfedgeError: `python` does not start, or is something else.
         """
-        module = "tfedge.runtime.tensors"
-        arrays = self._inspect(module, model, signature, inputs, indices, progress)
+        arrays = self._inspect([], model, signature, inputs, indices, progress)
         return [arrays[str(index)] for index in indices]
 
     def grams(
@@ -153,26 +152,26 @@ class Board:
             MissingPackageError: the runtime is not installed.
             TfedgeError: `python` does not start, or is something else.
         """
-        arrays = self._inspect("tfedge.runtime.grams", model, signature, inputs, indices, progress)
+        arrays = self._inspect(["--grams"], model, signature, inputs, indices, progress)
         return {index: arrays[str(index)] for index in indices}
 
     def _inspect(
         self,
-        module: str,
+        options: list[str],
         model: str | Path,
         signature: tuple[str, int],
         inputs: Mapping[str, np.ndarray],
         indices: Sequence[int],
         progress: Progress,
     ) -> dict[str, np.ndarray]:
-        """What a program that reads tensors by their indices wrote."""
+        """What the program that reads tensors by their indices wrote."""
         with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
             given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
             arrays = {f"{INPUT}{name}": array for name, array in inputs.items()}
             np.savez(given, **arrays, **{INDICES: np.asarray(indices, np.int64)})
             key, subgraph = signature
-            command = [*self._start(module), str(model), str(given), str(made)]
-            command += ["--subgraph", str(subgraph), f"--signature={key}"]
+            command = [*self._start("tfedge.runtime.tensors"), str(model), str(given), str(made)]
+            command += [*options, "--subgraph", str(subgraph), f"--signature={key}"]
             _, message = self._run(command, model, progress)
             return self._load(made, message)
 

@@ -1,7 +1,8 @@
 """Runs any .tflite and gives out tensors of it: `python -m tfedge.runtime.tensors MODEL IN OUT`.
 
-The host compares a quantised model with its float counterpart with it, layer by layer. The tensors
-have to be outputs of their graph, or the runtime may have reused their memory. The default delegate
+The host compares a quantised model with its float counterpart with it, layer by layer, and sees what
+the weights of a float one are multiplied with. The tensors have to be outputs of their graph, or the
+runtime may have reused their memory, unless it is told to keep all. The default delegate
 (XNNPACK) is off, as it rounds some values differently from the operators that the file holds.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ from tfedge.runtime.interpreter import (
 # Prefix of the inputs in the archive that is read; beside them it holds INDICES.
 INPUT = "input:"
 INDICES = "indices"
+
+_MASK = "attention_mask"
+# Inputs of a run by name, and the tensors that they lead to.
+Runs = Iterable[tuple[Mapping[str, np.ndarray], list[np.ndarray]]]
 
 
 class Inspector:
@@ -105,7 +110,7 @@ class Inspector:
         )
 
 
-def read_inputs(path: str) -> tuple[dict[str, np.ndarray], list[int]]:
+def _read_inputs(path: str) -> tuple[dict[str, np.ndarray], list[int]]:
     """Inputs (rows, ...) by name, and the tensors that are wanted."""
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -114,6 +119,34 @@ def read_inputs(path: str) -> tuple[dict[str, np.ndarray], list[int]]:
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise OptionError(f"{path}: not a readable .npz file: {error}") from error
     return {name[len(INPUT) :]: array for name, array in arrays.items()}, indices
+
+
+def _runs(inspector: Inspector, inputs: Mapping[str, np.ndarray], indices: Sequence[int]) -> Runs:
+    """Each row of the inputs with what it leads to."""
+    for row in range(min(map(len, inputs.values()), default=0)):
+        one = {name: array[row : row + 1] for name, array in inputs.items()}
+        yield one, inspector.run(one, indices)
+        print(row + 1, flush=True)  # the host's progress bar reads this
+
+
+def _stacked(runs: Runs) -> list[np.ndarray]:
+    """(rows, ...) of each tensor."""
+    return [np.stack(rows) for rows in zip(*(tensors for _, tensors in runs))]
+
+
+def _grams(runs: Runs) -> list[np.ndarray]:
+    """The sum of x x^T of each tensor, float32 (C, C); padding has no say."""
+    sums: list[np.ndarray] = []
+    for inputs, tensors in runs:
+        real = inputs[_MASK].ravel() != 0
+        products = []
+        for tensor in tensors:
+            vectors = tensor.reshape(-1, tensor.shape[-1])
+            if len(vectors) == len(real):  # one a token
+                vectors = vectors[real]
+            products.append(vectors.T @ vectors)
+        sums = [total + product for total, product in zip(sums, products)] or products
+    return sums
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -126,19 +159,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--signature", required=True)
     parser.add_argument("--subgraph", type=int, default=0)
+    parser.add_argument(
+        "--grams",
+        action="store_true",
+        help="write of each tensor, which may be inside of the graph, the sum of x x^T over the "
+        "vectors x of its last axis at real tokens, (C, C); the tensors would be gigabytes",
+    )
     options = parser.parse_args(arguments)
     try:
-        inputs, indices = read_inputs(options.inputs)
+        inputs, indices = _read_inputs(options.inputs)
         inspector = Inspector(
-            options.model, options.runtime, options.threads, options.signature, options.subgraph
+            options.model,
+            options.runtime,
+            options.threads,
+            options.signature,
+            options.subgraph,
+            keep_all=options.grams,
         )
-        rows = []
-        for row in range(min(map(len, inputs.values()), default=0)):
-            one = {name: array[row : row + 1] for name, array in inputs.items()}
-            rows.append(inspector.run(one, indices))
-            print(row + 1, flush=True)  # the host's progress bar reads this
-        tensors = {str(index): np.stack(found) for index, found in zip(indices, zip(*rows))}
-        np.savez(options.outputs, **tensors)
+        runs = _runs(inspector, inputs, indices)
+        found = _grams(runs) if options.grams else _stacked(runs)
+        np.savez(options.outputs, **{str(index): array for index, array in zip(indices, found)})
     except InferenceError as error:
         print(f"tfedge: {error}", file=sys.stderr)
         return error.exit_code
