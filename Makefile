@@ -27,7 +27,7 @@ PRUNED := $(NAME)-pruned-$(PRUNE)
 TFLITE := $(OUTPUT)/$(PRUNED)/convert/$(PRUNED)/$(PRUNED)_$(QUANT_NAME).tflite
 endif
 # What `bench` compares; int8 first, all others are given as ratios to it.
-BENCH_MODELS := $(foreach quant,int8 dynamic float32,$(OUTPUT)/$(NAME)/$(NAME)_$(quant).tflite)
+BENCH_MODELS := $(foreach quant,int8 mixed dynamic float32,$(OUTPUT)/$(NAME)/$(NAME)_$(quant).tflite)
 TEACHER := build/minilm-sst2
 TORCH := torch==2.13.0
 
@@ -63,13 +63,13 @@ inspect: $(VENV)/.convert  ## Show what the converted MODEL holds and costs
 infer: $(VENV)/.convert  ## Answer TEXT with the converted MODEL
 	@$(BIN)/tfedge-infer --model $(TFLITE) "$(TEXT)"
 
-bench: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm) .venv-bench/.done $(BENCH_MODELS)  ## Time MODEL's int8, dynamic and float32 beside ONNX Runtime on EVAL
+bench: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm) .venv-bench/.done $(BENCH_MODELS)  ## Time MODEL in int8, mixed, dynamic and float32 beside ONNX Runtime on EVAL
 	@$(TFEDGE) bench $(BENCH_MODELS) --data $(EVAL) --runtime litert --checkpoint $(MODEL) \
 		--peer onnxruntime-dynamic --peer onnxruntime-float $(BENCH_ARGS)
 
 # Those that are missing are made; an existing one stays as it is.
 $(OUTPUT)/$(NAME)/$(NAME)_%.tflite: | $(VENV)/.convert
-	@$(TFEDGE) convert $(MODEL) --quant $* --runtime $(if $(filter dynamic,$*),litert,$(or $(RUNTIME),tflite-runtime)) \
+	@$(TFEDGE) convert $(MODEL) --quant $* --runtime $(if $(filter dynamic mixed,$*),litert,$(or $(RUNTIME),tflite-runtime)) \
 		$(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT)
 
 distill: $(VENV)/.convert $(VENV)/.minilm  ## Remake the checkpoint of MODEL: fine-tune a teacher on DATA, then distil
