@@ -29,8 +29,8 @@ from tfedge.data.tokenizer import encode, vocabulary
 from tfedge.errors import CheckpointError, InputError, RejectedModelError
 from tfedge.job import ConvertOptions, Job, MakeBar, make_job, texts_of
 from tfedge.judge import check_answerable, measure, truth_of
-from tfedge.measure import cost
 from tfedge.measure.board import Board
+from tfedge.models import cost
 from tfedge.quantize.auto import Search
 from tfedge.quantize.auto import Texts as SearchTexts
 from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites

@@ -18,7 +18,7 @@ import tf_keras as keras
 from tokenizers import Tokenizer
 
 from tfedge.compress.augment import neighbours, whole_words, word_substitution
-from tfedge.compress.shrink import Shrinkage, plan, shrink, tensors_of
+from tfedge.compress.cut import Cut, cut_tensors, plan, tensors_of
 from tfedge.compress.training import (
     Augment,
     Examples,
@@ -200,7 +200,7 @@ def distil(
     trainer, student = _student_and_teacher(checkpoint, config, len(labels), losses)
     compile_adam(trainer, options, total_steps(examples, options))
     measure = accuracy_on(student.model, held_out) if held_out else None
-    augment = _augment(trainer.teacher, tokenizer, examples, augmentation)
+    augment = make_augment(trainer.teacher, tokenizer, examples, augmentation)
     names = input_names(config)
     train(trainer, examples, names, options, folder, report, measure, augment)
     save_checkpoint(student.model, config, TASK, output, labels, teacher, dtype="float16")
@@ -216,8 +216,8 @@ def _student_and_teacher(
     tensors = tensors_of(teacher.model)
     kept = plan(checkpoint.config, config, tensors)
     student = build(config, TASK, num_labels)
-    assign(student.model, shrink(checkpoint.config, config, tensors, kept))
-    return Distiller(with_hidden(student), _targets(teacher, kept), losses), student
+    assign(student.model, cut_tensors(checkpoint.config, tensors, kept))
+    return Distiller(with_hidden(student), targets(teacher, kept), losses), student
 
 
 def with_hidden(encoder: Encoder) -> keras.Model:
@@ -226,7 +226,7 @@ def with_hidden(encoder: Encoder) -> keras.Model:
     return keras.Model(encoder.model.input, outputs)
 
 
-def _targets(teacher: Encoder, kept: Shrinkage) -> keras.Model:
+def targets(teacher: Encoder, kept: Cut) -> keras.Model:
     """The teacher with the hidden states, and of those the channels, that the student has."""
     states = [0, *(index + 1 for index in kept.layers)]
     channels = tf.constant(kept.channels, tf.int32)
@@ -235,9 +235,10 @@ def _targets(teacher: Encoder, kept: Shrinkage) -> keras.Model:
     return keras.Model(teacher.model.input, {**teacher.model.output, "hidden_states": hidden})
 
 
-def _augment(
+def make_augment(
     teacher: keras.Model, tokenizer: Tokenizer, examples: Examples, share: float
 ) -> Augment | None:
+    """What replaces words in a share of the batches by those nearest in the teacher's table."""
     if share == 0:
         return None
     embeddings = teacher.get_layer("embeddings.word_embeddings").get_weights()[0]
