@@ -667,6 +667,32 @@ def test_prune(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -
     ]
 
 
+def test_shrink(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -> None:
+    options = ("--data", sentences, "--steps", "6", "--max-length", "16", "--eval", sentences)
+    command = ("shrink", folder, *options, "--output", tmp_path / "half")
+    for targets in ((), ("--target-flops", "0.5", "--target-latency", "0.5")):
+        result = tfedge_(*command, *targets)
+        assert result.code == 2
+        assert "give one of --target-flops and --target-latency" in result.errors[-1]
+    result = tfedge_(*command, "--target-flops", "0.1", "--remove", "heads")
+    assert (result.code, "cannot be reached by removing heads alone" in result.error) == (3, True)
+
+    result = tfedge_(*command, "--target-flops", "0.5")
+    assert result.code == 0, result.errors
+    lines = "\n".join(result.lines)
+    assert re.search(r"layer 0 \(was 0\): \d of 4 heads, \d+ of 48 neurons", lines)
+    assert re.search(r"flops: \S+ G -> \S+ G \(0\.[45]\d\), for 128 tokens", lines)
+    assert re.search(r"instructions: .* \(0\.\d\d\), predicted for int8 on rpi4", lines)
+    assert re.search(r"accuracy: \d+\.\d % before, \d+\.\d % cut, \d+\.\d % after", lines)
+    assert result.lines[-1] == f"next: tfedge convert {tmp_path / 'half'}"
+
+    latency = ("--target-latency", "0.9", "--target", "rpi4", "--remove", "heads")
+    report = json.loads("\n".join(tfedge_(*command, *latency, "--force", "--json").lines))
+    assert report["target"] == {"instructions": 0.9}
+    assert report["after"]["instructions"] <= 0.9 * report["before"]["instructions"]
+    assert (report["board"], report["ordinary"]) == ("rpi4", False)
+
+
 # --- interrupts
 
 

@@ -24,6 +24,7 @@ def main() -> None:
     tfedge models                       what can be named
     tfedge convert tinybert             checkpoint -> one .tflite, measured
     tfedge run recipe.toml              texts -> trained, converted, measured, in one command
+    tfedge shrink X --target-flops 0.5 --data texts.txt --output Y      checkpoint -> a faster one
     tfedge eval --model X.tflite --data dev.tsv
     tfedge bench X.tflite Y.tflite --data dev.tsv
     tfedge inspect X.tflite             what a file holds, costs and loses
@@ -441,6 +442,125 @@ def prune(model: str, **settings: Any) -> None:
     click.echo(json.dumps(report, indent=2) if as_json else pruning_summary(report))
 
 
+@main.command()
+@click.argument("model")
+@click.option(
+    "--target-flops",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="RATIO",
+    help="Floating-point operations of the encoder that may be left, as a share, e.g. 0.5.",
+)
+@click.option(
+    "--target-latency",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="RATIO",
+    help="Instead: instructions of --target that may be left, in int8.",
+)
+@click.option(
+    "--target",
+    "board",
+    type=click.Choice(["rpi4", "rpi5"]),
+    help="The board whose instructions are counted, and reported. Default: rpi4.",
+)
+@click.option(
+    "--seq-len",
+    default=128,
+    show_default=True,
+    type=click.IntRange(3, 512),
+    help="Tokens of the texts that costs are meant for.",
+)
+@click.option(
+    "--remove",
+    multiple=True,
+    type=click.Choice(["heads", "neurons", "layers", "width"]),
+    help="What may be removed; may be repeated. Default: heads and neurons.",
+)
+@click.option(
+    "--uniform",
+    is_flag=True,
+    help="Equal numbers in all layers; with all heads left the result is an ordinary config.json.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Batches in all, in place of --epochs.")
+@click.option("--temperature", default=2.0, show_default=True, help="Divides both models' logits.")
+@click.option(
+    "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
+)
+@click.option(
+    "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
+)
+@click.option(
+    "--augmentation",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of batches in which words are replaced by similar ones.",
+)
+@_training_options
+def shrink(model: str, **settings: Any) -> None:
+    """Removes the least important parts of MODEL, so that it gets faster everywhere.
+
+    \b
+    tfedge shrink ./my-model --target-flops 0.5 --data texts.txt --output half
+    tfedge shrink ./my-model --target-latency 0.6 --target rpi5 --data texts.txt --output fast
+    tfedge convert half
+
+    Heads, feed-forward neurons, layers and hidden channels are weighed by what the answers to
+    --data would lose without them; labels are read only for --label-weight. What is left learns
+    to answer as MODEL did. Where --remove allows layers or width, each number of them is tried
+    and the one whose answers are nearest to MODEL's is taken. A killed run resumes when the same
+    command is given again.
+    """
+    load_tensorflow()
+    from tfedge.compress.distil import DistillationLosses
+    from tfedge.compress.logs import logged
+    from tfedge.compress.select import Space
+    from tfedge.compress.shrink import Target
+    from tfedge.compress.shrink import shrink as run
+    from tfedge.compress.training import TrainingOptions
+    from tfedge.data.hub import read_data
+    from tfedge.models.cost import load_board
+    from tfedge.models.hub import resolve
+    from tfedge.progress import ProgressBar, training_report
+    from tfedge.summary import shrink_summary
+
+    flops, latency = settings.pop("target_flops"), settings.pop("target_latency")
+    if (flops is None) == (latency is None):
+        raise click.UsageError("give one of --target-flops and --target-latency")
+    remove = frozenset(settings.pop("remove") or ("heads", "neurons"))
+    target = Target(
+        flops or latency,
+        Space(remove, settings.pop("uniform")),
+        settings.pop("seq_len"),
+        load_board(settings.pop("board") or "rpi4"),
+        "flops" if flops else "instructions",
+    )
+    losses = DistillationLosses(
+        settings.pop("temperature"),
+        hidden=settings.pop("hidden_weight"),
+        labels=settings.pop("label_weight"),
+    )
+    source = resolve(model)
+    texts, evaluation = read_data(settings.pop("data"), "train"), settings.pop("evaluation")
+    output, logs, force, as_json, augmentation = (
+        settings.pop(name) for name in ("output", "logs", "force", "as_json", "augmentation")
+    )
+    report = run(
+        source.folder,
+        texts,
+        output,
+        target,
+        TrainingOptions(**settings, steps_per_checkpoint=100),
+        losses,
+        ProgressBar,
+        lambda bar: logged(training_report(bar), logs),
+        read_data(evaluation, "validation") if evaluation else None,
+        source.recipe.task if source.recipe else None,
+        augmentation,
+        force,
+    )
+    click.echo(json.dumps(report, indent=2) if as_json else shrink_summary(report))
+
+
 def _lengths(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[int, ...] | None:
@@ -718,7 +838,7 @@ def run_recipe(
     [finetune]                  a teacher: the options of `tfedge finetune`, with _ for -
     model = "minilm"
     epochs = 5
-    [distil]                    a small student of it; likewise [prune] and [qad]
+    [distil]                    a small student of it; likewise [shrink], [prune] and [qad]
     recipe = "tinybert"
     [convert]                   the .tflite, in OUTPUT/convert/
     seq_len = 64

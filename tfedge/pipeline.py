@@ -26,8 +26,8 @@ from tfedge.data.tokenizer import encode
 from tfedge.errors import CheckpointError, RejectedModelError
 from tfedge.job import ConvertOptions, Job, MakeBar, make_job, texts_of
 from tfedge.judge import check_answerable, measure, truth_of
-from tfedge.measure import cost
 from tfedge.measure.board import Board
+from tfedge.models import cost
 from tfedge.quantize.prepare import Shape, float_graphs
 
 __all__ = ["ConvertOptions", "convert"]

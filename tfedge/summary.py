@@ -140,6 +140,39 @@ def qad_summary(report: dict[str, Any]) -> str:
     )
 
 
+def shrink_summary(report: dict[str, Any]) -> str:
+    """What `tfedge shrink` prints: what was removed where, and what that saves."""
+    channels, removed = report["channels"], report["removed_layers"]
+    lines = [f"{report['output']}  {report['task']}"]
+    if removed:
+        lines.append(f"  removed layers: {', '.join(map(str, removed))}")
+    if channels["kept"] < channels["of"]:
+        lines.append(f"  hidden channels: {channels['kept']} of {channels['of']}")
+    for index, layer in enumerate(report["layers"]):
+        lines.append(
+            f"  layer {index} (was {layer['was']}): {layer['heads']} of {layer['of_heads']} heads, "
+            f"{layer['neurons']} of {layer['of_neurons']} neurons"
+        )
+    before, after = report["before"], report["after"]
+    for name, unit, what in (
+        ("parameters", "M", "of the encoder"),
+        ("flops", "G", f"for {report['sequence_length']} tokens"),
+        ("instructions", "M", f"predicted for int8 on {report['board']}"),
+    ):
+        scale = 1e9 if unit == "G" else 1e6
+        lines.append(
+            f"  {name}: {before[name] / scale:.3g} {unit} -> {after[name] / scale:.3g} {unit} "
+            f"({after[name] / before[name]:.2f}), {what}"
+        )
+    if "accuracy" in report:
+        figures = (f"{100 * report['accuracy'][when]:.1f} %" for when in ("before", "cut", "after"))
+        lines.append("  accuracy: {} before, {} cut, {} after training".format(*figures))
+    if not report["ordinary"]:
+        lines.append("  layers differ: config.json has the key tfedge, which others do not read")
+    lines.append(f"next: tfedge convert {report['output']}")
+    return "\n".join(lines)
+
+
 def pruning_summary(report: dict[str, Any]) -> str:
     """What `tfedge prune` prints: a row a pruned layer, then what the weights weigh."""
     width = max(len(layer["name"]) for layer in report["layers"])

@@ -1,219 +1,311 @@
-"""Students cut out of a teacher: what is kept, what the low-rank heads keep of it, what is refused."""
+"""Structured pruning of a toy: smaller by what was asked, an ordinary folder, the same after a kill."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import cases
 import numpy as np
 import pytest
-import tf_keras as keras
 import toy_folders
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from records import Killed, Record, same_weights, weights
 
-from tfedge.compress.shrink import _low_rank, _thin_heads, plan, shrink, tensors_of
+from tfedge.compress.distil import DistillationLosses
+from tfedge.compress.select import Space
+from tfedge.compress.shrink import Target, shrink
+from tfedge.compress.training import TrainingOptions
+from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.models.build import build
-from tfedge.models.checkpoint import Checkpoint, assign, load_weights
-from tfedge.models.config import EncoderConfig, parse_config
+from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.models.cost import flops, load_board, parameters
 
-TASK = "text-classification"
-CONFIG = parse_config(toy_folders.config())
-Tensors = dict[str, np.ndarray]
+ROOT = Path(__file__).parents[2]
+OPTIONS = TrainingOptions(
+    epochs=8, batch_size=8, learning_rate=1e-3, max_length=16, steps_per_checkpoint=10
+)
+LENGTH = 16
+UNITS = frozenset({"heads", "neurons"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    output: Path
+    record: Record
+    report: dict[str, Any]
+
+
+def target(ratio: float = 0.5, remove: frozenset[str] = UNITS, uniform: bool = False) -> Target:
+    return Target(ratio, Space(remove, uniform), LENGTH, load_board("rpi4"))
+
+
+def run(
+    source: Path, texts: Texts, output: Path, goal: Target | None = None, **changes: Any
+) -> Run:
+    record = changes.pop("record", Record())
+    losses = changes.pop("losses", DistillationLosses())
+    kept = {name: changes.pop(name) for name in ("evaluation", "task", "force") if name in changes}
+    options = dataclasses.replace(OPTIONS, **changes)
+    report = shrink(
+        *(source, texts, output, goal or target(), options, losses),
+        lambda description, total: nullcontext(Bar()),
+        lambda bar: record,
+        **kept,
+    )
+    return Run(output, record, report)
+
+
+class Bar:
+    """A progress bar that nobody sees."""
+
+    def advance(self, count: int = 1) -> None:
+        del count
+
+
+def ratio(folder: Path, source: Path) -> float:
+    after, before = (flops(Checkpoint(one).config, LENGTH) for one in (folder, source))
+    return after / before
+
+
+def answers(folder: Path, task: str = "text-classification") -> np.ndarray:
+    checkpoint = Checkpoint(folder)
+    model = build(checkpoint.config, task).model
+    assert load_weights(model, checkpoint, task) == []
+    return np.asarray(next(iter(model(cases.batch(checkpoint.config.source)).values())))
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
-    folder = toy_folders.write_folder(tmp_path_factory.mktemp("teacher"))
-    model = build(CONFIG, TASK).model
-    load_weights(model, Checkpoint(folder), TASK)
-    return model
+def finished(toy_encoder: Path, toy_texts: Texts, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    output = tmp_path_factory.mktemp("shrunk") / "shrunk"
+    return run(toy_encoder, toy_texts, output, evaluation=toy_texts)
 
 
-@pytest.fixture
-def tensors(teacher: keras.Model) -> Tensors:
-    """The teacher's tensors; each test may change its own."""
-    return {name: value.copy() for name, value in tensors_of(teacher).items()}
+def test_half_of_the_operations_are_left(finished: Run, toy_encoder: Path) -> None:
+    assert 0.44 < ratio(finished.output, toy_encoder) <= 0.5
+    assert finished.report["target"] == {"flops": 0.5}
 
 
-def logits(config: EncoderConfig, tensors: Tensors) -> np.ndarray:
-    model = build(config, TASK).model
-    assign(model, tensors)
-    return np.asarray(model(cases.batch(config.source))["logits"])
+def test_report(finished: Run, toy_encoder: Path) -> None:
+    report = finished.report
+    config = Checkpoint(finished.output).config
+    for when, folder in (("before", toy_encoder), ("after", finished.output)):
+        figures, sizes = report[when], Checkpoint(folder).config
+        assert figures["parameters"] == parameters(sizes)
+        assert figures["flops"] == flops(sizes, LENGTH)
+    assert report["after"]["instructions"] < report["before"]["instructions"]
+    assert (report["channels"], report["removed_layers"]) == ({"kept": 32, "of": 32}, [])
+    for index, layer in enumerate(report["layers"]):
+        assert layer["was"] == index
+        assert (layer["of_heads"], layer["of_neurons"]) == (4, 48)
+        assert (layer["heads"], layer["neurons"]) == (config.heads(index), config.neurons(index))
+    assert report["accuracy"]["after"] == finished.record.accuracies[40]
+    assert set(report["accuracy"]) == {"before", "cut", "after"}
+    assert (report["steps"], report["texts"]) == (40, 40)
+    assert len(report["candidates"]) == 1
+    json.dumps(report)
 
 
-def resized(**sizes: int) -> EncoderConfig:
-    return parse_config(toy_folders.config(**sizes))
+def test_layers_that_differ_are_read_back(finished: Run) -> None:
+    checkpoint = Checkpoint(finished.output)
+    assert not finished.report["ordinary"]
+    extension = checkpoint.config.source["tfedge"]
+    assert extension["head_size"] == 8
+    tensors = weights(finished.output)
+    for index in range(2):
+        query = tensors[f"bert.encoder.layer.{index}.attention.self.query.weight"]
+        assert query.shape == (8 * checkpoint.config.heads(index), 32)
+    assert np.isfinite(answers(finished.output)).all()
+    assert checkpoint.config.labels == list(toy_folders.LABELS)
+    assert (finished.output / "tokenizer.json").is_file()
+    assert not finished.output.with_name("shrunk.training").exists()
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    wide=st.integers(1, 8),
-    columns=st.tuples(st.integers(1, 30), st.integers(1, 30)),
-    rank=st.integers(1, 8),
-    seed=st.integers(0, 999),
-)
-def test_low_rank_is_that_of_a_full_svd(
-    wide: int, columns: tuple[int, int], rank: int, seed: int
+def test_what_was_cut_can_be_cut_again(finished: Run, toy_texts: Texts, tmp_path: Path) -> None:
+    again = run(finished.output, toy_texts, tmp_path / "out", target(0.7), epochs=1)
+    assert 0.6 < ratio(again.output, finished.output) <= 0.7
+    before = Checkpoint(finished.output).config
+    for layer in again.report["layers"]:
+        assert layer["of_neurons"] == before.neurons(layer["was"])
+
+
+def test_training_makes_up_for_what_is_gone(
+    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
 ) -> None:
-    random = np.random.RandomState(seed)
-    a, b = (random.normal(size=(wide, count)) for count in columns)
-    rank = min(rank, wide, *columns)
-    thin_a, thin_b = _low_rank(a, b, rank)
-    assert (thin_a.shape, thin_b.shape) == ((rank, columns[0]), (rank, columns[1]))
-    u, s, vt = np.linalg.svd(a.T @ b)
-    best = (u[:, :rank] * s[:rank]) @ vt[:rank]
-    np.testing.assert_allclose(thin_a.T @ thin_b, best, atol=1e-10)
+    losses = [
+        run(toy_encoder, toy_texts, tmp_path / str(rate), learning_rate=rate).record.losses
+        for rate in (1e-12, 1e-3)
+    ]
+    assert losses[0][40] > 1e-3
+    assert losses[1][40] < 0.8 * losses[0][40]
 
 
-def test_equal_sizes_reproduce_the_teacher(teacher: keras.Model, tensors: Tensors) -> None:
-    kept = plan(CONFIG, CONFIG, tensors)
-    assert kept.channels.tolist() == list(range(32))
-    assert kept.layers == (0, 1)
-    student = shrink(CONFIG, CONFIG, tensors, kept)
-    # All but the heads, which are rotated, is the same to the bit.
-    for name, value in student.items():
-        rotated = ".attention.self." in name or name.endswith("attention.output.dense.weight")
-        assert rotated or np.array_equal(value, tensors[name]), name
-    expected = np.asarray(teacher(cases.batch(CONFIG.source))["logits"])
-    np.testing.assert_allclose(logits(CONFIG, student), expected, atol=1e-5)
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+@pytest.mark.parametrize("task", ["text-classification", "sentence-embedding"])
+def test_what_matters_to_nobody_goes_first(
+    family: str, task: str, toy_texts: Texts, tmp_path: Path
+) -> None:
+    """Neurons without a way out are what is removed, and the answers are the same."""
+    source = toy_folders.write_folder(tmp_path / "toy", family, task)
+    dead = np.arange(0, 48, 2)
+    kill_neurons(source, dead)
+    goal = target(0.8125, frozenset({"neurons"}))  # what is left without them
+    made = run(source, toy_texts, tmp_path / "out", goal, task=task, learning_rate=1e-12, epochs=1)
+    assert [layer["neurons"] for layer in made.report["layers"]] == [24, 24]
+    np.testing.assert_allclose(answers(made.output, task), answers(source, task), atol=1e-4)
+    # Equal numbers and all heads: a configuration like any other.
+    assert made.report["ordinary"]
+    assert "tfedge" not in Checkpoint(made.output).config.source
+    assert Checkpoint(made.output).config.intermediate_size == 24
 
 
-def test_dead_neurons_are_the_ones_that_go(teacher: keras.Model, tensors: Tensors) -> None:
-    dead = {"0": [0, 5, 6, 7, 20, 30, 46, 47], "1": [1, 2, 3, 4, 8, 9, 10, 11]}
-    for layer, neurons in dead.items():
-        tensors[f"encoder.layer.{layer}.output.dense.weight"][:, neurons] = 0
-    smaller = resized(intermediate_size=40)
-    student = shrink(CONFIG, smaller, tensors, plan(CONFIG, smaller, tensors))
-    assert student["encoder.layer.0.intermediate.dense.weight"].shape == (40, 32)
-    np.testing.assert_allclose(logits(smaller, student), logits(CONFIG, tensors), atol=1e-5)
+def kill_neurons(folder: Path, neurons: np.ndarray) -> None:
+    from safetensors.numpy import save_file
 
-
-def test_dead_channels_are_the_ones_that_go(tensors: Tensors) -> None:
-    dead = [0, 9, 10, 31]
+    tensors = weights(folder)
     for name, value in tensors.items():
-        if "LayerNorm" in name:
-            value[dead] = 0
-    smaller = resized(hidden_size=28)
-    kept = plan(CONFIG, smaller, tensors)
-    assert kept.channels.tolist() == [index for index in range(32) if index not in dead]
-
-
-@pytest.mark.parametrize("hidden_size", [4, 16, 24])
-def test_kept_channels_ascend_and_are_the_strongest(tensors: Tensors, hidden_size: int) -> None:
-    channels = plan(CONFIG, resized(hidden_size=hidden_size), tensors).channels
-    assert len(channels) == hidden_size
-    assert np.all(np.diff(channels) > 0)
-    # The strongest of few are among the strongest of more.
-    assert set(channels) < set(plan(CONFIG, resized(hidden_size=28), tensors).channels)
-
-
-def test_channel_that_is_read_most_is_kept(tensors: Tensors) -> None:
-    few = resized(hidden_size=4)
-    (weakest, *_) = set(range(32)) - set(plan(CONFIG, resized(hidden_size=28), tensors).channels)
-    tensors["encoder.layer.1.intermediate.dense.weight"][:, weakest] *= 100
-    assert weakest in plan(CONFIG, few, tensors).channels
+        if name.endswith((".output.dense.weight", ".ffn.lin2.weight")) and value.shape[1] == 48:
+            value[:, neurons] = 0
+    save_file(tensors, folder / "model.safetensors")
 
 
 @pytest.mark.parametrize(
-    ("of", "to", "layers"),
-    [
-        (2, 1, (1,)),
-        (12, 4, (2, 5, 8, 11)),
-        (6, 4, (0, 2, 3, 5)),
-        (3, 3, (0, 1, 2)),
-        # In floating point 11 * (15 / 11) is less than 15.
-        (15, 11, (0, 1, 3, 4, 5, 7, 8, 9, 11, 12, 14)),
-    ],
+    ("remove", "size"),
+    [("layers", "num_hidden_layers"), ("width", "hidden_size")],
 )
-def test_layers_are_spread_and_end_with_the_last(of: int, to: int, layers: tuple[int, ...]) -> None:
-    large, small = resized(num_hidden_layers=of), resized(num_hidden_layers=to)
-    tensors = {
-        name: np.ones(shape, np.float32)
-        for name, shape in cases.tensor_shapes(large.source, "sentence-embedding").items()
-    }
-    assert plan(large, small, tensors).layers == layers
+def test_whole_layers_and_width_leave_an_ordinary_folder(
+    toy_encoder: Path, toy_texts: Texts, tmp_path: Path, remove: str, size: str
+) -> None:
+    made = run(
+        toy_encoder, toy_texts, tmp_path / "out", target(0.55, frozenset({remove})), epochs=1
+    )
+    config = Checkpoint(made.output).config
+    before = Checkpoint(toy_encoder).config
+    assert getattr(config, size) < getattr(before, size)
+    assert made.report["ordinary"]
+    assert config.head_size * config.num_attention_heads == config.hidden_size
+    assert np.isfinite(answers(made.output)).all()
 
 
-def test_thin_heads_keep_forms_of_low_rank(tensors: Tensors) -> None:
-    """Heads of 8 channels of which 4 are silent: 4 channels compute the same."""
-    layer = {
-        name.removeprefix("encoder.layer.0."): value
-        for name, value in tensors.items()
-        if name.startswith("encoder.layer.0.")
-    }
-    silent = np.arange(32) % 8 >= 4
-    for part in ("query", "value"):
-        layer[f"attention.self.{part}.weight"][silent] = 0
-        layer[f"attention.self.{part}.bias"][silent] = 0
-    thin = _thin_heads(layer, np.arange(32), CONFIG, resized(hidden_size=16))
-    x = np.random.RandomState(0).normal(size=(5, 32)).astype(np.float32)
-    np.testing.assert_allclose(scores(thin, x, 4), scores(layer, x, 8), atol=1e-5)
-    np.testing.assert_allclose(attended(thin, x), attended(layer, x), atol=1e-5)
+def test_nearest_of_several_shapes_is_taken(
+    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
+) -> None:
+    goal = target(0.5, frozenset({"layers", "neurons", "heads"}))
+    report = run(toy_encoder, toy_texts, tmp_path / "out", goal, epochs=1).report
+    tried = report["candidates"]
+    assert [row["layers"] for row in tried] == [2, 1]
+    nearest = min(tried, key=lambda row: row["divergence"])
+    assert nearest["layers"] == len(report["layers"])
 
 
-def scores(layer: Tensors, x: np.ndarray, size: int) -> np.ndarray:
-    """Each head's scaled scores (H, S, S) of hidden states x (S, C)."""
-    query, key = (project(layer, part, x).reshape(len(x), 4, size) for part in ("query", "key"))
-    return np.einsum("qhd,khd->hqk", query, key) / np.sqrt(size)
+@pytest.mark.parametrize("kill_at", [20, 40])
+def test_killed_run_resumes_to_the_same(
+    finished: Run, toy_encoder: Path, toy_texts: Texts, tmp_path: Path, kill_at: int
+) -> None:
+    with pytest.raises(Killed):
+        run(
+            *(toy_encoder, toy_texts, tmp_path / "out"),
+            record=Record(kill_at=kill_at),
+            evaluation=toy_texts,
+        )
+    assert not (tmp_path / "out").exists()
+    resumed = run(toy_encoder, toy_texts, tmp_path / "out", evaluation=toy_texts)
+    assert min(resumed.record.accuracies) > 10  # from a checkpoint, not from the beginning
+    assert same_weights(resumed.output, finished.output)
+    assert resumed.report == {**finished.report, "output": str(tmp_path / "out")}
 
 
-def attended(layer: Tensors, x: np.ndarray) -> np.ndarray:
-    """What the output's dense layer makes of the values, without its bias (S, C)."""
-    return project(layer, "value", x) @ layer["attention.output.dense.weight"].T
+def test_parts_are_chosen_once(
+    toy_encoder: Path, toy_texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Killed):
+        run(toy_encoder, toy_texts, tmp_path / "out", record=Record(kill_at=20))
+    monkeypatch.setattr("tfedge.compress.shrink.measure_importance", None)
+    assert run(toy_encoder, toy_texts, tmp_path / "out").output.is_dir()
 
 
-def project(layer: Tensors, part: str, x: np.ndarray) -> np.ndarray:
-    weight = layer[f"attention.self.{part}.weight"]
-    return x @ weight.T + layer[f"attention.self.{part}.bias"]
+def test_other_settings_do_not_resume(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        run(toy_encoder, toy_texts, tmp_path / "out", record=Record(kill_at=20))
+    with pytest.raises(InputError, match="interrupted run with other settings"):
+        run(toy_encoder, toy_texts, tmp_path / "out", target(0.6))
 
 
-@pytest.mark.parametrize(
-    "sizes",
-    [
-        {"hidden_size": 16},
-        {"hidden_size": 20, "intermediate_size": 24, "num_hidden_layers": 1},
-        {"hidden_size": 4, "intermediate_size": 1},
-    ],
-)
-def test_student_loads_and_runs(tensors: Tensors, sizes: dict[str, int]) -> None:
-    smaller = resized(**sizes)
-    kept = plan(CONFIG, smaller, tensors)
-    student = shrink(CONFIG, smaller, tensors, kept)
-    assert all(value.dtype == np.float32 for value in student.values())
-    values = logits(smaller, student)
-    assert values.shape == (4, 2)
-    assert np.isfinite(values).all()
-    words = student["embeddings.word_embeddings.weight"]
-    expected = tensors["embeddings.word_embeddings.weight"][:, kept.channels]
-    assert np.array_equal(words, expected)
+@pytest.mark.slow
+def test_sigkill(toy_encoder: Path, tmp_path: Path) -> None:
+    """The process itself is killed in the middle of training."""
+    texts = toy_folders.write_sentences(tmp_path / "toy.tsv")
+    with _started(toy_encoder, texts, tmp_path / "whole") as process:
+        expected, _ = process.communicate(timeout=300)
+    with _started(toy_encoder, texts, tmp_path / "out") as process:
+        while not list((tmp_path / "out.training").glob("steps/ckpt-*.index")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert not (tmp_path / "out").exists()
+    with _started(toy_encoder, texts, tmp_path / "out") as process:
+        report, _ = process.communicate(timeout=300)
+    assert same_weights(tmp_path / "out", tmp_path / "whole")
+    assert {**json.loads(report), "output": ""} == {**json.loads(expected), "output": ""}
 
 
-# What does not fit -> the student, what the message says.
-MISFITS: dict[str, tuple[dict[str, Any], str]] = {
-    "wider": ({"hidden_size": 36}, "hidden_size is 36, larger than the teacher's 32"),
-    "deeper": ({"num_hidden_layers": 3}, "num_hidden_layers is 3"),
-    "more neurons": ({"intermediate_size": 49}, "intermediate_size is 49"),
-    "other heads": ({"num_attention_heads": 8}, "differ in num_attention_heads"),
-    "wider heads": ({"num_attention_heads": 2}, "head_size is 16, larger than the teacher's 8"),
-    "other words": ({"vocab_size": 60}, "differ in vocab_size"),
-    "other positions": ({"max_position_embeddings": 16}, "differ in max_position_embeddings"),
-    "other types": ({"type_vocab_size": 1}, "differ in type_vocab_size"),
-}
+def _started(folder: Path, texts: Path, output: Path) -> subprocess.Popen[bytes]:
+    options = ["--target-flops", "0.5", "--data", texts, "--output", output, "--steps", "300"]
+    options += ["--batch-size", "2", "--max-length", "16", "--json"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tfedge.cli", "shrink", folder, *options],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
 
 
-@pytest.mark.parametrize("kind", MISFITS)
-def test_student_that_does_not_fit(tensors: Tensors, kind: str) -> None:
-    sizes, message = MISFITS[kind]
-    with pytest.raises(InputError, match=message):
-        plan(CONFIG, resized(**sizes), tensors)
+def test_labels_are_read_only_for_their_loss(
+    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
+) -> None:
+    plain = Texts(toy_texts.texts[:16], None, "plain.txt")
+    assert "accuracy" not in run(toy_encoder, plain, tmp_path / "plain", epochs=1).report
+    with pytest.raises(InputError, match=r"plain\.txt has no labels"):
+        run(toy_encoder, plain, tmp_path / "x", losses=DistillationLosses(labels=1.0))
 
 
-@pytest.mark.parametrize("architecture", ["distilbert", "mobilebert"])
-def test_other_families_are_refused(tensors: Tensors, architecture: str) -> None:
-    other = parse_config(toy_folders.config(architecture))
-    with pytest.raises(InputError, match=f"a {architecture} student cannot start from a bert"):
-        plan(CONFIG, other, tensors)
-    with pytest.raises(InputError, match=f"a bert student cannot start from a {architecture}"):
-        plan(other, CONFIG, tensors)
+def test_what_cannot_be_cut(toy_texts: Texts, tmp_path: Path) -> None:
+    mobile = toy_folders.write_folder(tmp_path / "mobile", "mobilebert")
+    with pytest.raises(InputError, match="a mobilebert cannot be cut"):
+        run(mobile, toy_texts, tmp_path / "out")
+    tagger = toy_folders.write_folder(
+        tmp_path / "tagger", task="token-classification", labels=toy_folders.ENTITIES
+    )
+    with pytest.raises(InputError, match="is for token-classification; what is cut must be for"):
+        run(tagger, toy_texts, tmp_path / "out", task="token-classification")
+    embedder = toy_folders.write_folder(tmp_path / "embedder", task="sentence-embedding")
+    with pytest.raises(InputError, match="would change the length of the embeddings"):
+        run(embedder, toy_texts, tmp_path / "out", target(0.5, frozenset({"width"})))
+    with pytest.raises(InputError, match="labels train text classification"):
+        run(embedder, toy_texts, tmp_path / "out", losses=DistillationLosses(labels=1.0))
+    with pytest.raises(InputError, match="cannot be reached by removing layers alone"):
+        run(embedder, toy_texts, tmp_path / "out", target(0.3, frozenset({"layers"})))
+    with pytest.raises(InputError, match="target is 1; it is a share of the cost, 0 to 1"):
+        target(1)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_output_is_replaced_only_by_force(
+    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "older").write_text("")
+    with pytest.raises(InputError, match="out exists; choose another --output, or --force"):
+        run(toy_encoder, toy_texts, tmp_path / "out")
+    run(toy_encoder, toy_texts.head(16), tmp_path / "out", epochs=1, force=True)
+    assert not (tmp_path / "out" / "older").exists()
+    assert (tmp_path / "out" / "model.safetensors").is_file()

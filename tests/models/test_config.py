@@ -116,3 +116,49 @@ def test_labels_come_in_the_order_of_the_logits() -> None:
 def test_a_written_config_reads_back(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(MOBILEBERT))
     assert read_config(tmp_path) == parse_config(MOBILEBERT)
+
+
+EXTENSION = {"heads": [3, 2], "neurons": [40, 48], "head_size": 8}
+
+
+def test_layers_that_differ_are_read() -> None:
+    config = parse_config({**BERT, "tfedge": EXTENSION})
+    assert [config.heads(index) for index in (0, 1)] == [3, 2]
+    assert [config.neurons(index) for index in (0, 1)] == [40, 48]
+    assert config.head_size == 8
+    only = parse_config({**BERT, "tfedge": {"neurons": [40, 48]}})
+    assert [only.heads(index) for index in (0, 1)] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("extension", "message"),
+    [
+        (
+            [],
+            "tfedge is []; it must be an object with no other keys than heads, neurons, head_size",
+        ),
+        (None, "tfedge is None"),
+        ({"legs": 2}, "tfedge is {'legs': 2}"),
+        ({"heads": [3]}, "tfedge.heads is [3]; it must be a list of 2 whole numbers from 1 to 4"),
+        ({"heads": [3, 5]}, "tfedge.heads is [3, 5]"),
+        ({"heads": [3, 0]}, "tfedge.heads is [3, 0]"),
+        ({"heads": [3, True]}, "tfedge.heads is [3, True]"),
+        ({"heads": [3, 2.0]}, "tfedge.heads is [3, 2.0]"),
+        ({"heads": 3}, "tfedge.heads is 3"),
+        ({"neurons": [40, 49]}, "tfedge.neurons is [40, 49]; it must be a list of 2 whole"),
+        ({"neurons": [[40], 48]}, "tfedge.neurons is [[40], 48]"),
+        ({"head_size": 0}, "tfedge.head_size is 0; it must be a whole number from 1 to 8"),
+        ({"head_size": 9}, "tfedge.head_size is 9"),
+        ({"heads": [3, 3], "head_size": 11}, "tfedge.head_size is 11; it must be a whole"),
+        ({"head_size": [8]}, "tfedge.head_size is [8]"),
+    ],
+)
+def test_malformed_layers_that_differ(extension: Any, message: str) -> None:
+    with pytest.raises(CheckpointError, match=re.escape(message)) as caught:
+        parse_config({**BERT, "tfedge": extension})
+    assert "\n" not in str(caught.value)
+
+
+def test_layers_that_differ_are_not_for_mobilebert() -> None:
+    with pytest.raises(CheckpointError, match="tfedge is for bert and distilbert alone"):
+        parse_config({**MOBILEBERT, "tfedge": {"neurons": [40, 40]}})

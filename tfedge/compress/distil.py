@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 from tfedge import __version__
 from tfedge.compress.augment import neighbours, whole_words, word_substitution
 from tfedge.compress.cache import Outputs, open_cache
+from tfedge.compress.cut import Cut, cut_tensors, plan, tensors_of
 from tfedge.compress.distribute import (
     across_replicas,
     batch_mean,
@@ -36,7 +37,6 @@ from tfedge.compress.relations import (
     relation_heads,
     relation_layer,
 )
-from tfedge.compress.shrink import Shrinkage, plan, shrink, tensors_of
 from tfedge.compress.training import (
     Augment,
     Examples,
@@ -288,7 +288,7 @@ def distil(
         if is_chief(strategy):
             wait_for_all(strategy)
     measure = accuracy_on(student.model, held_out) if held_out else None
-    augment = _augment(trainer.teacher, tokenizer, examples, augmentation)
+    augment = make_augment(trainer.teacher, tokenizer, examples, augmentation)
     names = input_names(config)
     train(
         *(trainer, examples, names, options, folder, report, measure, augment),
@@ -326,8 +326,8 @@ def _student_and_teacher(
     tensors = tensors_of(teacher.model)
     kept = plan(checkpoint.config, config, tensors)
     student = build(config, TASK, num_labels)
-    assign(student.model, shrink(checkpoint.config, config, tensors, kept))
-    models = with_hidden(student), _targets(teacher, kept)
+    assign(student.model, cut_tensors(checkpoint.config, tensors, kept))
+    models = with_hidden(student), targets(teacher, kept)
     if losses.relations:
         last = config.num_hidden_layers
         models = (
@@ -349,7 +349,7 @@ def with_hidden(encoder: Encoder) -> keras.Model:
     return keras.Model(encoder.model.input, outputs)
 
 
-def _targets(teacher: Encoder, kept: Shrinkage) -> keras.Model:
+def targets(teacher: Encoder, kept: Cut) -> keras.Model:
     """The teacher with the hidden states, and of those the channels, that the student has."""
     states = [0, *(index + 1 for index in kept.layers)]
     channels = tf.constant(kept.channels, tf.int32)
@@ -358,9 +358,10 @@ def _targets(teacher: Encoder, kept: Shrinkage) -> keras.Model:
     return keras.Model(teacher.model.input, {**teacher.model.output, "hidden_states": hidden})
 
 
-def _augment(
+def make_augment(
     teacher: keras.Model, tokenizer: Tokenizer, examples: Examples, share: float
 ) -> Augment | None:
+    """What replaces words in a share of the batches by those nearest in the teacher's table."""
     if share == 0:
         return None
     embeddings = teacher.get_layer("embeddings.word_embeddings").get_weights()[0]

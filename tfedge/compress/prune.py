@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ import tf_keras as keras
 
 from tfedge.compress.distil import DistillationLosses, Distiller, with_hidden
 from tfedge.compress.precision import precision
+from tfedge.compress.result import RESULT, publish_result, write_result
 from tfedge.compress.sparsity import PruningOptions, choose_layers, timing, wrap
 from tfedge.compress.training import (
     Report,
@@ -46,12 +45,10 @@ from tfedge.models.build import Encoder, build, input_names
 from tfedge.models.checkpoint import (
     Checkpoint,
     load_weights,
-    save_checkpoint,
     task_and_labels,
 )
 from tfedge.models.config import EncoderConfig
 from tfedge.models.heads import HEAD_MODULES
-from tfedge.models.pooling import copy_pooling
 
 _WORDS = "embeddings.word_embeddings"
 
@@ -130,13 +127,12 @@ def prune(
     begin = pruned_at[-1]
     train(trainer, examples, names, options, folder / "steps", report, measure, None, begin)
     masks.apply()
-    job.save(student.model, folder / "result")
-    result = sparsity_report(folder / "result", job.student.folder, chosen)
+    write_result(student.model, job.student.config, job.task, job.labels, job.student, folder)
+    result = sparsity_report(folder / RESULT, job.student.folder, chosen)
     result |= {"steps": steps, "texts": len(texts), "pruned_at": pruned_at}
     if measure:
         result["accuracy"] = measure()
-    _publish(folder / "result", output)
-    shutil.rmtree(folder)
+    publish_result(folder, output)
     return {"output": str(output), **result}
 
 
@@ -202,15 +198,6 @@ class _Job:
         load_weights(encoder.model, self.teacher, self.task)
         return with_hidden(encoder)
 
-    def save(self, model: keras.Model, folder: Path) -> None:
-        """Writes `model` with what of the source is not in its weights."""
-        shutil.rmtree(folder, ignore_errors=True)
-        source, config = self.student.folder, self.student.config
-        stored = config.source.get("dtype") or config.source.get("torch_dtype")
-        dtype = "float16" if stored == "float16" else "float32"
-        save_checkpoint(model, config, self.task, folder, self.labels, source, dtype)
-        copy_pooling(source, folder)
-
 
 def _inputs(config: EncoderConfig) -> tuple[int, int, int]:
     return config.vocab_size, config.type_vocab_size, config.max_position_embeddings
@@ -269,10 +256,3 @@ def _sizes(checkpoint: Checkpoint) -> dict[str, int]:
         "raw": sum(map(len, contents)),
         "gzip": sum(len(gzip.compress(content, mtime=0)) for content in contents),
     }
-
-
-def _publish(result: Path, output: Path) -> None:
-    """Moves a finished folder to its place in one step."""
-    if output.exists():
-        shutil.rmtree(output)
-    os.replace(result, output)

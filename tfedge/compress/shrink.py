@@ -1,194 +1,386 @@
-"""Makes a smaller BERT out of a larger one's weights, to start a student from.
+"""Structured pruning: parts of an encoder are removed, and what is left learns to answer as before.
 
-Hidden channels and feed-forward neurons are kept or dropped by importance, whole layers skipped,
-and attention heads made thinner by the best low-rank approximation of the two bilinear forms that a
-head consists of: scores Q K^T and value-output V O. The student keeps the teacher's channels, so
-their hidden states can be compared without a learned projection.
+Unlike zeros (`tfedge.compress.prune`), fewer heads, neurons, layers and channels make the model
+faster on every runtime. What goes is chosen by its importance on the user's texts
+(`tfedge.compress.importance`) under a limit on FLOPs or on a board's instructions
+(`tfedge.compress.select`); of several shapes that keep the limit, the one whose answers, before any
+training, are nearest to the model's. It is then distilled from the model as it was.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import tensorflow as tf
 import tf_keras as keras
+from tokenizers import Tokenizer
 
+from tfedge import files
+from tfedge.compress.cut import Cut, cut_config, cut_tensors, tensors_of
+from tfedge.compress.distil import (
+    DistillationLosses,
+    Distiller,
+    make_augment,
+    targets,
+    with_hidden,
+)
+from tfedge.compress.importance import measure_importance
+from tfedge.compress.parts import parts_of
+from tfedge.compress.result import publish_result, write_result
+from tfedge.compress.select import Cost, Space, candidates
+from tfedge.compress.training import (
+    Examples,
+    Report,
+    TrainingOptions,
+    accuracy_on,
+    check_length,
+    claim_training_folder,
+    compile_adam,
+    tokenize,
+    total_steps,
+    train,
+)
+from tfedge.data.batches import pad, padded_length
+from tfedge.data.texts import Texts
+from tfedge.data.tokenizer import load_tokenizer
 from tfedge.errors import InputError
-from tfedge.models.checkpoint import parameters
-from tfedge.models.config import EncoderConfig
+from tfedge.models import cost
+from tfedge.models.build import Encoder, build, input_names
+from tfedge.models.checkpoint import Checkpoint, assign, load_weights, task_and_labels
+from tfedge.models.config import EXTENSION, EncoderConfig
 
-Tensors = Mapping[str, np.ndarray]
+TASKS = ("text-classification", "sentence-embedding")
+_WORDS = "embeddings.word_embeddings"
+# Texts that importance is measured on, and those on which shapes are compared.
+_TEXTS = 1024
+_COMPARED = 256
+_BATCH = 32
+
+
+MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Shrinkage:
-    """What of the teacher lives on in the student.
+class Target:
+    """How small the encoder is to be.
 
     Attributes:
-        channels: the teacher's hidden channels that the student has, ascending.
-        layers: for each of the student's layers, the teacher's layer it starts from.
+        ratio: of the cost before, 0..1; not exceeded.
+        space: what may be removed.
+        sequence_length: tokens of a text that costs are given for.
+        board: whose instructions are reported.
+        cost: `flops` or `instructions`.
     """
 
-    channels: np.ndarray
-    layers: tuple[int, ...]
+    ratio: float
+    space: Space
+    sequence_length: int
+    board: cost.Board
+    cost: Literal["flops", "instructions"] = "flops"
 
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio < 1:
+            raise InputError(f"the target is {self.ratio}; it is a share of the cost, 0 to 1")
 
-def tensors_of(model: keras.Model) -> dict[str, np.ndarray]:
-    """The weights of `model` under Hugging Face's names and in its orientation (out, in)."""
-    return {
-        p.name: p.variable.numpy().T if p.transposed else p.variable.numpy()
-        for p in parameters(model)
-    }
+    def flops(self, config: EncoderConfig) -> float:
+        """Floating-point operations for one text."""
+        return cost.flops(config, self.sequence_length)
 
+    def instructions(self, config: EncoderConfig, task: str) -> float:
+        """Instructions of the board for one text, in int8."""
+        return cost.instructions(config, self.sequence_length, self.board, task)
 
-def plan(teacher: EncoderConfig, student: EncoderConfig, tensors: Tensors) -> Shrinkage:
-    """Chooses the teacher's layers and channels that a student of the given size keeps.
-
-    Raises:
-        InputError: the student is larger than the teacher in some size, or of another family.
-    """
-    if (teacher.model_type, student.model_type) != ("bert", "bert"):
-        raise InputError(
-            f"a {student.model_type} student cannot start from a {teacher.model_type} teacher; "
-            "both must be of the BERT family"
-        )
-    for size in ("hidden_size", "num_hidden_layers", "intermediate_size", "head_size"):
-        if getattr(student, size) > getattr(teacher, size):
-            raise InputError(
-                f"the student's {size} is {getattr(student, size)}, "
-                f"larger than the teacher's {getattr(teacher, size)}"
-            )
-    for size in ("vocab_size", "num_attention_heads", "max_position_embeddings", "type_vocab_size"):
-        if getattr(student, size) != getattr(teacher, size):
-            raise InputError(f"student and teacher differ in {size}; it must be the same")
-    of, to = teacher.num_hidden_layers, student.num_hidden_layers
-    layers = tuple((index + 1) * of // to - 1 for index in range(to))
-    importance = _channel_importance(teacher, tensors)
-    channels = np.sort(np.argsort(-importance, kind="stable")[: student.hidden_size])
-    return Shrinkage(channels, layers)
-
-
-def _channel_importance(config: EncoderConfig, tensors: Tensors) -> np.ndarray:
-    """Expected energy each residual channel sends into the dense layers that read it, (C,).
-
-    A layer norm's output has second moment gamma^2 + beta^2 in each channel.
-    """
-    importance = np.zeros(config.hidden_size)
-    source = "embeddings.LayerNorm"
-    for index in range(config.num_hidden_layers):
-        layer = f"encoder.layer.{index}"
-        readers = [f"{layer}.attention.self.{part}" for part in ("query", "key", "value")]
-        importance += _energy(tensors, source, readers)
-        importance += _energy(
-            tensors, f"{layer}.attention.output.LayerNorm", [f"{layer}.intermediate.dense"]
-        )
-        source = f"{layer}.output.LayerNorm"
-    return importance
-
-
-def _energy(tensors: Tensors, norm: str, readers: list[str]) -> np.ndarray:
-    moment = tensors[f"{norm}.weight"] ** 2 + tensors[f"{norm}.bias"] ** 2
-    return moment * sum((tensors[f"{reader}.weight"] ** 2).sum(0) for reader in readers)
+    def price(self, task: str) -> Cost:
+        """What is to be kept low."""
+        if self.cost == "flops":
+            return self.flops
+        return lambda config: self.instructions(config, task)
 
 
 def shrink(
-    teacher: EncoderConfig, student: EncoderConfig, tensors: Tensors, shrinkage: Shrinkage
-) -> dict[str, np.ndarray]:
-    """The student's tensors, by name, cut out of the teacher's.
+    source: str | Path,
+    texts: Texts,
+    output: str | Path,
+    target: Target,
+    options: TrainingOptions,
+    losses: DistillationLosses,
+    make_bar: MakeBar,
+    make_report: Callable[[Any], Report],
+    evaluation: Texts | None = None,
+    task: str | None = None,
+    augmentation: float = 0.5,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Removes parts of a checkpoint, distils it from what it was; writes an HF folder.
+
+    A killed run resumes with the parts that it chose, where the last checkpoint has them.
 
     Args:
-        tensors: the teacher's, from `tensors_of`.
+        source: HF folder of a BERT or DistilBERT.
+        texts: on which importance is measured and the distillation runs; labels are needed only
+            where `losses` uses them.
+        losses: `logits` and `labels` are of text classification; sentence embeddings learn the
+            hidden states alone.
+        make_report: turns a bar of `make_bar` into a report of training.
+        evaluation: held-out texts of a text classifier, on which it is measured after each epoch.
+        task: what the checkpoint is for; by default what it has a head for.
+        augmentation: share of the batches in which words are replaced, 0..1.
+
+    Returns:
+        What `_report` says, with `steps`, `texts`, `candidates` (the shapes that were compared)
+        and, measured on `evaluation`, `accuracy` (0..1) of the model `before`, `cut` and `after`.
+
+    Raises:
+        InputError: checkpoint, texts and options do not fit together, the target cannot be reached,
+            or the output exists.
     """
-    kept = shrinkage.channels
-    result: dict[str, np.ndarray] = {}
-    for name, value in tensors.items():
-        if name.startswith("embeddings."):
-            result[name] = value[..., kept]
-    for index, source_index in enumerate(shrinkage.layers):
-        source, target = f"encoder.layer.{source_index}", f"encoder.layer.{index}"
-        layer = {
-            name.removeprefix(f"{source}."): value
-            for name, value in tensors.items()
-            if name.startswith(f"{source}.")
+    output = Path(output)
+    keras.utils.set_random_seed(options.seed)
+    job = _Job.open(source, task, target, losses, augmentation, options)
+    examples = job.tokenize(texts, bool(job.losses.labels))
+    held_out = job.tokenize(evaluation, True) if evaluation else None
+    settings = {"texts": len(texts), **job.settings()}
+    folder = claim_training_folder(output, settings, force)
+    teacher = job.build_teacher()
+    chosen = _chosen(job, teacher, examples, folder, make_bar)
+    cut = Cut.from_json(chosen["cut"])
+    student = job.build_student(teacher, cut)
+    accuracy = {}
+    if held_out:
+        accuracy["before"] = accuracy_on(teacher.model, held_out)()
+        accuracy["cut"] = accuracy_on(student.model, held_out)()
+    measure = accuracy_on(student.model, held_out) if held_out else None
+    steps = total_steps(examples, options)
+    with make_bar("distilling what is left", steps) as bar:
+        _distil(job, teacher, student, cut, examples, folder, make_report(bar), measure)
+    config = cut_config(job.config, cut)
+    write_result(student.model, config, job.task, job.labels, job.checkpoint, folder)
+    if measure:
+        accuracy["after"] = measure()
+    publish_result(folder, output)
+    result = {"output": str(output), **_report(job, cut), "steps": steps, "texts": len(texts)}
+    result["candidates"] = chosen["candidates"]
+    return {**result, "accuracy": accuracy} if accuracy else result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What is to be done to which checkpoint, found to be possible."""
+
+    checkpoint: Checkpoint
+    tokenizer: Tokenizer
+    task: str
+    labels: list[str]
+    target: Target
+    losses: DistillationLosses
+    augmentation: float
+    options: TrainingOptions
+
+    @classmethod
+    def open(
+        cls,
+        source: str | Path,
+        task: str | None,
+        target: Target,
+        losses: DistillationLosses,
+        augmentation: float,
+        options: TrainingOptions,
+    ) -> _Job:
+        checkpoint = Checkpoint(source)
+        parts_of(checkpoint.config)  # refuses other families
+        check_length(options, checkpoint.config)
+        task, labels = task_and_labels(checkpoint, task)
+        if task not in TASKS:
+            raise InputError(
+                f"{source} is for {task}; what is cut must be for {' or '.join(TASKS)}"
+            )
+        if task == "sentence-embedding":
+            if losses.labels:
+                raise InputError(f"labels train text classification; {source} is for {task}")
+            if "width" in target.space.remove:
+                raise InputError(
+                    "removing width would change the length of the embeddings; remove heads, "
+                    "neurons or layers"
+                )
+            losses = dataclasses.replace(losses, logits=0.0)
+        tokenizer = load_tokenizer(source, checkpoint.config.vocab_size)
+        return cls(checkpoint, tokenizer, task, labels, target, losses, augmentation, options)
+
+    @property
+    def config(self) -> EncoderConfig:
+        return self.checkpoint.config
+
+    def settings(self) -> dict[str, Any]:
+        """What an interrupted run must have been started with."""
+        target = dataclasses.asdict(self.target)
+        space = self.target.space
+        target["space"] = {"remove": sorted(space.remove), "uniform": space.uniform}
+        return {
+            "source": self.checkpoint.sha256,
+            "task": self.task,
+            "target": target,
+            "augmentation": self.augmentation,
+            **dataclasses.asdict(self.losses),
+            **dataclasses.asdict(self.options),
         }
-        for name, value in _shrink_layer(layer, kept, teacher, student).items():
-            result[f"{target}.{name}"] = value
-    if "pooler.dense.weight" in tensors:
-        result["pooler.dense.weight"] = tensors["pooler.dense.weight"][np.ix_(kept, kept)]
-        result["pooler.dense.bias"] = tensors["pooler.dense.bias"][kept]
-    if "classifier.weight" in tensors:
-        result["classifier.weight"] = tensors["classifier.weight"][:, kept]
-        result["classifier.bias"] = tensors["classifier.bias"]
-    return result
+
+    def tokenize(self, texts: Texts, labelled: bool) -> Examples:
+        return tokenize(texts, self.tokenizer, self.labels if labelled else None, self.options)
+
+    def build_teacher(self) -> Encoder:
+        encoder = build(self.config, self.task, len(self.labels))
+        load_weights(encoder.model, self.checkpoint, self.task)
+        return encoder
+
+    def build_student(self, teacher: Encoder, cut: Cut) -> Encoder:
+        """What `cut` leaves of the teacher."""
+        encoder = build(cut_config(self.config, cut), self.task, len(self.labels))
+        assign(encoder.model, cut_tensors(self.config, tensors_of(teacher.model), cut))
+        # As in fine-tuning: few of its rows are ever read, for much of the cost of a step.
+        encoder.model.get_layer(_WORDS).trainable = False
+        return encoder
 
 
-def _shrink_layer(
-    layer: Tensors, kept: np.ndarray, teacher: EncoderConfig, student: EncoderConfig
-) -> dict[str, np.ndarray]:
-    result = {
-        name: value[kept]
-        for name, value in layer.items()
-        if "LayerNorm" in name or name.endswith("output.dense.bias")
+def _chosen(
+    job: _Job, teacher: Encoder, examples: Examples, folder: Path, make_bar: MakeBar
+) -> dict[str, Any]:
+    """The `cut` and the `candidates` it was chosen from, as JSON; kept in the run's folder."""
+    path, key = folder / "cut.json", {"source": job.checkpoint.sha256}
+    chosen = files.read_cache(path, key)
+    if not chosen:
+        try:
+            chosen = _choose(job, teacher, examples, make_bar)
+        except InputError:  # with these settings there is nothing to resume
+            shutil.rmtree(folder)
+            raise
+        files.write_json(path, {"key": key, "values": chosen})
+    return chosen
+
+
+def _choose(job: _Job, teacher: Encoder, examples: Examples, make_bar: MakeBar) -> dict[str, Any]:
+    seed = job.options.seed
+    sample = _sample(examples, _TEXTS, seed)
+    with make_bar("measuring importance", len(sample.sequences)) as bar:
+        importance = measure_importance(teacher, job.config, sample, seed, bar.advance)
+    price = job.target.price(job.task)
+    limit = job.target.ratio * price(job.config)
+    cuts = candidates(job.config, importance, price, limit, job.target.space)
+    compared = _sample(examples, _COMPARED, seed)
+    expected = _answers(teacher.model, compared)
+    rows = []
+    with make_bar("comparing shapes", len(cuts)) as bar:
+        for cut in cuts:
+            student = job.build_student(teacher, cut)
+            distance = _divergence(expected, _answers(student.model, compared), job.task)
+            rows.append({**_shape(cut), "divergence": distance})
+            bar.advance(1)
+            keras.backend.clear_session()
+    best = min(range(len(cuts)), key=lambda index: rows[index]["divergence"])
+    return {"cut": cuts[best].to_json(), "candidates": rows}
+
+
+def _sample(examples: Examples, count: int, seed: int) -> Examples:
+    """`count` of the texts, drawn by `seed`."""
+    if len(examples.sequences) <= count:
+        return examples
+    drawn = np.random.default_rng(seed).permutation(len(examples.sequences))[:count]
+    return Examples([examples.sequences[index] for index in drawn], examples.labels[drawn])
+
+
+def _answers(model: keras.Model, examples: Examples) -> np.ndarray:
+    """The logits or embeddings of all texts, (n, L), in the order of their lengths."""
+    names = tuple(model.input_names)
+    predict = tf.function(lambda inputs: next(iter(model(inputs).values())), reduce_retracing=True)
+    order = np.argsort(examples.lengths, kind="stable")
+    found = []
+    for start in range(0, len(order), _BATCH):
+        sequences = [examples.sequences[index] for index in order[start : start + _BATCH]]
+        length = padded_length([len(sequence) for sequence in sequences])
+        found.append(predict(pad(sequences, length, names)).numpy())
+    return np.concatenate(found)
+
+
+def _divergence(expected: np.ndarray, answers: np.ndarray, task: str) -> float:
+    """KL divergence of the labels' probabilities, or 1 - cosine of embeddings; the mean."""
+    if task == "sentence-embedding":
+        norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(answers, axis=1)
+        return float(np.mean(1 - (expected * answers).sum(1) / norms))
+    before, after = (tf.nn.log_softmax(logits).numpy() for logits in (expected, answers))
+    return float(np.mean((np.exp(before) * (before - after)).sum(1)))
+
+
+def _distil(
+    job: _Job,
+    teacher: Encoder,
+    student: Encoder,
+    cut: Cut,
+    examples: Examples,
+    folder: Path,
+    report: Report,
+    measure: Callable[[], float] | None,
+) -> None:
+    trainer = Distiller(with_hidden(student), targets(teacher, cut), job.losses)
+    compile_adam(trainer, job.options, total_steps(examples, job.options))
+    augment = make_augment(teacher.model, job.tokenizer, examples, job.augmentation)
+    names = input_names(job.config)
+    train(trainer, examples, names, job.options, folder / "steps", report, measure, augment)
+
+
+def _shape(cut: Cut) -> dict[str, Any]:
+    return {
+        "layers": len(cut.layers),
+        "channels": len(cut.channels),
+        "heads": [len(kept) for kept in cut.heads],
+        "neurons": [len(kept) for kept in cut.neurons],
+        "head_size": cut.head_size,
     }
-    neurons = _important_neurons(layer, student.intermediate_size)
-    result["intermediate.dense.weight"] = layer["intermediate.dense.weight"][np.ix_(neurons, kept)]
-    result["intermediate.dense.bias"] = layer["intermediate.dense.bias"][neurons]
-    result["output.dense.weight"] = layer["output.dense.weight"][np.ix_(kept, neurons)]
-    result.update(_thin_heads(layer, kept, teacher, student))
-    return result
 
 
-def _important_neurons(layer: Tensors, count: int) -> np.ndarray:
-    """Neurons by the product of what flows in and out, ascending indices (count,)."""
-    moment = layer["attention.output.LayerNorm.weight"] ** 2
-    drive = (layer["intermediate.dense.weight"] ** 2 * moment).sum(1)
-    importance = drive * (layer["output.dense.weight"] ** 2).sum(0)
-    return np.sort(np.argsort(-importance, kind="stable")[:count])
+def _report(job: _Job, cut: Cut) -> dict[str, Any]:
+    """What was removed where, and what that saves.
 
-
-def _thin_heads(
-    layer: Tensors, kept: np.ndarray, teacher: EncoderConfig, student: EncoderConfig
-) -> dict[str, np.ndarray]:
-    """Each head's two bilinear forms at the student's head size.
-
-    The scores are scaled by 1 / sqrt(head size), which the student does with its own size.
+    Returns:
+        A JSON object: `task`; `target`; `ordinary`, whether the configuration is Hugging Face's
+        own; `channels`, kept and of how many, `removed_layers`; `layers`, for each that is left
+        `was` (its index before), `heads` and `neurons` (kept), `of_heads` and `of_neurons`;
+        `before` and `after`, `parameters` of the encoder, `flops` and, as predicted for `board`,
+        `instructions` for one text of `sequence_length` tokens in int8.
     """
-    heads, wide, thin = teacher.num_attention_heads, teacher.head_size, student.head_size
-    rescale = (thin / wide) ** 0.25  # on queries and keys each
+    before, after = job.config, cut_config(job.config, cut)
+    target = job.target
 
-    def split(part: str) -> np.ndarray:
-        # Weight and bias side by side, (heads, wide, kept + 1).
-        weight = layer[f"attention.self.{part}.weight"][:, kept]
-        bias = layer[f"attention.self.{part}.bias"]
-        return np.concatenate([weight, bias[:, None]], 1).reshape(heads, wide, -1)
+    def figures(config: EncoderConfig) -> dict[str, float]:
+        return {
+            "parameters": cost.parameters(config),
+            "flops": target.flops(config),
+            "instructions": round(target.instructions(config, job.task)),
+        }
 
-    output = layer["attention.output.dense.weight"][kept].reshape(len(kept), heads, wide)
-    result: dict[str, list[np.ndarray]] = {"query": [], "key": [], "value": [], "output": []}
-    for head, (query, key, value) in enumerate(
-        zip(split("query"), split("key"), split("value"), strict=True)
-    ):
-        query, key = _low_rank(query, key, thin)
-        value, out = _low_rank(value, output[:, head].T, thin)
-        result["query"].append(query * rescale)
-        result["key"].append(key * rescale)
-        result["value"].append(value)
-        result["output"].append(out)
-    tensors = {
-        "attention.output.dense.weight": np.concatenate(result["output"]).T.astype(np.float32)
+    layers = [
+        {
+            "was": source,
+            "heads": len(cut.heads[index]),
+            "of_heads": before.heads(source),
+            "neurons": len(cut.neurons[index]),
+            "of_neurons": before.neurons(source),
+        }
+        for index, source in enumerate(cut.layers)
+    ]
+    return {
+        "task": job.task,
+        "target": {target.cost: target.ratio},
+        "sequence_length": target.sequence_length,
+        "board": target.board.name,
+        "ordinary": EXTENSION not in after.source,
+        "channels": {"kept": len(cut.channels), "of": before.hidden_size},
+        "removed_layers": sorted(set(range(before.num_hidden_layers)) - set(cut.layers)),
+        "layers": layers,
+        "before": figures(before),
+        "after": figures(after),
     }
-    for part in ("query", "key", "value"):
-        joined = np.concatenate(result[part]).astype(np.float32)
-        tensors[f"attention.self.{part}.weight"] = joined[:, :-1]
-        tensors[f"attention.self.{part}.bias"] = joined[:, -1]
-    return tensors
-
-
-def _low_rank(a: np.ndarray, b: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """The a' (rank, m), b' (rank, n) whose product a'^T b' is closest to a^T b (Eckart-Young)."""
-    # QR first: the product is (m, n) but has at most a.shape[0] singular values.
-    q_a, r_a = np.linalg.qr(a.T.astype(np.float64))
-    q_b, r_b = np.linalg.qr(b.T.astype(np.float64))
-    u, s, vt = np.linalg.svd(r_a @ r_b.T)
-    root = np.sqrt(s[:rank])
-    return (q_a @ (u[:, :rank] * root)).T, (q_b @ (vt[:rank].T * root)).T

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfedge.measure import cost
+from tfedge.models import cost
 from tfedge.models.config import parse_config
 from tfedge.recipes import load_recipe, recipe_names
 

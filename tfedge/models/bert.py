@@ -55,7 +55,7 @@ def _layer(blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
     config = blocks.config
     name = f"encoder.layer.{index}"
     attention = f"{name}.attention.self"
-    width = config.num_attention_heads * config.head_size
+    width = config.heads(index) * config.head_size
     rows = blocks.computed_rows(index, x)
     query = blocks.dense(f"{attention}.query", width, rows, role="query")
     key = blocks.dense(f"{attention}.key", width, x, role="key")
@@ -63,7 +63,7 @@ def _layer(blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
     context = blocks.attention(attention, query, key, value, bias)
     x = residual(blocks, f"{name}.attention.output", context, rows)
     y = blocks.activated_dense(
-        f"{name}.intermediate.dense", config.hidden_act, config.intermediate_size, x
+        f"{name}.intermediate.dense", config.hidden_act, config.neurons(index), x
     )
     return residual(blocks, f"{name}.output", y, x)
 

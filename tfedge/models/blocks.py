@@ -245,7 +245,7 @@ class Blocks:
         Returns:
             The context, (B, S, H * D).
         """
-        num_heads = self.config.num_attention_heads
+        num_heads = int(query.shape[-1]) // self.config.head_size
         self.sites[name] = "attention"
 
         def split(part: str, x: Symbolic) -> Symbolic:

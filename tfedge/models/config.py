@@ -14,6 +14,9 @@ MODEL_TYPES = ("bert", "distilbert", "mobilebert")
 ACTIVATIONS = ("gelu", "relu", "gelu_new")
 NORMALISATIONS = ("layer_norm", "no_norm")
 
+# The key of config.json under which layers that differ are described; see `_extension`.
+EXTENSION = "tfedge"
+
 # No published encoder comes near these; larger numbers are damage or an attack on memory.
 LARGEST_SIZE = 2_000_000
 LARGEST_DEPTH = 1_000
@@ -37,6 +40,9 @@ class EncoderConfig:
     Attributes:
         model_type: one of `MODEL_TYPES`.
         head_size: width of one attention head. Usually `hidden_size / num_attention_heads`.
+        layer_heads: attention heads of each layer where they differ from `num_attention_heads`.
+        layer_neurons: feed-forward neurons of each layer where they differ from
+            `intermediate_size`.
         embedding_size: width of the word embedding; differs from `hidden_size` in MobileBERT.
         intra_bottleneck_size: width inside MobileBERT's bottlenecks; `hidden_size` elsewhere.
         source: the `config.json` this was read from, kept so that export loses no key of it.
@@ -51,6 +57,8 @@ class EncoderConfig:
     max_position_embeddings: int
     head_size: int
     embedding_size: int
+    layer_heads: tuple[int, ...] = ()
+    layer_neurons: tuple[int, ...] = ()
     type_vocab_size: int = 0
     hidden_act: str = "gelu"
     layer_norm_eps: float = 1e-12
@@ -66,6 +74,14 @@ class EncoderConfig:
     num_feedforward_networks: int = 1
     intra_bottleneck_size: int = 0
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+    def heads(self, layer: int) -> int:
+        """The attention heads of one layer."""
+        return self.layer_heads[layer] if self.layer_heads else self.num_attention_heads
+
+    def neurons(self, layer: int) -> int:
+        """The neurons between the two dense layers of one layer's feed-forward network."""
+        return self.layer_neurons[layer] if self.layer_neurons else self.intermediate_size
 
     @property
     def labels(self) -> list[str] | None:
@@ -156,7 +172,53 @@ def parse_config(source: Mapping[str, Any]) -> EncoderConfig:
             f"config.json: {width} channels cannot be split into {num_attention_heads} "
             "attention heads"
         )
-    return EncoderConfig(**config, head_size=width // num_attention_heads)
+    config["head_size"] = width // num_attention_heads
+    if EXTENSION in source:
+        config.update(_extension(source[EXTENSION], config))
+    return EncoderConfig(**config)
+
+
+def _extension(content: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What `EXTENSION` says of layers that differ, checked against the rest of the config.
+
+    Hugging Face's configs give all layers the same number of heads, of `hidden_size / heads`
+    channels each, and the same number of neurons. A model whose layers differ has besides
+
+        "tfedge": {"heads": [5, 7, ...], "head_size": 32, "neurons": [640, 808, ...]}
+
+    with a number for each layer, none above `num_attention_heads` and `intermediate_size`. Any of
+    the three may be left out.
+    """
+    if config["model_type"] == "mobilebert":
+        raise CheckpointError(f"config.json: {EXTENSION} is for bert and distilbert alone")
+    known = {"heads": "num_attention_heads", "neurons": "intermediate_size"}
+    if not isinstance(content, Mapping) or not set(content) <= {*known, "head_size"}:
+        raise CheckpointError(
+            f"config.json: {EXTENSION} is {content!r}; it must be an object with no other keys "
+            f"than {', '.join(known)}, head_size"
+        )
+
+    def refuse(key: str, value: Any, kind: str, largest: int) -> None:
+        raise CheckpointError(
+            f"config.json: {EXTENSION}.{key} is {value!r}; it must be {kind} from 1 to {largest}"
+        )
+
+    def within(number: Any, largest: int) -> bool:
+        return type(number) is int and 0 < number <= largest
+
+    result: dict[str, Any] = {}
+    layers = config["num_hidden_layers"]
+    for key, size in known.items():
+        value = content.get(key, [config[size]] * layers)
+        fits = isinstance(value, list) and len(value) == layers
+        if not (fits and all(within(number, config[size]) for number in value)):
+            refuse(key, value, f"a list of {layers} whole numbers", config[size])
+        result[f"layer_{key}"] = tuple(value)
+    largest = config["hidden_size"] // max(result["layer_heads"])
+    head_size = content.get("head_size", config["hidden_size"] // config["num_attention_heads"])
+    if not within(head_size, largest):
+        refuse("head_size", head_size, "a whole number", largest)
+    return {**result, "head_size": head_size}
 
 
 def _mobilebert(read: _Reader, hidden_size: int) -> dict[str, Any]:

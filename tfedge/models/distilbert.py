@@ -27,14 +27,15 @@ def _layer(blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
     config = blocks.config
     name = f"transformer.layer.{index}"
     attention = f"{name}.attention"
+    width = config.heads(index) * config.head_size
     rows = blocks.computed_rows(index, x)
-    query = blocks.dense(f"{attention}.q_lin", config.hidden_size, rows, role="query")
-    key = blocks.dense(f"{attention}.k_lin", config.hidden_size, x, role="key")
-    value = blocks.dense(f"{attention}.v_lin", config.hidden_size, x, role="value")
+    query = blocks.dense(f"{attention}.q_lin", width, rows, role="query")
+    key = blocks.dense(f"{attention}.k_lin", width, x, role="key")
+    value = blocks.dense(f"{attention}.v_lin", width, x, role="value")
     context = blocks.attention(attention, query, key, value, bias)
     y = blocks.dense(f"{attention}.out_lin", config.hidden_size, context)
     x = blocks.norm(f"{name}.sa_layer_norm", blocks.add(f"{attention}.sum", y, rows))
-    y = blocks.activated_dense(f"{name}.ffn.lin1", config.hidden_act, config.intermediate_size, x)
+    y = blocks.activated_dense(f"{name}.ffn.lin1", config.hidden_act, config.neurons(index), x)
     y = blocks.dropout(f"{name}.ffn", blocks.dense(f"{name}.ffn.lin2", config.hidden_size, y))
     return blocks.norm(f"{name}.output_layer_norm", blocks.add(f"{name}.ffn.sum", y, x))
 

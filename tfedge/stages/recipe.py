@@ -52,6 +52,7 @@ KINDS: dict[str, Kind] = {
     "finetune": Kind(),
     "distil": Kind(takes="teacher"),
     "prune": Kind(packages=("tensorflow-model-optimization",)),
+    "shrink": Kind(),
     "qad": Kind(),
     "convert": Kind(
         makes="tflite", shared={"data": "calibration", "eval": "eval"}, packages=_RUNTIMES

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import logging
 import sys
 import warnings
@@ -128,6 +129,11 @@ def _load(folder: Path, task: str) -> tuple[Any, list[str]]:
     import torch
     import transformers
 
+    if "tfedge" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+        raise ValueError(
+            "its layers differ in heads or neurons (the key tfedge of config.json), for which "
+            "transformers has no model"
+        )
     model, info = getattr(transformers, _CLASSES[task]).from_pretrained(
         str(folder),
         local_files_only=True,

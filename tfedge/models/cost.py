@@ -10,6 +10,12 @@ head of the task with its pooler (below 0.1% of any published encoder at 128 tok
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import tomllib
+from pathlib import Path
+
+from tfedge.errors import InputError
 from tfedge.models.config import EncoderConfig
 
 Dense = tuple[int, int]
@@ -24,7 +30,7 @@ def parameters(config: EncoderConfig, pooler: bool = False) -> int:
     hidden = config.hidden_size
     tables = config.vocab_size * config.embedding_size
     tables += (config.max_position_embeddings + config.type_vocab_size) * hidden
-    dense = [*_embedding_dense(config), *_layer_dense(config) * config.num_hidden_layers]
+    dense = _dense(config)
     if pooler:
         dense.append((hidden, hidden))
     norms = hidden + config.num_hidden_layers * _layer_norm_channels(config)
@@ -33,11 +39,66 @@ def parameters(config: EncoderConfig, pooler: bool = False) -> int:
 
 def flops(config: EncoderConfig, sequence_length: int) -> int:
     """Floating-point operations for one text of `sequence_length` tokens; see the module."""
-    width = config.num_attention_heads * config.head_size
-    dense = [*_embedding_dense(config), *_layer_dense(config) * config.num_hidden_layers]
-    attention = 2 * sequence_length * width * config.num_hidden_layers
-    per_token = attention + sum(inputs * outputs for inputs, outputs in dense)
+    widths = (config.heads(index) * config.head_size for index in range(config.num_hidden_layers))
+    attention = 2 * sequence_length * sum(widths)
+    per_token = attention + sum(inputs * outputs for inputs, outputs in _dense(config))
     return 2 * sequence_length * per_token
+
+
+@dataclasses.dataclass(frozen=True)
+class Board:
+    """Instructions that an int8 model takes on a board, for each thing that it computes.
+
+    Attributes:
+        name: as in `tfedge.targets`.
+        product: a multiply-accumulate.
+        probability: a softmax's output.
+        neuron: an output of the activation.
+        norm: an output of a layer norm, with the residual sum before it.
+    """
+
+    name: str
+    product: float
+    probability: float
+    neuron: float
+    norm: float
+
+
+def load_board(name: str) -> Board:
+    """What is known of a board in LiteRT, from `instructions.toml`.
+
+    Raises:
+        InputError: nothing is; the message lists what is.
+    """
+    path = Path(__file__).with_name("instructions.toml")
+    boards = tomllib.loads(path.read_text(encoding="utf-8"))
+    if name not in boards:
+        raise InputError(f"no instructions are known for {name!r}; known are {', '.join(boards)}")
+    return Board(name, **boards[name])
+
+
+def instructions(config: EncoderConfig, sequence_length: int, board: Board, task: str) -> float:
+    """Instructions for one text of `sequence_length` tokens in int8, of a BERT or DistilBERT.
+
+    Args:
+        task: a text classifier's last layer computes one row of queries and all after them.
+    """
+    hidden, length = config.hidden_size, sequence_length
+    total = board.norm * length * hidden
+    for index in range(config.num_hidden_layers):
+        is_last = index == config.num_hidden_layers - 1
+        rows = 1 if is_last and task == "text-classification" else length
+        width, neurons = config.heads(index) * config.head_size, config.neurons(index)
+        dense = hidden * (length * width + rows * (width + neurons))
+        total += board.product * 2 * (dense + rows * length * width)
+        total += board.probability * rows * length * config.heads(index)
+        total += board.neuron * rows * neurons + board.norm * 2 * rows * hidden
+    return total
+
+
+def _dense(config: EncoderConfig) -> list[Dense]:
+    layers = (_layer_dense(config, index) for index in range(config.num_hidden_layers))
+    return [*_embedding_dense(config), *itertools.chain.from_iterable(layers)]
 
 
 def _embedding_dense(config: EncoderConfig) -> list[Dense]:
@@ -56,13 +117,13 @@ def _bottlenecks(config: EncoderConfig) -> int:
     return 1 if config.use_bottleneck_attention else 2
 
 
-def _layer_dense(config: EncoderConfig) -> list[Dense]:
+def _layer_dense(config: EncoderConfig, index: int) -> list[Dense]:
     """Inputs and outputs of every dense layer in one encoder layer."""
     hidden, inner = config.hidden_size, config.intra_bottleneck_size
-    width = config.num_attention_heads * config.head_size
+    width = config.heads(index) * config.head_size
     value_input = hidden if _bottlenecks(config) == 2 else inner
     dense = [(inner, width), (inner, width), (value_input, width), (width, inner)]
-    feed_forward = [(inner, config.intermediate_size), (config.intermediate_size, inner)]
+    feed_forward = [(inner, config.neurons(index)), (config.neurons(index), inner)]
     dense += feed_forward * config.num_feedforward_networks
     if config.use_bottleneck:
         dense += [(hidden, inner)] * _bottlenecks(config) + [(inner, hidden)]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tfedge.measure.cost import flops, parameters
+from tfedge.errors import InputError
 from tfedge.models.config import EncoderConfig, parse_config
+from tfedge.models.cost import Board, flops, instructions, load_board, parameters
 
 _BERT: dict[str, Any] = {
     "model_type": "bert",
@@ -23,6 +24,14 @@ _BERT: dict[str, Any] = {
     "type_vocab_size": 2,
 }
 _TINYBERT = {**_BERT, "hidden_size": 312, "num_hidden_layers": 4, "intermediate_size": 1200}
+_MINILM = {**_BERT, "hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}
+TOY_SIZES = {
+    **_BERT,
+    "hidden_size": 2,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "intermediate_size": 3,
+}
 _DISTILBERT: dict[str, Any] = {
     "model_type": "distilbert",
     "vocab_size": 30522,
@@ -138,21 +147,61 @@ def test_flops_at_128_tokens(
 
 def test_flops_by_hand() -> None:
     # One layer: 4 dense 2x2, 2x3 and 3x2 over 5 tokens; scores and context 5x5x2 each.
-    config = parse_config(
-        {
-            **_BERT,
-            "hidden_size": 2,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 1,
-            "intermediate_size": 3,
-        }
-    )
+    config = parse_config(TOY_SIZES)
     assert flops(config, 5) == 2 * (5 * (4 * 4 + 6 + 6) + 2 * 50)
     # Twice the tokens: twice the dense layers, four times the products.
     assert flops(config, 10) == 2 * (10 * 28 + 4 * 2 * 50)
 
 
+def test_flops_of_layers_that_differ() -> None:
+    sizes = {**_TINYBERT, "num_hidden_layers": 2}
+    alike = parse_config(sizes)
+    config = parse_config({**sizes, "tfedge": {"heads": [12, 6], "neurons": [1200, 300]}})
+    heads, neurons = 6 * 26, 900
+    assert parameters(alike) - parameters(config) == (
+        heads * (4 * 312 + 3) + neurons * (2 * 312 + 1)
+    )
+    saved = 10 * (4 * 312 * heads + 2 * 312 * neurons) + 2 * 10 * 10 * heads
+    assert flops(alike, 10) - flops(config, 10) == 2 * saved
+
+
+def test_instructions_by_hand() -> None:
+    board = Board("toy", product=1.0, probability=100.0, neuron=1000.0, norm=10_000.0)
+    config = parse_config(TOY_SIZES)
+    # Norms after the embeddings and twice in the layer; a classifier's last layer has one row
+    # of queries and of all that follows.
+    for task, rows in (("sentence-embedding", 5), ("text-classification", 1)):
+        products = 2 * 2 * (5 * 2 + rows * (2 + 3)) + 2 * rows * 5 * 2
+        expected = products + 100 * rows * 5 + 1000 * rows * 3 + 10_000 * 2 * (5 + 2 * rows)
+        assert instructions(config, 5, board, task) == expected
+
+
+# LiteRT, int8, one text classifier each: board -> sizes, tokens, million instructions counted.
+COUNTED = [
+    ("rpi4", _MINILM, 64, 178),
+    ("rpi4", _MINILM, 128, 367),
+    ("rpi4", {**_MINILM, "intermediate_size": 384}, 64, 101),
+    ("rpi4", _TINYBERT, 128, 159),
+    ("rpi5", _MINILM, 64, 59),
+    ("rpi5", _MINILM, 128, 127),
+    ("rpi5", _TINYBERT, 128, 58),
+]
+
+
+@pytest.mark.parametrize(("board", "sizes", "length", "counted"), COUNTED)
+def test_instructions_are_near_those_counted(
+    board: str, sizes: dict[str, Any], length: int, counted: int
+) -> None:
+    predicted = instructions(parse_config(sizes), length, load_board(board), "text-classification")
+    assert predicted / 1e6 == pytest.approx(counted, rel=0.06)
+
+
+def test_boards_that_nothing_is_known_of() -> None:
+    with pytest.raises(InputError, match="no instructions are known for 'abacus'; known are rpi4"):
+        load_board("abacus")
+
+
 def test_counting_imports_no_tensorflow() -> None:
-    code = "import sys, tfedge.measure.cost; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, tfedge.models.cost; sys.exit('tensorflow' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
