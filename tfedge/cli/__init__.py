@@ -1,0 +1,82 @@
+"""The `tfedge` program: parses, calls one function, prints."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import click
+
+from tfedge import __version__
+from tfedge.cli.compression import prune, shrink
+from tfedge.cli.conversion import convert, init, models
+from tfedge.cli.inspection import edgetpu, inspect
+from tfedge.cli.measurement import bench, evaluate
+from tfedge.cli.recipe import run_recipe
+from tfedge.cli.training import distil, finetune, qad
+from tfedge.errors import MissingPackageError, TfedgeError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="tfedge")
+def main() -> None:
+    """Turns BERT-like checkpoints into TFLite models for small boards.
+
+    \b
+    tfedge models                       what can be named
+    tfedge convert tinybert             checkpoint -> one .tflite, measured
+    tfedge run recipe.toml              texts -> trained, converted, measured, in one command
+    tfedge shrink X --target-flops 0.5 --data texts.txt --output Y      checkpoint -> a faster one
+    tfedge eval --model X.tflite --data dev.tsv
+    tfedge bench X.tflite Y.tflite --data dev.tsv
+    tfedge inspect X.tflite             what a file holds, costs and loses
+    tfedge edgetpu check X.tflite       what of it a Coral Edge TPU would run
+    tfedge-infer --model X.tflite "a fine film"      on the board
+
+    MODEL is a name that `tfedge models` lists, a folder with a Hugging Face checkpoint, or the
+    id of one on the hub. Exit codes: 0 done, 1 error, 2 usage, 3 unusable input, 4 a package or
+    runtime is missing, 5 the converted model was rejected.
+    """
+
+
+for command in (
+    finetune,
+    distil,
+    prune,
+    shrink,
+    qad,
+    convert,
+    evaluate,
+    run_recipe,
+    inspect,
+    edgetpu,
+    bench,
+    models,
+    init,
+):
+    main.add_command(command)
+
+
+def run() -> None:
+    """The console entry point: an expected error is one line and its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the names of files may be no UTF-8
+    try:
+        main.main(prog_name="tfedge", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("tfedge: interrupted; the same command resumes or starts again", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except TfedgeError as error:
+        click.echo(f"tfedge: {error}", err=True)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("tfedge"):
+            raise
+        click.echo(f"tfedge: this needs more ({error}): pip install 'tfedge[convert]'", err=True)
+        sys.exit(MissingPackageError.exit_code)
+    except OSError as error:  # a full disk behind standard output, say
+        click.echo(f"tfedge: {error}", err=True)
+        sys.exit(TfedgeError.exit_code)

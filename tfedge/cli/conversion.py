@@ -1,0 +1,231 @@
+"""Commands from a checkpoint to one .tflite, and what can be converted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfedge.quiet import load_tensorflow
+
+
+def _lengths(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
+    """Sequence lengths from what a user typed."""
+    if value is None:
+        return None
+    if value == "none":
+        return ()
+    try:
+        lengths = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        lengths = (0,)
+    if not all(3 <= length <= 512 for length in lengths):
+        raise click.BadParameter(
+            f"{value!r}; give lengths of 3 to 512 with commas between, or none", context, parameter
+        )
+    return lengths
+
+
+def _precisions(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str] | None:
+    """Rules from what a user typed."""
+    rules = dict(value.rpartition("=")[::2] for value in values)
+    for what, how in rules.items():
+        if not what or how not in ("int8", "dynamic", "float"):
+            raise click.BadParameter(
+                f"{what}={how}; give WHAT=int8, WHAT=dynamic or WHAT=float", context, parameter
+            )
+    return rules or None
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--quant",
+    type=click.Choice(
+        [
+            "int8",
+            "int8-float-io",
+            "auto",
+            "mixed",
+            "int16x8",
+            "dynamic",
+            "int4",
+            "float16",
+            "float32",
+        ]
+    ),
+    help="int8: integers only, outputs included; int8-float-io: the same with float outputs; auto: "
+    "the fastest mixture of integers, dynamic and float that keeps --max-drop, found by measuring; "
+    "mixed: the one that --precision says; int16x8: integers of 16 bits with int8 weights, the most "
+    "exact and the slowest, for LiteRT; dynamic: int8 weights, the rest float; int4: the same with 4 "
+    "bits for dense weights, the smallest file; float16: the same with float16 weights. Default: "
+    "the target's, the recipe's, else int8.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    callback=_precisions,
+    metavar="WHAT=HOW",
+    help="For --quant mixed: int8, dynamic or float for a kind of operation (dense, attention, "
+    "norm, pooling) or a pattern of names, e.g. '*.output.dense=dynamic'; of several the last one "
+    "counts. Default: norm=float.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["edgetpu", "edgetpu-plain", "host", "jetson-nano", "rpi4", "rpi5"]),
+    help="The board: picks runtime and mode, and what auto counts as fast. edgetpu: a graph of the "
+    "operations that the Edge TPU compiler's table has, checked and, where the compiler is, "
+    "compiled; edgetpu-plain: the same with BATCH_MATMUL and SOFTMAX.",
+)
+@click.option(
+    "--seq-len",
+    type=click.IntRange(3, 512),
+    help="Tokens of the graph; default: the recipe's, else 128.",
+)
+@click.option(
+    "--buckets",
+    callback=_lengths,
+    metavar="N,N,...|none",
+    help="Lengths of shorter graphs in the same file: a text runs in the shortest that holds it. "
+    "They share all weights. Default: the recipe's, else 16,24,32,48,64.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(
+        ["text-classification", "sentence-embedding", "token-classification", "question-answering"]
+    ),
+    help="Default: the recipe's, else what the checkpoint has a head for.",
+)
+@click.option(
+    "--calibration",
+    help="File of texts like those the model will see; the first 200 choose the ranges of "
+    "integers, unless tfedge qad has, and the rounding of int4. Default: the package's own sentences.",
+)
+@click.option(
+    "--eval",
+    "evaluation",
+    help="Labelled file on which the loss is measured. Default: the calibration texts that are left.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["tflite-runtime", "litert"]),
+    help="What the board runs. Default: the target's, else tflite-runtime.",
+)
+@click.option(
+    "--max-drop", default=1.0, show_default=True, help="Points that may be lost against float."
+)
+@click.option(
+    "--output",
+    default="saved_models",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder in which a folder MODEL is made.",
+)
+@click.option(
+    "--normalize/--no-normalize",
+    default=None,
+    help="Whether sentence embeddings have length 1; default: what the checkpoint's modules say.",
+)
+@click.option(
+    "--keep-reference",
+    is_flag=True,
+    help="Also write MODEL_QUANT_reference.tflite, the same graph in float32, which "
+    "`tfedge inspect --against` measures the error of every layer with.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the whole report.")
+def convert(model: str, as_json: bool, **settings: Any) -> None:
+    """Converts MODEL to one .tflite that holds all a board needs, and measures it.
+
+    \b
+    tfedge convert tinybert
+    tfedge convert ./my-checkpoint --calibration texts.tsv --eval dev.tsv
+    tfedge convert minilm --quant dynamic --runtime litert
+    tfedge convert minilm --target rpi5 --quant auto --max-drop 0.5
+    tfedge convert tinybert --target edgetpu
+
+    The result is run in the runtime it is meant for, in a process of its own. One that crashes
+    there or loses more than --max-drop is kept under the suffix .rejected; the exit code is 5.
+    Without the Edge TPU's compiler --target edgetpu leaves the model as it is; the exit code is 4.
+    """
+    load_tensorflow()
+    from tfedge.pipeline import ConvertOptions
+    from tfedge.pipeline import convert as run
+    from tfedge.progress import ProgressBar
+    from tfedge.summary import conversion_summary
+
+    options = ConvertOptions(
+        quantization=settings["quant"],
+        sequence_length=settings["seq_len"],
+        buckets=settings["buckets"],
+        task=settings["task"],
+        calibration=settings["calibration"],
+        evaluation=settings["evaluation"],
+        runtime=settings["runtime"],
+        target=settings["target"],
+        precisions=settings["precisions"],
+        normalize=settings["normalize"],
+        max_drop=settings["max_drop"],
+        output=settings["output"],
+        keep_reference=settings["keep_reference"],
+    )
+    report = run(model, options, ProgressBar)
+    failure = None
+    if report["quantization"]["graph"].startswith("edgetpu"):
+        from tfedge.edgetpu.deliver import deliver, delivery_summary
+
+        failure = deliver(options.output / report["model"] / report["file"], report)
+    click.echo(
+        json.dumps(report, indent=2) if as_json else conversion_summary(report, options.output)
+    )
+    if "edgetpu" in report and not as_json:
+        click.echo(delivery_summary(report["edgetpu"]))
+    if failure is not None:
+        raise failure
+
+
+@click.command()
+@click.option(
+    "--seq-len",
+    default=128,
+    show_default=True,
+    type=click.IntRange(3, 512),
+    help="Tokens that FLOPs are given for.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def models(seq_len: int, as_json: bool) -> None:
+    """Lists the models that have a name: sizes, operations and where their weights come from."""
+    from tfedge.measure.catalogue import catalogue
+    from tfedge.summary import models_summary
+
+    rows = catalogue(seq_len)
+    click.echo("\n".join(map(json.dumps, rows)) if as_json else models_summary(rows, seq_len))
+
+
+@click.command()
+@click.argument("recipe")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--tokenizer",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Checkpoint whose tokeniser is taken, e.g. saved_models/tinybert.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
+def init(recipe: str, folder: Path, tokenizer: Path, seed: int) -> None:
+    """Writes a checkpoint of RECIPE with random weights to FOLDER.
+
+    For measuring what an architecture costs, or for training it; its answers mean nothing.
+    """
+    load_tensorflow()
+    from tfedge.models.initialize import initialize
+    from tfedge.recipes import load_recipe
+
+    initialize(load_recipe(recipe), folder, tokenizer, seed)
+    click.echo(str(folder))

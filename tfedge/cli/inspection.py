@@ -1,0 +1,136 @@
+"""Commands that look into a .tflite: inspect and edgetpu."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--signature", help="The graph to show, by its key; default: the file's first.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="A float .tflite of the same layers; both run, and each layer's error is measured.",
+)
+@click.option(
+    "--data",
+    help="For --against: a file of texts, or an .npz with the model's inputs by name. "
+    "Default: the package's own sentences.",
+)
+@click.option(
+    "--texts",
+    default=16,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="How many of them.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["tflite-runtime", "litert"]),
+    help="For --against. Default: the first the model was verified on.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="Also write one self-contained page with plots."
+)
+def inspect(
+    model: Path,
+    signature: str | None,
+    against: Path | None,
+    data: str | None,
+    texts: int,
+    runtime: str | None,
+    as_json: bool,
+    html: Path | None,
+) -> None:
+    """Shows what any .tflite holds and costs, and where it loses against float.
+
+    \b
+    tfedge inspect saved_models/tinybert/tinybert_int8.tflite
+    tfedge convert tinybert --keep-reference
+    tfedge inspect X_int8.tflite --against X_int8_reference.tflite --html X.html
+
+    Operators by type, dtype and version, float islands, ranges, the cost of each operator by its
+    shapes. MODEL may be of any converter; nothing of it is run without --against.
+    """
+    from tfedge import files
+    from tfedge.inspect.page import page
+    from tfedge.inspect.report import InspectOptions
+    from tfedge.inspect.report import inspect as run
+    from tfedge.inspect.table import render
+    from tfedge.progress import ProgressBar
+
+    if against is None and (data or runtime):
+        raise click.UsageError("--data and --runtime say how --against is measured; give that too")
+    report = run(model, InspectOptions(signature, against, data, texts, runtime), ProgressBar)
+    if html is not None:
+        files.write_bytes(html, page(report).encode(errors="backslashreplace"))
+    click.echo(json.dumps(report) if as_json else render(report))
+
+
+@click.group()
+def edgetpu() -> None:
+    """What of a .tflite a Coral Edge TPU runs.
+
+    \b
+    tfedge edgetpu check X.tflite       predicted by the published rules, without the compiler
+    tfedge edgetpu compile X.tflite     compiled by edgetpu_compiler and compared
+    """
+
+
+@edgetpu.command(name="check")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write one self-contained page.")
+def edgetpu_check(model: Path, as_json: bool, html: Path | None) -> None:
+    """Predicts, operator by operator, what Edge TPU compiler 16 makes of any .tflite.
+
+    \b
+    mapped     seen mapped in published logs or pairs of a model and its compiled form
+    unproven   the table of supported operations allows it, nobody has shown it
+    CPU        stays on the host, with the compiler's wording, the rule and its source
+
+    Of a file that is compiled already, its edgetpu-custom-op and what is left are counted.
+    Nothing is run. Exit code 0 whenever the file could be read, whatever is found.
+    """
+    from tfedge import files
+    from tfedge.edgetpu.check import check as run
+    from tfedge.edgetpu.page import page
+    from tfedge.edgetpu.table import render
+
+    report = run(model)
+    if html is not None:
+        files.write_bytes(html, page(report).encode(errors="backslashreplace"))
+    click.echo(json.dumps(report) if as_json else render(report))
+
+
+@edgetpu.command(name="compile")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Default: X_edgetpu.tflite beside the model."
+)
+@click.option(
+    "--timeout",
+    default=180,
+    show_default=True,
+    type=click.IntRange(1, 86_400),
+    help="Seconds that the compiler may take.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def edgetpu_compile(model: Path, output: Path | None, timeout: int, as_json: bool) -> None:
+    """Compiles any .tflite with the vendor's edgetpu_compiler and compares with the prediction.
+
+    The compiler is the one that EDGETPU_COMPILER names, else the one in PATH; it is not part of
+    tfedge. Signatures, metadata and tokeniser, which it drops, are carried over. Exit code 4: there
+    is no compiler, and the message says how to get it; 5: it failed, took too long or mapped
+    nothing.
+    """
+    from tfedge.edgetpu.compile import compile_model
+    from tfedge.summary import compilation_summary
+
+    report = compile_model(model, output, timeout)
+    click.echo(json.dumps(report) if as_json else compilation_summary(report))

@@ -1,0 +1,158 @@
+"""Commands that run converted models on texts: eval and bench."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfedge.quiet import load_tensorflow
+
+
+@click.command(name="eval")
+@click.option(
+    "--model",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A converted .tflite, or a folder with a checkpoint.",
+)
+@click.option(
+    "--data",
+    required=True,
+    help="TSV, CSV or JSONL with columns text and label, or a data set id on the hub.",
+)
+@click.option(
+    "--against",
+    type=click.Path(exists=True, path_type=Path),
+    help="A second model, to count the answers that differ.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["tflite-runtime", "litert"]),
+    help="Default: the first the model was verified on.",
+)
+@click.option("--threads", type=click.IntRange(1, 64), help="Threads of the runtime.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many texts.")
+@click.option(
+    "--python",
+    help="Command of the Python that runs a .tflite, a board's for instance. Default: this one.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def evaluate(
+    model: Path,
+    data: str,
+    against: Path | None,
+    runtime: str | None,
+    threads: int | None,
+    limit: int | None,
+    python: str | None,
+    as_json: bool,
+) -> None:
+    """Measures a model on labelled texts: accuracy, macro F1, confusion, disagreement.
+
+    \b
+    tfedge eval --model saved_models/tinybert/tinybert_int8.tflite --data dev.tsv
+    tfedge eval --model X_int8.tflite --against X_float32.tflite --data texts.txt
+    tfedge eval --model saved_models/tinybert --data dev.tsv         (Keras, float32)
+    """
+    from tfedge.data.hub import read_data
+    from tfedge.measure.board import Board
+    from tfedge.measure.evaluate import evaluate as run
+    from tfedge.progress import ProgressBar
+    from tfedge.summary import evaluation_summary
+
+    if any(path and path.is_dir() for path in (model, against)):
+        load_tensorflow()
+    texts = read_data(data, "validation")
+    board = Board(Board.command(python), runtime, threads)
+    result = run(model, against, texts.head(limit or len(texts)), board, ProgressBar)
+    click.echo(json.dumps(result) if as_json else evaluation_summary(result))
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL.tflite[@LENGTH]...")
+@click.option(
+    "--data",
+    required=True,
+    help="Texts: a TSV, CSV, JSONL or TXT file, or a data set id on the hub. With labels the "
+    "accuracy is measured too.",
+)
+@click.option(
+    "--peer",
+    "peer_names",
+    multiple=True,
+    type=click.Choice(["onnxruntime-dynamic", "onnxruntime-float"]),
+    help="What else answers, with the weights of --checkpoint; may be repeated. Dynamic: int8 "
+    "weights. Each runs a text at its own length, in the fastest of the forms that its tools make.",
+)
+@click.option(
+    "--checkpoint",
+    metavar="MODEL",
+    help="What the first model was converted from: a name, a folder or a hub id; for --peer.",
+)
+@click.option(
+    "--peer-python",
+    default=".venv-bench/bin/python",
+    show_default=True,
+    help="Python with torch and ONNX Runtime, which --peer needs: `make .venv-bench/.done`.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["tflite-runtime", "litert"]),
+    help="Of the converted models. Default: the first each was verified on.",
+)
+@click.option(
+    "--threads",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Threads of each contestant.",
+)
+@click.option(
+    "--rounds",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="How often each text is answered by each; its time is the median.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many texts.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def bench(
+    models: tuple[str, ...],
+    data: str,
+    peer_names: tuple[str, ...],
+    checkpoint: str | None,
+    peer_python: str,
+    limit: int | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Compares how fast models answer: times, accuracy, memory, size, start-up.
+
+    \b
+    tfedge bench X_int8.tflite@128 X_int8.tflite --data dev.tsv
+        what the shorter graphs of a file save against its graph for 128 tokens
+    tfedge bench X_int8.tflite X_float32.tflite --runtime litert --data dev.tsv \\
+        --checkpoint X --peer onnxruntime-dynamic
+        the same weights in other forms and in another runtime
+    tfedge bench X_int8.tflite X_int8.tflite --data dev.tsv
+        what this machine makes of twice the same
+
+    Each answers one text at a time in a process of its own that stays alive; all take turns, a
+    few texts each, so that whatever slows the machine down slows all of them. Read the ratios to
+    the first model and their range over the rounds; milliseconds hold for this run alone.
+    """
+    from tfedge.data.hub import read_data
+    from tfedge.measure.bench import BenchOptions
+    from tfedge.measure.bench import bench as run
+    from tfedge.progress import ProgressBar
+    from tfedge.summary import bench_summary
+
+    texts = read_data(data, "validation")
+    options = BenchOptions(
+        peers=peer_names, checkpoint=checkpoint, peer_python=peer_python, **settings
+    )
+    result = run(models, texts.head(limit or len(texts)), options, ProgressBar)
+    click.echo(json.dumps(result) if as_json else bench_summary(result))

@@ -1,0 +1,81 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def training_options(function: Any) -> Any:
+    for option in reversed(
+        (
+            click.option(
+                "--data",
+                required=True,
+                help="Training texts: a TSV, CSV or JSONL file with columns text and label (TXT "
+                "where no labels are needed), or a data set id on the Hugging Face hub.",
+            ),
+            click.option("--eval", "evaluation", help="Held-out texts to measure on."),
+            click.option(
+                "--output", required=True, type=click.Path(path_type=Path), help="Folder to write."
+            ),
+            click.option("--epochs", default=3, show_default=True, type=click.IntRange(1)),
+            click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1)),
+            click.option(
+                "--learning-rate",
+                default=5e-5,
+                show_default=True,
+                help="Peak; linear warm-up and decay.",
+            ),
+            click.option(
+                "--max-length",
+                default=64,
+                show_default=True,
+                type=click.IntRange(8, 512),
+                help="Tokens of a text; longer ones are cut.",
+            ),
+            click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1)),
+            click.option(
+                "--xla",
+                is_flag=True,
+                help="Compile the training step with XLA, anew for each length of a batch: pays on "
+                "GPUs and in long runs.",
+            ),
+            click.option(
+                "--logs",
+                type=click.Path(path_type=Path),
+                help="Folder for TensorBoard: losses, learning rate, accuracy on --eval.",
+            ),
+            click.option("--force", is_flag=True, help="Replace an existing --output."),
+            click.option("--json", "as_json", is_flag=True, help="Print the whole report."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def float_training_options(function: Any) -> Any:
+    """What training in float has besides `training_options`."""
+    function = click.option(
+        "--mixed-precision",
+        is_flag=True,
+        help="Compute in bfloat16, with weights and losses in float32: pays on GPUs and processors "
+        "that have it.",
+    )(function)
+    return click.option(
+        "--patience",
+        type=click.IntRange(1),
+        help="Stop when so many epochs in a row are no better on --eval than the best, and keep "
+        "that one's weights; what is measured on the same texts then flatters a little. Default: "
+        "train to the end.",
+    )(function)
+
+
+def echo_trained(output: Path, accuracy: float | None, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"output": str(output), "accuracy": accuracy}))
+    else:
+        click.echo(f"{output}" + (f"\taccuracy {accuracy:.4f}" if accuracy is not None else ""))

@@ -1,0 +1,76 @@
+"""The command that runs several others: run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command(name="run")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--data", help="Training texts in place of the recipe's.")
+@click.option("--eval", "evaluation", help="Held-out texts in place of the recipe's.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder for everything that is made; default: the recipe's, else build/NAME beside it.",
+)
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE",
+    help="Anything else in place of the recipe's, e.g. finetune.epochs=1; may be repeated.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Only list what would run and why; nothing is written."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the reports of all stages.")
+def run_recipe(
+    recipe: Path,
+    data: str | None,
+    evaluation: str | None,
+    output: Path | None,
+    changes: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Makes a model for a board out of texts, stage by stage, as a TOML file says.
+
+    \b
+    [defaults]                  what several share: data, eval, seed, max_length
+    data = "train.tsv"          texts and labels; paths are relative to the recipe
+    eval = "test.tsv"
+    [finetune]                  a teacher: the options of `tfedge finetune`, with _ for -
+    model = "minilm"
+    epochs = 5
+    [distil]                    a small student of it; likewise [shrink], [prune] and [qad]
+    recipe = "tinybert"
+    [convert]                   the .tflite, in OUTPUT/convert/
+    seq_len = 64
+    [eval]
+
+    The tables run in the order in which they stand; each takes what the one before has made. Above
+    them may stand name and output. A stage whose options, files and versions are what they were is
+    skipped, one that was killed is resumed, and behind one that runs all others run.
+    examples/trec.toml is a whole one.
+    """
+    from tfedge.settings import parse_setting
+    from tfedge.stages.recipe import read_recipe
+    from tfedge.stages.run import run as run_stages
+    from tfedge.summary import stages_summary
+
+    given = {
+        **dict(map(parse_setting, changes)),
+        "defaults.data": data,
+        "defaults.eval": evaluation,
+        "output": str(output) if output else None,
+    }
+    overrides = {key: value for key, value in given.items() if value is not None}
+    program = click.get_current_context().find_root().command
+    assert isinstance(program, click.Group)
+    stages = read_recipe(recipe, program.commands, overrides)
+    report = run_stages(stages, dry_run, lambda line: click.echo(line, err=True))
+    click.echo(json.dumps(report, indent=2) if as_json else stages_summary(report))
