@@ -79,7 +79,7 @@ distill: $(VENV)/.convert $(VENV)/.minilm  ## Remake the checkpoint of MODEL: fi
 		--epochs 6 --learning-rate 2e-4 --seed $(SEED) --output build/$(MODEL)
 
 test: $(VENV)/.test $(VENV)/.minilm  ## Run the fast tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 test-arm: $(VENV)/.test  ## Run the converted MODEL on an emulated board (TFEDGE_ARM_RUN)
 	@TFEDGE_MODEL=$(abspath $(TFLITE)) $(if $(TFEDGE_ARM_RUN),TFEDGE_ARM_RUN=$(TFEDGE_ARM_RUN)) \
