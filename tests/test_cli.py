@@ -171,7 +171,7 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "command": (["dance"], "No such command 'dance'"),
     "argument": (["convert"], "Missing argument 'MODEL'"),
     "option": (["models", "--fast"], "--fast"),
-    "choice": (["convert", "x", "--quant", "int4"], "'int4' is not one of 'int8'"),
+    "choice": (["convert", "x", "--quant", "int3"], "'int3' is not one of 'int8'"),
     "runtime": (["convert", "x", "--runtime", "onnx"], "'onnx' is not one of"),
     "range": (["models", "--seq-len", "1"], "1 is not in the range 3<=x<=512"),
     "number": (["convert", "x", "--max-drop", "much"], "'much' is not a valid float"),

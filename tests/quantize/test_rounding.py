@@ -95,7 +95,8 @@ def _constants(content: bytes) -> dict[int, list[np.ndarray]]:
         if tensor.type != schema.TensorType.INT8 or data is None:
             continue
         quantization = tensor.quantization
-        integers = np.frombuffer(bytes(data), np.int8).reshape(tensor.shape).astype(np.float32)
+        integers = np.frombuffer(bytes(data), np.int8).astype(np.float32)
+        integers = integers.reshape(tensor.shape if len(tensor.shape) else (1,))
         sizes = [1] * integers.ndim
         sizes[quantization.quantizedDimension] = -1
         scale = np.reshape(quantization.scale, sizes)

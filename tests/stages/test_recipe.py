@@ -134,7 +134,7 @@ MISTAKES = {
     "own key": (START + 'output = "x"', r"\[finetune\]: unknown 'output'"),
     "value": (START + "epochs = 0", "'--epochs': 0 is not in the range x>=1"),
     "whole": (START + "epochs = 2.5", "'2.5' is not a valid integer range"),
-    "choice": (START + '[convert]\nquant = "int4"', "'int4' is not one of 'int8'"),
+    "choice": (START + '[convert]\nquant = "int3"', "'int3' is not one of 'int8'"),
     "switch": (START + "[convert]\nkeep_reference = 1", "keep_reference is 1; it must be true or"),
     "no switch": (START + "epochs = true", "epochs is true; it must be a string or a number"),
     "date": (START + "labels = 2020-01-01", "labels is datetime.date.*; give strings or numbers"),
