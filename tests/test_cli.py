@@ -27,7 +27,7 @@ from tfedge import __version__, cli, errors
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.recipes import Recipe, recipe_names
 from tfedge.runtime.bundle import read_bundle
-from tfedge.runtime.interpreter import RUNTIMES, Runtime
+from tfedge.runtime.runtimes import RUNTIMES, Runtime
 from tfedge.summary import bench_summary, conversion_summary
 
 ROOT = Path(__file__).parents[1]

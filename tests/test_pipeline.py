@@ -26,7 +26,7 @@ from tfedge.measure.board import Board
 from tfedge.measure.checkpoint import CheckpointAnswers
 from tfedge.pipeline import ConvertOptions, convert
 from tfedge.runtime.bundle import read_bundle
-from tfedge.runtime.interpreter import RUNTIMES, Runtime
+from tfedge.runtime.runtimes import RUNTIMES, Runtime
 
 LENGTH = 16
 TEXTS = 12

@@ -22,7 +22,7 @@ from tfedge.quantize.graphs import INTEGER
 from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import Shape
 from tfedge.recipes import Recipe
-from tfedge.runtime.interpreter import RUNTIMES
+from tfedge.runtime.runtimes import RUNTIMES
 from tfedge.targets import Target, load_target
 
 # Texts of a labelled calibration set that choose ranges; the others evaluate.

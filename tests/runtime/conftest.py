@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tfedge.runtime import Pipeline, load
-from tfedge.runtime.interpreter import RUNTIMES
+from tfedge.runtime.runtimes import RUNTIMES
 
 INSTALLED = [name for name, runtime in RUNTIMES.items() if runtime.installed()]
 

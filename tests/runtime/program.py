@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tfedge.runtime.interpreter import RUNTIMES
+from tfedge.runtime.runtimes import RUNTIMES
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "tfedge.runtime.infer")

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfedge.runtime import BackendError, OptionError, interpreter, load
+from tfedge.runtime import BackendError, OptionError, load, runtimes
 from tfedge.runtime.bundle import read_bundle
-from tfedge.runtime.interpreter import Model, choose_runtime, dequantise, quantise
+from tfedge.runtime.interpreter import Model, dequantise, quantise
+from tfedge.runtime.runtimes import choose_runtime
 
 BOTH = ("tflite-runtime", "litert")
 
@@ -21,9 +22,9 @@ BOTH = ("tflite-runtime", "litert")
 def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The runtimes that seem to be installed; the test fills it."""
     names: set[str] = set()
-    modules = {runtime.module: name for name, runtime in interpreter.RUNTIMES.items()}
+    modules = {runtime.module: name for name, runtime in runtimes.RUNTIMES.items()}
     monkeypatch.setattr(
-        interpreter.importlib.util,
+        runtimes.importlib.util,
         "find_spec",
         lambda module: object() if modules[module] in names else None,
     )
@@ -100,7 +101,7 @@ def test_runtime_that_cannot_be_imported(toys: Path, monkeypatch: pytest.MonkeyP
         raise ImportError("libfoo.so:\n cannot open")
 
     pytest.importorskip("ai_edge_litert")
-    monkeypatch.setattr(interpreter.importlib, "import_module", fail)
+    monkeypatch.setattr(runtimes.importlib, "import_module", fail)
     with pytest.raises(BackendError, match=r"cannot be imported: libfoo\.so: cannot open"):
         load(toys / "classifier.tflite", "litert")
 
@@ -115,7 +116,7 @@ def test_default_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     for processors, threads in ((1, 1), (3, 3), (64, 4)):
         usable = set(range(processors))
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, usable=usable: usable, raising=False)
-        assert interpreter.default_threads() == threads
+        assert runtimes.default_threads() == threads
 
 
 @pytest.mark.parametrize("name", ["int8_output", "int8"])

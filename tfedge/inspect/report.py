@@ -20,7 +20,7 @@ from tfedge.inspect.noise import Comparison, compare
 from tfedge.measure.board import Board
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.errors import BackendError, InferenceError, ModelFileError
-from tfedge.runtime.interpreter import RUNTIMES, choose_runtime
+from tfedge.runtime.runtimes import RUNTIMES, choose_runtime
 
 MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 Report = dict[str, Any]

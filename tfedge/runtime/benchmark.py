@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfedge.runtime.errors import OptionError
-from tfedge.runtime.interpreter import runtime_name
 from tfedge.runtime.pipeline import Input, Pipeline
+from tfedge.runtime.runtimes import runtime_name
 
 SENTENCE = "The film starts slowly, but its second half is as clever and as moving as they come."
 QUESTION = "When does the film get better?"

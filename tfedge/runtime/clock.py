@@ -20,9 +20,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from tfedge.runtime.errors import InferenceError, TextError
-from tfedge.runtime.interpreter import RUNTIMES, runtime_name
 from tfedge.runtime.pipeline import Pipeline, load
 from tfedge.runtime.quiet import quiet_start
+from tfedge.runtime.runtimes import RUNTIMES, runtime_name
 
 Tokens = TypeVar("Tokens")
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.errors import InferenceError, OptionError
-from tfedge.runtime.interpreter import RUNTIMES, Model
+from tfedge.runtime.interpreter import Model
+from tfedge.runtime.runtimes import RUNTIMES
 
 
 def execute(model: Model, key: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -14,10 +14,10 @@ from tfedge import __version__
 from tfedge.runtime import lines, render
 from tfedge.runtime.benchmark import MAX_RUNS, benchmark
 from tfedge.runtime.errors import InferenceError, OptionError, TextError, one_line
-from tfedge.runtime.interpreter import MAX_THREADS, RUNTIMES
 from tfedge.runtime.lines import Request
 from tfedge.runtime.pipeline import Input, Pipeline, load
 from tfedge.runtime.quiet import quiet_start
+from tfedge.runtime.runtimes import MAX_THREADS, RUNTIMES
 
 PROGRAM = "tfedge-infer"
 EXIT_UNANSWERED = 1

@@ -13,6 +13,7 @@ from typing import Any
 
 from tfedge.runtime.delegate import REBUILT, load_delegate
 from tfedge.runtime.errors import BackendError, InferenceError
+from tfedge.runtime.runtimes import import_runtime
 
 _SECONDS = 60  # a stick gets its firmware first, which takes a few
 
@@ -52,8 +53,6 @@ def probe(path: str, runtime: str, name: str, delegate: str, device: str | None)
 
 def main(arguments: list[str]) -> int:
     """Loads the delegate and starts the model; returns whether that failed."""
-    from tfedge.runtime.interpreter import import_runtime
-
     path, runtime, delegate, device = arguments
     try:
         module: Any = import_runtime(runtime)

@@ -17,13 +17,8 @@ from typing import Any
 import numpy as np
 
 from tfedge.runtime.errors import BackendError, InferenceError, OptionError, one_line
-from tfedge.runtime.interpreter import (
-    RUNTIMES,
-    default_threads,
-    import_runtime,
-    quantise,
-    runtime_name,
-)
+from tfedge.runtime.interpreter import quantise
+from tfedge.runtime.runtimes import RUNTIMES, default_threads, import_runtime, runtime_name
 
 # Prefix of the inputs in the archive that is read; beside them it holds INDICES.
 INPUT = "input:"

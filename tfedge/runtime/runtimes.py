@@ -1,0 +1,119 @@
+"""The packages that run .tflite files: which there are, and which one a model gets."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfedge.runtime.errors import BackendError, OptionError, one_line
+
+MAX_THREADS = 64
+_DEFAULT_MAX_THREADS = 4  # of the boards; more threads only wait for each other on small matrices
+
+
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """A package that runs .tflite files, and its name on PyPI."""
+
+    module: str
+    package: str
+
+    def installed(self) -> bool:
+        return importlib.util.find_spec(self.module) is not None
+
+    def version(self) -> str:
+        """The installed version; empty in a build that does not say."""
+        return str(getattr(importlib.import_module(self.module), "__version__", ""))
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    "tflite-runtime": Runtime("tflite_runtime", "tflite-runtime"),
+    "litert": Runtime("ai_edge_litert", "ai-edge-litert"),
+}
+
+
+def runtime_name(runtime: str) -> str:
+    """The key of a runtime and its version, for people."""
+    return f"{runtime} {RUNTIMES[runtime].version()}".rstrip()
+
+
+def default_threads() -> int:
+    """The processors this process may use, at most 4."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), _DEFAULT_MAX_THREADS)
+    return min(os.cpu_count() or 1, _DEFAULT_MAX_THREADS)
+
+
+def choose_runtime(wanted: str | None, allowed: Sequence[str]) -> str:
+    """Names the runtime to use.
+
+    Args:
+        wanted: a key of `RUNTIMES`, or None for the first of `allowed` that is installed.
+        allowed: the runtimes that the model was verified on.
+
+    Raises:
+        OptionError: `wanted` is no runtime.
+        BackendError: `wanted` is not allowed (an unverified runtime may crash: tflite-runtime 2.14
+            does on 64-bit ARM with dense weights quantised per channel), or none is installed.
+    """
+    if wanted is not None and wanted not in RUNTIMES:
+        raise OptionError(f"unknown runtime {wanted!r}; there are {', '.join(RUNTIMES)}")
+    usable = [name for name in allowed if name in RUNTIMES]
+    if wanted is not None and wanted not in usable:
+        raise BackendError(
+            f"the model was not verified on {wanted}, only on {', '.join(allowed) or 'no runtime'};"
+            f" convert it with `tfedge convert --runtime {wanted}`"
+            + "".join(f" or use --runtime {name}" for name in usable[:1])
+        )
+    candidates = usable if wanted is None else [wanted]
+    for name in candidates:
+        if RUNTIMES[name].installed():
+            return name
+    raise BackendError(_missing(candidates, allowed))
+
+
+def _missing(candidates: Sequence[str], allowed: Sequence[str]) -> str:
+    if not candidates:
+        return (
+            f"the model was verified on {', '.join(allowed) or 'no runtime'}; this version of tfedge"
+            f" runs {', '.join(RUNTIMES)}: convert it with `tfedge convert --runtime NAME`"
+        )
+    packages = " or ".join(f"`pip install {RUNTIMES[name].package}`" for name in candidates)
+    message = f"the model needs {' or '.join(candidates)}, which is not installed: {packages}"
+    others = [name for name in RUNTIMES if name not in candidates and RUNTIMES[name].installed()]
+    if others:
+        message += f"; for {others[0]}, convert it with `tfedge convert --runtime {others[0]}`"
+    return message
+
+
+def import_runtime(name: str) -> Any:
+    """Imports the interpreter module of runtime `name`.
+
+    Raises:
+        BackendError: it cannot work in this process.
+    """
+    if name == "tflite-runtime":
+        if "tensorflow" in sys.modules:
+            raise BackendError(
+                "tflite-runtime and TensorFlow crash each other; load the model in a process"
+                " that has not imported TensorFlow"
+            )
+        # Its extension module is built against numpy 1 and prints a page of warnings under numpy 2.
+        if int(np.__version__.split(".")[0]) >= 2:
+            raise BackendError(
+                f"tflite-runtime does not work with numpy {np.__version__}: `pip install 'numpy<2'`"
+            )
+    try:
+        return importlib.import_module(f"{RUNTIMES[name].module}.interpreter")
+    except ImportError as error:
+        raise BackendError(
+            f"{name} is installed but cannot be imported: {one_line(error)};"
+            f" `pip install --force-reinstall {RUNTIMES[name].package}`"
+        ) from error
