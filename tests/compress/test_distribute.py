@@ -103,11 +103,34 @@ def worker(arguments: str) -> None:
     """A worker of the tests below, in a process of its own."""
     kind, source, output, kill_at = json.loads(arguments)
     record = Record(kill_at)
+    if "TF_CONFIG" not in os.environ:
+        _pretend_two_devices()
     try:
         train(kind, Path(source), Path(output), record)
     except Killed:
         os._exit(9)
     print(json.dumps([record.losses, record.accuracies]))
+
+
+def _pretend_two_devices() -> None:
+    """Two halves of the processor stand for two GPUs."""
+    halves = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], halves)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    for module in ("finetune", "distil"):
+        sys.modules[f"tfedge.compress.{module}"].training_strategy = lambda: strategy
+
+
+def start_worker(environment: dict[str, str], *arguments: Any) -> subprocess.Popen:
+    paths = os.pathsep.join(map(str, (ROOT, *(ROOT / "tests" / name for name in PATHS))))
+    program = "import sys, test_distribute; test_distribute.worker(sys.argv[1])"
+    return subprocess.Popen(
+        [sys.executable, "-c", program, json.dumps(arguments, default=str)],
+        env={**os.environ, "PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def run_workers(kind: str, source: Path, output: Path, kill_at: int | None = None) -> list[Any]:
@@ -117,21 +140,8 @@ def run_workers(kind: str, source: Path, output: Path, kill_at: int | None = Non
         for listener in (first, second):
             listener.bind(("127.0.0.1", 0))
             places.append(f"127.0.0.1:{listener.getsockname()[1]}")
-    paths = os.pathsep.join(map(str, (ROOT, *(ROOT / "tests" / name for name in PATHS))))
-    program = "import sys, test_distribute; test_distribute.worker(sys.argv[1])"
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, json.dumps([kind, str(source), str(output), kill_at])],
-            env={
-                **os.environ,
-                "PYTHONPATH": paths,
-                "TF_CONFIG": cluster(index, places),
-                "TF_CPP_MIN_LOG_LEVEL": "3",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        start_worker({"TF_CONFIG": cluster(index, places)}, kind, source, output, kill_at)
         for index in range(2)
     ]
     found = []
@@ -160,6 +170,21 @@ def test_two_workers_train_as_one_process(kind: str, tmp_path: Path) -> None:
     for name, value in first.items():
         assert np.allclose(second[name], value, atol=2e-3), name
     assert not (tmp_path / "together.training").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["finetune", "distil"])
+def test_two_devices_train_as_one(kind: str, tmp_path: Path) -> None:
+    source = toy_folders.write_folder(tmp_path / "source", **STEADY)
+    alone = Record()
+    train(kind, source, tmp_path / "alone", alone)
+    process = start_worker({}, kind, source, tmp_path / "together", None)
+    out, err = process.communicate(timeout=570)
+    assert process.returncode == 0, err[-3000:]
+    losses, accuracies = json.loads(out.splitlines()[-1])
+    found = {int(step): value for step, value in losses.items()}
+    assert found == pytest.approx(alone.losses, rel=1e-4)
+    assert accuracies == {str(step): value for step, value in alone.accuracies.items()}
 
 
 @pytest.mark.slow
