@@ -677,14 +677,21 @@ def test_shrink(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) 
     result = tfedge_(*command, "--target-flops", "0.1", "--remove", "heads")
     assert (result.code, "cannot be reached by removing heads alone" in result.error) == (3, True)
 
-    result = tfedge_(*command, "--target-flops", "0.5")
+    units = ("--remove", "heads", "--remove", "neurons", "--per-layer")
+    result = tfedge_(*command, "--target-flops", "0.5", *units)
     assert result.code == 0, result.errors
     lines = "\n".join(result.lines)
     assert re.search(r"layer 0 \(was 0\): \d of 4 heads, \d+ of 48 neurons", lines)
     assert re.search(r"flops: \S+ G -> \S+ G \(0\.[45]\d\), for 128 tokens", lines)
     assert re.search(r"instructions: .* \(0\.\d\d\), predicted for int8 on rpi4", lines)
     assert re.search(r"accuracy: \d+\.\d % before, \d+\.\d % cut, \d+\.\d % after", lines)
+    assert "config.json has the key tfedge" in result.lines[-2]
     assert result.lines[-1] == f"next: tfedge convert {tmp_path / 'half'}"
+
+    ordinary = ("--target-flops", "0.9", "--force", "--json")
+    report = json.loads("\n".join(tfedge_(*command, *ordinary).lines))
+    assert report["ordinary"]
+    assert report["after"]["flops"] <= 0.9 * report["before"]["flops"]
 
     latency = ("--target-latency", "0.9", "--target", "rpi4", "--remove", "heads")
     report = json.loads("\n".join(tfedge_(*command, *latency, "--force", "--json").lines))

@@ -34,6 +34,7 @@ OPTIONS = TrainingOptions(
 )
 LENGTH = 16
 UNITS = frozenset({"heads", "neurons"})
+WIDTH = frozenset({"width"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +116,11 @@ def test_report(finished: Run, toy_encoder: Path) -> None:
     json.dumps(report)
 
 
+def test_what_is_left_learns(finished: Run) -> None:
+    losses = finished.record.losses
+    assert losses[40] < 0.9 * losses[20]
+
+
 def test_layers_that_differ_are_read_back(finished: Run) -> None:
     checkpoint = Checkpoint(finished.output)
     assert not finished.report["ordinary"]
@@ -138,19 +144,9 @@ def test_what_was_cut_can_be_cut_again(finished: Run, toy_texts: Texts, tmp_path
         assert layer["of_neurons"] == before.neurons(layer["was"])
 
 
-def test_training_makes_up_for_what_is_gone(
-    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
-) -> None:
-    losses = [
-        run(toy_encoder, toy_texts, tmp_path / str(rate), learning_rate=rate).record.losses
-        for rate in (1e-12, 1e-3)
-    ]
-    assert losses[0][40] > 1e-3
-    assert losses[1][40] < 0.8 * losses[0][40]
-
-
-@pytest.mark.parametrize("family", ["bert", "distilbert"])
-@pytest.mark.parametrize("task", ["text-classification", "sentence-embedding"])
+@pytest.mark.parametrize(
+    ("family", "task"), [("bert", "text-classification"), ("distilbert", "sentence-embedding")]
+)
 def test_what_matters_to_nobody_goes_first(
     family: str, task: str, toy_texts: Texts, tmp_path: Path
 ) -> None:
@@ -178,21 +174,13 @@ def kill_neurons(folder: Path, neurons: np.ndarray) -> None:
     save_file(tensors, folder / "model.safetensors")
 
 
-@pytest.mark.parametrize(
-    ("remove", "size"),
-    [("layers", "num_hidden_layers"), ("width", "hidden_size")],
-)
-def test_whole_layers_and_width_leave_an_ordinary_folder(
-    toy_encoder: Path, toy_texts: Texts, tmp_path: Path, remove: str, size: str
+def test_width_leaves_an_ordinary_folder(
+    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
 ) -> None:
-    made = run(
-        toy_encoder, toy_texts, tmp_path / "out", target(0.55, frozenset({remove})), epochs=1
-    )
+    made = run(toy_encoder, toy_texts, tmp_path / "out", target(0.75, WIDTH), epochs=1)
     config = Checkpoint(made.output).config
-    before = Checkpoint(toy_encoder).config
-    assert getattr(config, size) < getattr(before, size)
     assert made.report["ordinary"]
-    assert config.head_size * config.num_attention_heads == config.hidden_size
+    assert (config.hidden_size, config.head_size, config.num_attention_heads) == (24, 6, 4)
     assert np.isfinite(answers(made.output)).all()
 
 
@@ -207,37 +195,28 @@ def test_nearest_of_several_shapes_is_taken(
     assert nearest["layers"] == len(report["layers"])
 
 
-@pytest.mark.parametrize("kill_at", [20, 40])
 def test_killed_run_resumes_to_the_same(
-    finished: Run, toy_encoder: Path, toy_texts: Texts, tmp_path: Path, kill_at: int
+    finished: Run,
+    toy_encoder: Path,
+    toy_texts: Texts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(Killed):
         run(
             *(toy_encoder, toy_texts, tmp_path / "out"),
-            record=Record(kill_at=kill_at),
+            record=Record(kill_at=20),
             evaluation=toy_texts,
         )
     assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="interrupted run with other settings"):
+        run(toy_encoder, toy_texts, tmp_path / "out", target(0.6), evaluation=toy_texts)
+    # What is removed was chosen before the kill, and is not chosen again.
+    monkeypatch.setattr("tfedge.compress.shrink.measure_importance", None)
     resumed = run(toy_encoder, toy_texts, tmp_path / "out", evaluation=toy_texts)
     assert min(resumed.record.accuracies) > 10  # from a checkpoint, not from the beginning
     assert same_weights(resumed.output, finished.output)
     assert resumed.report == {**finished.report, "output": str(tmp_path / "out")}
-
-
-def test_parts_are_chosen_once(
-    toy_encoder: Path, toy_texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(Killed):
-        run(toy_encoder, toy_texts, tmp_path / "out", record=Record(kill_at=20))
-    monkeypatch.setattr("tfedge.compress.shrink.measure_importance", None)
-    assert run(toy_encoder, toy_texts, tmp_path / "out").output.is_dir()
-
-
-def test_other_settings_do_not_resume(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
-    with pytest.raises(Killed):
-        run(toy_encoder, toy_texts, tmp_path / "out", record=Record(kill_at=20))
-    with pytest.raises(InputError, match="interrupted run with other settings"):
-        run(toy_encoder, toy_texts, tmp_path / "out", target(0.6))
 
 
 @pytest.mark.slow
@@ -269,15 +248,6 @@ def _started(folder: Path, texts: Path, output: Path) -> subprocess.Popen[bytes]
     )
 
 
-def test_labels_are_read_only_for_their_loss(
-    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
-) -> None:
-    plain = Texts(toy_texts.texts[:16], None, "plain.txt")
-    assert "accuracy" not in run(toy_encoder, plain, tmp_path / "plain", epochs=1).report
-    with pytest.raises(InputError, match=r"plain\.txt has no labels"):
-        run(toy_encoder, plain, tmp_path / "x", losses=DistillationLosses(labels=1.0))
-
-
 def test_what_cannot_be_cut(toy_texts: Texts, tmp_path: Path) -> None:
     mobile = toy_folders.write_folder(tmp_path / "mobile", "mobilebert")
     with pytest.raises(InputError, match="a mobilebert cannot be cut"):
@@ -289,7 +259,7 @@ def test_what_cannot_be_cut(toy_texts: Texts, tmp_path: Path) -> None:
         run(tagger, toy_texts, tmp_path / "out", task="token-classification")
     embedder = toy_folders.write_folder(tmp_path / "embedder", task="sentence-embedding")
     with pytest.raises(InputError, match="would change the length of the embeddings"):
-        run(embedder, toy_texts, tmp_path / "out", target(0.5, frozenset({"width"})))
+        run(embedder, toy_texts, tmp_path / "out", target(0.5, WIDTH))
     with pytest.raises(InputError, match="labels train text classification"):
         run(embedder, toy_texts, tmp_path / "out", losses=DistillationLosses(labels=1.0))
     with pytest.raises(InputError, match="cannot be reached by removing layers alone"):
@@ -306,6 +276,12 @@ def test_output_is_replaced_only_by_force(
     (tmp_path / "out" / "older").write_text("")
     with pytest.raises(InputError, match="out exists; choose another --output, or --force"):
         run(toy_encoder, toy_texts, tmp_path / "out")
-    run(toy_encoder, toy_texts.head(16), tmp_path / "out", epochs=1, force=True)
+    plain = Texts(toy_texts.texts[:16], None, "plain.txt")
+    labels = DistillationLosses(labels=1.0)
+    with pytest.raises(InputError, match=r"plain\.txt has no labels"):
+        run(toy_encoder, plain, tmp_path / "out", losses=labels, force=True)
+    assert (tmp_path / "out" / "older").exists()
+    made = run(toy_encoder, plain, tmp_path / "out", epochs=1, force=True)
+    assert "accuracy" not in made.report
     assert not (tmp_path / "out" / "older").exists()
     assert (tmp_path / "out" / "model.safetensors").is_file()

@@ -156,12 +156,14 @@ def prune(model: str, **settings: Any) -> None:
     "--remove",
     multiple=True,
     type=click.Choice(["heads", "neurons", "layers", "width"]),
-    help="What may be removed; may be repeated. Default: heads and neurons.",
+    help="What may be removed; may be repeated. Default: neurons. With heads the result is a "
+    "folder that only tfedge reads.",
 )
 @click.option(
-    "--uniform",
+    "--per-layer",
     is_flag=True,
-    help="Equal numbers in all layers; with all heads left the result is an ordinary config.json.",
+    help="Let layers keep different numbers of heads and neurons, by importance. Only tfedge reads "
+    "such a folder. Default: all layers keep equal numbers.",
 )
 @click.option("--steps", type=click.IntRange(1), help="Batches in all, in place of --epochs.")
 @click.option("--temperature", default=2.0, show_default=True, help="Divides both models' logits.")
@@ -184,10 +186,11 @@ def shrink(model: str, **settings: Any) -> None:
 
     \b
     tfedge shrink ./my-model --target-flops 0.5 --data texts.txt --output half
-    tfedge shrink ./my-model --target-latency 0.6 --target rpi5 --data texts.txt --output fast
+    tfedge shrink ./my-model --target-latency 0.5 --target rpi5 --remove heads \\
+        --remove neurons --per-layer --data texts.txt --output fast
     tfedge convert half
 
-    Heads, feed-forward neurons, layers and hidden channels are weighed by what the answers to
+    Feed-forward neurons, heads, layers and hidden channels are weighed by what the answers to
     --data would lose without them; labels are read only for --label-weight. What is left learns
     to answer as MODEL did. Where --remove allows layers or width, each number of them is tried
     and the one whose answers are nearest to MODEL's is taken. A killed run resumes when the same
@@ -209,10 +212,10 @@ def shrink(model: str, **settings: Any) -> None:
     flops, latency = settings.pop("target_flops"), settings.pop("target_latency")
     if (flops is None) == (latency is None):
         raise click.UsageError("give one of --target-flops and --target-latency")
-    remove = frozenset(settings.pop("remove") or ("heads", "neurons"))
+    remove = frozenset(settings.pop("remove") or ("neurons",))
     target = Target(
         flops or latency,
-        Space(remove, settings.pop("uniform")),
+        Space(remove, uniform=not settings.pop("per_layer")),
         settings.pop("seq_len"),
         load_board(settings.pop("board") or "rpi4"),
         "flops" if flops else "instructions",

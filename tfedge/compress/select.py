@@ -86,7 +86,7 @@ def candidates(
     if not found:
         raise InputError(
             f"the target cannot be reached by removing {', '.join(sorted(space.remove))} alone; "
-            f"raise it, or allow more of {', '.join(REMOVABLE)} (--remove)"
+            f"raise it, or allow more of {', '.join(REMOVABLE)}"
         )
     return found
 

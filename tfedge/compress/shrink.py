@@ -30,7 +30,7 @@ from tfedge.compress.distil import (
     targets,
     with_hidden,
 )
-from tfedge.compress.importance import measure_importance
+from tfedge.compress.importance import importance_of_weights, measure_importance
 from tfedge.compress.parts import parts_of
 from tfedge.compress.result import publish_result, write_result
 from tfedge.compress.select import Cost, Space, candidates
@@ -264,13 +264,21 @@ def _chosen(
 
 
 def _choose(job: _Job, teacher: Encoder, examples: Examples, make_bar: MakeBar) -> dict[str, Any]:
-    seed = job.options.seed
+    seed, space = job.options.seed, job.target.space
+    price = job.target.price(job.task)
+    limit = job.target.ratio * price(job.config)
+    # Whether the target can be reached does not depend on what matters: found out at once.
+    candidates(
+        job.config,
+        importance_of_weights(job.config, tensors_of(teacher.model)),
+        price,
+        limit,
+        space,
+    )
     sample = _sample(examples, _TEXTS, seed)
     with make_bar("measuring importance", len(sample.sequences)) as bar:
         importance = measure_importance(teacher, job.config, sample, seed, bar.advance)
-    price = job.target.price(job.task)
-    limit = job.target.ratio * price(job.config)
-    cuts = candidates(job.config, importance, price, limit, job.target.space)
+    cuts = candidates(job.config, importance, price, limit, space)
     compared = _sample(examples, _COMPARED, seed)
     expected = _answers(teacher.model, compared)
     rows = []
