@@ -78,8 +78,9 @@ distill: $(VENV)/.convert $(VENV)/.minilm  ## Remake the checkpoint of MODEL: fi
 	@$(TFEDGE) distil $(MODEL) --teacher $(TEACHER) --data $(DATA) --eval $(EVAL) \
 		--epochs 6 --learning-rate 2e-4 --seed $(SEED) --output build/$(MODEL)
 
+# Toy models are too small for threads; the processes take the cores.
 test: $(VENV)/.test $(VENV)/.minilm  ## Run the fast tests
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	@TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 test-arm: $(VENV)/.test  ## Run the converted MODEL on an emulated board (TFEDGE_ARM_RUN)
 	@TFEDGE_MODEL=$(abspath $(TFLITE)) $(if $(TFEDGE_ARM_RUN),TFEDGE_ARM_RUN=$(TFEDGE_ARM_RUN)) \

@@ -74,6 +74,7 @@ def test_auto_says_what_it_chose_and_keeps_what_it_measured(toy: str, tmp_path: 
     assert again["sha256"] == report["sha256"]
 
 
+@pytest.mark.slow
 def test_auto_takes_all_out_of_the_integers_where_that_is_asked_for(
     toy: str, tmp_path: Path
 ) -> None:

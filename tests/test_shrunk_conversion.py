@@ -36,7 +36,12 @@ def write_shrunk(folder: Path, family: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("family", "quantization"), [("bert", "int8"), ("distilbert", "int8"), ("bert", "dynamic")]
+    ("family", "quantization"),
+    [
+        ("bert", "int8"),
+        pytest.param("distilbert", "int8", marks=pytest.mark.slow),
+        ("bert", "dynamic"),
+    ],
 )
 def test_layers_that_differ_are_converted(family: str, quantization: str, tmp_path: Path) -> None:
     folder = write_shrunk(tmp_path, family)

@@ -201,6 +201,7 @@ def test_killed_workers_resume_to_the_same_student(tmp_path: Path) -> None:
 # --- mixed precision and XLA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["mixed_precision", "xla"])
 def test_student_learns_as_well(option: str, toy_encoder: Path, tmp_path: Path) -> None:
     plain, other = Record(), Record()

