@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +174,17 @@ def test_examples_are_whole() -> None:
     recipe = read_recipe(ROOT / "examples" / "trec.toml", COMMANDS, {})
     assert [stage.name for stage in recipe.stages] == ["finetune", "distil", "convert", "eval"]
     assert recipe.output == ROOT / "examples" / "build" / "trec"
+
+
+def test_reading_a_recipe_leaves_the_commands_as_they_are(tmp_path: Path) -> None:
+    """click keeps the help option of the first context in which a command is parsed."""
+    path = tmp_path / "recipe.toml"
+    path.write_text(START + "[convert]", encoding="utf-8")
+    program = (
+        "import sys; from tfedge.cli import main; from tfedge.stages.recipe import read_recipe;"
+        " read_recipe(sys.argv[1], main.commands, {}); main(['convert', '-h'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -238,7 +238,8 @@ def _options(where: str, stage: Stage, known: Mapping[str, click.Parameter]) -> 
     models = (needed | set(stage.given)) & {"output", *MODEL_KEYS}
     words = stage.arguments(dict.fromkeys(models, __file__))[1:]
     try:
-        context = stage.command.make_context(stage.name, words)
+        # Without names for help: the command would keep those of a context that has no parent.
+        context = stage.command.make_context(stage.name, words, help_option_names=[])
     except click.UsageError as error:
         raise InputError(f"{where}: {error.format_message()}") from error
     skipped = (*TEXT_KEYS, *MODEL_KEYS, *_UNHASHED)
