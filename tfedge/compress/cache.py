@@ -201,7 +201,9 @@ def _write(
     limit = outputs.teacher.get_layer("embeddings.position_embeddings").max_positions
 
     run = tf.function(
-        lambda batch: outputs.joined(outputs.teacher(batch, training=False)), reduce_retracing=True
+        lambda batch: outputs.joined(outputs.teacher(batch, training=False)),
+        reduce_retracing=True,
+        autograph=False,
     )
     order = np.argsort(lengths, kind="stable")
     for start in range(0, len(order), _BATCH_SIZE):

@@ -61,7 +61,7 @@ def measure_importance(
         seed: of the answers that are drawn.
         advance: called with the number of texts done.
     """
-    step = tf.function(_Probe(encoder, config).step, reduce_retracing=True)
+    step = tf.function(_Probe(encoder, config).step, reduce_retracing=True, autograph=False)
     sums: dict[str, np.ndarray] = {}
     for index, batch in enumerate(_batches(examples, tuple(encoder.model.input_names))):
         inputs = {name: tf.constant(value) for name, value in batch.items()}

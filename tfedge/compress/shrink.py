@@ -304,7 +304,9 @@ def _sample(examples: Examples, count: int, seed: int) -> Examples:
 def _answers(model: keras.Model, examples: Examples) -> np.ndarray:
     """The logits or embeddings of all texts, (n, L), in the order of their lengths."""
     names = tuple(model.input_names)
-    predict = tf.function(lambda inputs: next(iter(model(inputs).values())), reduce_retracing=True)
+    predict = tf.function(
+        lambda inputs: next(iter(model(inputs).values())), reduce_retracing=True, autograph=False
+    )
     order = np.argsort(examples.lengths, kind="stable")
     found = []
     for start in range(0, len(order), _BATCH):

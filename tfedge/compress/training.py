@@ -316,13 +316,15 @@ def _compiled(
     """
     step = trainer.train_step
     if xla:
-        step = tf.function(step, jit_compile=True)
+        step = tf.function(step, jit_compile=True, autograph=False)
     if strategy.num_replicas_in_sync == 1:
         dataset = tf.data.Dataset.from_generator(feed, output_signature=signature).prefetch(4)
-        return dataset, tf.function(step, input_signature=[signature])
+        return dataset, tf.function(step, input_signature=[signature], autograph=False)
     dataset = distributed(strategy, feed, signature)
     run = tf.function(
-        lambda batch: strategy.run(step, args=(batch,)), input_signature=[dataset.element_spec]
+        lambda batch: strategy.run(step, args=(batch,)),
+        input_signature=[dataset.element_spec],
+        autograph=False,
     )
     return dataset, run
 
@@ -331,7 +333,9 @@ def accuracy_on(model: keras.Model, examples: Examples) -> Callable[[], float]:
     """A function that measures the share of `examples` that `model` now labels rightly, 0..1."""
     names = tuple(model.input_names)
     predict = tf.function(
-        lambda inputs: tf.argmax(model(inputs, training=False)["logits"], -1), reduce_retracing=True
+        lambda inputs: tf.argmax(model(inputs, training=False)["logits"], -1),
+        reduce_retracing=True,
+        autograph=False,
     )
     order = np.argsort(examples.lengths, kind="stable")
     limit = model.get_layer("embeddings.position_embeddings").max_positions

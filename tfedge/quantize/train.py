@@ -206,6 +206,7 @@ def compare(
             task, trainer.student(batch), trainer.teacher(batch), batch["attention_mask"]
         ),
         reduce_retracing=True,
+        autograph=False,
     )
     found: list[np.ndarray] = []
     for start in range(0, len(order), _BATCH_SIZE):
