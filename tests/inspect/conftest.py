@@ -30,7 +30,7 @@ def tree() -> Any:
             tensor("net/look_up/Gather;net/table", [1, 6, 1, 4], INT8, quantization=q),
             tensor("net/real", [1, 6, 1, 4], FLOAT32),
             tensor("net/act/Gelu", [1, 6, 1, 4], FLOAT32),
-            tensor("net/root/Rsqrt", [1, 6, 1, 4], FLOAT32),
+            tensor("net/norm/Rsqrt", [1, 6, 1, 4], FLOAT32),
             tensor("net/again", [1, 6, 1, 4], INT8, quantization=quantized([0.25], [0])),
             tensor("net/kernel", [2, 1, 3, 4], INT8, buffer=2, quantization=q),
             tensor("net/dense/BiasAdd", [1, 6, 1, 2], INT8, quantization=q),

@@ -8,7 +8,10 @@ from typing import Any
 import click
 
 from tfedge.cli.options import (
+    augmentation_option,
     float_training_options,
+    steps_option,
+    temperature_option,
     training_options,
 )
 from tfedge.quiet import load_tensorflow
@@ -58,8 +61,8 @@ from tfedge.quiet import load_tensorflow
     metavar="MODEL",
     help="What it learns from; default: MODEL itself, as it was before.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Batches in all, in place of --epochs.")
-@click.option("--temperature", default=2.0, show_default=True, help="Divides both models' logits.")
+@steps_option
+@temperature_option
 @click.option(
     "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
 )
@@ -165,21 +168,15 @@ def prune(model: str, **settings: Any) -> None:
     help="Let layers keep different numbers of heads and neurons, by importance. Only tfedge reads "
     "such a folder. Default: all layers keep equal numbers.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Batches in all, in place of --epochs.")
-@click.option("--temperature", default=2.0, show_default=True, help="Divides both models' logits.")
+@steps_option
+@temperature_option
 @click.option(
     "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
 )
 @click.option(
     "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
 )
-@click.option(
-    "--augmentation",
-    default=0.5,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Share of batches in which words are replaced by similar ones.",
-)
+@augmentation_option
 @training_options
 def shrink(model: str, **settings: Any) -> None:
     """Removes the least important parts of MODEL, so that it gets faster everywhere.

@@ -79,3 +79,18 @@ def echo_trained(output: Path, accuracy: float | None, as_json: bool) -> None:
         click.echo(json.dumps({"output": str(output), "accuracy": accuracy}))
     else:
         click.echo(f"{output}" + (f"\taccuracy {accuracy:.4f}" if accuracy is not None else ""))
+
+
+augmentation_option = click.option(
+    "--augmentation",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of batches in which words are replaced by similar ones.",
+)
+temperature_option = click.option(
+    "--temperature", default=2.0, show_default=True, help="Divides both models' logits."
+)
+steps_option = click.option(
+    "--steps", type=click.IntRange(1), help="Batches in all, in place of --epochs."
+)

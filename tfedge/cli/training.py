@@ -9,8 +9,11 @@ from typing import Any
 import click
 
 from tfedge.cli.options import (
+    augmentation_option,
     echo_trained,
     float_training_options,
+    steps_option,
+    temperature_option,
     training_options,
 )
 from tfedge.quiet import load_tensorflow
@@ -67,7 +70,7 @@ def finetune(
     type=click.Path(path_type=Path),
     help="Folder of a fine-tuned text classifier of the BERT family.",
 )
-@click.option("--temperature", default=2.0, show_default=True, help="Divides both models' logits.")
+@temperature_option
 @click.option(
     "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
 )
@@ -91,13 +94,7 @@ def finetune(
     type=click.IntRange(1),
     help="Relation heads, a divisor of both widths. Default: the student's attention heads.",
 )
-@click.option(
-    "--augmentation",
-    default=0.5,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Share of batches in which words are replaced by similar ones.",
-)
+@augmentation_option
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
@@ -168,8 +165,8 @@ def distil(
 
 @click.command()
 @click.argument("model")
-@click.option("--steps", type=click.IntRange(1), help="Batches in all, in place of --epochs.")
-@click.option("--temperature", default=2.0, show_default=True, help="Divides both models' logits.")
+@steps_option
+@temperature_option
 @click.option(
     "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
 )
