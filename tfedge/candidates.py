@@ -174,11 +174,11 @@ def _assignments(
         key,
         job.make_bar,
     )
-    choice = search.choose(job.options.max_drop)
+    choice = search.choose(job.max_drop)
     while choice is not None:
         yield choice.precisions, choice.report(job.costs.board)
         # The runtime found it worse than the simulation did: a stricter one, then.
-        choice = search.choose(min(choice.loss, job.options.max_drop) / 2, after=choice)
+        choice = search.choose(min(choice.loss, job.max_drop) / 2, after=choice)
 
 
 def _converted_integers(

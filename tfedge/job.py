@@ -28,6 +28,7 @@ from tfedge.targets import Target, load_target
 # Texts of a labelled calibration set that choose ranges; the others evaluate.
 _CALIBRATION_TEXTS = 200
 _BUCKETS = (16, 24, 32, 48, 64)
+_MAX_DROP = 1.0
 
 
 class Bar(Protocol):
@@ -54,7 +55,8 @@ class ConvertOptions:
             sentence-transformers modules say by default.
         target: name of a board, see `tfedge.targets`, which decides what is left open here.
         precisions: with the quantization `mixed`, by kind or pattern of operations.
-        max_drop: largest loss in points: accuracy x 100, or disagreement x 100 without labels.
+        max_drop: largest loss in points: accuracy x 100, or disagreement x 100 without labels; 1 where
+            the recipe names no other.
         keep_reference: whether the same graph in float is written too, for `tfedge inspect`.
     """
 
@@ -68,7 +70,7 @@ class ConvertOptions:
     target: str | None = None
     precisions: Mapping[str, Precision] | None = None
     normalize: bool | None = None
-    max_drop: float = 1.0
+    max_drop: float | None = None
     output: Path = Path("saved_models")
     keep_reference: bool = False
 
@@ -80,6 +82,7 @@ class Job:
     Attributes:
         runtime: what the file is made for.
         costs: by which the quantization `auto` chooses.
+        max_drop: largest loss in points against float.
     """
 
     source: Source
@@ -91,6 +94,7 @@ class Job:
     costs: Costs | None
     shape: Shape
     labels: list[str]
+    max_drop: float
     make_bar: MakeBar
 
     @property
@@ -160,8 +164,15 @@ def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
         costs,
         shape,
         labels,
+        _max_drop(options, recipe),
         make_bar,
     )
+
+
+def _max_drop(options: ConvertOptions, recipe: Recipe | None) -> float:
+    if options.max_drop is not None:
+        return options.max_drop
+    return recipe.max_drop if recipe else _MAX_DROP
 
 
 def _length(target: Target | None, recipe: Recipe | None) -> int:
