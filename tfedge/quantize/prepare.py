@@ -95,9 +95,17 @@ class Prepared:
 
     @property
     def norms(self) -> list[str]:
-        """The encoder's norms, in the order of the data's flow."""
-        sites = self.lowering.dynamic.sites
-        return [site for site, kind in sites.items() if kind == "norm"]
+        """The norms that may have a shift, in the order of the data's flow.
+
+        All layer norms; of norms that do not normalise, of which MobileBERT has eight a layer, those
+        that put out a hidden state.
+        """
+        encoder = self.lowering.dynamic
+        names = [site for site, kind in encoder.sites.items() if kind == "norm"]
+        if self.lowering.config.normalization_type == "layer_norm":
+            return names
+        states = {id(state) for state in encoder.hidden_states}
+        return [name for name in names if id(encoder.tapped[name]) in states]
 
     def graphs(self, precisions: Mapping[str, Precision] | None = None) -> dict[int, keras.Model]:
         """The static graphs, by length, rounded as the integers of the converted model are.
