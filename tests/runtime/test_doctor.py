@@ -6,8 +6,10 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import venv
 from collections.abc import Callable
 from pathlib import Path
@@ -152,7 +154,7 @@ def test_packages_that_are_broken(bare: Run) -> None:
     assert code == 4
     assert report["packages"]["numpy"]["version"] == "2.0"
     found = {finding["problem"]: finding["mend"] for finding in report["findings"]}
-    assert "--force-reinstall numpy" in found["numpy 2.0: shared object"]
+    assert "--force-reinstall numpy" in found["numpy 2.0: libfoo.so: cannot open shared object"]
     assert "--force-reinstall" in found["tokenizers 2.0: it crashes (SIGABRT)"]
     assert report["runtime"] == "tflite-runtime"
 
@@ -251,12 +253,15 @@ def test_runtime_that_has_a_wheel(
 
 def test_child_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_SECONDS", 0.2)
-    printed, error = doctor._child(["-c", "import time; time.sleep(60)"])
-    assert (printed, error) == ("", "it does not come to an end within 0.2 seconds")
+    error = "it does not come to an end within 0.2 seconds"
+    assert doctor._apart(time.sleep, 60) == (None, error)
 
 
-def test_child_that_says_nothing() -> None:
-    assert doctor._child(["-c", "import sys; sys.exit(3)"]) == ("", "it ends with exit code 3")
+def test_child_that_ends_early() -> None:
+    assert doctor._apart(os._exit, 3) == (None, "it crashes (exit code 3)")
+    assert doctor._apart(signal.raise_signal, signal.SIGKILL) == (None, "it crashes (SIGKILL)")
+    assert doctor._apart(dict, {"a": 1}) == ({"a": 1}, None)
+    assert doctor._apart(int, "x")[1] == "invalid literal for int() with base 10: 'x'"
 
 
 def test_glibc_of_this_machine() -> None:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import contextlib
 import ctypes.util
 import dataclasses
+import importlib
 import importlib.metadata
-import json
+import multiprocessing
 import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tfedge import __version__
+from tfedge.runtime.benchmark import benchmark
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.delegate import EDGETPU, is_compiled
 from tfedge.runtime.errors import InferenceError, one_line
@@ -85,10 +86,6 @@ class Wanted:
     device: str | None = None
     length: int | None = None
 
-    def arguments(self) -> list[str]:
-        fields = dataclasses.asdict(self)
-        return [f"--{name}={value}" for name, value in fields.items() if value is not None]
-
 
 @dataclasses.dataclass(frozen=True)
 class Report:
@@ -99,7 +96,7 @@ class Report:
         runtime: the one that would answer; None where there is none.
         kernels: what its int8 matrix products are made of.
         model: name, task, quantization, verified runtimes and lengths of the model, if one is given.
-        answer: how a built-in sentence was answered, as `--benchmark --json` prints it.
+        answer: the fields of a `Timing` of the built-in sentence; None where it was not answered.
         libedgetpu: the Edge TPU's library, if there is one.
     """
 
@@ -173,30 +170,48 @@ def _installed(package: str, module: str) -> Installed:
         version = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return Installed(None)
-    _, error = _child(["-c", f"import {module}"])
-    return Installed(version, error)
+    return Installed(version, _apart(_import, module)[1])
 
 
-def _child(arguments: list[str]) -> tuple[str, str | None]:
-    """What a Python process prints, and why it failed, if it did."""
+def _apart(task: Callable[..., Any], *arguments: Any) -> tuple[Any, str | None]:
+    """What `task` returns in a process of its own, and why it failed there, if it did.
+
+    The process is a fork, which an emulated board can start as well; nothing that has threads of its
+    own has been loaded before it.
+    """
+    fork = multiprocessing.get_context("fork")
+    receiver, sender = fork.Pipe(duplex=False)
+    process = fork.Process(target=_report, args=(sender, task, arguments))
+    process.start()
+    sender.close()
     try:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return "", f"it does not come to an end within {_SECONDS} seconds"
-    if done.returncode == 0:
-        return done.stdout.decode(errors="replace"), None
-    if done.returncode < 0:
-        number = -done.returncode
-        known = {item.value: item.name for item in signal.Signals}
-        return "", f"it crashes ({known.get(number, f'signal {number}')})"
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    return "", one_line(said[-1]) if said else f"it ends with exit code {done.returncode}"
+        if receiver.poll(_SECONDS):
+            return receiver.recv()
+        return None, f"it does not come to an end within {_SECONDS} seconds"
+    except EOFError:
+        process.join()
+        known = {-item.value: item.name for item in signal.Signals}
+        ending = known.get(process.exitcode or 0, f"exit code {process.exitcode}")
+        return None, f"it crashes ({ending})"
+    finally:
+        process.kill()
+        process.join()
+
+
+def _report(sender: Any, task: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """Sends what `_apart` returns. The chatter of packages that start goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    try:
+        result: tuple[Any, str | None] = (task(*arguments), None)
+    except Exception as error:  # of any package, which is what is being found out
+        result = None, one_line(error) or type(error).__name__
+    sender.send(result)
+
+
+def _import(module: str) -> None:
+    importlib.import_module(module)
 
 
 def _pip(*packages: str, force: bool = False) -> str:
@@ -251,25 +266,37 @@ def _glibc() -> tuple[int, ...] | None:
     return None
 
 
-def _refused(error: InferenceError) -> Finding:
+def _refused(error: object) -> Finding:
     """An error of `load`, which says in one line what is wrong and, after it, what to do."""
     problem, semicolon, mend = str(error).rpartition("; ")
     return Finding(problem if semicolon else mend, mend if semicolon else "see above", True)
 
 
 def _try(wanted: Wanted) -> tuple[dict[str, Any] | None, list[Finding]]:
-    """Answers the built-in sentence in a process of its own."""
-    program = ["-m", "tfedge.runtime.infer", "--json", f"--benchmark={_RUNS}"]
-    printed, error = _child([*program, *wanted.arguments()])
+    """Answers the built-in sentence, in a process of its own."""
+    timing, error = _apart(_answer, wanted)
     if error is None:
-        return json.loads(printed), []
-    message = error.partition("tfedge-infer: ")[2] or error
-    if message.startswith("it crashes"):
+        return timing, []
+    if error.startswith("it crashes"):
         mend = (
             "convert the model for this board (`tfedge convert --target`) or give another --runtime"
         )
-        return None, [Finding(f"answering a sentence: {message}", mend, prevents=True)]
-    return None, [_refused(InferenceError(message))]
+        return None, [Finding(f"answering a sentence: {error}", mend, prevents=True)]
+    return None, [_refused(error)]
+
+
+def _answer(wanted: Wanted) -> dict[str, Any]:
+    from tfedge.runtime.pipeline import load
+
+    pipeline = load(
+        str(wanted.model),
+        wanted.runtime,
+        wanted.threads,
+        wanted.delegate,
+        wanted.length,
+        wanted.device,
+    )
+    return dataclasses.asdict(benchmark(pipeline, [], _RUNS))
 
 
 def _described(bundle: Bundle) -> dict[str, Any]:
