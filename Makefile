@@ -11,6 +11,7 @@ TEXT    ?= a warm , funny , engaging film .
 DATA    ?= stanfordnlp/sst2:train
 EVAL    ?= stanfordnlp/sst2:validation
 SEED    ?= 0
+LINES   ?= 100000
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 
 VENV   := .venv
@@ -32,7 +33,7 @@ TEACHER := build/minilm-sst2
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench distill test test-arm test-peers parity lint clean
+.PHONY: help models convert eval inspect infer bench distill test test-arm soak test-peers parity lint clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -85,6 +86,10 @@ test: $(VENV)/.test $(VENV)/.minilm  ## Run the fast tests
 test-arm: $(VENV)/.test  ## Run the converted MODEL on an emulated board (TFEDGE_ARM_RUN)
 	@TFEDGE_MODEL=$(abspath $(TFLITE)) $(if $(TFEDGE_ARM_RUN),TFEDGE_ARM_RUN=$(TFEDGE_ARM_RUN)) \
 		$(BIN)/python -m pytest -m arm $(PYTEST_ARGS)
+
+soak: $(VENV)/.test  ## Stream LINES texts (100000) of mixed lengths through the converted MODEL
+	@$(BIN)/python tests/runtime/soak.py --model $(TFLITE) --lines $(LINES) \
+		$(if $(filter command,$(firstword $(origin DATA))),--data $(DATA)) $(if $(RUNTIME),--runtime $(RUNTIME))
 
 test-peers: $(VENV)/.test .venv-bench/.done  ## Compare the answers of ONNX Runtime with ours, same weights
 	@TFEDGE_BENCH_PYTHON=.venv-bench/bin/python $(BIN)/python -m pytest -m peers $(PYTEST_ARGS)

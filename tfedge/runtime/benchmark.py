@@ -25,6 +25,7 @@ class Timing:
     """What `benchmark` measured. A run is one text, tokenising included.
 
     Attributes:
+        texts_per_s: runs by the whole time.
         tokens_per_s: tokens that the model saw, special ones included and padding left out, by the
             whole time.
         peak_rss_bytes: the most memory that the process has had resident; None where it is not told.
@@ -37,6 +38,7 @@ class Timing:
     texts: int
     median_ms: float
     p90_ms: float
+    texts_per_s: float
     tokens_per_s: float
     peak_rss_bytes: int | None
 
@@ -72,6 +74,7 @@ def benchmark(pipeline: Pipeline, texts: Sequence[Input], runs: int) -> Timing:
         texts=len(texts),
         median_ms=float(np.median(seconds)) * 1e3,
         p90_ms=float(np.percentile(seconds, 90)) * 1e3,
+        texts_per_s=runs / float(seconds.sum()),
         tokens_per_s=sum(tokens[run % len(texts)] for run in range(runs)) / float(seconds.sum()),
         peak_rss_bytes=peak_rss_bytes(),
     )

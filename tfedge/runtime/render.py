@@ -51,7 +51,7 @@ def timing_as_text(timing: Timing) -> str:
         f"runs     {timing.runs}, texts: {timing.texts}\n"
         f"median   {timing.median_ms:.2f} ms\n"
         f"p90      {timing.p90_ms:.2f} ms\n"
-        f"speed    {timing.tokens_per_s:.0f} tokens/s\n"
+        f"speed    {timing.texts_per_s:.1f} texts/s, {timing.tokens_per_s:.0f} tokens/s\n"
         f"memory   {_megabytes(timing.peak_rss_bytes)}"
     )
 
