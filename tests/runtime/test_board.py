@@ -75,6 +75,23 @@ def test_import_is_light() -> None:
     assert min(seconds) < 0.5
 
 
+@pytest.mark.slow
+def test_memory_and_first_answer_of_tinybert() -> None:
+    """The base install, so tflite-runtime; a text of each length. Processor time, see above."""
+    pytest.importorskip("tflite_runtime")
+    model = os.environ.get("TFEDGE_MODEL", str(ROOT / "saved_models/tinybert/tinybert_int8.tflite"))
+    if not Path(model).is_file():
+        pytest.fail(f"{model} does not exist; run make convert MODEL=tinybert, or set TFEDGE_MODEL")
+    options = ("--model", model, "--runtime", "tflite-runtime", "--threads", "1", "--json")
+    texts = ["a good film " * count for count in (1, 5, 8, 12, 18, 40)]
+    (timing,) = infer(*options, "--benchmark", "12", *texts).objects
+    assert timing["peak_rss_bytes"] < 80_000_000
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert infer(*options, "a good film").code == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
+
+
 def arm_run() -> Path:
     """The program that runs the emulated board's Python."""
     path = Path(os.environ.get("TFEDGE_ARM_RUN") or ROOT.parent / "shared" / "arm" / "run")
