@@ -97,6 +97,15 @@ def test_cores_of_two_kinds_have_the_features_of_both(tmp_path: Path) -> None:
     assert machine.int8_products == "NEON, no 8-bit dot products (asimddp)"
 
 
+def test_32_bits(tmp_path: Path) -> None:
+    cortex_a7 = CORTEX_A76.replace("0xd0b", "0xc07").replace("fp asimd evtstrm", "vfp neon vfpv4")
+    named = cortex_a7 + "model name\t: ARMv7 Processor rev 5 (v7l)\n"
+    root = write(tmp_path, {"proc/cpuinfo": cpuinfo(named.replace(" asimddp", ""))})
+    machine = read_machine(root, architecture="armv7l")
+    assert machine.cores == {"Cortex-A7": 1}
+    assert machine.int8_products == "NEON, no 8-bit dot products (asimddp)"
+
+
 def test_other_processors(tmp_path: Path) -> None:
     root = write(tmp_path, {"proc/cpuinfo": cpuinfo(X86, X86)})
     machine = read_machine(root, architecture="x86_64")

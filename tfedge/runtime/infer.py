@@ -13,7 +13,6 @@ import click
 from tfedge import __version__
 from tfedge.runtime import lines, render
 from tfedge.runtime.benchmark import MAX_RUNS, benchmark
-from tfedge.runtime.doctor import Wanted, examine
 from tfedge.runtime.errors import (
     BackendError,
     InferenceError,
@@ -219,6 +218,9 @@ def _load(options: Options) -> Pipeline:
 
 
 def _examine(options: Options) -> int:
+    # What it imports would stay in memory, on a board, of every other run.
+    from tfedge.runtime.doctor import Wanted, examine
+
     if options.texts or options.runs:
         raise OptionError("--doctor answers a sentence of its own; leave texts and --benchmark out")
     names = [field.name for field in dataclasses.fields(Wanted)]

@@ -20,6 +20,10 @@ ROOT = Path("/")
 # Arm's numbers of its cores (CPU part of implementer 0x41) on boards that run Linux.
 _ARM = 0x41
 _CORES = {
+    0xC07: "Cortex-A7",
+    0xC08: "Cortex-A8",
+    0xC09: "Cortex-A9",
+    0xC0F: "Cortex-A15",
     0xD03: "Cortex-A53",
     0xD04: "Cortex-A35",
     0xD05: "Cortex-A55",
@@ -186,11 +190,9 @@ def _processors(cpuinfo: str) -> Iterable[dict[str, str]]:
 
 
 def _core(fields: Mapping[str, str]) -> str | None:
-    if name := fields.get("model name"):  # x86; on ARM only some kernels have it
-        return " ".join(name.split())
     implementer, part = fields.get("CPU implementer"), fields.get("CPU part")
-    if implementer is None or part is None:
-        return None
+    if implementer is None or part is None:  # not ARM, where a name is only "ARMv7 Processor"
+        return " ".join(fields.get("model name", "").split()) or None
     try:
         known = _CORES.get(int(part, 16)) if int(implementer, 16) == _ARM else None
     except ValueError:
