@@ -11,6 +11,8 @@ TEXT    ?= a warm , funny , engaging film .
 DATA    ?= stanfordnlp/sst2:train
 EVAL    ?= stanfordnlp/sst2:validation
 SEED    ?= 0
+LINES   ?= 100000
+ARM     ?= arm
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 
 VENV   := .venv
@@ -32,7 +34,7 @@ TEACHER := build/minilm-sst2
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm test-peers parity lint clean
+.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm soak test-peers parity lint clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -85,9 +87,18 @@ distill: $(VENV)/.convert $(VENV)/.minilm  ## Remake the checkpoint of MODEL: fi
 test: $(VENV)/.test $(VENV)/.minilm  ## Run the fast tests
 	@TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
-test-arm: $(VENV)/.test  ## Run the converted MODEL on an emulated board (TFEDGE_ARM_RUN)
+# ARM='arm and not slow' is the short form; TFEDGE_ARM_RUN names other boards than those of tests/arm.
+test-arm: $(VENV)/.test  ## Test the board side and the converted MODEL on emulated Raspberry Pi 4, 5 and Jetson Nano
 	@TFEDGE_MODEL=$(abspath $(TFLITE)) $(if $(TFEDGE_ARM_RUN),TFEDGE_ARM_RUN=$(TFEDGE_ARM_RUN)) \
-		$(BIN)/python -m pytest -m arm $(PYTEST_ARGS)
+		$(BIN)/python -m pytest -m "$(ARM)" $(PYTEST_ARGS)
+
+bench-arm: $(VENV)/.test  ## Count the instructions of an inference of the converted MODEL on these boards
+	@$(BIN)/python tests/arm/count.py $(TFLITE) $(if $(TFEDGE_ARM_RUN),--emulator $(TFEDGE_ARM_RUN)) \
+		$(if $(RUNTIME),--runtime $(RUNTIME)) $(BENCH_ARGS)
+
+soak: $(VENV)/.test  ## Stream LINES texts (100000) of mixed lengths through the converted MODEL
+	@$(BIN)/python tests/runtime/soak.py --model $(TFLITE) --lines $(LINES) \
+		$(if $(filter command,$(firstword $(origin DATA))),--data $(DATA)) $(if $(RUNTIME),--runtime $(RUNTIME))
 
 test-peers: $(VENV)/.test .venv-bench/.done  ## Compare the answers of ONNX Runtime with ours, same weights
 	@TFEDGE_BENCH_PYTHON=.venv-bench/bin/python $(BIN)/python -m pytest -m peers $(PYTEST_ARGS)

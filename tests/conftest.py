@@ -31,3 +31,16 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert made.returncode == 0, made.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Path:
+    """The program that runs an emulated board's Python, see tests/arm/run.
+
+    TFEDGE_ARM_RUN names another.
+    """
+    path = Path(os.environ.get("TFEDGE_ARM_RUN") or ROOT / "tests/arm/run")
+    started = subprocess.run([str(path), "rpi4", "-c", ""], capture_output=True, text=True)
+    if started.returncode:
+        pytest.fail(f"no emulated board: {started.stderr.strip()}")
+    return path

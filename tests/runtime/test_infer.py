@@ -139,6 +139,7 @@ WRONG_OPTIONS = {
     "no labels": (["--top-k", "0"], "'--top-k'"),
     "threads": (["--threads", "1000"], "1<=x<=64"),
     "unknown option": (["--fast"], "--fast"),
+    "doctor and texts": (["--doctor"], "--doctor answers a sentence of its own"),
     "context": (["--context", "x"], "--context is of no use for text-classification"),
     "jsonl and texts": (["--jsonl"], "--jsonl is for standard input"),
 }
@@ -185,11 +186,12 @@ def test_benchmark(toys: Path) -> None:
     assert timing["model"] == "buckets"
     assert (timing["threads"], timing["runs"], timing["texts"]) == (1, 7, 2)
     assert 0 < timing["median_ms"] <= timing["p90_ms"]
-    assert timing["tokens_per_s"] > 0
+    assert timing["tokens_per_s"] > timing["texts_per_s"] > 0
+    assert timing["peak_rss_bytes"] > 10_000_000
     result = infer(*options)
     assert result.code == 0
     assert [line.split()[0] for line in result.lines] == [
-        *("model", "runtime", "runs", "median", "p90", "speed")
+        *("model", "runtime", "runs", "median", "p90", "speed", "memory")
     ]
 
 

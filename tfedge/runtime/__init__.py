@@ -4,6 +4,10 @@ from tfedge.runtime import load
 load("tinybert_int8.tflite")("A fine film.")
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from tfedge.runtime.errors import (
     BackendError,
     InferenceError,
@@ -11,7 +15,9 @@ from tfedge.runtime.errors import (
     OptionError,
     TextError,
 )
-from tfedge.runtime.pipeline import Pipeline, load
+
+if TYPE_CHECKING:
+    from tfedge.runtime.pipeline import Pipeline, load
 
 __all__ = [
     "BackendError",
@@ -22,3 +28,12 @@ __all__ = [
     "TextError",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports numpy and tokenizers when a model is loaded: `--doctor` works where they do not."""
+    if name not in ("Pipeline", "load"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tfedge.runtime import pipeline
+
+    return getattr(pipeline, name)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from tfedge.runtime.errors import OptionError
-from tfedge.runtime.pipeline import Input, Pipeline
+from tfedge.runtime.machine import peak_rss_bytes
 from tfedge.runtime.runtimes import runtime_name
+
+if TYPE_CHECKING:
+    from tfedge.runtime.pipeline import Input, Pipeline
 
 SENTENCE = "The film starts slowly, but its second half is as clever and as moving as they come."
 QUESTION = "When does the film get better?"
@@ -23,8 +25,10 @@ class Timing:
     """What `benchmark` measured. A run is one text, tokenising included.
 
     Attributes:
+        texts_per_s: runs by the whole time.
         tokens_per_s: tokens that the model saw, special ones included and padding left out, by the
             whole time.
+        peak_rss_bytes: the most memory that the process has had resident; None where it is not told.
     """
 
     model: str
@@ -34,7 +38,9 @@ class Timing:
     texts: int
     median_ms: float
     p90_ms: float
+    texts_per_s: float
     tokens_per_s: float
+    peak_rss_bytes: int | None
 
 
 def benchmark(pipeline: Pipeline, texts: Sequence[Input], runs: int) -> Timing:
@@ -47,6 +53,8 @@ def benchmark(pipeline: Pipeline, texts: Sequence[Input], runs: int) -> Timing:
         OptionError: `runs` is out of range.
         TextError: a text cannot be answered.
     """
+    import numpy as np
+
     if not 1 <= runs <= MAX_RUNS:
         raise OptionError(f"{runs} runs asked for; 1 to {MAX_RUNS} are allowed")
     texts = texts or [(QUESTION, SENTENCE) if pipeline.pairs else SENTENCE]
@@ -66,5 +74,7 @@ def benchmark(pipeline: Pipeline, texts: Sequence[Input], runs: int) -> Timing:
         texts=len(texts),
         median_ms=float(np.median(seconds)) * 1e3,
         p90_ms=float(np.percentile(seconds, 90)) * 1e3,
+        texts_per_s=runs / float(seconds.sum()),
         tokens_per_s=sum(tokens[run % len(texts)] for run in range(runs)) / float(seconds.sum()),
+        peak_rss_bytes=peak_rss_bytes(),
     )

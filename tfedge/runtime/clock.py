@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from tfedge.runtime.errors import InferenceError, TextError
+from tfedge.runtime.machine import peak_rss_bytes
 from tfedge.runtime.pipeline import Pipeline, load
 from tfedge.runtime.quiet import quiet_start
 from tfedge.runtime.runtimes import RUNTIMES, runtime_name
@@ -65,20 +66,6 @@ def _time(
     except TextError as error:
         answered = {"error": str(error)}
     return answered, encoded_at - begin, time.perf_counter() - encoded_at
-
-
-def peak_rss_bytes() -> int | None:
-    """The most memory that this process has had resident; None where the system does not say.
-
-    Read from Linux itself: `getrusage` gives the memory of the process that started this one where
-    that was larger.
-    """
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-            fields = dict(line.split(":", 1) for line in status)
-        return int(fields["VmHWM"].split()[0]) << 10
-    except (OSError, KeyError, ValueError):
-        return None
 
 
 def _about(pipeline: Pipeline) -> dict[str, Any]:

@@ -6,22 +6,31 @@ import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from tfedge import __version__
 from tfedge.runtime import lines, render
 from tfedge.runtime.benchmark import MAX_RUNS, benchmark
-from tfedge.runtime.errors import InferenceError, OptionError, TextError, one_line
+from tfedge.runtime.errors import (
+    BackendError,
+    InferenceError,
+    OptionError,
+    TextError,
+    one_line,
+)
 from tfedge.runtime.lines import Request
-from tfedge.runtime.pipeline import Input, Pipeline, load
 from tfedge.runtime.quiet import quiet_start
 from tfedge.runtime.runtimes import MAX_THREADS, RUNTIMES
+
+if TYPE_CHECKING:
+    from tfedge.runtime.pipeline import Input, Pipeline
 
 PROGRAM = "tfedge-infer"
 EXIT_UNANSWERED = 1
 EXIT_USAGE = 2
+EXIT_CANNOT_ANSWER = 4
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_NO_READER = 141  # 128 + SIGPIPE
 
@@ -38,6 +47,7 @@ Examples:
   tfedge-infer --model tinybert_int8.tflite --jsonl --json < texts.jsonl
   tfedge-infer --model qa.tflite --context "Ada was born in London." "Where?"
   tfedge-infer --model tinybert_int8.tflite --benchmark 100
+  tfedge-infer --doctor --model tinybert_int8.tflite
   tfedge-infer --model tinybert_int8_edgetpu.tflite --delegate edgetpu --device usb "Good."
   tfedge-infer --model tinybert_int8.tflite -- "-5 degrees, and I loved it"
 
@@ -56,7 +66,8 @@ Exit codes:
   1    at least one text could not be answered, or the answers could not be written
   2    wrong options
   3    the model file is missing, empty, cut short, damaged or not made by `tfedge convert`
-  4    no suitable runtime or delegate, or the runtime lacks an operation of the model
+  4    no suitable runtime or delegate, or the runtime lacks an operation of the model; with
+       --doctor: no text can be answered, for whatever reason
   130  interrupted (Ctrl-C)
   141  the reader of the output went away
 """
@@ -64,7 +75,7 @@ Exit codes:
 
 @click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option("--model", required=True, metavar="FILE", help="The .tflite file.")
+@click.option("--model", metavar="FILE", help="The .tflite file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a text and a line.")
 @click.option(
     "--jsonl",
@@ -120,9 +131,18 @@ Exit codes:
     help="Print the median and 90th percentile of N timed answers to the texts (default: a built-in"
     " sentence) instead of the answers.",
 )
+@click.option(
+    "--doctor",
+    is_flag=True,
+    help="Say what is installed, which runtime and kernels would answer, what the machine is and"
+    " suffers from, and what to mend, with the command. With --model it answers a sentence to be"
+    " sure; without, it needs none.",
+)
 @click.version_option(__version__, "--version", prog_name=PROGRAM, message="%(prog)s %(version)s")
 def command(**options: Any) -> Options:
     # Only parses: click would turn Ctrl-C and a closed pipe into exit codes of its own.
+    if options["model"] is None and not options["doctor"]:
+        raise click.MissingParameter(param_hint="'--model'", param_type="option")
     return Options(**options)
 
 
@@ -131,7 +151,7 @@ class Options:
     """The command line; see the options of `command`."""
 
     texts: tuple[str, ...]
-    model: str
+    model: str | None
     as_json: bool
     json_lines: bool
     context: str | None
@@ -142,6 +162,7 @@ class Options:
     device: str | None
     length: int | None
     runs: int | None
+    doctor: bool
 
 
 def execute(options: Options) -> int:
@@ -152,15 +173,9 @@ def execute(options: Options) -> int:
     """
     if options.json_lines and (options.texts or options.runs):
         raise OptionError("--jsonl is for standard input; leave it out or give no texts")
-    with quiet_start():
-        pipeline = load(
-            options.model,
-            options.runtime,
-            options.threads,
-            options.delegate,
-            options.length,
-            options.device,
-        )
+    if options.doctor:
+        return _examine(options)
+    pipeline = _load(options)
     if options.context is not None and not pipeline.pairs:
         raise OptionError(f"--context is of no use for {pipeline.manifest.task}; leave it out")
     if options.runs:
@@ -180,6 +195,38 @@ def execute(options: Options) -> int:
             context=options.context,
         )
         return answer_all(pipeline, requests, "line", options)
+
+
+def _load(options: Options) -> Pipeline:
+    assert options.model is not None  # only --doctor goes without
+    try:
+        from tfedge.runtime.pipeline import load
+    except ImportError as error:
+        raise BackendError(
+            f"a package of the base install does not load: {one_line(error)}; `{PROGRAM} --doctor` says"
+            " how to mend it"
+        ) from error
+    with quiet_start():
+        return load(
+            options.model,
+            options.runtime,
+            options.threads,
+            options.delegate,
+            options.length,
+            options.device,
+        )
+
+
+def _examine(options: Options) -> int:
+    # What it imports would stay in memory, on a board, of every other run.
+    from tfedge.runtime.doctor import Wanted, examine
+
+    if options.texts or options.runs:
+        raise OptionError("--doctor answers a sentence of its own; leave texts and --benchmark out")
+    names = [field.name for field in dataclasses.fields(Wanted)]
+    report = examine(Wanted(**{name: getattr(options, name) for name in names}))
+    _print(render.report_as_json(report) if options.as_json else render.report_as_text(report))
+    return 0 if report.can_answer else EXIT_CANNOT_ANSWER
 
 
 def _benchmark(pipeline: Pipeline, options: Options, runs: int) -> int:

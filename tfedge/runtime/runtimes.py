@@ -10,8 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from tfedge.runtime.errors import BackendError, OptionError, one_line
 
 MAX_THREADS = 64
@@ -24,6 +22,11 @@ class Runtime:
 
     module: str
     package: str
+
+    @property
+    def interpreter(self) -> str:
+        """The name of the module that has the interpreter."""
+        return f"{self.module}.interpreter"
 
     def installed(self) -> bool:
         return importlib.util.find_spec(self.module) is not None
@@ -105,13 +108,15 @@ def import_runtime(name: str) -> Any:
                 "tflite-runtime and TensorFlow crash each other; load the model in a process"
                 " that has not imported TensorFlow"
             )
+        import numpy as np
+
         # Its extension module is built against numpy 1 and prints a page of warnings under numpy 2.
         if int(np.__version__.split(".")[0]) >= 2:
             raise BackendError(
                 f"tflite-runtime does not work with numpy {np.__version__}: `pip install 'numpy<2'`"
             )
     try:
-        return importlib.import_module(f"{RUNTIMES[name].module}.interpreter")
+        return importlib.import_module(RUNTIMES[name].interpreter)
     except ImportError as error:
         raise BackendError(
             f"{name} is installed but cannot be imported: {one_line(error)};"

@@ -1,0 +1,98 @@
+"""What docs/pipe.md shows: the shell script runs as it stands there, the unit is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from program import COMMAND, ROOT, TIMEOUT_S, environment
+
+GUIDE = (ROOT / "docs/pipe.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    """The one block of the guide in that language."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
+    return str(found)
+
+
+def program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_mqtt_bridge_answers_what_was_read(toys: Path, tmp_path: Path) -> None:
+    """All programs get SIGTERM at once, as from systemd, with answers still to come."""
+    texts, answers = tmp_path / "texts", tmp_path / "answers"
+    texts.write_text("good film\nbad film\n" * 200)
+    program(tmp_path / "mosquitto_sub", f'[ "$*" = "-t texts" ] && cat {texts} && exec sleep 600')
+    program(tmp_path / "mosquitto_pub", f'[ "$*" = "-t answers -l" ] && exec cat > {answers}')
+    script = block("sh")
+    for shown, real in (
+        ("/home/pi/edge/bin/tfedge-infer", shlex.join(COMMAND)),
+        ("/home/pi/tinybert_int8.tflite", shlex.quote(str(toys / "classifier.tflite"))),
+    ):
+        assert shown in script
+        script = script.replace(shown, real)
+    (tmp_path / "answer.sh").write_text(script)
+    with subprocess.Popen(
+        ["/bin/sh", str(tmp_path / "answer.sh")],
+        env={**environment(), "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        start_new_session=True,
+    ) as shell:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not (answers.exists() and answers.stat().st_size):
+            assert time.monotonic() < deadline, "no answer came"
+            time.sleep(0.01)
+        os.killpg(shell.pid, signal.SIGTERM)
+        shell.wait(TIMEOUT_S)
+        while True:  # until the rest of the group has ended, as systemd does
+            try:
+                os.killpg(shell.pid, 0)
+            except ProcessLookupError:
+                break
+            assert time.monotonic() < deadline, "the pipe did not end"
+            time.sleep(0.01)
+    labels = [json.loads(line)["label"] for line in answers.read_text().splitlines()]
+    assert labels == ["positive", "negative"] * 200
+
+
+def test_unit_is_one(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze here")
+    unit = tmp_path / "answer.service"
+    unit.write_text(block("ini"))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    # It also looks at what the unit depends on, of this machine; an unknown key is only a warning.
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "answer.service" in line]
+    assert said == []
+
+
+def test_a_wrong_unit_is_noticed(tmp_path: Path) -> None:
+    """Else the test above could not fail."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze here")
+    unit = tmp_path / "answer.service"
+    unit.write_text(block("ini").replace("Restart=", "Restrat="))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert "answer.service:3: Unknown key" in done.stderr

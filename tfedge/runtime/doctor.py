@@ -1,0 +1,374 @@
+"""Finds out whether texts can be answered here, by what, and what to mend: `tfedge-infer --doctor`.
+
+Whatever could crash is tried in a process of its own. Nothing here needs more than Python itself,
+because numpy, tokenizers or the runtime may be what is broken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes.util
+import dataclasses
+import importlib
+import importlib.metadata
+import multiprocessing
+import os
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfedge import __version__
+from tfedge.runtime.benchmark import benchmark
+from tfedge.runtime.bundle import Bundle, read_bundle
+from tfedge.runtime.delegate import EDGETPU, is_compiled
+from tfedge.runtime.errors import InferenceError, one_line
+from tfedge.runtime.machine import ROOT, Machine, read_machine
+from tfedge.runtime.runtimes import RUNTIMES, choose_runtime
+
+# Packages of the base install that are not runtimes -> what pip is to install.
+PACKAGES: Mapping[str, str] = {
+    "numpy": "numpy",
+    "tokenizers": "tokenizers>=0.20,<1",
+    "click": "click>=8.1,<9",
+}
+TFLITE_RUNTIME, LITERT = "tflite-runtime", "litert"
+# The wheels of tflite-runtime 2.14 and of LiteRT on PyPI: Python, and the C library of the system.
+_TFLITE_RUNTIME_PYTHONS = ((3, 9), (3, 11))
+_LITERT_PYTHON = (3, 10)
+_TFLITE_RUNTIME_GLIBC, _LITERT_GLIBC = (2, 34), (2, 27)
+
+_RUNS = 5
+_SECONDS = 120  # for a child; a board in a power-saving mode takes a while to import numpy
+_HOT_CELSIUS = 80.0  # where a Raspberry Pi begins to slow down
+# Resident with tinybert in int8: 70 MB, 45 of them before any model is loaded.
+_PROCESS_BYTES = 64 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Installed:
+    """A package: its version, None where it is absent; why it cannot be imported, if so."""
+
+    version: str | None
+    error: str | None = None
+
+    @property
+    def usable(self) -> bool:
+        return self.version is not None and self.error is None
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something to mend.
+
+    Attributes:
+        problem: what is wrong.
+        mend: a command, or where none helps, what to do.
+        prevents: whether no text can be answered before it is mended.
+    """
+
+    problem: str
+    mend: str
+    prevents: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What `tfedge-infer` would be called with; see its options."""
+
+    model: str | None = None
+    runtime: str | None = None
+    threads: int | None = None
+    delegate: str | None = None
+    device: str | None = None
+    length: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What was found.
+
+    Attributes:
+        packages: of the base install and the runtimes, by name.
+        runtime: the one that would answer; None where there is none.
+        kernels: what its int8 matrix products are made of.
+        model: name, task, quantization, verified runtimes and lengths of the model, if one is given.
+        answer: the fields of a `Timing` of the built-in sentence; None where it was not answered.
+        libedgetpu: the Edge TPU's library, if there is one.
+    """
+
+    tfedge: str
+    python: str
+    packages: Mapping[str, Installed]
+    runtime: str | None
+    kernels: str | None
+    model: Mapping[str, Any] | None
+    answer: Mapping[str, Any] | None
+    machine: Machine
+    libedgetpu: str | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def can_answer(self) -> bool:
+        return not any(finding.prevents for finding in self.findings)
+
+
+def examine(wanted: Wanted, root: Path = ROOT) -> Report:
+    """Looks at packages, model and machine, and answers a sentence if a model is given.
+
+    Args:
+        root: the folder that has /proc and /sys.
+    """
+    machine = read_machine(root, shutil.which("vcgencmd"))
+    packages = {name: _installed(name, name) for name in PACKAGES}
+    runtimes = {name: _installed(item.package, item.interpreter) for name, item in RUNTIMES.items()}
+    findings = [*_of_packages(packages), *_of_runtimes(runtimes, packages["numpy"], machine)]
+    bundle, runtime = None, None
+    try:
+        bundle = read_bundle(wanted.model) if wanted.model is not None else None
+        allowed = bundle.manifest.runtimes if bundle else tuple(RUNTIMES)
+        if any(item.usable for item in runtimes.values()):
+            runtime = choose_runtime(wanted.runtime, allowed)
+    except InferenceError as error:
+        findings.append(_refused(error))
+    answer = None
+    if bundle and runtime and not any(finding.prevents for finding in findings):
+        answer, refused = _try(wanted)
+        findings += refused
+    libedgetpu = ctypes.util.find_library(EDGETPU)
+    findings += _of_machine(machine, bundle)
+    findings += _of_choice(machine, runtime, runtimes, bundle)
+    if bundle and is_compiled(bundle) and libedgetpu is None:
+        findings.append(_NO_LIBEDGETPU)
+    return Report(
+        tfedge=__version__,
+        python=".".join(map(str, sys.version_info[:3])),
+        packages={**packages, **runtimes},
+        runtime=runtime,
+        kernels=_kernels(runtime, machine),
+        model=_described(bundle) if bundle else None,
+        answer=answer,
+        machine=machine,
+        libedgetpu=libedgetpu,
+        findings=tuple(findings),
+    )
+
+
+_NO_LIBEDGETPU = Finding(
+    "the model is compiled for the Edge TPU and there is no libedgetpu",
+    "install libedgetpu1-std, built for the TensorFlow of the runtime"
+    " (github.com/feranick/libedgetpu has such packages)",
+    prevents=True,
+)
+
+
+def _installed(package: str, module: str) -> Installed:
+    try:
+        version = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return Installed(None)
+    return Installed(version, _apart(_import, module)[1])
+
+
+def _apart(task: Callable[..., Any], *arguments: Any) -> tuple[Any, str | None]:
+    """What `task` returns in a process of its own, and why it failed there, if it did.
+
+    The process is a fork, which an emulated board can start as well; nothing that has threads of its
+    own has been loaded before it.
+    """
+    fork = multiprocessing.get_context("fork")
+    receiver, sender = fork.Pipe(duplex=False)
+    process = fork.Process(target=_report, args=(sender, task, arguments))
+    process.start()
+    sender.close()
+    try:
+        if receiver.poll(_SECONDS):
+            return receiver.recv()
+        return None, f"it does not come to an end within {_SECONDS} seconds"
+    except EOFError:
+        process.join()
+        known = {-item.value: item.name for item in signal.Signals}
+        ending = known.get(process.exitcode or 0, f"exit code {process.exitcode}")
+        return None, f"it crashes ({ending})"
+    finally:
+        process.kill()
+        process.join()
+
+
+def _report(sender: Any, task: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """Sends what `_apart` returns. The chatter of packages that start goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    try:
+        result: tuple[Any, str | None] = (task(*arguments), None)
+    except Exception as error:  # of any package, which is what is being found out
+        result = None, one_line(error) or type(error).__name__
+    sender.send(result)
+
+
+def _import(module: str) -> None:
+    importlib.import_module(module)
+
+
+def _pip(*packages: str, force: bool = False) -> str:
+    options = ["--force-reinstall"] if force else []
+    return shlex.join([sys.executable, "-m", "pip", "install", *options, *packages])
+
+
+def _of_packages(packages: Mapping[str, Installed]) -> Iterator[Finding]:
+    for name, found in packages.items():
+        if found.version is None:
+            yield Finding(f"{name} is not installed", _pip(PACKAGES[name]), prevents=True)
+        elif found.error is not None:
+            mend = _pip(PACKAGES[name], force=True)
+            yield Finding(f"{name} {found.version}: {found.error}", mend, prevents=True)
+
+
+def _of_runtimes(
+    runtimes: Mapping[str, Installed], numpy: Installed, machine: Machine
+) -> Iterator[Finding]:
+    alone = sum(found.usable for found in runtimes.values()) == 0
+    for name, found in runtimes.items():
+        if found.version is None or found.error is None:
+            continue
+        mend = _pip(RUNTIMES[name].package, force=True)
+        if name == TFLITE_RUNTIME and (numpy.version or "").startswith("2."):
+            mend = _pip("numpy<2")
+        yield Finding(f"{name} {found.version}: {found.error}", mend, prevents=alone)
+    if all(found.version is None for found in runtimes.values()):
+        yield Finding("there is no TFLite runtime", _runtime_to_install(machine), prevents=True)
+
+
+def _runtime_to_install(machine: Machine) -> str:
+    """The command that installs a runtime that has a wheel for this Python and this system."""
+    python, glibc = sys.version_info[:2], _glibc()
+    first, last = _TFLITE_RUNTIME_PYTHONS
+    if first <= python <= last and (glibc is None or glibc >= _TFLITE_RUNTIME_GLIBC):
+        return _pip("tflite-runtime", "numpy<2")
+    wheel = machine.python_bits == 64 and python >= _LITERT_PYTHON
+    if wheel and (glibc is None or glibc >= _LITERT_GLIBC):
+        return _pip(RUNTIMES[LITERT].package)
+    return (
+        "upgrade the system: tflite-runtime needs Python 3.9 to 3.11 and glibc 2.34, LiteRT a 64-bit"
+        " Python 3.10 or later and glibc 2.27, as Raspberry Pi OS bookworm (64 bit) has"
+    )
+
+
+def _glibc() -> tuple[int, ...] | None:
+    with contextlib.suppress(ValueError, OSError, AttributeError, TypeError):
+        name, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
+        if name == "glibc":
+            return tuple(map(int, version.split(".")))
+    return None
+
+
+def _refused(error: object) -> Finding:
+    """An error of `load`, which says in one line what is wrong and, after it, what to do."""
+    problem, semicolon, mend = str(error).rpartition("; ")
+    return Finding(problem if semicolon else mend, mend if semicolon else "see above", True)
+
+
+def _try(wanted: Wanted) -> tuple[dict[str, Any] | None, list[Finding]]:
+    """Answers the built-in sentence, in a process of its own."""
+    timing, error = _apart(_answer, wanted)
+    if error is None:
+        return timing, []
+    if error.startswith("it crashes"):
+        mend = (
+            "convert the model for this board (`tfedge convert --target`) or give another --runtime"
+        )
+        return None, [Finding(f"answering a sentence: {error}", mend, prevents=True)]
+    return None, [_refused(error)]
+
+
+def _answer(wanted: Wanted) -> dict[str, Any]:
+    from tfedge.runtime.pipeline import load
+
+    pipeline = load(
+        str(wanted.model),
+        wanted.runtime,
+        wanted.threads,
+        wanted.delegate,
+        wanted.length,
+        wanted.device,
+    )
+    return dataclasses.asdict(benchmark(pipeline, [], _RUNS))
+
+
+def _described(bundle: Bundle) -> dict[str, Any]:
+    manifest = bundle.manifest
+    return {
+        "name": manifest.name,
+        "task": manifest.task,
+        "quantization": manifest.quantization,
+        "verified": list(manifest.runtimes),
+        "lengths": sorted(manifest.signatures.values()),
+        "size_bytes": os.stat(bundle.path).st_size,
+    }
+
+
+def _kernels(runtime: str | None, machine: Machine) -> str | None:
+    if runtime is None:
+        return None
+    if runtime == TFLITE_RUNTIME:  # 2.14 leaves int8 to TFLite's own kernels
+        return "int8: TFLite's own kernels; float: XNNPACK"
+    return f"XNNPACK; int8: {machine.int8_products or 'by a processor that is not known'}"
+
+
+def _of_machine(machine: Machine, bundle: Bundle | None) -> Iterator[Finding]:
+    if machine.python_bits == 32:
+        yield Finding(
+            "this Python is a 32-bit program: half of the registers, and LiteRT has no wheel",
+            "install the 64-bit system (Raspberry Pi OS, 64 bit)",
+        )
+    needed = _PROCESS_BYTES + (2 * os.stat(bundle.path).st_size if bundle else 0)
+    if machine.available_bytes is not None and machine.available_bytes < needed:
+        yield Finding(
+            f"{machine.available_bytes >> 20} MB of memory are available, about"
+            f" {needed >> 20} are needed",
+            "end other programs; `ps -eo rss,comm --sort=-rss | head` lists the largest",
+        )
+    yield from _of_supply_and_heat(machine)
+    if "powersave" in machine.governors and not machine.scales_by_itself:
+        yield Finding(
+            "the governor powersave keeps the processor at its lowest frequency",
+            "echo ondemand | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
+        )
+
+
+def _of_supply_and_heat(machine: Machine) -> Iterator[Finding]:
+    now, before = machine.throttled or (), machine.throttled_since_start or ()
+    if "under-voltage" in (*now, *before):
+        when = "now" if "under-voltage" in now else "since the board was started"
+        yield Finding(
+            f"under-voltage {when}: the processor slows down",
+            "use the board's own power supply and a short cable, then look again:"
+            " `vcgencmd get_throttled`",
+        )
+    hottest = max(machine.temperatures.values(), default=0.0)
+    if hottest >= _HOT_CELSIUS or "soft temperature limit" in now:
+        yield Finding(
+            f"the processor is hot ({hottest:.0f} °C) and slows down",
+            "give it a heat sink or a fan; `cat /sys/class/thermal/thermal_zone*/temp` says how hot",
+        )
+
+
+def _of_choice(
+    machine: Machine, runtime: str | None, runtimes: Mapping[str, Installed], bundle: Bundle | None
+) -> Iterator[Finding]:
+    """LiteRT in place of tflite-runtime on a processor whose dot products only it makes the most of."""
+    verified = bundle.manifest.runtimes if bundle else RUNTIMES
+    if runtime != TFLITE_RUNTIME or not machine.has_dot_products or LITERT not in verified:
+        return
+    problem = (
+        f"LiteRT answers an int8 model faster here, by {machine.int8_products}: a third of the"
+        " instructions of tflite-runtime on a Cortex-A76"
+    )
+    if runtimes[LITERT].usable:
+        yield Finding(problem, "tfedge-infer --runtime litert ...")
+    elif sys.version_info[:2] >= _LITERT_PYTHON:
+        yield Finding(problem, f"{_pip(RUNTIMES[LITERT].package)} && tfedge-infer --runtime litert")
