@@ -30,9 +30,10 @@ endif
 BENCH_MODELS := $(foreach quant,int8 mixed dynamic float32,$(OUTPUT)/$(NAME)/$(NAME)_$(quant).tflite)
 TEACHER := build/minilm-sst2
 TORCH := torch==2.13.0
+MEDIAPIPE := mediapipe==1.2.3
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench distill test test-arm test-peers parity lint clean
+.PHONY: help models convert eval inspect infer bench distill test test-arm test-peers test-mediapipe parity lint clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -89,6 +90,16 @@ test-arm: $(VENV)/.test  ## Run the converted MODEL on an emulated board (TFEDGE
 test-peers: $(VENV)/.test .venv-bench/.done  ## Compare the answers of ONNX Runtime with ours, same weights
 	@TFEDGE_BENCH_PYTHON=.venv-bench/bin/python $(BIN)/python -m pytest -m peers $(PYTEST_ARGS)
 
+# The shipped model as MediaPipe takes it: float outputs, one graph.
+MEDIAPIPE_MODEL := build/mediapipe/tinybert/tinybert_int8-float-io.tflite
+
+test-mediapipe: $(VENV)/.test .venv-mediapipe/.done $(MEDIAPIPE_MODEL)  ## Compare MediaPipe's answers with ours, same files
+	@TFEDGE_MEDIAPIPE_PYTHON=.venv-mediapipe/bin/python TFEDGE_MODEL=$(MEDIAPIPE_MODEL) \
+		$(BIN)/python -m pytest -m mediapipe $(PYTEST_ARGS)
+
+$(MEDIAPIPE_MODEL): | $(VENV)/.convert
+	@$(TFEDGE) convert tinybert --target mediapipe --output build/mediapipe
+
 parity: $(VENV)/.test $(VENV)/.minilm .venv-torch/.done  ## Compare every architecture with torch
 	@TFEDGE_TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest -m torch $(PYTEST_ARGS)
 
@@ -96,7 +107,7 @@ lint: $(VENV)/.test  ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 clean:  ## Remove environments, caches and build/; converted models stay
-	rm -rf .venv .venv-torch .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-torch .venv-bench .venv-mediapipe build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tfedge tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -134,4 +145,11 @@ $(VENV)/.minilm: constraints.txt | $(VENV)/bin/python
 	@$(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt $(TORCH) transformers onnx onnxruntime
+	@touch $@
+
+# MediaPipe wants a numpy of its own.
+.venv-mediapipe/.done: Makefile
+	@echo "installing MediaPipe into .venv-mediapipe ..." >&2
+	@$(PYTHON) -m venv .venv-mediapipe
+	@.venv-mediapipe/bin/python -m pip install --quiet --disable-pip-version-check $(MEDIAPIPE)
 	@touch $@
