@@ -152,4 +152,6 @@ $(VENV)/.minilm: constraints.txt | $(VENV)/bin/python
 	@echo "installing MediaPipe into .venv-mediapipe ..." >&2
 	@$(PYTHON) -m venv .venv-mediapipe
 	@.venv-mediapipe/bin/python -m pip install --quiet --disable-pip-version-check $(MEDIAPIPE)
+	@.venv-mediapipe/bin/python -c 'import ctypes; ctypes.CDLL("libEGL.so.1"); ctypes.CDLL("libGLESv2.so.2")' || \
+		{ echo "make: MediaPipe needs libEGL and libGLESv2; on Debian: apt install libegl1 libgles2" >&2; exit 4; }
 	@touch $@

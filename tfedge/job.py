@@ -18,7 +18,12 @@ from tfedge.errors import InputError, MissingPackageError
 from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint, task_and_labels
 from tfedge.models.hub import Source, resolve
-from tfedge.models.pooling import normalizes_embeddings
+from tfedge.models.pooling import (
+    check_pooling,
+    embedding_length,
+    normalizes_embeddings,
+    pooling_of,
+)
 from tfedge.quantize.costs import Costs, read_costs
 from tfedge.quantize.graphs import INTEGER
 from tfedge.quantize.mixed import Precision
@@ -164,6 +169,10 @@ def _shape(
     recipe = source.recipe
     length = options.sequence_length or _length(target, recipe)
     normalize = options.normalize
+    if task == "sentence-embedding":
+        check_pooling(pooling_of(source.folder))
+        if options.sequence_length is None:
+            length = min(length, embedding_length(source.folder) or length)
     if normalize is None:
         normalize = normalizes_embeddings(source.folder)
     buckets = options.buckets

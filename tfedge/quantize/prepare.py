@@ -131,7 +131,7 @@ class Prepared:
     def _options(self, length: int, **changes: object) -> GraphOptions:
         return self.shape.options(
             length,
-            prune_last_layer=reads_first_token_only(self.shape.task),
+            prune_last_layer=self.lowering.config.reads_first_token_only(self.shape.task),
             mask_value=self.calibration.mask_value,
             **changes,
         )
@@ -160,11 +160,6 @@ def prepare(
     else:
         calibration = decisions.calibration
     return Prepared(lowering, calibration, shape)
-
-
-def reads_first_token_only(task: str) -> bool:
-    """Whether a task's head reads no token but [CLS]."""
-    return task == "text-classification"
 
 
 class Lowering:
