@@ -31,9 +31,10 @@ BENCH_MODELS := $(foreach quant,int8 mixed dynamic float32,$(OUTPUT)/$(NAME)/$(N
 TEACHER := build/minilm-sst2
 TORCH := torch==2.13.0
 MEDIAPIPE := mediapipe==1.2.3
+VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench distill test test-arm test-peers test-mediapipe parity lint clean
+.PHONY: help models convert eval inspect infer bench distill test test-arm test-peers test-mediapipe test-viewers parity lint clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -100,6 +101,9 @@ test-mediapipe: $(VENV)/.test .venv-mediapipe/.done $(MEDIAPIPE_MODEL)  ## Compa
 $(MEDIAPIPE_MODEL): | $(VENV)/.convert
 	@$(TFEDGE) convert tinybert --target mediapipe --output build/mediapipe
 
+test-viewers: $(VENV)/.test .venv-viewers/.done  ## Open our files with Netron's and Model Explorer's readers
+	@TFEDGE_VIEWERS_PYTHON=.venv-viewers/bin/python $(BIN)/python -m pytest -m viewers $(PYTEST_ARGS)
+
 parity: $(VENV)/.test $(VENV)/.minilm .venv-torch/.done  ## Compare every architecture with torch
 	@TFEDGE_TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest -m torch $(PYTEST_ARGS)
 
@@ -107,7 +111,7 @@ lint: $(VENV)/.test  ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 clean:  ## Remove environments, caches and build/; converted models stay
-	rm -rf .venv .venv-torch .venv-bench .venv-mediapipe build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-torch .venv-bench .venv-mediapipe .venv-viewers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tfedge tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -154,4 +158,12 @@ $(VENV)/.minilm: constraints.txt | $(VENV)/bin/python
 	@.venv-mediapipe/bin/python -m pip install --quiet --disable-pip-version-check $(MEDIAPIPE)
 	@.venv-mediapipe/bin/python -c 'import ctypes; ctypes.CDLL("libEGL.so.1"); ctypes.CDLL("libGLESv2.so.2")' || \
 		{ echo "make: MediaPipe needs libEGL and libGLESv2; on Debian: apt install libegl1 libgles2" >&2; exit 4; }
+	@touch $@
+
+# Netron's readers run in Node.js.
+.venv-viewers/.done: Makefile
+	@echo "installing Netron and Model Explorer into .venv-viewers ..." >&2
+	@command -v node >/dev/null || { echo "make: no Node.js; on Debian: apt install nodejs" >&2; exit 4; }
+	@$(PYTHON) -m venv .venv-viewers
+	@.venv-viewers/bin/python -m pip install --quiet --disable-pip-version-check $(VIEWERS)
 	@touch $@
