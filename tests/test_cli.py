@@ -601,7 +601,11 @@ def test_finetune_and_distil(
     again = tfedge_("finetune", folder, *options, "--output", teacher)
     assert again.code == 3
     assert again.error.endswith("exists; choose another --output, or --force to replace it")
-    result = tfedge_("distil", "toy", "--teacher", teacher, *options, "--output", student)
+    distil = ("distil", "toy", "--teacher", teacher, *options, "--output", student)
+    result = tfedge_(*distil, "--logit-weight", "0", "--hidden-weight", "0")
+    assert result.code == 3
+    assert result.error == "tfedge: no loss has a weight; at least one must be above 0"
+    result = tfedge_(*distil)
     assert result.code == 0
     assert result.lines[0].startswith(f"{student}\taccuracy ")
     assert Checkpoint(student).config.labels == ["negative", "positive"]

@@ -173,6 +173,17 @@ def test_blocks_of_inputs(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -
     assert blocks.mean() == 2
 
 
+def test_blocks_of_a_table_lie_in_its_rows(
+    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
+) -> None:
+    pruning = PruningOptions(pattern="4x1", layers=("embeddings.word_embeddings",))
+    made = run(toy_encoder, toy_texts, tmp_path / "out", pruning, epochs=2)
+    value = weights(made.output)["bert.embeddings.word_embeddings.weight"]  # (words, channels)
+    blocks = (value == 0).reshape(len(value), -1, 4).sum(-1)
+    assert set(blocks.ravel()) == {0, 4}
+    assert blocks.mean() == pytest.approx(2, rel=1e-2)
+
+
 @pytest.mark.parametrize(
     "kill_at",
     [pytest.param(20, marks=pytest.mark.slow), 25, pytest.param(40, marks=pytest.mark.slow)],

@@ -72,6 +72,9 @@ def finetune(
 )
 @temperature_option
 @click.option(
+    "--logit-weight", default=1.0, show_default=True, help="Weight of the teacher's logits."
+)
+@click.option(
     "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
 )
 @click.option(
@@ -108,6 +111,7 @@ def distil(
     recipe: str,
     teacher: Path,
     temperature: float,
+    logit_weight: float,
     hidden_weight: float,
     label_weight: float,
     relation_weight: float,
@@ -145,6 +149,7 @@ def distil(
     options = TrainingOptions(**settings)
     losses = DistillationLosses(
         temperature,
+        logits=logit_weight,
         hidden=hidden_weight,
         labels=label_weight,
         relations=relation_weight,

@@ -205,11 +205,15 @@ def wrap(
     model: keras.Model, chosen: Mapping[str, float], options: PruningOptions, when: Timing
 ) -> keras.Model:
     """`model` with tfmot's wrapper around the chosen layers; both have the same variables."""
-    m_by_n, block = parse_pattern(options.pattern)
+    m_by_n, (inputs, outputs) = parse_pattern(options.pattern)
 
     def wrapped(layer: keras.layers.Layer) -> keras.layers.Layer:
         if layer.name not in chosen:
             return layer
+        # What lies side by side in a file: a kernel's inputs, a row's channels. Keras has kernels
+        # of inputs x outputs, which a .tflite has turned, and tables as a .tflite has them.
+        is_table = isinstance(layer, keras.layers.Embedding)
+        block = (outputs, inputs) if is_table else (inputs, outputs)
         return tfmot.sparsity.keras.prune_low_magnitude(
             layer, _schedule(chosen[layer.name], options, when), block, "AVG", None, m_by_n
         )

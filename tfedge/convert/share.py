@@ -17,6 +17,15 @@ def share(tree: Any) -> None:
     _share_quantization(tree)
 
 
+def drop_unused(tree: Any) -> None:
+    """Empties the buffers of a model's object tree that nothing refers to any more, in place."""
+    tensors = [tensor for subgraph in tree.subgraphs for tensor in subgraph.tensors]
+    used = {entry.buffer for entry in (*tensors, *(tree.metadata or ()))}
+    for index, buffer in enumerate(tree.buffers):
+        if index not in used:
+            buffer.data = None
+
+
 def _share_buffers(tree: Any) -> None:
     kept: list[Any] = []
     index_of: dict[bytes, int] = {}

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge.convert.halves import halve_weights
 from tfedge.convert.merge import merge
 from tfedge.errors import InputError
 
@@ -63,7 +64,8 @@ def to_tflite(graphs: Mapping[int, keras.Model], quantization: str, runtime: str
 
     longest = max(graphs)
     named = {signature_name(length, longest): model for length, model in graphs.items()}
-    return _convert(named, configure)
+    content = _convert(named, configure)
+    return halve_weights(content) if quantization == "float16" else content
 
 
 def to_tflite_int16x8(
@@ -118,11 +120,6 @@ def _float32(converter: Any) -> None:
     del converter  # its defaults
 
 
-def _float16(converter: Any) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
-
-
 def _quantized(converter: Any) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
 
@@ -144,7 +141,7 @@ def _int16x8(converter: Any, samples: Iterable[Mapping[str, np.ndarray]]) -> Non
 
 _SETTINGS: dict[str, Callable[[Any], None]] = {
     "float32": _float32,
-    "float16": _float16,
+    "float16": _float32,
     "int8": _int8,
     "int8-float-io": _quantized,
     "mixed": _quantized,

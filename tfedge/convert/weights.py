@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tfedge.convert.metadata import pack, parse, text
+from tfedge.convert.share import drop_unused
 from tfedge.quantize.weights import RoundedRows
 
 # Smaller than what the 4-bit kernels take at once: tflite-runtime 2.14 has other kernels for that,
@@ -101,7 +102,7 @@ def quantize_weights(content: bytes, dense: Rounding, table: Rounding | None = N
         subgraph.operators = [
             item for operator in subgraph.operators for item in rewriter.adapt(subgraph, operator)
         ]
-    rewriter.drop_unused()
+    drop_unused(tree)
     return pack(tree)
 
 
@@ -207,14 +208,6 @@ class _Rewriter:
         if data is None or not self.is_float(tensor):
             return None
         return np.asarray(data, np.uint8).view(np.float32).reshape(tensor.shape)
-
-    def drop_unused(self) -> None:
-        """Empties buffers that nothing refers to any more."""
-        tensors = [tensor for subgraph in self._tree.subgraphs for tensor in subgraph.tensors]
-        used = {entry.buffer for entry in (*tensors, *(self._tree.metadata or ()))}
-        for index, buffer in enumerate(self._tree.buffers):
-            if index not in used:
-                buffer.data = None
 
     def _quantize(self, tensor: Any, rounding: Rounding) -> None:
         """Makes a float constant one of integers. Its old buffer stays for those that share it."""
