@@ -59,7 +59,7 @@ def test_netron(toys: Path, tmp_path: Path) -> None:
 
 def test_model_explorer(toys: Path) -> None:
     paths = [toys / f"{name}.tflite" for name in FILES]
-    found = run(python(), HERE / "model_explorer.py", *paths)
+    found = run(python(), HERE / "read_model_explorer.py", *paths)
     assert len(found) == 2 * len(paths)
     for path, graphs in zip([path for path in paths for _ in range(2)], found, strict=True):
         assert len(graphs) == len(operators(path))

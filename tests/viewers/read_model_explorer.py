@@ -1,4 +1,4 @@
-"""`python model_explorer.py FILE...`: reads each file as Model Explorer does.
+"""`python read_model_explorer.py FILE...`: reads each file as Model Explorer does.
 
 A line of JSON for each and each of its two readers: graphs by name, with their count of nodes.
 """
