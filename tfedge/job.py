@@ -10,13 +10,20 @@ from typing import Protocol
 
 from tokenizers import Tokenizer
 
+from tfedge.convert.mediapipe import check_mediapipe
 from tfedge.convert.tflite import QUANTIZATIONS
 from tfedge.data.texts import Texts, package_texts, read_texts
 from tfedge.data.tokenizer import load_tokenizer
 from tfedge.errors import InputError, MissingPackageError
+from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint, task_and_labels
 from tfedge.models.hub import Source, resolve
-from tfedge.models.pooling import normalizes_embeddings
+from tfedge.models.pooling import (
+    check_pooling,
+    embedding_length,
+    normalizes_embeddings,
+    pooling_of,
+)
 from tfedge.quantize.costs import Costs, read_costs
 from tfedge.quantize.graphs import INTEGER
 from tfedge.quantize.mixed import Precision
@@ -134,23 +141,14 @@ def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
     task, labels = task_and_labels(checkpoint, options.task or (recipe.task if recipe else None))
     if recipe and recipe.labels and not checkpoint.config.labels:
         labels = list(recipe.labels)
-    graph = target.graph if target else INTEGER
-    if graph != INTEGER and quantization != "int8":
+    if target is not None and target.graph != INTEGER and quantization != "int8":
         raise InputError(
             f"the target {options.target} computes in int8 only, not {quantization}; leave out --quant"
         )
-    length = options.sequence_length or _length(target, recipe)
-    normalize = options.normalize
-    if normalize is None:
-        normalize = normalizes_embeddings(source.folder)
-    buckets = options.buckets
-    if buckets is None and target is not None:
-        buckets = target.buckets
-    if buckets is None:
-        buckets = recipe.buckets if recipe else _BUCKETS
-    shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
-    shape = Shape(task, len(labels), length, normalize, shorter, graph)
+    shape = _shape(source, options, target, task, len(labels))
     tokenizer = load_tokenizer(source.folder, checkpoint.config.vocab_size)
+    if target is not None and target.reader == "mediapipe":
+        check_mediapipe(shape, quantization, input_names(checkpoint.config), tokenizer)
     costs = None
     if quantization == "auto":
         costs = read_costs(runtime, target.costs if target else None)
@@ -173,6 +171,29 @@ def _max_drop(options: ConvertOptions, recipe: Recipe | None) -> float:
     if options.max_drop is not None:
         return options.max_drop
     return recipe.max_drop if recipe else _MAX_DROP
+
+
+def _shape(
+    source: Source, options: ConvertOptions, target: Target | None, task: str, num_labels: int
+) -> Shape:
+    """The graphs to build: options come before the target, that before the recipe."""
+    recipe = source.recipe
+    length = options.sequence_length or _length(target, recipe)
+    normalize = options.normalize
+    if task == "sentence-embedding":
+        check_pooling(pooling_of(source.folder))
+        if options.sequence_length is None:
+            length = min(length, embedding_length(source.folder) or length)
+    if normalize is None:
+        normalize = normalizes_embeddings(source.folder)
+    buckets = options.buckets
+    if buckets is None and target is not None:
+        buckets = target.buckets
+    if buckets is None:
+        buckets = recipe.buckets if recipe else _BUCKETS
+    shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
+    graph = target.graph if target else INTEGER
+    return Shape(task, num_labels, length, normalize, shorter, graph)
 
 
 def _length(target: Target | None, recipe: Recipe | None) -> int:

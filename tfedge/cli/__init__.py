@@ -10,6 +10,7 @@ import click
 from tfedge import __version__
 from tfedge.cli.compression import prune, shrink
 from tfedge.cli.conversion import convert, init, models
+from tfedge.cli.export import export
 from tfedge.cli.inspection import edgetpu, inspect
 from tfedge.cli.measurement import bench, evaluate
 from tfedge.cli.recipe import run_recipe
@@ -29,6 +30,7 @@ def main() -> None:
     tfedge shrink X --target-flops 0.5 --data texts.txt --output Y      checkpoint -> a faster one
     tfedge eval --model X.tflite --data dev.tsv
     tfedge bench X.tflite Y.tflite --data dev.tsv
+    tfedge export tinybert --format onnx --output X     float, for TensorRT and others
     tfedge inspect X.tflite             what a file holds, costs and loses
     tfedge edgetpu check X.tflite       what of it a Coral Edge TPU would run
     tfedge-infer --model X.tflite "a fine film"      on the board
@@ -46,6 +48,7 @@ for command in (
     shrink,
     qad,
     convert,
+    export,
     evaluate,
     run_recipe,
     inspect,

@@ -79,10 +79,13 @@ def _precisions(
 )
 @click.option(
     "--target",
-    type=click.Choice(["edgetpu", "edgetpu-plain", "host", "jetson-nano", "rpi4", "rpi5"]),
+    type=click.Choice(
+        ["edgetpu", "edgetpu-plain", "host", "jetson-nano", "mediapipe", "rpi4", "rpi5"]
+    ),
     help="The board: picks runtime and mode, and what auto counts as fast. edgetpu: a graph of the "
     "operations that the Edge TPU compiler's table has, checked and, where the compiler is, "
-    "compiled; edgetpu-plain: the same with BATCH_MATMUL and SOFTMAX.",
+    "compiled; edgetpu-plain: the same with BATCH_MATMUL and SOFTMAX; mediapipe: a file that "
+    "MediaPipe's TextClassifier or TextEmbedder runs as it is (one graph, float outputs).",
 )
 @click.option(
     "--seq-len",

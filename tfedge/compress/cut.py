@@ -141,7 +141,8 @@ def cut_config(config: EncoderConfig, cut: Cut) -> EncoderConfig:
     source = {key: value for key, value in config.source.items() if key != EXTENSION}
     names = _KEYS if config.model_type == "distilbert" else {}
     source |= {names.get(key, key): value for key, value in sizes.items()}
-    return parse_config({**source, EXTENSION: extension} if extension else source)
+    left = parse_config({**source, EXTENSION: extension} if extension else source)
+    return dataclasses.replace(left, pooling=config.pooling)  # which no config.json says
 
 
 def cut_tensors(config: EncoderConfig, tensors: Tensors, cut: Cut) -> dict[str, np.ndarray]:

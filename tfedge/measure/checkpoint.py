@@ -12,6 +12,7 @@ from tfedge.data.tokenizer import load_tokenizer
 from tfedge.measure.accuracy import Answer
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights, task_and_labels
+from tfedge.models.pooling import transformer_folder
 from tfedge.runtime.errors import TextError
 from tfedge.runtime.tasks import TASKS
 from tfedge.runtime.tokenizer import TextEncoder
@@ -25,6 +26,7 @@ class CheckpointAnswers:
     """
 
     def __init__(self, folder: Path, max_length: int = 512) -> None:
+        folder = transformer_folder(folder)
         checkpoint = Checkpoint(folder)
         self._task_name, self._labels = task_and_labels(checkpoint)
         self._task = TASKS[self._task_name]
@@ -39,7 +41,7 @@ class CheckpointAnswers:
     @staticmethod
     def task_of(folder: Path) -> tuple[str, list[str]]:
         """The task and the labels of a checkpoint's folder."""
-        return task_and_labels(Checkpoint(folder))
+        return task_and_labels(Checkpoint(transformer_folder(folder)))
 
     def answers(
         self, texts: Sequence[str], progress: Callable[[int], None] = lambda count: None

@@ -17,6 +17,7 @@ from tfedge.measure.board import child_environment
 from tfedge.measure.contestant import Contestant
 from tfedge.measure.peers.export_onnx import TASKS, variants
 from tfedge.measure.race import fastest
+from tfedge.models.pooling import MEAN, pooling_of
 from tfedge.runtime.bundle import Bundle
 
 MakeBar = Callable[[str, int], AbstractContextManager[Any]]
@@ -58,6 +59,10 @@ def peers(
     task = bundle.manifest.task
     if task not in TASKS:
         raise InputError(f"no peer answers {task}, only {' and '.join(TASKS)}; leave out --peer")
+    if task == "sentence-embedding" and (pooling := pooling_of(checkpoint)) != MEAN:
+        raise InputError(
+            f"the peers embed by the mean of tokens, not by {pooling}; leave out --peer"
+        )
     if not Path(python).is_file():
         raise MissingPackageError(
             f"the peers need an environment of their own, and {python} is not there: {_MAKE}, "

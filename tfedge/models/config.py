@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfedge.errors import CheckpointError
+from tfedge.models.pooling import CLS, MEAN, pooling_of
 
 MODEL_TYPES = ("bert", "distilbert", "mobilebert")
 ACTIVATIONS = ("gelu", "relu", "gelu_new")
@@ -45,6 +46,7 @@ class EncoderConfig:
             `intermediate_size`.
         embedding_size: width of the word embedding; differs from `hidden_size` in MobileBERT.
         intra_bottleneck_size: width inside MobileBERT's bottlenecks; `hidden_size` elsewhere.
+        pooling: how tokens become a sentence embedding, see `tfedge.models.pooling`.
         source: the `config.json` this was read from, kept so that export loses no key of it.
     """
 
@@ -73,6 +75,7 @@ class EncoderConfig:
     classifier_activation: bool = True
     num_feedforward_networks: int = 1
     intra_bottleneck_size: int = 0
+    pooling: str = MEAN
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def heads(self, layer: int) -> int:
@@ -82,6 +85,11 @@ class EncoderConfig:
     def neurons(self, layer: int) -> int:
         """The neurons between the two dense layers of one layer's feed-forward network."""
         return self.layer_neurons[layer] if self.layer_neurons else self.intermediate_size
+
+    def reads_first_token_only(self, task: str) -> bool:
+        """Whether a task's head reads no token but [CLS]."""
+        embeds_first = task == "sentence-embedding" and self.pooling == CLS
+        return task == "text-classification" or embeds_first
 
     @property
     def labels(self) -> list[str] | None:
@@ -104,7 +112,7 @@ class EncoderConfig:
 
 
 def read_config(folder: str | Path) -> EncoderConfig:
-    """Reads `folder/config.json`.
+    """Reads `folder/config.json`, and what sentence-transformers' files say of the pooling.
 
     Raises:
         CheckpointError: the file is missing, is no JSON object, or describes an unsupported model.
@@ -121,7 +129,7 @@ def read_config(folder: str | Path) -> EncoderConfig:
         raise CheckpointError(f"{path} is not readable JSON: {error}") from error
     if not isinstance(source, dict):
         raise CheckpointError(f"{path} holds a {type(source).__name__}, not a JSON object")
-    return parse_config(source)
+    return dataclasses.replace(parse_config(source), pooling=pooling_of(Path(folder)))
 
 
 def parse_config(source: Mapping[str, Any]) -> EncoderConfig:

@@ -81,13 +81,14 @@ def instructions(config: EncoderConfig, sequence_length: int, board: Board, task
     """Instructions for one text of `sequence_length` tokens in int8, of a BERT or DistilBERT.
 
     Args:
-        task: a text classifier's last layer computes one row of queries and all after them.
+        task: where the head reads [CLS] alone, as a text classifier's does, the last layer computes
+            one row of queries and all after them.
     """
     hidden, length = config.hidden_size, sequence_length
     total = board.norm * length * hidden
     for index in range(config.num_hidden_layers):
         is_last = index == config.num_hidden_layers - 1
-        rows = 1 if is_last and task == "text-classification" else length
+        rows = 1 if is_last and config.reads_first_token_only(task) else length
         width, neurons = config.heads(index) * config.head_size, config.neurons(index)
         dense = hidden * (length * width + rows * (width + neurons))
         total += board.product * 2 * (dense + rows * length * width)

@@ -8,6 +8,7 @@ import tf_keras as keras
 
 from tfedge.models import layers
 from tfedge.models.blocks import Blocks, Symbolic
+from tfedge.models.pooling import CLS, check_pooling
 
 Outputs = dict[str, Symbolic]
 
@@ -56,9 +57,17 @@ def question_answering(
 def sentence_embedding(
     blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
 ) -> Outputs:
-    """`embedding` (B, C): the mean of the real tokens' hidden states, of length 1."""
+    """`embedding` (B, C): the mean of the real tokens' hidden states or that of [CLS], of length 1.
+
+    Raises:
+        CheckpointError: the checkpoint asks for another pooling.
+    """
     del num_labels
-    pooled = blocks.mean_pooling(hidden, inputs["attention_mask"])
+    check_pooling(blocks.config.pooling)
+    if blocks.config.pooling == CLS:
+        pooled = blocks.per_text(blocks.first_token(hidden))
+    else:
+        pooled = blocks.mean_pooling(hidden, inputs["attention_mask"])
     return {"embedding": blocks.normalized(pooled) if blocks.options.normalize else pooled}
 
 

@@ -7,6 +7,7 @@ import importlib.util
 from pathlib import Path
 
 from tfedge.errors import InputError
+from tfedge.models.pooling import transformer_folder
 from tfedge.recipes import Recipe, load_recipe, recipe_names
 
 CHECKPOINTS = Path("saved_models")
@@ -18,8 +19,13 @@ _PATTERNS = [
     "tokenizer*",
     "vocab.txt",
     "special_tokens_map.json",
-    "1_Pooling/*",
+    # What sentence-transformers has beside them, `0_Transformer` where the encoder is not at the top.
     "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "?_Pooling/config.json",
+    "0_Transformer/*.json",
+    "0_Transformer/vocab.txt",
 ]
 
 
@@ -50,11 +56,12 @@ def resolve(model: str) -> Source:
         return _from_recipe(load_recipe(model))
     path = Path(model)
     if path.is_dir():
-        return Source(path.resolve().name, path, None, str(path))
+        return Source(path.resolve().name, transformer_folder(path), None, str(path))
     if path.exists():
         raise InputError(f"{model} is a file; give the folder that holds config.json")
     if model.count("/") == 1 and not model.startswith((".", "/")):
-        return Source(model.split("/")[1].lower(), _download(model), None, f"hub:{model}")
+        folder = transformer_folder(_download(model))
+        return Source(model.split("/")[1].lower(), folder, None, f"hub:{model}")
     raise InputError(
         f"no model {model!r}: it is none of the names {', '.join(recipe_names())}, no folder, "
         "and no hub id (owner/name)"

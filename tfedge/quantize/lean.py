@@ -16,7 +16,7 @@ from tfedge.models.build import Encoder, MakeBlocks, build
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.quantize import layers
 from tfedge.quantize.calibrate import Observer
-from tfedge.quantize.prepare import Shape, reads_first_token_only
+from tfedge.quantize.prepare import Shape
 
 # A score this far below all others has a probability of e^-16, less than a hundredth of a step of
 # 2^-15.
@@ -90,7 +90,7 @@ def wide_graphs(
 def _static_graphs(
     checkpoint: Checkpoint, shape: Shape, make_blocks: MakeBlocks, mask_value: float
 ) -> dict[int, keras.Model]:
-    prune = reads_first_token_only(shape.task)
+    prune = checkpoint.config.reads_first_token_only(shape.task)
     graphs: dict[int, keras.Model] = {}
     for length in shape.lengths:
         options = shape.options(length, prune_last_layer=prune, mask_value=mask_value)

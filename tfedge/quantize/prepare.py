@@ -159,7 +159,7 @@ class Prepared:
         """The options of the graph of `length` tokens, or of any batch and length."""
         return self.shape.options(
             length,
-            prune_last_layer=reads_first_token_only(self.shape.task),
+            prune_last_layer=self.lowering.config.reads_first_token_only(self.shape.task),
             mask_value=self.calibration.mask_value,
             **changes,
         )
@@ -188,11 +188,6 @@ def prepare(
     else:
         calibration = decisions.calibration
     return Prepared(lowering, calibration, shape)
-
-
-def reads_first_token_only(task: str) -> bool:
-    """Whether a task's head reads no token but [CLS]."""
-    return task == "text-classification"
 
 
 class Lowering:

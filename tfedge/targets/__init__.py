@@ -22,6 +22,8 @@ class Target:
         buckets: lengths of shorter graphs, or None for the recipe's.
         sequence_length: tokens of the longest graph, or None for the recipe's.
         graph: what integers compute with, see `tfedge.quantize.graphs`.
+        reader: whose code prepares the texts and reads the outputs: `tfedge`, or `mediapipe`, for
+            which see `tfedge.convert.mediapipe`.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Target:
     buckets: tuple[int, ...] | None = None
     sequence_length: int | None = None
     graph: str = INTEGER
+    reader: str = "tfedge"
 
 
 def target_names() -> list[str]:

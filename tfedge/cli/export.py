@@ -1,0 +1,78 @@
+"""The command that hands the float model to other runtimes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfedge.quiet import load_tensorflow
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--format",
+    required=True,
+    type=click.Choice(["saved-model", "onnx"]),
+    help="saved-model: TensorFlow's, with the signature serving_default; onnx: model.onnx, for "
+    "TensorRT or ONNX Runtime (pip install 'tfedge[onnx]').",
+)
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+@click.option(
+    "--seq-len",
+    "sequence_length",
+    type=click.IntRange(3, 512),
+    help="Tokens of the one text that goes in; default: the recipe's, else 128.",
+)
+@click.option(
+    "--dynamic",
+    is_flag=True,
+    help="Let any number of texts and tokens in. TensorRT then needs a profile of shapes; static "
+    "shapes are faster there.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(
+        ["text-classification", "sentence-embedding", "token-classification", "question-answering"]
+    ),
+    help="Default: the recipe's, else what the checkpoint has a head for.",
+)
+@click.option(
+    "--opset",
+    default=13,
+    show_default=True,
+    type=click.IntRange(13, 18),
+    help="ONNX's operators; 13 is the newest that TensorRT 8.2, the Jetson Nano's last, reads.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing --output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole report.")
+def export(model: str, as_json: bool, **settings: Any) -> None:
+    """Exports the float32 model of MODEL for other runtimes, with its tokeniser.
+
+    \b
+    tfedge export tinybert --format onnx --seq-len 64 --output tinybert-onnx
+    trtexec --onnx=tinybert-onnx/model.onnx --fp16       on a Jetson
+    tfedge export ./my-checkpoint --format saved-model --dynamic --output my-saved-model
+
+    What was written is loaded and run on sentences that come with tfedge, and compared with Keras,
+    before it gets its name; one that differs by more than 1e-4 is not kept, and the exit code is 5.
+    """
+    load_tensorflow()
+    from tfedge.export import ExportOptions
+    from tfedge.export import export as run
+    from tfedge.progress import ProgressBar
+
+    report = run(model, ExportOptions(**settings), ProgressBar)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    shape = (
+        "any texts, any tokens" if settings["dynamic"] else f"{report['sequence_length']} tokens"
+    )
+    click.echo(
+        f"{settings['output']}  {report['format']}, {report['task']}, {shape}\n"
+        f"  against Keras: largest difference {report['largest_difference']:.1e}"
+    )
