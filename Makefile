@@ -87,7 +87,7 @@ distill: $(VENV)/.convert $(VENV)/.minilm  ## Remake the checkpoint of MODEL: fi
 
 # Toy models are too small for threads; the processes take the cores.
 test: $(VENV)/.test $(VENV)/.minilm  ## Run the fast tests
-	@TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	@TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 # ARM='arm and not slow' is the short form; TFEDGE_ARM_RUN names other boards than those of tests/arm.
 test-arm: $(VENV)/.test  ## Test the board side and the converted MODEL on emulated Raspberry Pi 4, 5 and Jetson Nano

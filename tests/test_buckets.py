@@ -19,10 +19,19 @@ WORDS = 12
 
 @pytest.mark.parametrize("quantization", ["int8", "float32"])
 def test_buckets_share_weights_and_give_the_same_answers(quantization: str, tmp_path: Path) -> None:
-    folder = toy_folders.write_folder(tmp_path / "toy", "bert", "text-classification")
+    folder = toy_folders.write_folder(tmp_path / "toy", "bert", num_hidden_layers=1)
+    data = str(toy_folders.write_sentences(tmp_path / "toy.tsv", 24))
     reports, contents = {}, {}
     for name, buckets in (("one", ()), ("three", (8, 12, 32))):
-        options = ConvertOptions(quantization, 16, buckets, max_drop=100.0, output=tmp_path / name)
+        options = ConvertOptions(
+            quantization,
+            16,
+            buckets,
+            calibration=data,
+            runtime="litert",
+            max_drop=100.0,
+            output=tmp_path / name,
+        )
         reports[name] = convert(str(folder), options, ProgressBar)
         contents[name] = (tmp_path / name / "toy" / f"toy_{quantization}.tflite").read_bytes()
     # Those not below the longest are left out.

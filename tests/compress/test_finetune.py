@@ -104,7 +104,9 @@ def test_killed_run_resumes_to_the_same_model(
     assert same_weights(resumed.output, finished.output)
 
 
-@pytest.mark.parametrize("architecture", ["distilbert", "mobilebert"])
+@pytest.mark.parametrize(
+    "architecture", ["distilbert", pytest.param("mobilebert", marks=pytest.mark.slow)]
+)
 def test_other_architectures_learn_too(architecture: str, toy_texts: Texts, tmp_path: Path) -> None:
     source = toy_folders.write_folder(tmp_path / "source", architecture, "sentence-embedding")
     tuned = run(source, toy_texts, tmp_path / "model", held_out=None, batch_size=4, epochs=4)

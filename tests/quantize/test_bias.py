@@ -16,9 +16,9 @@ from tfedge.quantize.prepare import Prepared, Shape, prepare
 
 CASES = [
     ("bert", "text-classification", "integer"),
-    ("bert", "sentence-embedding", "edgetpu"),
+    pytest.param("bert", "sentence-embedding", "edgetpu", marks=pytest.mark.slow),
     ("distilbert", "question-answering", "integer"),
-    ("mobilebert", "text-classification", "integer"),
+    pytest.param("mobilebert", "text-classification", "integer", marks=pytest.mark.slow),
 ]
 
 
@@ -30,7 +30,7 @@ def test_means_are_those_of_float(
     outlier_checkpoint: Callable[..., Checkpoint],
     sequences: list[np.ndarray],
 ) -> None:
-    checkpoint = outlier_checkpoint(architecture, task, num_hidden_layers=2)
+    checkpoint = outlier_checkpoint(architecture, task)
     prepared = prepare(checkpoint, Shape(task, 2, 16, graph=graph), sequences)
     steps: list[int] = []
     corrected = correct_bias(prepared, sequences, steps.append)

@@ -194,7 +194,7 @@ def _checked(
     ("architecture", "task"),
     [
         ("bert", "text-classification"),
-        ("bert", "question-answering"),
+        pytest.param("bert", "question-answering", marks=pytest.mark.slow),
         pytest.param("mobilebert-layer-norm", "sentence-embedding", marks=pytest.mark.slow),
     ],
 )

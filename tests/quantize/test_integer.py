@@ -26,8 +26,8 @@ CASES = [
     ("bert", "question-answering"),
     ("distilbert", "text-classification"),
     ("mobilebert", "text-classification"),
-    ("mobilebert", "token-classification"),
-    ("mobilebert-layer-norm", "text-classification"),
+    pytest.param("mobilebert", "token-classification", marks=pytest.mark.slow),
+    pytest.param("mobilebert-layer-norm", "text-classification", marks=pytest.mark.slow),
     ("mobilebert-no-bottleneck", "text-classification"),
     ("mobilebert-no-trigram", "text-classification"),
 ]
