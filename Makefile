@@ -34,11 +34,11 @@ MEDIAPIPE := mediapipe==1.2.3
 VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench distill test test-arm test-peers test-mediapipe test-viewers parity lint clean
+.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm test-peers test-mediapipe test-viewers parity lint clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
 	@echo "MODEL is a name (make models), a folder with a Hugging Face checkpoint, or a hub id."
 
 models: $(VENV)/.convert  ## List the models that have a name
@@ -68,6 +68,9 @@ infer: $(VENV)/.convert  ## Answer TEXT with the converted MODEL
 bench: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm) .venv-bench/.done $(BENCH_MODELS)  ## Time MODEL in int8, mixed, dynamic and float32 beside ONNX Runtime on EVAL
 	@$(TFEDGE) bench $(BENCH_MODELS) --data $(EVAL) --runtime litert --checkpoint $(MODEL) \
 		--peer onnxruntime-dynamic --peer onnxruntime-float $(BENCH_ARGS)
+
+bench-training: $(VENV)/.test  ## Time distillation beside a plain model.fit and the teacher's forward pass
+	@$(BIN)/python tests/compress/throughput.py $(BENCH_ARGS)
 
 # Those that are missing are made; an existing one stays as it is.
 $(OUTPUT)/$(NAME)/$(NAME)_%.tflite: | $(VENV)/.convert

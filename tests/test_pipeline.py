@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 from tfedge import __version__, candidates, judge, pipeline
 from tfedge.data.texts import Texts, read_texts
 from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
+from tfedge.job import make_job
 from tfedge.measure.accuracy import cosines
 from tfedge.measure.board import Board
 from tfedge.measure.checkpoint import CheckpointAnswers
@@ -310,6 +311,15 @@ def test_figures_again(converted: Callable[[str], Conversion], data: str, name: 
         assert figures["disagreement"] == pytest.approx(differing)
         assert figures["drop"] == pytest.approx(100 * (float_accuracy - accuracy))
         assert figures["passed"] is True
+
+
+def test_loss_that_is_allowed() -> None:
+    def allowed(model: str, **options: float) -> float:
+        return make_job(model, ConvertOptions(**options), Bars()).max_drop
+
+    assert allowed("tinybert") == 1.0
+    assert allowed("minilm") == 2.0
+    assert allowed("minilm", max_drop=0.5) == 0.5
 
 
 def test_runtimes_it_was_verified_on(converted: Callable[[str], Conversion]) -> None:

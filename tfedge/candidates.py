@@ -32,6 +32,7 @@ from tfedge.measure.board import Board
 from tfedge.models.build import input_names
 from tfedge.quantize.auto import Search
 from tfedge.quantize.auto import Texts as SearchTexts
+from tfedge.quantize.bias import correct_bias
 from tfedge.quantize.gptq import gptq
 from tfedge.quantize.graphs import GRAPHS, INTEGER
 from tfedge.quantize.lean import lean_graphs, wide_graphs
@@ -130,7 +131,12 @@ def _prepare(job: Job, calibration: Texts) -> Prepared:
     decisions = read_decisions(job.checkpoint, job.shape.task, job.shape.graph)
     what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
     with job.make_bar(what, PASSES * len(sequences)) as bar:
-        return prepare(job.checkpoint, job.shape, sequences, bar.advance, decisions)
+        prepared = prepare(job.checkpoint, job.shape, sequences, bar.advance, decisions)
+    # Operations in float leave other errors behind, and what was trained with rounding none.
+    if decisions or job.quantization not in INTEGER_QUANTIZATIONS:
+        return prepared
+    with job.make_bar("correcting biases", len(prepared.norms)) as bar:
+        return correct_bias(prepared, sequences, bar.advance)
 
 
 def _assignments(
@@ -168,11 +174,11 @@ def _assignments(
         key,
         job.make_bar,
     )
-    choice = search.choose(job.options.max_drop)
+    choice = search.choose(job.max_drop)
     while choice is not None:
         yield choice.precisions, choice.report(job.costs.board)
         # The runtime found it worse than the simulation did: a stricter one, then.
-        choice = search.choose(min(choice.loss, job.options.max_drop) / 2, after=choice)
+        choice = search.choose(min(choice.loss, job.max_drop) / 2, after=choice)
 
 
 def _converted_integers(

@@ -35,6 +35,7 @@ from tfedge.targets import Target, load_target
 # Texts of a labelled calibration set that choose ranges; the others evaluate.
 _CALIBRATION_TEXTS = 200
 _BUCKETS = (16, 24, 32, 48, 64)
+_MAX_DROP = 1.0
 
 
 class Bar(Protocol):
@@ -61,7 +62,8 @@ class ConvertOptions:
             sentence-transformers modules say by default.
         target: name of a board, see `tfedge.targets`, which decides what is left open here.
         precisions: with the quantization `mixed`, by kind or pattern of operations.
-        max_drop: largest loss in points: accuracy x 100, or disagreement x 100 without labels.
+        max_drop: largest loss in points: accuracy x 100, or disagreement x 100 without labels; 1 where
+            the recipe names no other.
         keep_reference: whether the same graph in float is written too, for `tfedge inspect`.
     """
 
@@ -75,7 +77,7 @@ class ConvertOptions:
     target: str | None = None
     precisions: Mapping[str, Precision] | None = None
     normalize: bool | None = None
-    max_drop: float = 1.0
+    max_drop: float | None = None
     output: Path = Path("saved_models")
     keep_reference: bool = False
 
@@ -87,6 +89,7 @@ class Job:
     Attributes:
         runtime: what the file is made for.
         costs: by which the quantization `auto` chooses.
+        max_drop: largest loss in points against float.
     """
 
     source: Source
@@ -98,6 +101,7 @@ class Job:
     costs: Costs | None
     shape: Shape
     labels: list[str]
+    max_drop: float
     make_bar: MakeBar
 
     @property
@@ -158,6 +162,7 @@ def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
         costs,
         shape,
         labels,
+        _max_drop(options, recipe),
         make_bar,
     )
 
@@ -183,6 +188,12 @@ def _shape(
     shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
     graph = target.graph if target else INTEGER
     return Shape(task, num_labels, length, normalize, shorter, graph)
+
+
+def _max_drop(options: ConvertOptions, recipe: Recipe | None) -> float:
+    if options.max_drop is not None:
+        return options.max_drop
+    return recipe.max_drop if recipe else _MAX_DROP
 
 
 def _length(target: Target | None, recipe: Recipe | None) -> int:

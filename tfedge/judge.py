@@ -46,7 +46,7 @@ def measure(
         if not figures["passed"] and runtime == job.runtime:
             reason = (
                 f"{job.source.name} in {job.quantization} loses {figures['drop']:.2f} points against "
-                f"float on {texts.source} in {runtime}, more than the {job.options.max_drop} allowed "
+                f"float on {texts.source} in {runtime}, more than the {job.max_drop} allowed "
                 "by --max-drop"
             )
     return measured, reason
@@ -102,5 +102,5 @@ def _figures(
         figures["float_accuracy"] = accuracy(expected, truth, job.labels).accuracy
         figures["accuracy"] = accuracy(answers, truth, job.labels).accuracy
         figures["drop"] = 100 * (figures["float_accuracy"] - figures["accuracy"])
-    figures["passed"] = figures["drop"] <= job.options.max_drop
+    figures["passed"] = figures["drop"] <= job.max_drop
     return figures

@@ -197,7 +197,7 @@ def _report(
             key: str(value) if isinstance(value, Path) else value
             for key, value in dataclasses.asdict(job.options).items()
         }
-        | {"runtime": job.runtime},
+        | {"runtime": job.runtime, "max_drop": job.max_drop},
         "versions": {"tfedge": __version__, "python": platform.python_version(), **_versions()},
     }
 

@@ -122,7 +122,9 @@ def _precisions(
     help="What the board runs. Default: the target's, else tflite-runtime.",
 )
 @click.option(
-    "--max-drop", default=1.0, show_default=True, help="Points that may be lost against float."
+    "--max-drop",
+    type=float,
+    help="Points that may be lost against float. Default: the recipe's (minilm 2), else 1.",
 )
 @click.option(
     "--output",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -52,10 +53,13 @@ class Shape:
         """Tokens of every graph, the longest first: programs that know one graph take the first."""
         return (self.sequence_length, *sorted(self.buckets))
 
-    def options(self, length: int, **changes: object) -> GraphOptions:
-        """The options of the static graph of `length` tokens, with `changes`."""
-        static = GraphOptions(1, length, normalize=self.normalize)
-        return dataclasses.replace(static, **changes)  # type: ignore[arg-type]
+    def options(self, length: int | None = None, **changes: Any) -> GraphOptions:
+        """The options of the static graph of `length` tokens, or of one for any batch and length,
+        with `changes`."""
+        batch_size = None if length is None else 1
+        return dataclasses.replace(
+            GraphOptions(batch_size, length, normalize=self.normalize), **changes
+        )
 
 
 def float_graphs(checkpoint: Checkpoint, shape: Shape) -> dict[int, keras.Model]:
@@ -77,11 +81,31 @@ def float_graphs(checkpoint: Checkpoint, shape: Shape) -> dict[int, keras.Model]
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A checkpoint as a graph of integer operations, with the range of every tensor."""
+    """A checkpoint as a graph of integer operations, with the range of every tensor.
+
+    Attributes:
+        shifts: what is added to the outputs of norms where all computes in integers, (C,) by the
+            name of the norm; see `tfedge.quantize.bias`.
+    """
 
     lowering: Lowering
     calibration: Calibration
     shape: Shape
+    shifts: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    @property
+    def norms(self) -> list[str]:
+        """The norms that may have a shift, in the order of the data's flow.
+
+        All layer norms; of norms that do not normalise, of which MobileBERT has eight a layer, those
+        that put out a hidden state.
+        """
+        encoder = self.lowering.dynamic
+        names = [site for site, kind in encoder.sites.items() if kind == "norm"]
+        if self.lowering.config.normalization_type == "layer_norm":
+            return names
+        states = {id(state) for state in encoder.hidden_states}
+        return [name for name in names if id(encoder.tapped[name]) in states]
 
     def graphs(self, precisions: Mapping[str, Precision] | None = None) -> dict[int, keras.Model]:
         """The static graphs, by length, rounded as the integers of the converted model are.
@@ -100,19 +124,22 @@ class Prepared:
     def _build(self, length: int, precisions: Mapping[str, Precision] | None) -> Encoder:
         ranges = self.calibration.ranges
         if not precisions:
-            return self.lowering.build(self._options(length, tap=fake_quant_tap(ranges)))
+            encoder = self.lowering.build(self.options(length, tap=fake_quant_tap(ranges)))
+            for name, shift in self.shifts.items():
+                encoder.model.get_layer(name).beta.assign_add(shift)
+            return encoder
         blocks = functools.partial(
             MixedBlocks,
             precisions=precisions,
             rounder=StaticRounder(ranges, lambda site: is_float(precisions, site)),
         )
-        return self.lowering.build(self._options(length), blocks)
+        return self.lowering.build(self.options(length), blocks)
 
     def references(self) -> dict[int, keras.Model]:
         """The same graphs in float, clipped but not rounded, by length: what the error of the
         integers is measured against."""
         return {
-            length: self.lowering.build_clipped(self._options(length)).model
+            length: self.lowering.build_clipped(self.options(length)).model
             for length in self.shape.lengths
         }
 
@@ -128,7 +155,8 @@ class Prepared:
         )
         return self.lowering.build(options, blocks), rounder.gates
 
-    def _options(self, length: int, **changes: object) -> GraphOptions:
+    def options(self, length: int | None = None, **changes: Any) -> GraphOptions:
+        """The options of the graph of `length` tokens, or of any batch and length."""
         return self.shape.options(
             length,
             prune_last_layer=self.lowering.config.reads_first_token_only(self.shape.task),

@@ -20,7 +20,7 @@ class Recipe:
         hub_id: repository on the Hugging Face hub.
         labels: names of the logits where the checkpoint names none.
         config: the `config.json` of the architecture.
-        distillation: settings of `tfedge distill`, or None where the model is not made here.
+        max_drop: points that a conversion may lose against float.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Recipe:
     package: str | None = None
     labels: tuple[str, ...] | None = None
     calibration: str = "sentences.tsv"
-    distillation: Mapping[str, Any] | None = None
+    max_drop: float = 1.0
 
 
 def recipe_names() -> list[str]:

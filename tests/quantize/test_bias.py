@@ -1,0 +1,106 @@
+"""What rounding does to the means of norms, and that it is taken back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tf_keras as keras
+
+from tfedge.models.checkpoint import Checkpoint
+from tfedge.quantize import bias
+from tfedge.quantize.bias import correct_bias
+from tfedge.quantize.prepare import Prepared, Shape, prepare
+
+CASES = [
+    ("bert", "text-classification", "integer"),
+    ("bert", "sentence-embedding", "edgetpu"),
+    ("distilbert", "question-answering", "integer"),
+    ("mobilebert", "text-classification", "integer"),
+]
+
+
+@pytest.mark.parametrize(("architecture", "task", "graph"), CASES)
+def test_means_are_those_of_float(
+    architecture: str,
+    task: str,
+    graph: str,
+    outlier_checkpoint: Callable[..., Checkpoint],
+    sequences: list[np.ndarray],
+) -> None:
+    checkpoint = outlier_checkpoint(architecture, task, num_hidden_layers=2)
+    prepared = prepare(checkpoint, Shape(task, 2, 16, graph=graph), sequences)
+    steps: list[int] = []
+    corrected = correct_bias(prepared, sequences, steps.append)
+    assert list(corrected.shifts) == prepared.norms
+    assert steps == [1] * len(prepared.norms)
+    before, after = (_mean_errors(item, sequences) for item in (prepared, corrected))
+    for name in prepared.norms:
+        assert after[name] <= 0.5 * before[name], name
+    assert np.median([after[name] / before[name] for name in prepared.norms]) < 0.1
+
+
+def _mean_errors(prepared: Prepared, sequences: list[np.ndarray]) -> dict[str, float]:
+    """The root mean square over the channels of each norm's mean error, by name."""
+    exact, rounded = bias._exact(prepared), bias._rounded(prepared)
+    for name, shift in prepared.shifts.items():
+        rounded.model.get_layer(name).beta.assign_add(shift)
+    names = tuple(exact.model.input_names)
+    batches = [batch for _, batch in bias.unpadded(sequences, names)]
+    outputs = (
+        {name: exact.tapped[name] for name in prepared.norms},
+        bias._unrounded(rounded, prepared.norms),
+    )
+    wanted, found = (
+        bias._means(bias._runner(bias._inputs(encoder), tensors), batches)
+        for encoder, tensors in zip((exact, rounded), outputs, strict=True)
+    )
+    return {name: float(np.sqrt(np.mean((found[name] - wanted[name]) ** 2))) for name in wanted}
+
+
+@pytest.fixture
+def corrected(
+    outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
+) -> Prepared:
+    checkpoint = outlier_checkpoint("bert", num_hidden_layers=1)
+    shape = Shape("text-classification", 2, 16, buckets=(8,))
+    return correct_bias(prepare(checkpoint, shape, sequences), sequences)
+
+
+def _shift(model: keras.Model, plain: Prepared, name: str) -> np.ndarray:
+    """How much the shift of a norm is above the one of a graph that was not corrected."""
+    found: np.ndarray = (
+        model.get_layer(name).beta - plain.encoder().model.get_layer(name).beta
+    ).numpy()
+    return found
+
+
+def test_every_length_and_no_other_graph_is_shifted(corrected: Prepared) -> None:
+    plain = dataclasses.replace(corrected, shifts={})
+    mixed = corrected.graphs({corrected.norms[0]: "float"})
+    for name in corrected.norms:
+        for model in corrected.graphs().values():
+            assert _shift(model, plain, name) == pytest.approx(corrected.shifts[name], abs=1e-6)
+        # What others are measured against, and graphs with floats, whose errors are not these.
+        for model in corrected.references().values():
+            assert not _shift(model, plain, name).any()
+        if name != corrected.norms[0]:
+            for model in mixed.values():
+                assert not _shift(model, plain, name).any()
+
+
+def test_the_same_texts_give_the_same_shifts(
+    corrected: Prepared, sequences: list[np.ndarray]
+) -> None:
+    again = correct_bias(dataclasses.replace(corrected, shifts={}), sequences)
+    for name, shift in corrected.shifts.items():
+        assert np.array_equal(again.shifts[name], shift)
+
+
+def test_many_texts_are_thinned() -> None:
+    assert bias._spread(3) == [0, 1, 2]
+    found = bias._spread(1000)
+    assert (found[0], found[-1], len(found)) == (0, 999, 64)
+    assert max(np.diff(found)) - min(np.diff(found)) == 1

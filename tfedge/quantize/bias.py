@@ -1,0 +1,138 @@
+"""Takes back, in the shifts of the norms, by how much rounding moves the mean of each channel.
+
+Bias correction (Nagel et al. 2019, arXiv:1906.04721, section 4.2), measured on texts rather than
+derived: the error of a norm's output has passed through products, tables of functions and clipping,
+for which there are no formulas, and a norm's shift reaches all that comes after it. Norm after norm,
+because what is corrected changes what comes after.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from tfedge.models.build import Encoder
+from tfedge.quantize.calibrate import unpadded
+from tfedge.quantize.fake_quant import Clip, fake_quant_tap
+from tfedge.quantize.graphs import GRAPHS
+from tfedge.quantize.prepare import Prepared
+
+# The tokens of so many texts show a mean well enough: its error is far below a step of 8 bits.
+_TEXTS = 64
+
+# What a stage reads: the mask of padding, and the hidden state that the stage before put out.
+_MASK, _STATE = "attention_mask", "state"
+
+Batch = dict[str, Any]
+
+
+def correct_bias(
+    prepared: Prepared,
+    sequences: Sequence[np.ndarray],
+    progress: Callable[[int], None] = lambda count: None,
+) -> Prepared:
+    """`prepared` with its `shifts` chosen.
+
+    Args:
+        prepared: made of a checkpoint that was not trained with rounding, which has no such error.
+        sequences: token ids of the calibration texts, int32 (n,) each; 64 of them are run.
+        progress: called with 1 for each of `prepared.norms`.
+    """
+    exact, rounded = _exact(prepared), _rounded(prepared)
+    chosen = [sequences[index] for index in _spread(len(sequences))]
+    batches: list[Batch] = [batch for _, batch in unpadded(chosen, tuple(exact.model.input_names))]
+    outputs = {name: exact.tapped[name] for name in prepared.norms}
+    wanted = _means(_runner(_inputs(exact), outputs), batches)
+    shifts: dict[str, np.ndarray] = {}
+    for stage in _stages(rounded, prepared.norms):
+        run = _runner(stage.inputs, _unrounded(rounded, stage.norms))
+        for name in stage.norms:
+            shifts[name] = wanted[name] - _means(run, batches)[name]
+            rounded.model.get_layer(name).beta.assign_add(shifts[name])
+            progress(1)
+        # The next stage starts where this one ends, so that no stage is computed for another.
+        end = _runner(stage.inputs, {_STATE: stage.state})
+        batches = [{_MASK: batch[_MASK], **end(batch)} for batch in batches]
+    return dataclasses.replace(prepared, shifts=shifts)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    """What lies between two hidden states.
+
+    Attributes:
+        inputs: by name, the encoder's own, or the mask and the hidden state before.
+        norms: in order.
+        state: the hidden state after, what the last norm puts out.
+    """
+
+    inputs: Mapping[str, Any]
+    norms: Sequence[str]
+    state: Any
+
+
+def _stages(encoder: Encoder, norms: Sequence[str]) -> list[_Stage]:
+    stages: list[_Stage] = []
+    inputs = _inputs(encoder)
+    first = 0
+    for state in encoder.hidden_states:
+        last = next(i for i, name in enumerate(norms) if encoder.tapped[name] is state)
+        stages.append(_Stage(inputs, norms[first : last + 1], state))
+        inputs = {_MASK: inputs[_MASK], _STATE: state}
+        first = last + 1
+    return stages
+
+
+def _spread(count: int) -> list[int]:
+    """Indices of up to `_TEXTS` of `count` texts, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, _TEXTS)).astype(int)).tolist()
+
+
+def _exact(prepared: Prepared) -> Encoder:
+    """The graph in float for any batch and length."""
+    return prepared.lowering.build_clipped(prepared.options())
+
+
+def _rounded(prepared: Prepared) -> Encoder:
+    """The same graph with all rounding of activations and constants."""
+    tap = fake_quant_tap(prepared.calibration.ranges)
+    options = prepared.options(tap=tap)
+    return prepared.lowering.build(options, GRAPHS[prepared.shape.graph].rounded)
+
+
+def _inputs(encoder: Encoder) -> dict[str, Any]:
+    return dict(zip(encoder.model.input_names, encoder.model.inputs, strict=True))
+
+
+def _unrounded(encoder: Encoder, norms: Iterable[str]) -> dict[str, Any]:
+    """What norms put out, clipped but not rounded: no shift takes away what rounding the output
+    does to a mean, and of few texts that is more than noise."""
+    outputs = {}
+    for name in norms:
+        rounding = encoder.model.get_layer(f"{name}.quant")
+        clip = Clip(rounding.minimum, rounding.maximum, name=f"{name}.clipped")
+        outputs[name] = clip(rounding.input)
+    return outputs
+
+
+def _runner(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Callable[[Batch], Batch]:
+    model = keras.Model(dict(inputs), dict(outputs))
+    run: Callable[[Batch], Batch] = tf.function(model, reduce_retracing=True, autograph=False)
+    return run
+
+
+def _means(run: Callable[[Batch], Batch], batches: Iterable[Batch]) -> dict[str, np.ndarray]:
+    """The mean of each channel over all tokens of all texts, (C,) by name."""
+    sums: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    for batch in batches:
+        for name, value in run(batch).items():
+            rows = tf.reshape(value, (-1, value.shape[-1]))
+            sums[name] = sums.get(name, 0.0) + tf.reduce_sum(rows, 0).numpy()
+            counts[name] = counts.get(name, 0) + len(rows)
+    return {name: total / counts[name] for name, total in sums.items()}
