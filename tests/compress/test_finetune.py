@@ -82,6 +82,7 @@ def test_all_but_the_words_is_trained(finished: Run, steady: Path) -> None:
     assert unchanged == [WORDS]
 
 
+@pytest.mark.slow  # the loop is that of distillation, which has such a test too
 def test_equal_seeds_give_equal_models(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
     """Dropout included."""
     first, again, other = (

@@ -282,6 +282,7 @@ def test_schedule_that_never_fires(toy_encoder: Path, toy_texts: Texts, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_labels_are_read_only_for_their_loss(
     toy_encoder: Path, toy_texts: Texts, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ CASES = [
     ("bert", "sentence-embedding"),
     ("bert", "question-answering"),
     ("distilbert", "text-classification"),
-    ("mobilebert", "text-classification"),
+    pytest.param("mobilebert", "text-classification", marks=pytest.mark.slow),
     pytest.param("mobilebert-layer-norm", "text-classification", marks=pytest.mark.slow),
 ]
 # The highest versions that tflite-runtime 2.14 registers for int8 (TensorFlow 2.14,

@@ -17,7 +17,7 @@ from tfedge.quantize.prepare import Prepared, Shape, prepare
 CASES = [
     ("bert", "text-classification", "integer"),
     pytest.param("bert", "sentence-embedding", "edgetpu", marks=pytest.mark.slow),
-    ("distilbert", "question-answering", "integer"),
+    pytest.param("distilbert", "question-answering", "integer", marks=pytest.mark.slow),
     pytest.param("mobilebert", "text-classification", "integer", marks=pytest.mark.slow),
 ]
 
