@@ -22,17 +22,16 @@ from tfedge.data.batches import pad, padded_length
 from tfedge.data.texts import package_texts
 from tfedge.data.tokenizer import encode, load_tokenizer
 from tfedge.errors import CheckpointError, InputError, RejectedModelError
-from tfedge.job import MakeBar
+from tfedge.job import MakeBar, default_length
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import TOKENIZER_FILES, Checkpoint, load_weights, task_and_labels
 from tfedge.models.hub import Source, resolve
-from tfedge.models.pooling import embedding_length, normalizes_embeddings
+from tfedge.models.pooling import normalizes_embeddings
 
 FORMATS = ("saved-model", "onnx")
 REPORT = "export.json"
 ONNX_FILE = "model.onnx"
-_LENGTH = 128
 _TOLERANCE = 1e-4
 _TEXTS = 8
 _PACKAGES: Mapping[str, tuple[str, ...]] = {
@@ -85,8 +84,8 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> dict[str, A
     _check(options)
     source = resolve(model)
     checkpoint = Checkpoint(source.folder)
-    task, labels = task_and_labels(checkpoint, options.task or _recipe_task(source))
-    length = _length(source, options, task)
+    task, labels = task_and_labels(checkpoint, options.task or source.task)
+    length = options.sequence_length or default_length(source, task)
     graph = GraphOptions(
         batch_size=None if options.dynamic else 1,
         sequence_length=None if options.dynamic else length,
@@ -140,19 +139,6 @@ def _check(options: ExportOptions) -> None:
         raise InputError(f"{options.output} exists; choose another --output, or --force")
     files.check_folder(options.output.parent)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _recipe_task(source: Source) -> str | None:
-    return source.recipe.task if source.recipe else None
-
-
-def _length(source: Source, options: ExportOptions, task: str) -> int:
-    if options.sequence_length is not None:
-        return options.sequence_length
-    length = source.recipe.sequence_length if source.recipe else _LENGTH
-    if task == "sentence-embedding":
-        length = min(length, embedding_length(source.folder) or length)
-    return length
 
 
 def _write(model: keras.Model, folder: Path, options: ExportOptions) -> Run:

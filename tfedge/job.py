@@ -35,6 +35,7 @@ from tfedge.targets import Target, load_target
 # Texts of a labelled calibration set that choose ranges; the others evaluate.
 _CALIBRATION_TEXTS = 200
 _BUCKETS = (16, 24, 32, 48, 64)
+_LENGTH = 128
 _MAX_DROP = 1.0
 
 
@@ -138,7 +139,7 @@ def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
     _check_quantization(quantization, options)
     checkpoint = Checkpoint(source.folder)
     _check_kernels(quantization, runtime, checkpoint)
-    task, labels = task_and_labels(checkpoint, options.task or (recipe.task if recipe else None))
+    task, labels = task_and_labels(checkpoint, options.task or source.task)
     if recipe and recipe.labels and not checkpoint.config.labels:
         labels = list(recipe.labels)
     if target is not None and target.graph != INTEGER and quantization != "int8":
@@ -170,36 +171,42 @@ def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
 def _max_drop(options: ConvertOptions, recipe: Recipe | None) -> float:
     if options.max_drop is not None:
         return options.max_drop
-    return recipe.max_drop if recipe else _MAX_DROP
+    named = recipe.max_drop if recipe else None
+    return _MAX_DROP if named is None else named
 
 
 def _shape(
     source: Source, options: ConvertOptions, target: Target | None, task: str, num_labels: int
 ) -> Shape:
     """The graphs to build: options come before the target, that before the recipe."""
-    recipe = source.recipe
-    length = options.sequence_length or _length(target, recipe)
-    normalize = options.normalize
     if task == "sentence-embedding":
         check_pooling(pooling_of(source.folder))
-        if options.sequence_length is None:
-            length = min(length, embedding_length(source.folder) or length)
+    length = options.sequence_length or default_length(source, task, target)
+    normalize = options.normalize
     if normalize is None:
         normalize = normalizes_embeddings(source.folder)
     buckets = options.buckets
     if buckets is None and target is not None:
         buckets = target.buckets
     if buckets is None:
-        buckets = recipe.buckets if recipe else _BUCKETS
+        buckets = source.recipe.buckets if source.recipe else _BUCKETS
     shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
     graph = target.graph if target else INTEGER
     return Shape(task, num_labels, length, normalize, shorter, graph)
 
 
-def _length(target: Target | None, recipe: Recipe | None) -> int:
+def default_length(source: Source, task: str, target: Target | None = None) -> int:
+    """Tokens of the longest graph, where nobody asks for another number.
+
+    Raises:
+        CheckpointError: what says where embeddings cut a text cannot be understood.
+    """
+    length = source.recipe.sequence_length if source.recipe else _LENGTH
     if target is not None and target.sequence_length:
-        return target.sequence_length
-    return recipe.sequence_length if recipe else 128
+        length = target.sequence_length
+    if task == "sentence-embedding":
+        length = min(length, embedding_length(source.folder) or length)
+    return length
 
 
 def _check_runtime(runtime: str) -> None:

@@ -124,7 +124,7 @@ def prune(model: str, **settings: Any) -> None:
             logged(training_report(bar), logs),
             resolve(teacher).folder if teacher else None,
             read_data(evaluation, "validation") if evaluation else None,
-            source.recipe.task if source.recipe else None,
+            source.task,
             force,
         )
     click.echo(json.dumps(report, indent=2) if as_json else pruning_summary(report))
@@ -239,7 +239,7 @@ def shrink(model: str, **settings: Any) -> None:
         ProgressBar,
         lambda bar: logged(training_report(bar), logs),
         read_data(evaluation, "validation") if evaluation else None,
-        source.recipe.task if source.recipe else None,
+        source.task,
         augmentation,
         force,
     )

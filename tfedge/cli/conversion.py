@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tfedge.cli.options import task_option
 from tfedge.quiet import load_tensorflow
 
 
@@ -99,13 +100,7 @@ def _precisions(
     help="Lengths of shorter graphs in the same file: a text runs in the shortest that holds it. "
     "They share all weights. Default: the recipe's, else 16,24,32,48,64.",
 )
-@click.option(
-    "--task",
-    type=click.Choice(
-        ["text-classification", "sentence-embedding", "token-classification", "question-answering"]
-    ),
-    help="Default: the recipe's, else what the checkpoint has a head for.",
-)
+@task_option
 @click.option(
     "--calibration",
     help="File of texts like those the model will see; the first 200 choose the ranges of "

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tfedge.cli.options import task_option
 from tfedge.quiet import load_tensorflow
 
 
@@ -33,13 +34,7 @@ from tfedge.quiet import load_tensorflow
     help="Let any number of texts and tokens in. TensorRT then needs a profile of shapes; static "
     "shapes are faster there.",
 )
-@click.option(
-    "--task",
-    type=click.Choice(
-        ["text-classification", "sentence-embedding", "token-classification", "question-answering"]
-    ),
-    help="Default: the recipe's, else what the checkpoint has a head for.",
-)
+@task_option
 @click.option(
     "--opset",
     default=13,

@@ -94,3 +94,10 @@ temperature_option = click.option(
 steps_option = click.option(
     "--steps", type=click.IntRange(1), help="Batches in all, in place of --epochs."
 )
+task_option = click.option(
+    "--task",
+    type=click.Choice(
+        ["text-classification", "sentence-embedding", "token-classification", "question-answering"]
+    ),
+    help="Default: the recipe's, else what the checkpoint has a head for.",
+)

@@ -223,7 +223,7 @@ def qad(
     held_out = read_data(evaluation, "validation") if evaluation else package_texts()
     options = TrainingOptions(**settings, steps_per_checkpoint=100)
     losses = DistillationLosses(temperature, hidden=hidden_weight)
-    task = source.recipe.task if source.recipe else None
+    task = source.task
     report = run(
         source.folder,
         texts,

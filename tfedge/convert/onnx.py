@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,31 +45,32 @@ def to_onnx(model: keras.Model, opset: int = OPSET) -> bytes:
             tf.function(call, autograph=False),
             input_signature=signature,
             opset=opset,
-            custom_op_handlers={"Erfc": (_erfc, []), "Rsqrt": (_rsqrt, [])},
+            custom_op_handlers=_HANDLERS,
         )
     return bytes(proto.SerializeToString())
 
 
-def _erfc(graph: Any, node: Any, name: str, args: Any) -> None:
-    """1 - erf(x): GELU is spelt with the complement, which ONNX lacks."""
-    del args
-    shape, dtype = graph.get_shape(node.output[0]), graph.get_dtype(node.output[0])
-    inputs, outputs = list(node.input), list(node.output)
-    graph.remove_node(name)
-    one = graph.make_const(f"{name}/one", np.array(1, np.float32)).output[0]
-    erf = graph.make_node("Erf", inputs, shapes=[shape], dtypes=[dtype]).output[0]
-    graph.make_node("Sub", [one, erf], outputs=outputs, shapes=[shape], dtypes=[dtype])
+def _from_one(outer: str, inner: str) -> Callable[[Any, Any, str, Any], None]:
+    """Makes what writes an operator as `outer` of 1 and of `inner` of its input."""
+
+    def write(graph: Any, node: Any, name: str, args: Any) -> None:
+        del args
+        inputs, outputs = list(node.input), list(node.output)
+        like = {"shapes": [graph.get_shape(outputs[0])], "dtypes": [graph.get_dtype(outputs[0])]}
+        graph.remove_node(name)
+        one = graph.make_const(f"{name}/one", np.array(1, np.float32)).output[0]
+        part = graph.make_node(inner, inputs, **like).output[0]
+        graph.make_node(outer, [one, part], outputs=outputs, **like)
+
+    return write
 
 
-def _rsqrt(graph: Any, node: Any, name: str, args: Any) -> None:
-    """1 / sqrt(x) by a division, as TensorRT has no Reciprocal."""
-    del args
-    shape, dtype = graph.get_shape(node.output[0]), graph.get_dtype(node.output[0])
-    inputs, outputs = list(node.input), list(node.output)
-    graph.remove_node(name)
-    one = graph.make_const(f"{name}/one", np.array(1, np.float32)).output[0]
-    root = graph.make_node("Sqrt", inputs, shapes=[shape], dtypes=[dtype]).output[0]
-    graph.make_node("Div", [one, root], outputs=outputs, shapes=[shape], dtypes=[dtype])
+# What tf2onnx lacks, or writes so that TensorRT does not read it: GELU is spelt with the complement
+# of erf, which ONNX has not, and TensorRT has no Reciprocal.
+_HANDLERS: Mapping[str, Any] = {
+    "Erfc": (_from_one("Sub", "Erf"), []),
+    "Rsqrt": (_from_one("Div", "Sqrt"), []),
+}
 
 
 def run_onnx(content: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tfedge.convert.metadata import pack, parse, text
-from tfedge.convert.share import drop_unused
+from tfedge.convert.edit import Editor
+from tfedge.convert.metadata import text
 from tfedge.quantize.weights import RoundedRows
 
 # Smaller than what the 4-bit kernels take at once: tflite-runtime 2.14 has other kernels for that,
@@ -60,15 +60,15 @@ def dense_inputs(content: bytes) -> dict[str, int]:
     Raises:
         InputError: `content` is no TensorFlow Lite model.
     """
-    tree, schema = parse(content)
-    rewriter = _Rewriter(tree, schema)
-    tensors = tree.subgraphs[0].tensors
+    editor = Editor(content)
+    subgraph = editor.tree.subgraphs[0]
+    tensors = subgraph.tensors
     return {
         text(tensors[operator.inputs[1]].name): int(operator.inputs[0])
-        for operator in tree.subgraphs[0].operators
-        if rewriter.kind(operator) == schema.BuiltinOperator.FULLY_CONNECTED
-        and rewriter.is_float(tensors[operator.inputs[0]])
-        and rewriter.constant(tensors[operator.inputs[1]]) is not None
+        for operator in subgraph.operators
+        if editor.kind(operator) == editor.schema.BuiltinOperator.FULLY_CONNECTED
+        and editor.is_float(tensors[operator.inputs[0]])
+        and editor.constant(tensors[operator.inputs[1]]) is not None
     }
 
 
@@ -93,52 +93,36 @@ def quantize_weights(content: bytes, dense: Rounding, table: Rounding | None = N
         InputError: `content` is no TensorFlow Lite model.
         ValueError: `table` gives 4 bits with one scale, which no operator reads.
     """
-    tree, schema = parse(content)
-    rewriter = _Rewriter(tree, schema)
-    for subgraph in tree.subgraphs:
-        rewriter.quantize_constants(subgraph, schema.BuiltinOperator.FULLY_CONNECTED, 1, dense)
+    rewriter = _Rewriter(content)
+    builtin = rewriter.schema.BuiltinOperator
+    for subgraph in rewriter.tree.subgraphs:
+        rewriter.quantize_constants(subgraph, builtin.FULLY_CONNECTED, 1, dense)
         if table is not None:
-            rewriter.quantize_constants(subgraph, schema.BuiltinOperator.GATHER, 0, table)
+            rewriter.quantize_constants(subgraph, builtin.GATHER, 0, table)
         subgraph.operators = [
             item for operator in subgraph.operators for item in rewriter.adapt(subgraph, operator)
         ]
-    drop_unused(tree)
-    return pack(tree)
+    return rewriter.content()
 
 
-class _Rewriter:
-    """Changes operators of one model; every constant is rounded once, however many read it."""
+class _Rewriter(Editor):
+    """Rounds constants of one model, every one once, however many read it."""
 
-    def __init__(self, tree: Any, schema: Any) -> None:
-        self._tree = tree
-        self._schema = schema
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
         # The rounded constant and its new buffer by the old one; the constant by the tensor.
         self._by_buffer: dict[int, tuple[RoundedRows, int] | None] = {}
         self._by_tensor: dict[int, RoundedRows] = {}
-        self._codes: dict[tuple[int, int], int] = {}
-
-    def kind(self, operator: Any) -> int:
-        """The builtin operator's number."""
-        code = self._tree.operatorCodes[operator.opcodeIndex]
-        return int(max(code.builtinCode, code.deprecatedBuiltinCode))
 
     def quantize_constants(self, subgraph: Any, kind: int, slot: int, rounding: Rounding) -> None:
         """Makes integers of what operators of a kind, and no others, read as input `slot`."""
-        reads = [
-            (index, self.kind(operator) == kind and position == slot)
-            for operator in subgraph.operators
-            for position, index in enumerate(operator.inputs)
-        ]
-        otherwise = {index for index, fits in reads if not fits} | set(subgraph.outputs)
-        for operator in subgraph.operators:
-            if self.kind(operator) != kind or operator.inputs[slot] in otherwise:
-                continue
+        for operator in self.sole_readers(subgraph, kind, slot):
             if self._is_readable(subgraph, operator):
                 self._quantize(subgraph.tensors[operator.inputs[slot]], rounding)
 
     def adapt(self, subgraph: Any, operator: Any) -> list[Any]:
         """The operators in the place of one, some of whose constants may have become integers."""
-        builtin = self._schema.BuiltinOperator
+        builtin = self.schema.BuiltinOperator
         kind = self.kind(operator)
         if kind not in (builtin.FULLY_CONNECTED, builtin.GATHER):
             return [operator]
@@ -150,7 +134,7 @@ class _Rewriter:
         if kind == builtin.FULLY_CONNECTED:
             is_new = is_per_row and rounded.bits == 8
             version = _DENSE_VERSION_8_BITS_PER_ROW if is_new else _DENSE_VERSION
-            operator.opcodeIndex = self._code(kind, version)
+            operator.opcodeIndex = self.code(kind, version)
             operator.builtinOptions.asymmetricQuantizeInputs = True
             return [operator]
         if is_per_row:
@@ -162,24 +146,24 @@ class _Rewriter:
     def _is_readable(self, subgraph: Any, operator: Any) -> bool:
         """Whether the operator has a kernel for a float input, or a table, and integers."""
         first = subgraph.tensors[operator.inputs[0]]
-        if self.kind(operator) == self._schema.BuiltinOperator.FULLY_CONNECTED:
+        if self.kind(operator) == self.schema.BuiltinOperator.FULLY_CONNECTED:
             return self.is_float(first)
         options = operator.builtinOptions
         return len(first.shape) == 2 and options.axis == 0 and not options.batchDims
 
     def _gather(self, subgraph: Any, operator: Any, table: Any) -> list[Any]:
         """A GATHER of integers and what makes them real."""
-        builtin = self._schema.BuiltinOperator
+        builtin = self.schema.BuiltinOperator
         result = operator.outputs[0]
         target = subgraph.tensors[result]
-        rows = self._add_tensor(
+        rows = self.add_tensor(
             subgraph, f"{text(target.name)}/integers", list(target.shape), table.type
         )
         subgraph.tensors[rows].quantization = table.quantization
-        operator.opcodeIndex = self._code(builtin.GATHER, _GATHER_VERSION)
+        operator.opcodeIndex = self.code(builtin.GATHER, _GATHER_VERSION)
         operator.outputs = np.array([rows], np.int32)
-        code = self._code(builtin.DEQUANTIZE, _DEQUANTIZE_VERSION)
-        return [operator, self._operator(code, [rows], result)]
+        code = self.code(builtin.DEQUANTIZE, _DEQUANTIZE_VERSION)
+        return [operator, self.operator(code, [rows], result)]
 
     def _look_up(self, subgraph: Any, operator: Any) -> list[Any]:
         """An EMBEDDING_LOOKUP in the place of a GATHER; it takes a vector of ids."""
@@ -188,26 +172,15 @@ class _Rewriter:
         name = text(subgraph.tensors[result].name)
         count = int(np.prod(subgraph.tensors[ids].shape))
         channels = int(subgraph.tensors[table].shape[1])
-        types = self._schema.TensorType
-        flat = self._add_tensor(subgraph, f"{name}/ids", [count], subgraph.tensors[ids].type)
-        rows = self._add_tensor(subgraph, f"{name}/rows", [count, channels], types.FLOAT32)
-        code = self._code(self._schema.BuiltinOperator.EMBEDDING_LOOKUP, _LOOKUP_VERSION)
+        types = self.schema.TensorType
+        flat = self.add_tensor(subgraph, f"{name}/ids", [count], subgraph.tensors[ids].type)
+        rows = self.add_tensor(subgraph, f"{name}/rows", [count, channels], types.FLOAT32)
+        code = self.code(self.schema.BuiltinOperator.EMBEDDING_LOOKUP, _LOOKUP_VERSION)
         return [
             self._reshape(subgraph, ids, flat),
-            self._operator(code, [flat, table], rows),
+            self.operator(code, [flat, table], rows),
             self._reshape(subgraph, rows, result),
         ]
-
-    def is_float(self, tensor: Any) -> bool:
-        """Whether it holds float32."""
-        return bool(tensor.type == self._schema.TensorType.FLOAT32)
-
-    def constant(self, tensor: Any) -> np.ndarray | None:
-        """The values of a float constant; None of any other tensor."""
-        data = self._tree.buffers[tensor.buffer].data
-        if data is None or not self.is_float(tensor):
-            return None
-        return np.asarray(data, np.uint8).view(np.float32).reshape(tensor.shape)
 
     def _quantize(self, tensor: Any, rounding: Rounding) -> None:
         """Makes a float constant one of integers. Its old buffer stays for those that share it."""
@@ -217,7 +190,7 @@ class _Rewriter:
         if tensor.buffer not in self._by_buffer:
             rounded = rounding(text(tensor.name), values)
             if rounded is not None and _is_computable(rounded):
-                self._by_buffer[tensor.buffer] = (rounded, self._add_buffer(_packed(rounded)))
+                self._by_buffer[tensor.buffer] = (rounded, self.add_buffer(_packed(rounded)))
             else:
                 self._by_buffer[tensor.buffer] = None
         found = self._by_buffer[tensor.buffer]
@@ -225,54 +198,23 @@ class _Rewriter:
             return
         rounded, tensor.buffer = found
         self._by_tensor[id(tensor)] = rounded
-        types = {4: self._schema.TensorType.INT4, 8: self._schema.TensorType.INT8}
+        types = {4: self.schema.TensorType.INT4, 8: self.schema.TensorType.INT8}
         tensor.type = types[rounded.bits]
-        parameters = self._schema.QuantizationParametersT()
+        parameters = self.schema.QuantizationParametersT()
         parameters.scale = rounded.scales
         parameters.zeroPoint = np.zeros(len(rounded.scales), np.int64)
         parameters.quantizedDimension = 0
         tensor.quantization = parameters
 
-    def _code(self, kind: int, version: int) -> int:
-        """The index of the entry for an operator of this version; made if there is none."""
-        if (kind, version) not in self._codes:
-            code = self._schema.OperatorCodeT()
-            code.builtinCode = code.deprecatedBuiltinCode = kind
-            code.version = version
-            self._codes[kind, version] = len(self._tree.operatorCodes)
-            self._tree.operatorCodes.append(code)
-        return self._codes[kind, version]
-
     def _reshape(self, subgraph: Any, source: int, target: int) -> Any:
-        schema = self._schema
+        schema = self.schema
         shape = np.asarray(subgraph.tensors[target].shape, np.int32)
         name = f"{text(subgraph.tensors[target].name)}/shape"
-        constant = self._add_tensor(subgraph, name, [len(shape)], schema.TensorType.INT32)
-        subgraph.tensors[constant].buffer = self._add_buffer(shape)
-        code = self._code(schema.BuiltinOperator.RESHAPE, 1)
-        return self._operator(code, [source, constant], target)
-
-    def _operator(self, code: int, inputs: list[int], output: int) -> Any:
-        operator = self._schema.OperatorT()
-        operator.opcodeIndex = code
-        operator.inputs = np.array(inputs, np.int32)
-        operator.outputs = np.array([output], np.int32)
-        return operator
-
-    def _add_tensor(self, subgraph: Any, name: str, shape: list[int], dtype: int) -> int:
-        tensor = self._schema.TensorT()
-        tensor.name = name
-        tensor.shape = np.asarray(shape, np.int32)
-        tensor.type = dtype
-        tensor.buffer = 0  # the empty one, by TFLite's schema
-        subgraph.tensors.append(tensor)
-        return len(subgraph.tensors) - 1
-
-    def _add_buffer(self, data: np.ndarray) -> int:
-        buffer = self._schema.BufferT()
-        buffer.data = data.ravel().view(np.uint8)
-        self._tree.buffers.append(buffer)
-        return len(self._tree.buffers) - 1
+        constant = self.add_tensor(
+            subgraph, name, [len(shape)], schema.TensorType.INT32, self.add_buffer(shape)
+        )
+        code = self.code(schema.BuiltinOperator.RESHAPE, 1)
+        return self.operator(code, [source, constant], target)
 
 
 def _is_computable(rounded: RoundedRows) -> bool:

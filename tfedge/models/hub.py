@@ -45,6 +45,11 @@ class Source:
     recipe: Recipe | None
     origin: str
 
+    @property
+    def task(self) -> str | None:
+        """What its recipe says that it is for."""
+        return self.recipe.task if self.recipe else None
+
 
 def resolve(model: str) -> Source:
     """The checkpoint for a recipe's name, a folder or a hub id.

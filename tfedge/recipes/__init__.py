@@ -20,7 +20,7 @@ class Recipe:
         hub_id: repository on the Hugging Face hub.
         labels: names of the logits where the checkpoint names none.
         config: the `config.json` of the architecture.
-        max_drop: points that a conversion may lose against float.
+        max_drop: points that a conversion may lose against float, where that is not the usual number.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Recipe:
     package: str | None = None
     labels: tuple[str, ...] | None = None
     calibration: str = "sentences.tsv"
-    max_drop: float = 1.0
+    max_drop: float | None = None
 
 
 def recipe_names() -> list[str]:
