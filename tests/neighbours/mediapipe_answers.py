@@ -1,4 +1,4 @@
-"""What MediaPipe answers: `python tests/mediapipe_answers.py < jobs.jsonl`, where it is installed.
+"""What MediaPipe answers: `python mediapipe_answers.py < jobs.jsonl`, where it is installed.
 
 A line of the input is {"model": path, "task": ..., "texts": [...]}; a line of the output is a list
 with {label: score} or the embedding of each text, or a string: why the model was refused.

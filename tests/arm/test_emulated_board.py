@@ -19,7 +19,7 @@ from tfedge.runtime.bundle import read_bundle
 
 pytestmark = pytest.mark.arm
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SENTENCES = ROOT.parent / "shared/data/sst2/dev.tsv"
 MODEL = Path(os.environ.get("TFEDGE_MODEL", ROOT / "saved_models/tinybert/tinybert_int8.tflite"))
 RUNTIMES = ("tflite-runtime", "litert")
