@@ -36,7 +36,7 @@ MEDIAPIPE := mediapipe==1.2.3
 VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm soak test-peers test-mediapipe test-viewers parity lint clean
+.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm report soak test-peers test-mediapipe test-viewers test-browser parity lint clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -70,6 +70,17 @@ infer: $(VENV)/.convert  ## Answer TEXT with the converted MODEL
 bench: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm) .venv-bench/.done $(BENCH_MODELS)  ## Time MODEL in int8, mixed, dynamic and float32 beside ONNX Runtime on EVAL
 	@$(TFEDGE) bench $(BENCH_MODELS) --data $(EVAL) --runtime litert --checkpoint $(MODEL) \
 		--peer onnxruntime-dynamic --peer onnxruntime-float $(BENCH_ARGS)
+
+# What `report` puts together: a race, and of int8 the error of each layer and the time of each part.
+REPORT := build/report/$(NAME)
+
+report: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm) .venv-bench/.done $(BENCH_MODELS)  ## Measure MODEL as bench does and layer by layer, and write one page, build/report/MODEL.html
+	@$(TFEDGE) bench $(BENCH_MODELS) --data $(EVAL) --runtime litert --checkpoint $(MODEL) \
+		--peer onnxruntime-dynamic --peer onnxruntime-float $(BENCH_ARGS) --json > $(REPORT)-bench.json
+	@$(TFEDGE) convert $(MODEL) --keep-reference --output build/report >/dev/null
+	@$(TFEDGE) inspect build/report/$(NAME)/$(NAME)_int8.tflite --runtime litert --time --json \
+		--against build/report/$(NAME)/$(NAME)_int8_reference.tflite > $(REPORT)-inspect.json
+	@$(TFEDGE) report $(REPORT)-bench.json $(REPORT)-inspect.json --title $(NAME) --output $(REPORT).html
 
 bench-training: $(VENV)/.test  ## Time distillation beside a plain model.fit and the teacher's forward pass
 	@$(BIN)/python tests/compress/throughput.py $(BENCH_ARGS)
@@ -117,6 +128,10 @@ $(MEDIAPIPE_MODEL): | $(VENV)/.convert
 
 test-viewers: $(VENV)/.test .venv-viewers/.done  ## Open our files with Netron's and Model Explorer's readers
 	@TFEDGE_VIEWERS_PYTHON=.venv-viewers/bin/python $(BIN)/python -m pytest -m viewers $(PYTEST_ARGS)
+
+test-browser: $(VENV)/.test  ## Look at the report in headless Chromium, at the widths of a desktop and a phone
+	@command -v $${TFEDGE_BROWSER:-chromium} >/dev/null || { echo "make: no Chromium; on Debian: apt install chromium" >&2; exit 4; }
+	@$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
 
 parity: $(VENV)/.test $(VENV)/.minilm .venv-torch/.done  ## Compare every architecture with torch
 	@TFEDGE_TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest -m torch $(PYTEST_ARGS)

@@ -21,6 +21,7 @@ STAGES = [
     "measure",
     "inspect",
     "edgetpu",
+    "report",
 ]
 
 

@@ -14,6 +14,7 @@ from tfedge.cli.export import export
 from tfedge.cli.inspection import edgetpu, inspect
 from tfedge.cli.measurement import bench, evaluate
 from tfedge.cli.recipe import run_recipe
+from tfedge.cli.report import report
 from tfedge.cli.training import distil, finetune, qad
 from tfedge.errors import MissingPackageError, TfedgeError
 
@@ -32,6 +33,7 @@ def main() -> None:
     tfedge bench X.tflite Y.tflite --data dev.tsv
     tfedge export tinybert --format onnx --output X     float, for TensorRT and others
     tfedge inspect X.tflite             what a file holds, costs and loses
+    tfedge report bench.json inspect.json      what these measured, as one page
     tfedge edgetpu check X.tflite       what of it a Coral Edge TPU would run
     tfedge-infer --model X.tflite "a fine film"      on the board
 
@@ -54,6 +56,7 @@ for command in (
     inspect,
     edgetpu,
     bench,
+    report,
     models,
     init,
 ):

@@ -18,7 +18,7 @@ import click
 )
 @click.option(
     "--data",
-    help="For --against: a file of texts, or an .npz with the model's inputs by name. "
+    help="For --against and --time: a file of texts, or an .npz with the model's inputs by name. "
     "Default: the package's own sentences.",
 )
 @click.option(
@@ -31,7 +31,28 @@ import click
 @click.option(
     "--runtime",
     type=click.Choice(["tflite-runtime", "litert"]),
-    help="For --against. Default: the first the model was verified on.",
+    help="For --against and --time. Default: the first the model was verified on.",
+)
+@click.option(
+    "--time",
+    "is_timed",
+    is_flag=True,
+    help="Measure what each part (embeddings, each layer's attention and the rest of it, head) "
+    "takes, with the runtime's own kernels.",
+)
+@click.option(
+    "--rounds",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="For --time: how often each part runs; its time is the median.",
+)
+@click.option(
+    "--threads",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="For --time: threads of the runtime.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
@@ -44,6 +65,9 @@ def inspect(
     data: str | None,
     texts: int,
     runtime: str | None,
+    is_timed: bool,
+    rounds: int,
+    threads: int,
     as_json: bool,
     html: Path | None,
 ) -> None:
@@ -53,9 +77,10 @@ def inspect(
     tfedge inspect saved_models/tinybert/tinybert_int8.tflite
     tfedge convert tinybert --keep-reference
     tfedge inspect X_int8.tflite --against X_int8_reference.tflite --html X.html
+    tfedge inspect X_int8.tflite --time
 
     Operators by type, dtype and version, float islands, ranges, the cost of each operator by its
-    shapes. MODEL may be of any converter; nothing of it is run without --against.
+    shapes. MODEL may be of any converter; nothing of it is run without --against or --time.
     """
     from tfedge import files
     from tfedge.inspect.page import page
@@ -64,9 +89,14 @@ def inspect(
     from tfedge.inspect.table import render
     from tfedge.progress import ProgressBar
 
-    if against is None and (data or runtime):
-        raise click.UsageError("--data and --runtime say how --against is measured; give that too")
-    report = run(model, InspectOptions(signature, against, data, texts, runtime), ProgressBar)
+    if against is None and not is_timed and (data or runtime):
+        raise click.UsageError(
+            "--data and --runtime say how --against and --time are measured; give one of these too"
+        )
+    options = InspectOptions(
+        signature, against, data, texts, runtime, rounds if is_timed else 0, threads
+    )
+    report = run(model, options, ProgressBar)
     if html is not None:
         files.write_bytes(html, page(report).encode(errors="backslashreplace"))
     click.echo(json.dumps(report) if as_json else render(report))

@@ -30,6 +30,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def milliseconds(seconds: float) -> str:
+    """A time of one run."""
+    return f"{1e3 * seconds:.2f} ms"
+
+
 def interval(ends: Sequence[float] | None) -> str:
     """A range; empty for a tensor that has none."""
     return "" if ends is None else f"{ends[0]:.3g} .. {ends[1]:.3g}"

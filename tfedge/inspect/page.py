@@ -6,8 +6,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfedge.inspect.numbers import amount, decibels, interval, percent, size
-from tfedge.inspect.plots import cost_plot, escape, range_plot, snr_plot
-from tfedge.inspect.table import bundle_line, cosine, edgetpu_lines, island_lines, noise_note, shape
+from tfedge.inspect.plots import cost_plot, escape, range_plot, snr_plot, time_plot
+from tfedge.inspect.table import (
+    PART_COLUMNS,
+    bundle_line,
+    cosine,
+    edgetpu_lines,
+    island_lines,
+    noise_note,
+    part_rows,
+    shape,
+    timing_note,
+)
 
 Report = dict[str, Any]
 
@@ -31,9 +41,11 @@ td:not(.n){white-space:normal;overflow-wrap:anywhere;min-width:10rem}
 td.n,th.n{text-align:right}
 tr.worst td{color:var(--worst);font-weight:600}
 .label{fill:var(--soft);font-size:13px}
+.number{fill:var(--ink);font-size:14px;font-weight:600}
 .mark{fill:var(--worst);font-size:14px;font-weight:700}
 .grid{stroke:var(--rule)}.zero{stroke:var(--soft)}
 .line{fill:none;stroke:var(--series);stroke-opacity:.45}
+.beaten{fill:var(--paper);stroke:var(--soft);stroke-width:1.5}
 .dot,.bar{fill:var(--series)}.worst{fill:var(--worst)}
 .range{stroke:var(--series);stroke-width:2}
 """
@@ -44,6 +56,7 @@ def page(report: Report) -> str:
     sections = [
         _head(report),
         _noise(report),
+        *_timing(report),
         section("Cost by type of operator", cost_plot(report["summary"]), _summary(report)),
         section("Float islands", paragraphs(island_lines(report))),
         _ranges(report),
@@ -152,6 +165,14 @@ def _noise(report: Report) -> str:
         f'<p class="soft">{escape(noise_note(noise))}</p>',
         html_table(columns, rows, "n-nn", frozenset(range(len(rows)))),
     )
+
+
+def _timing(report: Report) -> list[str]:
+    if report["timing"] is None:
+        return []
+    note = f'<p class="soft">{escape(timing_note(report["timing"]))}</p>'
+    table = html_table(PART_COLUMNS, part_rows(report), "-nnnnn", frozenset())
+    return [section("Time by part", time_plot(report["timing"]), note, table)]
 
 
 def _summary(report: Report) -> str:

@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from tfedge.inspect.numbers import amount, interval, percent, visible
+from tfedge.inspect.numbers import amount, interval, milliseconds, percent, visible
 
 Report = dict[str, Any]
+Scale = Callable[[float], float]
 _WIDTH = 720
 _HEIGHT = 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 34
@@ -31,8 +32,8 @@ def snr_plot(noise: Report) -> str:
         return ""
     values = [row["snr_db"] for row in layers]
     low, high = min(0.0, *values), max(10.0, *values)
-    x = _scale(0, max(1, len(layers) - 1), _LEFT + 6, _WIDTH - _RIGHT - 6)
-    y = _scale(low, high, _HEIGHT - _BOTTOM, _TOP)
+    x = scale(0, max(1, len(layers) - 1), _LEFT + 6, _WIDTH - _RIGHT - 6)
+    y = scale(low, high, _HEIGHT - _BOTTOM, _TOP)
     parts = _grid(y, _ticks(low, high), lambda value: f"{value:g}")
     points = " ".join(f"{x(index):.1f},{y(value):.1f}" for index, value in enumerate(values))
     parts.append(f'<polyline class="line" fill="none" points="{points}"/>')
@@ -45,10 +46,10 @@ def snr_plot(noise: Report) -> str:
         parts.append(f"<circle {kind} {at}>{title}</circle>")
         if rank:
             side, gap = ("end", -9) if index > len(layers) - 4 else ("start", 9)
-            parts.append(_text(x(index) + gap, y(row["snr_db"]) + 4, str(rank), side, "mark"))
-    parts.append(_text(_LEFT, _HEIGHT - 8, "first layer"))
-    parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 8, "last layer", "end"))
-    return _svg(_HEIGHT, parts, "Signal-to-noise in dB along the network's depth")
+            parts.append(label(x(index) + gap, y(row["snr_db"]) + 4, str(rank), side, "mark"))
+    parts.append(label(_LEFT, _HEIGHT - 8, "first layer"))
+    parts.append(label(_WIDTH - _RIGHT, _HEIGHT - 8, "last layer", "end"))
+    return svg(_HEIGHT, parts, "Signal-to-noise in dB along the network's depth")
 
 
 def cost_plot(summary: Sequence[Report]) -> str:
@@ -65,16 +66,36 @@ def cost_plot(summary: Sequence[Report]) -> str:
         rest = [sum(column) for column in zip(*(found for _, found in bars[_BARS:]), strict=True)]
         bars = [*bars[:_BARS], (f"{len(bars) - _BARS} other types", rest)]
     total = max(1, sum(found[0] for _, found in bars))
-    # A bar begins below its name, which may be long, and its figure stands behind the name.
+    rows = [
+        (f"{name} \u00d7 {count}", f"{amount(units)}, {percent(units / total)}", units / total)
+        for name, (units, count) in bars
+    ]
+    return bar_plot(rows, "Cost by type of operator and dtype")
+
+
+def time_plot(timing: Report) -> str:
+    """What each part takes, in the order in which they run."""
+    rows = [
+        (
+            part["name"],
+            f"{milliseconds(part['median_s'])}, {percent(part['median_s'] / timing['total_s'])}",
+            part["median_s"] / timing["total_s"],
+        )
+        for part in timing["parts"]
+    ]
+    return bar_plot(rows, "Time by part of the network")
+
+
+def bar_plot(rows: Sequence[tuple[str, str, float]], title: str) -> str:
+    """Bars, each a name, its figure in words and its length, 1 the whole width."""
+    # A bar begins below its name and figure: names may be long, and a phone shows only what is left.
     parts = []
-    for index, (name, (units, count)) in enumerate(bars):
+    for index, (name, figure, share) in enumerate(rows):
         top = index * 2 * _BAR
-        share = units / total
-        parts.append(_text(0, top + 15, f"{name} \u00d7 {count}"))
-        parts.append(_text(_WIDTH, top + 15, f"{amount(units)}, {percent(share)}", "end"))
+        parts.append(label(0, top + 15, f"{name}: {figure}"))
         width = max(1.0, share * _WIDTH)
         parts.append(f'<rect class="bar" x="0" y="{top + _BAR}" width="{width:.1f}" height="10"/>')
-    return _svg(len(bars) * 2 * _BAR, parts, "Cost by type of operator and dtype")
+    return svg(len(rows) * 2 * _BAR, parts, title)
 
 
 def range_plot(operators: Sequence[Report]) -> str:
@@ -84,9 +105,9 @@ def range_plot(operators: Sequence[Report]) -> str:
         return ""
     ends = [end for row in rows for end in row["range"]]
     reach = max(map(abs, ends)) or 1.0
-    x = _scale(0, max(1, len(rows) - 1), _LEFT + 6, _WIDTH - _RIGHT - 6)
+    x = scale(0, max(1, len(rows) - 1), _LEFT + 6, _WIDTH - _RIGHT - 6)
     bound = _symmetric_log(reach)
-    line = _scale(-bound, bound, _HEIGHT - _BOTTOM, _TOP)
+    line = scale(-bound, bound, _HEIGHT - _BOTTOM, _TOP)
 
     def y(value: float) -> float:
         return line(_symmetric_log(value))
@@ -100,16 +121,16 @@ def range_plot(operators: Sequence[Report]) -> str:
         title = f"<title>{escape(row['layer'])}: {interval(row['range'])}</title>"
         at = f'x1="{x(index):.1f}" x2="{x(index):.1f}" y1="{y(low):.1f}" y2="{y(high):.1f}"'
         parts.append(f'<line class="range" {at}>{title}</line>')
-    parts.append(_text(_LEFT, _HEIGHT - 8, "first operator"))
-    parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 8, "last operator", "end"))
-    return _svg(_HEIGHT, parts, "Ranges of quantised outputs along the network's depth")
+    parts.append(label(_LEFT, _HEIGHT - 8, "first operator"))
+    parts.append(label(_WIDTH - _RIGHT, _HEIGHT - 8, "last operator", "end"))
+    return svg(_HEIGHT, parts, "Ranges of quantised outputs along the network's depth")
 
 
 def _symmetric_log(value: float) -> float:
     return math.copysign(math.log10(1 + abs(value) / _LINEAR), value)
 
 
-def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+def scale(low: float, high: float, start: float, end: float) -> Scale:
     """Maps low..high to start..end."""
     span = (high - low) or 1.0
     return lambda value: start + (value - low) / span * (end - start)
@@ -125,24 +146,24 @@ def _ticks(low: float, high: float) -> list[float]:
     ]
 
 
-def _grid(
-    y: Callable[[float], float], ticks: Iterable[float], label: Callable[[float], str]
-) -> list[str]:
+def _grid(y: Scale, ticks: Iterable[float], name: Callable[[float], str]) -> list[str]:
     parts = []
     for value in ticks:
         kind = "zero" if value == 0 else "grid"
         at = f'y1="{y(value):.1f}" y2="{y(value):.1f}"'
         parts.append(f'<line class="{kind}" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" {at}/>')
-        parts.append(_text(_LEFT - 6, y(value) + 4, label(value), "end"))
+        parts.append(label(_LEFT - 6, y(value) + 4, name(value), "end"))
     return parts
 
 
-def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "label") -> str:
+def label(x: float, y: float, text: str, anchor: str = "start", kind: str = "label") -> str:
+    """Text at a place; it is escaped."""
     at = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     return f'<text class="{kind}" {at}>{escape(text)}</text>'
 
 
-def _svg(height: float, parts: Sequence[str], title: str) -> str:
+def svg(height: float, parts: Sequence[str], title: str) -> str:
+    """A figure, 720 wide in its own units; where the page is narrower than it can be, it scrolls."""
     return (
         f'<div class="scroll"><svg viewBox="0 0 {_WIDTH} {height:g}" role="img" '
         f'aria-label="{escape(title)}">{"".join(parts)}</svg></div>'

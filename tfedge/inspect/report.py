@@ -17,10 +17,12 @@ from tfedge.inspect.inputs import model_inputs
 from tfedge.inspect.islands import float_islands
 from tfedge.inspect.layers import layer_name
 from tfedge.inspect.noise import Comparison, compare
+from tfedge.inspect.timing import time_parts
 from tfedge.measure.board import Board
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.errors import BackendError, InferenceError, ModelFileError
 from tfedge.runtime.runtimes import RUNTIMES, choose_runtime
+from tfedge.runtime.turns import rounds_in_all
 
 MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 Report = dict[str, Any]
@@ -38,6 +40,8 @@ class InspectOptions:
         data: texts, or an .npz of inputs; the package's sentences by default.
         rows: how many of them.
         runtime: what both models run on; the first that the model was verified on by default.
+        time_rounds: how often each part of the graph is timed; 0 leaves times out.
+        threads: of the runtime when it is timed.
     """
 
     signature: str | None = None
@@ -45,15 +49,18 @@ class InspectOptions:
     data: str | None = None
     rows: int = 16
     runtime: str | None = None
+    time_rounds: int = 0
+    threads: int = 1
 
 
 def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> Report:
-    """Reads a .tflite of any origin and, with `against`, runs it.
+    """Reads a .tflite of any origin; with `against` or `time_rounds`, runs it.
 
     Returns:
         `file`, `size_bytes`, `sha256`; `bundle` or `bundle_note`; `signatures`, `signature`;
         `constant_bytes` by dtype; `cost_model`, `total`, `summary` (by operator, dtype and
-        version), `islands`, `conversions_outside`, `operators`; `noise` or None.
+        version), `islands`, `conversions_outside`, `operators`; `noise` and
+        `timing`, each or None.
 
     Raises:
         InputError: a file or an option cannot be used.
@@ -84,9 +91,12 @@ def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> Report:
         "conversions_outside": _conversions(operators, islands),
         "operators": operators,
         "noise": None,
+        "timing": None,
     }
     if options.against is not None:
         report["noise"] = _noise(model, signature, bundle, options, make_bar)
+    if options.time_rounds:
+        report["timing"] = _timing(model, signature, bundle, options, make_bar)
     return report
 
 
@@ -234,6 +244,30 @@ def _noise(
         "runtime": runtime,
         "delegate": None,
         **_layers(comparison),
+    }
+
+
+def _timing(
+    model: ModelFile,
+    signature: Signature | None,
+    bundle: Bundle | None,
+    options: InspectOptions,
+    make_bar: MakeBar,
+) -> Report:
+    if signature is None:
+        raise InputError(f"{model.path} has no signature, by which --time runs it")
+    inputs, source = model_inputs(model, signature, bundle, options.data, options.rows)
+    runtime = _runtime(options.runtime, bundle)
+    board = Board(runtime=runtime, threads=options.threads)
+    rounds = options.time_rounds
+    with make_bar(f"timing its parts in {runtime}", rounds_in_all(rounds)) as bar:
+        timing = time_parts(model, signature, inputs, board, rounds, bar.advance)
+    return {
+        "data": source,
+        "runtime": runtime,
+        "threads": options.threads,
+        "rounds": rounds,
+        **dataclasses.asdict(timing),
     }
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tfedge.inspect.graph import EDGETPU_OPERATOR
-from tfedge.inspect.numbers import amount, decibels, interval, percent, size, visible
+from tfedge.inspect.numbers import amount, decibels, interval, milliseconds, percent, size, visible
 
 # Of a file or a pipe, where no line is too long.
 _WIDTH = 200
@@ -26,7 +26,8 @@ Report = dict[str, Any]
 
 def render(report: Report) -> str:
     """What `tfedge inspect` prints: the operators, then what is to be known of them together."""
-    return drawn((_operators(report), _summary(report), *_noise(report), Text(_heading(report))))
+    parts = (_operators(report), _summary(report), *_noise(report), *_timing(report))
+    return drawn((*parts, Text(_heading(report))))
 
 
 def drawn(parts: Iterable[RenderableType]) -> str:
@@ -109,6 +110,50 @@ def _noise(report: Report) -> list[RenderableType]:
         f"Furthest from float, of {len(noise['layers'])} layers, {len(measured)} of which differ"
     )
     return [title, text_table(columns, rows), Text(visible(noise_note(noise)))]
+
+
+PART_COLUMNS = ("part", "operators", "weights", "time", "share", "SNR dB at its end")
+
+
+def _timing(report: Report) -> list[RenderableType]:
+    if report["timing"] is None:
+        return []
+    columns = [(name, "right" if index else "left") for index, name in enumerate(PART_COLUMNS)]
+    return [
+        "Time by part",
+        text_table(columns, part_rows(report)),
+        Text(visible(timing_note(report["timing"]))),
+    ]
+
+
+def part_rows(report: Report) -> list[list[str]]:
+    """What each part of the network takes and loses, as cells of `PART_COLUMNS`."""
+    timing = report["timing"]
+    layers = {row["operator"]: row for row in (report["noise"] or {"layers": []})["layers"]}
+    rows, end = [], 0
+    for part in timing["parts"]:
+        begin, end = end, end + part["operators"]
+        last = next(
+            (layers[index] for index in reversed(range(begin, end)) if index in layers), None
+        )
+        rows.append(
+            [
+                *(part["name"], str(part["operators"]), size(part["weight_bytes"])),
+                milliseconds(part["median_s"]),
+                percent(part["median_s"] / timing["total_s"]),
+                decibels(last) if last else "",
+            ]
+        )
+    return rows
+
+
+def timing_note(timing: Report) -> str:
+    """How the times were measured."""
+    return (
+        f"{milliseconds(timing['total_s'])} in all, in {timing['runtime']} with its kernels, threads: "
+        f"{timing['threads']}; medians of {timing['rounds']} rounds on {timing['data']}: what a run "
+        "takes longer with the part than without. Below 0: less than what other programs disturb"
+    )
 
 
 def cosine(row: Report) -> str:

@@ -22,6 +22,7 @@ import numpy as np
 
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
 from tfedge.runtime.tensors import INDICES, INPUT
+from tfedge.runtime.turns import SECONDS
 
 Progress = Callable[[int], None]
 Answer = dict[str, Any]
@@ -155,6 +156,32 @@ class Board:
         arrays = self._inspect(["--grams"], model, signature, inputs, indices, progress)
         return {index: arrays[str(index)] for index in indices}
 
+    def seconds(
+        self,
+        model: str | Path,
+        keys: Sequence[str],
+        inputs: Mapping[str, np.ndarray],
+        rounds: int,
+        progress: Progress = lambda count: None,
+    ) -> np.ndarray:
+        """What each signature of any .tflite takes, all run in turns with the default delegate.
+
+        Args:
+            keys: of the signatures.
+            inputs: (n, ...) by name, a row each run, as real values.
+
+        Returns:
+            Seconds, float64 (rounds, signatures).
+
+        Raises:
+            RejectedModelError: the runtime crashed or refused the model.
+            MissingPackageError: the runtime is not installed.
+            TfedgeError: `python` does not start, or is something else.
+        """
+        options = ["--rounds", str(rounds), *(f"--signature={key}" for key in keys)]
+        start = self._start("tfedge.runtime.turns")
+        return self._on_arrays(start, options, model, inputs, [], progress)[SECONDS]
+
     def _inspect(
         self,
         options: list[str],
@@ -165,13 +192,26 @@ class Board:
         progress: Progress,
     ) -> dict[str, np.ndarray]:
         """What the program that reads tensors by their indices wrote."""
+        key, subgraph = signature
+        options = [*options, "--subgraph", str(subgraph), f"--signature={key}"]
+        start = self._start("tfedge.runtime.tensors")
+        return self._on_arrays(start, options, model, inputs, indices, progress)
+
+    def _on_arrays(
+        self,
+        start: list[str],
+        options: list[str],
+        model: str | Path,
+        inputs: Mapping[str, np.ndarray],
+        indices: Sequence[int],
+        progress: Progress,
+    ) -> dict[str, np.ndarray]:
+        """What a program wrote that is given a model and arrays."""
         with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
             given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
             arrays = {f"{INPUT}{name}": array for name, array in inputs.items()}
             np.savez(given, **arrays, **{INDICES: np.asarray(indices, np.int64)})
-            key, subgraph = signature
-            command = [*self._start("tfedge.runtime.tensors"), str(model), str(given), str(made)]
-            command += [*options, "--subgraph", str(subgraph), f"--signature={key}"]
+            command = [*start, str(model), str(given), str(made), *options]
             _, message = self._run(command, model, progress)
             return self._load(made, message)
 

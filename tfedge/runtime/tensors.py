@@ -105,8 +105,12 @@ class Inspector:
         )
 
 
-def _read_inputs(path: str) -> tuple[dict[str, np.ndarray], list[int]]:
-    """Inputs (rows, ...) by name, and the tensors that are wanted."""
+def read_inputs(path: str) -> tuple[dict[str, np.ndarray], list[int]]:
+    """Inputs (rows, ...) by name, and the tensors that are wanted.
+
+    Raises:
+        OptionError: the file cannot be read.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -162,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        inputs, indices = _read_inputs(options.inputs)
+        inputs, indices = read_inputs(options.inputs)
         inspector = Inspector(
             options.model,
             options.runtime,

@@ -1,0 +1,137 @@
+"""Times of the parts of a model: which parts, cut off where, measured in the runtime."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bars
+import numpy as np
+import pytest
+from program import each_runtime
+
+from tfedge.errors import InputError
+from tfedge.inspect.graph import Operator as GraphOperator
+from tfedge.inspect.graph import Signature, Subgraph, Tensor, read_model
+from tfedge.inspect.inputs import model_inputs
+from tfedge.inspect.page import page
+from tfedge.inspect.parts import Part, parts
+from tfedge.inspect.prefix import write_prefixes
+from tfedge.inspect.report import InspectOptions, inspect
+from tfedge.inspect.table import render
+from tfedge.inspect.timing import time_parts
+from tfedge.measure.board import Board
+from tfedge.runtime.bundle import read_bundle
+
+NAMES = {
+    "bert/embeddings.LayerNorm.1.step/x": "embeddings",
+    "bert/encoder.layer.3.attention.self.query/BiasAdd;z": "encoder.layer.3.attention",
+    "bert/encoder.layer.3.output.dense/BiasAdd": "encoder.layer.3",
+    "net/block_2/mlp/MatMul": "block_2",
+    "plain": "plain",
+}
+
+
+def chain(names: list[str], outputs: dict[str, int]) -> tuple[Subgraph, Signature]:
+    """A graph of operators in a row, each with one result of that name."""
+    tensors = [Tensor(name, (1,), "INT8", None, None, None) for name in ("in", *names)]
+    operators = [GraphOperator("ADD", 1, (index,), (index + 1,)) for index in range(len(names))]
+    return Subgraph(tensors, operators, (0,), (len(names),)), Signature("s", 0, {"in": 0}, outputs)
+
+
+@pytest.mark.parametrize("tensor", NAMES)
+def test_part_of_a_tensor(tensor: str) -> None:
+    assert parts(*chain([tensor], {})) == [Part(NAMES[tensor], 0, 1)]
+
+
+def test_parts_in_order() -> None:
+    names = ["m/emb/a", "m/layer.0.attention/a", "m/layer.0.ffn/a", "m/emb/late", "m/layer.1.ffn/a"]
+    assert parts(*chain([*names, "Call:0"], {"logits": 6})) == [
+        Part("emb", 0, 1),
+        Part("layer.0.attention", 1, 2),
+        Part("layer.0", 2, 4),  # with what runs late, whatever it is of
+        Part("layer.1", 4, 5),
+        Part("logits", 5, 6),
+    ]
+
+
+@each_runtime
+def test_beginnings_compute_what_the_whole_does(toys: Path, tmp_path: Path, runtime: str) -> None:
+    """Cut where a layer ends, the graph puts out what that layer has in the whole."""
+    model = read_model(toys / "int8.tflite")
+    signature = model.signature(None)
+    assert signature is not None
+    subgraph = model.subgraphs[signature.subgraph]
+    found = parts(subgraph, signature)
+    assert sum(part.end - part.begin for part in found) == len(subgraph.operators)
+    path = tmp_path / "parts.tflite"
+    keys = write_prefixes(model, signature, [part.end for part in found], path)
+    cut = read_model(path)
+    assert [item.key for item in cut.signatures] == keys
+    assert [len(graph.operators) for graph in cut.subgraphs] == [part.end for part in found]
+    assert cut.subgraphs[-1].outputs == subgraph.outputs
+    for graph in cut.subgraphs[:-1]:
+        rest = subgraph.operators[len(graph.operators) :]
+        read = {index for operator in rest for index in operator.inputs}
+        assert set(graph.outputs) <= read | set(subgraph.outputs)
+    inputs, _ = model_inputs(model, signature, read_bundle(toys / "int8.tflite"), None, 2)
+    board, whole = Board(runtime=runtime), signature.outputs["logits"]
+    entry = (keys[-1], len(found) - 1)
+    ours = board.tensors(path, entry, inputs, [whole])[0]
+    original = (signature.key, signature.subgraph)
+    np.testing.assert_array_equal(
+        ours, board.tensors(toys / "int8.tflite", original, inputs, [whole])[0]
+    )
+
+
+@each_runtime
+def test_times(toys: Path, runtime: str) -> None:
+    model = read_model(toys / "int8.tflite")
+    signature = model.signature(None)
+    assert signature is not None
+    inputs, _ = model_inputs(model, signature, read_bundle(toys / "int8.tflite"), None, 2)
+    done: list[int] = []
+    timing = time_parts(model, signature, inputs, Board(runtime=runtime), 3, done.append)
+    subgraph = model.subgraphs[signature.subgraph]
+    assert sum(part.operators for part in timing.parts) == len(subgraph.operators)
+    assert timing.total_s > 0
+    assert sum(part.median_s for part in timing.parts) == pytest.approx(timing.total_s, rel=1)
+    assert sum(done) == 3 + 3
+    table = max(tensor.constant_bytes or 0 for tensor in subgraph.tensors)
+    assert max(part.weight_bytes for part in timing.parts) >= table
+
+
+def test_report_shows_times(toys: Path) -> None:
+    made = bars.Bars()
+    options = InspectOptions(rows=2, time_rounds=2)
+    report = inspect(toys / "int8.tflite", options, made)
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert [(bar.done, bar.total) for bar in made] == [(5, 5)]
+    timing = report["timing"]
+    assert (timing["rounds"], timing["threads"], timing["runtime"]) == (2, 1, "tflite-runtime")
+    for text in (render(report), page(report)):
+        assert "Time by part" in text
+        assert all(part["name"] in text for part in timing["parts"])
+
+
+def test_a_graph_that_calls_others_cannot_be_cut(
+    tree: Any, make_file: Callable[[Any], Path], tmp_path: Path
+) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree.operatorCodes[2].builtinCode = tree.operatorCodes[2].deprecatedBuiltinCode = (
+        schema.BuiltinOperator.WHILE
+    )
+    model = read_model(make_file(tree))
+    signature = model.signature(None)
+    assert signature is not None
+    with pytest.raises(InputError, match="WHILE is one operator of many"):
+        write_prefixes(model, signature, [1], tmp_path / "x.tflite")
+
+
+def test_times_need_a_signature(tree: Any, make_file: Callable[[Any], Path]) -> None:
+    tree.signatureDefs = None
+    with pytest.raises(InputError, match="by which --time runs it"):
+        inspect(make_file(tree), InspectOptions(time_rounds=1), bars.Bars())

@@ -1,0 +1,92 @@
+"""Measures what the parts of a model take in its runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tfedge.errors import RejectedModelError
+from tfedge.inspect.graph import ModelFile, Signature
+from tfedge.inspect.parts import Part, parts
+from tfedge.inspect.prefix import write_prefixes
+from tfedge.measure.board import Board
+
+
+@dataclasses.dataclass(frozen=True)
+class PartTime:
+    """What one part takes.
+
+    Attributes:
+        operators: how many it has.
+        weight_bytes: of the constants that it reads; a constant that several read counts in each.
+        median_s: median over the rounds of what a run takes longer with the part than without. The
+            values below 0 that noise gives are kept: they tell how large the noise is.
+    """
+
+    name: str
+    operators: int
+    weight_bytes: int
+    median_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Attributes:
+    parts: in the order in which they run.
+    total_s: median of the whole graph.
+    """
+
+    parts: list[PartTime]
+    total_s: float
+
+
+def time_parts(
+    model: ModelFile,
+    signature: Signature,
+    inputs: Mapping[str, np.ndarray],
+    board: Board,
+    rounds: int,
+    progress: Callable[[int], None],
+) -> Timing:
+    """Runs a graph cut off after each of its parts, all in turns, and compares neighbours.
+
+    Args:
+        inputs: (rows, ...) by name.
+        board: with a runtime.
+        progress: called with 1 after each round, warm-up included.
+
+    Raises:
+        InputError: the graph cannot be cut.
+        RejectedModelError: the runtime refuses the cut graph, or crashes.
+    """
+    subgraph = model.subgraphs[signature.subgraph]
+    found = parts(subgraph, signature)
+    with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
+        path = Path(folder) / "parts.tflite"
+        keys = write_prefixes(model, signature, [part.end for part in found], path)
+        try:
+            seconds = board.seconds(path, keys, inputs, rounds, progress)
+        except RejectedModelError as error:  # names the copy, which the user has never seen
+            raise RejectedModelError(str(error).replace(str(path), model.path)) from error
+    before = np.concatenate([np.zeros((rounds, 1)), seconds[:, :-1]], axis=1)
+    medians = np.median(seconds - before, axis=0)
+    rows = [
+        PartTime(part.name, part.end - part.begin, _weights(model, signature, part), float(median))
+        for part, median in zip(found, medians, strict=True)
+    ]
+    return Timing(rows, float(np.median(seconds[:, -1])))
+
+
+def _weights(model: ModelFile, signature: Signature, part: Part) -> int:
+    subgraph = model.subgraphs[signature.subgraph]
+    read = {
+        index
+        for operator in subgraph.operators[part.begin : part.end]
+        for index in operator.inputs
+        if index >= 0
+    }
+    return sum(subgraph.tensors[index].constant_bytes or 0 for index in read)

@@ -1,0 +1,1 @@
+"""Puts what bench, inspect and counts measured onto one page."""
