@@ -270,8 +270,9 @@ def _task_of(checkpoint: Checkpoint) -> str:
     if "qa_outputs.weight" in checkpoint.names:
         return "question-answering"
     if "classifier.weight" in checkpoint.names:
-        architectures = checkpoint.config.source.get("architectures") or [""]
-        tokens = str(architectures[0]).endswith("ForTokenClassification")
+        architectures = checkpoint.config.source.get("architectures")
+        first = architectures[0] if isinstance(architectures, list) and architectures else ""
+        tokens = str(first).endswith("ForTokenClassification")
         return "token-classification" if tokens else "text-classification"
     return "sentence-embedding"
 
