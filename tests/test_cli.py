@@ -744,3 +744,55 @@ def test_interrupt(folder: Path, tmp_path: Path, scratch: Path) -> None:
     assert "Traceback" not in err
     assert older.read_bytes() == b"older"
     assert list((output / "toy").iterdir()) == [older]
+
+
+def started(folder: Path, output: Path) -> subprocess.Popen[str]:
+    """A conversion in a process group of its own."""
+    options = ("--quant", "float32", "--seq-len", "16", "--output", output)
+    return subprocess.Popen(
+        [sys.executable, "-m", "tfedge.cli", "convert", folder, *options],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
+def test_kill_at_any_moment(folder: Path, tmp_path: Path, share: float) -> None:
+    """What has its final name is whole, whenever the program is killed."""
+    begin = time.monotonic()
+    with started(folder, tmp_path / "whole") as process:
+        assert process.wait(TIMEOUT_S) == 0
+    lasted = time.monotonic() - begin
+    output = tmp_path / "killed" / "toy"
+    with started(folder, output.parent) as process:
+        time.sleep(share * lasted)
+        os.killpg(process.pid, signal.SIGKILL)
+    for path in output.iterdir() if output.exists() else ():
+        if path.suffix == ".tflite" and not path.name.startswith("."):
+            assert read_bundle(path).manifest.name == "toy"
+        elif path.suffix == ".json" and not path.name.startswith("."):
+            json.loads(path.read_bytes())
+    with started(folder, output.parent) as process:  # whatever is left is no obstacle
+        assert process.wait(TIMEOUT_S) == 0
+    assert read_bundle(output / "toy_float32.tflite").manifest.name == "toy"
+
+
+@pytest.mark.slow
+def test_two_conversions_at_once(folder: Path, tmp_path: Path) -> None:
+    """Both end well, and the file is the one that either alone would have made."""
+    both = [started(folder, tmp_path / "both") for _ in range(2)]
+    alone = started(folder, tmp_path / "alone")
+    for process in (*both, alone):
+        out, err = process.communicate(timeout=2 * TIMEOUT_S)
+        assert process.returncode == 0, err
+        assert "toy_float32.tflite" in out
+    made, expected = (tmp_path / name / "toy" for name in ("both", "alone"))
+    assert sorted(path.name for path in made.iterdir()) == sorted(
+        path.name for path in expected.iterdir()
+    )
+    name = "toy_float32.tflite"
+    assert (made / name).read_bytes() == (expected / name).read_bytes()

@@ -176,7 +176,9 @@ def test_blocks_of_inputs(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -
 def test_blocks_of_a_table_lie_in_its_rows(
     toy_encoder: Path, toy_texts: Texts, tmp_path: Path
 ) -> None:
-    pruning = PruningOptions(pattern="4x1", layers=("embeddings.word_embeddings",))
+    """Also where other layers have another pattern."""
+    layers = ("embeddings.word_embeddings/4x1", "pooler.dense")
+    pruning = PruningOptions(layers=layers)
     made = run(toy_encoder, toy_texts, tmp_path / "out", pruning, epochs=2)
     value = weights(made.output)["bert.embeddings.word_embeddings.weight"]  # (words, channels)
     blocks = (value == 0).reshape(len(value), -1, 4).sum(-1)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfedge.compress.sparsity import (
+    LayerPruning,
     PruningOptions,
     Timing,
     _schedule,
@@ -60,7 +61,8 @@ def test_unknown_patterns(pattern: str) -> None:
         ({"initial_sparsity": 0.2, "schedule": "constant"}, "belongs to the polynomial"),
         ({"schedule": "linear"}, "unknown schedule 'linear'; known are polynomial, constant"),
         ({"pattern": "2:4", "sparsity": 0.6}, r"makes 0\.5 of every layer zero"),
-        ({"pattern": "2:4", "layers": ("encoder.*=0.5",)}, "no layer another"),
+        ({"pattern": "2:4", "layers": ("encoder.*=0.5",)}, "no layer a sparsity"),
+        ({"pattern": "2:4", "layers": ("encoder.*/4x1",)}, "or pattern of its own"),
         ({"pattern": "2:4", "frequency": 5}, "chosen once, at the first step"),
     ],
 )
@@ -82,18 +84,20 @@ def test_dense_layers_but_the_last_are_pruned_by_default(model: keras.Model) -> 
             "pooler.dense",
         ]
     )
-    assert set(chosen.values()) == {0.3}
+    assert set(chosen.values()) == {LayerPruning(0.3, "none")}
 
 
 def test_layers_are_chosen_one_by_one(model: keras.Model) -> None:
-    layers = ("encoder.*", "*.intermediate.dense=0.8", "embeddings.word_*=0.25", "pooler.dense")
+    layers = ("encoder.*", "*.intermediate.dense=0.8", "embeddings.word_*=0.25/4x1")
+    layers += ("pooler.dense",)
     chosen = choose_layers(model, PruningOptions(0.5, layers))
-    assert chosen.pop("encoder.layer.0.intermediate.dense") == 0.8
-    assert chosen.pop("embeddings.word_embeddings") == 0.25
-    assert set(chosen.values()) == {0.5}
+    assert chosen.pop("encoder.layer.0.intermediate.dense") == LayerPruning(0.8, "none")
+    assert chosen.pop("embeddings.word_embeddings") == LayerPruning(0.25, "4x1")
+    assert set(chosen.values()) == {LayerPruning(0.5, "none")}
     assert len(chosen) == 6
     # The last that matches counts.
-    assert choose_layers(model, PruningOptions(0.5, ("pooler.*=0.8", "*")))["pooler.dense"] == 0.5
+    overruled = choose_layers(model, PruningOptions(0.5, ("pooler.*=0.8", "*"), "2x1"))
+    assert overruled["pooler.dense"] == LayerPruning(0.5, "2x1")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,11 @@ def test_layers_are_chosen_one_by_one(model: keras.Model) -> None:
     [
         ("decoder.*", r"no layer is called 'decoder\.\*'; there are embeddings\.word"),
         ("encoder.*=half", r"the sparsity of encoder\.\* is nan"),
+        (
+            "encoder.*=0.5/2:4",
+            r"2:4 is a pattern of all layers; encoder\.\* may have none or blocks",
+        ),
+        ("encoder.*/diagonal", r"unknown pattern 'diagonal'"),
         ("encoder.*=1", r"the sparsity of encoder\.\* is 1\.0"),
         # A position table is no layer of Keras' that tfmot could prune.
         ("embeddings.position_embeddings", "no layer is called"),

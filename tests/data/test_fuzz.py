@@ -20,8 +20,23 @@ RELAXED = settings(
 PIECES = st.lists(
     st.one_of(
         st.sampled_from(
-            [b"text", b"label", b"\t", b",", b'"', b"\n", b"\r", b"{", b"}", b"[", b":", b"1e999"]
-            + [b'"text":', b'{"text": "a"}\n', b"text\tlabel\n", b"\xef\xbb\xbf", b"\0", b"NaN"]
+            [
+                *(
+                    b"text",
+                    b"label",
+                    b"\t",
+                    b",",
+                    b'"',
+                    b"\n",
+                    b"\r",
+                    b"{",
+                    b"}",
+                    b"[",
+                    b":",
+                    b"1e999",
+                ),
+                *(b'"text":', b'{"text": "a"}\n', b"text\tlabel\n", b"\xef\xbb\xbf", b"\0", b"NaN"),
+            ]
         ),
         st.binary(max_size=6),
         st.text(max_size=4).map(lambda text: text.encode("utf-8", "surrogatepass")),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +223,7 @@ class _Masks:
         return measured
 
 
-def sparsity_report(folder: Path, dense: Path, chosen: Mapping[str, float]) -> dict[str, Any]:
+def sparsity_report(folder: Path, dense: Path, chosen: Iterable[str]) -> dict[str, Any]:
     """What of a checkpoint is zero, and what that saves.
 
     Args:

@@ -28,8 +28,9 @@ class PruningOptions:
     Attributes:
         sparsity: share of the weights of each pruned layer that are zero in the end, 0..1.
         layers: names of layers, or patterns of names as in a shell, each with a sparsity of its
-            own behind `=` if it is to have one; a later one overrules an earlier one. None prunes
-            every dense layer but the head's last.
+            own behind `=` and a pattern of its own behind `/` (`*.dense=0.8/4x1`) if it is to have
+            them; a later one overrules an earlier one. None prunes every dense layer but the
+            head's last.
         pattern: `none` takes single weights; `2:4` two of any four inputs of an output that lie
             side by side; `4x1` blocks of 4 inputs x 1 output, by their mean magnitude.
         schedule: `polynomial` raises the sparsity by a cubic from `initial_sparsity` (Zhu and Gupta
@@ -62,10 +63,11 @@ class PruningOptions:
 
     def _check_m_by_n(self, m_by_n: tuple[int, int]) -> None:
         share = m_by_n[0] / m_by_n[1]
-        if self.sparsity != share or any("=" in layer for layer in self.layers or ()):
+        own = any(mark in layer for layer in self.layers or () for mark in "=/")
+        if self.sparsity != share or own:
             raise InputError(
                 f"the pattern {self.pattern} makes {share} of every layer zero; give that as the "
-                f"sparsity, not {self.sparsity}, and no layer another"
+                f"sparsity, not {self.sparsity}, and no layer a sparsity or pattern of its own"
             )
         timing = (self.begin_step, self.end_step, self.frequency)
         if any(step is not None for step in timing) or self.initial_sparsity:
@@ -101,14 +103,23 @@ def parse_pattern(pattern: str) -> tuple[tuple[int, int] | None, tuple[int, int]
     )
 
 
-def choose_layers(model: keras.Model, options: PruningOptions) -> dict[str, float]:
-    """The layers to prune and the sparsity of each, in the order of the model.
+@dataclasses.dataclass(frozen=True)
+class LayerPruning:
+    """How far one layer is pruned, and in which pattern."""
+
+    sparsity: float
+    pattern: str
+
+
+def choose_layers(model: keras.Model, options: PruningOptions) -> dict[str, LayerPruning]:
+    """The layers to prune, each with how it is, in the order of the model.
 
     Tables of embeddings are pruned only where they are named. A text reads few of their rows, so
     what is lost in the others no training brings back.
 
     Raises:
-        InputError: a pattern that matches no layer, or a table with a pattern of M:N.
+        InputError: a name that matches no layer, a sparsity or pattern that is none, or a table
+            with a pattern of M:N.
     """
     kinds = {
         layer.name: type(layer)
@@ -116,11 +127,12 @@ def choose_layers(model: keras.Model, options: PruningOptions) -> dict[str, floa
         if isinstance(layer, (keras.layers.Dense, keras.layers.Embedding))
     }
     dense = [name for name, kind in kinds.items() if issubclass(kind, keras.layers.Dense)]
-    chosen = dict.fromkeys((name for name in dense if name not in _HEADS), options.sparsity)
+    default = LayerPruning(options.sparsity, options.pattern)
+    chosen = dict.fromkeys((name for name in dense if name not in _HEADS), default)
     if options.layers is not None:
         chosen = {}
         for layer in options.layers:
-            chosen.update(_matches(layer, list(kinds), options.sparsity))
+            chosen.update(_matches(layer, list(kinds), default))
     tables = [name for name in chosen if name not in dense]
     if tables and parse_pattern(options.pattern)[0]:
         raise InputError(
@@ -130,17 +142,25 @@ def choose_layers(model: keras.Model, options: PruningOptions) -> dict[str, floa
     return {name: chosen[name] for name in kinds if name in chosen}
 
 
-def _matches(layer: str, names: Sequence[str], sparsity: float) -> dict[str, float]:
-    pattern, equals, value = layer.partition("=")
+def _matches(layer: str, names: Sequence[str], default: LayerPruning) -> dict[str, LayerPruning]:
+    """The layers that `NAME[=SPARSITY][/PATTERN]` means."""
+    layer, slash, pattern = layer.partition("/")
+    name, equals, value = layer.partition("=")
+    sparsity = default.sparsity
     if equals:
         try:
             sparsity = float(value)
         except ValueError:
             sparsity = float("nan")
-        _check_sparsity(f"the sparsity of {pattern}", sparsity)
-    found = dict.fromkeys((name for name in names if fnmatchcase(name, pattern)), sparsity)
+        _check_sparsity(f"the sparsity of {name}", sparsity)
+    if slash and parse_pattern(pattern)[0]:
+        raise InputError(
+            f"{pattern} is a pattern of all layers; {name} may have none or blocks (4x1)"
+        )
+    one = LayerPruning(sparsity, pattern if slash else default.pattern)
+    found = dict.fromkeys((each for each in names if fnmatchcase(each, name)), one)
     if not found:
-        raise InputError(f"no layer is called {pattern!r}; there are {', '.join(names)}")
+        raise InputError(f"no layer is called {name!r}; there are {', '.join(names)}")
     return found
 
 
@@ -202,20 +222,21 @@ def _check_timing(found: Timing, options: PruningOptions, steps: int) -> None:
 
 
 def wrap(
-    model: keras.Model, chosen: Mapping[str, float], options: PruningOptions, when: Timing
+    model: keras.Model, chosen: Mapping[str, LayerPruning], options: PruningOptions, when: Timing
 ) -> keras.Model:
     """`model` with tfmot's wrapper around the chosen layers; both have the same variables."""
-    m_by_n, (inputs, outputs) = parse_pattern(options.pattern)
 
     def wrapped(layer: keras.layers.Layer) -> keras.layers.Layer:
         if layer.name not in chosen:
             return layer
+        how = chosen[layer.name]
+        m_by_n, (inputs, outputs) = parse_pattern(how.pattern)
         # What lies side by side in a file: a kernel's inputs, a row's channels. Keras has kernels
         # of inputs x outputs, which a .tflite has turned, and tables as a .tflite has them.
         is_table = isinstance(layer, keras.layers.Embedding)
         block = (outputs, inputs) if is_table else (inputs, outputs)
         return tfmot.sparsity.keras.prune_low_magnitude(
-            layer, _schedule(chosen[layer.name], options, when), block, "AVG", None, m_by_n
+            layer, _schedule(how.sparsity, options, when), block, "AVG", None, m_by_n
         )
 
     return keras.models.clone_model(model, clone_function=wrapped)
