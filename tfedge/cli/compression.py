@@ -31,8 +31,9 @@ from tfedge.quiet import load_tensorflow
     metavar="NAME[=SPARSITY][/PATTERN]",
     help="Layers to prune, e.g. 'encoder.*' or '*.intermediate.dense=0.8', with a pattern of their "
     "own as 'embeddings.word_embeddings/4x1'; may be repeated, the last that matches counts. "
-    "Default: all dense layers but the head's last. Tables (embeddings.word_embeddings) hold most weights of a small model, but rows of words that the "
-    "texts lack lose theirs with nothing to make up for it.",
+    "Default: all dense layers but the head's last. Tables (embeddings.word_embeddings) hold most "
+    "weights of a small model, but rows of words that the texts lack lose theirs with nothing to "
+    "make up for it.",
 )
 @click.option(
     "--pattern",
