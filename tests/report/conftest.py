@@ -37,3 +37,29 @@ def inspected(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = InspectOptions(against=toys / "classifier.tflite", rows=2, time_rounds=2)
     found = inspect(toys / "int8_output.tflite", options, bars.Bars())
     return result(tmp_path_factory.mktemp("model"), "inspect.json", found)
+
+
+@pytest.fixture(scope="session")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Instructions of two models on one board; one of them failed."""
+    rows = [("a_int8.tflite", 16, 6.5), ("a_int8.tflite", 128, 58.4), ("onnx", 128, 113.0)]
+    counts: list[dict[str, Any]] = [
+        {"board": "rpi5", "runtime": "litert", "model": model, "tokens": tokens, "minsn": minsn}
+        for model, tokens, minsn in rows
+    ]
+    counts.append({**counts[0], "model": "broken", "minsn": None, "error": "it crashed"})
+    return result(tmp_path_factory.mktemp("counts"), "counts.json", {"counts": counts})
+
+
+@pytest.fixture(scope="session")
+def mission(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two architectures."""
+    small = {"parameters": 14_400_000, "flops": 1_250_000_000, "speed_up": 20.0}
+    large = {"parameters": 109_500_000, "flops": 22_350_000_000, "speed_up": 1.0}
+    texts = {"data": "dev.tsv", "texts": 872, "minsn": 40.0, "speed_up": 80.0}
+    models = {
+        "tinybert": {**small, "minsn": {"float32": 233.0, "int8": 160.0}, "texts": texts},
+        "bert-base": {**large, "minsn": {"float32": 3200.0}},
+    }
+    content = {"board": "rpi4", "tokens": 128, "base": "bert-base", "models": models}
+    return result(tmp_path_factory.mktemp("mission"), "mission.json", content)

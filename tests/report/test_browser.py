@@ -54,9 +54,16 @@ def browser() -> str:
 
 
 @pytest.fixture(scope="module")
-def page(race: Path, inspected: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def page(
+    race: Path,
+    inspected: Path,
+    counted: Path,
+    mission: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
     folder = tmp_path_factory.mktemp("page")
-    written, _ = write_report([race, inspected], folder / "report.html", "A report with a title")
+    results = [race, inspected, counted, mission]
+    written, _ = write_report(results, folder / "report.html", "A report with a title")
     return written.read_text(encoding="utf-8")
 
 

@@ -77,6 +77,20 @@ def test_pages(race: Path, inspected: Path, tmp_path: Path) -> None:
         assert len(cells) == 1
 
 
+def test_counts_and_architectures(counted: Path, mission: Path, tmp_path: Path) -> None:
+    written = write_report([counted, mission], tmp_path / "X.html", "Boards")
+    page, text = (path.read_text(encoding="utf-8") for path in written)
+    bars = [
+        [float(bar.attrib["width"]) for bar in figure.findall("rect")] for figure in figures(page)
+    ]
+    assert bars == [[720.0, 36.0], [pytest.approx(720 * 58.4 / 113, abs=0.1), 720.0]]
+    assert "| tinybert | 14.4 M | 1.25 | 233.0 | 160.0 | 20.0 x |" in text
+    assert "| bert-base | 109.5 M | 22.35 | 3200.0 |  | 1.0 x |" in text
+    assert "40.0 Minsn a text, 80.0 x of bert-base" in text
+    assert "| a\\_int8.tflite | litert | 6.5 | 58.4 |" in text
+    assert "| broken | litert |  |  |" in text
+
+
 def test_embeddings_are_compared_by_agreement(race: Path, tmp_path: Path) -> None:
     def without(content: dict[str, Any]) -> None:
         for row in content["contestants"]:
@@ -124,8 +138,8 @@ def test_hostile_names_stay_text(race: Path, inspected: Path, tmp_path: Path) ->
         ("{", "is not JSON"),
         ("[1]", "not a JSON object, but a list"),
         ("{}", "nothing to report on"),
-        ('{"contestants": []}', "not as `tfedge bench --json` prints it: data"),
-        ('{"operators": 3, "signatures": 1}', "not as `tfedge inspect --json` prints it"),
+        ('{"contestants": []}', "not as `tfedge bench --json` makes it: data"),
+        ('{"operators": 3, "signatures": 1}', "not as `tfedge inspect --json` makes it"),
         ("[" * 100_000, "is not JSON"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from tfedge.errors import InputError
-from tfedge.report.schema import Model, Race, Result
+from tfedge.report.schema import Counts, Mission, Model, Race, Result
 
 _MOST_BYTES = 64 << 20  # `inspect` of a model with 2000 operators prints 2 MB
 _Kind = TypeVar("_Kind", bound=Result)
@@ -21,7 +21,9 @@ _Kind = TypeVar("_Kind", bound=Result)
 class Results:
     """What was measured, each in the order in which it was given."""
 
+    missions: list[Mission]
     races: list[Race]
+    counts: list[Counts]
     models: list[Model]
 
 
@@ -31,17 +33,21 @@ def read_results(paths: Sequence[Path]) -> Results:
     Raises:
         InputError: a file cannot be read, or is none of these.
     """
-    found = Results([], [])
+    found = Results([], [], [], [])
     for path in paths:
         content = _read(path)
         if "contestants" in content:
             found.races.append(_checked(path, content, Race, "tfedge bench --json"))
         elif "operators" in content:
             found.models.append(_checked(path, content, Model, "tfedge inspect --json"))
+        elif "counts" in content:
+            found.counts.append(_checked(path, content, Counts, "make bench-arm"))
+        elif "models" in content:
+            found.missions.append(_checked(path, content, Mission, "make mission"))
         else:
             raise InputError(
                 f"{path} has nothing to report on; give what `tfedge bench --json` or `tfedge inspect "
-                "--json` printed"
+                "--json` printed, or what `make bench-arm` or `make mission` wrote"
             )
     return found
 
@@ -68,6 +74,6 @@ def _checked(path: Path, content: dict[str, Any], kind: type[_Kind], origin: str
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise InputError(
-            f"{path} is not as `{origin}` prints it: {where}: {first['msg']}; run that again with "
+            f"{path} is not as `{origin}` makes it: {where}: {first['msg']}; run that again with "
             "this tfedge"
         ) from error

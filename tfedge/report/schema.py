@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
+Whole = Annotated[int, Field(ge=0)]
 
 
 class Result(BaseModel):
@@ -35,16 +35,16 @@ class Contestant(Result):
 
     name: str
     runtime: str
-    threads: Count
+    threads: Whole
     mean_ms: Positive
     median_ms: Positive
     p90_ms: Positive
     ratios: Ratios
     ratio_range: Annotated[list[Positive], Field(min_length=2, max_length=2)]
     start_ms: Positive
-    peak_rss_bytes: Count | None
-    size_bytes: Count
-    unanswered: Count
+    peak_rss_bytes: Whole | None
+    size_bytes: Whole
+    unanswered: Whole
     accuracy: Share | None = None
     disagreement: Number
 
@@ -53,7 +53,7 @@ class Machine(Result):
     """What the times belong to."""
 
     processor: str
-    processors: Count
+    processors: Whole
     load: Number
 
 
@@ -61,8 +61,8 @@ class Race(Result):
     """What `tfedge bench --json` prints."""
 
     data: str
-    texts: Count
-    rounds: Count
+    texts: Whole
+    rounds: Whole
     machine: Machine
     contestants: Annotated[list[Contestant], Field(min_length=1)]
 
@@ -71,7 +71,7 @@ class LayerNoise(Result):
     """One layer's distance from float, see `tfedge.inspect.noise.LayerNoise`."""
 
     layer: str
-    operator: Count
+    operator: Whole
     snr_db: Number | None
     cosine: Number | None
     error: Number
@@ -83,7 +83,7 @@ class Noise(Result):
 
     against: str
     data: str
-    rows: Count
+    rows: Whole
     runtime: str
     worst: list[str]
     layers: list[LayerNoise]
@@ -94,8 +94,8 @@ class PartTime(Result):
     """One part's time, see `tfedge.inspect.timing.PartTime`."""
 
     name: str
-    operators: Count
-    weight_bytes: Count
+    operators: Whole
+    weight_bytes: Whole
     median_s: Number
 
 
@@ -104,8 +104,8 @@ class Timing(Result):
 
     data: str
     runtime: str
-    threads: Count
-    rounds: Count
+    threads: Whole
+    rounds: Whole
     total_s: Positive
     parts: list[PartTime]
 
@@ -115,8 +115,8 @@ class Operators(Result):
 
     operator: str
     dtype: str
-    count: Count
-    cost: Count
+    count: Whole
+    cost: Whole
 
 
 class Bundle(Result):
@@ -125,16 +125,60 @@ class Bundle(Result):
     name: str
     task: str
     quantization: str
-    max_length: Count
+    max_length: Whole
 
 
 class Model(Result):
     """What `tfedge inspect --json` prints."""
 
     file: str
-    size_bytes: Count
+    size_bytes: Whole
     bundle: Bundle | None
     signature: str | None
     summary: list[Operators]
     noise: Noise | None
     timing: Timing | None
+
+
+class Count(Result):
+    """Instructions of one inference on an emulated board; None where it failed."""
+
+    board: str
+    runtime: str
+    model: str
+    tokens: Whole
+    minsn: Positive | None
+
+
+class Counts(Result):
+    """What `make bench-arm` writes."""
+
+    counts: Annotated[list[Count], Field(min_length=1)]
+
+
+class Texts(Result):
+    """What a text of a data set costs in the shortest graph that holds it."""
+
+    data: str
+    texts: Whole
+    minsn: Positive
+    speed_up: Positive | None = None
+
+
+class Architecture(Result):
+    """A row of the mission's table; `minsn` by mode, the fewest of all runtimes."""
+
+    parameters: Whole
+    flops: Whole
+    minsn: dict[str, Positive | None]
+    speed_up: Positive | None
+    texts: Texts | None = None
+
+
+class Mission(Result):
+    """What `make mission` writes: architectures against `base` in float32."""
+
+    board: str
+    tokens: Whole
+    base: str
+    models: Annotated[dict[str, Architecture], Field(min_length=1)]

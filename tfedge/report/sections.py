@@ -8,12 +8,12 @@ from pathlib import PurePath
 from typing import Any
 
 from tfedge.inspect.numbers import amount, percent, size
-from tfedge.inspect.plots import cost_plot, snr_plot, time_plot
+from tfedge.inspect.plots import bar_plot, cost_plot, snr_plot, time_plot
 from tfedge.inspect.table import PART_COLUMNS, noise_note, part_rows, timing_note
 from tfedge.report.pareto import front
 from tfedge.report.plots import Point, pareto_plot
 from tfedge.report.read import Results
-from tfedge.report.schema import Contestant, Model, Race
+from tfedge.report.schema import Contestant, Counts, Mission, Model, Race
 
 _BUSY = 0.5  # processors; below, what a machine does by itself
 _WORST = 5
@@ -45,11 +45,82 @@ class Section:
 
 
 def sections(results: Results) -> list[Section]:
-    """All that the results say, races first."""
+    """All that the results say, the widest view first."""
     return [
+        *(section for mission in results.missions for section in _mission(mission)),
         *(_race(race) for race in results.races),
+        *(section for counts in results.counts for section in _counts(counts)),
         *(section for model in results.models for section in _model(model)),
     ]
+
+
+def _mission(mission: Mission) -> Iterator[Section]:
+    modes = list(dict.fromkeys(mode for row in mission.models.values() for mode in row.minsn))
+    columns = ["model", "parameters", "GFLOPs", *(f"Minsn {mode}" for mode in modes), "speed-up"]
+    rows = [
+        [
+            *(name, f"{row.parameters / 1e6:.1f} M", f"{row.flops / 1e9:.2f}"),
+            *(_minsn(row.minsn.get(mode)) for mode in modes),
+            _times(row.speed_up),
+        ]
+        for name, row in mission.models.items()
+    ]
+    found = {name: row.speed_up for name, row in mission.models.items() if row.speed_up}
+    longest = max(found.values(), default=1.0)
+    bars = [(name, _times(times), times / longest) for name, times in found.items()]
+    notes = [
+        f"Million instructions (Minsn) for one text of {mission.tokens} tokens on an emulated "
+        f"{mission.board}, the fewest of its runtimes; the speed-up is {mission.base} in float32 by "
+        "the model's fewest in any mode. A count is no time, but ranks what a board would run."
+    ]
+    for name, row in mission.models.items():
+        if row.texts is not None:
+            notes.append(
+                f"{name} on {row.texts.texts} texts of {row.texts.data}, each in the shortest graph "
+                f"that holds it: {_minsn(row.texts.minsn)} Minsn a text, "
+                f"{_times(row.texts.speed_up)} of {mission.base} on {mission.tokens} tokens."
+            )
+    plot = bar_plot(bars, "Speed-up by model")
+    numeric = "-" + "n" * (len(columns) - 1)
+    yield Section("Architectures on a board", plot, notes, [Table(columns, numeric, rows)])
+
+
+def _counts(counts: Counts) -> Iterator[Section]:
+    for board in dict.fromkeys(count.board for count in counts.counts):
+        of_board = [count for count in counts.counts if count.board == board]
+        lengths = sorted({count.tokens for count in of_board})
+        models: dict[tuple[str, str], dict[int, float | None]] = {}
+        for count in of_board:
+            models.setdefault((count.model, count.runtime), {})[count.tokens] = count.minsn
+        longest = lengths[-1]
+        done = [(key, found[longest]) for key, found in models.items() if found.get(longest)]
+        ranked = sorted(((key, minsn) for key, minsn in done if minsn), key=lambda item: item[1])
+        most = max((minsn for _, minsn in ranked), default=1.0)
+        bars = [
+            (f"{model} in {runtime}", f"{_minsn(minsn)} Minsn", minsn / most)
+            for (model, runtime), minsn in ranked
+        ]
+        rows = [
+            [model, runtime, *(_minsn(found.get(length)) for length in lengths)]
+            for (model, runtime), found in models.items()
+        ]
+        yield Section(
+            f"Instructions on {board}",
+            bar_plot(bars, f"Million instructions of {longest} tokens on {board}"),
+            [
+                "Million instructions for one text, by its tokens, on an emulated board; empty: it "
+                f"failed or has no such graph. The bars are for {longest} tokens."
+            ],
+            [Table(["model", "runtime", *map(str, lengths)], "--" + "n" * len(lengths), rows)],
+        )
+
+
+def _minsn(number: float | None) -> str:
+    return "" if number is None else f"{number:.1f}"
+
+
+def _times(number: float | None) -> str:
+    return "" if number is None else f"{number:.1f} x"
 
 
 def _race(race: Race) -> Section:
