@@ -1,0 +1,67 @@
+"""Quantises a float .tflite by ai-edge-quantizer; see `tfedge.measure.peers.settings`.
+
+Writes OUTPUT/KIND/NAME.tflite for each --kind, NAME being the source's: `dynamic`, int8 weights per
+channel, and `int8`, static weights and activations with ranges from the calibration texts. These are
+its own recipes dynamic_wi8_afp32 and static_wi8_ai8.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tfedge.measure.peers.settings import Settings, run_maker
+
+KINDS = ("dynamic", "int8")
+
+
+def quantize(model: Path, output: Path, settings: Settings, kinds: list[str]) -> Iterator[Path]:
+    """Writes the model of each kind and yields its path.
+
+    Args:
+        model: float32, a signature for each length.
+    """
+    from ai_edge_quantizer import quantizer, recipe
+
+    recipes = {"dynamic": recipe.dynamic_wi8_afp32, "int8": recipe.static_wi8_ai8}
+    for kind in kinds:
+        target = output / kind / model.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _silent():
+            work = quantizer.Quantizer(str(model), recipes[kind]())
+            ranges = work.calibrate(_samples(model, settings)) if work.need_calibration else None
+            result = work.quantize(ranges)
+        target.write_bytes(bytes(result.quantized_model))
+        yield target
+
+
+def _samples(model: Path, settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    """Inputs by signature: the calibration texts that fit, and those cut that do not."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(model))
+    samples: dict[str, list[dict[str, Any]]] = {}
+    for key in interpreter.get_signature_list():
+        details = interpreter.get_signature_runner(key).get_input_details()
+        length = int(details["input_ids"]["shape"][1])
+        fitting = [encoded for encoded in settings.encoded() if len(encoded) <= length]
+        samples[key] = [
+            {name: array for name, array in encoded.arrays(length).items() if name in details}
+            for encoded in fitting
+        ]
+    return samples
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps its reports and progress bars away from standard output, which lists files."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(run_maker("tfedge.measure.peers.quantize_tflite", KINDS, quantize))
