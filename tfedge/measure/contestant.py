@@ -42,8 +42,9 @@ class Contestant:
     @property
     def size_bytes(self) -> int:
         """The size of its file, or of all files in its folder."""
-        files = self.file.rglob("*") if self.file.is_dir() else [self.file]
-        return sum(file.stat().st_size for file in files if file.is_file())
+        if not self.file.is_dir():
+            return self.file.stat().st_size
+        return sum(file.stat().st_size for file in self.file.rglob("*") if file.is_file())
 
     @property
     def is_float(self) -> bool:

@@ -75,6 +75,8 @@ class Kitchen:
         steps = sum(len(peer.variants) for peer in peers)
         self._run(first.maker, python, source, kinds, steps, make_bar)
         for path in itertools.chain.from_iterable(map(self.files, peers)):
+            if not path.exists():
+                raise TfedgeError(f"{first.maker} wrote no {path.parent.name}/{path.name}")
             if first.engine == TFLITE:
                 _add_metadata(path, self.bundle)
 
