@@ -17,6 +17,8 @@ from typing import Any
 from tfedge.measure.peers.settings import Settings, run_maker
 
 KINDS = ("dynamic", "int8")
+# Texts a signature: calibration fetches every tensor of every graph, and a range is soon found.
+_CALIBRATED = 40
 
 
 def quantize(model: Path, output: Path, settings: Settings, kinds: list[str]) -> Iterator[Path]:
@@ -33,14 +35,16 @@ def quantize(model: Path, output: Path, settings: Settings, kinds: list[str]) ->
         target.parent.mkdir(parents=True, exist_ok=True)
         with _silent():
             work = quantizer.Quantizer(str(model), recipes[kind]())
-            ranges = work.calibrate(_samples(model, settings)) if work.need_calibration else None
+            ranges = None
+            if work.need_calibration:
+                ranges = work.calibrate(_samples(model, settings), num_threads=1)
             result = work.quantize(ranges)
         target.write_bytes(bytes(result.quantized_model))
         yield target
 
 
 def _samples(model: Path, settings: Settings) -> dict[str, list[dict[str, Any]]]:
-    """Inputs by signature: the calibration texts that fit, and those cut that do not."""
+    """Inputs by signature: the first calibration texts that fit."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(model))
@@ -51,7 +55,7 @@ def _samples(model: Path, settings: Settings) -> dict[str, list[dict[str, Any]]]
         fitting = [encoded for encoded in settings.encoded() if len(encoded) <= length]
         samples[key] = [
             {name: array for name, array in encoded.arrays(length).items() if name in details}
-            for encoded in fitting
+            for encoded in fitting[:_CALIBRATED]
         ]
     return samples
 
