@@ -46,9 +46,9 @@ def convert(folder: Path, output: Path, settings: Settings, kinds: list[str]) ->
     names = input_names(checkpoint.config)
 
     def samples(length: int) -> Iterator[dict[str, np.ndarray]]:
-        for encoded in settings.encoded():
-            if len(encoded) <= length:
-                yield {name: encoded.arrays(length)[name] for name in names}
+        for encoded in settings.encoded(length):
+            arrays = encoded.arrays(length)
+            yield {name: arrays[name] for name in names}
 
     for kind in kinds:
         (output / kind).mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ its own recipes dynamic_wi8_afp32 and static_wi8_ai8.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -39,12 +40,12 @@ def quantize(model: Path, output: Path, settings: Settings, kinds: list[str]) ->
             if work.need_calibration:
                 ranges = work.calibrate(_samples(model, settings), num_threads=1)
             result = work.quantize(ranges)
-        target.write_bytes(bytes(result.quantized_model))
+        target.write_bytes(_with_weights_inside(bytes(result.quantized_model)))
         yield target
 
 
 def _samples(model: Path, settings: Settings) -> dict[str, list[dict[str, Any]]]:
-    """Inputs by signature: the first calibration texts that fit."""
+    """Inputs by signature: the first calibration texts, cut to its length."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(model))
@@ -52,12 +53,24 @@ def _samples(model: Path, settings: Settings) -> dict[str, list[dict[str, Any]]]
     for key in interpreter.get_signature_list():
         details = interpreter.get_signature_runner(key).get_input_details()
         length = int(details["input_ids"]["shape"][1])
-        fitting = [encoded for encoded in settings.encoded() if len(encoded) <= length]
         samples[key] = [
             {name: array for name, array in encoded.arrays(length).items() if name in details}
-            for encoded in fitting[:_CALIBRATED]
+            for encoded in itertools.islice(settings.encoded(length), _CALIBRATED)
         ]
     return samples
+
+
+def _with_weights_inside(content: bytes) -> bytes:
+    """The model with its weights in the flatbuffer; it writes them behind it, as for 2 GB and more."""
+    import numpy as np
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    tree = flatbuffer_utils.convert_bytearray_to_object(content)
+    for buffer in tree.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
 
 
 @contextlib.contextmanager

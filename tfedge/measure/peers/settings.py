@@ -42,9 +42,10 @@ class Settings:
     tokenizer: str
     calibration: list[str]
 
-    def encoded(self) -> Iterator[Encoded]:
-        """The tokens of the calibration texts; those that have none are left out."""
-        encoder = TextEncoder(self.tokenizer.encode(), self.max_length)
+    def encoded(self, length: int | None = None) -> Iterator[Encoded]:
+        """The tokens of the calibration texts, cut to `length`; those that have none are left out."""
+        limit = min(length or self.max_length, self.max_length)
+        encoder = TextEncoder(self.tokenizer.encode(), limit)
         for text in self.calibration:
             try:
                 yield encoder.encode(text)
