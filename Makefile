@@ -12,6 +12,9 @@ DATA    ?= stanfordnlp/sst2:train
 EVAL    ?= stanfordnlp/sst2:validation
 SEED    ?= 0
 LINES   ?= 100000
+LIMIT   ?= 872
+ROUNDS  ?= 3
+PEERS   ?=
 ARM     ?= arm
 PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 
@@ -36,7 +39,7 @@ MEDIAPIPE := mediapipe==1.2.3
 VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm report soak test-peers test-mediapipe test-viewers test-browser parity lint clean
+.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm mission report soak test-peers test-mediapipe test-viewers test-browser parity lint clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -67,20 +70,21 @@ inspect: $(VENV)/.convert  ## Show what the converted MODEL holds and costs
 infer: $(VENV)/.convert  ## Answer TEXT with the converted MODEL
 	@$(BIN)/tfedge-infer --model $(TFLITE) "$(TEXT)"
 
-bench: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm) .venv-bench/.done $(BENCH_MODELS)  ## Time MODEL in int8, mixed, dynamic and float32 beside ONNX Runtime on EVAL
+# All peers, on the first LIMIT texts of EVAL, the same for all; 872 are SST-2 dev.
+bench: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm) .venv-bench/.done $(BENCH_MODELS)  ## Time MODEL in int8, mixed, dynamic and float32 beside all peers on EVAL's first LIMIT texts
 	@$(TFEDGE) bench $(BENCH_MODELS) --data $(EVAL) --runtime litert --checkpoint $(MODEL) \
-		--peer onnxruntime-dynamic --peer onnxruntime-float $(BENCH_ARGS)
+		--peer installed --limit $(LIMIT) --rounds $(ROUNDS) --output build/bench/$(NAME).json $(BENCH_ARGS)
 
-# What `report` puts together: a race, and of int8 the error of each layer and the time of each part.
+# What `report` puts together: the race, of int8 the error of each layer and the time of each part, and
+# what boards were counted to do, where `make bench-arm PEERS=1` and `make mission` have been run.
 REPORT := build/report/$(NAME)
 
-report: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm) .venv-bench/.done $(BENCH_MODELS)  ## Measure MODEL as bench does and layer by layer, and write one page, build/report/MODEL.html
-	@$(TFEDGE) bench $(BENCH_MODELS) --data $(EVAL) --runtime litert --checkpoint $(MODEL) \
-		--peer onnxruntime-dynamic --peer onnxruntime-float $(BENCH_ARGS) --json > $(REPORT)-bench.json
+report: bench  ## Measure MODEL as bench does and layer by layer, and write one page, build/report/MODEL.html
 	@$(TFEDGE) convert $(MODEL) --keep-reference --output build/report >/dev/null
-	@$(TFEDGE) inspect build/report/$(NAME)/$(NAME)_int8.tflite --runtime litert --time --json \
-		--against build/report/$(NAME)/$(NAME)_int8_reference.tflite > $(REPORT)-inspect.json
-	@$(TFEDGE) report $(REPORT)-bench.json $(REPORT)-inspect.json --title $(NAME) --output $(REPORT).html
+	@$(TFEDGE) inspect $(REPORT)/$(NAME)_int8.tflite --runtime litert --time --json \
+		--against $(REPORT)/$(NAME)_int8_reference.tflite > $(REPORT)-inspect.json
+	@$(TFEDGE) report build/bench/$(NAME).json $(wildcard build/mission/mission.json build/bench/$(NAME)-arm.json) \
+		$(REPORT)-inspect.json --title $(NAME) --output $(REPORT).html
 
 bench-training: $(VENV)/.test  ## Time distillation beside a plain model.fit and the teacher's forward pass
 	@$(BIN)/python tests/compress/throughput.py $(BENCH_ARGS)
@@ -105,15 +109,20 @@ test-arm: $(VENV)/.test  ## Test the board side and the converted MODEL on emula
 	@TFEDGE_MODEL=$(abspath $(TFLITE)) $(if $(TFEDGE_ARM_RUN),TFEDGE_ARM_RUN=$(TFEDGE_ARM_RUN)) \
 		$(BIN)/python -m pytest -m "$(ARM)" $(PYTEST_ARGS)
 
-bench-arm: $(VENV)/.test  ## Count the instructions of an inference of the converted MODEL on these boards
+bench-arm: $(VENV)/.test $(if $(PEERS),.venv-bench/.done)  ## Count the instructions of an inference of the converted MODEL on these boards; PEERS=1: of the peers too
 	@$(BIN)/python tests/arm/count.py $(TFLITE) $(if $(TFEDGE_ARM_RUN),--emulator $(TFEDGE_ARM_RUN)) \
-		$(if $(RUNTIME),--runtime $(RUNTIME)) $(BENCH_ARGS)
+		$(if $(RUNTIME),--runtime $(RUNTIME)) $(if $(PEERS),--peers --checkpoint $(MODEL) --json build/bench/$(NAME)-arm.json) \
+		$(BENCH_ARGS)
+
+mission: $(VENV)/.test  ## Count all architectures on an emulated Raspberry Pi 4 against BERT-base in float32
+	@$(BIN)/python tests/arm/mission.py --json build/mission/mission.json \
+		$(if $(filter command,$(firstword $(origin EVAL))),--data $(EVAL)) $(if $(TFEDGE_ARM_RUN),--emulator $(TFEDGE_ARM_RUN)) $(BENCH_ARGS)
 
 soak: $(VENV)/.test  ## Stream LINES texts (100000) of mixed lengths through the converted MODEL
 	@$(BIN)/python tests/runtime/soak.py --model $(TFLITE) --lines $(LINES) \
 		$(if $(filter command,$(firstword $(origin DATA))),--data $(DATA)) $(if $(RUNTIME),--runtime $(RUNTIME))
 
-test-peers: $(VENV)/.test .venv-bench/.done  ## Compare the answers of ONNX Runtime with ours, same weights
+test-peers: $(VENV)/.test .venv-bench/.done  ## Compare the answers of all peers with ours, same weights
 	@TFEDGE_BENCH_PYTHON=.venv-bench/bin/python $(BIN)/python -m pytest -m peers $(PYTEST_ARGS)
 
 # The shipped model as MediaPipe takes it: float outputs, one graph.
@@ -173,11 +182,11 @@ $(VENV)/.minilm: constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 # What converted models are compared with, also away from TensorFlow.
-.venv-bench/.done: constraints.txt
-	@echo "installing torch and ONNX Runtime into .venv-bench (about 2 minutes) ..." >&2
+.venv-bench/.done: setup.cfg constraints.txt
+	@echo "installing torch, ONNX Runtime, OpenVINO and ai-edge-quantizer into .venv-bench (about 3 minutes) ..." >&2
 	@$(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt $(TORCH) transformers onnx onnxruntime
+		--constraint constraints.txt $(TORCH) '.[bench]'
 	@touch $@
 
 # MediaPipe wants a numpy of its own.

@@ -24,6 +24,7 @@ from privileges import obey_permissions
 import tfedge.quantize.prepare
 import tfedge.recipes
 from tfedge import __version__, cli, errors
+from tfedge.measure.peers.registry import PEERS
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.recipes import Recipe, recipe_names
 from tfedge.runtime.bundle import read_bundle
@@ -430,7 +431,7 @@ def test_inspect_what_is_no_model(tfedge_: Tfedge, toys: Path, tmp_path: Path) -
     )
 
 
-def test_bench(tfedge_: Tfedge, toys: Path, sentences: Path) -> None:
+def test_bench(tfedge_: Tfedge, toys: Path, sentences: Path, tmp_path: Path) -> None:
     models = [toys / name for name in ("buckets.tflite@16", "buckets.tflite")]
     command = ("bench", *models, "--data", sentences, "--limit", "4", "--rounds", "2")
     result = tfedge_(*command, "--json")
@@ -438,12 +439,20 @@ def test_bench(tfedge_: Tfedge, toys: Path, sentences: Path) -> None:
     found = json.loads(result.lines[0])
     assert [row["name"] for row in found["contestants"]] == [str(model) for model in models]
     assert (found["texts"], found["rounds"], found["contestants"][1]["threads"]) == (4, 2, 1)
-    result = tfedge_(*command, "--runtime", "litert")
+    output = tmp_path / "new/result.json"
+    result = tfedge_(*command, "--runtime", "litert", "--output", output)
     assert result.code == 0
-    assert result.lines[0].startswith(f"4 texts of {sentences}, 2 rounds, threads: 1, ")
+    assert json.loads(output.read_text())["contestants"][0]["name"] == str(models[0])
+    assert result.lines[0].startswith(f"4 texts of {sentences}, 2 rounds, ")
     rows = [line for line in result.lines if line.startswith(str(toys))]
     assert [row.split()[0] for row in rows] == [str(model) for model in models]
-    assert rows[0].split()[1:5] == ["1.00", "1.00", "1.00", "1.00-1.00"]
+    assert rows[0].split()[1:6] == ["1", "1.00", "1.00", "1.00", "1.00-1.00"]
+
+
+def test_help_names_all_peers(tfedge_: Tfedge) -> None:
+    lines = tfedge_("bench", "--help").lines
+    for name, peer in PEERS.items():
+        assert any(line.split() == [name, *peer.what.split()] for line in lines), name
 
 
 def test_bench_of_what_cannot_be_had(tfedge_: Tfedge, toys: Path, sentences: Path) -> None:
@@ -466,23 +475,29 @@ def test_summary_of_a_bench() -> None:
         **{"mean_ms": 10.0, "median_ms": 9.0, "p90_ms": 20.0, "infer_ms": 9.875},
         **{"ratios": {"mean": 1.0, "median": 1.0, "p90": 1.0}, "ratio_range": [1.0, 1.0]},
         **{"start_ms": 321.0, "peak_rss_bytes": 98_700_000, "size_bytes": 15_600_000},
-        **{"accuracy": 0.905, "disagreement": 0.0},
+        **{"accuracy": 0.905, "disagreement": 0.0, "float_disagreement": 0.25},
     }
     other = {
         **{**row, "name": "peer [x]", "runtime": "peer 1", "disagreement": 0.015},
         **{"ratios": {"mean": 0.5, "median": 0.25, "p90": 2.0}, "ratio_range": [0.4, 0.61]},
         **{"peak_rss_bytes": None, "mean_ms": 5.0},
     }
-    del other["accuracy"]
+    del other["accuracy"], other["float_disagreement"]
     machine = {"processor": "Chip", "processors": 2, "governor": None, "load": 0.1}
     result = {"data": "x.tsv", "texts": 7, "rounds": 3, "machine": machine}
     lines = bench_summary({**result, "contestants": [row, other]}).splitlines()
-    assert lines[0] == "7 texts of x.tsv, 3 rounds, threads: 2, 2 x Chip"
+    assert lines[0] == "7 texts of x.tsv, 3 rounds, 2 x Chip"
     assert [" ".join(line.split()) for line in lines[3:]] == [
-        "a.tflite 1.00 1.00 1.00 1.00-1.00 0.12 ms 90.5 % 100.0 % 99 MB 15.6 MB 321 ms",
+        "a.tflite 2 1.00 1.00 1.00 1.00-1.00 0.12 ms 90.5 % 100.0 % 75.0 % 99 MB 15.6 MB 321 ms",
         "litert 2 10.00 ms 9.00 ms 20.00 ms",
-        "peer [x] 0.50 0.25 2.00 0.40-0.61 0.12 ms 98.5 % 15.6 MB 321 ms",
+        "peer [x] 2 0.50 0.25 2.00 0.40-0.61 0.12 ms 98.5 % 15.6 MB 321 ms",
         "peer 1 5.00 ms 9.00 ms 20.00 ms",
+    ]
+    others = {"float": "a.tflite", "left_out": {"torch-float": "torch-float needs torch"}}
+    lines = bench_summary({**result, **others, "contestants": [row]}).splitlines()
+    assert lines[-2:] == [
+        "as float: the same answer as a.tflite",
+        "left out: torch-float: torch-float needs torch",
     ]
     busy = {**result, "machine": {**machine, "load": 1.26}, "contestants": [row]}
     assert bench_summary(busy).splitlines()[-1] == (

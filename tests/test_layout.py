@@ -58,7 +58,19 @@ def test_no_stage_imports_a_later_one(stage: str) -> None:
 def test_peers_import_only_the_board_side() -> None:
     """Their Python has nothing of the host's."""
     inside = {name for name in _imports("measure/peers") if name.startswith("tfedge.")}
-    assert {name.split(".")[1] for name in inside} == {"runtime"}
+    others = {name for name in inside if not name.startswith("tfedge.measure.peers.")}
+    assert {name.split(".")[1] for name in others} == {"runtime"}
+
+
+def test_the_base_imports_no_peer() -> None:
+    """Only modules that the peers' Python runs import their packages, and the registry none."""
+    program = (
+        "import sys, tfedge.cli, tfedge.measure.peer;"
+        "print(*{'torch', 'onnxruntime', 'openvino', 'nncf', 'ai_edge_quantizer'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", program]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
 
 
 def test_importing_the_board_side_loads_nothing_heavy() -> None:

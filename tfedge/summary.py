@@ -73,8 +73,8 @@ def bench_summary(result: dict[str, Any]) -> str:
 
     rows = result["contestants"]
     table = Table(
-        *("", "mean", "median", "p90", "over rounds", "tokenising", "accuracy", "same answer"),
-        *("memory", "file", "start"),
+        *("", "threads", "mean", "median", "p90", "over rounds", "tokenising", "accuracy"),
+        *("same answer", "as float", "memory", "file", "start"),
         box=None,
         pad_edge=False,
         collapse_padding=True,
@@ -84,17 +84,20 @@ def bench_summary(result: dict[str, Any]) -> str:
         column.justify = "left" if column is table.columns[0] else "right"
     for row in rows:
         table.add_row(*map(Text, _bench_cells(row)))
-    machine, first = result["machine"], rows[0]
+    machine = result["machine"]
     # As wide as it is: rich would cut paths to the terminal, and to 80 characters without one.
     console = Console(width=_UNLIMITED_WIDTH, color_system=None)
     with console.capture() as capture:
         console.print(table)
     lines = [
         f"{result['texts']} texts of {result['data']}, {result['rounds']} rounds, "
-        f"threads: {first['threads']}, {machine['processors']} x {machine['processor']}",
+        f"{machine['processors']} x {machine['processor']}",
         "time of a text; ratios to the first, ms below:",
         *(line.rstrip() for line in capture.get().splitlines()),
     ]
+    if result.get("float"):
+        lines.append(f"as float: the same answer as {result['float']}")
+    lines += [f"left out: {name}: {why}" for name, why in result.get("left_out", {}).items()]
     if machine["load"] > _BUSY:
         lines.append(
             f"{machine['load']:.1f} processors were busy before this began: the times are "
@@ -112,11 +115,13 @@ def _bench_cells(row: dict[str, Any]) -> list[str]:
     memory = row["peak_rss_bytes"]
     return [
         f"{row['name']}\n{row['runtime']}",
+        str(row["threads"]),
         *times,
         f"{low:.2f}-{high:.2f}",
         f"{row['tokenize_ms']:.2f} ms",
         f"{100 * row['accuracy']:.1f} %" if "accuracy" in row else "",
         f"{100 * (1 - row['disagreement']):.1f} %",
+        f"{100 * (1 - row['float_disagreement']):.1f} %" if "float_disagreement" in row else "",
         f"{memory / 1e6:.0f} MB" if memory else "",
         f"{row['size_bytes'] / 1e6:.1f} MB",
         f"{row['start_ms']:.0f} ms",

@@ -1,53 +1,163 @@
 """Counts the instructions that boards execute for one inference: `python tests/arm/count.py MODEL...`.
 
 A count is the same for the same model, wheel and board. It is not time, but it ranks kernels as a
-board would, on a machine that is busy or of another kind.
+board would, on a machine that is busy or of another kind. With --peers the peers of `tfedge bench`
+that run on the boards are counted beside the models, on the same weights and numbers of tokens.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 BOARDS = ("rpi4", "rpi5", "jetson-nano")
+RUN = ROOT / "tests/arm/run"
 _RUNS = 3
-_SECONDS = 600
+_SECONDS = 1800
+_MARK = re.compile(r"^MARK (\d+)$", re.MULTILINE)
+_COUNT = re.compile(r"(MARK|INSNS) \d+$")
 # Hashes that change and threads that wait for each other would count as well.
 _REPEATABLE = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def instructions(emulator: Path, board: str, arguments: Sequence[str]) -> int:
-    """What the board's Python executes with these arguments.
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """What one inference costs on a board.
+
+    Attributes:
+        minsn: million instructions, without the start; None where it failed.
+        error: why.
+    """
+
+    board: str
+    runtime: str
+    model: str
+    tokens: int
+    minsn: float | None
+    error: str | None = None
+
+
+def per_inference(
+    emulator: Path,
+    board: str,
+    engine: str,
+    model: Path,
+    lengths: Sequence[int],
+    site: Path | None = None,
+) -> dict[int, float]:
+    """Million instructions of one run for each number of tokens, without start and first run.
+
+    Args:
+        engine: a runtime, for a model of tfedge, or that of a peer's, see `invoke.py`.
+        site: a folder with further packages for the board.
 
     Raises:
         RuntimeError: it fails; the message is its last line.
     """
+    paths = [str(ROOT), *([str(site)] if site else [])]
+    program = [str(ROOT / "tests/arm/invoke.py"), engine, str(model), str(_RUNS)]
     done = subprocess.run(
-        [str(emulator), board, *arguments],
-        env={**os.environ, **_REPEATABLE, "ARM_PATH": str(ROOT), "ARM_COUNT": "1"},
+        [str(emulator), board, *program, *map(str, lengths)],
+        env={**os.environ, **_REPEATABLE, "ARM_PATH": os.pathsep.join(paths), "ARM_COUNT": "1"},
         capture_output=True,
         text=True,
         timeout=_SECONDS,
         check=False,
     )
-    counted = re.search(r"^INSNS (\d+)$", done.stderr, re.MULTILINE)
-    if done.returncode or counted is None:
-        said = [line for line in done.stderr.splitlines() if not line.startswith("INSNS")]
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if not _COUNT.match(line)]
         raise RuntimeError(said[-1] if said else f"exit code {done.returncode}")
-    return int(counted[1])
+    marks = [int(found[1]) for found in _MARK.finditer(done.stderr)]
+    if len(marks) != 2 * len(lengths):
+        raise RuntimeError(f"{emulator} counts without marks; those of tests/arm/run have them")
+    counts = zip(marks[::2], marks[1::2], strict=True)
+    return {
+        length: (after - before) / _RUNS / 1e6
+        for length, (before, after) in zip(lengths, counts, strict=True)
+    }
 
 
-def per_inference(emulator: Path, board: str, runtime: str, model: Path, length: int) -> float:
-    """Million instructions of one run of the graph for `length` tokens, without the start."""
-    program = [str(ROOT / "tests/arm/invoke.py"), runtime, str(model), str(length)]
-    once, more = (instructions(emulator, board, [*program, str(count)]) for count in (0, _RUNS))
-    return (more - once) / _RUNS / 1e6
+def count_model(
+    model: Path, boards: Iterable[str], runtimes: Sequence[str], tokens: Sequence[int], run: Path
+) -> Iterator[Count]:
+    """Counts the graphs of a converted model.
+
+    Args:
+        runtimes: none for those that the model allows.
+        tokens: lengths of graphs; none for all that it has.
+        run: the emulator's script, `tests/arm/run`.
+    """
+    from tfedge.runtime.bundle import read_bundle
+
+    manifest = read_bundle(model).manifest
+    lengths = sorted(manifest.signatures.values())
+    for board in boards:
+        for runtime in runtimes or manifest.runtimes:
+            wanted = [length for length in lengths if not tokens or length in tokens]
+            yield from count_lengths(run, board, runtime, model, wanted)
+
+
+def count_lengths(
+    run: Path,
+    board: str,
+    engine: str,
+    model: Path,
+    lengths: Sequence[int],
+    site: Path | None = None,
+    name: str | None = None,
+) -> Iterator[Count]:
+    """Counts one model with one runtime, see `per_inference`; `name` where it is not the file's."""
+    try:
+        counts = per_inference(run, board, engine, model, lengths, site)
+    except RuntimeError as error:
+        yield from (
+            Count(board, engine, name or model.name, length, None, str(error)) for length in lengths
+        )
+    else:
+        yield from (
+            Count(board, engine, name or model.name, length, minsn)
+            for length, minsn in counts.items()
+        )
+
+
+def fewest(counts: Sequence[Count]) -> list[str]:
+    """For each board and number of tokens a line: who needs the fewest instructions, and the next."""
+    lines = []
+    for board, tokens in dict.fromkeys((count.board, count.tokens) for count in counts):
+        found = [
+            (count.minsn, f"{count.model} in {count.runtime}")
+            for count in counts
+            if (count.board, count.tokens) == (board, tokens) and count.minsn is not None
+        ]
+        ranked = ", ".join(f"{minsn:.1f} {name}" for minsn, name in sorted(found)[:3])
+        lines.append(f"fewest on {board} for {tokens} tokens: {ranked}")
+    return lines
+
+
+def _row(count: Count) -> str:
+    minsn = f"failed: {count.error}" if count.minsn is None else f"{count.minsn:.1f}"
+    return "\t".join((count.board, count.runtime, count.model, str(count.tokens), minsn))
+
+
+def _counts(given: argparse.Namespace) -> Iterator[Count]:
+    boards = given.board or BOARDS
+    for model in given.models:
+        yield from count_model(
+            model, boards, given.runtime or (), given.tokens or (), given.emulator
+        )
+    if given.peers:
+        from count_peers import count_peers
+
+        yield from count_peers(given, boards)
 
 
 def main() -> int:
@@ -56,26 +166,30 @@ def main() -> int:
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--board", action="append", choices=BOARDS)
     parser.add_argument("--runtime", action="append", choices=("tflite-runtime", "litert"))
-    parser.add_argument("--emulator", type=Path, default=ROOT / "tests/arm/run")
+    parser.add_argument("--tokens", action="append", type=int, help="default: every graph")
+    parser.add_argument("--emulator", type=Path, default=RUN)
+    parser.add_argument(
+        "--peers", action="store_true", help="count the peers of `tfedge bench` too"
+    )
+    parser.add_argument(
+        "--peer", action="append", help="with --peers only this one; may be repeated"
+    )
+    parser.add_argument("--checkpoint", help="what the first model was converted from; for --peers")
+    parser.add_argument("--peer-python", help="default: that of .venv-bench")
+    parser.add_argument("--json", type=Path, help="write the counts to this file too")
     given = parser.parse_args()
-    from tfedge.runtime.bundle import read_bundle
-
-    code = 0
+    counts: list[Count] = []
     print("board\truntime\tmodel\ttokens\tMinsn")
-    for model in given.models:
-        manifest = read_bundle(model).manifest
-        for board in given.board or BOARDS:
-            for runtime in given.runtime or manifest.runtimes:
-                for length in sorted(manifest.signatures.values()):
-                    try:
-                        count = (
-                            f"{per_inference(given.emulator, board, runtime, model, length):.1f}"
-                        )
-                    except RuntimeError as error:
-                        count, code = f"failed: {error}", 1
-                    row = (board, runtime, model.name, str(length), count)
-                    print(*row, sep="\t", flush=True)
-    return code
+    for count in _counts(given):
+        counts.append(count)
+        print(_row(count), flush=True)
+    if given.peers:
+        print("\n".join(fewest(counts)))
+    if given.json:
+        content: dict[str, Any] = {"counts": [dataclasses.asdict(count) for count in counts]}
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(content, indent=2) + "\n")
+    return int(any(count.minsn is None for count in counts))
 
 
 if __name__ == "__main__":

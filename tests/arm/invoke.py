@@ -1,16 +1,47 @@
-"""Runs a graph of a model N times, on one thread: `invoke.py RUNTIME MODEL LENGTH N`."""
+"""Runs graphs of a model on one thread, for counting: `invoke.py ENGINE MODEL N LENGTH...`.
 
+ENGINE is a runtime, for a model of tfedge, or a peer's, see `tfedge.measure.peers.engine`. Each length
+runs once to warm up, then N times between two marks of the plugin `count.c`.
+"""
+
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 
 from tfedge.runtime.bundle import INPUTS, read_bundle
 from tfedge.runtime.interpreter import Model
+from tfedge.runtime.runtimes import RUNTIMES
 
-runtime, path, length, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-bundle = read_bundle(path)
-(key,) = (key for key, size in bundle.manifest.signatures.items() if size == length)
-model = Model(bundle, runtime, num_threads=1)
-inputs = {name: np.ones((1, length), np.int32) for name in INPUTS}
-for _ in range(1 + count):  # one to warm up
-    model.run(key, inputs)
+
+def converted(runtime, path):
+    """What runs a model of tfedge, from a number of tokens and the inputs."""
+    bundle = read_bundle(path)
+    keys = {length: key for key, length in bundle.manifest.signatures.items()}
+    model = Model(bundle, runtime, num_threads=1)
+    return lambda length, inputs: model.run(keys[length], inputs)
+
+
+def peer(engine, path):
+    """What runs a peer's model."""
+    from tfedge.measure.peers.engine import load_engine
+
+    loaded = load_engine(engine, Path(path), 1)
+    return lambda length, inputs: loaded.answer(inputs)
+
+
+def mark():
+    """Has the plugin tell its count."""
+    os.getpriority(os.PRIO_PROCESS, 0)
+
+
+name, path, count, *lengths = sys.argv[1:]
+run = (converted if name in RUNTIMES else peer)(name, path)
+for length in map(int, lengths):
+    inputs = {name: np.ones((1, length), np.int32) for name in INPUTS}
+    run(length, inputs)
+    mark()
+    for _ in range(int(count)):
+        run(length, inputs)
+    mark()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import talker
 import toy_folders
 from bars import Bars
 
+from tfedge import __version__
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError, MissingPackageError, TfedgeError
+from tfedge.measure import peer as peer_module
 from tfedge.measure.bench import BenchOptions, bench
+from tfedge.measure.peers.registry import PEERS
 
 TEXTS = Texts(["a good film", "awful", "dull", "\0"], ["1", "0", "1", "0"], "toy.tsv")
 
@@ -23,8 +27,8 @@ def options(**changes: Any) -> BenchOptions:
         "peers": (),
         "checkpoint": None,
         "peer_python": "no-such-python",
-        "runtime": None,
-        "threads": 1,
+        "runtimes": (),
+        "threads": (1,),
         "rounds": 2,
     }
     return BenchOptions(**{**settings, **changes})
@@ -36,7 +40,7 @@ def run(*models: Path | str, texts: Texts = TEXTS, **changes: Any) -> dict[str, 
 
 def test_toys(toys: Path) -> None:
     names = [str(toys / name) for name in ("buckets.tflite@16", "buckets.tflite", "int8.tflite")]
-    result = run(*names, runtime="litert")
+    result = run(*names, runtimes=("litert",))
     rows = result["contestants"]
     assert [row["name"] for row in rows] == names
     assert [row["accuracy"] for row in rows] == [2 / 4] * 3
@@ -50,6 +54,26 @@ def test_toys(toys: Path) -> None:
         assert row["ratio_range"][0] <= row["ratio_range"][1]
         assert 0 < row["tokenize_ms"] < 1000
     assert "variants" not in result
+    assert (result["format"], result["tfedge"]) == (1, __version__)
+    assert [(row["kind"], row["lengths"]) for row in rows] == [
+        ("tfedge", [16]),
+        ("tfedge", [8, 16]),
+        ("tfedge", [16]),
+    ]
+    assert [row["mode"] for row in rows] == ["float32", "float32", "int8"]
+    assert result["float"] == names[0]
+    assert [row["float_disagreement"] for row in rows] == [0] * 3
+
+
+def test_every_runtime_and_number_of_threads(toys: Path) -> None:
+    settings = {"runtimes": ("litert", "tflite-runtime"), "threads": (1, 2)}
+    rows = run(toys / "classifier.tflite", **settings, rounds=1)["contestants"]
+    assert [(row["runtime"].split()[0], row["threads"]) for row in rows] == [
+        ("litert", 1),
+        ("litert", 2),
+        ("tflite-runtime", 1),
+        ("tflite-runtime", 2),
+    ]
 
 
 def test_embeddings_have_no_accuracy(toys: Path) -> None:
@@ -78,20 +102,28 @@ def folder(tmp_path: Path) -> Path:
     return toy_folders.write_folder(tmp_path / "toy", num_hidden_layers=1)
 
 
+ONNX = {"torch": "2", "transformers": "5", "onnx": "1", "onnxruntime": "1"}
+
+
 def peer_python(
-    folder: Path, export: str = "", milliseconds: str = "plain) ms=5;; *) ms=7"
+    folder: Path,
+    export: str = "",
+    milliseconds: str = "plain) ms=5;; *) ms=7",
+    packages: dict[str, str] = ONNX,
 ) -> Path:
     """A Python that exports empty files and answers as a talker does.
 
     Args:
         export: what it does instead of exporting.
         milliseconds: cases of the shell, from a variant to the `ms` it takes.
+        packages: those that it has.
     """
     script = folder / "python"
     script.write_text(
         f"""#!/bin/sh
 echo "$@" >> {folder}/arguments
 case "$2" in
+*installed) echo '{json.dumps(packages)}';;
 *export_onnx)
   {export or "true"}
   out=$4
@@ -102,8 +134,8 @@ case "$2" in
     done
   done;;
 *)
-  test -s "$4" || exit 9
-  case "$(basename "$3" .onnx)" in {milliseconds};; esac
+  test -s "$5" || exit 9
+  case "$(basename "$4" .onnx)" in {milliseconds};; esac
   exec env PYTHONPATH={talker.__file__.rsplit("/", 2)[0]} {sys.executable} {talker.__file__} \\
     "{{\\"ms\\": [$ms], \\"label\\": \\"negative\\"}}";;
 esac
@@ -122,7 +154,7 @@ def test_peers(toys: Path, folder: Path, tmp_path: Path) -> None:
     cases = "plain) ms=5;; plain-per-channel) ms=4;; fused) ms=9;; *) ms=7"
     python = peer_python(tmp_path, milliseconds=cases)
     both = ("onnxruntime-dynamic", "onnxruntime-float")
-    result = with_peer(toys, folder, python, peers=both, threads=3)
+    result = with_peer(toys, folder, python, peers=both, threads=(3,))
     assert result["variants"] == {
         "onnxruntime-dynamic": pytest.approx(
             {"plain": 5, "plain-per-channel": 4, "fused": 9, "fused-per-channel": 7}
@@ -136,21 +168,49 @@ def test_peers(toys: Path, folder: Path, tmp_path: Path) -> None:
     assert (dynamic["accuracy"], dynamic["size_bytes"]) == (2 / 4, 5)
     # Of 4 texts ours says positive to one and nothing to another.
     assert (ours["disagreement"], dynamic["disagreement"]) == (0, 2 / 4)
-    export, *starts = (tmp_path / "arguments").read_text().splitlines()
-    module, checkpoint, scratch, *rest = export.split()[1:]
-    assert (module, checkpoint) == ("tfedge.measure.peers.export_onnx", str(folder))
-    assert rest == [
-        "--task",
-        "text-classification",
-        "--labels",
-        "2",
-        "--kind",
-        "dynamic",
-        "--kind",
+    assert result["float"] == str(toys / "classifier.tflite")
+    assert (plain["kind"], plain["peer"], plain["variant"], plain["mode"]) == (
+        "peer",
+        "onnxruntime-float",
+        "plain",
         "float",
-    ]
+    )
+    assert result["left_out"] == {}
+    _, export, *starts = (tmp_path / "arguments").read_text().splitlines()
+    module, checkpoint, scratch, settings, *rest = export.split()[1:]
+    assert (module, checkpoint) == ("tfedge.measure.peers.export_onnx", str(folder))
+    assert settings == str(Path(scratch).with_name("peer.json"))
+    assert rest == ["--kind", "dynamic", "--kind", "float"]
+    assert all(" tfedge.measure.peers.answer onnx " in start for start in starts)
     assert all(start.endswith("--threads 3") for start in starts)
     assert not Path(scratch).exists()
+
+
+def test_each_number_of_threads(toys: Path, folder: Path, tmp_path: Path) -> None:
+    result = with_peer(toys, folder, peer_python(tmp_path), threads=(1, 2))
+    assert list(result["variants"]) == [
+        "onnxruntime-dynamic, 1 threads",
+        "onnxruntime-dynamic, 2 threads",
+    ]
+    assert len(result["contestants"]) == 4
+
+
+def test_all_that_are_installed(
+    toys: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Peers without their packages, and those that fail, are named and not in the table."""
+    onnx = {name: peer for name, peer in PEERS.items() if peer.engine in ("onnx", "torch")}
+    monkeypatch.setattr(peer_module, "PEERS", {**onnx, "openvino-int8": PEERS["openvino-int8"]})
+    result = with_peer(toys, folder, peer_python(tmp_path), peers=("installed",))
+    assert [row["name"].split()[0] for row in result["contestants"][1:]] == [
+        "onnxruntime-dynamic",
+        "onnxruntime-float",
+    ]
+    left_out = result["left_out"]
+    assert set(left_out) == {"torch-dynamic", "torch-float", "openvino-int8"}
+    assert left_out["openvino-int8"].startswith("openvino-int8 needs openvino nncf, which ")
+    assert left_out["openvino-int8"].endswith("/python -m pip install openvino nncf")
+    assert left_out["torch-float"] == "tfedge.measure.peers.export_torch wrote no dynamic/eager.pt"
 
 
 def test_peers_without_what_they_need(toys: Path, folder: Path, tmp_path: Path) -> None:
@@ -171,7 +231,7 @@ def test_peers_without_what_they_need(toys: Path, folder: Path, tmp_path: Path) 
         (
             "echo a; echo no weights >&2; exit 3",
             InputError,
-            "/toy cannot be exported to ONNX: no wei",
+            "/toy cannot be used by tfedge.measure.peers.export_onnx: no weights",
         ),
         (
             "echo onnx is not installed >&2; exit 4",
@@ -190,6 +250,15 @@ def test_export_that_fails(
 
 
 def test_python_without_the_packages(toys: Path, folder: Path) -> None:
-    """The host's own has neither torch nor ONNX Runtime."""
-    with pytest.raises(MissingPackageError, match=r"python.*: .* is not installed; `make \.venv-b"):
+    """The host's own has no torch."""
+    message = r"onnxruntime-dynamic needs torch.* which .*python.* lacks: .* -m pip install torch"
+    with pytest.raises(MissingPackageError, match=message):
         with_peer(toys, folder, sys.executable)
+
+
+def test_what_is_no_python(toys: Path, folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "sh"
+    other.write_text("#!/bin/sh\nexit 3\n")
+    other.chmod(0o700)
+    with pytest.raises(TfedgeError, match="/sh does not run as a Python"):
+        with_peer(toys, folder, other)

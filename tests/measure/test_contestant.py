@@ -21,6 +21,13 @@ def test_converted_model(toys: Path, runtime: str) -> None:
     assert (contestant.name, contestant.file) == (str(path), path)
     assert contestant.size_bytes == path.stat().st_size
     assert bundle.manifest.name == "buckets"
+    assert contestant.facts == {
+        "kind": "tfedge",
+        "model": "buckets",
+        "mode": "float32",
+        "lengths": [8, 16],
+    }
+    assert contestant.is_float
     with Running(contestant, "good") as running:
         assert running.runtime.startswith(runtime)
         assert running.threads == 2
@@ -61,6 +68,13 @@ def test_what_is_no_contestant(toys: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             converted(given, None, 1)
+
+
+def test_size_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "model/deep").mkdir(parents=True)
+    (tmp_path / "model/a").write_bytes(bytes(3))
+    (tmp_path / "model/deep/b").write_bytes(bytes(4))
+    assert Contestant("toy", ("true",), tmp_path / "model").size_bytes == 7
 
 
 def test_refusals(toys: Path) -> None:

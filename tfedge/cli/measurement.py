@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from tfedge import files
+from tfedge.measure.peers.registry import INSTALLED, PEERS, PYTHON
 from tfedge.quiet import load_tensorflow
 
 
@@ -83,9 +85,10 @@ def evaluate(
     "--peer",
     "peer_names",
     multiple=True,
-    type=click.Choice(["onnxruntime-dynamic", "onnxruntime-float"]),
-    help="What else answers, with the weights of --checkpoint; may be repeated. Dynamic: int8 "
-    "weights. Each runs a text at its own length, in the fastest of the forms that its tools make.",
+    metavar="PEER",
+    type=click.Choice([*PEERS, INSTALLED]),
+    help="What else answers, with the weights of --checkpoint; may be repeated. See below. "
+    f"{INSTALLED}: all whose packages are there; what fails is left out of the table and named.",
 )
 @click.option(
     "--checkpoint",
@@ -94,21 +97,26 @@ def evaluate(
 )
 @click.option(
     "--peer-python",
-    default=".venv-bench/bin/python",
+    default=PYTHON,
     show_default=True,
-    help="Python with torch and ONNX Runtime, which --peer needs: `make .venv-bench/.done`.",
+    help="Python with the peers' packages: `make .venv-bench/.done`, or a virtual environment with "
+    "`pip install 'tfedge[bench]'`.",
 )
 @click.option(
     "--runtime",
+    "runtimes",
+    multiple=True,
     type=click.Choice(["tflite-runtime", "litert"]),
-    help="Of the converted models. Default: the first each was verified on.",
+    help="Of the converted models; repeated, each model runs in each. Default: the first each was "
+    "verified on.",
 )
 @click.option(
     "--threads",
-    default=1,
+    multiple=True,
+    default=(1,),
     show_default=True,
     type=click.IntRange(1, 64),
-    help="Threads of each contestant.",
+    help="Threads of each contestant; repeated, each takes part with each number.",
 )
 @click.option(
     "--rounds",
@@ -118,14 +126,18 @@ def evaluate(
     help="How often each text is answered by each; its time is the median.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many texts.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the JSON object to this file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench(
     models: tuple[str, ...],
     data: str,
     peer_names: tuple[str, ...],
-    checkpoint: str | None,
-    peer_python: str,
     limit: int | None,
+    output: Path | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -137,12 +149,21 @@ def bench(
     tfedge bench X_int8.tflite X_float32.tflite --runtime litert --data dev.tsv \\
         --checkpoint X --peer onnxruntime-dynamic
         the same weights in other forms and in another runtime
+    tfedge bench X_int8.tflite --runtime litert --runtime tflite-runtime --threads 1 --threads 4 \\
+        --data dev.tsv
+        one file in each runtime, with one thread and with four
     tfedge bench X_int8.tflite X_int8.tflite --data dev.tsv
         what this machine makes of twice the same
 
     Each answers one text at a time in a process of its own that stays alive; all take turns, a
     few texts each, so that whatever slows the machine down slows all of them. Read the ratios to
     the first model and their range over the rounds; milliseconds hold for this run alone.
+
+    Peers have the weights of --checkpoint, the same tokeniser, texts and threads. Each runs a text at
+    its own length where it can, in the fastest of the forms that its tools make:
+
+    \b
+PEERS_HELP
     """
     from tfedge.data.hub import read_data
     from tfedge.measure.bench import BenchOptions
@@ -151,8 +172,16 @@ def bench(
     from tfedge.summary import bench_summary
 
     texts = read_data(data, "validation")
-    options = BenchOptions(
-        peers=peer_names, checkpoint=checkpoint, peer_python=peer_python, **settings
-    )
+    if output is not None:
+        files.check_folder(output.parent)
+    options = BenchOptions(peers=peer_names, **settings)
     result = run(models, texts.head(limit or len(texts)), options, ProgressBar)
+    if output is not None:
+        files.write_json(output, result)
     click.echo(json.dumps(result) if as_json else bench_summary(result))
+
+
+assert bench.help is not None  # its docstring
+bench.help = bench.help.replace(
+    "PEERS_HELP", "\n".join(f"    {peer.name:<26}{peer.what}" for peer in PEERS.values())
+)

@@ -64,7 +64,7 @@ def to_tflite(graphs: Mapping[int, keras.Model], quantization: str, runtime: str
 
     longest = max(graphs)
     named = {signature_name(length, longest): model for length, model in graphs.items()}
-    content = _convert(named, configure)
+    content = convert_with(named, configure)
     return halve_weights(content) if quantization == "float16" else content
 
 
@@ -89,11 +89,11 @@ def to_tflite_int16x8(
             _int16x8(converter, samples(length))
 
         name = signature_name(length, longest)
-        parts[name] = _convert({name: model}, configure)
+        parts[name] = convert_with({name: model}, configure)
     return merge(parts)
 
 
-def _convert(graphs: Mapping[str, keras.Model], configure: Callable[[Any], None]) -> bytes:
+def convert_with(graphs: Mapping[str, keras.Model], configure: Callable[[Any], None]) -> bytes:
     module = tf.Module()
     # The SavedModel must own the functions' variables; of the models it would save all metadata too.
     module.weights = [variable for graph in graphs.values() for variable in graph.variables]

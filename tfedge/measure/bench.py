@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from tfedge import __version__
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.contestant import converted
-from tfedge.measure.peer import MakeBar, peers
+from tfedge.measure.peer import MakeBar, PeerOptions, peers
 from tfedge.measure.race import race
 from tfedge.models.hub import resolve
 from tfedge.runtime.bundle import Bundle
+
+FORMAT = 1  # of the JSON object; fields are added to it, and none gets another meaning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,19 +25,20 @@ class BenchOptions:
     """What `tfedge bench` is told besides models and texts.
 
     Attributes:
-        peers: names of `tfedge.measure.peer.PEERS`.
+        peers: names of `tfedge.measure.peer.PEERS`, or `INSTALLED` for all that are.
         checkpoint: what the first model was converted from; a name, a folder or a hub id.
-        peer_python: of the environment that has torch and ONNX Runtime.
-        runtime: of the converted models; None takes the first that each allows.
-        threads: of each contestant.
+        peer_python: of the environment that has the peers' packages.
+        runtimes: of the converted models, each of which takes part once in each; none takes the
+            first that each allows.
+        threads: each contestant takes part once for each of these.
         rounds: how often each answers each text.
     """
 
     peers: tuple[str, ...]
     checkpoint: str | None
     peer_python: str
-    runtime: str | None
-    threads: int
+    runtimes: tuple[str, ...]
+    threads: tuple[int, ...]
     rounds: int
 
 
@@ -46,8 +51,9 @@ def bench(
         models: as `tfedge.measure.contestant.converted` takes them.
 
     Returns:
-        What `tfedge.measure.race.race` gives and, where there are peers, `variants`: by peer the
-        mean milliseconds of each form of it that was tried.
+        What `tfedge.measure.race.race` gives, `format` and `tfedge`, the version, and, where
+        there are peers, `variants`: by peer the mean milliseconds of each form of it that was
+        tried; and `left_out`: by peer why it does not take part.
 
     Raises:
         InputError: a model, the labels or the checkpoint cannot be used.
@@ -59,30 +65,31 @@ def bench(
             "--peer needs the weights: give what the first model was converted from with "
             "--checkpoint"
         )
-    entries = [converted(given, options.runtime, options.threads) for given in models]
+    entries = [
+        converted(given, runtime, threads)
+        for given, runtime, threads in itertools.product(
+            models, options.runtimes or (None,), options.threads
+        )
+    ]
     contestants = [contestant for contestant, _ in entries]
     bundles = [bundle for _, bundle in entries]
     _check_same_task(bundles)
     labels = bundles[0].manifest.labels
     if labels is not None and texts.labels is not None:
         texts.label_ids(labels)  # before anything slow
+    about: dict[str, Any] = {"format": FORMAT, "tfedge": __version__}
     with contextlib.ExitStack() as stack:
-        variants: dict[str, dict[str, float]] = {}
         if options.peers and options.checkpoint is not None:
-            others, variants = stack.enter_context(
-                peers(
-                    list(dict.fromkeys(options.peers)),
-                    resolve(options.checkpoint).folder,
-                    bundles[0],
-                    texts.texts,
-                    options.peer_python,
-                    options.threads,
-                    make_bar,
-                )
+            asked = PeerOptions(
+                options.peers,
+                resolve(options.checkpoint).folder,
+                options.peer_python,
+                options.threads,
             )
-            contestants += others
-        result = race(contestants, texts, labels, options.rounds, make_bar)
-    return {**result, "variants": variants} if variants else result
+            others = stack.enter_context(peers(asked, bundles[0], texts.texts, make_bar))
+            contestants += others.contestants
+            about |= {"variants": others.variants, "left_out": others.left_out}
+        return {**race(contestants, texts, labels, options.rounds, make_bar), **about}
 
 
 def _check_same_task(bundles: Sequence[Bundle]) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,17 +30,26 @@ class Contestant:
     Attributes:
         name: as the user gave it, for reports.
         command: starts a program that speaks as `tfedge.runtime.clock` does.
-        file: what holds the weights.
+        file: what holds the weights, a file or a folder.
+        facts: what it is, for programs: `kind` ("tfedge" or "peer"), `model`, `mode` and others.
     """
 
     name: str
     command: tuple[str, ...]
     file: Path
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
-        """The size of its file."""
-        return self.file.stat().st_size
+        """The size of its file, or of all files in its folder."""
+        if not self.file.is_dir():
+            return self.file.stat().st_size
+        return sum(file.stat().st_size for file in self.file.rglob("*") if file.is_file())
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it computes as the checkpoint does, in float32."""
+        return self.facts.get("mode") in ("float32", "float")
 
 
 def converted(given: str, runtime: str | None, threads: int) -> tuple[Contestant, Bundle]:
@@ -67,12 +76,26 @@ def converted(given: str, runtime: str | None, threads: int) -> tuple[Contestant
         )
     if TASKS[manifest.task].pairs:
         raise InputError(f"{path}: {manifest.task} needs a context with each question, not texts")
-    command = [sys.executable, "-m", "tfedge.runtime.clock", str(path), "--threads", str(threads)]
+    facts = {
+        "kind": "tfedge",
+        "model": manifest.name,
+        "mode": manifest.quantization,
+        "lengths": lengths if length is None else [length],
+    }
+    command = start_of_converted(sys.executable, path, runtime, threads, length)
+    return Contestant(given, command, path, facts), bundle
+
+
+def start_of_converted(
+    python: str, path: Path, runtime: str | None, threads: int, length: int | None = None
+) -> tuple[str, ...]:
+    """The command that starts `tfedge.runtime.clock` with a converted model."""
+    command = [python, "-m", "tfedge.runtime.clock", str(path), "--threads", str(threads)]
     if runtime:
         command += ["--runtime", runtime]
     if length:
         command += ["--length", str(length)]
-    return Contestant(given, tuple(command), path), bundle
+    return tuple(command)
 
 
 def _split(given: str) -> tuple[Path, int | None]:

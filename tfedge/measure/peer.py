@@ -1,61 +1,110 @@
-"""The host's side of peers: makes a checkpoint's ONNX files and picks the fastest of each kind."""
+"""The host's side of peers: has their files made and picks the fastest form of each."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import shlex
-import subprocess
+import dataclasses
+import itertools
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from tfedge.errors import InputError, MissingPackageError, TfedgeError
-from tfedge.measure.board import child_environment
-from tfedge.measure.contestant import Contestant
-from tfedge.measure.peers.export_onnx import TASKS, variants
+from tfedge.measure.contestant import Contestant, start_of_converted
+from tfedge.measure.make_peers import Kitchen, missing_packages
+from tfedge.measure.peers.registry import INSTALLED, PEERS, TFLITE, Peer
 from tfedge.measure.race import fastest
 from tfedge.models.pooling import MEAN, pooling_of
 from tfedge.runtime.bundle import Bundle
 
 MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 
-# What a user calls a peer -> the kind of its files.
-PEERS: Mapping[str, str] = {"onnxruntime-dynamic": "dynamic", "onnxruntime-float": "float"}
-PYTHON = ".venv-bench/bin/python"
-_MAKE = "`make .venv-bench/.done` makes it"
+TASKS = ("text-classification", "sentence-embedding")
+
+
+@dataclasses.dataclass(frozen=True)
+class PeerOptions:
+    """What is asked for.
+
+    Attributes:
+        names: keys of `PEERS`, or `INSTALLED`.
+        checkpoint: the Hugging Face folder that the model was converted from.
+        python: of the environment that has the peers' packages.
+        threads: each peer takes part once for each of these.
+    """
+
+    names: Sequence[str]
+    checkpoint: Path
+    python: str
+    threads: Sequence[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Peers:
+    """Who takes part.
+
+    Attributes:
+        variants: by name, the mean ms a text of each form that was tried; where there are several
+            numbers of threads, those are in the name.
+        left_out: by name, why a peer does not take part.
+    """
+
+    contestants: list[Contestant] = dataclasses.field(default_factory=list)
+    variants: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @contextlib.contextmanager
 def peers(
-    names: Sequence[str],
-    checkpoint: Path,
-    bundle: Bundle,
-    texts: Sequence[str],
-    python: str,
-    threads: int,
-    make_bar: MakeBar,
-) -> Iterator[tuple[list[Contestant], dict[str, dict[str, float]]]]:
+    options: PeerOptions, bundle: Bundle, texts: Sequence[str], make_bar: MakeBar
+) -> Iterator[Peers]:
     """Contestants of the same weights, tokeniser and labels as a converted model.
 
     Args:
-        names: keys of `PEERS`.
-        checkpoint: the Hugging Face folder that the model was converted from.
         bundle: the converted model.
         texts: the first of them choose the fastest variant.
-        python: of the environment that has torch and ONNX Runtime.
 
     Yields:
-        The contestants, and by name the mean ms a text of each variant tried. Their files are
-        there until the block ends.
+        The contestants. Their files are there until the block ends.
 
     Raises:
         MissingPackageError: there is no such environment, or it lacks a package.
-        InputError: no peer does the task, or the checkpoint cannot be exported.
-        RejectedModelError: ONNX Runtime crashed or refused the model.
+        InputError: no peer does the task, or the checkpoint cannot be used by one.
+        RejectedModelError: a peer's runtime crashed or refused the model.
     """
+    lenient = INSTALLED in options.names
+    chosen = [PEERS[name] for name in (PEERS if lenient else dict.fromkeys(options.names))]
+    _check_task(bundle, options.checkpoint)
+    _check_python(chosen, options.python)
+    result = Peers(left_out=missing_packages(chosen, options.python))
+    if result.left_out and not lenient:
+        raise MissingPackageError(next(iter(result.left_out.values())))
+    chosen = [peer for peer in chosen if peer.name not in result.left_out]
+    with tempfile.TemporaryDirectory(prefix="tfedge-peers-") as scratch:
+        kitchen = Kitchen(options.checkpoint, bundle, options.python, Path(scratch))
+        for group in _by_maker(chosen):
+            try:
+                kitchen.make(group, make_bar)
+            except TfedgeError as error:
+                if not lenient:
+                    raise
+                result.left_out.update({peer.name: str(error) for peer in group})
+        for peer in chosen:
+            if peer.name in result.left_out:
+                continue
+            try:
+                _choose(result, peer, kitchen, options.threads, texts, make_bar)
+            except TfedgeError as error:
+                if not lenient:
+                    raise
+                result.left_out[peer.name] = str(error)
+        yield result
+
+
+def _check_task(bundle: Bundle, checkpoint: Path) -> None:
     task = bundle.manifest.task
     if task not in TASKS:
         raise InputError(f"no peer answers {task}, only {' and '.join(TASKS)}; leave out --peer")
@@ -63,92 +112,56 @@ def peers(
         raise InputError(
             f"the peers embed by the mean of tokens, not by {pooling}; leave out --peer"
         )
-    if not Path(python).is_file():
+
+
+def _check_python(chosen: Sequence[Peer], python: str) -> None:
+    if not Path(python).is_file() and not all(peer.on_host for peer in chosen):
         raise MissingPackageError(
-            f"the peers need an environment of their own, and {python} is not there: {_MAKE}, "
-            "or give another Python with --peer-python"
+            f"the peers need an environment of their own, and {python} is not there: "
+            "`make .venv-bench/.done` makes it, or give another Python with --peer-python"
         )
-    with tempfile.TemporaryDirectory(prefix="tfedge-peers-") as scratch:
-        folder = Path(scratch)
-        _export(python, checkpoint, folder, bundle, [PEERS[name] for name in names], make_bar)
-        (folder / "peer.json").write_text(json.dumps(_settings(bundle)), encoding="utf-8")
-        chosen: list[Contestant] = []
-        tried: dict[str, dict[str, float]] = {}
-        for name in names:
-            candidates = _candidates(name, python, folder, threads)
-            best, means = fastest(candidates, texts, make_bar)
-            tried[name] = dict(zip(variants(PEERS[name]), means, strict=True))
-            chosen.append(best)
-        yield chosen, tried
 
 
-def _settings(bundle: Bundle) -> dict[str, Any]:
-    """What `tfedge.measure.peers.answer_onnx` must know."""
-    manifest = bundle.manifest
-    return {
-        "task": manifest.task,
-        "labels": manifest.labels,
-        "max_length": manifest.max_length,
-        "normalize": manifest.normalize,
-        "tokenizer": bundle.tokenizer_json.decode(),
-    }
+def _by_maker(chosen: Sequence[Peer]) -> list[list[Peer]]:
+    ordered = sorted(chosen, key=lambda peer: peer.maker)
+    return [list(group) for _, group in itertools.groupby(ordered, lambda peer: peer.maker)]
 
 
-def _candidates(name: str, python: str, folder: Path, threads: int) -> list[Contestant]:
-    start = (python, "-m", "tfedge.measure.peers.answer_onnx")
-    files = [folder / PEERS[name] / f"{variant}.onnx" for variant in variants(PEERS[name])]
-    options = (str(folder / "peer.json"), "--threads", str(threads))
-    return [
-        Contestant(f"{name} {file.stem}", (*start, str(file), *options), file) for file in files
-    ]
-
-
-def _export(
-    python: str,
-    checkpoint: Path,
-    folder: Path,
-    bundle: Bundle,
-    kinds: Sequence[str],
+def _choose(
+    result: Peers,
+    peer: Peer,
+    kitchen: Kitchen,
+    threads: Sequence[int],
+    texts: Sequence[str],
     make_bar: MakeBar,
 ) -> None:
-    command = [python, "-m", "tfedge.measure.peers.export_onnx", str(checkpoint), str(folder)]
-    labels = len(bundle.manifest.labels or ())
-    command += ["--task", bundle.manifest.task, "--labels", str(labels)]
-    for kind in kinds:
-        command += ["--kind", kind]
-    with (
-        make_bar("exporting to ONNX", sum(len(variants(kind)) for kind in kinds)) as bar,
-        tempfile.TemporaryFile() as errors,
-    ):
-        code = _run(command, errors, lambda: bar.advance(1))
-        errors.seek(0)
-        message = errors.read().decode(errors="replace").strip()
-    last = message.splitlines()[-1] if message else "it said nothing"
-    if code == 3:
-        raise InputError(f"{checkpoint} cannot be exported to ONNX: {last}")
-    if code == 4:
-        raise MissingPackageError(f"{python}: {last}; {_MAKE}")
-    if code:
-        raise TfedgeError(f"{shlex.join(command[:3])} failed on {checkpoint}: {last}")
+    """Adds the fastest form of a peer, for each number of threads."""
+    for count in threads:
+        candidates = _candidates(peer, kitchen, count)
+        best, means = fastest(candidates, texts, make_bar)
+        name = peer.name if len(threads) == 1 else f"{peer.name}, {count} threads"
+        result.variants[name] = dict(zip(peer.variants, means, strict=True))
+        result.contestants.append(best)
 
 
-def _run(command: Sequence[str], errors: Any, progress: Callable[[], None]) -> int:
-    """Runs a command, a line that it prints being one step; returns its exit code."""
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=child_environment(),
-        )
-    except OSError as error:
-        raise TfedgeError(f"cannot start {command[0]}: {error.strerror}") from error
-    assert process.stdout is not None
-    try:
-        for _ in process.stdout:
-            progress()
-        return process.wait()
-    finally:
-        process.kill()
-        process.communicate()
+def _candidates(peer: Peer, kitchen: Kitchen, threads: int) -> list[Contestant]:
+    candidates = []
+    for variant, file in zip(peer.variants, kitchen.files(peer), strict=True):
+        facts = {
+            "kind": "peer",
+            "model": kitchen.bundle.manifest.name,
+            "mode": peer.kind,
+            "peer": peer.name,
+            "variant": variant,
+        }
+        command = _command(peer, file, kitchen, threads)
+        candidates.append(Contestant(f"{peer.name} {variant}", command, file, facts))
+    return candidates
+
+
+def _command(peer: Peer, file: Path, kitchen: Kitchen, threads: int) -> tuple[str, ...]:
+    if peer.engine == TFLITE:
+        return start_of_converted(sys.executable, file, "litert", threads)
+    module = "tfedge.measure.peers.answer"
+    start = (kitchen.python, "-m", module, peer.engine, str(file), str(kitchen.settings))
+    return (*start, "--threads", str(threads))

@@ -64,12 +64,14 @@ def race(
             is measured.
 
     Returns:
-        A JSON object: `data`, `texts`, `rounds`, `machine`, and `contestants`, each with `name`,
-        `runtime`, `threads`; milliseconds a text `mean_ms`, `median_ms`, `p90_ms` (of the texts'
-        medians over the rounds), `tokenize_ms` and `infer_ms` (their means); `ratios` of these to
-        the first contestant, `ratio_range` of the mean over the rounds; `start_ms`,
-        `peak_rss_bytes`, `size_bytes`; `unanswered`, `accuracy` where there are labels, and
-        `disagreement` with the first contestant.
+        A JSON object: `data`, `texts`, `rounds`, `machine`, `float` (the name of the first
+        contestant in float32, or None), and `contestants`, each with `name`, what its `facts` say
+        (`kind`, `model`, `mode` ...), `runtime`, `threads`; milliseconds a text `mean_ms`,
+        `median_ms`, `p90_ms` (of the texts' medians over the rounds), `tokenize_ms` and `infer_ms`
+        (their means); `ratios` of these to the first contestant, `ratio_range` of the mean over the
+        rounds; `start_ms`, `peak_rss_bytes`, `size_bytes`; `unanswered`, `accuracy` where there are
+        labels, `disagreement` with the first contestant and `float_disagreement` with that in
+        float32.
 
     Raises:
         InputError: a label that the model does not know.
@@ -83,8 +85,11 @@ def race(
         )
         records = _run(stack, contestants, texts.texts, rounds, bar.advance)
         rows = [_figures(record) for record in records]
+    reference = next((record for record in records if record.running.contestant.is_float), None)
     for row, record in zip(rows, records, strict=True):
         row |= _against(record, row, records[0], rows[0])
+        if reference is not None:
+            row["float_disagreement"] = disagreement(record.answers, reference.answers)
         if truth is not None and labels is not None:
             row["accuracy"] = accuracy(record.answers, truth, labels).accuracy
     return {
@@ -92,6 +97,7 @@ def race(
         "texts": len(texts),
         "rounds": rounds,
         "machine": machine,
+        "float": reference.running.contestant.name if reference else None,
         "contestants": rows,
     }
 
@@ -157,6 +163,7 @@ def _figures(record: _Record) -> dict[str, Any]:
     seconds = np.median(record.total_s(), axis=0)  # (texts,)
     return {
         "name": running.contestant.name,
+        **running.contestant.facts,
         "runtime": running.runtime,
         "threads": running.threads,
         "mean_ms": float(seconds.mean()) * 1e3,

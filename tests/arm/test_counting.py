@@ -1,0 +1,77 @@
+"""What is made of an emulator's counts, which a script here invents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mission
+import pytest
+from count import Count, count_lengths, fewest, per_inference
+
+
+def emulator(folder: Path, lines: str, code: int = 0) -> Path:
+    """An emulator that prints `lines` on standard error, and its arguments into a file."""
+    path = folder / "run"
+    path.write_text(
+        f"#!/bin/sh\necho $ARM_PATH $@ > {folder}/arguments\nprintf '{lines}' >&2\nexit {code}\n"
+    )
+    path.chmod(0o700)
+    return path
+
+
+def test_marks(tmp_path: Path) -> None:
+    """Two for each length, three inferences between them; another process tells its end too."""
+    lines = r"MARK 1000000\nINSNS 7\nMARK 4000000\nMARK 9000000\nMARK 10500000\nINSNS 99000000\n"
+    run = emulator(tmp_path, lines)
+    site = tmp_path / "site"
+    assert per_inference(run, "rpi4", "onnx", Path("x.onnx"), [16, 64], site) == {16: 1, 64: 0.5}
+    paths, *arguments = (tmp_path / "arguments").read_text().split()
+    assert paths.endswith(f":{site}")
+    assert arguments[0] == "rpi4"
+    assert arguments[2:] == ["onnx", "x.onnx", "3", "16", "64"]
+
+
+def test_failures(tmp_path: Path) -> None:
+    run = emulator(tmp_path, r"no such operation\nMARK 1\nINSNS 5\n", code=4)
+    (count,) = count_lengths(run, "rpi4", "litert", Path("x.tflite"), [16], name="peer")
+    assert count == Count("rpi4", "litert", "peer", 16, None, "no such operation")
+    run = emulator(tmp_path, r"INSNS 5\n")
+    with pytest.raises(RuntimeError, match=r"/run counts without marks; those of tests/arm/run"):
+        per_inference(run, "rpi4", "litert", Path("x.tflite"), [16])
+
+
+def test_fewest() -> None:
+    counts = [
+        Count("rpi4", "litert", "a", 16, 30.0),
+        Count("rpi4", "onnx", "b", 16, 20.0),
+        Count("rpi4", "onnx", "c", 16, None, "failed"),
+        Count("rpi5", "onnx", "b", 16, 5.0),
+    ]
+    assert fewest(counts) == [
+        "fewest on rpi4 for 16 tokens: 20.0 b in onnx, 30.0 a in litert",
+        "fewest on rpi5 for 16 tokens: 5.0 b in onnx",
+    ]
+
+
+def test_table_of_architectures(toys: Path) -> None:
+    rows = {
+        "tinybert": {
+            **{"parameters": 14_350_000, "flops": 1.25e9},
+            "minsn": {"float32": 200.0, "int8": 100.0},
+        },
+        "bert-base": {"parameters": 1e8, "flops": 2e10, "minsn": {"float32": 3000.0}},
+    }
+    # The toy's graphs take 8 and 16 tokens; a text of four words has six.
+    counts = [Count("rpi4", "litert", "x", 8, 10.0), Count("rpi4", "litert", "x", 16, 20.0)]
+    data = toys.parent / "texts.txt"
+    data.write_text("a good dull film\n" + "good " * 10 + "\n")
+    rows["tinybert"]["texts"] = mission._mean_of_texts(toys / "buckets.tflite", counts, str(data))
+    mission._add_speed_ups(rows)
+    result = {"board": "rpi4", "tokens": 128, "base": "bert-base", "models": rows}
+    assert mission._table(result).splitlines() == [
+        "rpi4, 128 tokens\tparameters\tGFLOPs\tMinsn float32\tMinsn int8\tspeed-up",
+        "tinybert\t14.3M\t1.25\t200.0\t100.0\t30.0",
+        f"tinybert on 2 texts of {data}: 15.0 Minsn a text, 200.0 times fewer than bert-base on "
+        "128 tokens",
+        "bert-base\t100.0M\t20.00\t3000.0\t\t1.0",
+    ]
