@@ -25,7 +25,7 @@ from tfedge.errors import CheckpointError, InputError, RejectedModelError
 from tfedge.job import MakeBar, default_length
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
-from tfedge.models.checkpoint import TOKENIZER_FILES, Checkpoint, load_weights, task_and_labels
+from tfedge.models.checkpoint import INPUT_FILES, Checkpoint, load_weights, task_and_labels
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
 
@@ -212,7 +212,7 @@ def _versions(kind: str) -> dict[str, str]:
 
 def _finish(folder: Path, source: Source, report: Mapping[str, Any], output: Path) -> None:
     """Puts tokeniser and report beside the model, and the folder in its place."""
-    for name in ("config.json", *TOKENIZER_FILES):
+    for name in ("config.json", *INPUT_FILES):
         if (source.folder / name).is_file():
             shutil.copyfile(source.folder / name, folder / name)
     files.write_json(folder / REPORT, report)

@@ -196,9 +196,9 @@ class IntegerBlocks(Blocks):
     def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
         return layers.MergeHeads(name=name)(context)
 
-    def first_token(self, hidden: Symbolic) -> Symbolic:
-        """The hidden state of [CLS] for a head: (B, S, 1, C) -> (B, 1, 1, C)."""
-        return plain.FirstToken(keepdims=True, name="first_token")(hidden)
+    def token(self, hidden: Symbolic, index: int = 0) -> Symbolic:
+        """The hidden state of one token for a head: (B, S, 1, C) -> (B, 1, 1, C)."""
+        return plain.Token(index, keepdims=True, name=f"token.{index}")(hidden)
 
     def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
         """The mean hidden state of real tokens: (B, S, 1, C), (B, S) -> (B, C)."""

@@ -152,8 +152,14 @@ class MixedBlocks(IntegerBlocks):
     def computed_rows(self, index: int, x: Symbolic, part: str = "input") -> Symbolic:
         return self._renamed(super().computed_rows(index, x, part), x)
 
-    def first_token(self, hidden: Symbolic) -> Symbolic:
-        return self._renamed(super().first_token(hidden), hidden)
+    def read_rows(self, hidden: Symbolic) -> Symbolic:
+        return self._renamed(super().read_rows(hidden), hidden)
+
+    def token(self, hidden: Symbolic, index: int = 0) -> Symbolic:
+        return self._renamed(super().token(hidden, index), hidden)
+
+    def _led(self, name: str, patches: Symbolic) -> Symbolic:
+        return self._renamed(super()._led(name, patches), patches)
 
     def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
         return self._renamed(super()._merge_heads(name, context), context)
