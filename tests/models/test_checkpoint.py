@@ -49,9 +49,7 @@ def rewrite(folder: Path, tensors: dict[str, np.ndarray]) -> Checkpoint:
 
 def variable(model: keras.Model, name: str) -> np.ndarray:
     """A variable of the model under the checkpoint's name, as the checkpoint holds it."""
-    parameter = next(p for p in parameters(model) if p.name == name)
-    value: np.ndarray = parameter.variable.numpy()
-    return value.T if parameter.transposed else value
+    return next(p for p in parameters(model) if p.name == name).stored
 
 
 def write_safetensors(path: Path, header: Any, data: bytes, length: int | None = None) -> None:

@@ -35,11 +35,14 @@ def no_tap(name: str, tensor: Symbolic) -> Symbolic:
 class Pixels:
     """What a model of images reads of red, green and blue: scale * pixel + offset.
 
-    As it is by default an image comes as Hugging Face's models have it, normalised.
+    By default an image comes as Hugging Face's models have it, normalised.
     """
 
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+NORMALISED = Pixels()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +68,7 @@ class GraphOptions:
     normalize: bool = True
     dropout: bool = False
     prune_last_layer: bool = False
-    pixels: Pixels = Pixels()
+    pixels: Pixels = NORMALISED
     tap: Tap = no_tap
 
 

@@ -86,6 +86,7 @@ class IntegerBlocks(Blocks):
     query_factor = 1.0
     gate_factor = 1.0
     pointwise_dense: type[layers.PointwiseDense] = layers.PointwiseDense
+    patch_layer: type[layers.PointwisePatches] = layers.PointwisePatches
     trigram_layer: type[layers.TrigramDense] = layers.TrigramDense
     channel_scale: type[layers.ChannelScale] = layers.ChannelScale
     channel_mean: type[layers.ChannelMean] = layers.ChannelMean
@@ -105,6 +106,9 @@ class IntegerBlocks(Blocks):
 
     def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
         return self.pointwise_dense(units, name=name)
+
+    def _patch_layer(self, name: str) -> keras.layers.Layer:
+        return self.patch_layer(name=name, **self._patch_options())
 
     def trigram_dense(self, name: str, units: int, x: Symbolic) -> Symbolic:
         """A convolution over three tokens: (B, S, 1, C) -> (B, S, 1, units)."""
