@@ -26,6 +26,7 @@ from tfedge.job import MakeBar, default_length
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import INPUT_FILES, Checkpoint, load_weights, task_and_labels
+from tfedge.models.config import check_reads_texts
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
 
@@ -84,6 +85,7 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> dict[str, A
     _check(options)
     source = resolve(model)
     checkpoint = Checkpoint(source.folder)
+    check_reads_texts(checkpoint.config, "tfedge export")
     task, labels = task_and_labels(checkpoint, options.task or source.task)
     length = options.sequence_length or default_length(source, task)
     graph = GraphOptions(
