@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import zipfile
@@ -18,7 +19,7 @@ from click.testing import CliRunner
 from convert.test_metadata import metadata
 from program import each_runtime, infer
 
-from tfedge import cli
+from tfedge import cli, judge, pipeline
 from tfedge.data.images import read_images
 from tfedge.errors import InputError
 from tfedge.measure.board import Board
@@ -58,7 +59,11 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     options = ConvertOptions(
         calibration=str(calibration), evaluation=str(evaluation), output=root / "out"
     )
-    report = convert(str(source), options, Bars())
+    with pytest.MonkeyPatch.context() as patch:
+        # Threads of a toy only wait for each other, long on a busy machine.
+        for module in (pipeline, judge):
+            patch.setattr(module, "Board", functools.partial(Board, threads=1))
+        report = convert(str(source), options, Bars())
     return Toy(source, calibration, evaluation, root / "out", report)
 
 

@@ -314,6 +314,7 @@ def _described(bundle: Bundle) -> dict[str, Any]:
     return {
         "name": manifest.name,
         "task": manifest.task,
+        "reads_images": manifest.reads_images,
         "quantization": manifest.quantization,
         "verified": list(manifest.runtimes),
         "lengths": sorted(manifest.signatures.values()),
