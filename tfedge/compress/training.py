@@ -146,7 +146,7 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 def check_length(options: TrainingOptions, config: EncoderConfig) -> None:
     """Raises InputError where the encoder reads no texts, or texts may be longer than it takes."""
-    check_reads_texts(config, "training, pruning and shrinking")
+    check_reads_texts(config, "this stage")
     if options.max_length > config.max_position_embeddings:
         raise InputError(
             f"max_length is {options.max_length}; this encoder takes at most "
