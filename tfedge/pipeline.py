@@ -20,15 +20,15 @@ from tfedge.convert.metadata import set_runtimes
 from tfedge.convert.tflite import (
     to_tflite,
 )
-from tfedge.data.batches import pad
+from tfedge.data.batches import as_inputs
 from tfedge.data.texts import Texts
-from tfedge.data.tokenizer import encode
 from tfedge.errors import CheckpointError, RejectedModelError
 from tfedge.job import ConvertOptions, Job, MakeBar, make_job, texts_of
-from tfedge.judge import check_answerable, measure, truth_of
+from tfedge.judge import measure, truth_of
 from tfedge.measure.board import Board
 from tfedge.models import cost
 from tfedge.quantize.prepare import Shape, float_graphs
+from tfedge.runtime.tasks import TASKS
 
 __all__ = ["ConvertOptions", "convert"]
 
@@ -59,7 +59,7 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
     job = make_job(model, options, make_bar)
     calibration, evaluation = texts_of(job)
     truth = truth_of(job, evaluation)
-    check_answerable(job, evaluation)
+    job.reader.check(evaluation, job.shape.sequence_length, TASKS[job.shape.task].pairs)
     folder = options.output / job.source.name
     files.check_folder(folder)
     name = job.name
@@ -106,8 +106,8 @@ def _convert_float(job: Job, path: Path, texts: Texts) -> float:
     with job.make_bar("building and converting the float model", 2) as bar:
         graphs = float_graphs(job.checkpoint, shape)
         for length, model in graphs.items():
-            sequences = encode(job.tokenizer, texts.texts[:_FLOAT_CHECK_TEXTS], length)
-            inputs[length] = pad(sequences, length, tuple(model.input_names))
+            samples = job.reader.samples(texts.head(_FLOAT_CHECK_TEXTS), length)
+            inputs[length] = as_inputs(samples, length, model.input_names)
             expected[length] = _run_rows(model, inputs[length])
             if not all(np.isfinite(values).all() for values in expected[length].values()):
                 raise CheckpointError(
@@ -139,7 +139,7 @@ def _reference_shape(shape: Shape) -> Shape:
 
 
 def _run_rows(model: keras.Model, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The outputs of a graph that takes one text, by name, for all rows of `inputs`."""
+    """The outputs of a graph that takes one text or image, by name, for all rows of `inputs`."""
     count = len(next(iter(inputs.values())))
     run = tf.function(model, autograph=False)  # layer by layer, a deep encoder takes seconds a text
     rows = [

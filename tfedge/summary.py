@@ -6,6 +6,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from tfedge.runtime.tasks import TASKS
+
 _UNLIMITED_WIDTH = 10_000  # characters
 _BUSY = 0.5  # processors; below, what a machine does by itself
 
@@ -25,26 +27,35 @@ def conversion_summary(report: dict[str, Any], output: Path) -> str:
         f"  on {report['evaluation']['source']}:",
     ]
     for runtime, figures in report["evaluation"]["runtimes"].items():
-        lines.append(f"    {runtime:<15} {_figures(figures)}")
-    lines.append(f'try it: tfedge-infer --model {path} "a text"')
+        lines.append(f"    {runtime:<15} {_figures(figures, _unit(report['task']))}")
+    example = "photo.jpg" if _unit(report["task"]) == "images" else '"a text"'
+    lines.append(f"try it: tfedge-infer --model {path} {example}")
     return "\n".join(lines)
 
 
-def _figures(figures: dict[str, Any]) -> str:
+def _unit(task: str) -> str:
+    """What a model of a task answers."""
+    return "images" if TASKS[task].images else "texts"
+
+
+def _figures(figures: dict[str, Any], unit: str) -> str:
     if "error" in figures:
         return f"does not run it: {figures['error']}"
     same = 100 * (1 - figures["disagreement"])
     if "accuracy" not in figures:
-        return f"agreement with float {same:.1f} % on {figures['texts']} texts"
+        return f"agreement with float {same:.1f} % on {figures['texts']} {unit}"
     return (
         f"accuracy {100 * figures['accuracy']:.1f} % (float {100 * figures['float_accuracy']:.1f} %), "
-        f"same answer as float {same:.1f} % on {figures['texts']} texts"
+        f"same answer as float {same:.1f} % on {figures['texts']} {unit}"
     )
 
 
 def evaluation_summary(result: dict[str, Any]) -> str:
     """What `tfedge eval` prints."""
-    lines = [f"{result['model']} on {result['data']}: {result['texts']} texts, {result['runtime']}"]
+    unit = _unit(result["task"])
+    lines = [
+        f"{result['model']} on {result['data']}: {result['texts']} {unit}, {result['runtime']}"
+    ]
     if "accuracy" in result:
         accuracy, macro_f1 = 100 * result["accuracy"], 100 * result["macro_f1"]
         lines += [f"accuracy {accuracy:.2f} %   macro F1 {macro_f1:.2f} %", *_confusion(result)]
@@ -200,12 +211,12 @@ def pruning_summary(report: dict[str, Any]) -> str:
 def models_summary(rows: list[dict[str, Any]], sequence_length: int) -> str:
     """What `tfedge models` prints."""
     lines = [
-        f"{'name':<11}{'parameters':>11}{f'GFLOPs@{sequence_length}':>12}{'float32':>10}{'int8':>9}"
+        f"{'name':<20}{'parameters':>11}{f'GFLOPs@{sequence_length}':>12}{'float32':>10}{'int8':>9}"
         f"  {'task':<20}weights"
     ]
     for row in rows:
         lines.append(
-            f"{row['name']:<11}{row['parameters'] / 1e6:>10.1f}M{row['flops'] / 1e9:>12.2f}"
+            f"{row['name']:<20}{row['parameters'] / 1e6:>10.1f}M{row['flops'] / 1e9:>12.2f}"
             f"{row['float32_bytes'] / 1e6:>7.0f} MB{row['int8_bytes'] / 1e6:>6.0f} MB"
             f"  {row['task']:<20}{row['weights']}"
         )

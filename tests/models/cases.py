@@ -65,6 +65,29 @@ _MOBILEBERT: Config = {
     "classifier_activation": True,
 }
 
+_VIT: Config = {
+    "model_type": "vit",
+    "image_size": 24,
+    "patch_size": 8,
+    "num_channels": 3,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "qkv_bias": True,
+}
+
+IMAGE_CONFIGS: dict[str, Config] = {
+    "vit": _VIT,
+    # Neither images nor patches are squares.
+    "vit-wide": {**_VIT, "image_size": [16, 24], "patch_size": [4, 8], "layer_norm_eps": 1e-2},
+    "deit": {**_VIT, "model_type": "deit"},
+}
+
 CONFIGS: dict[str, Config] = {
     "bert": _BERT,
     # TinyBERT's proportions: heads of 26 channels, as in 312 = 12 * 26, and 4 layers.
@@ -99,33 +122,57 @@ HEADS: dict[str, tuple[str, int]] = {
     "spans": ("question-answering", 2),
     "embedding": ("sentence-embedding", 2),
 }
+# `teacher` has DeiT's second classifier, on the distillation token.
+IMAGE_HEADS = ("classes5", "teacher5")
+IMAGES = "image-classification"
 
 # A head depends on the model type alone, so the recorded outputs have every head of these and one
 # of each variant.
 FAMILIES = ("bert", "distilbert", "mobilebert")
-ALL_CASES = tuple(f"{config}.{head}" for config in CONFIGS for head in HEADS)
+TEXT_CASES = tuple(f"{config}.{head}" for config in CONFIGS for head in HEADS)
+IMAGE_CASES = (*(f"{config}.classes5" for config in IMAGE_CONFIGS), "deit.teacher5")
+ALL_CASES = (*TEXT_CASES, *IMAGE_CASES)
 GOLDEN_CASES = tuple(
-    name for name in ALL_CASES if name.split(".")[0] in FAMILIES or name.endswith(".classes2")
+    name
+    for name in ALL_CASES
+    if name.split(".")[0] in FAMILIES or name.endswith(".classes2") or name in IMAGE_CASES
 )
 
-CLASS_PREFIXES = {"bert": "Bert", "distilbert": "DistilBert", "mobilebert": "MobileBert"}
+CLASS_PREFIXES = {
+    "bert": "Bert",
+    "distilbert": "DistilBert",
+    "mobilebert": "MobileBert",
+    "vit": "ViT",
+    "deit": "DeiT",
+}
 CLASS_SUFFIXES = {
     "text-classification": "ForSequenceClassification",
     "token-classification": "ForTokenClassification",
     "question-answering": "ForQuestionAnswering",
     "sentence-embedding": "Model",
+    IMAGES: "ForImageClassification",
 }
 
 
 def parse(case: str) -> tuple[Config, str, int]:
     """The configuration, the task and the number of labels of a case's name."""
     config, head = case.split(".")
+    if case in IMAGE_CASES:
+        with_teacher = {"architectures": [f"DeiT{CLASS_SUFFIXES[IMAGES]}WithTeacher"]}
+        changes = with_teacher if head.startswith("teacher") else {}
+        return {**IMAGE_CONFIGS[config], **changes}, IMAGES, 5
     return (CONFIGS[config], *HEADS[head])
 
 
 def batch(config: Mapping[str, Any], seed: int = 0) -> dict[str, np.ndarray]:
-    """A padded batch, int32 (4, 12) each; a pair of texts a row where there are token types."""
+    """A padded batch, int32 (4, 12) each; a pair of texts a row where there are token types.
+
+    Of images `pixel_values`, float32 (4, 3, height, width) as transformers takes them.
+    """
     random = np.random.RandomState(seed)
+    if "image_size" in config:
+        shape = (4, 3, *np.broadcast_to(config["image_size"], 2))
+        return {"pixel_values": random.standard_normal(shape).astype(np.float32)}
     mask = (np.arange(SEQUENCE_LENGTH) < np.array(LENGTHS)[:, None]).astype(np.int32)
     ids = random.randint(1, config["vocab_size"], mask.shape).astype(np.int32)
     inputs = {"input_ids": ids * mask, "attention_mask": mask}
@@ -140,7 +187,7 @@ def hf_config(config: Mapping[str, Any], task: str, num_labels: int = 2) -> Conf
     names = {str(index): f"LABEL_{index}" for index in range(num_labels)}
     architecture = CLASS_PREFIXES[config["model_type"]] + CLASS_SUFFIXES[task]
     labels = {"id2label": names, "label2id": {name: int(index) for index, name in names.items()}}
-    return {**config, "architectures": [architecture], **labels}
+    return {"architectures": [architecture], **config, **labels}
 
 
 def random_checkpoint(
@@ -178,6 +225,8 @@ def random_tensor(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
 def tensor_shapes(config: Mapping[str, Any], task: str, num_labels: int = 2) -> Shapes:
     """What transformers stores for the class of `task`, in PyTorch's orientation (out, in)."""
     model_type = config["model_type"]
+    if task == IMAGES:
+        return _image_classifier(config, num_labels)
     hidden = config["dim" if model_type == "distilbert" else "hidden_size"]
     encoder = {"bert": _bert, "distilbert": _distilbert, "mobilebert": _mobilebert}[model_type]
     has_pooler = task in {"text-classification", "sentence-embedding"} and (
@@ -246,6 +295,32 @@ def _distilbert(config: Mapping[str, Any]) -> Shapes:
         shapes |= _dense(f"{layer}.ffn.lin1", hidden, inner)
         shapes |= _dense(f"{layer}.ffn.lin2", inner, hidden)
         shapes |= _norm(f"{layer}.output_layer_norm", hidden)
+    return shapes
+
+
+def _image_classifier(config: Mapping[str, Any], num_labels: int) -> Shapes:
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    height, width = np.broadcast_to(config["image_size"], 2)
+    rows, columns = (int(size) for size in np.broadcast_to(config["patch_size"], 2))
+    tokens = ("cls_token", "distillation_token")[: 1 + (config["model_type"] == "deit")]
+    positions = int((height // rows) * (width // columns)) + len(tokens)
+    shapes: Shapes = {f"embeddings.{token}": (1, 1, hidden) for token in tokens}
+    shapes["embeddings.position_embeddings"] = (1, positions, hidden)
+    projection = "embeddings.patch_embeddings.projection"
+    shapes |= {f"{projection}.weight": (hidden, 3, rows, columns), f"{projection}.bias": (hidden,)}
+    for index in range(config["num_hidden_layers"]):
+        layer = f"encoder.layer.{index}"
+        for part in ("attention.query", "attention.key", "attention.value", "output.dense"):
+            shapes |= _dense(f"{layer}.attention.{part}", hidden, hidden)
+        shapes |= _dense(f"{layer}.intermediate.dense", hidden, inner)
+        shapes |= _dense(f"{layer}.output.dense", inner, hidden)
+        for part in ("before", "after"):
+            shapes |= _norm(f"{layer}.layernorm_{part}", hidden)
+    shapes |= _norm("layernorm", hidden)
+    shapes = {f"{config['model_type']}.{name}": shape for name, shape in shapes.items()}
+    two = "architectures" in config and config["architectures"][0].endswith("WithTeacher")
+    for head in ("cls_classifier", "distillation_classifier") if two else ("classifier",):
+        shapes |= _dense(head, hidden, num_labels)
     return shapes
 
 

@@ -46,11 +46,19 @@ def _auto_class(task: str) -> Any:
     return getattr(transformers, f"AutoModel{cases.CLASS_SUFFIXES[task].removesuffix('Model')}")
 
 
+def _image_class(architecture: str) -> Any:
+    """One of DeiT's two classes, of which AutoModel makes the first unless a checkpoint says more."""
+    return getattr(transformers, architecture)
+
+
 def _fresh_model(config: cases.Config, task: str, num_labels: int) -> Any:
     options = {key: value for key, value in config.items() if key != "model_type"}
     hf_config = transformers.AutoConfig.for_model(
         config["model_type"], num_labels=num_labels, **options
     )
+    if task == cases.IMAGES:
+        architecture = cases.hf_config(config, task, num_labels)["architectures"][0]
+        return _image_class(architecture)(hf_config).eval()
     return _auto_class(task).from_config(hf_config).eval()
 
 
@@ -74,7 +82,8 @@ def run(folder: Path) -> None:
 def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     """The model of a folder and what transformers reports about its tensors."""
     architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
-    task = next(t for t, suffix in cases.CLASS_SUFFIXES.items() if architecture.endswith(suffix))
+    kind = architecture.removesuffix("WithTeacher")
+    task = next(t for t, suffix in cases.CLASS_SUFFIXES.items() if kind.endswith(suffix))
     options: dict[str, Any] = {}
     with safe_open(folder / "model.safetensors", "pt") as file:
         names = list(file.keys())
@@ -82,7 +91,8 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     if task == "sentence-embedding" and not has_pooler and "Distil" not in architecture:
         # A mean of tokens has no use for the pooler, which the bare class has unless told.
         options["add_pooling_layer"] = False
-    model, loading = _auto_class(task).from_pretrained(
+    chosen = _image_class(architecture) if task == cases.IMAGES else _auto_class(task)
+    model, loading = chosen.from_pretrained(
         folder, output_loading_info=True, local_files_only=True, **options
     )
     return model.float().eval(), loading
@@ -91,7 +101,8 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
 @torch.no_grad()
 def outputs(model: Any, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Hidden states and head outputs of a padded batch, float32."""
-    inputs = {name: torch.from_numpy(value).long() for name, value in batch.items()}
+    inputs = {name: torch.from_numpy(value) for name, value in batch.items()}
+    inputs = {name: v if v.is_floating_point() else v.long() for name, v in inputs.items()}
     answer = model(**inputs, output_hidden_states=True)
     result = {f"hidden_{index}": state for index, state in enumerate(answer.hidden_states)}
     heads = [name for name in ("logits", "start_logits", "end_logits") if name in answer]

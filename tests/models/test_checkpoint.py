@@ -20,7 +20,13 @@ from safetensors.numpy import load_file, save_file
 
 from tfedge.errors import CheckpointError, InputError
 from tfedge.models.build import build
-from tfedge.models.checkpoint import Checkpoint, load_weights, parameters, save_checkpoint
+from tfedge.models.checkpoint import (
+    Checkpoint,
+    load_weights,
+    parameters,
+    save_checkpoint,
+    task_and_labels,
+)
 from tfedge.models.config import parse_config
 
 CONFIG = cases.CONFIGS["bert"]
@@ -49,9 +55,17 @@ def rewrite(folder: Path, tensors: dict[str, np.ndarray]) -> Checkpoint:
 
 def variable(model: keras.Model, name: str) -> np.ndarray:
     """A variable of the model under the checkpoint's name, as the checkpoint holds it."""
-    parameter = next(p for p in parameters(model) if p.name == name)
-    value: np.ndarray = parameter.variable.numpy()
-    return value.T if parameter.transposed else value
+    return next(p for p in parameters(model) if p.name == name).stored
+
+
+def test_equal_labels_of_images_get_their_numbers(tmp_path: Path) -> None:
+    config = cases.IMAGE_CONFIGS["vit"]
+    cases.random_checkpoint(tmp_path, config, cases.IMAGES, 1, 4)
+    names = {"0": "crane", "1": "cat", "2": "crane", "3": "dog"}
+    content = {**cases.hf_config(config, cases.IMAGES, 4), "id2label": names}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    found = task_and_labels(Checkpoint(tmp_path))
+    assert found == (cases.IMAGES, ["crane (0)", "cat", "crane (2)", "dog"])
 
 
 def write_safetensors(path: Path, header: Any, data: bytes, length: int | None = None) -> None:

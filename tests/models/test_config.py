@@ -15,6 +15,7 @@ from tfedge.models.config import parse_config, read_config
 
 BERT = cases.CONFIGS["bert"]
 MOBILEBERT = cases.CONFIGS["mobilebert"]
+VIT = cases.IMAGE_CONFIGS["vit"]
 
 
 @pytest.mark.parametrize("name", cases.CONFIGS)
@@ -22,6 +23,21 @@ def test_supported_configurations_are_read(name: str) -> None:
     config = parse_config(cases.CONFIGS[name])
     assert config.head_size * config.num_attention_heads == config.intra_bottleneck_size
     assert config.source == cases.CONFIGS[name]
+
+
+@pytest.mark.parametrize("name", cases.IMAGE_CASES)
+def test_configurations_of_images_are_read(name: str) -> None:
+    config = parse_config(cases.parse(name)[0])
+    leading = 1 + (config.model_type == "deit")
+    assert config.reads_images
+    assert config.max_position_embeddings == config.patches + leading
+    assert len(config.classifiers) == (2 if "teacher" in name else 1)
+
+
+def test_defaults_of_images_are_those_of_transformers() -> None:
+    config = parse_config({"model_type": "deit"})
+    assert (config.image_size, config.patch_size, config.patches) == ((224, 224), (16, 16), 196)
+    assert (config.hidden_size, config.num_hidden_layers, config.head_size) == (768, 12, 64)
 
 
 def test_defaults_are_those_of_transformers() -> None:
@@ -46,6 +62,13 @@ def test_defaults_are_those_of_transformers() -> None:
     [
         (BERT, {"model_type": "roberta"}, "model_type 'roberta'; supported are bert, distilbert"),
         (BERT, {"model_type": None}, "model_type None"),
+        (VIT, {"num_channels": 1}, "num_channels is 1, which no builder supports"),
+        (VIT, {"qkv_bias": False}, "qkv_bias is False"),
+        (VIT, {"image_size": 25}, "an image of 25 x 25 pixels cannot be cut into patches of 8 x 8"),
+        (VIT, {"image_size": [24]}, "image_size is [24]; it must be a whole number"),
+        (VIT, {"patch_size": 0}, "patch_size is 0"),
+        (VIT, {"image_size": 10**6}, "image_size is 1000000"),
+        (VIT, {"num_attention_heads": 5}, "32 channels cannot be split into 5"),
         (BERT, {"model_type": ["bert"]}, "model_type ['bert']"),
         (BERT, {"num_attention_heads": 5}, "32 channels cannot be split into 5 attention heads"),
         (MOBILEBERT, {"intra_bottleneck_size": 18}, "18 channels cannot be split into 4"),

@@ -86,7 +86,7 @@ def test_trigram_is_next_this_and_previous_token() -> None:
 
 
 def test_first_token_and_channel() -> None:
-    assert np.array_equal(layers.FirstToken()(VALUES), VALUES[:, 0])
+    assert np.array_equal(layers.Token()(VALUES), VALUES[:, 0])
     assert np.array_equal(layers.Channel(1)(VALUES), VALUES[..., 1])
 
 

@@ -67,8 +67,12 @@ def load(folder: Path, task: str) -> tuple[keras.Model, keras.Model, Checkpoint]
 
 
 def answers(model: keras.Model, batch: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The outputs of a batch as numpy arrays."""
-    outputs = model({name: np.asarray(value, np.int32) for name, value in batch.items()})
+    """The outputs of a batch as numpy arrays; images come as transformers takes them."""
+    inputs = {
+        name: np.moveaxis(value, 1, -1) if name == "pixel_values" else np.asarray(value, np.int32)
+        for name, value in batch.items()
+    }
+    outputs = model(inputs)
     return {name: value.numpy() for name, value in outputs.items()}
 
 

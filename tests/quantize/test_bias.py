@@ -48,7 +48,7 @@ def _mean_errors(prepared: Prepared, sequences: list[np.ndarray]) -> dict[str, f
     for name, shift in prepared.shifts.items():
         rounded.model.get_layer(name).beta.assign_add(shift)
     names = tuple(exact.model.input_names)
-    batches = [batch for _, batch in bias.unpadded(sequences, names)]
+    batches = [batch for _, batch in bias.batches_of_equals(sequences, names)]
     outputs = (
         {name: exact.tapped[name] for name in prepared.norms},
         bias._unrounded(rounded, prepared.norms),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from tfedge.models.blocks import Entry, GraphOptions, Junction
-from tfedge.models.build import Encoder, build, entry, junctions
+from tfedge.models.blocks import GraphOptions, Stream
+from tfedge.models.build import Encoder, build, streams
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.equalize import _relative, centre, channel_factors, equalize
@@ -48,9 +48,10 @@ def integer_encoder(plain: Encoder, checkpoint: Checkpoint) -> Encoder:
     return built
 
 
-def unevenness(observer: Observer, entry_: Entry, connections: list[Junction]) -> dict[str, float]:
+def unevenness(observer: Observer, connections: list[Stream]) -> dict[str, float]:
     """Each tensor's largest channel in units of the mean channel."""
-    names = {name for j in connections for name in (j.source, j.dense, j.total)} | {entry_.total}
+    names = {name for stream in connections for name in (*stream.writers[-2:], *stream.totals)}
+    names -= {name for name in names if name.endswith("_embeddings")}
     peaks: dict[str, np.ndarray] = {}
     for tensors in observer.tensors():
         for name in names:
@@ -67,20 +68,20 @@ def test_same_answers_from_more_even_channels(
     sequences: list[np.ndarray],
 ) -> None:
     checkpoint = outlier_checkpoint(architecture)
-    connections, start = junctions(checkpoint.config), entry(checkpoint.config)
+    connections = streams(checkpoint.config)
     plain = encoder(checkpoint)
     plain_observer = Observer(plain, sequences)
     even = integer_encoder(plain, checkpoint)
-    factors = channel_factors(plain_observer, start, connections)
-    equalize(even.model, start, connections, factors)
+    factors = channel_factors(plain_observer, connections)
+    equalize(even.model, connections, factors)
 
     inputs = cases.batch(checkpoint.config.source)
     expected = np.asarray(plain.model(inputs)["logits"])
     actual = np.asarray(even.model(inputs)["logits"])
     np.testing.assert_allclose(actual, expected, atol=1e-4 * max(1.0, np.abs(expected).max()))
 
-    before = unevenness(plain_observer, start, connections)
-    after = unevenness(Observer(even, sequences), start, connections)
+    before = unevenness(plain_observer, connections)
+    after = unevenness(Observer(even, sequences), connections)
     assert max(before.values()) > 4  # there was something to even out
     assert max(after.values()) < 0.8 * max(before.values())
     assert np.mean(list(after.values())) < np.mean(list(before.values()))
@@ -91,15 +92,15 @@ def test_centring_changes_no_answer_and_leaves_sums_without_mean(
     architecture: str, outlier_checkpoint: Callable[..., Checkpoint]
 ) -> None:
     checkpoint = outlier_checkpoint(architecture)
-    start, connections = entry(checkpoint.config), junctions(checkpoint.config)
+    connections = streams(checkpoint.config)
     plain = encoder(checkpoint)
     inputs = cases.batch(checkpoint.config.source)
     expected = np.asarray(plain.model(inputs)["logits"])
-    centre(plain.model, start, connections)
+    centre(plain.model, connections)
     actual = np.asarray(plain.model(inputs)["logits"])
     np.testing.assert_allclose(actual, expected, atol=1e-4 * max(1.0, np.abs(expected).max()))
     outputs = keras.Model(plain.model.inputs, plain.tapped)(inputs)
-    for name in (start.total, *(junction.dense for junction in connections)):
+    for name in (connections[0].totals[0], *(stream.dense for stream in connections[1:])):
         assert np.abs(np.asarray(outputs[name]).mean(axis=-1)).max() < 1e-4
 
 
@@ -107,14 +108,14 @@ def test_weights_do_change(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
     checkpoint = outlier_checkpoint("bert")
-    connections, start = junctions(checkpoint.config), entry(checkpoint.config)
+    connections = streams(checkpoint.config)
     plain = encoder(checkpoint)
     even = integer_encoder(plain, checkpoint)
     gains = even.model.get_layer("embeddings.LayerNorm").gamma
     before = gains.numpy()
-    factors = channel_factors(Observer(plain, sequences), start, connections)
-    equalize(even.model, start, connections, factors)
-    outer, inner = factors[start.norm], factors[connections[0].norm]
+    factors = channel_factors(Observer(plain, sequences), connections)
+    equalize(even.model, connections, factors)
+    outer, inner = factors[connections[0].name], factors[connections[1].name]
     np.testing.assert_allclose(gains.numpy(), before * outer / inner, rtol=1e-5)
 
 
@@ -124,7 +125,7 @@ def test_strength_zero_changes_nothing(
     checkpoint = outlier_checkpoint("bert")
     observer = Observer(encoder(checkpoint), sequences)
     config = checkpoint.config
-    factors = channel_factors(observer, entry(config), junctions(config), strength=0.0)
+    factors = channel_factors(observer, streams(config), strength=0.0)
     assert all(np.array_equal(factor, np.ones(32)) for factor in factors.values())
 
 
@@ -141,21 +142,20 @@ def test_silent_channels_and_streams_give_finite_factors() -> None:
     np.testing.assert_allclose(_relative(np.zeros(3)), np.ones(3))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_junction_names_layers_of_the_model(
+@pytest.mark.parametrize("architecture", (*ARCHITECTURES, *cases.IMAGE_CONFIGS))
+def test_every_stream_names_layers_of_the_model(
     architecture: str, outlier_checkpoint: Callable[..., Checkpoint]
 ) -> None:
     checkpoint = outlier_checkpoint(architecture)
     built = encoder(checkpoint)
     layers = {layer.name: layer for layer in built.model.layers}
-    readers: list[str] = []
-    for junction in junctions(checkpoint.config):
-        assert {junction.source, junction.norm, junction.dense, *junction.readers} <= set(layers)
-        assert junction.total in built.tapped
-        assert isinstance(layers[junction.dense], keras.layers.Dense)
-        readers += junction.readers
-    # A layer that reads a stream is corrected for it once.
-    assert len(readers) == len(set(readers))
-    start = entry(checkpoint.config)
-    assert {*start.terms, start.norm} <= set(layers)
-    assert start.total in built.tapped
+    found = streams(checkpoint.config)
+    for stream in found:
+        assert {*stream.writers, *stream.norms, *stream.readers} <= set(layers)
+        assert {*stream.writers, *stream.totals} <= set(built.tapped)
+        assert stream.dense is None or isinstance(layers[stream.dense], keras.layers.Dense)
+    # A layer that reads a stream is corrected for it once, and a norm for one.
+    for once in ("readers", "norms"):
+        names = [name for stream in found for name in getattr(stream, once)]
+        assert len(names) == len(set(names))
+    assert len({stream.name for stream in found}) == len(found)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import cases
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
+import toy_images
 
-from tfedge.models.blocks import GraphOptions
-from tfedge.models.build import build
+from tfedge.data.batches import as_inputs
+from tfedge.models.blocks import GraphOptions, Pixels
+from tfedge.models.build import Encoder, build
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.config import parse_config
 from tfedge.quantize.fake_quant import fake_quant_tap
@@ -55,6 +59,36 @@ def test_same_outputs_as_the_plain_graph(
             np.testing.assert_allclose(actual[name], expected, atol=1e-4 * scale)
 
 
+@pytest.mark.parametrize("case", ["vit-wide.classes5", "deit.teacher5"])
+def test_same_outputs_as_the_plain_graph_of_images(case: str, tmp_path: Path) -> None:
+    config, task, num_labels = cases.parse(case)
+    cases.random_checkpoint(tmp_path, config, task, 1, num_labels)
+    checkpoint = Checkpoint(tmp_path)
+    made_of = Pixels((1 / 60, 1 / 50, 1 / 40), (-2.0, -2.5, -3.0))
+    shape = Shape(task, num_labels, checkpoint.config.max_position_embeddings, pixels=made_of)
+    samples = [toy_images.draw("blob", seed, *checkpoint.config.image_size) for seed in range(6)]
+    inputs = as_inputs(samples, 0, ["pixel_values"])
+    plain = build(checkpoint.config, task, num_labels)
+    load_weights(plain.model, checkpoint, task)
+    normalised = inputs["pixel_values"] * np.array(made_of.scale) + np.array(made_of.offset)
+    expected = plain.model({"pixel_values": normalised.astype(np.float32)})["logits"]
+    lowering = Lowering(checkpoint, shape, samples)
+    # Only dense layers add to the residual stream, and `centre` takes their means out.
+    assert not any(plan.has_mean for plan in lowering.plans.values())
+    for pruned in (False, True):
+        encoder = lowering.build_clipped(shape.options(prune_last_layer=pruned))
+        np.testing.assert_allclose(encoder.model(inputs)["logits"], expected, atol=1e-4)
+    uneven = [_unevenness(encoder, inputs) for encoder in (plain, lowering.dynamic)]
+    assert uneven[1] < 0.9 * uneven[0]
+
+
+def _unevenness(encoder: Encoder, inputs: dict[str, np.ndarray]) -> float:
+    """The largest channel of the last norm's output in units of the mean channel."""
+    tapped = keras.Model(encoder.model.input, encoder.tapped["encoder.layer.0.layernorm_after"])
+    values = np.abs(tapped(inputs).numpy()).reshape(-1, 32).max(0)
+    return float(values.max() / values.mean())
+
+
 def test_static_graph_is_the_dynamic_one(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
@@ -68,7 +102,7 @@ def test_static_graph_is_the_dynamic_one(
     np.testing.assert_allclose(static, dynamic, atol=1e-4)
 
 
-@pytest.mark.parametrize("tokens", [1, 6, 32])
+@pytest.mark.parametrize("tokens", [1, 6, 32, 37])
 def test_sum_of_squares_by_blocks(tokens: int) -> None:
     x = np.random.RandomState(0).randn(1, tokens, 1, 5).astype(np.float32)
     np.testing.assert_allclose(

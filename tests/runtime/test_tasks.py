@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tfedge.runtime.tasks import MAX_ANSWER_TOKENS, answer_question, classify_text, softmax
+from tfedge.runtime.tasks import MAX_ANSWER_TOKENS, answer_question, classify, softmax
 from tfedge.runtime.tokenizer import Encoded
 
 LOGITS = st.floats(-50, 50, width=32)
@@ -33,10 +33,10 @@ def no_tokens() -> Encoded:
 
 def test_labels_are_ranked() -> None:
     outputs = {"logits": np.array([[0.0, 2.0, 1.0]], np.float32)}
-    answer = classify_text(outputs, no_tokens(), ("a", "b", "c"), None)
+    answer = classify(outputs, no_tokens(), ("a", "b", "c"), None)
     assert list(answer["scores"]) == ["b", "c", "a"]
     assert answer["label"] == "b"
-    assert list(classify_text(outputs, no_tokens(), ("a", "b", "c"), 2)["scores"]) == ["b", "c"]
+    assert list(classify(outputs, no_tokens(), ("a", "b", "c"), 2)["scores"]) == ["b", "c"]
 
 
 @settings(deadline=None, max_examples=60)

@@ -22,7 +22,7 @@ from tfedge.errors import MissingPackageError, TfedgeError
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="tfedge")
 def main() -> None:
-    """Turns BERT-like checkpoints into TFLite models for small boards.
+    """Turns checkpoints of BERT, ViT and their kin into TFLite models for small boards.
 
     \b
     tfedge models                       what can be named

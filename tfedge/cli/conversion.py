@@ -104,12 +104,15 @@ def _precisions(
 @click.option(
     "--calibration",
     help="File of texts like those the model will see; the first 200 choose the ranges of "
-    "integers, unless tfedge qad has, and the rounding of int4. Default: the package's own sentences.",
+    "integers, unless tfedge qad has, and the rounding of int4. Default: the package's own sentences. "
+    "For a model of images, which has no default: a folder with a sub-folder a label, or a table with "
+    "the columns image and label; the first 64 choose.",
 )
 @click.option(
     "--eval",
     "evaluation",
-    help="Labelled file on which the loss is measured. Default: the calibration texts that are left.",
+    help="Labelled file, or folder of images, on which the loss is measured. Default: what "
+    "calibration leaves.",
 )
 @click.option(
     "--runtime",
@@ -146,6 +149,7 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
     \b
     tfedge convert tinybert
     tfedge convert ./my-checkpoint --calibration texts.tsv --eval dev.tsv
+    tfedge convert ./my-deit --calibration images/ --eval images_dev/
     tfedge convert minilm --quant dynamic --runtime litert
     tfedge convert minilm --target rpi5 --quant auto --max-drop 0.5
     tfedge convert tinybert --target edgetpu
@@ -213,13 +217,17 @@ def models(seq_len: int, as_json: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--tokenizer",
-    required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Checkpoint whose tokeniser is taken, e.g. saved_models/tinybert.",
+    help="Checkpoint whose tokeniser is taken, e.g. saved_models/tinybert. Models of texts need it, "
+    "of images they have none.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
-def init(recipe: str, folder: Path, tokenizer: Path, seed: int) -> None:
+def init(recipe: str, folder: Path, tokenizer: Path | None, seed: int) -> None:
     """Writes a checkpoint of RECIPE with random weights to FOLDER.
+
+    \b
+    tfedge init tinybert FOLDER --tokenizer saved_models/tinybert
+    tfedge init deit-tiny FOLDER
 
     For measuring what an architecture costs, or for training it; its answers mean nothing.
     """

@@ -19,7 +19,7 @@ import click
 @click.option(
     "--data",
     help="For --against and --time: a file of texts, or an .npz with the model's inputs by name. "
-    "Default: the package's own sentences.",
+    "Default: the package's own sentences. For a model of images: a folder of them.",
 )
 @click.option(
     "--texts",

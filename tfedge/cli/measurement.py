@@ -1,4 +1,4 @@
-"""Commands that run converted models on texts: eval and bench."""
+"""Commands that run converted models on texts or images: eval and bench."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from tfedge.quiet import load_tensorflow
 @click.option(
     "--data",
     required=True,
-    help="TSV, CSV or JSONL with columns text and label, or a data set id on the hub.",
+    help="TSV, CSV or JSONL with columns text and label, or a data set id on the hub; for a model of "
+    "images a folder with a sub-folder a label, or a table with columns image and label.",
 )
 @click.option(
     "--against",
@@ -59,15 +60,15 @@ def evaluate(
     tfedge eval --model X_int8.tflite --against X_float32.tflite --data texts.txt
     tfedge eval --model saved_models/tinybert --data dev.tsv         (Keras, float32)
     """
-    from tfedge.data.hub import read_data
     from tfedge.measure.board import Board
     from tfedge.measure.evaluate import evaluate as run
+    from tfedge.measure.evaluate import read_items
     from tfedge.progress import ProgressBar
     from tfedge.summary import evaluation_summary
 
     if any(path and path.is_dir() for path in (model, against)):
         load_tensorflow()
-    texts = read_data(data, "validation")
+    texts = read_items(model, data, "validation")
     board = Board(Board.command(python), runtime, threads)
     result = run(model, against, texts.head(limit or len(texts)), board, ProgressBar)
     click.echo(json.dumps(result) if as_json else evaluation_summary(result))
@@ -78,8 +79,8 @@ def evaluate(
 @click.option(
     "--data",
     required=True,
-    help="Texts: a TSV, CSV, JSONL or TXT file, or a data set id on the hub. With labels the "
-    "accuracy is measured too.",
+    help="Texts: a TSV, CSV, JSONL or TXT file, or a data set id on the hub; or images, as "
+    "tfedge eval takes them. With labels the accuracy is measured too.",
 )
 @click.option(
     "--peer",
@@ -165,13 +166,19 @@ def bench(
     \b
 PEERS_HELP
     """
-    from tfedge.data.hub import read_data
+    from tfedge.data.images import Images
     from tfedge.measure.bench import BenchOptions
     from tfedge.measure.bench import bench as run
+    from tfedge.measure.contestant import converted
+    from tfedge.measure.evaluate import read_items
     from tfedge.progress import ProgressBar
     from tfedge.summary import bench_summary
 
-    texts = read_data(data, "validation")
+    # The path of the first model, without a length behind it.
+    first = converted(models[0], None, 1)[0].file
+    texts = read_items(first, data, "validation")
+    if peer_names and isinstance(texts, Images):
+        raise click.UsageError("--peer is for models of texts")
     if output is not None:
         files.check_folder(output.parent)
     options = BenchOptions(peers=peer_names, **settings)

@@ -72,10 +72,7 @@ class Cut:
 
 def tensors_of(model: keras.Model) -> dict[str, np.ndarray]:
     """The weights of `model` under Hugging Face's names and in its orientation (out, in)."""
-    return {
-        p.name: p.variable.numpy().T if p.transposed else p.variable.numpy()
-        for p in parameters(model)
-    }
+    return {parameter.name: parameter.stored for parameter in parameters(model)}
 
 
 def plan(teacher: EncoderConfig, student: EncoderConfig, tensors: Tensors) -> Cut:

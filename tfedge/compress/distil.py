@@ -250,11 +250,12 @@ def distil(
     strategy = training_strategy()
     keras.utils.set_random_seed(options.seed)
     checkpoint = Checkpoint(teacher)
+    check_length(options, checkpoint.config)
     labels = checkpoint.config.labels
     if not labels:
         raise InputError(f"{teacher} names no labels (id2label in config.json); fine-tune it first")
-    check_length(options, checkpoint.config)
     config = parse_config(student_config)
+    check_length(options, config)
     losses = _settled(losses, config, checkpoint.config)
     if cache and augmentation == 1:
         raise InputError("augmentation 1 changes every batch, so that no cache would ever be read")

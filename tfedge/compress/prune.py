@@ -47,7 +47,7 @@ from tfedge.models.checkpoint import (
     load_weights,
     task_and_labels,
 )
-from tfedge.models.config import EncoderConfig
+from tfedge.models.config import EncoderConfig, check_reads_texts
 from tfedge.models.heads import HEAD_MODULES
 
 _WORDS = "embeddings.word_embeddings"
@@ -151,6 +151,8 @@ class _Job:
         cls, source: str | Path, teacher: str | Path, task: str | None, losses: DistillationLosses
     ) -> _Job:
         student, other = Checkpoint(source), Checkpoint(teacher)
+        for checkpoint in (student, other):
+            check_reads_texts(checkpoint.config, "tfedge prune")
         task, labels = task_and_labels(student, task)
         if task != "text-classification":
             if losses.labels:

@@ -193,8 +193,8 @@ class _Job:
         options: TrainingOptions,
     ) -> _Job:
         checkpoint = Checkpoint(source)
-        parts_of(checkpoint.config)  # refuses other families
         check_length(options, checkpoint.config)
+        parts_of(checkpoint.config)  # refuses other families
         task, labels = task_and_labels(checkpoint, task)
         if task not in TASKS:
             raise InputError(

@@ -31,7 +31,7 @@ from tfedge.data.batches import Batch, grouped_by_length, pad, padded_length
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import encode
 from tfedge.errors import InputError
-from tfedge.models.config import EncoderConfig
+from tfedge.models.config import EncoderConfig, check_reads_texts
 
 _STEPS_PER_REPORT = 20
 
@@ -145,7 +145,8 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def check_length(options: TrainingOptions, config: EncoderConfig) -> None:
-    """Raises InputError where texts may be longer than the encoder takes."""
+    """Raises InputError where the encoder reads no texts, or texts may be longer than it takes."""
+    check_reads_texts(config, "this stage")
     if options.max_length > config.max_position_embeddings:
         raise InputError(
             f"max_length is {options.max_length}; this encoder takes at most "

@@ -27,6 +27,7 @@ from tfedge.errors import InputError, MissingPackageError
 from tfedge.runtime import bundle
 from tfedge.runtime.bundle import Manifest
 from tfedge.runtime.errors import ModelFileError
+from tfedge.runtime.image_settings import ImageSettings
 
 MODEL_IDENTIFIER = b"TFL3"
 
@@ -47,7 +48,8 @@ class BundleSpec:
     Attributes:
         signatures: signature key -> sequence length; every one must be in the model.
         max_length: longest input in tokens; None takes the longest signature.
-        tokenizer_json: contents of the checkpoint's `tokenizer.json`.
+        tokenizer_json: contents of the checkpoint's `tokenizer.json`, of a model of texts.
+        image: how images are read, of a model of images.
         vocab: the WordPiece vocabulary in order, None for other tokenisers.
         description: a sentence for people.
     """
@@ -57,7 +59,8 @@ class BundleSpec:
     signatures: Mapping[str, int]
     runtimes: Sequence[str]
     quantization: str
-    tokenizer_json: bytes
+    tokenizer_json: bytes | None = None
+    image: ImageSettings | None = None
     labels: Sequence[str] | None = None
     vocab: Sequence[str] | None = None
     max_length: int | None = None
@@ -86,7 +89,7 @@ def write_bundle(
         MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
     """
     tree, schema = parse(model if isinstance(model, bytes) else _read(model))
-    inputs, outputs = _check_signatures(tree, spec.signatures)
+    inputs, outputs = _check_signatures(tree, spec)
     _insert_metadata(tree, schema, _metadata(tree, spec))
     flatbuffer = pack(tree)
     try:
@@ -104,6 +107,7 @@ def write_bundle(
             model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
             tfedge_version=__version__,
             normalize=spec.normalize,
+            image=spec.image.to_json() if spec.image else None,
             extra=dict(spec.extra),
         )
     except ValueError as error:
@@ -173,22 +177,21 @@ def text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _check_signatures(
-    tree: Any, signatures: Mapping[str, int]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Checks the signatures' lengths; returns the names of their inputs and outputs."""
+def _check_signatures(tree: Any, spec: BundleSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Checks the shapes of the signatures' inputs; returns the names of inputs and outputs."""
     present = {text(signature.signatureKey): signature for signature in tree.signatureDefs or []}
     names: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
-    for key, length in signatures.items():
+    for key, length in spec.signatures.items():
+        wanted = [1, *spec.image.shape] if spec.image else [1, length]
         if key not in present:
             raise InputError(f"the model has no signature {key!r}; it has {sorted(present)}")
         signature = present[key]
         tensors = tree.subgraphs[signature.subgraphIndex].tensors
         for item in signature.inputs:
-            if (shape := list(tensors[item.tensorIndex].shape)) != [1, length]:
+            if (shape := list(tensors[item.tensorIndex].shape)) != wanted:
                 raise InputError(
                     f"input {text(item.name)!r} of signature {key!r} has shape {shape},"
-                    f" not [1, {length}]"
+                    f" not {wanted}"
                 )
         names.add((_names(signature.inputs), _names(signature.outputs)))
     if len(names) != 1:
@@ -219,6 +222,7 @@ def _metadata(tree: Any, spec: BundleSpec) -> bytes:
         outputs=[names[index] for index in subgraph.outputs],
         labels=spec.labels,
         has_vocabulary=spec.vocab is not None,
+        image=spec.image,
     )
 
 
@@ -256,10 +260,9 @@ def pack(tree: Any) -> bytes:
 
 
 def _associated_files(manifest: Manifest, spec: BundleSpec) -> dict[str, bytes]:
-    result = {
-        bundle.MANIFEST_FILE: manifest.to_json(),
-        bundle.TOKENIZER_FILE: spec.tokenizer_json,
-    }
+    result = {bundle.MANIFEST_FILE: manifest.to_json()}
+    if spec.tokenizer_json is not None:
+        result[bundle.TOKENIZER_FILE] = spec.tokenizer_json
     if spec.vocab is not None:
         result[bundle.VOCABULARY_FILE] = "".join(f"{token}\n" for token in spec.vocab).encode()
     if spec.labels is not None:

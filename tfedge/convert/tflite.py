@@ -12,6 +12,7 @@ import tf_keras as keras
 
 from tfedge.convert.halves import halve_weights
 from tfedge.convert.merge import merge
+from tfedge.data.batches import PIXELS
 from tfedge.errors import InputError
 
 INTEGER_QUANTIZATIONS = ("int8", "int8-float-io")
@@ -57,6 +58,8 @@ def to_tflite(graphs: Mapping[int, keras.Model], quantization: str, runtime: str
 
     def configure(converter: Any) -> None:
         _SETTINGS[quantization](converter)
+        if quantization == "int8" and any(PIXELS in model.input_names for model in graphs.values()):
+            converter.inference_input_type = tf.uint8  # as images are; ids stay int32
         # Per channel is more exact, but tflite-runtime 2.14 crashes on it on 64-bit ARM.
         converter._experimental_disable_per_channel_quantization_for_dense_layers = (
             runtime == "tflite-runtime"

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flatbuffers
+import numpy as np
 
 from tfedge import __version__
 from tfedge.runtime import bundle
+from tfedge.runtime.image_settings import ImageSettings
 
 METADATA_NAME = "TFLITE_METADATA"
 METADATA_IDENTIFIER = b"M001"
@@ -23,7 +25,9 @@ _INPUTS = {
     "input_ids": ("ids", "Vocabulary numbers of the word pieces."),
     "attention_mask": ("mask", "1 for a word piece, 0 for padding."),
     "token_type_ids": ("segment_ids", "0 in the first text, 1 in the second one."),
+    "pixel_values": ("image", "Red, green and blue of 0 to 255; the model normalises them itself."),
 }
+_TOKENISER = "Tokeniser, for Hugging Face tokenizers."
 # Parser versions that brought BertTokenizerOptions and input_process_units, and all the rest.
 _PARSER_WITH_TOKENIZER = "1.1.0"
 _PARSER_WITHOUT = "1.0.0"
@@ -32,6 +36,9 @@ _PARSER_WITHOUT = "1.0.0"
 _TYPE_LABELS = 2  # AssociatedFileType.TENSOR_AXIS_LABELS
 _TYPE_VOCABULARY = 5  # AssociatedFileType.VOCABULARY
 _CONTENT_FEATURE = 1  # ContentProperties.FeatureProperties
+_CONTENT_IMAGE = 2  # ContentProperties.ImageProperties
+_COLOR_RGB = 1  # ColorSpaceType.RGB
+_OPTIONS_NORMALIZATION = 1  # ProcessUnitOptions.NormalizationOptions
 _OPTIONS_BERT_TOKENIZER = 4  # ProcessUnitOptions.BertTokenizerOptions
 
 # Tables of metadata_schema.fbs: their fields in order, as far as they are used. A union has two
@@ -67,12 +74,16 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
     "AssociatedFile": ("name", "description", "type"),
     "Content": ("content_properties_type", "content_properties"),
     "FeatureProperties": (),
+    "ImageProperties": ("color_space", "default_size"),
+    "ImageSize": ("width", "height"),
+    "Stats": ("max", "min"),
+    "NormalizationOptions": ("mean", "std"),
     "ProcessUnit": ("options_type", "options"),
     "BertTokenizerOptions": ("vocab_file",),
 }
 
 # A table of the metadata: its name in `_TABLES` and its fields. Strings become strings, numbers
-# bytes (all that are used are enumerations), lists vectors of tables.
+# bytes (enumerations) and those of numpy 32 bits, lists vectors of tables, arrays vectors of floats.
 _Table = tuple[str, Mapping[str, Any]]
 
 
@@ -84,6 +95,7 @@ def model_metadata(
     outputs: Sequence[str],
     labels: Sequence[str] | None,
     has_vocabulary: bool,
+    image: ImageSettings | None = None,
 ) -> bytes:
     """The metadata of a model, to be put into its buffer `METADATA_NAME`.
 
@@ -91,9 +103,12 @@ def model_metadata(
         inputs, outputs: names of the tensors of the first subgraph, in its order.
         labels: what the last axis of the outputs means.
         has_vocabulary: whether `vocab.txt` goes with the model.
+        image: what the one input is, of a model of images.
     """
     subgraph: dict[str, Any] = {
-        "input_tensor_metadata": [_tensor(*_INPUTS.get(item, (item, ""))) for item in inputs],
+        "input_tensor_metadata": [
+            _tensor(*_INPUTS.get(item, (item, "")), image=image) for item in inputs
+        ],
         "output_tensor_metadata": [_tensor(item, "", labels) for item in outputs],
     }
     if has_vocabulary:
@@ -108,7 +123,7 @@ def model_metadata(
         "subgraph_metadata": [("SubGraphMetadata", subgraph)],
         "associated_files": [
             _file(bundle.MANIFEST_FILE, "What tfedge's runtime needs to know."),
-            _file(bundle.TOKENIZER_FILE, "Tokeniser, for Hugging Face tokenizers."),
+            *([] if image else [_file(bundle.TOKENIZER_FILE, _TOKENISER)]),
         ],
         "min_parser_version": _PARSER_WITH_TOKENIZER if has_vocabulary else _PARSER_WITHOUT,
     }
@@ -117,21 +132,47 @@ def model_metadata(
     return bytes(builder.Output())
 
 
-def _tensor(name: str, description: str, labels: Sequence[str] | None = None) -> _Table:
-    content = {
+def _tensor(
+    name: str,
+    description: str,
+    labels: Sequence[str] | None = None,
+    image: ImageSettings | None = None,
+) -> _Table:
+    content: dict[str, Any] = {
         "content_properties_type": _CONTENT_FEATURE,
         "content_properties": ("FeatureProperties", {}),
     }
-    fields: dict[str, Any] = {
-        "name": name,
-        "description": description,
-        "content": ("Content", content),
-    }
+    fields: dict[str, Any] = {"name": name, "description": description}
+    if image is not None:
+        size = {"width": np.uint32(image.width), "height": np.uint32(image.height)}
+        properties = {"color_space": _COLOR_RGB, "default_size": ("ImageSize", size)}
+        content["content_properties_type"] = _CONTENT_IMAGE
+        content["content_properties"] = ("ImageProperties", properties)
+        fields |= _PIXELS
+    fields["content"] = ("Content", content)
     if labels is not None:
         fields["associated_files"] = [
             _file(bundle.LABELS_FILE, "Labels, a line each.", _TYPE_LABELS)
         ]
     return "TensorMetadata", fields
+
+
+# Of pixels as they are: what normalises them is in the model.
+_PIXELS: Mapping[str, Any] = {
+    "process_units": [
+        (
+            "ProcessUnit",
+            {
+                "options_type": _OPTIONS_NORMALIZATION,
+                "options": (
+                    "NormalizationOptions",
+                    {"mean": np.zeros(1, np.float32), "std": np.ones(1, np.float32)},
+                ),
+            },
+        )
+    ],
+    "stats": ("Stats", {"max": np.full(1, 255, np.float32), "min": np.zeros(1, np.float32)}),
+}
 
 
 def _file(name: str, description: str, kind: int = 0) -> _Table:
@@ -145,20 +186,24 @@ def _add_table(builder: Any, table: _Table) -> int:
     offsets = {
         name: _add_child(builder, value)
         for name, value in fields.items()
-        if not isinstance(value, int)
+        if not isinstance(value, (int, np.uint32))
     }
     builder.StartObject(len(_TABLES[kind]))
     for slot, name in enumerate(_TABLES[kind]):
         if name in offsets:
             builder.PrependUOffsetTRelativeSlot(slot, offsets[name], 0)
+        elif isinstance(fields.get(name), np.uint32):
+            builder.PrependUint32Slot(slot, int(fields[name]), 0)
         elif name in fields:
             builder.PrependByteSlot(slot, fields[name], 0)
     return int(builder.EndObject())
 
 
-def _add_child(builder: Any, value: str | _Table | list[_Table]) -> int:
+def _add_child(builder: Any, value: str | np.ndarray | _Table | list[_Table]) -> int:
     if isinstance(value, str):
         return int(builder.CreateString(value))
+    if isinstance(value, np.ndarray):
+        return int(builder.CreateNumpyVector(value))
     if isinstance(value, tuple):
         return _add_table(builder, value)
     offsets = [_add_table(builder, item) for item in value]

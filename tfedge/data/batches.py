@@ -1,12 +1,51 @@
-"""Batches of token ids: fixed length for calibration, grouped by length for training."""
+"""Batches of token ids, fixed length for calibration and grouped by length for training; of images."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 Batch = dict[str, np.ndarray]
+PIXELS = "pixel_values"
+
+# An image has as many tokens as a long text, and calibration keeps every tensor of a batch.
+_TEXTS_AT_ONCE, _IMAGES_AT_ONCE = 32, 4
+
+
+def as_inputs(samples: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
+    """The model's named inputs for some samples.
+
+    Args:
+        samples: token ids of texts, int32 (n,) each, or pixels of images, uint8 (height, width, 3).
+        length: tokens of the graph.
+        names: `pixel_values`, or those of a text.
+
+    Returns:
+        float32 (len(samples), height, width, 3), or see `pad`.
+    """
+    if PIXELS in names:
+        return {PIXELS: np.stack(samples).astype(np.float32)}
+    return pad(samples, length, names)
+
+
+def batches_of_equals(
+    samples: Sequence[np.ndarray], names: Sequence[str]
+) -> Iterator[tuple[list[int], Batch]]:
+    """Batches of texts of equal length without padding, or of images.
+
+    Yields:
+        The samples' positions in `samples`, and their inputs.
+    """
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        by_length[len(sample)].append(index)
+    batch_size = _IMAGES_AT_ONCE if PIXELS in names else _TEXTS_AT_ONCE
+    for length, group in sorted(by_length.items()):
+        for start in range(0, len(group), batch_size):
+            indices = group[start : start + batch_size]
+            yield indices, as_inputs([samples[index] for index in indices], length, names)
 
 
 def pad(sequences: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tfedge.errors import InputError
 
@@ -19,6 +19,7 @@ SUFFIXES = (".tsv", ".csv", ".jsonl", ".txt")
 # Column names in use on the hub for the text of a single-sentence task.
 TEXT_COLUMNS = ("text", "sentence", "question")
 LABEL_COLUMNS = ("label", "labels", "label_text")
+IMAGE_COLUMNS = ("image", "file_name")
 _LARGEST_FILE_BYTES = 2 << 30
 
 
@@ -33,15 +34,15 @@ class Texts:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def head(self, count: int) -> Texts:
+    def head(self, count: int) -> Self:
         """The first `count` of them."""
         labels = self.labels[:count] if self.labels else None
-        return Texts(self.texts[:count], labels, self.source)
+        return type(self)(self.texts[:count], labels, self.source)
 
-    def tail(self, count: int) -> Texts:
+    def tail(self, count: int) -> Self:
         """The last `count` of them."""
         labels = self.labels[-count:] if self.labels else None
-        return Texts(self.texts[-count:], labels, self.source)
+        return type(self)(self.texts[-count:], labels, self.source)
 
     def label_ids(self, names: Sequence[str]) -> list[int]:
         """The labels as indices into `names`, compared without regard to case.
@@ -79,26 +80,41 @@ def read_texts(path: str | Path) -> Texts:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a file of texts ({', '.join(SUFFIXES)})")
+    return Texts(*read_columns(path, TEXT_COLUMNS), str(path))
+
+
+def read_columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[str] | None]:
+    """A column of a file and, where it has them, its labels.
+
+    Args:
+        wanted: the names that the column may have, the one to recommend first; a plain TXT has
+            that one alone.
+
+    Raises:
+        InputError: as `read_texts`.
+    """
     suffix = _suffix(path)
     content = _decode(path)
     if suffix == ".txt":
         # Not splitlines(), which also splits at characters that a text may contain.
-        rows = [{"text": line} for line in content.split("\n") if line.strip()]
+        rows = [{wanted[0]: line} for line in content.split("\n") if line.strip()]
     elif suffix == ".jsonl":
         rows = list(_json_rows(path, content))
     else:
         rows = list(_table_rows(path, content, suffix))
     if not rows:
-        raise InputError(f"{path} has no rows; give a file with at least one text")
-    text_column = _column(rows[0], TEXT_COLUMNS)
-    if text_column is None:
+        raise InputError(f"{path} has no rows; give a file with at least one {wanted[0]}")
+    column = _column(rows[0], wanted)
+    if column is None:
         raise InputError(
-            f"{path} has the columns {sorted(rows[0])}; name the one with the text 'text'"
+            f"{path} has the columns {sorted(rows[0])}; name the one with the {wanted[0]} "
+            f"{wanted[0]!r}"
         )
     label_column = _column(rows[0], LABEL_COLUMNS)
-    texts = _values(path, rows, text_column)
     labels = _values(path, rows, label_column) if label_column else None
-    return Texts(texts, labels, str(path))
+    return _values(path, rows, column), labels
 
 
 def package_texts(name: str = "sentences.tsv") -> Texts:
@@ -151,7 +167,8 @@ def _json_value(key: str, value: Any) -> str:
     """A value as a cell of a table would hold it."""
     if value is None:
         return ""
-    if key in (*TEXT_COLUMNS, *LABEL_COLUMNS) and not isinstance(value, (str, int, float)):
+    is_read = key in (*TEXT_COLUMNS, *IMAGE_COLUMNS, *LABEL_COLUMNS)
+    if is_read and not isinstance(value, (str, int, float)):
         raise ValueError(f"{key!r} is a {type(value).__name__}, not a string")
     text = str(value)
     try:

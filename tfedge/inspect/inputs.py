@@ -1,4 +1,4 @@
-"""What two models are compared on: texts in the tokens of their bundle, or arrays of the user's."""
+"""What two models are compared on: texts or images, as their bundle reads them, or arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfedge.data.batches import pad
+from tfedge.data.batches import as_inputs, pad
+from tfedge.data.images import pixels_of, read_images
 from tfedge.data.texts import Texts, read_texts
 from tfedge.errors import InputError
 from tfedge.inspect.graph import ModelFile, Signature
@@ -29,7 +30,7 @@ def model_inputs(
 
     Args:
         bundle: whose tokeniser makes tokens of texts; None where no file has one.
-        data: a file of texts or an .npz; the package's own sentences by default.
+        data: a file of texts, images, or an .npz; the package's own sentences by default.
         count: rows, at most.
 
     Returns:
@@ -40,6 +41,8 @@ def model_inputs(
     """
     if data is not None and data.endswith(".npz"):
         return _arrays(Path(data), signature, count), data
+    if bundle is not None and bundle.manifest.reads_images:
+        return _images(bundle, signature, data, count)
     length = _tokens(model, signature)
     if bundle is None or length is None:
         raise InputError(
@@ -49,6 +52,16 @@ def model_inputs(
     texts = read_texts(data) if data is not None else _own_sentences()
     rows = _full_rows(bundle, texts, length, min(count, len(texts)))
     return pad(rows, length, list(signature.inputs)), texts.source
+
+
+def _images(
+    bundle: Bundle, signature: Signature, data: str | None, count: int
+) -> tuple[Inputs, str]:
+    if data is None:
+        raise InputError(f"{bundle.path} reads images: give a folder of them with --data")
+    images = read_images(data).head(count)
+    found = pixels_of(images.texts, bundle.manifest.image_settings())
+    return as_inputs(found, 0, list(signature.inputs)), images.source
 
 
 def _tokens(model: ModelFile, signature: Signature) -> int | None:

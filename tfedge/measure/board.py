@@ -62,7 +62,8 @@ class Board:
     def answers(
         self, model: str | Path, texts: Sequence[Any], progress: Progress = lambda count: None
     ) -> list[Answer]:
-        """What `tfedge-infer` answers to each text (or [question, context]), in order.
+        """What `tfedge-infer` answers to each text (or [question, context], or path of an image), in
+        order.
 
         Raises:
             RejectedModelError: the runtime crashed or refused the model.
@@ -88,7 +89,8 @@ class Board:
         inputs: Mapping[str, np.ndarray],
         progress: Progress = lambda count: None,
     ) -> dict[str, np.ndarray]:
-        """The model's outputs by name, float32 (n, ...), for inputs int32 (n, length).
+        """The model's outputs by name, float32 (n, ...), for inputs int32 (n, length), or pixels
+        (n, height, width, 3).
 
         Raises:
             RejectedModelError: the runtime crashed or refused the model.
@@ -318,6 +320,6 @@ def failure(code: int, last: str, model: str | Path, where: str) -> TfedgeError:
 
 def _line(text: Any) -> Any:
     if isinstance(text, str):
-        return {"text": text}
+        return text
     question, context = text
     return {"question": question, "context": context}

@@ -1,19 +1,23 @@
-"""Answers texts with a checkpoint in Keras, in float32: the reference of converted models."""
+"""Answers texts or images with a checkpoint in Keras, in float32: the reference of converted models."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from tfedge.data.batches import padded_length
 from tfedge.data.tokenizer import load_tokenizer
 from tfedge.measure.accuracy import Answer
+from tfedge.models.blocks import NORMALISED, GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights, task_and_labels
 from tfedge.models.pooling import transformer_folder
+from tfedge.models.preprocessor import pixels, read_preprocessor
 from tfedge.runtime.errors import TextError
+from tfedge.runtime.image import ImageEncoder
 from tfedge.runtime.tasks import TASKS
 from tfedge.runtime.tokenizer import TextEncoder
 
@@ -30,10 +34,19 @@ class CheckpointAnswers:
         checkpoint = Checkpoint(folder)
         self._task_name, self._labels = task_and_labels(checkpoint)
         self._task = TASKS[self._task_name]
-        self._max_length = min(max_length, checkpoint.config.max_position_embeddings)
-        tokenizer = load_tokenizer(folder, checkpoint.config.vocab_size).to_str().encode()
-        self._encoder = TextEncoder(tokenizer, self._max_length, pairs=self._task.pairs)
-        model = build(checkpoint.config, self._task_name, len(self._labels)).model
+        config = checkpoint.config
+        self._max_length = min(max_length, config.max_position_embeddings)
+        self._encoder: TextEncoder | ImageEncoder
+        made_of = NORMALISED
+        if config.reads_images:
+            settings = read_preprocessor(folder, config)
+            made_of = pixels(settings)
+            self._encoder = ImageEncoder(settings, config.max_position_embeddings)
+        else:
+            tokenizer = load_tokenizer(folder, config.vocab_size).to_str().encode()
+            self._encoder = TextEncoder(tokenizer, self._max_length, pairs=self._task.pairs)
+        options = GraphOptions(pixels=made_of)
+        model = build(config, self._task_name, len(self._labels), options).model
         load_weights(model, checkpoint, self._task_name)
         self._names = model.input_names
         self._run = tf.function(model, reduce_retracing=True, autograph=False)
@@ -46,10 +59,11 @@ class CheckpointAnswers:
     def answers(
         self, texts: Sequence[str], progress: Callable[[int], None] = lambda count: None
     ) -> list[Answer]:
-        """What the model answers to each text, as `tfedge-infer --json` gives it."""
+        """What the model answers to each text or path, as `tfedge-infer --json` gives it."""
         result = []
         for text in texts:
-            result.append({"text": text, **self._answer(text)})
+            key = "image" if self._task.images else "text"
+            result.append({key: text, **self._answer(text)})
             progress(1)
         return result
 
@@ -59,6 +73,7 @@ class CheckpointAnswers:
         except TextError as error:
             return {"error": str(error)}
         arrays = encoded.arrays(padded_length([len(encoded)], limit=self._max_length))
-        outputs = self._run({name: arrays[name] for name in self._names})
+        dtype = np.float32 if self._task.images else np.int32
+        outputs = self._run({name: arrays[name].astype(dtype) for name in self._names})
         numpy_outputs = {name: value.numpy() for name, value in outputs.items()}
         return self._task.answer(numpy_outputs, encoded, self._labels, None)

@@ -1,4 +1,4 @@
-"""Measures a converted model, or a checkpoint in Keras, on a file of texts."""
+"""Measures a converted model, or a checkpoint in Keras, on a file of texts or on images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from tfedge.data.hub import read_data
+from tfedge.data.images import read_images
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.accuracy import Answer, accuracy, disagreement
@@ -19,10 +21,24 @@ from tfedge.runtime.tasks import TASKS
 MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 
 
+def read_items(model: Path, data: str, split: str) -> Texts:
+    """What a model can be asked: texts, or images where it reads those.
+
+    Args:
+        model: a .tflite, or a checkpoint's folder.
+        data: as `tfedge.data.hub.read_data` takes it, or a folder or table of images.
+        split: of a data set on the hub that names none.
+
+    Raises:
+        InputError: model or data cannot be used.
+    """
+    return read_images(data) if TASKS[_task(model)[0]].images else read_data(data, split)
+
+
 def evaluate(
     model: Path, against: Path | None, texts: Texts, board: Board, make_bar: MakeBar
 ) -> dict[str, Any]:
-    """Answers all texts with `model` and compares with the labels and with another model.
+    """Answers all texts or images with `model` and compares with the labels and with another model.
 
     Args:
         model: a .tflite, run by `board`, or a checkpoint's folder, run by Keras in this process.
@@ -42,7 +58,7 @@ def evaluate(
             f"{task} needs a context with each question; {texts.source} has texts alone"
         )
     truth = None
-    if task == "text-classification" and texts.labels is not None:
+    if TASKS[task].ranked and texts.labels is not None:
         truth = texts.label_ids(labels)
     if against is not None:
         if (other := _task(against)[0]) != task:

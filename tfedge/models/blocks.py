@@ -6,7 +6,7 @@ Layers carry the names of the modules in the Hugging Face checkpoint, so weights
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias
 
 import tf_keras as keras
@@ -32,6 +32,20 @@ def no_tap(name: str, tensor: Symbolic) -> Symbolic:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pixels:
+    """What a model of images reads of red, green and blue: scale * pixel + offset.
+
+    By default an image comes as Hugging Face's models have it, normalised.
+    """
+
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+NORMALISED = Pixels()
+
+
+@dataclasses.dataclass(frozen=True)
 class GraphOptions:
     """How one graph of an encoder is built; the weights do not depend on it.
 
@@ -42,7 +56,8 @@ class GraphOptions:
         normalize: whether sentence embeddings come out with length 1.
         dropout: whether the config's dropout layers are put in (training).
         prune_last_layer: whether the last layer computes only the [CLS] position, for a head that
-            reads no other.
+            reads no other; of a DeiT with two classifiers the positions of both.
+        pixels: what an image is made of.
         tap: called with the name and the tensor of every activation, returns the one to go on
             with: where ranges are recorded and put in.
     """
@@ -53,6 +68,7 @@ class GraphOptions:
     normalize: bool = True
     dropout: bool = False
     prune_last_layer: bool = False
+    pixels: Pixels = NORMALISED
     tap: Tap = no_tap
 
 
@@ -88,6 +104,45 @@ class Entry:
     terms: tuple[str, ...]
     total: str
     norm: str = "embeddings.LayerNorm"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """Tensors that are added up and so can only be scaled together, channel by channel.
+
+    Attributes:
+        name: of the stream; of one that ends in a norm, the norm's.
+        writers: the tables, dense layers and norms whose outputs are in it.
+        totals: their sums, each read by the norm of the same place in `norms`.
+        norms: what normalises the sums.
+        readers: the dense layers that read it.
+        dense: where the stream ends in one norm, the dense layer whose output is in it.
+    """
+
+    name: str
+    writers: tuple[str, ...]
+    totals: tuple[str, ...] = ()
+    norms: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
+    dense: str | None = None
+
+
+def streams_between_norms(entry: Entry, junctions: Iterable[Junction]) -> list[Stream]:
+    """The streams of an encoder that normalises every sum: from one norm to the next."""
+    return [
+        Stream(entry.norm, entry.terms, (entry.total,), (entry.norm,)),
+        *(
+            Stream(
+                name=junction.norm,
+                writers=(junction.source, junction.dense),
+                totals=(junction.total,),
+                norms=(junction.norm,),
+                readers=junction.readers,
+                dense=junction.dense,
+            )
+            for junction in junctions
+        ),
+    ]
 
 
 class Blocks:
@@ -135,6 +190,35 @@ class Blocks:
         rows, channels = self.config.max_position_embeddings, self.config.hidden_size
         layer = layers.PositionEmbedding(rows, channels, name=name)
         return self.tap(name, self._as_hidden(name, layer(input_ids)))
+
+    def patches(self, name: str, images: Symbolic) -> Symbolic:
+        """A dense layer on the patches of images: (B, height, width, 3) -> (B, patches, C)."""
+        self.sites[name] = "dense"
+        images = self.tap("pixel_values", images)
+        return self.tap(name, self._patch_layer(name)(images))
+
+    def _patch_layer(self, name: str) -> keras.layers.Layer:
+        return layers.PatchDense(name=name, **self._patch_options())
+
+    def _patch_options(self) -> dict[str, Any]:
+        config, pixels = self.config, self.options.pixels
+        return {
+            "units": config.hidden_size,
+            "patch_size": config.patch_size,
+            "scale": pixels.scale,
+            "offset": pixels.offset,
+        }
+
+    def image_tokens(self, name: str, patches: Symbolic) -> Symbolic:
+        """(B, patches, C) with learned tokens before them, and positions added: (B, S, C)."""
+        config = self.config
+        table = layers.TokenTable(config.max_position_embeddings, config.leading_tokens, name=name)
+        table = self.tap(name, self._as_hidden(name, table(patches)))
+        return self.add(f"{name}.sum", self._led(f"{name}.led", patches), table)
+
+    def _led(self, name: str, patches: Symbolic) -> Symbolic:
+        """Patches with a row of zeros before them for each learned token."""
+        return layers.LeadingRows(len(self.config.leading_tokens), name=name)(patches)
 
     def _as_hidden(self, name: str, x: Symbolic) -> Symbolic:
         """A looked-up tensor (B, S, C) in the shape that hidden states have."""
@@ -202,11 +286,24 @@ class Blocks:
         is_last = index == self.config.num_hidden_layers - 1
         if not (is_last and self.options.prune_last_layer):
             return x
-        return layers.FirstToken(keepdims=True, name=f"last_layer.{part}")(x)
+        return layers.FirstTokens(len(self.config.classifiers), name=f"last_layer.{part}")(x)
 
-    def first_token(self, hidden: Symbolic) -> Symbolic:
-        """The hidden state of [CLS] for a head: (B, S, C) -> (B, C)."""
-        return layers.FirstToken(name="first_token")(hidden)
+    def read_rows(self, hidden: Symbolic) -> Symbolic:
+        """The first rows of (B, S, C), as many as an image classifier has heads."""
+        if self.options.prune_last_layer:
+            return hidden  # no others are there
+        return layers.FirstTokens(len(self.config.classifiers), name="read_rows")(hidden)
+
+    def token(self, hidden: Symbolic, index: int = 0) -> Symbolic:
+        """The hidden state of one token for a head, [CLS] by default: (B, S, C) -> (B, C)."""
+        return layers.Token(index, name=f"token.{index}")(hidden)
+
+    def mean(self, name: str, *terms: Symbolic) -> Symbolic:
+        """The mean of tensors of one shape."""
+        if len(terms) == 1:
+            return terms[0]
+        total = self.add(f"{name}.sum", *terms)
+        return self.tap(name, layers.Scale(1 / len(terms), name=name)(total))
 
     def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
         """The mean hidden state of real tokens: (B, S, C), (B, S) -> (B, C)."""
@@ -220,7 +317,7 @@ class Blocks:
         return layers.L2Normalize(name="normalize")(x)
 
     def per_text(self, x: Symbolic) -> Symbolic:
-        """What comes from `first_token` in the shape of an output, (B, C)."""
+        """What comes from `token` in the shape of an output, (B, C)."""
         return x
 
     def per_token(self, x: Symbolic) -> Symbolic:
@@ -233,14 +330,19 @@ class Blocks:
         return self.tap("attention_bias", layer(attention_mask))
 
     def attention(
-        self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, bias: Symbolic
+        self,
+        name: str,
+        query: Symbolic,
+        key: Symbolic,
+        value: Symbolic,
+        bias: Symbolic | None,
     ) -> Symbolic:
         """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1) on projected tensors.
 
         Args:
             name: the name of the attention module.
             query, key, value: (B, S, H * D).
-            bias: (B, 1, 1, S), added to the scores.
+            bias: (B, 1, 1, S), added to the scores; None where there is no padding.
 
         Returns:
             The context, (B, S, H * D).
@@ -258,7 +360,7 @@ class Blocks:
 
         query = self._scaled(f"{name}.query.scaled", query)
         scores = product("scores", split("query", query), split("key", key))  # (B, H, S, S)
-        masked = self.add(f"{name}.masked_scores", scores, bias)
+        masked = scores if bias is None else self.add(f"{name}.masked_scores", scores, bias)
         softmax = keras.layers.Softmax(name=f"{name}.probabilities")
         probabilities = self.tap(f"{name}.probabilities", softmax(masked))
         if self.options.dropout:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ from safetensors.numpy import save
 
 from tfedge import files
 from tfedge.errors import CheckpointError, InputError
-from tfedge.models.config import EncoderConfig, read_config
+from tfedge.models.config import TWO_CLASSIFIERS, EncoderConfig, read_config
 from tfedge.models.heads import HEAD_MODULES, PRETRAINING_MODULES
+from tfedge.models.layers import PatchDense, TokenTable
 
-TOKENIZER_FILES = (
+PREPROCESSOR_FILE = "preprocessor_config.json"
+# What a checkpoint turns texts or images into inputs with.
+INPUT_FILES = (
+    PREPROCESSOR_FILE,
     "tokenizer.json",
     "vocab.txt",
     "tokenizer_config.json",
@@ -36,23 +41,42 @@ _ARCHITECTURES = {
     "token-classification": "ForTokenClassification",
     "question-answering": "ForQuestionAnswering",
     "sentence-embedding": "Model",
+    "image-classification": "ForImageClassification",
 }
-_CLASS_PREFIX = {"bert": "Bert", "distilbert": "DistilBert", "mobilebert": "MobileBert"}
+_CLASS_PREFIX = {
+    "bert": "Bert",
+    "distilbert": "DistilBert",
+    "mobilebert": "MobileBert",
+    "vit": "ViT",
+    "deit": "DeiT",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One Keras variable and the tensor of the checkpoint that fills it."""
+    """One Keras variable and the tensor of the checkpoint that fills it.
+
+    Attributes:
+        axes: of the variable, in the order in which the tensor has them.
+    """
 
     name: str
     variable: Any
-    transposed: bool
+    axes: tuple[int, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The tensor's shape in the checkpoint."""
-        shape = tuple(self.variable.shape)
-        return shape[::-1] if self.transposed else shape
+        return tuple(self.variable.shape[axis] for axis in self.axes)
+
+    @property
+    def stored(self) -> np.ndarray:
+        """The variable's value as the checkpoint has it."""
+        return np.transpose(self.variable.numpy(), self.axes)
+
+    def assign(self, stored: np.ndarray) -> None:
+        """Fills the variable with a tensor of the checkpoint."""
+        self.variable.assign(np.transpose(stored, np.argsort(self.axes)))
 
 
 def parameters(model: keras.Model) -> list[Parameter]:
@@ -63,13 +87,20 @@ def parameters(model: keras.Model) -> list[Parameter]:
 def _layer_parameters(layer: keras.layers.Layer) -> Iterator[Parameter]:
     if isinstance(layer, keras.layers.Dense):
         # PyTorch keeps (out, in), Keras (in, out).
-        yield Parameter(f"{layer.name}.weight", layer.kernel, transposed=True)
-        yield Parameter(f"{layer.name}.bias", layer.bias, transposed=False)
+        yield Parameter(f"{layer.name}.weight", layer.kernel, (1, 0))
+        yield Parameter(f"{layer.name}.bias", layer.bias, (0,))
+    elif isinstance(layer, PatchDense):
+        # PyTorch keeps convolutions as (out, in, height, width).
+        yield Parameter(f"{layer.name}.weight", layer.kernel, (3, 2, 0, 1))
+        yield Parameter(f"{layer.name}.bias", layer.bias, (0,))
+    elif isinstance(layer, TokenTable):
+        for part, variable in layer.table.items():
+            yield Parameter(f"{layer.name}.{part}", variable, (0, 1, 2))
     elif hasattr(layer, "embeddings"):
-        yield Parameter(f"{layer.name}.weight", layer.embeddings, transposed=False)
+        yield Parameter(f"{layer.name}.weight", layer.embeddings, (0, 1))
     elif hasattr(layer, "gamma"):
-        yield Parameter(f"{layer.name}.weight", layer.gamma, transposed=False)
-        yield Parameter(f"{layer.name}.bias", layer.beta, transposed=False)
+        yield Parameter(f"{layer.name}.weight", layer.gamma, (0,))
+        yield Parameter(f"{layer.name}.bias", layer.beta, (0,))
 
 
 class Checkpoint:
@@ -197,8 +228,7 @@ def load_weights(
     _raise_mismatch(checkpoint, task, missing, surplus, misshaped)
     for parameter in wanted:
         if parameter.name in checkpoint.names:
-            value = checkpoint.read(parameter.name)
-            parameter.variable.assign(value.T if parameter.transposed else value)
+            parameter.assign(checkpoint.read(parameter.name))
     return fresh
 
 
@@ -215,7 +245,9 @@ def _unused_head(name: str, task: str) -> bool:
 
 
 def _never_read(name: str, config: EncoderConfig) -> bool:
-    """Whether transformers stores a tensor of MobileBERT that this configuration never uses."""
+    """Whether transformers stores a tensor that this configuration never uses."""
+    if config.reads_images:
+        return name == "embeddings.mask_token"  # of pretraining on images with holes
     if config.model_type != "mobilebert":
         return False
     if config.use_bottleneck_attention and ".bottleneck.attention." in name:
@@ -236,9 +268,11 @@ def _raise_mismatch(
         return
     hint = ""
     if missing and all(_within(name, HEAD_MODULES[task]) for name in missing):
+        other = "(tfedge finetune), or convert it with --task sentence-embedding"
+        if checkpoint.config.reads_images:
+            other = "with transformers, or take a checkpoint that is fine-tuned"
         hint = (
-            f". The checkpoint is an encoder without a head for {task}: fine-tune it first "
-            "(tfedge finetune), or convert it with --task sentence-embedding"
+            f". The checkpoint is an encoder without a head for {task}: fine-tune it first {other}"
         )
     raise CheckpointError(
         f"{checkpoint.folder}: the weights do not fit its config.json: {'; '.join(parts)}{hint}"
@@ -260,13 +294,26 @@ def task_and_labels(checkpoint: Checkpoint, task: str | None = None) -> tuple[st
         raise InputError(f"unknown task {task!r}; known are {', '.join(HEAD_MODULES)}")
     if "classifier" not in HEAD_MODULES[task]:
         return task, []
-    if "classifier.weight" not in checkpoint.names:
-        return task, checkpoint.config.labels or ["LABEL_0", "LABEL_1"]
-    count = checkpoint.shape("classifier.weight")[0]
-    return task, checkpoint.config.labels or [f"LABEL_{index}" for index in range(count)]
+    named = checkpoint.config.labels
+    weights = f"{checkpoint.config.classifiers[0]}.weight"
+    if weights not in checkpoint.names:
+        return task, named or ["LABEL_0", "LABEL_1"]
+    count = checkpoint.shape(weights)[0]
+    labels = named or [f"LABEL_{index}" for index in range(count)]
+    return task, _distinct(labels) if task == "image-classification" else labels
+
+
+def _distinct(labels: list[str]) -> list[str]:
+    """Labels with their number behind those that others are equal to: ImageNet has two cranes."""
+    counts = Counter(labels)
+    return [
+        f"{label} ({index})" if counts[label] > 1 else label for index, label in enumerate(labels)
+    ]
 
 
 def _task_of(checkpoint: Checkpoint) -> str:
+    if checkpoint.config.reads_images:
+        return "image-classification"
     if "qa_outputs.weight" in checkpoint.names:
         return "question-answering"
     if "classifier.weight" in checkpoint.names:
@@ -292,8 +339,7 @@ def assign(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
     if wrong:
         raise CheckpointError(f"tensors that do not fit the model: {', '.join(wrong)}")
     for name, parameter in wanted.items():
-        value = tensors[name]
-        parameter.variable.assign(value.T if parameter.transposed else value)
+        parameter.assign(tensors[name])
 
 
 def save_checkpoint(
@@ -309,7 +355,7 @@ def save_checkpoint(
 
     Args:
         labels: names of the logits, in their order.
-        tokenizer_from: a folder whose tokenizer files are copied along.
+        tokenizer_from: a folder whose tokenizer files, or settings for images, are copied along.
         dtype: `float32` or `float16`, of the stored tensors.
     """
     folder = Path(folder)
@@ -317,17 +363,15 @@ def save_checkpoint(
     head = HEAD_MODULES[task]
     tensors = {}
     for parameter in parameters(model):
-        value = parameter.variable.numpy()
-        value = value.T if parameter.transposed else value
         is_head = _within(parameter.name, head) and not parameter.name.startswith("pooler.")
         name = parameter.name if is_head else prefix + parameter.name
-        tensors[name] = np.ascontiguousarray(value, dtype)
+        tensors[name] = np.ascontiguousarray(parameter.stored, dtype)
     with files.atomic_path(folder / _WEIGHTS) as temporary:
         # Not safetensors' own save_file: a full disk is no OSError there.
         temporary.write_bytes(save(tensors, metadata={"format": "pt"}))
     files.write_json(folder / "config.json", _exported_config(config, task, labels, dtype))
     if tokenizer_from is not None and Path(tokenizer_from).resolve() != folder.resolve():
-        for name in TOKENIZER_FILES:
+        for name in INPUT_FILES:
             source = Path(tokenizer_from) / name
             if source.is_file():
                 with files.atomic_path(folder / name) as temporary:
@@ -337,9 +381,10 @@ def save_checkpoint(
 def _exported_config(
     config: EncoderConfig, task: str, labels: list[str] | None, dtype: str
 ) -> Mapping[str, Any]:
+    two = "WithTeacher" if config.classifiers == TWO_CLASSIFIERS else ""
     exported = {
         **config.source,
-        "architectures": [_CLASS_PREFIX[config.model_type] + _ARCHITECTURES[task]],
+        "architectures": [f"{_CLASS_PREFIX[config.model_type]}{_ARCHITECTURES[task]}{two}"],
         "torch_dtype": dtype,
     }
     for key in ("_name_or_path", "transformers_version", "dtype"):

@@ -8,21 +8,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfedge.errors import CheckpointError
+from tfedge.errors import CheckpointError, InputError
+from tfedge.models.fields import Reader
 from tfedge.models.pooling import CLS, MEAN, pooling_of
 
-MODEL_TYPES = ("bert", "distilbert", "mobilebert")
+TEXT_TYPES = ("bert", "distilbert", "mobilebert")
+IMAGE_TYPES = ("vit", "deit")
+MODEL_TYPES = (*TEXT_TYPES, *IMAGE_TYPES)
 ACTIVATIONS = ("gelu", "relu", "gelu_new")
 NORMALISATIONS = ("layer_norm", "no_norm")
 
 # The key of config.json under which layers that differ are described; see `_extension`.
 EXTENSION = "tfedge"
 
-# No published encoder comes near these; larger numbers are damage or an attack on memory.
-LARGEST_SIZE = 2_000_000
+# No published encoder comes near this; larger numbers are damage or an attack on memory.
 LARGEST_DEPTH = 1_000
 # A .tflite file ends at 2 GB, so not even at one byte a weight could a larger matrix be converted.
 LARGEST_MATRIX = 2**31
+
+# DeiT's heads on the class token and on the distillation token.
+TWO_CLASSIFIERS = ("cls_classifier", "distillation_classifier")
+_WITH_TEACHER = "ForImageClassificationWithTeacher"
 
 # DistilBERT's config names the same sizes differently.
 _DISTILBERT_KEYS = {
@@ -36,7 +42,7 @@ _DISTILBERT_KEYS = {
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
-    """Sizes and choices of a BERT-like encoder.
+    """Sizes and choices of a BERT-like encoder of texts, or of a ViT-like one of images.
 
     Attributes:
         model_type: one of `MODEL_TYPES`.
@@ -47,6 +53,10 @@ class EncoderConfig:
         embedding_size: width of the word embedding; differs from `hidden_size` in MobileBERT.
         intra_bottleneck_size: width inside MobileBERT's bottlenecks; `hidden_size` elsewhere.
         pooling: how tokens become a sentence embedding, see `tfedge.models.pooling`.
+        image_size, patch_size: (height, width) in pixels; the tokens of an image are its patches.
+        leading_tokens: the learned tokens before the patches, by Hugging Face's names.
+        classifiers: the dense layers of a classifier, each of which reads a token of its own, from
+            the first one on; the logits are their mean.
         source: the `config.json` this was read from, kept so that export loses no key of it.
     """
 
@@ -76,6 +86,11 @@ class EncoderConfig:
     num_feedforward_networks: int = 1
     intra_bottleneck_size: int = 0
     pooling: str = MEAN
+    # ViT and DeiT only.
+    image_size: tuple[int, int] = (0, 0)
+    patch_size: tuple[int, int] = (1, 1)
+    leading_tokens: tuple[str, ...] = ()
+    classifiers: tuple[str, ...] = ("classifier",)
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def heads(self, layer: int) -> int:
@@ -86,10 +101,22 @@ class EncoderConfig:
         """The neurons between the two dense layers of one layer's feed-forward network."""
         return self.layer_neurons[layer] if self.layer_neurons else self.intermediate_size
 
+    @property
+    def reads_images(self) -> bool:
+        """Whether the input is an image, not a text."""
+        return self.model_type in IMAGE_TYPES
+
+    @property
+    def patches(self) -> int:
+        """The tokens that are patches of an image."""
+        (height, width), (rows, columns) = self.image_size, self.patch_size
+        return (height // rows) * (width // columns)
+
     def reads_first_token_only(self, task: str) -> bool:
-        """Whether a task's head reads no token but [CLS]."""
+        """Whether a task's head reads no tokens but the first, [CLS]; of a DeiT with two
+        classifiers the first two."""
         embeds_first = task == "sentence-embedding" and self.pooling == CLS
-        return task == "text-classification" or embeds_first
+        return task in ("text-classification", "image-classification") or embeds_first
 
     @property
     def labels(self) -> list[str] | None:
@@ -123,7 +150,7 @@ def read_config(folder: str | Path) -> EncoderConfig:
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{path} does not exist; a checkpoint is a folder with config.json, model.safetensors "
-            "and tokenizer.json or vocab.txt"
+            "and tokenizer.json or vocab.txt (of images: preprocessor_config.json)"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not readable JSON: {error}") from error
@@ -144,7 +171,9 @@ def parse_config(source: Mapping[str, Any]) -> EncoderConfig:
             f"config.json has model_type {model_type!r}; supported are {', '.join(MODEL_TYPES)} "
             "(TinyBERT and MiniLM are 'bert')"
         )
-    read = _Reader(source, _DISTILBERT_KEYS if model_type == "distilbert" else {})
+    if model_type in IMAGE_TYPES:
+        return _image_encoder(source)
+    read = Reader(source, _DISTILBERT_KEYS if model_type == "distilbert" else {})
     default_act, default_dropout = ("relu", 0.0) if model_type == "mobilebert" else ("gelu", 0.1)
     hidden_size = read.size("hidden_size")
     num_attention_heads = read.size("num_attention_heads")
@@ -174,16 +203,64 @@ def parse_config(source: Mapping[str, Any]) -> EncoderConfig:
     if model_type == "mobilebert":
         config.update(_mobilebert(read, hidden_size))
     _refuse_oversize(config)
-    width = config["intra_bottleneck_size"]
-    if width % num_attention_heads:
-        raise CheckpointError(
-            f"config.json: {width} channels cannot be split into {num_attention_heads} "
-            "attention heads"
-        )
-    config["head_size"] = width // num_attention_heads
+    config["head_size"] = _head_size(config["intra_bottleneck_size"], num_attention_heads)
     if EXTENSION in source:
         config.update(_extension(source[EXTENSION], config))
     return EncoderConfig(**config)
+
+
+def _head_size(width: int, heads: int) -> int:
+    if width % heads:
+        raise CheckpointError(
+            f"config.json: {width} channels cannot be split into {heads} attention heads"
+        )
+    return width // heads
+
+
+def _image_encoder(source: Mapping[str, Any]) -> EncoderConfig:
+    """ViT (Dosovitskiy et al. 2021, arXiv:2010.11929) or DeiT (Touvron et al. 2021,
+    arXiv:2012.12877), by the names and defaults of transformers."""
+    read = Reader(source, {})
+    read.unsupported("num_channels", (3, None))
+    read.unsupported("qkv_bias", (True, None))
+    image, patch = read.pair("image_size", 224), read.pair("patch_size", 16)
+    if any(size % part for size, part in zip(image, patch, strict=True)):
+        raise CheckpointError(
+            f"config.json: an image of {image[0]} x {image[1]} pixels cannot be cut into patches of "
+            f"{patch[0]} x {patch[1]}"
+        )
+    is_deit = source["model_type"] == "deit"
+    leading = ("cls_token", "distillation_token") if is_deit else ("cls_token",)
+    architectures = source.get("architectures")
+    named = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
+    hidden_size = read.size("hidden_size", 768)
+    heads = read.size("num_attention_heads", 12)
+    tokens = (image[0] // patch[0]) * (image[1] // patch[1]) + len(leading)
+    config: dict[str, Any] = {
+        "vocab_size": 0,
+        "hidden_size": hidden_size,
+        "num_hidden_layers": read.size("num_hidden_layers", 12, largest=LARGEST_DEPTH),
+        "intermediate_size": read.size("intermediate_size", 3072),
+        "max_position_embeddings": tokens,
+        "embedding_size": hidden_size,
+        "intra_bottleneck_size": hidden_size,
+    }
+    _refuse_oversize(config)
+    return EncoderConfig(
+        **config,
+        model_type=source["model_type"],
+        num_attention_heads=heads,
+        head_size=_head_size(hidden_size, heads),
+        hidden_act=read.choice("hidden_act", ACTIVATIONS, "gelu"),
+        layer_norm_eps=read.number("layer_norm_eps", 1e-12),
+        hidden_dropout_prob=read.number("hidden_dropout_prob", 0.0),
+        attention_probs_dropout_prob=read.number("attention_probs_dropout_prob", 0.0),
+        image_size=image,
+        patch_size=patch,
+        leading_tokens=leading,
+        classifiers=TWO_CLASSIFIERS if named.endswith(_WITH_TEACHER) else ("classifier",),
+        source=dict(source),
+    )
 
 
 def _extension(content: Any, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,7 +306,7 @@ def _extension(content: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     return {**result, "head_size": head_size}
 
 
-def _mobilebert(read: _Reader, hidden_size: int) -> dict[str, Any]:
+def _mobilebert(read: Reader, hidden_size: int) -> dict[str, Any]:
     use_bottleneck = read.flag("use_bottleneck", True)
     use_bottleneck_attention = read.flag("use_bottleneck_attention", False)
     key_query_shared_bottleneck = read.flag("key_query_shared_bottleneck", True)
@@ -254,6 +331,22 @@ def _mobilebert(read: _Reader, hidden_size: int) -> dict[str, Any]:
     }
 
 
+def check_reads_texts(config: EncoderConfig, stage: str) -> None:
+    """Refuses what only models of texts can do.
+
+    Args:
+        stage: what is asked for, as the user calls it.
+
+    Raises:
+        InputError: the model reads images.
+    """
+    if config.reads_images:
+        raise InputError(
+            f"{stage} is for models of texts, and a {config.model_type} reads images; tfedge convert, "
+            "eval, inspect and bench take it"
+        )
+
+
 def _refuse_oversize(config: Mapping[str, Any]) -> None:
     """Refuses before anything is built what could only end in a lack of memory."""
     rows = (
@@ -270,51 +363,3 @@ def _refuse_oversize(config: Mapping[str, Any]) -> None:
             f"config.json describes a matrix of {largest} weights; no .tflite file can hold "
             f"more than {LARGEST_MATRIX}"
         )
-
-
-class _Reader:
-    """Typed look-ups in a `config.json`, so that a wrong value is named where it stands."""
-
-    def __init__(self, source: Mapping[str, Any], names: Mapping[str, str]) -> None:
-        self._source = source
-        self._names = names
-
-    def _get(self, key: str, default: Any = None) -> tuple[str, Any]:
-        name = self._names.get(key, key)
-        return name, self._source.get(name, default)
-
-    def size(self, key: str, default: int | None = None, largest: int = LARGEST_SIZE) -> int:
-        name, value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= largest:
-            raise CheckpointError(
-                f"config.json: {name} is {value!r}; it must be a whole number from 1 to {largest}"
-            )
-        return value
-
-    def number(self, key: str, default: float) -> float:
-        name, value = self._get(key, default)
-        # Comparing also turns NaN away, which Python's JSON reader lets in.
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-            raise CheckpointError(
-                f"config.json: {name} is {value!r}; it must be a number from 0 to below 1"
-            )
-        return float(value)
-
-    def flag(self, key: str, default: bool) -> bool:
-        name, value = self._get(key, default)
-        if not isinstance(value, bool):
-            raise CheckpointError(f"config.json: {name} is {value!r}; it must be true or false")
-        return value
-
-    def choice(self, key: str, allowed: tuple[str, ...], default: str) -> str:
-        name, value = self._get(key, default)
-        if value not in allowed:
-            raise CheckpointError(
-                f"config.json: {name} is {value!r}; supported are {', '.join(allowed)}"
-            )
-        return str(value)
-
-    def unsupported(self, key: str, allowed: tuple[Any, ...]) -> None:
-        name, value = self._get(key)
-        if value not in allowed:
-            raise CheckpointError(f"config.json: {name} is {value!r}, which no builder supports")

@@ -29,7 +29,8 @@ def parameters(config: EncoderConfig, pooler: bool = False) -> int:
     """
     hidden = config.hidden_size
     tables = config.vocab_size * config.embedding_size
-    tables += (config.max_position_embeddings + config.type_vocab_size) * hidden
+    rows = config.max_position_embeddings + config.type_vocab_size + len(config.leading_tokens)
+    tables += rows * hidden
     dense = _dense(config)
     if pooler:
         dense.append((hidden, hidden))
@@ -38,11 +39,17 @@ def parameters(config: EncoderConfig, pooler: bool = False) -> int:
 
 
 def flops(config: EncoderConfig, sequence_length: int) -> int:
-    """Floating-point operations for one text of `sequence_length` tokens; see the module."""
+    """Floating-point operations for one text of `sequence_length` tokens; see the module.
+
+    An image has one length, whatever is given.
+    """
+    if config.reads_images:
+        sequence_length = config.max_position_embeddings
     widths = (config.heads(index) * config.head_size for index in range(config.num_hidden_layers))
     attention = 2 * sequence_length * sum(widths)
     per_token = attention + sum(inputs * outputs for inputs, outputs in _dense(config))
-    return 2 * sequence_length * per_token
+    learned = sum(inputs * outputs for inputs, outputs in _embedding_dense(config))
+    return 2 * (sequence_length * per_token - len(config.leading_tokens) * learned)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +110,10 @@ def _dense(config: EncoderConfig) -> list[Dense]:
 
 
 def _embedding_dense(config: EncoderConfig) -> list[Dense]:
-    """MobileBERT's way from narrow word embeddings to the hidden size."""
+    """MobileBERT's way from narrow word embeddings to the hidden size; that of a patch's pixels."""
+    if config.reads_images:
+        rows, columns = config.patch_size
+        return [(3 * rows * columns, config.hidden_size)]
     if config.trigram_input:
         return [(3 * config.embedding_size, config.hidden_size)]
     if config.embedding_size != config.hidden_size:

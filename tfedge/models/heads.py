@@ -8,7 +8,9 @@ import tf_keras as keras
 
 from tfedge.models import layers
 from tfedge.models.blocks import Blocks, Symbolic
+from tfedge.models.config import TWO_CLASSIFIERS
 from tfedge.models.pooling import CLS, check_pooling
+from tfedge.models.vit import FINAL_NORM
 
 Outputs = dict[str, Symbolic]
 
@@ -19,7 +21,7 @@ def text_classification(
     """`logits` (B, num_labels) from the [CLS] position."""
     del inputs
     config = blocks.config
-    first = blocks.first_token(hidden)
+    first = blocks.token(hidden)
     if config.model_type == "distilbert":
         pooled = blocks.activated_dense("pre_classifier", "relu", config.hidden_size, first)
     elif config.model_type == "mobilebert" and not config.classifier_activation:
@@ -65,10 +67,23 @@ def sentence_embedding(
     del num_labels
     check_pooling(blocks.config.pooling)
     if blocks.config.pooling == CLS:
-        pooled = blocks.per_text(blocks.first_token(hidden))
+        pooled = blocks.per_text(blocks.token(hidden))
     else:
         pooled = blocks.mean_pooling(hidden, inputs["attention_mask"])
     return {"embedding": blocks.normalized(pooled) if blocks.options.normalize else pooled}
+
+
+def image_classification(
+    blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
+) -> Outputs:
+    """`logits` (B, num_labels): of each classifier from its token, normalised; then their mean."""
+    del inputs
+    states = blocks.norm(FINAL_NORM, blocks.read_rows(hidden))
+    logits = [
+        blocks.dense(name, num_labels, blocks.token(states, index))
+        for index, name in enumerate(blocks.config.classifiers)
+    ]
+    return {"logits": blocks.per_text(blocks.mean("logits", *logits))}
 
 
 Head = Callable[[Blocks, Symbolic, dict[str, Symbolic], int], Outputs]
@@ -78,6 +93,7 @@ HEADS: dict[str, Head] = {
     "sentence-embedding": sentence_embedding,
     "token-classification": token_classification,
     "question-answering": question_answering,
+    "image-classification": image_classification,
 }
 
 # The modules that belong to each head, by the names of the checkpoint: trained with the task, so
@@ -87,6 +103,7 @@ HEAD_MODULES: dict[str, tuple[str, ...]] = {
     "sentence-embedding": (),
     "token-classification": ("classifier",),
     "question-answering": ("qa_outputs",),
+    "image-classification": ("classifier", *TWO_CLASSIFIERS),
 }
 
 # What pretraining leaves in a checkpoint and no task here reads.

@@ -16,6 +16,7 @@ _PATTERNS = [
     "config.json",
     "*.safetensors",
     "*.safetensors.index.json",
+    "preprocessor_config.json",
     "tokenizer*",
     "vocab.txt",
     "special_tokens_map.json",

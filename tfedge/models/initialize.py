@@ -6,26 +6,38 @@ from pathlib import Path
 
 import tf_keras as keras
 
+from tfedge import files
 from tfedge.errors import InputError
 from tfedge.models.build import build
-from tfedge.models.checkpoint import save_checkpoint
+from tfedge.models.checkpoint import PREPROCESSOR_FILE, save_checkpoint
 from tfedge.models.config import parse_config
 from tfedge.recipes import Recipe
 
+# A model of images without labels has those of ImageNet, without their names.
+_IMAGE_LABELS = 1000
 
-def initialize(recipe: Recipe, folder: Path, tokenizer: Path, seed: int = 0) -> None:
+
+def initialize(recipe: Recipe, folder: Path, tokenizer: Path | None, seed: int = 0) -> None:
     """Builds the architecture of `recipe` with fresh weights and saves it as an HF folder.
 
     Args:
-        tokenizer: a folder whose tokeniser files are copied along.
+        tokenizer: a folder whose tokeniser files are copied along; a model of images has none, and
+            gets the recipe's `preprocessor_config.json`.
 
     Raises:
-        InputError: `folder` exists.
+        InputError: `folder` exists, or a tokeniser is missing or of no use.
     """
     if folder.exists():
         raise InputError(f"{folder} exists; give the name of a new folder")
-    keras.utils.set_random_seed(seed)
     config = parse_config(recipe.config)
+    if config.reads_images != (tokenizer is None):
+        what = "reads images; leave out" if config.reads_images else "reads texts; give"
+        raise InputError(f"{recipe.name} {what} --tokenizer")
+    keras.utils.set_random_seed(seed)
     labels = list(recipe.labels) if recipe.labels else None
+    if labels is None and config.reads_images:
+        labels = [f"LABEL_{index}" for index in range(_IMAGE_LABELS)]
     model = build(config, recipe.task, len(labels or ())).model
     save_checkpoint(model, config, recipe.task, folder, labels, tokenizer)
+    if recipe.preprocessor is not None:
+        files.write_json(folder / PREPROCESSOR_FILE, recipe.preprocessor)

@@ -5,6 +5,7 @@ Shapes use B = batch, S = sequence length, C = channels, H = heads, D = channels
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -167,18 +168,146 @@ class Trigram(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class FirstToken(keras.layers.Layer):
-    """(B, S, C) -> (B, C), or (B, 1, C) with `keepdims`: the hidden state of [CLS]."""
+class Token(keras.layers.Layer):
+    """(B, S, C) -> (B, C), or (B, 1, C) with `keepdims`: one token, by default the first, [CLS]."""
 
-    def __init__(self, keepdims: bool = False, **kwargs: Any) -> None:
+    def __init__(self, index: int = 0, keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.index = index
         self.keepdims = keepdims
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return x[:, :1] if self.keepdims else x[:, 0]
+        return x[:, self.index : self.index + 1] if self.keepdims else x[:, self.index]
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "keepdims": self.keepdims}
+        return {**super().get_config(), "index": self.index, "keepdims": self.keepdims}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class FirstTokens(keras.layers.Layer):
+    """(B, S, ...) -> (B, count, ...)."""
+
+    def __init__(self, count: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.count = count
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x[:, : self.count]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "count": self.count}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class LeadingRows(keras.layers.Layer):
+    """(B, S, ...) -> (B, count + S, ...): rows of zeros before the others."""
+
+    def __init__(self, count: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.count = count
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.pad(x, ((0, 0), (self.count, 0), *((0, 0),) * (len(x.shape) - 2)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "count": self.count}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class PatchDense(keras.layers.Layer):
+    """A dense layer on the patches of an image: (B, height, width, 3) -> (B, patches, units).
+
+    That is the convolution of ViT (Dosovitskiy et al. 2021, section 3.1), whose stride is its
+    size. The image may come as pixels p; the layer then reads scale * p + offset, which is folded
+    into its constants.
+
+    Args:
+        patch_size: height and width.
+        scale, offset: one number for each of red, green and blue.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        patch_size: Sequence[int],
+        scale: Sequence[float] = (1.0, 1.0, 1.0),
+        offset: Sequence[float] = (0.0, 0.0, 0.0),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+        self.patch_size = tuple(patch_size)
+        self.scale, self.offset = tuple(scale), tuple(offset)
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        shape = (*self.patch_size, int(input_shape[-1]), self.units)
+        self.kernel = self.add_weight("kernel", shape, initializer=initializer())
+        self.bias = self.add_weight("bias", (self.units,), initializer="zeros")
+        super().build(input_shape)
+
+    def constant(self) -> tf.Tensor:
+        """What a patch is multiplied by, (patch height * patch width * 3, units)."""
+        scaled = self.kernel * tf.constant(self.scale, tf.float32)[:, tf.newaxis]
+        return tf.reshape(scaled, (-1, self.units))
+
+    def term(self) -> tf.Tensor:
+        """What is added, (units,)."""
+        offset = tf.constant(self.offset, tf.float32)[:, tf.newaxis]
+        return self.bias + tf.reduce_sum(self.kernel * offset, axis=(0, 1, 2))
+
+    def rows(self, images: tf.Tensor) -> tf.Tensor:
+        """The patches, a row each: (B, patches, patch height * patch width * 3)."""
+        height, width, channels = images.shape[1:]
+        rows, columns = self.patch_size
+        down, across = height // rows, width // columns
+        # Four dimensions at most, as many as the old kernels of TRANSPOSE take.
+        strips = tf.reshape(images, (-1, rows, across, columns * channels))
+        turned = tf.transpose(strips, (0, 2, 1, 3))  # (B * down, across, rows, columns * 3)
+        return tf.reshape(turned, (-1, down * across, rows * columns * channels))
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        rows = self.rows(images)
+        flat = tf.reshape(rows, (-1, rows.shape[2]))
+        y = tf.nn.bias_add(tf.matmul(flat, self.constant()), self.term())
+        return tf.reshape(y, (-1, rows.shape[1], self.units))
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"units": self.units, "patch_size": self.patch_size}
+        return {**super().get_config(), **own, "scale": self.scale, "offset": self.offset}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class TokenTable(keras.layers.Layer):
+    """What is added to the patches of any image, (1, tokens, C): positions and learned tokens.
+
+    Args:
+        leading: names of the learned tokens, which come before the patches.
+    """
+
+    def __init__(self, tokens: int, leading: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.tokens = tokens
+        self.leading = tuple(leading)
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        channels = int(input_shape[-1])
+        self.table = {
+            name: self.add_weight(name, (1, count, channels), initializer=initializer())
+            for name, count in (
+                *((name, 1) for name in self.leading),
+                ("position_embeddings", self.tokens),
+            )
+        }
+        super().build(input_shape)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        del x  # only its shape counts
+        positions = self.table["position_embeddings"]
+        first = tf.concat([self.table[name] for name in self.leading], axis=1)
+        return positions + tf.pad(first, ((0, 0), (0, self.tokens - len(self.leading)), (0, 0)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "tokens": self.tokens, "leading": self.leading}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

@@ -16,14 +16,14 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge.data.batches import batches_of_equals
 from tfedge.models.build import Encoder
-from tfedge.quantize.calibrate import unpadded
 from tfedge.quantize.fake_quant import Clip, fake_quant_tap
 from tfedge.quantize.graphs import GRAPHS
 from tfedge.quantize.prepare import Prepared
 
-# The tokens of so many texts show a mean well enough: its error is far below a step of 8 bits.
-_TEXTS = 64
+# The tokens of so many samples show a mean well enough: its error is far below a step of 8 bits.
+_SAMPLES = 64
 
 # What a stage reads: the mask of padding, and the hidden state that the stage before put out.
 _MASK, _STATE = "attention_mask", "state"
@@ -33,19 +33,20 @@ Batch = dict[str, Any]
 
 def correct_bias(
     prepared: Prepared,
-    sequences: Sequence[np.ndarray],
+    samples: Sequence[np.ndarray],
     progress: Callable[[int], None] = lambda count: None,
 ) -> Prepared:
     """`prepared` with its `shifts` chosen.
 
     Args:
         prepared: made of a checkpoint that was not trained with rounding, which has no such error.
-        sequences: token ids of the calibration texts, int32 (n,) each; 64 of them are run.
+        samples: what calibrates, as `tfedge.quantize.calibrate.Observer` takes it; 64 are run.
         progress: called with 1 for each of `prepared.norms`.
     """
     exact, rounded = _exact(prepared), _rounded(prepared)
-    chosen = [sequences[index] for index in _spread(len(sequences))]
-    batches: list[Batch] = [batch for _, batch in unpadded(chosen, tuple(exact.model.input_names))]
+    chosen = [samples[index] for index in _spread(len(samples))]
+    names = tuple(exact.model.input_names)
+    batches: list[Batch] = [batch for _, batch in batches_of_equals(chosen, names)]
     outputs = {name: exact.tapped[name] for name in prepared.norms}
     wanted = _means(_runner(_inputs(exact), outputs), batches)
     shifts: dict[str, np.ndarray] = {}
@@ -55,20 +56,22 @@ def correct_bias(
             shifts[name] = wanted[name] - _means(run, batches)[name]
             rounded.model.get_layer(name).beta.assign_add(shifts[name])
             progress(1)
+        if stage.state is None:
+            break
         # The next stage starts where this one ends, so that no stage is computed for another.
         end = _runner(stage.inputs, {_STATE: stage.state})
-        batches = [{_MASK: batch[_MASK], **end(batch)} for batch in batches]
+        batches = [{**_masks(batch), **end(batch)} for batch in batches]
     return dataclasses.replace(prepared, shifts=shifts)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Stage:
-    """What lies between two hidden states.
+    """What lies between two hidden states, or behind the last.
 
     Attributes:
-        inputs: by name, the encoder's own, or the mask and the hidden state before.
+        inputs: by name, the encoder's own, or the mask of texts and the hidden state before.
         norms: in order.
-        state: the hidden state after, what the last norm puts out.
+        state: the hidden state after; None behind the last.
     """
 
     inputs: Mapping[str, Any]
@@ -77,20 +80,30 @@ class _Stage:
 
 
 def _stages(encoder: Encoder, norms: Sequence[str]) -> list[_Stage]:
+    # Tensors were tapped in the order of the data's flow.
+    order = {id(tensor): place for place, tensor in enumerate(encoder.tapped.values())}
     stages: list[_Stage] = []
     inputs = _inputs(encoder)
-    first = 0
+    left = list(norms)
     for state in encoder.hidden_states:
-        last = next(i for i, name in enumerate(norms) if encoder.tapped[name] is state)
-        stages.append(_Stage(inputs, norms[first : last + 1], state))
-        inputs = {_MASK: inputs[_MASK], _STATE: state}
-        first = last + 1
+        end = order[id(state)]
+        own = [name for name in left if order[id(encoder.tapped[name])] <= end]
+        stages.append(_Stage(inputs, own, state))
+        inputs = {**_masks(inputs), _STATE: state}
+        left = left[len(own) :]
+    if left:
+        stages.append(_Stage(inputs, left, None))
     return stages
 
 
+def _masks(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The mask of padding, where the model reads texts."""
+    return {_MASK: tensors[_MASK]} if _MASK in tensors else {}
+
+
 def _spread(count: int) -> list[int]:
-    """Indices of up to `_TEXTS` of `count` texts, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, _TEXTS)).astype(int)).tolist()
+    """Indices of up to `_SAMPLES` of `count` samples, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, _SAMPLES)).astype(int)).tolist()
 
 
 def _exact(prepared: Prepared) -> Encoder:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge.data.batches import pad
+from tfedge.data.batches import batches_of_equals
 from tfedge.models.build import Encoder
 from tfedge.quantize.integer import NormPlan
 from tfedge.quantize.ranges import Histogram, Range, mse_range, weight_range
@@ -39,6 +39,9 @@ _STEPS = {
     ".shares": Range(0.0, 1.0),
 }
 
+# A red, green or blue is a whole number, so that a step of 1 loses nothing.
+PIXEL_RANGE = Range(0.0, 255.0)
+
 # Products of all pairs of tokens are so many that a share of them shows their histogram.
 _THINNED = 31
 
@@ -59,26 +62,27 @@ class Calibration:
 
 
 class Observer:
-    """Runs texts through a float model and gives out every tapped tensor.
+    """Runs texts or images through a float model and gives out every tapped tensor.
 
     Args:
         encoder: what to run; built with `sequence_length=None` and with its weights.
-        sequences: token ids of the calibration texts, int32 (n,) each. They are run without
-            padding, so what padding computes has no say.
-        progress: called with a number of texts whenever as many have run.
+        samples: token ids of the calibration texts, int32 (n,) each, or pixels of images, uint8
+            (height, width, 3) each. Texts are run without padding, so what padding computes has no
+            say.
+        progress: called with a number of samples whenever as many have run.
     """
 
     def __init__(
         self,
         encoder: Encoder,
-        sequences: Sequence[np.ndarray],
+        samples: Sequence[np.ndarray],
         progress: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.model = encoder.model
         self.roles = encoder.roles
         self.aliases = encoder.aliases
         names = tuple(self.model.input_names)
-        self._batches = [batch for _, batch in unpadded(sequences, names)]
+        self._batches = [batch for _, batch in batches_of_equals(samples, names)]
         self._run = tf.function(
             keras.Model(encoder.model.inputs, encoder.tapped),
             reduce_retracing=True,
@@ -90,20 +94,7 @@ class Observer:
         """The tapped tensors by name, batch after batch."""
         for batch in self._batches:
             yield {name: value.numpy() for name, value in self._run(batch).items()}
-            self._progress(len(batch["input_ids"]))
-
-
-def unpadded(
-    sequences: Sequence[np.ndarray], names: tuple[str, ...], batch_size: int = 32
-) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
-    """Batches of texts of equal length, each with the texts' positions in `sequences`."""
-    by_length: dict[int, list[int]] = defaultdict(list)
-    for index, sequence in enumerate(sequences):
-        by_length[len(sequence)].append(index)
-    for length, group in sorted(by_length.items()):
-        for start in range(0, len(group), batch_size):
-            indices = group[start : start + batch_size]
-            yield indices, pad([sequences[index] for index in indices], length, names)
+            self._progress(len(next(iter(batch.values()))))
 
 
 def calibrate(observer: Observer, plans: Mapping[str, NormPlan]) -> Calibration:
@@ -113,12 +104,17 @@ def calibrate(observer: Observer, plans: Mapping[str, NormPlan]) -> Calibration:
         observer: runs a graph of `IntegerBlocks` with these plans.
     """
     bounds = _bounds(observer.tensors())
-    histograms = {name: Histogram(bound.low, bound.high) for name, bound in bounds.items()}
+    fixed = _fixed_ranges(observer.model, bounds)
+    histograms = {
+        name: Histogram(bound.low, bound.high)
+        for name, bound in bounds.items()
+        if name not in fixed
+    }
     for tensors in observer.tensors():
-        for name, value in tensors.items():
-            histograms[name].add(value.ravel()[::_THINNED] if _is_product(name) else value)
-    ranges = {name: mse_range(histogram) for name, histogram in histograms.items()}
-    ranges |= _fixed_ranges(observer.model, bounds)
+        for name, histogram in histograms.items():
+            value = tensors[name]
+            histogram.add(value.ravel()[::_THINNED] if _is_product(name) else value)
+    ranges = {name: mse_range(histogram) for name, histogram in histograms.items()} | fixed
     for name, plan in plans.items():
         ranges |= plan.ranges(name) | _weighted_ranges(name, plan, bounds)
     for name, role in observer.roles.items():
@@ -180,6 +176,8 @@ def _fixed_ranges(model: keras.Model, bounds: dict[str, _Bounds]) -> dict[str, R
     for name, bound in bounds.items():
         if name.endswith(".probabilities"):
             fixed[name] = SOFTMAX_RANGE
+        elif name == "pixel_values":
+            fixed[name] = PIXEL_RANGE
         elif name == "pooler.act":
             fixed[name] = TANH_RANGE
         elif name == "pooling.weights":

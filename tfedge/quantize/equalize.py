@@ -6,16 +6,20 @@ factor a channel: t goes into the gains, biases and weights on either side, and 
 is not linear, multiplies by t inside. The same idea as SmoothQuant (Xiao et al. 2023,
 arXiv:2211.10438, equation 4) and Outlier Suppression+ (Wei et al. 2023, arXiv:2304.09145), along
 the residual connections too.
+
+Where norms stand before attention and feed-forward network (ViT), nothing divides the residual stream:
+one vector serves all layers. What such a norm puts out is a stream of its own, whose factors cost
+nothing (RepQ-ViT, Li et al. 2023, arXiv:2212.08254, section 3.2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import tf_keras as keras
 
-from tfedge.models.blocks import Entry, Junction
+from tfedge.models.blocks import Stream
 from tfedge.models.checkpoint import parameters
 from tfedge.quantize import layers
 from tfedge.quantize.calibrate import Observer
@@ -26,22 +30,26 @@ from tfedge.quantize.edgetpu_layers import EvenScale, NormConstant
 STRENGTH = 0.65
 _PRUNED = 0.02  # share of zeros
 
+# Variables of a layer that its outputs are in proportion to.
+_OUTPUT_PARTS = ("weight", "bias", "cls_token", "distillation_token", "position_embeddings")
+
 Factors = Mapping[str, np.ndarray]
 
 
-def centre(model: keras.Model, entry: Entry, junctions: Iterable[Junction]) -> None:
+def centre(model: keras.Model, streams: Collection[Stream]) -> None:
     """Takes out of all that is added up before a layer norm what the layer norm takes out anyway.
 
     Layer norm subtracts each token's mean over the channels, so every table row and every output of
-    a dense layer may have mean 0. What is left is the mean of the residual connection, and of
+    a dense layer may have mean 0. What is left is the mean of a norm's output in the sum, and of
     weights that were pruned, which would not stay zero.
 
     Args:
         model: one with layer norms; its weights are changed, its outputs are not.
     """
     weights = {parameter.name: parameter.variable for parameter in parameters(model)}
-    for name in (*entry.terms, *(junction.dense for junction in junctions)):
-        for part in ("weight", "bias"):
+    norms = {norm for stream in streams for norm in stream.norms}
+    for name in {name for stream in streams if stream.norms for name in stream.writers} - norms:
+        for part in _OUTPUT_PARTS:
             variable = weights.get(f"{name}.{part}")
             if variable is not None and not is_pruned(value := variable.numpy()):
                 variable.assign(value - value.mean(axis=-1, keepdims=True))
@@ -53,24 +61,22 @@ def is_pruned(value: np.ndarray) -> bool:
 
 
 def channel_factors(
-    observer: Observer, entry: Entry, junctions: Iterable[Junction], strength: float = STRENGTH
+    observer: Observer, streams: Collection[Stream], strength: float = STRENGTH
 ) -> dict[str, np.ndarray]:
-    """The factors t (C,) by which the input of each norm comes divided, by the name of the norm.
+    """The factors t (C,) by which each stream comes divided, by its name.
 
     Args:
         observer: runs the model that is to be equalised.
     """
-    streams = {entry.norm: (*entry.terms, entry.total)} | {
-        junction.norm: (junction.source, junction.dense, junction.total) for junction in junctions
-    }
+    tensors_of = {stream.name: (*stream.writers, *stream.totals) for stream in streams}
     peaks: dict[str, np.ndarray] = {}
     for tensors in observer.tensors():
-        for name in {name for names in streams.values() for name in names}:
+        for name in {name for names in tensors_of.values() for name in names}:
             peak = np.abs(tensors[name]).max(axis=tuple(range(tensors[name].ndim - 1)))
             peaks[name] = np.maximum(peaks.get(name, 0.0), peak)
     return {
-        norm: np.max([_relative(peaks[name]) for name in names], axis=0) ** strength
-        for norm, names in streams.items()
+        stream: np.max([_relative(peaks[name]) for name in names], axis=0) ** strength
+        for stream, names in tensors_of.items()
     }
 
 
@@ -80,9 +86,7 @@ def _relative(peak: np.ndarray) -> np.ndarray:
     return safe / np.exp(np.log(safe).mean())
 
 
-def equalize(
-    model: keras.Model, entry: Entry, junctions: Iterable[Junction], factors: Factors
-) -> None:
+def equalize(model: keras.Model, streams: Collection[Stream], factors: Factors) -> None:
     """Folds the factors of `channel_factors` into the weights of `model`.
 
     The inverses of the factors take them out again, of a plain graph too.
@@ -97,25 +101,26 @@ def equalize(
         if name in weights:
             weights[name].assign(weights[name].numpy() * factor)
 
-    def divide_output(name: str, factor: np.ndarray) -> None:
-        multiply(f"{name}.weight", 1 / factor)
-        multiply(f"{name}.bias", 1 / factor)
-
-    for term in entry.terms:
-        divide_output(term, factors[entry.norm])
-    for junction in junctions:
-        factor = factors[junction.norm]
-        divide_output(junction.source, factor)
-        divide_output(junction.dense, factor)
-        for reader in junction.readers:
+    read_by_norms: dict[str, np.ndarray] = {}
+    for stream in streams:
+        factor = factors[stream.name]
+        for writer in stream.writers:
+            for part in _OUTPUT_PARTS:
+                multiply(f"{writer}.{part}", 1 / factor)
+        for reader in stream.readers:
             multiply(f"{reader}.weight", factor[:, None])
-    for norm, factor in factors.items():
-        multiply(f"{norm}.weight", factor)
-    _set_norm_constants(model, factors)
+        for norm in stream.norms:
+            multiply(f"{norm}.weight", factor)
+            read_by_norms[norm] = factor
+    _set_norm_constants(model, read_by_norms)
 
 
 def _set_norm_constants(model: keras.Model, factors: Factors) -> None:
-    """What the inner layers of layer norms multiply by, see `IntegerBlocks.norm`."""
+    """What the inner layers of layer norms multiply by, see `IntegerBlocks.norm`.
+
+    Args:
+        factors: by which what a norm reads comes divided, by the name of the norm.
+    """
     for layer in model.layers:
         name = layer.name.rpartition(".")[0]
         if isinstance(layer, layers.EqualizedLayerNorm) and layer.name in factors:

@@ -86,6 +86,7 @@ class IntegerBlocks(Blocks):
     query_factor = 1.0
     gate_factor = 1.0
     pointwise_dense: type[layers.PointwiseDense] = layers.PointwiseDense
+    patch_layer: type[layers.PointwisePatches] = layers.PointwisePatches
     trigram_layer: type[layers.TrigramDense] = layers.TrigramDense
     channel_scale: type[layers.ChannelScale] = layers.ChannelScale
     channel_mean: type[layers.ChannelMean] = layers.ChannelMean
@@ -105,6 +106,9 @@ class IntegerBlocks(Blocks):
 
     def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
         return self.pointwise_dense(units, name=name)
+
+    def _patch_layer(self, name: str) -> keras.layers.Layer:
+        return self.patch_layer(name=name, **self._patch_options())
 
     def trigram_dense(self, name: str, units: int, x: Symbolic) -> Symbolic:
         """A convolution over three tokens: (B, S, 1, C) -> (B, S, 1, units)."""
@@ -196,9 +200,9 @@ class IntegerBlocks(Blocks):
     def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
         return layers.MergeHeads(name=name)(context)
 
-    def first_token(self, hidden: Symbolic) -> Symbolic:
-        """The hidden state of [CLS] for a head: (B, S, 1, C) -> (B, 1, 1, C)."""
-        return plain.FirstToken(keepdims=True, name="first_token")(hidden)
+    def token(self, hidden: Symbolic, index: int = 0) -> Symbolic:
+        """The hidden state of one token for a head: (B, S, 1, C) -> (B, 1, 1, C)."""
+        return plain.Token(index, keepdims=True, name=f"token.{index}")(hidden)
 
     def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
         """The mean hidden state of real tokens: (B, S, 1, C), (B, S) -> (B, C)."""

@@ -13,11 +13,12 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge.models.layers import LayerNorm
+from tfedge.models.layers import LayerNorm, PatchDense
 
 PACKAGE = "tfedge"
-# Tokens whose inner products are computed together in `MeanSquare`.
+# Tokens whose inner products are computed together in `SumOfSquares`.
 _BLOCK = 16
+_LEAST_BLOCK = 4  # where more would take filling up
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -31,6 +32,16 @@ class PointwiseDense(keras.layers.Dense):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         y = tf.nn.conv2d(inputs, self.constant()[tf.newaxis, tf.newaxis], 1, "VALID")
         return tf.nn.bias_add(y, self.bias) if self.use_bias else y
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class PointwisePatches(PatchDense):
+    """A `PatchDense` as a 1 x 1 convolution: (B, height, width, 3) -> (B, patches, 1, units)."""
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        rows = self.rows(images)[:, :, tf.newaxis]
+        y = tf.nn.conv2d(rows, self.constant()[tf.newaxis, tf.newaxis], 1, "VALID")
+        return tf.nn.bias_add(y, self.term())
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -141,13 +152,17 @@ class SumOfSquares(keras.layers.Layer):
 
     In a static graph the diagonal of products of small blocks of tokens: a batch matmul adds up in
     32 bits, where a tensor of squares would be rounded to 8 (small squares vanish, and with them
-    the variance). One token at a time would be fifteen times slower than a block of 16.
+    the variance). One token at a time would be fifteen times slower than a block of 16; a length
+    without a factor in common with that, as an image's 197 tokens, is filled up with zeros.
     """
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         batch, length, _, channels = x.shape
         if batch is None or length is None:
             return tf.reduce_sum(x * x, axis=-1, keepdims=True)
+        if length > _BLOCK and math.gcd(length, _BLOCK) < _LEAST_BLOCK:
+            filled = tf.pad(x, ((0, 0), (0, -length % _BLOCK), (0, 0), (0, 0)))
+            return self.call(filled)[:, :length]
         block = math.gcd(batch * length, _BLOCK)
         rows = tf.reshape(x, (-1, block, channels))
         products = tf.matmul(rows, rows, transpose_b=True)  # (B * S / block, block, block)

@@ -61,7 +61,7 @@ def lean_graphs(checkpoint: Checkpoint, shape: Shape) -> dict[int, keras.Model]:
 def wide_graphs(
     checkpoint: Checkpoint,
     shape: Shape,
-    sequences: Sequence[np.ndarray],
+    samples: Sequence[np.ndarray],
     progress: Callable[[int], None] = lambda count: None,
 ) -> dict[int, keras.Model]:
     """The static graphs for 16-bit activations, in float, by length.
@@ -70,17 +70,16 @@ def wide_graphs(
     scores, 16 bits would leave them steps of a third.
 
     Args:
-        sequences: token ids of the calibration texts, int32 (n,) each, which say how far scores
-            lie apart.
-        progress: called with a number of texts whenever as many have run, once for each.
+        samples: what calibrates, as `Observer` takes it, which says how far scores lie apart.
+        progress: called with a number of samples whenever as many have run, once for each.
 
     Raises:
         CheckpointError: the weights do not fit.
     """
-    encoder = _build(checkpoint, shape, GraphOptions(normalize=shape.normalize), WideBlocks)
+    encoder = _build(checkpoint, shape, shape.options(), WideBlocks)
     _load(checkpoint, shape, encoder)
     low, high = np.inf, -np.inf
-    for tensors in Observer(encoder, sequences, progress).tensors():
+    for tensors in Observer(encoder, samples, progress).tensors():
         scores = [value for name, value in tensors.items() if name.endswith(".scores")]
         low = min(low, *(float(value.min()) for value in scores))
         high = max(high, *(float(value.max()) for value in scores))

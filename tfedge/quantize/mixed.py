@@ -15,8 +15,9 @@ import tf_keras as keras
 
 from tfedge.errors import InputError
 from tfedge.models.blocks import GraphOptions, SiteKind, Symbolic
-from tfedge.models.build import entry, junctions
+from tfedge.models.build import streams
 from tfedge.models.config import EncoderConfig
+from tfedge.models.layers import PatchDense
 from tfedge.quantize import layers
 from tfedge.quantize.integer import IntegerBlocks, NormPlan
 
@@ -69,14 +70,17 @@ def match_sites(
 class Sites:
     """Which site computes a tensor, by the tensor's name.
 
-    Tensors of no site (tables, the mask, the activation of a pooler) have "", which is always in
-    integers: tables because of their size, the others because they are small.
+    Tensors of no site (tables, pixels, the mask, the activation of a pooler) have "", which is always
+    in integers: tables because of their size, pixels because they are, the others because they are
+    small.
     """
 
     def __init__(self, config: EncoderConfig) -> None:
-        start = entry(config)
-        self._norm_of = {start.total: start.norm}
-        self._norm_of |= {junction.total: junction.norm for junction in junctions(config)}
+        self._norm_of = {
+            total: norm
+            for stream in streams(config)
+            for total, norm in zip(stream.totals, stream.norms, strict=True)
+        }
 
     def of(self, name: str, sites: Mapping[str, object]) -> str:
         """The site of tensor `name` among those met so far: the longest that its name starts with."""
@@ -141,6 +145,11 @@ class MixedBlocks(IntegerBlocks):
             return keras.layers.Dense(units, name=name)
         return super()._dense_layer(name, units)
 
+    def _patch_layer(self, name: str) -> keras.layers.Layer:
+        if self._is_float(name):
+            return PatchDense(name=name, **self._patch_options())
+        return super()._patch_layer(name)
+
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         if not self._is_float(name) or self.config.normalization_type == "no_norm":
             return super().norm(name, x, epsilon)
@@ -152,8 +161,14 @@ class MixedBlocks(IntegerBlocks):
     def computed_rows(self, index: int, x: Symbolic, part: str = "input") -> Symbolic:
         return self._renamed(super().computed_rows(index, x, part), x)
 
-    def first_token(self, hidden: Symbolic) -> Symbolic:
-        return self._renamed(super().first_token(hidden), hidden)
+    def read_rows(self, hidden: Symbolic) -> Symbolic:
+        return self._renamed(super().read_rows(hidden), hidden)
+
+    def token(self, hidden: Symbolic, index: int = 0) -> Symbolic:
+        return self._renamed(super().token(hidden, index), hidden)
+
+    def _led(self, name: str, patches: Symbolic) -> Symbolic:
+        return self._renamed(super()._led(name, patches), patches)
 
     def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
         return self._renamed(super()._merge_heads(name, context), context)

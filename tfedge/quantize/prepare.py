@@ -12,8 +12,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.errors import CheckpointError
-from tfedge.models.blocks import GraphOptions, Role
-from tfedge.models.build import Encoder, build, entry, junctions
+from tfedge.models.blocks import NORMALISED, GraphOptions, Pixels, Role
+from tfedge.models.build import Encoder, build, streams
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
@@ -26,7 +26,7 @@ from tfedge.quantize.plan import norm_statistics
 from tfedge.quantize.ranges import Range
 from tfedge.quantize.record import FILE, Decisions
 
-# Forward passes over the calibration texts: the channels' peaks, the layer norms' variances, and
+# Forward passes over the calibration samples: the channels' peaks, the layer norms' variances, and
 # two for the ranges.
 PASSES = 4
 
@@ -38,6 +38,7 @@ class Shape:
     Attributes:
         sequence_length: tokens of the longest graph.
         buckets: tokens of shorter ones with the same weights.
+        pixels: what an image is made of, where the model reads images.
         graph: what integers compute with, a key of `tfedge.quantize.graphs.GRAPHS`.
     """
 
@@ -47,6 +48,7 @@ class Shape:
     normalize: bool = True
     buckets: tuple[int, ...] = ()
     graph: str = INTEGER
+    pixels: Pixels = NORMALISED
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -57,9 +59,8 @@ class Shape:
         """The options of the static graph of `length` tokens, or of one for any batch and length,
         with `changes`."""
         batch_size = None if length is None else 1
-        return dataclasses.replace(
-            GraphOptions(batch_size, length, normalize=self.normalize), **changes
-        )
+        options = GraphOptions(batch_size, length, normalize=self.normalize, pixels=self.pixels)
+        return dataclasses.replace(options, **changes)
 
 
 def float_graphs(checkpoint: Checkpoint, shape: Shape) -> dict[int, keras.Model]:
@@ -150,9 +151,7 @@ class Prepared:
             clipped |= plan.ranges(name).keys()
         rounder = GatedRounder(self.calibration.ranges, clipped)
         blocks = functools.partial(MixedBlocks, precisions={}, rounder=rounder)
-        options = GraphOptions(
-            mask_value=self.calibration.mask_value, normalize=self.shape.normalize
-        )
+        options = self.shape.options(mask_value=self.calibration.mask_value)
         return self.lowering.build(options, blocks), rounder.gates
 
     def options(self, length: int | None = None, **changes: Any) -> GraphOptions:
@@ -168,23 +167,23 @@ class Prepared:
 def prepare(
     checkpoint: Checkpoint,
     shape: Shape,
-    sequences: Sequence[np.ndarray],
+    samples: Sequence[np.ndarray],
     progress: Callable[[int], None] = lambda count: None,
     decisions: Decisions | None = None,
 ) -> Prepared:
     """Turns a checkpoint into integer operations and chooses the range of every tensor.
 
     Args:
-        sequences: token ids of the calibration texts, int32 (n,) each.
-        progress: called with a number of texts whenever as many have run, `PASSES` times for each.
-        decisions: what the weights were trained with; the texts then decide nothing.
+        samples: what calibrates, as `tfedge.quantize.calibrate.Observer` takes it.
+        progress: called with a number of samples whenever as many have run, `PASSES` times for each.
+        decisions: what the weights were trained with; the samples then decide nothing.
 
     Raises:
         CheckpointError: the weights or the decisions do not fit.
     """
-    lowering = Lowering(checkpoint, shape, sequences, progress, decisions)
+    lowering = Lowering(checkpoint, shape, samples, progress, decisions)
     if decisions is None:
-        calibration = calibrate(Observer(lowering.dynamic, sequences, progress), lowering.plans)
+        calibration = calibrate(Observer(lowering.dynamic, samples, progress), lowering.plans)
     else:
         calibration = decisions.calibration
     return Prepared(lowering, calibration, shape)
@@ -195,7 +194,7 @@ class Lowering:
 
     Attributes:
         weights: the plain graph, from whose weights the others are made.
-        factors: of equalisation, by the name of the norm.
+        factors: of equalisation, by the name of the stream.
         plans: how each layer norm is computed.
         dynamic: the graph for any batch and length, with its weights.
     """
@@ -204,14 +203,14 @@ class Lowering:
         self,
         checkpoint: Checkpoint,
         shape: Shape,
-        sequences: Sequence[np.ndarray],
+        samples: Sequence[np.ndarray],
         progress: Callable[[int], None] = lambda count: None,
         decisions: Decisions | None = None,
     ) -> None:
         self.config = checkpoint.config
         self._shape = shape
-        self._entry, self._junctions = entry(self.config), junctions(self.config)
-        options = GraphOptions(normalize=shape.normalize)
+        self._streams = streams(self.config)
+        options = shape.options()
         plain = build(self.config, shape.task, shape.num_labels, options)
         load_weights(plain.model, checkpoint, shape.task)
         self.weights = plain.model
@@ -219,7 +218,7 @@ class Lowering:
         self.factors: Factors
         self.plans: Mapping[str, NormPlan] = {}
         if decisions is None:
-            self._decide(plain, sequences, progress)
+            self._decide(plain, samples, progress)
             self.dynamic = self.build_clipped(options)
         else:
             self._check_norms(decisions)
@@ -230,33 +229,37 @@ class Lowering:
             _raise_difference("ranges", wanted, ranges)
 
     def _decide(
-        self, plain: Encoder, sequences: Sequence[np.ndarray], progress: Callable[[int], None]
+        self, plain: Encoder, samples: Sequence[np.ndarray], progress: Callable[[int], None]
     ) -> None:
-        """Chooses factors and plans, and centres the weights, from what the texts show."""
+        """Chooses factors and plans, and centres the weights, from what the samples show."""
         if self.config.normalization_type == "layer_norm":
-            centre(plain.model, self._entry, self._junctions)
-        observer = Observer(plain, sequences, progress)
-        self.factors = channel_factors(observer, self._entry, self._junctions)
-        encoder = self.build(GraphOptions(normalize=self._shape.normalize), IntegerBlocks)
-        statistics = norm_statistics(Observer(encoder, sequences, progress))
+            centre(plain.model, self._streams)
+        self.factors = channel_factors(Observer(plain, samples, progress), self._streams)
+        encoder = self.build(self._shape.options(), IntegerBlocks)
+        statistics = norm_statistics(Observer(encoder, samples, progress))
         self._remove_means({name: found.mean for name, found in statistics.items()})
         self.plans = {name: found.plan() for name, found in statistics.items()}
 
     def _check_norms(self, decisions: Decisions) -> None:
         """Raises CheckpointError where factors or plans are not those of this encoder's norms."""
-        norms = (self._entry.norm, *(junction.norm for junction in self._junctions))
-        sizes = {norm: self.weights.get_layer(norm).gamma.shape[0] for norm in norms}
-        found = {norm: len(factor) for norm, factor in decisions.factors.items()}
+        # Every stream begins or ends in a norm.
+        norms = {stream.name: (*stream.norms, *stream.writers)[0] for stream in self._streams}
+        sizes = {name: self.weights.get_layer(norm).gamma.shape[0] for name, norm in norms.items()}
+        found = {stream: len(factor) for stream, factor in decisions.factors.items()}
         _raise_difference("factors", sizes, found)
         planned = [layer.name for layer in self.weights.layers if isinstance(layer, LayerNorm)]
         _raise_difference("plans", dict.fromkeys(planned), dict.fromkeys(decisions.plans))
 
     def _remove_means(self, means: Mapping[str, float]) -> None:
-        """Moves the mean of all tokens, which layer norm takes out anyway, into a bias."""
-        for junction in self._junctions:
-            if junction.norm in means:
-                bias = self.weights.get_layer(junction.dense).bias
-                bias.assign_sub(np.full(bias.shape, means[junction.norm], np.float32))
+        """Moves the mean of all tokens, which layer norm takes out anyway, into a bias.
+
+        In a stream of several norms nothing but dense layers adds up, which `centre` has left
+        without a mean.
+        """
+        for stream in self._streams:
+            if stream.dense is not None and stream.name in means:
+                bias = self.weights.get_layer(stream.dense).bias
+                bias.assign_sub(np.full(bias.shape, means[stream.name], np.float32))
 
     def build_clipped(self, options: GraphOptions) -> Encoder:
         """The graph in float with the clipping that its plans need."""
@@ -278,17 +281,16 @@ class Lowering:
         kind = IntegerBlocks if make_blocks is IntegerBlocks else own
         self._scale_queries(encoder.model, self.config.head_size**-0.5 * kind.query_factor)
         self._scale_gates(encoder.model, encoder.roles, kind.gate_factor)
-        equalize(encoder.model, self._entry, self._junctions, self.factors)
+        equalize(encoder.model, self._streams, self.factors)
         return encoder
 
     def unfold(self, model: keras.Model) -> keras.Model:
         """The plain graph with the weights of `model`, which `build` made, as they are in it."""
         shape = self._shape
-        options = GraphOptions(normalize=shape.normalize)
-        plain = build(self.config, shape.task, shape.num_labels, options).model
+        plain = build(self.config, shape.task, shape.num_labels, shape.options()).model
         _copy_weights(model, plain)
-        inverses = {norm: 1 / factor for norm, factor in self.factors.items()}
-        equalize(plain, self._entry, self._junctions, inverses)
+        inverses = {stream: 1 / factor for stream, factor in self.factors.items()}
+        equalize(plain, self._streams, inverses)
         kind = GRAPHS[shape.graph].blocks
         self._scale_queries(plain, self.config.head_size**0.5 / kind.query_factor)
         self._scale_gates(plain, self.dynamic.roles, 1 / kind.gate_factor)
@@ -302,11 +304,9 @@ class Lowering:
 
     def _scale_gates(self, model: keras.Model, roles: Mapping[str, Role], factor: float) -> None:
         """Makes what a GELU reads and gives larger by `factor`, the same for what comes after."""
-        for junction in self._junctions:
-            if [roles.get(reader) for reader in junction.readers] == ["gate"]:
-                before, after = (
-                    model.get_layer(name) for name in (*junction.readers, junction.dense)
-                )
+        for stream in self._streams:
+            if [roles.get(reader) for reader in stream.readers] == ["gate"]:
+                before, after = (model.get_layer(name) for name in (*stream.readers, stream.dense))
                 for variable in (before.kernel, before.bias):
                     variable.assign(variable * factor)
                 after.kernel.assign(after.kernel / factor)

@@ -46,6 +46,13 @@ class RoundedDense(layers.PointwiseDense):
         return rounded_weights(super().constant())
 
 
+class RoundedPatches(layers.PointwisePatches):
+    """`PointwisePatches` of 8-bit weights."""
+
+    def constant(self) -> tf.Tensor:
+        return rounded_weights(super().constant())
+
+
 class RoundedTrigram(layers.TrigramDense):
     """A `TrigramDense` of 8-bit weights."""
 
@@ -92,6 +99,7 @@ class _Rounded:
     """Layers that round their constants; what has one scale a channel is exact as it is."""
 
     pointwise_dense = RoundedDense
+    patch_layer = RoundedPatches
     trigram_layer = RoundedTrigram
     channel_scale = RoundedScale
     channel_mean = RoundedMean

@@ -20,8 +20,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfedge import files
+from tfedge.data.batches import batches_of_equals
 from tfedge.models.blocks import SiteKind
-from tfedge.quantize.calibrate import unpadded
 from tfedge.quantize.costs import Costs
 from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import Prepared
@@ -85,8 +85,8 @@ class Simulation:
             sequences: token ids of texts, int32 (n,) each.
         """
         found = np.zeros(len(sequences), np.float32)
-        for indices, batch in unpadded(sequences, self._names):
-            value = distance(self._model(batch), self._plain(batch), batch["attention_mask"])
+        for indices, batch in batches_of_equals(sequences, self._names):
+            value = distance(self._model(batch), self._plain(batch), batch.get("attention_mask"))
             found[indices] = value.numpy()
             progress(len(indices))
         return found

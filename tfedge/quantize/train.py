@@ -163,9 +163,8 @@ def differences(task: str, output: Outputs, target: Outputs, mask: tf.Tensor) ->
     the label or an end of the answer differs, or the share of real tokens with another label."""
     if task == "sentence-embedding":
         return 1 - _cosine(output["embedding"], target["embedding"])
-    real = tf.cast(mask, tf.float32)
     if task == "question-answering":
-        padding = -1e4 * (1 - real)
+        padding = -1e4 * (1 - tf.cast(mask, tf.float32))
         others = [
             tf.argmax(output[name] + padding, -1) != tf.argmax(target[name] + padding, -1)
             for name in ("start_logits", "end_logits")
@@ -174,6 +173,7 @@ def differences(task: str, output: Outputs, target: Outputs, mask: tf.Tensor) ->
     other = tf.argmax(output["logits"], -1) != tf.argmax(target["logits"], -1)
     other = tf.cast(other, tf.float32)
     if task == "token-classification":
+        real = tf.cast(mask, tf.float32)
         return tf.reduce_sum(other * real, -1) / tf.reduce_sum(real, -1)
     return other
 

@@ -20,6 +20,7 @@ class Recipe:
         hub_id: repository on the Hugging Face hub.
         labels: names of the logits where the checkpoint names none.
         config: the `config.json` of the architecture.
+        preprocessor: of a model of images, what its `preprocessor_config.json` says.
         max_drop: points that a conversion may lose against float, where that is not the usual number.
     """
 
@@ -35,6 +36,7 @@ class Recipe:
     package: str | None = None
     labels: tuple[str, ...] | None = None
     calibration: str = "sentences.tsv"
+    preprocessor: Mapping[str, Any] | None = None
     max_drop: float | None = None
 
 

@@ -1,4 +1,5 @@
-"""Answers texts with a converted model; needs numpy, tokenizers and a TFLite runtime, no TensorFlow.
+"""Answers texts or images with a converted model; needs numpy, tokenizers and a TFLite runtime (for
+image files Pillow too), no TensorFlow.
 
 from tfedge.runtime import load
 load("tinybert_int8.tflite")("A fine film.")
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfedge.runtime.errors import (
     BackendError,
+    ImageError,
     InferenceError,
     ModelFileError,
     OptionError,
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendError",
+    "ImageError",
     "InferenceError",
     "ModelFileError",
     "OptionError",

@@ -14,15 +14,14 @@ from tfedge.runtime.runtimes import runtime_name
 if TYPE_CHECKING:
     from tfedge.runtime.pipeline import Input, Pipeline
 
-SENTENCE = "The film starts slowly, but its second half is as clever and as moving as they come."
-QUESTION = "When does the film get better?"
 MAX_RUNS = 1_000_000
 _WARM_UP_RUNS = 5  # first calls allocate memory, start threads and fill caches
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """What `benchmark` measured. A run is one text, tokenising included.
+    """What `benchmark` measured. A run is one text, tokenising included, or one image, reading it
+    included.
 
     Attributes:
         texts_per_s: runs by the whole time.
@@ -47,7 +46,7 @@ def benchmark(pipeline: Pipeline, texts: Sequence[Input], runs: int) -> Timing:
     """Times `runs` answers, the texts taking turns, after a warm-up that answers each at least once.
 
     Args:
-        texts: what to answer; where there is none, a built-in sentence.
+        texts: what to answer; where there is none, a built-in sentence or image.
 
     Raises:
         OptionError: `runs` is out of range.
@@ -57,7 +56,7 @@ def benchmark(pipeline: Pipeline, texts: Sequence[Input], runs: int) -> Timing:
 
     if not 1 <= runs <= MAX_RUNS:
         raise OptionError(f"{runs} runs asked for; 1 to {MAX_RUNS} are allowed")
-    texts = texts or [(QUESTION, SENTENCE) if pipeline.pairs else SENTENCE]
+    texts = texts or [pipeline.example]
     tokens = [pipeline.count_tokens(text) for text in texts]
     for run in range(max(_WARM_UP_RUNS, len(texts))):
         pipeline(texts[run % len(texts)])

@@ -4,7 +4,7 @@ A bundle is a TensorFlow Lite flatbuffer followed by a ZIP archive, as TFLite Me
 associated files. The archive holds
 
     tfedge.json     the manifest, see `Manifest`
-    tokenizer.json  the tokeniser, in the format of the `tokenizers` library
+    tokenizer.json  the tokeniser, in the format of the `tokenizers` library; of a model of texts
     vocab.txt       the WordPiece vocabulary, for other readers of TFLite Metadata (optional)
     labels.txt      a label a line, for other readers (optional)
 
@@ -28,6 +28,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from tfedge.runtime.errors import ModelFileError, one_line
+from tfedge.runtime.image_settings import ImageSettings
 
 FORMAT = 1
 MANIFEST_FILE = "tfedge.json"
@@ -36,6 +37,7 @@ VOCABULARY_FILE = "vocab.txt"
 LABELS_FILE = "labels.txt"
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+IMAGE_INPUTS = ("pixel_values",)
 # Task -> output tensors it needs, whether its last axis is named by labels.
 TASK_OUTPUTS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {
@@ -43,9 +45,11 @@ TASK_OUTPUTS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
         "sentence-embedding": ("embedding",),
         "token-classification": ("logits",),
         "question-answering": ("start_logits", "end_logits"),
+        "image-classification": ("logits",),
     }
 )
-LABELLED_TASKS = ("text-classification", "token-classification")
+LABELLED_TASKS = ("text-classification", "token-classification", "image-classification")
+IMAGE_TASKS = ("image-classification",)
 
 MAX_ARCHIVE_BYTES = 64 << 20  # all associated files, unpacked; multilingual BERT's have 4 MB
 MAX_FILES = 64
@@ -86,7 +90,8 @@ class Manifest:
         task: a key of `TASK_OUTPUTS`.
         labels: names of the last axis of "logits" for the tasks in `LABELLED_TASKS`, else None.
         max_length: longest input in tokens, special ones included.
-        inputs: names of the signature's inputs, some of `INPUTS`; int32 (1, length) each.
+        inputs: names of the signature's inputs, some of `INPUTS`, int32 (1, length) each; or
+            `IMAGE_INPUTS`, pixels of 0 to 255 (1, height, width, 3).
         outputs: names of the signature's outputs.
         quantization: e.g. "int8"; for people.
         runtimes: runtimes that the converter saw run the file, preferred one first.
@@ -94,6 +99,7 @@ class Manifest:
         model_bytes: length of the flatbuffer at the beginning of the file.
         model_sha256: SHA-256 of these bytes, hexadecimal.
         normalize: whether an embedding is divided by its length, which an integer graph does not.
+        image: the fields of `ImageSettings` for the tasks in `IMAGE_TASKS`, else None.
         extra: free-form; the runtime ignores it.
 
     Raises:
@@ -113,6 +119,7 @@ class Manifest:
     model_sha256: str
     tfedge_version: str
     normalize: bool = False
+    image: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -132,14 +139,40 @@ class Manifest:
                 raise ValueError(f"signature {key!r} has the impossible length {length}")
         if not _MIN_SEQUENCE <= self.max_length <= max(self.signatures.values()):
             raise ValueError(f"max_length {self.max_length} is longer than every signature")
-        if "input_ids" not in self.inputs or not set(self.inputs) <= set(INPUTS):
-            raise ValueError(
-                f"inputs {self.inputs} are not input_ids and some of {', '.join(INPUTS)}"
-            )
+        self._check_inputs()
         if missing := set(TASK_OUTPUTS[self.task]) - set(self.outputs):
             raise ValueError(f"task {self.task} needs an output {min(missing)!r}")
         if self.model_bytes <= 0:
             raise ValueError(f"model_bytes is {self.model_bytes}")
+
+    def _check_inputs(self) -> None:
+        if self.reads_images:
+            if self.inputs != IMAGE_INPUTS:
+                raise ValueError(f"inputs {self.inputs} are not {', '.join(IMAGE_INPUTS)}")
+            self.image_settings()
+        elif "input_ids" not in self.inputs or not set(self.inputs) <= set(INPUTS):
+            raise ValueError(
+                f"inputs {self.inputs} are not input_ids and some of {', '.join(INPUTS)}"
+            )
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the model reads images, not texts."""
+        return self.task in IMAGE_TASKS
+
+    def image_settings(self) -> ImageSettings:
+        """How an image becomes an input of a model that reads images.
+
+        Raises:
+            ValueError: `image` is missing or impossible.
+        """
+        return ImageSettings.from_json(self.image)
+
+    def input_shape(self, key: str) -> tuple[int, ...]:
+        """The shape of every input of signature `key`."""
+        if self.reads_images:
+            return (1, *self.image_settings().shape)
+        return (1, self.signatures[key])
 
     @classmethod
     def from_json(cls, content: bytes) -> Manifest:
@@ -194,6 +227,7 @@ _JSON_TYPES: Mapping[str, tuple[str, Any]] = {
         lambda value: isinstance(value, dict) and all(map(_is_int, value.values())),
     ),
     "Mapping[str, Any]": ("an object", lambda value: isinstance(value, dict)),
+    "Mapping[str, Any] | None": ("an object or null", lambda v: v is None or isinstance(v, dict)),
 }
 
 
@@ -206,7 +240,7 @@ def _typed(name: str, annotation: Any, value: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Bundle:
-    """A verified bundle on disk."""
+    """A verified bundle on disk; `tokenizer_json` is empty where the model reads images."""
 
     path: str
     manifest: Manifest
@@ -266,9 +300,9 @@ def _read(name: str, file: BinaryIO) -> Bundle:
         raise ModelFileError(
             f"{name}: damaged: the model is not the one that its metadata describe; copy it again"
         )
-    if TOKENIZER_FILE not in files:
+    if TOKENIZER_FILE not in files and not manifest.reads_images:
         raise ModelFileError(f"{name}: holds no {TOKENIZER_FILE}; convert it with `tfedge convert`")
-    return Bundle(name, manifest, files[TOKENIZER_FILE])
+    return Bundle(name, manifest, files.get(TOKENIZER_FILE, b""))
 
 
 def _check_magic(name: str, size: int, head: bytes) -> None:

@@ -96,7 +96,8 @@ class Report:
         runtime: the one that would answer; None where there is none.
         kernels: what its int8 matrix products are made of.
         model: name, task, quantization, verified runtimes and lengths of the model, if one is given.
-        answer: the fields of a `Timing` of the built-in sentence; None where it was not answered.
+        answer: the fields of a `Timing` of the built-in sentence or image; None where it was not
+            answered.
         libedgetpu: the Edge TPU's library, if there is one.
     """
 
@@ -143,6 +144,8 @@ def examine(wanted: Wanted, root: Path = ROOT) -> Report:
     findings += _of_choice(machine, runtime, runtimes, bundle)
     if bundle and is_compiled(bundle) and libedgetpu is None:
         findings.append(_NO_LIBEDGETPU)
+    if bundle and bundle.manifest.reads_images:
+        findings += _of_pillow(_installed("pillow", "PIL.Image"))
     return Report(
         tfedge=__version__,
         python=".".join(map(str, sys.version_info[:3])),
@@ -228,6 +231,13 @@ def _of_packages(packages: Mapping[str, Installed]) -> Iterator[Finding]:
             yield Finding(f"{name} {found.version}: {found.error}", mend, prevents=True)
 
 
+def _of_pillow(found: Installed) -> Iterator[Finding]:
+    """What reads the files of a model of images."""
+    if not found.usable:
+        problem = found.error or "it is not installed"
+        yield Finding(f"Pillow reads image files, and {problem}", _pip("pillow>=10"), prevents=True)
+
+
 def _of_runtimes(
     runtimes: Mapping[str, Installed], numpy: Installed, machine: Machine
 ) -> Iterator[Finding]:
@@ -304,6 +314,7 @@ def _described(bundle: Bundle) -> dict[str, Any]:
     return {
         "name": manifest.name,
         "task": manifest.task,
+        "reads_images": manifest.reads_images,
         "quantization": manifest.quantization,
         "verified": list(manifest.runtimes),
         "lengths": sorted(manifest.signatures.values()),

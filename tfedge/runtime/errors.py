@@ -15,6 +15,10 @@ class TextError(InferenceError, ValueError):
     exit_code = 1
 
 
+class ImageError(TextError):
+    """An image cannot be answered; other images can."""
+
+
 class OptionError(InferenceError, ValueError):
     """An argument of `load` or of a pipeline, or an option of `tfedge-infer`, is out of range."""
 

@@ -22,7 +22,7 @@ def execute(model: Model, key: str, inputs: Mapping[str, np.ndarray]) -> dict[st
     """Runs signature `key` row by row.
 
     Args:
-        inputs: int32 (n, length) each, by name.
+        inputs: int32 (n, length) each, by name; of images pixels (n, height, width, 3).
 
     Returns:
         The outputs by name, float32, with n rows.
@@ -42,7 +42,7 @@ def _read(path: str) -> dict[str, np.ndarray]:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise OptionError(f"{path}: not a readable .npz file: {error}") from error
     if len({array.shape for array in arrays.values()}) != 1 or not all(map(len, arrays.values())):
-        raise OptionError(f"{path}: needs at least one array, all of one shape (rows, length)")
+        raise OptionError(f"{path}: needs at least one array, all of one shape (rows, ...)")
     return arrays
 
 
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The program; returns its exit code, those of `tfedge-infer`."""
     parser = argparse.ArgumentParser(prog="python -m tfedge.runtime.execute", description=__doc__)
     parser.add_argument("model")
-    parser.add_argument("inputs", help=".npz with the inputs by name, int32 (n, length) each")
+    parser.add_argument("inputs", help=".npz with the inputs by name, (n, ...) each")
     parser.add_argument("outputs", help=".npz to write")
     parser.add_argument("--runtime", choices=sorted(RUNTIMES))
     parser.add_argument("--threads", type=int)
@@ -59,10 +59,11 @@ def main(arguments: list[str] | None = None) -> int:
         inputs = _read(options.inputs)
         bundle = read_bundle(options.model)
         model = Model(bundle, options.runtime, options.threads)
-        length = next(iter(inputs.values())).shape[1]
-        keys = [key for key, size in bundle.manifest.signatures.items() if size == length]
+        shape = (1, *next(iter(inputs.values())).shape[1:])
+        manifest = bundle.manifest
+        keys = [key for key in manifest.signatures if manifest.input_shape(key) == shape]
         if not keys:
-            raise OptionError(f"{options.model} has no signature for {length} tokens")
+            raise OptionError(f"{options.model} has no signature for inputs of shape {shape}")
         np.savez(options.outputs, **execute(model, keys[0], inputs))
     except InferenceError as error:
         print(f"tfedge: {error}", file=sys.stderr)

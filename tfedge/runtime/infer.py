@@ -34,10 +34,10 @@ EXIT_CANNOT_ANSWER = 4
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_NO_READER = 141  # 128 + SIGPIPE
 
-HELP = """Answers texts with a model that `tfedge convert` made.
+HELP = """Answers texts or images with a model that `tfedge convert` made.
 
-Texts are the arguments, or, without any, the lines of standard input: each line is answered as soon
-as it is there, one line of output for one line of input.
+Texts, or the paths of images, are the arguments, or, without any, the lines of standard input: each
+line is answered as soon as it is there, one line of output for one line of input.
 
 \b
 Examples:
@@ -46,6 +46,7 @@ Examples:
   tail -f reviews.txt | tfedge-infer --model tinybert_int8.tflite
   tfedge-infer --model tinybert_int8.tflite --jsonl --json < texts.jsonl
   tfedge-infer --model qa.tflite --context "Ada was born in London." "Where?"
+  tfedge-infer --model deit_int8.tflite photo.jpg other.png
   tfedge-infer --model tinybert_int8.tflite --benchmark 100
   tfedge-infer --doctor --model tinybert_int8.tflite
   tfedge-infer --model tinybert_int8_edgetpu.tflite --delegate edgetpu --device usb "Good."
@@ -57,6 +58,7 @@ Output, a line a text, by the model's task:
   sentence-embedding    the numbers, blanks between them
   token-classification  token/label token/label ...
   question-answering    answer TAB probability
+  image-classification  as text-classification; files are read by Pillow (tfedge[image])
 A text that cannot be answered gives the line `error TAB -` and a line on standard error that says
 why; with --json it gives an object with "error". The other texts are answered all the same.
 
@@ -82,7 +84,7 @@ Exit codes:
     "json_lines",
     is_flag=True,
     help='Lines of standard input are JSON: a string, or an object with "text" (question answering:'
-    ' "question" and "context").',
+    ' "question" and "context"; images: "image", a path).',
 )
 @click.option(
     "--context",
@@ -93,7 +95,7 @@ Exit codes:
     "--top-k",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Text classification: the N likeliest labels (default: 1, with --json all).",
+    help="Classification: the N likeliest labels (default: 1, with --json all).",
 )
 @click.option(
     "--threads",
@@ -129,7 +131,7 @@ Exit codes:
     type=click.IntRange(1, MAX_RUNS),
     metavar="N",
     help="Print the median and 90th percentile of N timed answers to the texts (default: a built-in"
-    " sentence) instead of the answers.",
+    " sentence or image) instead of the answers.",
 )
 @click.option(
     "--doctor",
@@ -182,17 +184,20 @@ def execute(options: Options) -> int:
         return _benchmark(pipeline, options, options.runs)
     if options.texts:
         given = (Request(text, options.context) for text in options.texts)
-        return answer_all(pipeline, given, "text", options)
+        unit = "image" if pipeline.reads_images else "text"
+        return answer_all(pipeline, given, unit, options)
     if sys.stdin is None:
         raise OptionError("no texts: standard input is closed")
     if sys.stdin.isatty():
-        _complain("reading texts from the terminal, one a line; Ctrl-D ends")
+        what = "paths of images" if pipeline.reads_images else "texts"
+        _complain(f"reading {what} from the terminal, one a line; Ctrl-D ends")
     with lines.stop_signal() as stop:
         requests = lines.parse_lines(
             lines.read_lines(sys.stdin.fileno(), stop),
             json_lines=options.json_lines,
             pairs=pipeline.pairs,
             context=options.context,
+            key=pipeline.text_key,
         )
         return answer_all(pipeline, requests, "line", options)
 
@@ -241,7 +246,7 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
     """Prints an answer for each request as it comes.
 
     Args:
-        unit: what a request is to the user, "text" or "line"; for messages.
+        unit: what a request is to the user, "text", "image" or "line"; for messages.
 
     Returns:
         The exit code: 0, or 1 where a request could not be answered.

@@ -98,7 +98,7 @@ class Model:
         if set(signature.inputs) != set(manifest.inputs):
             raise self._mismatch(f"inputs {_list(manifest.inputs)}", _list(signature.inputs))
         for name, detail in signature.inputs.items():
-            self._check_shape(name, detail, (1, manifest.signatures[key]))
+            self._check_shape(name, detail, manifest.input_shape(key))
         return signature
 
     def check_outputs(self, key: str, shapes: Mapping[str, tuple[int | None, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""Texts from standard input: bytes that come when they like, in, requests out."""
+"""Texts, or paths of images, from standard input: bytes that come when they like, in, requests out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _CHUNK = 1 << 16
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One thing to answer: a text (or question) and its context, or why it could not be read."""
+    """One thing to answer: a text (or question, or image) and its context, or why it could not be
+    read."""
 
     text: str
     context: str | None = None
@@ -82,7 +83,12 @@ def _finished(line: bytearray | None) -> bytes | None:
 
 
 def parse_lines(
-    lines: Iterable[bytes | None], *, json_lines: bool, pairs: bool, context: str | None
+    lines: Iterable[bytes | None],
+    *,
+    json_lines: bool,
+    pairs: bool,
+    context: str | None,
+    key: str = "text",
 ) -> Iterator[Request]:
     """One request a line.
 
@@ -91,6 +97,7 @@ def parse_lines(
         json_lines: whether a line is a JSON string or object, not plain text.
         pairs: whether the model wants questions and contexts.
         context: the context of lines that bring none.
+        key: the name of what is answered in a JSON object; of pairs it is "question".
     """
     for number, line in enumerate(lines):
         if line is None:
@@ -105,7 +112,7 @@ def parse_lines(
             continue
         try:
             if json_lines:
-                yield _parse_json(text, pairs, context)
+                yield _parse_json(text, "question" if pairs else key, context)
             else:
                 yield _parse_plain(text, pairs, context)
         except TextError as error:
@@ -121,8 +128,7 @@ def _parse_plain(line: str, pairs: bool, context: str | None) -> Request:
     return Request(question, rest)
 
 
-def _parse_json(line: str, pairs: bool, context: str | None) -> Request:
-    name = "question" if pairs else "text"
+def _parse_json(line: str, name: str, context: str | None) -> Request:
     try:
         value = json.loads(line)
     except ValueError as error:
@@ -133,7 +139,7 @@ def _parse_json(line: str, pairs: bool, context: str | None) -> Request:
         value = {name: value}
     if not isinstance(value, dict) or not isinstance(value.get(name), str):
         raise TextError(f"the line is neither a JSON string nor an object with a string {name!r}")
-    if pairs:
+    if name == "question":
         context = value.get("context", context)
         if not isinstance(context, str):
             raise TextError("the line has no string 'context'; or give --context")

@@ -1,4 +1,4 @@
-"""From the path of a .tflite to a function that answers texts."""
+"""From the path of a .tflite to a function that answers texts or images."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ import numpy as np
 
 from tfedge.runtime.bundle import Bundle, Manifest, read_bundle
 from tfedge.runtime.errors import BackendError, OptionError, TextError
+from tfedge.runtime.image import EncodedImage, ImageEncoder
 from tfedge.runtime.interpreter import Model
 from tfedge.runtime.tasks import TASKS
 from tfedge.runtime.tokenizer import Encoded, TextEncoder
 
-Input = Union[str, tuple[str, str]]  # a text, or a question and its context
+# A text, or a question and its context; a file with an image, or pixels, uint8 (height, width, 3).
+Input = Union[str, tuple[str, str], "os.PathLike[str]", np.ndarray]
+AnyEncoded = Union[Encoded, EncodedImage]
+
+_SENTENCE = "The film starts slowly, but its second half is as clever and as moving as they come."
+_QUESTION = "When does the film get better?"
 
 
 def load(
@@ -68,7 +74,13 @@ class Pipeline:
         if length is not None:
             self._signatures = _only(length, self._signatures)
         self.max_length = min(self.manifest.max_length, self._signatures[-1][1])
-        self._encoder = TextEncoder(bundle.tokenizer_json, self.max_length, pairs=self._task.pairs)
+        self._encoder: TextEncoder | ImageEncoder
+        if self._task.images:
+            self._encoder = ImageEncoder(self.manifest.image_settings(), self.max_length)
+        else:
+            self._encoder = TextEncoder(
+                bundle.tokenizer_json, self.max_length, pairs=self._task.pairs
+            )
         for key, length in self._signatures:
             model.check_outputs(key, self._task.shapes(length, len(self._labels)))
 
@@ -79,11 +91,12 @@ class Pipeline:
         *,
         top_k: int | None = None,
     ) -> Any:
-        """Answers one text with a dict, or several with a list of dicts.
+        """Answers one text or image with a dict, or several with a list of dicts.
 
         Args:
             text: a text; for question answering a question (with `context`) or a pair (question,
-                context); or an iterable of these.
+                context); for images the path of a file, or pixels, uint8 (height, width, 3) with red
+                first; or an iterable of these.
             top_k: how many labels "scores" has, likeliest first; None for all.
 
         Returns:
@@ -92,20 +105,23 @@ class Pipeline:
               sentence-embedding    {"text", "embedding": [float, ...]}
               token-classification  {"text", "tokens": [{"token", "label", "score", "start", "end"}]}
               question-answering    {"question", "answer", "score", "start", "end"}
+              image-classification  {"image", "label", "score", "scores": {label: probability}};
+                                    of pixels without "image"
             and "truncated": True where the end of the text did not fit into the model. "start" and
             "end" are character offsets. For several, see `stream`.
 
         Raises:
-            TextError: the one text cannot be answered.
+            TextError: the one text cannot be answered; of an image its kind ImageError.
             OptionError: `top_k` is less than 1, or the task has no ranking.
-            BackendError: the runtime cannot run the model.
+            BackendError: the runtime cannot run the model, or there is no Pillow to read a file.
         """
         self._check_top_k(top_k)
         if context is not None:
             if not isinstance(text, str):
                 raise TextError("a context goes with one question; give several as pairs")
             return self._answer((text, context), top_k)
-        if isinstance(text, (str, bytes, tuple)):  # bytes are refused as one text, not by item
+        # Bytes are refused as one text, not by item.
+        if isinstance(text, (str, bytes, tuple, os.PathLike, np.ndarray)):
             return self._answer(text, top_k)
         return list(self.stream(text, top_k=top_k))
 
@@ -115,7 +131,7 @@ class Pipeline:
         """Answers texts one by one, as they come. One that cannot be answered does not stop it.
 
         Yields:
-            For each text what `__call__` gives, or {"text" or "question", "error": why}.
+            For each text what `__call__` gives, or {"text", "question" or "image", "error": why}.
 
         Raises:
             OptionError: as `__call__`.
@@ -126,13 +142,29 @@ class Pipeline:
             try:
                 yield self._answer(item, top_k)
             except TextError as error:
-                text = item[0] if isinstance(item, tuple) and item else item
-                yield {self.text_key: text, "error": str(error)}
+                first = item[0] if isinstance(item, tuple) and item else item
+                yield {**self._named(first), "error": str(error)}
 
     @property
     def text_key(self) -> str:
-        """The name of the input in an answer: "text" or "question"."""
+        """The name of the input in an answer: "text", "question" or "image"."""
+        if self._task.images:
+            return "image"
         return "question" if self._task.pairs else "text"
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the input is an image."""
+        return self._task.images
+
+    @property
+    def example(self) -> Input:
+        """Something to answer: a sentence, a question and it, or an image of all colours."""
+        if self._task.images:
+            height, width, _ = self.manifest.image_settings().shape
+            red, green = np.mgrid[0 : 255 : height * 1j, 0 : 255 : width * 1j]
+            return np.stack((red, green, 255 - red), axis=2).astype(np.uint8)
+        return (_QUESTION, _SENTENCE) if self._task.pairs else _SENTENCE
 
     @property
     def pairs(self) -> bool:
@@ -152,15 +184,17 @@ class Pipeline:
         """
         return len(self.encode(text))
 
-    def encode(self, text: Input) -> Encoded:
-        """The tokens of a text: the first half of an answer, for who times the two apart.
+    def encode(self, text: Input) -> AnyEncoded:
+        """The tokens of a text, or the pixels of an image: the first half of an answer, for who times
+        the two apart.
 
         Raises:
             TextError: the text cannot be answered.
         """
-        return self._encoder.encode(*_split(text))
+        first, context = _split(text)
+        return self._encoder.encode(first, context)
 
-    def answer(self, text: Input, encoded: Encoded, top_k: int | None = None) -> dict[str, Any]:
+    def answer(self, text: Input, encoded: AnyEncoded, top_k: int | None = None) -> dict[str, Any]:
         """Answers a text of which `encode` made `encoded`; returns and raises as `__call__`."""
         first, context = _split(text)
         answer = self._task.answer(self._run(encoded), encoded, self._labels, top_k)
@@ -168,7 +202,13 @@ class Pipeline:
             answer = {"answer": context[answer["start"] : answer["end"]], **answer}
         if encoded.truncated:
             answer["truncated"] = True
-        return {self.text_key: first, **answer}
+        return {**self._named(first), **answer}
+
+    def _named(self, first: Any) -> dict[str, Any]:
+        """The input of an answer under its name; pixels are not repeated."""
+        if isinstance(first, np.ndarray):
+            return {}
+        return {self.text_key: os.fspath(first) if isinstance(first, os.PathLike) else first}
 
     def _check_top_k(self, top_k: int | None) -> None:
         if top_k is None:
@@ -181,7 +221,7 @@ class Pipeline:
     def _answer(self, item: Input, top_k: int | None) -> dict[str, Any]:
         return self.answer(item, self.encode(item), top_k)
 
-    def _run(self, encoded: Encoded) -> dict[str, np.ndarray]:
+    def _run(self, encoded: AnyEncoded) -> dict[str, np.ndarray]:
         key, length = self._signature(len(encoded))
         try:
             outputs = self._model.run(key, encoded.arrays(length))
@@ -216,8 +256,8 @@ def _only(length: int, signatures: list[tuple[str, int]]) -> list[tuple[str, int
     return chosen
 
 
-def _split(item: Input) -> tuple[str, str | None]:
-    """`item` as (text or question, context or None)."""
+def _split(item: Input) -> tuple[Any, str | None]:
+    """`item` as (text, question or image, context or None)."""
     if not isinstance(item, tuple):
         return item, None
     if len(item) != 2:

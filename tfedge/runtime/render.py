@@ -85,9 +85,10 @@ def _answering(report: Report) -> Iterator[tuple[str, str]]:
         yield "kernels", str(report.kernels)
     if report.answer is not None:
         timing = report.answer
+        what = "an image" if report.model and report.model["reads_images"] else "a sentence"
         yield (
             "answers",
-            f"a sentence in {timing['median_ms']:.1f} ms, {timing['threads']} threads,"
+            f"{what} in {timing['median_ms']:.1f} ms, {timing['threads']} threads,"
             f" {_megabytes(timing['peak_rss_bytes'])}",
         )
 

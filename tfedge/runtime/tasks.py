@@ -24,9 +24,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def classify_text(
-    outputs: Outputs, encoded: Encoded, labels: Sequence[str], top_k: int | None
-) -> Answer:
+def classify(outputs: Outputs, encoded: object, labels: Sequence[str], top_k: int | None) -> Answer:
     """ "logits" (1, labels) -> the likeliest label, and the `top_k` likeliest ones in order."""
     probabilities = softmax(outputs["logits"][0])
     order = np.argsort(-probabilities, kind="stable")[:top_k]
@@ -88,17 +86,19 @@ class Task:
     """How a task reads its outputs.
 
     Attributes:
-        answer: outputs, tokens, labels, top_k -> the task's part of an answer.
+        answer: outputs, what was encoded, labels, top_k -> the task's part of an answer.
         outputs: name of an output -> its shape, in sizes or the words "length" and "labels", None
             for any size.
         pairs: whether the input is a question and a context instead of one text.
         ranked: whether `top_k` means something.
+        images: whether the input is an image instead of a text.
     """
 
-    answer: Callable[[Outputs, Encoded, Sequence[str], int | None], Answer]
+    answer: Callable[[Outputs, Any, Sequence[str], int | None], Answer]
     outputs: Mapping[str, tuple[int | str | None, ...]]
     pairs: bool = False
     ranked: bool = False
+    images: bool = False
 
     def shapes(self, length: int, labels: int) -> dict[str, tuple[int | None, ...]]:
         """The shapes of the outputs of a signature of `length` tokens."""
@@ -111,7 +111,7 @@ class Task:
 
 # The keys and the names of outputs are those of `bundle.TASK_OUTPUTS`.
 TASKS: Mapping[str, Task] = {
-    "text-classification": Task(classify_text, {"logits": (1, "labels")}, ranked=True),
+    "text-classification": Task(classify, {"logits": (1, "labels")}, ranked=True),
     "sentence-embedding": Task(embed_sentence, {"embedding": (1, None)}),
     "token-classification": Task(classify_tokens, {"logits": (1, "length", "labels")}),
     "question-answering": Task(
@@ -119,4 +119,5 @@ TASKS: Mapping[str, Task] = {
         {"start_logits": (1, "length"), "end_logits": (1, "length")},
         pairs=True,
     ),
+    "image-classification": Task(classify, {"logits": (1, "labels")}, ranked=True, images=True),
 }

@@ -137,11 +137,11 @@ def _grams(runs: Runs) -> list[np.ndarray]:
     """The sum of x x^T of each tensor, float32 (C, C); padding has no say."""
     sums: list[np.ndarray] = []
     for inputs, tensors in runs:
-        real = inputs[_MASK].ravel() != 0
+        real = inputs[_MASK].ravel() != 0 if _MASK in inputs else None
         products = []
         for tensor in tensors:
             vectors = tensor.reshape(-1, tensor.shape[-1])
-            if len(vectors) == len(real):  # one a token
+            if real is not None and len(vectors) == len(real):  # one a token
                 vectors = vectors[real]
             products.append(vectors.T @ vectors)
         sums = [total + product for total, product in zip(sums, products)] or products

@@ -1,0 +1,104 @@
+"""Toy checkpoints of images and the images that they tell apart.
+
+The encoder's weights are random; the classifier is fitted to what the encoder makes of some images, so
+that the answers depend on the images and are no near ties.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+LABELS = ("across", "down", "blob")
+SIDE = 24
+PREPROCESSOR = {
+    "image_processor_type": "ViTImageProcessor",
+    "do_resize": True,
+    "size": {"height": SIDE, "width": SIDE},
+    "resample": 2,
+    "image_mean": [0.5, 0.4, 0.6],
+    "image_std": [0.5, 0.25, 0.5],
+}
+
+
+def draw(label: str, seed: int, height: int = SIDE, width: int = SIDE) -> np.ndarray:
+    """Stripes across or down, or a round blob, in random colours with some noise, uint8 (h, w, 3)."""
+    random = np.random.RandomState(seed)
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    phase = random.uniform(0, 0.3)
+    shape = {
+        "across": np.sin(2 * np.pi * (3 * y + phase)),
+        "down": np.sin(2 * np.pi * (3 * x + phase)),
+        "blob": 1 - 8 * ((x - 0.5 - phase / 2) ** 2 + (y - 0.5 - phase / 2) ** 2),
+    }[label]
+    dark, light = random.randint(0, 90, 3), random.randint(160, 256, 3)
+    mix = np.clip((shape + 1) / 2, 0, 1)[..., np.newaxis]
+    pixels = dark + (light - dark) * mix + random.normal(0, 6, (height, width, 3))
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def drawn(count: int, seed: int = 0) -> tuple[list[np.ndarray], list[int]]:
+    """Images of all labels in turns, and the numbers of their labels."""
+    numbers = [index % len(LABELS) for index in range(count)]
+    return [draw(LABELS[n], 1000 * seed + i) for i, n in enumerate(numbers)], numbers
+
+
+def write_images(folder: Path, count: int = 30, seed: int = 0, suffix: str = ".png") -> Path:
+    """`drawn` as files, a folder a label."""
+    from PIL import Image
+
+    for index, (pixels, number) in enumerate(zip(*drawn(count, seed), strict=True)):
+        path = folder / LABELS[number] / f"{index:03}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return folder
+
+
+def write_folder(folder: Path, name: str = "vit", teacher: bool = False, **changes: Any) -> Path:
+    """Writes config.json, model.safetensors and preprocessor_config.json."""
+    config = {**cases.IMAGE_CONFIGS[name], "num_hidden_layers": 1, **changes}
+    if teacher:
+        config["architectures"] = ["DeiTForImageClassificationWithTeacher"]
+    cases.random_checkpoint(folder, config, cases.IMAGES, 1, len(LABELS))
+    content = cases.hf_config(config, cases.IMAGES, len(LABELS))
+    content["id2label"] = {str(index): label for index, label in enumerate(LABELS)}
+    content["label2id"] = {label: index for index, label in enumerate(LABELS)}
+    (folder / "config.json").write_text(json.dumps(content))
+    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
+    _fit_classifiers(folder)
+    return folder
+
+
+def _fit_classifiers(folder: Path) -> None:
+    """Ridge regression of the labels on what the classifiers read."""
+    import tf_keras as keras
+
+    from tfedge.models.build import build
+    from tfedge.models.checkpoint import Checkpoint, load_weights
+    from tfedge.models.preprocessor import pixels, read_preprocessor
+    from tfedge.quantize.prepare import Shape
+
+    checkpoint = Checkpoint(folder)
+    config = checkpoint.config
+    made_of = pixels(read_preprocessor(folder, config))
+    shape = Shape(cases.IMAGES, len(LABELS), config.max_position_embeddings, pixels=made_of)
+    encoder = build(config, shape.task, shape.num_labels, shape.options())
+    load_weights(encoder.model, checkpoint, shape.task)
+    images, numbers = drawn(90, seed=7)
+    states = keras.Model(encoder.model.input, encoder.tapped["layernorm"])(
+        {"pixel_values": np.stack(images).astype(np.float32)}
+    ).numpy()
+    wanted = 4 * np.eye(len(LABELS))[numbers] - 2
+    tensors = load_file(folder / "model.safetensors")
+    for index, name in enumerate(config.classifiers):
+        features = np.concatenate([states[:, index], np.ones((len(states), 1))], axis=1)
+        gram = features.T @ features + 0.1 * np.eye(features.shape[1])
+        fitted = np.linalg.solve(gram, features.T @ wanted).astype(np.float32)
+        tensors[f"{name}.weight"] = np.ascontiguousarray(fitted[:-1].T)
+        tensors[f"{name}.bias"] = np.ascontiguousarray(fitted[-1])
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})

@@ -1,0 +1,101 @@
+"""Finds labelled images in folders and tables, and reads their pixels as a board does."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfedge.data.texts import IMAGE_COLUMNS, Texts, read_columns
+from tfedge.errors import InputError, MissingPackageError
+from tfedge.runtime.errors import BackendError, ImageError
+from tfedge.runtime.image import read_pixels
+from tfedge.runtime.image_settings import ImageSettings
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm")
+
+
+class Images(Texts):
+    """Paths of images in the place of texts, which is what `tfedge-infer` is given of them."""
+
+
+def read_images(path: str | Path) -> Images:
+    """The images of a folder, or of a table.
+
+    A folder has a sub-folder for each label, or images alone. They come with labels taking turns, so
+    that the first of them are of all labels. A table, as `tfedge.data.texts.read_texts` reads them,
+    has a column `image` with paths, as seen from its own folder, and perhaps `label`.
+
+    Raises:
+        InputError: there is no image, or images are beside folders of images, or the table cannot
+            be read.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist; give a folder of images, a sub-folder a label, or a table with "
+            f"the columns image and label"
+        )
+    names, labels = read_columns(path, IMAGE_COLUMNS)
+    return Images([str(path.parent / name) for name in names], labels, str(path))
+
+
+def _read_folder(folder: Path) -> Images:
+    try:
+        alone = _images_in(folder)
+        by_label = {
+            item.name: found
+            for item in sorted(folder.iterdir())
+            if item.is_dir() and (found := _images_in(item))
+        }
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
+    if alone and by_label:
+        raise InputError(
+            f"{folder} has images beside the folders {sorted(by_label)[:3]}; put each into the folder "
+            "of its label"
+        )
+    if by_label:
+        turns = itertools.zip_longest(
+            *([(path, label) for path in found] for label, found in by_label.items())
+        )
+        pairs = [pair for turn in turns for pair in turn if pair is not None]
+        return Images([path for path, _ in pairs], [label for _, label in pairs], str(folder))
+    if not alone:
+        raise InputError(f"{folder} has no images ({', '.join(SUFFIXES)})")
+    return Images(alone, None, str(folder))
+
+
+def _images_in(folder: Path) -> list[str]:
+    return [
+        str(path)
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in SUFFIXES and not path.is_dir()
+    ]
+
+
+def pixels_of(
+    paths: Sequence[str],
+    settings: ImageSettings,
+    progress: Callable[[int], None] = lambda count: None,
+) -> list[np.ndarray]:
+    """The pixels of images as a model reads them, uint8 (height, width, 3) each.
+
+    Raises:
+        InputError: one cannot be read; the message names it.
+        MissingPackageError: Pillow is not installed.
+    """
+    pixels = []
+    for path in paths:
+        try:
+            pixels.append(read_pixels(path, settings))
+        except ImageError as error:
+            raise InputError(str(error)) from error
+        except BackendError as error:
+            raise MissingPackageError(str(error)) from error
+        progress(1)
+    return pixels

@@ -1,0 +1,140 @@
+"""Reads `preprocessor_config.json`: how a checkpoint's images are resized, cut and normalised."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfedge.errors import CheckpointError
+from tfedge.models.blocks import Pixels
+from tfedge.models.checkpoint import PREPROCESSOR_FILE
+from tfedge.models.config import EncoderConfig
+from tfedge.runtime.image_settings import RESAMPLES, ImageSettings
+
+# Pillow's numbers of its filters, in the order of their names.
+_RESAMPLES = dict(zip((0, 4, 2, 5, 3, 1), RESAMPLES, strict=True))
+_HALF = (0.5, 0.5, 0.5)
+_CHANNELS = 3
+
+# What transformers' processors do where the file says nothing.
+_VIT: Mapping[str, Any] = {
+    "do_resize": True,
+    "size": 224,
+    "resample": 2,
+    "do_center_crop": False,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": _HALF,
+    "image_std": _HALF,
+}
+_DEIT: Mapping[str, Any] = {
+    **_VIT,
+    "size": 256,
+    "resample": 3,
+    "do_center_crop": True,
+    "crop_size": 224,
+}
+
+
+def read_preprocessor(folder: str | Path, config: EncoderConfig) -> ImageSettings:
+    """The settings of a checkpoint's folder.
+
+    Args:
+        config: of the same checkpoint, whose images have one size.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or makes images of another size.
+    """
+    path = Path(folder) / PREPROCESSOR_FILE
+    try:
+        source = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{path} does not exist; a checkpoint of images needs it, as it says how they are "
+            "resized and normalised"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not readable JSON: {error}") from error
+    if not isinstance(source, dict):
+        raise CheckpointError(f"{path} holds a {type(source).__name__}, not a JSON object")
+    try:
+        return parse_preprocessor(source, config)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def parse_preprocessor(source: Mapping[str, Any], config: EncoderConfig) -> ImageSettings:
+    """Turns the content of a `preprocessor_config.json` into settings.
+
+    Raises:
+        ValueError: a value is impossible, or the result has another size than `config` wants.
+    """
+    kind = str(source.get("image_processor_type") or source.get("feature_extractor_type") or "")
+    defaults = _DEIT if kind.startswith("DeiT") else _VIT
+    given = {**defaults, **{key: value for key, value in source.items() if value is not None}}
+    resize = _sides("size", given["size"]) if given["do_resize"] else None
+    if given["do_center_crop"]:
+        height, width = _pair(_sides("crop_size", given.get("crop_size", given["size"])))
+    elif resize is not None and len(resize) == 2:
+        height, width = resize
+    else:
+        # Images of one shape come out only by chance; the middle of others is taken.
+        height, width = config.image_size
+    if (height, width) != config.image_size:
+        raise ValueError(
+            f"it makes images of {height} x {width} pixels, and config.json wants "
+            f"{' x '.join(map(str, config.image_size))}"
+        )
+    if given["resample"] not in _RESAMPLES:
+        raise ValueError(f"resample is {given['resample']!r}; known are 0 to 5, Pillow's filters")
+    mean, std = _normalisation(given)
+    return ImageSettings(height, width, resize, _RESAMPLES[given["resample"]], mean, std)
+
+
+def pixels(settings: ImageSettings) -> Pixels:
+    """What a model reads of a red, green or blue of 0 to 255."""
+    scale = [1 / std for std in settings.std]
+    red, green, blue = (
+        (factor, -mean * factor) for factor, mean in zip(scale, settings.mean, strict=True)
+    )
+    return Pixels((red[0], green[0], blue[0]), (red[1], green[1], blue[1]))
+
+
+def _sides(name: str, value: Any) -> tuple[int, ...]:
+    """Height and width, or the shorter side alone."""
+    sides = [value, value]  # how it was written before the names came
+    if isinstance(value, Mapping):
+        sides = [value.get("height"), value.get("width")]
+        if set(value) == {"shortest_edge"}:
+            sides = [value["shortest_edge"]]
+    if not all(type(side) is int for side in sides):
+        raise ValueError(
+            f"{name} is {value!r}; it must be a number of pixels, height and width, or shortest_edge"
+        )
+    return tuple(sides)
+
+
+def _pair(sides: tuple[int, ...]) -> tuple[int, int]:
+    return (sides[0], sides[-1])
+
+
+def _normalisation(given: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of red, green and blue, of 0 to 255."""
+    factor = given["rescale_factor"] if given["do_rescale"] else 1.0
+    if type(factor) not in (int, float) or not factor > 0:
+        raise ValueError(f"rescale_factor is {factor!r}; it must be a number above 0")
+    if not given["do_normalize"]:
+        return (0.0,) * _CHANNELS, (1 / factor,) * _CHANNELS
+    mean, std = (_numbers(name, given[name]) for name in ("image_mean", "image_std"))
+    return tuple(value / factor for value in mean), tuple(value / factor for value in std)
+
+
+def _numbers(name: str, value: Any) -> tuple[float, ...]:
+    values = [value] * _CHANNELS if type(value) in (int, float) else value
+    is_list = isinstance(values, (list, tuple)) and len(values) == _CHANNELS
+    if not is_list or not all(type(item) in (int, float) for item in values):
+        raise ValueError(f"{name} is {value!r}; it must be {_CHANNELS} numbers")
+    return tuple(float(item) for item in values)

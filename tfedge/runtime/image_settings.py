@@ -1,0 +1,84 @@
+"""How an image becomes what a model reads, as it stands in the manifest of a bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+# By the names of Pillow's filters.
+RESAMPLES = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+MAX_SIDE = 1 << 12  # pixels
+_CHANNELS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSettings:
+    """How an image becomes what a model reads. Making one checks it.
+
+    The image is resized, and its middle cut out where that is larger; where it is smaller, it gets a
+    black edge. The model itself makes (pixel - mean) / std of its red, green and blue, 0 to 255.
+
+    Attributes:
+        height, width: of what the model reads, in pixels.
+        resize: height and width that the image gets first, or the length of its shorter side alone,
+            or None where it stays as it is.
+        resample: one of `RESAMPLES`.
+        mean, std: of red, green and blue, for people and other programs; the runtime ignores them.
+
+    Raises:
+        ValueError: a field has an impossible value.
+    """
+
+    height: int
+    width: int
+    resize: tuple[int, ...] | None
+    resample: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        resize = (1,) if self.resize is None else self.resize
+        sides = (self.height, self.width, *resize)
+        if not all(type(side) is int and 0 < side <= MAX_SIDE for side in sides):
+            raise ValueError(f"sides of images are {sides}; 1 to {MAX_SIDE} pixels are possible")
+        if len(resize) not in (1, 2):
+            raise ValueError(f"resize has {len(resize)} numbers; 1 or 2 are possible")
+        if self.resample not in RESAMPLES:
+            raise ValueError(f"resample {self.resample!r} is none of {', '.join(RESAMPLES)}")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            numbers = all(type(value) in (int, float) and abs(value) < 1e6 for value in values)
+            if len(values) != _CHANNELS or not numbers:
+                raise ValueError(f"{name} is {values}, not {_CHANNELS} numbers")
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"std is {self.std}; it must be above 0")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the pixels that the model reads."""
+        return self.height, self.width, _CHANNELS
+
+    @classmethod
+    def from_json(cls, content: Any) -> ImageSettings:
+        """Makes settings of what `to_json` gave.
+
+        Raises:
+            ValueError: a field is missing or impossible.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(content, Mapping) or not names <= set(content):
+            raise ValueError(f"settings of images need {', '.join(sorted(names))}")
+        values = {name: content[name] for name in names}
+        for name in ("resize", "mean", "std"):
+            if values[name] is not None:
+                if not isinstance(values[name], (list, tuple)):
+                    raise ValueError(f"{name} is {values[name]!r}, not a list of numbers")
+                values[name] = tuple(values[name])
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object of them."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
