@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import count as count_module
 import mission
 import pytest
 from count import Count, count_lengths, fewest, per_inference
@@ -37,6 +38,15 @@ def test_failures(tmp_path: Path) -> None:
     assert count == Count("rpi4", "litert", "peer", 16, None, "no such operation")
     run = emulator(tmp_path, r"INSNS 5\n")
     with pytest.raises(RuntimeError, match=r"/run counts without marks; those of tests/arm/run"):
+        per_inference(run, "rpi4", "litert", Path("x.tflite"), [16])
+
+
+def test_what_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(count_module, "_SECONDS", 0.1)
+    run = tmp_path / "run"
+    run.write_text("#!/bin/sh\nexec sleep 60\n")
+    run.chmod(0o700)
+    with pytest.raises(RuntimeError, match=r"longer than 0\.1 s"):
         per_inference(run, "rpi4", "litert", Path("x.tflite"), [16])
 
 
