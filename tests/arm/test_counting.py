@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import count as count_module
 import mission
 import pytest
 from count import Count, count_lengths, fewest, per_inference
@@ -20,15 +21,15 @@ def emulator(folder: Path, lines: str, code: int = 0) -> Path:
 
 
 def test_marks(tmp_path: Path) -> None:
-    """Two for each length, three inferences between them; another process tells its end too."""
-    lines = r"MARK 1000000\nINSNS 7\nMARK 4000000\nMARK 9000000\nMARK 10500000\nINSNS 99000000\n"
+    """Two for each length, an inference between them; another process tells its end too."""
+    lines = r"MARK 1000000\nINSNS 7\nMARK 2000000\nMARK 9000000\nMARK 9500000\nINSNS 99000000\n"
     run = emulator(tmp_path, lines)
     site = tmp_path / "site"
     assert per_inference(run, "rpi4", "onnx", Path("x.onnx"), [16, 64], site) == {16: 1, 64: 0.5}
     paths, *arguments = (tmp_path / "arguments").read_text().split()
     assert paths.endswith(f":{site}")
     assert arguments[0] == "rpi4"
-    assert arguments[2:] == ["onnx", "x.onnx", "3", "16", "64"]
+    assert arguments[2:] == ["onnx", "x.onnx", "1", "16", "64"]
 
 
 def test_failures(tmp_path: Path) -> None:
@@ -37,6 +38,15 @@ def test_failures(tmp_path: Path) -> None:
     assert count == Count("rpi4", "litert", "peer", 16, None, "no such operation")
     run = emulator(tmp_path, r"INSNS 5\n")
     with pytest.raises(RuntimeError, match=r"/run counts without marks; those of tests/arm/run"):
+        per_inference(run, "rpi4", "litert", Path("x.tflite"), [16])
+
+
+def test_what_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(count_module, "_SECONDS", 0.1)
+    run = tmp_path / "run"
+    run.write_text("#!/bin/sh\nexec sleep 60\n")
+    run.chmod(0o700)
+    with pytest.raises(RuntimeError, match=r"longer than 0\.1 s"):
         per_inference(run, "rpi4", "litert", Path("x.tflite"), [16])
 
 
