@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tf_keras as keras
 import toy_folders
 
 from tfedge.convert.inspect import inspect
 from tfedge.convert.tflite import to_tflite
 from tfedge.errors import InputError
 from tfedge.models.checkpoint import Checkpoint
+from tfedge.models.layers import TokenTable
 from tfedge.quantize.prepare import Shape, prepare
 
 CASES = [
@@ -66,3 +68,12 @@ def test_unknown_settings_are_refused() -> None:
         to_tflite({}, "int3", "litert")
     with pytest.raises(InputError, match=r"unknown runtime 'onnx'; known are tflite-runtime"):
         to_tflite({}, "int8", "onnx")
+
+
+def test_the_table_of_an_images_tokens_is_a_constant() -> None:
+    """Of a full size: of constants this large the converter folds products and sums alone."""
+    patches = keras.Input((197, 192), 1, name="patches")
+    table = TokenTable(197, ("cls_token", "distillation_token"), name="embeddings")(patches)
+    model = keras.Model({"patches": patches}, {"y": keras.layers.Add()([patches, table])})
+    content = to_tflite({197: model}, "float32", "litert")
+    assert inspect(content).operators == {"ADD FLOAT32": 1}

@@ -158,7 +158,7 @@ def test_refuses(write: Write, kind: str) -> None:
 
 def test_refuses_a_folder_and_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "folder.tsv").mkdir()
-    with pytest.raises(InputError, match=r"folder\.tsv cannot be read: Is a directory"):
+    with pytest.raises(InputError, match=r"folder\.tsv is a folder; give a file of texts"):
         read_texts(tmp_path / "folder.tsv")
     with pytest.raises(InputError, match=r"none\.tsv does not exist"):
         read_texts(tmp_path / "none.tsv")

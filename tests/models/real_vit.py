@@ -112,7 +112,8 @@ def fit(states: np.ndarray, labels: list[int]) -> tuple[np.ndarray, np.ndarray]:
     features = np.concatenate([states, np.ones((len(states), 1))], axis=1)
     gram = features.T @ features + 10.0 * np.eye(features.shape[1])
     fitted = np.linalg.solve(gram, features.T @ (10 * np.eye(10)[labels]))
-    return fitted[:-1].T.astype(np.float32), fitted[-1].astype(np.float32)
+    fitted = fitted.astype(np.float32)
+    return np.ascontiguousarray(fitted[:-1].T), fitted[-1]  # safetensors saves memory as it lies
 
 
 def write_checkpoint(folder: Path, tensors: dict[str, np.ndarray]) -> None:
