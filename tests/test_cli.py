@@ -183,7 +183,7 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "models": (["bench", "--data", "x"], "Missing argument 'MODEL.tflite[@LENGTH]...'"),
     "peer": (["bench", "x", "--data", "x", "--peer", "torch"], "'torch' is not one of 'onnx"),
     "rounds": (["bench", "x", "--data", "x", "--rounds", "0"], "0 is not in the range"),
-    "inspect": (["inspect", "x", "--data", "x"], "give that too"),
+    "inspect": (["inspect", "x", "--data", "x"], "give one of these too"),
     "epochs": (["finetune", "x", "--data", "x", "--output", "x", "--epochs", "0"], "0 is not in"),
 }
 

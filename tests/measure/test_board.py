@@ -106,7 +106,7 @@ def test_what_the_board_is_asked(python: MakePython, tmp_path: Path) -> None:
     ]
     lines = (tmp_path / "lines").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [
-        {"text": "é\n\ud800"},
+        "é\n\ud800",
         {"question": "q", "context": "c"},
     ]
 

@@ -159,6 +159,7 @@ def test_cls_embeddings_are_the_first_hidden_state(tmp_path: Path) -> None:
     np.testing.assert_allclose(encoder.model(inputs)["embedding"], expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_cls_embeddings_in_integers(tmp_path: Path) -> None:
     """Conversion compares the float file with Keras by itself, and the integers with that file."""
     from tfedge.pipeline import ConvertOptions, convert

@@ -32,8 +32,8 @@ CASES = [
     ("mobilebert", "text-classification"),
     pytest.param("mobilebert", "token-classification", marks=pytest.mark.slow),
     pytest.param("mobilebert-layer-norm", "text-classification", marks=pytest.mark.slow),
-    ("mobilebert-no-bottleneck", "text-classification"),
-    ("mobilebert-no-trigram", "text-classification"),
+    pytest.param("mobilebert-no-bottleneck", "text-classification", marks=pytest.mark.slow),
+    pytest.param("mobilebert-no-trigram", "text-classification", marks=pytest.mark.slow),
 ]
 
 
