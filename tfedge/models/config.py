@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tfedge.errors import CheckpointError, InputError
-from tfedge.models.fields import Reader
+from tfedge.models.fields import Reader, read_object
 from tfedge.models.pooling import CLS, MEAN, pooling_of
 
 TEXT_TYPES = ("bert", "distilbert", "mobilebert")
@@ -144,18 +143,11 @@ def read_config(folder: str | Path) -> EncoderConfig:
     Raises:
         CheckpointError: the file is missing, is no JSON object, or describes an unsupported model.
     """
-    path = Path(folder) / "config.json"
-    try:
-        source = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{path} does not exist; a checkpoint is a folder with config.json, model.safetensors "
-            "and tokenizer.json or vocab.txt (of images: preprocessor_config.json)"
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(source, dict):
-        raise CheckpointError(f"{path} holds a {type(source).__name__}, not a JSON object")
+    source = read_object(
+        Path(folder) / "config.json",
+        "a checkpoint is a folder with config.json, model.safetensors and tokenizer.json or vocab.txt "
+        "(of images: preprocessor_config.json)",
+    )
     return dataclasses.replace(parse_config(source), pooling=pooling_of(Path(folder)))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tfedge.errors import CheckpointError
@@ -10,6 +12,26 @@ from tfedge.errors import CheckpointError
 # No published encoder comes near this; larger numbers are damage or an attack on memory.
 LARGEST_SIZE = 2_000_000
 LARGEST_SIDE = 4_096  # of an image, in pixels
+
+
+def read_object(path: Path, why: str) -> dict[str, Any]:
+    """The JSON object in a file of a checkpoint.
+
+    Args:
+        why: what the file is needed for, should it be absent.
+
+    Raises:
+        CheckpointError: it is absent, cannot be read, or holds something else.
+    """
+    try:
+        source = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist; {why}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not readable JSON: {error}") from error
+    if not isinstance(source, dict):
+        raise CheckpointError(f"{path} holds a {type(source).__name__}, not a JSON object")
+    return source
 
 
 class Reader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from tfedge.errors import CheckpointError
 from tfedge.models.blocks import Pixels
 from tfedge.models.checkpoint import PREPROCESSOR_FILE
 from tfedge.models.config import EncoderConfig
+from tfedge.models.fields import read_object
 from tfedge.runtime.image_settings import RESAMPLES, ImageSettings
 
 # Pillow's numbers of its filters, in the order of their names.
@@ -49,17 +49,8 @@ def read_preprocessor(folder: str | Path, config: EncoderConfig) -> ImageSetting
         CheckpointError: the file is missing or damaged, or makes images of another size.
     """
     path = Path(folder) / PREPROCESSOR_FILE
-    try:
-        source = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{path} does not exist; a checkpoint of images needs it, as it says how they are "
-            "resized and normalised"
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(source, dict):
-        raise CheckpointError(f"{path} holds a {type(source).__name__}, not a JSON object")
+    why = "a checkpoint of images needs it, as it says how they are resized and normalised"
+    source = read_object(path, why)
     try:
         return parse_preprocessor(source, config)
     except ValueError as error:
