@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from tfedge.convert.mediapipe import check_mediapipe
 from tfedge.convert.tflite import QUANTIZATIONS
@@ -27,6 +25,7 @@ from tfedge.models.pooling import (
     pooling_of,
 )
 from tfedge.models.preprocessor import pixels, read_preprocessor
+from tfedge.progress import MakeBar
 from tfedge.quantize.costs import Costs, read_costs
 from tfedge.quantize.graphs import INTEGER
 from tfedge.quantize.mixed import Precision
@@ -44,15 +43,6 @@ _LENGTH = 128
 _MAX_DROP = 1.0
 # Modes that look at no calibration data.
 _UNCALIBRATED = ("dynamic", "float16", "float32")
-
-
-class Bar(Protocol):
-    """A progress bar as the pipeline uses it."""
-
-    def advance(self, count: int = 1) -> None: ...
-
-
-MakeBar = Callable[[str, int], AbstractContextManager[Bar]]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,10 +23,11 @@ from tfedge.convert.tflite import (
 from tfedge.data.batches import as_inputs
 from tfedge.data.texts import Texts
 from tfedge.errors import CheckpointError, RejectedModelError
-from tfedge.job import ConvertOptions, Job, MakeBar, make_job, texts_of
+from tfedge.job import ConvertOptions, Job, make_job, texts_of
 from tfedge.judge import measure, truth_of
 from tfedge.measure.board import Board
 from tfedge.models import cost
+from tfedge.progress import MakeBar
 from tfedge.quantize.prepare import Shape, float_graphs
 from tfedge.runtime.tasks import TASKS
 

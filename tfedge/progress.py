@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -18,6 +20,20 @@ from rich.progress import (
 )
 
 _SECONDS_BETWEEN_LINES = 15.0
+
+
+class Bar(Protocol):
+    """A progress bar as everything but the program sees it."""
+
+    def advance(self, count: int = 1) -> None: ...
+
+    def update(self, done: int, note: str | None = None) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+# Of what is being done and how many steps that takes.
+MakeBar = Callable[[str, int], AbstractContextManager[Bar]]
 
 
 class ProgressBar:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +53,7 @@ from tfedge.models import cost
 from tfedge.models.build import Encoder, build, input_names
 from tfedge.models.checkpoint import Checkpoint, assign, load_weights, task_and_labels
 from tfedge.models.config import EXTENSION, EncoderConfig
+from tfedge.progress import MakeBar
 
 TASKS = ("text-classification", "sentence-embedding")
 _WORDS = "embeddings.word_embeddings"
@@ -61,9 +61,6 @@ _WORDS = "embeddings.word_embeddings"
 _TEXTS = 1024
 _COMPARED = 256
 _BATCH = 32
-
-
-MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 
 
 @dataclasses.dataclass(frozen=True)

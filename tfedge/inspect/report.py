@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ from tfedge.inspect.layers import layer_name
 from tfedge.inspect.noise import Comparison, compare
 from tfedge.inspect.timing import time_parts
 from tfedge.measure.board import Board
+from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.errors import BackendError, InferenceError, ModelFileError
 from tfedge.runtime.runtimes import RUNTIMES, choose_runtime
 from tfedge.runtime.turns import rounds_in_all
 
-MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 Report = dict[str, Any]
 WORST = 5
 _BUNDLE_FIELDS = ("name", "task", "labels", "max_length", "quantization", "runtimes", "normalize")

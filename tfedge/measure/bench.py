@@ -12,9 +12,10 @@ from tfedge import __version__
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.contestant import converted
-from tfedge.measure.peer import MakeBar, PeerOptions, peers
+from tfedge.measure.peer import PeerOptions, peers
 from tfedge.measure.race import race
 from tfedge.models.hub import resolve
+from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle
 
 FORMAT = 1  # of the JSON object; fields are added to it, and none gets another meaning

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.accuracy import Answer, accuracy, disagreement
 from tfedge.measure.board import Board
+from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.errors import ModelFileError
 from tfedge.runtime.tasks import TASKS
-
-MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 
 
 def read_items(model: Path, data: str, split: str) -> Texts:

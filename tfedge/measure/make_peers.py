@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,8 @@ from tfedge.measure.board import child_environment
 from tfedge.measure.peers.installed import installed
 from tfedge.measure.peers.registry import PLAIN, TFLITE, Peer
 from tfedge.measure.peers.settings import EXIT_INPUT, EXIT_MISSING, Settings
+from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle
-
-MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 
 SETTINGS_FILE = "peer.json"
 _MAKE = "`make .venv-bench/.done` makes one that has all"

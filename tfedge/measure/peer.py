@@ -7,10 +7,8 @@ import dataclasses
 import itertools
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from tfedge.errors import InputError, MissingPackageError, TfedgeError
 from tfedge.measure.contestant import Contestant, start_of_converted
@@ -18,9 +16,8 @@ from tfedge.measure.make_peers import Kitchen, missing_packages
 from tfedge.measure.peers.registry import INSTALLED, PEERS, TFLITE, Peer
 from tfedge.measure.race import fastest
 from tfedge.models.pooling import MEAN, pooling_of
+from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle
-
-MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 
 TASKS = ("text-classification", "sentence-embedding")
 

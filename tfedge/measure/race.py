@@ -12,7 +12,6 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Sequence, Sized
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ import numpy as np
 from tfedge.data.texts import Texts
 from tfedge.measure.accuracy import Answer, accuracy, disagreement
 from tfedge.measure.contestant import Contestant, Running
-
-MakeBar = Callable[[str, int], AbstractContextManager[Any]]
+from tfedge.progress import MakeBar
 
 # Texts that a contestant answers before it is the next one's turn: about half a second of a small
 # model, so that a drift of the clock finds all in one state.

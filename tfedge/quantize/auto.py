@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfedge.progress import MakeBar
 from tfedge.quantize.costs import Costs, units_of
 from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import Prepared
@@ -29,8 +29,6 @@ from tfedge.quantize.train import differences, output_loss
 # or a large model fewer texts are taken, never less than 16 nor more than 64.
 _WORK = 2e12
 _MOST_EVALUATED = 500
-
-MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 
 
 @dataclasses.dataclass(frozen=True)

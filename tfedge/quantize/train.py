@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +49,7 @@ from tfedge.models.checkpoint import (
     task_and_labels,
 )
 from tfedge.models.pooling import copy_pooling, normalizes_embeddings
+from tfedge.progress import MakeBar
 from tfedge.quantize.calibrate import Observer, calibrate
 from tfedge.quantize.equalize import is_pruned
 from tfedge.quantize.fake_quant import fake_quant_tap
@@ -61,7 +61,6 @@ from tfedge.quantize.record import FILE, Decisions, read_decisions, write_decisi
 _CALIBRATION_TEXTS = 200
 _BATCH_SIZE = 32  # of comparisons
 
-MakeBar = Callable[[str, int], AbstractContextManager[Any]]
 Outputs = dict[str, Any]
 
 
