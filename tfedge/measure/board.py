@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shlex
 import signal
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -21,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
+from tfedge.measure import child
 from tfedge.runtime.tensors import INDICES, INPUT
 from tfedge.runtime.turns import SECONDS
 
 Progress = Callable[[int], None]
 Answer = dict[str, Any]
 
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 _LACKS_RUNTIME = 4  # exit code of tfedge-infer
 
 
@@ -255,48 +253,15 @@ class Board:
         self, command: list[str], model: str | Path, progress: Progress, stdin: Any = None
     ) -> tuple[list[bytes], str]:
         """The lines that the command prints, each one progress, and its last on standard error."""
-        lines = []
-        with tempfile.TemporaryFile() as errors:
-            try:
-                process = subprocess.Popen(
-                    command,
-                    stdin=stdin or subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    env=child_environment(),
-                )
-            except OSError as error:
-                raise TfedgeError(f"cannot start {command[0]}: {error.strerror}") from error
-            assert process.stdout is not None
-            try:
-                for line in process.stdout:
-                    lines.append(line)
-                    progress(1)
-                code = process.wait()
-            finally:
-                process.kill()
-                process.wait()
-                process.stdout.close()
-            errors.seek(0)
-            message = errors.read().decode(errors="replace").strip()
-        last = message.splitlines()[-1] if message else "it said nothing"
-        self._check(code, last, model, answered=bool(lines))
-        return lines, last
+        ended = child.run(command, progress, stdin)
+        self._check(ended.code, ended.last, model, answered=bool(ended.lines))
+        return ended.lines, ended.last
 
     def _check(self, code: int, last: str, model: str | Path, answered: bool) -> None:
         # 1 is "some texts could not be answered": the answers say which.
         if code == 0 or (code == 1 and answered):
             return
         raise failure(code, last, model, self._where)
-
-
-def child_environment() -> dict[str, str]:
-    """The environment of a process that must find this tfedge, whichever folder it starts in.
-
-    ARM_PATH is what the emulated boards of the test suite take instead of PYTHONPATH.
-    """
-    paths = [_PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "ARM_PATH": _PACKAGE_ROOT}
 
 
 def failure(code: int, last: str, model: str | Path, where: str) -> TfedgeError:

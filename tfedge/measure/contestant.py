@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from tfedge.errors import InputError, RejectedModelError, TfedgeError
+from tfedge.measure import child
 from tfedge.measure.accuracy import Answer
-from tfedge.measure.board import child_environment, failure
+from tfedge.measure.board import failure
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.errors import ModelFileError
 from tfedge.runtime.tasks import TASKS
@@ -147,7 +148,7 @@ class Running:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                env=child_environment(),
+                env=child.environment(),
             )
         except OSError as error:
             self._errors.close()

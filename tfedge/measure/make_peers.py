@@ -8,15 +8,13 @@ import json
 import shlex
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tfedge.convert.metadata import BundleSpec, parse, text, write_bundle
 from tfedge.data.texts import package_texts
 from tfedge.errors import InputError, MissingPackageError, TfedgeError
-from tfedge.measure.board import child_environment
+from tfedge.measure import child
 from tfedge.measure.peers.installed import installed
 from tfedge.measure.peers.registry import PLAIN, TFLITE, Peer
 from tfedge.measure.peers.settings import EXIT_INPUT, EXIT_MISSING, Settings
@@ -94,17 +92,15 @@ class Kitchen:
         for kind in kinds:
             command += ["--kind", kind]
         what = maker.rpartition(".")[2].replace("_", " ")
-        with make_bar(f"making peers: {what}", steps) as bar, tempfile.TemporaryFile() as errors:
-            code = _run(command, errors, lambda: bar.advance(1))
-            errors.seek(0)
-            message = errors.read().decode(errors="replace").strip()
-        last = message.splitlines()[-1] if message else "it said nothing"
-        if code == EXIT_INPUT:
-            raise InputError(f"{self.checkpoint} cannot be used by {maker}: {last}")
-        if code == EXIT_MISSING:
-            raise MissingPackageError(f"{python}: {last}; {_MAKE}")
-        if code:
-            raise TfedgeError(f"{shlex.join(command[:3])} failed on {self.checkpoint}: {last}")
+        with make_bar(f"making peers: {what}", steps) as bar:
+            ended = child.run(command, bar.advance)
+        if ended.code == EXIT_INPUT:
+            raise InputError(f"{self.checkpoint} cannot be used by {maker}: {ended.last}")
+        if ended.code == EXIT_MISSING:
+            raise MissingPackageError(f"{python}: {ended.last}; {_MAKE}")
+        if ended.code:
+            failed = shlex.join(command[:3])
+            raise TfedgeError(f"{failed} failed on {self.checkpoint}: {ended.last}")
 
 
 def missing_packages(peers: Sequence[Peer], python: str) -> dict[str, str]:
@@ -144,7 +140,7 @@ def _installed(python: str, packages: Sequence[str]) -> dict[str, str | None]:
     command = [python, "-m", "tfedge.measure.peers.installed", *packages]
     try:
         done = subprocess.run(
-            command, env=child_environment(), capture_output=True, text=True, check=True
+            command, env=child.environment(), capture_output=True, text=True, check=True
         )
         found: dict[str, str | None] = json.loads(done.stdout)
     except (OSError, subprocess.CalledProcessError, ValueError) as error:
@@ -186,25 +182,3 @@ def _add_metadata(path: Path, bundle: Bundle) -> None:
         tokenizer_json=bundle.tokenizer_json,
     )
     write_bundle(content, spec, path)
-
-
-def _run(command: Sequence[str], errors: Any, progress: Callable[[], None]) -> int:
-    """Runs a command, a line that it prints being one step; returns its exit code."""
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=child_environment(),
-        )
-    except OSError as error:
-        raise TfedgeError(f"cannot start {command[0]}: {error.strerror}") from error
-    assert process.stdout is not None
-    try:
-        for _ in process.stdout:
-            progress()
-        return process.wait()
-    finally:
-        process.kill()
-        process.communicate()
