@@ -24,12 +24,12 @@ from privileges import obey_permissions
 import tfedge.quantize.prepare
 import tfedge.recipes
 from tfedge import __version__, cli, errors
+from tfedge.cli.summary import bench_summary, conversion_summary
 from tfedge.measure.peers.registry import PEERS
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.recipes import Recipe, recipe_names
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.runtimes import RUNTIMES, Runtime
-from tfedge.summary import bench_summary, conversion_summary
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = cli.main.commands

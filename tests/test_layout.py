@@ -21,7 +21,10 @@ STAGES = [
     "measure",
     "inspect",
     "edgetpu",
+    "pipeline",
     "report",
+    "stages",
+    "cli",
 ]
 
 

@@ -22,13 +22,13 @@ from tfedge.data.batches import pad, padded_length
 from tfedge.data.texts import package_texts
 from tfedge.data.tokenizer import encode, load_tokenizer
 from tfedge.errors import CheckpointError, InputError, RejectedModelError
-from tfedge.job import default_length
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import INPUT_FILES, Checkpoint, load_weights, task_and_labels
 from tfedge.models.config import check_reads_texts
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
+from tfedge.pipeline.job import default_length
 from tfedge.progress import MakeBar
 
 FORMATS = ("saved-model", "onnx")

@@ -64,7 +64,7 @@ def test_refuses_other_tokenisers(changes: dict[str, object], reason: str) -> No
 
 
 def test_the_target_decides_and_is_checked(tmp_path: Path) -> None:
-    from tfedge.job import ConvertOptions, make_job
+    from tfedge.pipeline.job import ConvertOptions, make_job
 
     options = ConvertOptions(target="mediapipe", sequence_length=16)
     job = make_job(str(toy_folders.write_folder(tmp_path / "bert")), options, Bars())

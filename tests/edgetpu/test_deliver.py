@@ -14,7 +14,7 @@ from tfedge.cli import main
 from tfedge.edgetpu.check import check
 from tfedge.edgetpu.deliver import deliver
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError
-from tfedge.job import ConvertOptions, make_job
+from tfedge.pipeline.job import ConvertOptions, make_job
 from tfedge.progress import ProgressBar
 
 

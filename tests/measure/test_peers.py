@@ -19,7 +19,7 @@ from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.bench import BenchOptions, bench
 from tfedge.measure.peers.registry import PEERS
-from tfedge.pipeline import ConvertOptions, convert
+from tfedge.pipeline.convert import ConvertOptions, convert
 
 pytestmark = pytest.mark.peers
 # Labels of a random toy are near a draw, and its embeddings have few channels: how far the forms of

@@ -19,12 +19,12 @@ import toy_folders
 
 import tfedge.recipes
 from tfedge import cli
+from tfedge.cli.summary import stages_summary
 from tfedge.errors import InputError, TfedgeError
 from tfedge.recipes import Recipe
 from tfedge.stages import plan
 from tfedge.stages import run as running
 from tfedge.stages.recipe import read_recipe
-from tfedge.summary import stages_summary
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """

@@ -87,6 +87,7 @@ def prune(model: str, **settings: Any) -> None:
     command is given again.
     """
     load_tensorflow()
+    from tfedge.cli.summary import pruning_summary
     from tfedge.compress.distil import DistillationLosses
     from tfedge.compress.logs import logged
     from tfedge.compress.prune import prune as run
@@ -95,7 +96,6 @@ def prune(model: str, **settings: Any) -> None:
     from tfedge.data.hub import read_data
     from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
-    from tfedge.summary import pruning_summary
 
     def taken(*names: str) -> dict[str, Any]:
         return {name: settings.pop(name) for name in names}
@@ -197,6 +197,7 @@ def shrink(model: str, **settings: Any) -> None:
     command is given again.
     """
     load_tensorflow()
+    from tfedge.cli.summary import shrink_summary
     from tfedge.compress.distil import DistillationLosses
     from tfedge.compress.logs import logged
     from tfedge.compress.select import Space
@@ -207,7 +208,6 @@ def shrink(model: str, **settings: Any) -> None:
     from tfedge.models.cost import load_board
     from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
-    from tfedge.summary import shrink_summary
 
     flops, latency = settings.pop("target_flops"), settings.pop("target_latency")
     if (flops is None) == (latency is None):

@@ -159,10 +159,10 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
     Without the Edge TPU's compiler --target edgetpu leaves the model as it is; the exit code is 4.
     """
     load_tensorflow()
-    from tfedge.pipeline import ConvertOptions
-    from tfedge.pipeline import convert as run
+    from tfedge.cli.summary import conversion_summary
+    from tfedge.pipeline.convert import ConvertOptions
+    from tfedge.pipeline.convert import convert as run
     from tfedge.progress import ProgressBar
-    from tfedge.summary import conversion_summary
 
     options = ConvertOptions(
         quantization=settings["quant"],
@@ -205,8 +205,8 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def models(seq_len: int, as_json: bool) -> None:
     """Lists the models that have a name: sizes, operations and where their weights come from."""
+    from tfedge.cli.summary import models_summary
     from tfedge.measure.catalogue import catalogue
-    from tfedge.summary import models_summary
 
     rows = catalogue(seq_len)
     click.echo("\n".join(map(json.dumps, rows)) if as_json else models_summary(rows, seq_len))

@@ -159,8 +159,8 @@ def edgetpu_compile(model: Path, output: Path | None, timeout: int, as_json: boo
     is no compiler, and the message says how to get it; 5: it failed, took too long or mapped
     nothing.
     """
+    from tfedge.cli.summary import compilation_summary
     from tfedge.edgetpu.compile import compile_model
-    from tfedge.summary import compilation_summary
 
     report = compile_model(model, output, timeout)
     click.echo(json.dumps(report) if as_json else compilation_summary(report))

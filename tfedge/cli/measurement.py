@@ -60,11 +60,11 @@ def evaluate(
     tfedge eval --model X_int8.tflite --against X_float32.tflite --data texts.txt
     tfedge eval --model saved_models/tinybert --data dev.tsv         (Keras, float32)
     """
+    from tfedge.cli.summary import evaluation_summary
     from tfedge.measure.board import Board
     from tfedge.measure.evaluate import evaluate as run
     from tfedge.measure.evaluate import read_items
     from tfedge.progress import ProgressBar
-    from tfedge.summary import evaluation_summary
 
     if any(path and path.is_dir() for path in (model, against)):
         load_tensorflow()
@@ -166,13 +166,13 @@ def bench(
     \b
 PEERS_HELP
     """
+    from tfedge.cli.summary import bench_summary
     from tfedge.data.images import Images
     from tfedge.measure.bench import BenchOptions
     from tfedge.measure.bench import bench as run
     from tfedge.measure.contestant import converted
     from tfedge.measure.evaluate import read_items
     from tfedge.progress import ProgressBar
-    from tfedge.summary import bench_summary
 
     # The path of the first model, without a length behind it.
     first = converted(models[0], None, 1)[0].file

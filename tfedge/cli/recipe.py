@@ -57,10 +57,10 @@ def run_recipe(
     skipped, one that was killed is resumed, and behind one that runs all others run.
     examples/trec.toml is a whole one.
     """
+    from tfedge.cli.summary import stages_summary
     from tfedge.settings import parse_setting
     from tfedge.stages.recipe import read_recipe
     from tfedge.stages.run import run as run_stages
-    from tfedge.summary import stages_summary
 
     given = {
         **dict(map(parse_setting, changes)),

@@ -207,6 +207,7 @@ def qad(
     A killed run resumes when the same command is given again.
     """
     load_tensorflow()
+    from tfedge.cli.summary import qad_summary
     from tfedge.compress.distil import DistillationLosses
     from tfedge.compress.logs import logged
     from tfedge.compress.training import TrainingOptions
@@ -215,7 +216,6 @@ def qad(
     from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
     from tfedge.quantize.train import qad as run
-    from tfedge.summary import qad_summary
     from tfedge.targets import load_target
 
     source = resolve(model)

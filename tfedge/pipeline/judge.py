@@ -8,9 +8,9 @@ from typing import Any
 
 from tfedge.data.texts import Texts
 from tfedge.errors import RejectedModelError
-from tfedge.job import Job
 from tfedge.measure.accuracy import accuracy, disagreement
 from tfedge.measure.board import Board
+from tfedge.pipeline.job import Job
 from tfedge.runtime.tasks import TASKS
 
 

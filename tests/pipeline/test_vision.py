@@ -19,13 +19,15 @@ from click.testing import CliRunner
 from convert.test_metadata import metadata
 from program import each_runtime, infer
 
-from tfedge import cli, judge, pipeline
+from tfedge import cli
 from tfedge.data.images import read_images
 from tfedge.errors import InputError
 from tfedge.measure.board import Board
 from tfedge.measure.checkpoint import CheckpointAnswers
 from tfedge.models.config import parse_config
-from tfedge.pipeline import ConvertOptions, convert
+from tfedge.pipeline import convert as whole
+from tfedge.pipeline import judge
+from tfedge.pipeline.convert import ConvertOptions, convert
 from tfedge.recipes import load_recipe
 from tfedge.runtime.bundle import LABELS_FILE, MANIFEST_FILE, read_bundle
 
@@ -61,7 +63,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     )
     with pytest.MonkeyPatch.context() as patch:
         # Threads of a toy only wait for each other, long on a busy machine.
-        for module in (pipeline, judge):
+        for module in (whole, judge):
             patch.setattr(module, "Board", functools.partial(Board, threads=1))
         report = convert(str(source), options, Bars())
     return Toy(source, calibration, evaluation, root / "out", report)

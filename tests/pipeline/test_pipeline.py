@@ -18,14 +18,16 @@ import toy_folders
 from bars import Bars
 from safetensors.numpy import load_file, save_file
 
-from tfedge import __version__, candidates, judge, pipeline
+from tfedge import __version__
 from tfedge.data.texts import Texts, read_texts
 from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
-from tfedge.job import make_job
 from tfedge.measure.accuracy import cosines
 from tfedge.measure.board import Board
 from tfedge.measure.checkpoint import CheckpointAnswers
-from tfedge.pipeline import ConvertOptions, convert
+from tfedge.pipeline import candidates, judge
+from tfedge.pipeline import convert as whole
+from tfedge.pipeline.convert import ConvertOptions, convert
+from tfedge.pipeline.job import make_job
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.runtimes import RUNTIMES, Runtime
 
@@ -141,7 +143,7 @@ def converted(
                 board = functools.partial(Board, threads=1)
                 if name == "float16":
                     board = crashing_board(root, "--runtime litert")
-                for module in (pipeline, judge, candidates):
+                for module in (whole, judge, candidates):
                     patch.setattr(module, "Board", board)
                 done[name] = run(name)
         return done[name]
@@ -283,7 +285,7 @@ def evaluation_texts(conversion: Conversion, data: str) -> Texts:
         return read_texts(data)
     assert source == "tfedge/data/sentences.tsv"
     # The first 200 calibrate.
-    return read_texts(Path(__file__).parents[1] / source).tail(280)
+    return read_texts(Path(__file__).parents[2] / source).tail(280)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -375,7 +377,7 @@ def test_rejection_keeps_the_older_artefact(
         (folder / name).write_bytes(content)
     if reason == "crash":
         crashing = crashing_board(tmp_path, "infer --runtime tflite-runtime")
-        for module in (pipeline, judge, candidates):
+        for module in (whole, judge, candidates):
             monkeypatch.setattr(module, "Board", crashing)
         message = r"tflite-runtime crashed running it \(SIGSEGV\)"
     else:
@@ -416,7 +418,7 @@ class Garbling(Board):
 def test_float_model_that_is_not_keras(
     tmp_path: Path, quick: ConvertOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "Board", Garbling)
+    monkeypatch.setattr(whole, "Board", Garbling)
     source = write_toy(tmp_path / "toy", task="question-answering")
     with pytest.raises(
         RejectedModelError, match=r"^the float32 \.tflite differs from Keras by nan"
@@ -428,9 +430,9 @@ def test_float_model_that_is_not_keras(
 def test_difference_by_hand() -> None:
     """Relative to the largest value of a row, if that is above 1."""
     expected = np.array([[1.0, -4.0], [0.5, 0.25]])
-    assert pipeline._error(expected, expected) == 0
-    assert pipeline._error(np.array([[1.0, -3.0], [0.5, 0.25]]), expected) == 1 / 4
-    assert pipeline._error(np.array([[1.0, -4.0], [0.5, 0.0]]), expected) == 1 / 4
+    assert whole._error(expected, expected) == 0
+    assert whole._error(np.array([[1.0, -3.0], [0.5, 0.25]]), expected) == 1 / 4
+    assert whole._error(np.array([[1.0, -4.0], [0.5, 0.0]]), expected) == 1 / 4
 
 
 def test_weights_that_are_not_finite(tmp_path: Path, quick: ConvertOptions) -> None:

@@ -28,9 +28,9 @@ from tfedge.data.reader import ImageReader, Reader, TextReader
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import vocabulary
 from tfedge.errors import RejectedModelError
-from tfedge.job import Job
 from tfedge.measure.board import Board
 from tfedge.models.build import input_names
+from tfedge.pipeline.job import Job
 from tfedge.quantize.auto import Search
 from tfedge.quantize.auto import Texts as SearchTexts
 from tfedge.quantize.bias import correct_bias

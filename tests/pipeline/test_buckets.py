@@ -10,7 +10,7 @@ import toy_folders
 from tfedge.convert.inspect import inspect
 from tfedge.measure.accuracy import disagreement
 from tfedge.measure.board import Board
-from tfedge.pipeline import ConvertOptions, convert
+from tfedge.pipeline.convert import ConvertOptions, convert
 from tfedge.progress import ProgressBar
 from tfedge.runtime.bundle import read_bundle
 

@@ -11,7 +11,7 @@ from bars import Bars
 from program import each_runtime
 
 from tfedge.inspect.report import InspectOptions, inspect
-from tfedge.pipeline import ConvertOptions, convert
+from tfedge.pipeline.convert import ConvertOptions, convert
 from tfedge.runtime.bundle import read_bundle
 
 
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def noise(folder: Path, quantization: str, runtime: str, key: str | None = None) -> Any:
     path = folder / f"toy_{quantization}.tflite"
     against = folder / f"toy_{quantization}_reference.tflite"
-    data = str(folder.parents[1] / "toy.tsv")
+    data = str(folder.parents[2] / "toy.tsv")
     options = InspectOptions(key, against, data, 4, runtime)
     return inspect(path, options, Bars())["noise"]
 

@@ -14,7 +14,6 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge import __version__, files
-from tfedge.candidates import bundle, candidates
 from tfedge.convert.inspect import inspect
 from tfedge.convert.metadata import set_runtimes
 from tfedge.convert.tflite import (
@@ -23,10 +22,11 @@ from tfedge.convert.tflite import (
 from tfedge.data.batches import as_inputs
 from tfedge.data.texts import Texts
 from tfedge.errors import CheckpointError, RejectedModelError
-from tfedge.job import ConvertOptions, Job, make_job, texts_of
-from tfedge.judge import measure, truth_of
 from tfedge.measure.board import Board
 from tfedge.models import cost
+from tfedge.pipeline.candidates import bundle, candidates
+from tfedge.pipeline.job import ConvertOptions, Job, make_job, texts_of
+from tfedge.pipeline.judge import measure, truth_of
 from tfedge.progress import MakeBar
 from tfedge.quantize.prepare import Shape, float_graphs
 from tfedge.runtime.tasks import TASKS

@@ -13,7 +13,7 @@ from tfedge.compress.cut import Cut, cut_config, cut_tensors, tensors_of
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, assign, load_weights, save_checkpoint
 from tfedge.models.cost import flops
-from tfedge.pipeline import ConvertOptions, convert
+from tfedge.pipeline.convert import ConvertOptions, convert
 
 LENGTH = 16
 TASK = "text-classification"

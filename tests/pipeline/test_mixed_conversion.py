@@ -13,7 +13,7 @@ from bars import Bars
 
 from tfedge.errors import InputError, RejectedModelError
 from tfedge.inspect.graph import read_model
-from tfedge.pipeline import ConvertOptions, convert
+from tfedge.pipeline.convert import ConvertOptions, convert
 
 LENGTH = 16
 CLASSIFICATION = "text-classification"
