@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 import toy_folders
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tfedge.compress.sparsity import (
@@ -169,6 +169,19 @@ def test_fires_are_those_of_tfmot(begin: int, length: int, frequency: int, sched
 def test_schedules_that_do_not_do_it(changes: dict[str, int], steps: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
         timing(PruningOptions(**changes), steps)
+
+
+@settings(max_examples=50, deadline=None)
+@given(end=st.integers(1, 400), frequency=st.one_of(st.none(), st.integers(1, 400)), data=st.data())
+def test_begins_so_that_it_ends_where_it_was_told(
+    end: int, frequency: int | None, data: st.DataObject
+) -> None:
+    assume(frequency is None or frequency < end)
+    steps = data.draw(st.integers(end, 2 * end))
+    found = timing(PruningOptions(end_step=end, frequency=frequency), steps)
+    fires = found.fires(steps)
+    assert fires[-1] == end
+    assert 1 <= fires[0] <= found.frequency
 
 
 def test_constant_schedule_may_end_anywhere() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,15 @@ def test_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(bar.description, bar.total, bar.done) for bar in bars] == [
         ("answering in turns", 20, 20)
     ]
+
+
+def test_others_that_keep_processors_busy_are_told(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        try:
+            result = race([talker(tmp_path, "A")], TEXTS, None, 1, Bars())
+        finally:
+            other.kill()
+    assert 0.3 < result["machine"]["load"] <= result["machine"]["processors"] + 0.1
 
 
 def test_figures(tmp_path: Path) -> None:

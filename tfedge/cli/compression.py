@@ -52,7 +52,11 @@ from tfedge.quiet import load_tensorflow
     help="polynomial: in steps, ever smaller ones; constant: all at once.",
 )
 @click.option("--initial-sparsity", default=0.0, show_default=True, help="Where polynomial begins.")
-@click.option("--begin-step", type=click.IntRange(0), help="First step that prunes. Default: 1.")
+@click.option(
+    "--begin-step",
+    type=click.IntRange(0),
+    help="First step that prunes. Default: 1, or as few later as let the last be --end-step.",
+)
 @click.option(
     "--end-step", type=click.IntRange(0), help="Last step that prunes. Default: 3/4 of the run."
 )

@@ -192,8 +192,11 @@ def timing(options: PruningOptions, steps: int) -> Timing:
     frequency = options.frequency
     if frequency is None:
         frequency = max(1, (last - begin) // _RENEWALS)
+    # So that the last pruning is the schedule's end.
     if options.end_step is None:
-        last -= (last - begin) % frequency  # so that the last pruning is the schedule's end
+        last -= (last - begin) % frequency
+    elif options.begin_step is None and 0 < frequency <= last - begin:
+        begin += (last - begin) % frequency
     found = Timing(begin, last, frequency)
     _check_timing(found, options, steps)
     return found
