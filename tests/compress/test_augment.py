@@ -7,8 +7,15 @@ import pytest
 import toys
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
 
-from tfedge.compress.augment import neighbours, whole_words, word_substitution
+from tfedge.compress.augment import (
+    neighbours,
+    ordinary_tokens,
+    random_tokens,
+    whole_words,
+    word_substitution,
+)
 from tfedge.data.batches import Batch, pad
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
@@ -121,3 +128,42 @@ def test_equal_seeds_give_equal_batches() -> None:
     ]
     assert runs[0] == runs[1]
     assert len({str(ids) for ids in runs[0]}) > 2
+
+
+def test_ordinary_tokens_are_what_texts_hold() -> None:
+    names = ["<pad>", "[unused1]", "[CLS]", "film", "##ing", "[", "é"]
+    tokenizer = Tokenizer(models.WordPiece({name: number for number, name in enumerate(names)}))
+    tokenizer.add_special_tokens(["<pad>", "[CLS]"])
+    ordinary = ordinary_tokens(tokenizer)
+    assert np.array(names)[ordinary].tolist() == ["film", "##ing", "[", "é"]
+
+
+def test_random_tokens_reach_all_and_leave_the_special_ones() -> None:
+    ordinary = np.arange(len(toys.VOCABULARY)) % 5 > 0
+    augment = random_tokens(ordinary, share=1.0)
+    generator = np.random.default_rng(0)
+    seen: set[int] = set()
+    for seed in range(40):
+        given = batch(seed)
+        ids = augment(given, generator)["input_ids"]
+        changed = ids != given["input_ids"]
+        assert ids.dtype == np.int32
+        assert ordinary[given["input_ids"][changed]].all()
+        assert ordinary[ids[changed]].all()
+        seen |= set(ids[changed].tolist())
+    assert seen == set(np.flatnonzero(ordinary).tolist())
+
+
+def test_random_tokens_change_half_of_a_share_of_the_batches() -> None:
+    ordinary = np.ones(len(toys.VOCABULARY), bool)
+    augment = random_tokens(ordinary, share=0.5)
+    given = batch()
+    shares = []
+    for seed in range(200):
+        ids = augment(given, np.random.default_rng(seed))["input_ids"]
+        again = augment(given, np.random.default_rng(seed))["input_ids"]
+        assert (ids == again).all()
+        shares.append(float((ids != given["input_ids"]).mean()))
+    changed = [share for share in shares if share]
+    assert len(changed) == pytest.approx(100, abs=25)
+    assert np.mean(changed) == pytest.approx(0.5, abs=0.05)

@@ -50,7 +50,9 @@ def run(
     record = changes.pop("record", Record())
     losses = changes.pop("losses", DistillationLosses())
     kept = {
-        name: changes.pop(name) for name in ("teacher", "evaluation", "task") if name in changes
+        name: changes.pop(name)
+        for name in ("teacher", "evaluation", "task", "augmentation")
+        if name in changes
     }
     options = dataclasses.replace(OPTIONS, **changes)
     report = prune(source, texts, output, pruning, options, losses, record, **kept)
@@ -184,6 +186,23 @@ def test_blocks_of_a_table_lie_in_its_rows(
     blocks = (value == 0).reshape(len(value), -1, 4).sum(-1)
     assert set(blocks.ravel()) == {0, 4}
     assert blocks.mean() == pytest.approx(2, rel=1e-2)
+
+
+@pytest.mark.parametrize("augmentation", [0.0, 1.0])
+def test_rows_of_words_that_the_texts_lack_learn_by_random_tokens(
+    toy_encoder: Path, tmp_path: Path, augmentation: float
+) -> None:
+    table = "bert.embeddings.word_embeddings.weight"
+    texts = Texts(["good film"] * 40, None, "toy")
+    pruning = PruningOptions(layers=("embeddings.word_embeddings", "pooler.dense"))
+    changes = {"augmentation": augmentation, "steps": 25}
+    made = run(toy_encoder, texts, tmp_path / "out", pruning, **changes)
+    before, after = (weights(folder)[table] for folder in (toy_encoder, made.output))
+    moved = ((after != before) & (after != 0)).any(-1)  # (words,)
+    if augmentation:
+        assert moved.mean() > 0.5
+    else:
+        assert moved.sum() <= 5  # [CLS], [SEP], [PAD] and the two words
 
 
 @pytest.mark.parametrize(

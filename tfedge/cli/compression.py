@@ -32,8 +32,8 @@ from tfedge.quiet import load_tensorflow
     help="Layers to prune, e.g. 'encoder.*' or '*.intermediate.dense=0.8', with a pattern of their "
     "own as 'embeddings.word_embeddings/4x1'; may be repeated, the last that matches counts. "
     "Default: all dense layers but the head's last. Tables (embeddings.word_embeddings) hold most "
-    "weights of a small model, but rows of words that the texts lack lose theirs with nothing to "
-    "make up for it.",
+    "weights of a small model; rows of words that the texts lack learn to do without them only by "
+    "--augmentation.",
 )
 @click.option(
     "--pattern",
@@ -76,6 +76,14 @@ from tfedge.quiet import load_tensorflow
 @click.option(
     "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
 )
+@click.option(
+    "--augmentation",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of batches in which half of the tokens are replaced by random ones, so that every "
+    "row of a pruned table learns.",
+)
 @float_training_options
 @training_options
 def prune(model: str, **settings: Any) -> None:
@@ -116,6 +124,7 @@ def prune(model: str, **settings: Any) -> None:
     source, teacher = resolve(model), settings.pop("teacher")
     texts, evaluation = read_data(settings.pop("data"), "train"), settings.pop("evaluation")
     output, logs, force, as_json = taken("output", "logs", "force", "as_json").values()
+    augmentation = settings.pop("augmentation")
     options = TrainingOptions(**settings, steps_per_checkpoint=100)
     steps = options.steps or options.epochs * -(-len(texts) // options.batch_size)
     with ProgressBar(f"pruning {model}", steps) as bar:
@@ -131,6 +140,7 @@ def prune(model: str, **settings: Any) -> None:
             read_data(evaluation, "validation") if evaluation else None,
             source.task,
             force,
+            augmentation,
         )
     click.echo(json.dumps(report, indent=2) if as_json else pruning_summary(report))
 

@@ -1,4 +1,4 @@
-"""More training texts out of few: words replaced by their neighbours in the embedding table.
+"""More training texts out of few: words replaced by their neighbours in the embedding table, or by any.
 
 After TinyBERT's data augmentation (Jiao et al. 2020, algorithm 1), with the teacher's own word
 embeddings for finding similar words; the teacher labels the result, so a wrong word does no harm.
@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from tfedge.compress.training import Augment
 from tfedge.data.batches import Batch
+from tfedge.data.tokenizer import vocabulary
 
 _ROWS_AT_A_TIME = 1024  # 1024 x 30,522 similarities are 125 MB
+_RANDOM = 0.5
 
 
 def neighbours(
@@ -46,6 +49,40 @@ def neighbours(
 def whole_words(vocabulary: Sequence[str]) -> np.ndarray:
     """Whether each token is an ordinary word of its own, bool (vocabulary,)."""
     return np.array([len(token) > 1 and token.isalpha() for token in vocabulary])
+
+
+def ordinary_tokens(tokenizer: Tokenizer) -> np.ndarray:
+    """Whether each token may stand in a text, unlike [CLS] and [unused1], bool (vocabulary,)."""
+    special = tokenizer.get_added_tokens_decoder()
+    return np.array(
+        [
+            number not in special and not token.startswith("[unused")
+            for number, token in enumerate(vocabulary(tokenizer))
+        ]
+    )
+
+
+def random_tokens(ordinary: np.ndarray, share: float) -> Augment:
+    """Replaces half of the tokens of some batches by any others of the vocabulary.
+
+    Neighbours make likely texts; this reaches every row of the table, as pruning it needs, which
+    takes weights of the rows of words that the texts lack as of all others.
+
+    Args:
+        ordinary: which tokens are replaced and put in, bool (vocabulary,).
+        share: of the batches that are changed, 0..1.
+    """
+    candidates = np.flatnonzero(ordinary)
+
+    def augment(batch: Batch, generator: np.random.Generator) -> Batch:
+        if generator.random() >= share:
+            return batch
+        ids = batch["input_ids"]
+        chosen = (generator.random(ids.shape) < _RANDOM) & ordinary[ids]
+        others = generator.choice(candidates, ids.shape)
+        return {**batch, "input_ids": np.where(chosen, others, ids).astype(np.int32)}
+
+    return augment
 
 
 def word_substitution(

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
+from tfedge.compress.augment import ordinary_tokens, random_tokens
 from tfedge.compress.distil import DistillationLosses, Distiller, with_hidden
 from tfedge.compress.precision import precision
 from tfedge.compress.result import RESULT, publish_result, write_result
@@ -65,6 +66,7 @@ def prune(
     evaluation: Texts | None = None,
     task: str | None = None,
     force: bool = False,
+    augmentation: float = 0.0,
 ) -> dict[str, Any]:
     """Prunes a checkpoint while it learns to answer as its teacher; writes an HF folder.
 
@@ -78,6 +80,8 @@ def prune(
         teacher: HF folder; by default `source`, as it was.
         evaluation: held-out texts of a text classifier, on which it is measured after each epoch.
         task: what the checkpoint is for; by default what it has a head for.
+        augmentation: share of the batches in which half of the tokens are replaced by random ones,
+            0..1.
 
     Returns:
         What `sparsity_report` says, with `steps`, `texts`, `pruned_at` (steps) and, measured on
@@ -111,6 +115,7 @@ def prune(
         "texts": examples.sha256,
         "held_out": held_out.sha256 if held_out else None,
         **dataclasses.asdict(pruning),
+        "augmentation": augmentation,
         **dataclasses.asdict(job.losses),
         **dataclasses.asdict(options),
     }
@@ -125,7 +130,8 @@ def prune(
     pruned_at = list(when.fires(steps)) if ":" not in pruning.pattern else [1]
     # Before the last of them the weights are not yet as sparse as they shall be.
     begin = pruned_at[-1]
-    train(trainer, examples, names, options, folder / "steps", report, measure, None, begin)
+    augment = random_tokens(ordinary_tokens(tokenizer), augmentation) if augmentation else None
+    train(trainer, examples, names, options, folder / "steps", report, measure, augment, begin)
     masks.apply()
     write_result(student.model, job.student.config, job.task, job.labels, job.student, folder)
     result = sparsity_report(folder / RESULT, job.student.folder, chosen)
