@@ -124,12 +124,13 @@ def _write_integers(
     folder: Path,
 ) -> Iterator[dict[str, Any]]:
     """The modes that compute in integers, all or some of their operations."""
-    prepared = _prepare(job, calibration)
+    prepared, corrects = _prepare(job, calibration)
     if job.options.keep_reference:
         _keep_reference(job, folder, prepared.references())
     ranges = {name: [item.min, item.max] for name, item in prepared.calibration.ranges.items()}
     for precisions, search in _assignments(job, prepared, calibration, evaluation, truth, folder):
-        graphs = prepared.graphs(precisions)
+        corrected = _corrected(job, prepared, calibration, precisions) if corrects else prepared
+        graphs = corrected.graphs(precisions)
 
         def make(graphs: Any = graphs, precisions: Any = precisions) -> bytes:
             return _converted_integers(job, graphs, precisions)
@@ -138,17 +139,23 @@ def _write_integers(
         yield {"ranges": ranges, "precisions": precisions, "search": search}
 
 
-def _prepare(job: Job, calibration: Texts) -> Prepared:
+def _prepare(job: Job, calibration: Texts) -> tuple[Prepared, bool]:
+    """The graph with its ranges, and whether rounding moves the means of its channels: what was
+    trained with rounding has learnt not to."""
     samples = job.reader.samples(calibration, job.shape.sequence_length)
     decisions = read_decisions(job.checkpoint, job.shape.task, job.shape.graph)
     what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
     with job.make_bar(what, PASSES * len(samples)) as bar:
         prepared = prepare(job.checkpoint, job.shape, samples, bar.advance, decisions)
-    # Operations in float leave other errors behind, and what was trained with rounding none.
-    if decisions or job.quantization not in INTEGER_QUANTIZATIONS:
-        return prepared
+    return prepared, decisions is None
+
+
+def _corrected(
+    job: Job, prepared: Prepared, calibration: Texts, precisions: Mapping[str, Precision]
+) -> Prepared:
+    samples = job.reader.samples(calibration, job.shape.sequence_length)
     with job.make_bar("correcting biases", len(prepared.norms)) as bar:
-        return correct_bias(prepared, samples, bar.advance)
+        return correct_bias(prepared, samples, bar.advance, precisions)
 
 
 def _assignments(

@@ -18,8 +18,8 @@ import tf_keras as keras
 
 from tfedge.data.batches import batches_of_equals
 from tfedge.models.build import Encoder
-from tfedge.quantize.fake_quant import Clip, fake_quant_tap
-from tfedge.quantize.graphs import GRAPHS
+from tfedge.quantize.fake_quant import Clip
+from tfedge.quantize.mixed import Precision, is_float
 from tfedge.quantize.prepare import Prepared
 
 # The tokens of so many samples show a mean well enough: its error is far below a step of 8 bits.
@@ -35,6 +35,7 @@ def correct_bias(
     prepared: Prepared,
     samples: Sequence[np.ndarray],
     progress: Callable[[int], None] = lambda count: None,
+    precisions: Mapping[str, Precision] | None = None,
 ) -> Prepared:
     """`prepared` with its `shifts` chosen.
 
@@ -42,8 +43,9 @@ def correct_bias(
         prepared: made of a checkpoint that was not trained with rounding, which has no such error.
         samples: what calibrates, as `tfedge.quantize.calibrate.Observer` takes it; 64 are run.
         progress: called with 1 for each of `prepared.norms`.
+        precisions: of the sites that compute in another one than int8, as the graphs will.
     """
-    exact, rounded = _exact(prepared), _rounded(prepared)
+    exact, rounded = _exact(prepared), prepared.rounded(precisions)
     chosen = [samples[index] for index in _spread(len(samples))]
     names = tuple(exact.model.input_names)
     batches: list[Batch] = [batch for _, batch in batches_of_equals(chosen, names)]
@@ -51,7 +53,7 @@ def correct_bias(
     wanted = _means(_runner(_inputs(exact), outputs), batches)
     shifts: dict[str, np.ndarray] = {}
     for stage in _stages(rounded, prepared.norms):
-        run = _runner(stage.inputs, _unrounded(rounded, stage.norms))
+        run = _runner(stage.inputs, _unrounded(rounded, stage.norms, precisions or {}))
         for name in stage.norms:
             shifts[name] = wanted[name] - _means(run, batches)[name]
             rounded.model.get_layer(name).beta.assign_add(shifts[name])
@@ -111,22 +113,20 @@ def _exact(prepared: Prepared) -> Encoder:
     return prepared.lowering.build_clipped(prepared.options())
 
 
-def _rounded(prepared: Prepared) -> Encoder:
-    """The same graph with all rounding of activations and constants."""
-    tap = fake_quant_tap(prepared.calibration.ranges)
-    options = prepared.options(tap=tap)
-    return prepared.lowering.build(options, GRAPHS[prepared.shape.graph].rounded)
-
-
 def _inputs(encoder: Encoder) -> dict[str, Any]:
     return dict(zip(encoder.model.input_names, encoder.model.inputs, strict=True))
 
 
-def _unrounded(encoder: Encoder, norms: Iterable[str]) -> dict[str, Any]:
+def _unrounded(
+    encoder: Encoder, norms: Iterable[str], precisions: Mapping[str, Precision]
+) -> dict[str, Any]:
     """What norms put out, clipped but not rounded: no shift takes away what rounding the output
     does to a mean, and of few texts that is more than noise."""
     outputs = {}
     for name in norms:
+        if is_float(precisions, name):
+            outputs[name] = encoder.tapped[name]
+            continue
         rounding = encoder.model.get_layer(f"{name}.quant")
         clip = Clip(rounding.minimum, rounding.maximum, name=f"{name}.clipped")
         outputs[name] = clip(rounding.input)

@@ -25,6 +25,7 @@ from tfedge.quantize.mixed import MixedBlocks, Precision, is_float
 from tfedge.quantize.plan import norm_statistics
 from tfedge.quantize.ranges import Range
 from tfedge.quantize.record import FILE, Decisions
+from tfedge.quantize.rounding import RoundedMixedBlocks
 
 # Forward passes over the calibration samples: the channels' peaks, the layer norms' variances, and
 # two for the ranges.
@@ -85,8 +86,8 @@ class Prepared:
     """A checkpoint as a graph of integer operations, with the range of every tensor.
 
     Attributes:
-        shifts: what is added to the outputs of norms where all computes in integers, (C,) by the
-            name of the norm; see `tfedge.quantize.bias`.
+        shifts: what is added to the outputs of norms, (C,) by the name of the norm; chosen for one
+            assignment of precisions, see `tfedge.quantize.bias`.
     """
 
     lowering: Lowering
@@ -123,18 +124,29 @@ class Prepared:
         return self._build(self.shape.sequence_length, None)
 
     def _build(self, length: int, precisions: Mapping[str, Precision] | None) -> Encoder:
-        ranges = self.calibration.ranges
-        if not precisions:
-            encoder = self.lowering.build(self.options(length, tap=fake_quant_tap(ranges)))
-            for name, shift in self.shifts.items():
-                encoder.model.get_layer(name).beta.assign_add(shift)
-            return encoder
-        blocks = functools.partial(
-            MixedBlocks,
-            precisions=precisions,
-            rounder=StaticRounder(ranges, lambda site: is_float(precisions, site)),
+        encoder = (
+            self._mixed(length, precisions, MixedBlocks) if precisions else self._integer(length)
         )
-        return self.lowering.build(self.options(length), blocks)
+        for name, shift in self.shifts.items():
+            encoder.model.get_layer(name).beta.assign_add(shift)
+        return encoder
+
+    def rounded(self, precisions: Mapping[str, Precision] | None = None) -> Encoder:
+        """The graph for any batch and length with the rounding of constants in it, without shifts."""
+        if precisions:
+            return self._mixed(None, precisions, RoundedMixedBlocks)
+        return self._integer(None, GRAPHS[self.shape.graph].rounded)
+
+    def _integer(self, length: int | None, blocks: type[IntegerBlocks] | None = None) -> Encoder:
+        tap = fake_quant_tap(self.calibration.ranges)
+        return self.lowering.build(self.options(length, tap=tap), blocks)
+
+    def _mixed(
+        self, length: int | None, precisions: Mapping[str, Precision], blocks: type[MixedBlocks]
+    ) -> Encoder:
+        rounder = StaticRounder(self.calibration.ranges, lambda site: is_float(precisions, site))
+        make = functools.partial(blocks, precisions=precisions, rounder=rounder)
+        return self.lowering.build(self.options(length), make)
 
     def references(self) -> dict[int, keras.Model]:
         """The same graphs in float, clipped but not rounded, by length: what the error of the

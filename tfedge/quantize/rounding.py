@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfedge.quantize import edgetpu_layers, layers
 from tfedge.quantize.edgetpu import EdgeTpuBlocks, PlainEdgeTpuBlocks
 from tfedge.quantize.integer import IntegerBlocks
+from tfedge.quantize.mixed import MixedBlocks
 
 _WEIGHT_LEVELS = 127  # -127..127: TFLite's weights are symmetric and leave -128 out
 _CONSTANT_LEVELS = 255
@@ -108,6 +109,10 @@ class _Rounded:
 
 class RoundedBlocks(_Rounded, IntegerBlocks):
     """`IntegerBlocks` that round their constants."""
+
+
+class RoundedMixedBlocks(_Rounded, MixedBlocks):
+    """`MixedBlocks` that round the constants of what is in integers."""
 
 
 class RoundedEdgeTpuBlocks(_Rounded, EdgeTpuBlocks):
