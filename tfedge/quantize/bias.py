@@ -53,7 +53,12 @@ def correct_bias(
     wanted = _means(_runner(_inputs(exact), outputs), batches)
     shifts: dict[str, np.ndarray] = {}
     for stage in _stages(rounded, prepared.norms):
-        run = _runner(stage.inputs, _unrounded(rounded, stage.norms, precisions or {}))
+        outputs = _unrounded(rounded, stage.norms, precisions or {})
+        if stage.state is not None:
+            # Keras cannot give one tensor out twice, which a norm that puts out a state would be.
+            outputs[_STATE] = tf.identity(stage.state)
+        # Shifts are read whenever it runs, so that one function does for all of the stage.
+        run = _runner(stage.inputs, outputs)
         for name in stage.norms:
             shifts[name] = wanted[name] - _means(run, batches)[name]
             rounded.model.get_layer(name).beta.assign_add(shifts[name])
@@ -61,8 +66,7 @@ def correct_bias(
         if stage.state is None:
             break
         # The next stage starts where this one ends, so that no stage is computed for another.
-        end = _runner(stage.inputs, {_STATE: stage.state})
-        batches = [{**_masks(batch), **end(batch)} for batch in batches]
+        batches = [{**_masks(batch), _STATE: run(batch)[_STATE]} for batch in batches]
     return dataclasses.replace(prepared, shifts=shifts)
 
 
@@ -135,7 +139,12 @@ def _unrounded(
 
 def _runner(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Callable[[Batch], Batch]:
     model = keras.Model(dict(inputs), dict(outputs))
-    run: Callable[[Batch], Batch] = tf.function(model, reduce_retracing=True, autograph=False)
+    # Of any shape at once: tracing a graph takes longer than running it on few texts.
+    shapes = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in inputs.items()}
+
+    run: Callable[[Batch], Batch] = tf.function(
+        lambda batch: model(batch), input_signature=[shapes], autograph=False
+    )
     return run
 
 
