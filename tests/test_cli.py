@@ -626,6 +626,7 @@ def test_finetune_and_distil(
     assert Checkpoint(student).config.labels == ["negative", "positive"]
 
 
+@pytest.mark.slow
 def test_qad_and_convert(
     tfedge_: Tfedge, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -664,6 +665,7 @@ def test_qad_and_convert(
     assert (result.code, "the weights have changed" in result.errors[-1]) == (3, True)
 
 
+@pytest.mark.slow
 def test_prune(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -> None:
     options = ("--data", sentences, "--steps", "6", "--max-length", "16", "--eval", sentences)
     command = ("prune", folder, *options, "--output", tmp_path / "pruned")
@@ -686,6 +688,7 @@ def test_prune(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -
     ]
 
 
+@pytest.mark.slow
 def test_shrink(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -> None:
     options = ("--data", sentences, "--steps", "6", "--max-length", "16", "--eval", sentences)
     command = ("shrink", folder, *options, "--output", tmp_path / "half")

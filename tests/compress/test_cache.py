@@ -171,6 +171,7 @@ def run(teacher: Path, texts: Texts, output: Path, **changes: Any) -> Record:
     return record
 
 
+@pytest.mark.slow
 def test_student_is_the_same_but_for_rounding(
     toy_encoder: Path, toy_texts: Texts, tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ def test_written_folder_is_an_ordinary_one(finished: Run, toy_encoder: Path) -> 
     assert not finished.output.with_name("pruned.training").exists()
 
 
+@pytest.mark.slow
 def test_early_stopping_waits_for_the_whole_sparsity(
     toy_encoder: Path, toy_texts: Texts, tmp_path: Path
 ) -> None:
@@ -133,6 +134,7 @@ def test_early_stopping_waits_for_the_whole_sparsity(
     assert made.report["accuracy"] == max(counted.values())
 
 
+@pytest.mark.slow
 def test_training_makes_up_for_zeros(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
     """Against the same zeros and a rate of next to nothing."""
     once = PruningOptions(schedule="constant", begin_step=1, end_step=1)
@@ -167,6 +169,7 @@ def test_two_of_four_inputs(toy_encoder: Path, toy_texts: Texts, tmp_path: Path)
     assert made.report["pruned_at"] == [1]
 
 
+@pytest.mark.slow
 def test_blocks_of_inputs(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
     made = run(toy_encoder, toy_texts, tmp_path / "out", PruningOptions(pattern="4x1"), epochs=2)
     value = weights(made.output)[f"{ENCODER}.intermediate.dense.weight"]  # (out, in)
@@ -188,7 +191,7 @@ def test_blocks_of_a_table_lie_in_its_rows(
     assert blocks.mean() == pytest.approx(2, rel=1e-2)
 
 
-@pytest.mark.parametrize("augmentation", [0.0, 1.0])
+@pytest.mark.parametrize("augmentation", [pytest.param(0.0, marks=pytest.mark.slow), 1.0])
 def test_rows_of_words_that_the_texts_lack_learn_by_random_tokens(
     toy_encoder: Path, tmp_path: Path, augmentation: float
 ) -> None:
@@ -225,6 +228,7 @@ def test_killed_run_resumes_to_the_same_zeros(
     assert resumed.report == {**finished.report, "output": str(tmp_path / "out")}
 
 
+@pytest.mark.slow
 def test_masks_come_from_the_checkpoint(
     toy_encoder: Path, toy_texts: Texts, tmp_path: Path
 ) -> None:
@@ -236,6 +240,7 @@ def test_masks_come_from_the_checkpoint(
     assert zeros(resumed.output)[f"{ENCODER}.output.dense.weight"] == 0.5
 
 
+@pytest.mark.slow
 def test_killed_while_writing(
     finished: Run, toy_encoder: Path, toy_texts: Texts, tmp_path: Path, monkeypatch: Any
 ) -> None:
@@ -331,6 +336,7 @@ def test_other_tasks_learn_hidden_states(task: str, toy_texts: Texts, tmp_path: 
         run(source, toy_texts, tmp_path / "x", task=task, losses=DistillationLosses(labels=1.0))
 
 
+@pytest.mark.slow
 def test_another_teacher(
     finished: Run, toy_encoder: Path, toy_texts: Texts, tmp_path: Path
 ) -> None:
@@ -355,6 +361,7 @@ def test_another_teacher(
         run(toy_encoder, toy_texts, tmp_path / "z", teacher=larger)
 
 
+@pytest.mark.slow
 def test_stored_as_the_source_is(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
     source = toy_folders.write_folder(tmp_path / "half", num_hidden_layers=1)
     config = json.loads((source / "config.json").read_text())

@@ -136,6 +136,7 @@ def test_layers_that_differ_are_read_back(finished: Run) -> None:
     assert not finished.output.with_name("shrunk.training").exists()
 
 
+@pytest.mark.slow
 def test_what_was_cut_can_be_cut_again(finished: Run, toy_texts: Texts, tmp_path: Path) -> None:
     again = run(finished.output, toy_texts, tmp_path / "out", target(0.7), epochs=1)
     assert 0.6 < ratio(again.output, finished.output) <= 0.7
@@ -145,7 +146,11 @@ def test_what_was_cut_can_be_cut_again(finished: Run, toy_texts: Texts, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("family", "task"), [("bert", "text-classification"), ("distilbert", "sentence-embedding")]
+    ("family", "task"),
+    [
+        ("bert", "text-classification"),
+        pytest.param("distilbert", "sentence-embedding", marks=pytest.mark.slow),
+    ],
 )
 def test_what_matters_to_nobody_goes_first(
     family: str, task: str, toy_texts: Texts, tmp_path: Path
@@ -195,6 +200,7 @@ def test_nearest_of_several_shapes_is_taken(
     assert nearest["layers"] == len(report["layers"])
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_to_the_same(
     finished: Run,
     toy_encoder: Path,
@@ -269,6 +275,7 @@ def test_what_cannot_be_cut(toy_texts: Texts, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("out*"))
 
 
+@pytest.mark.slow
 def test_output_is_replaced_only_by_force(
     toy_encoder: Path, toy_texts: Texts, tmp_path: Path
 ) -> None:

@@ -19,9 +19,9 @@ from tfedge.quantize.prepare import Shape, prepare
 CASES = [
     ("bert", "text-classification"),
     pytest.param("bert", "token-classification", marks=pytest.mark.slow),
-    ("bert", "sentence-embedding"),
+    pytest.param("bert", "sentence-embedding", marks=pytest.mark.slow),
     ("bert", "question-answering"),
-    ("distilbert", "text-classification"),
+    pytest.param("distilbert", "text-classification", marks=pytest.mark.slow),
     pytest.param("mobilebert", "text-classification", marks=pytest.mark.slow),
     pytest.param("mobilebert-layer-norm", "text-classification", marks=pytest.mark.slow),
 ]

@@ -31,7 +31,9 @@ def toy(tmp_path: Path) -> str:
     return str(toy_folders.write_folder(tmp_path / "toy", "bert", CLASSIFICATION))
 
 
-@pytest.mark.parametrize("runtime", ["litert", "tflite-runtime"])
+@pytest.mark.parametrize(
+    "runtime", ["litert", pytest.param("tflite-runtime", marks=pytest.mark.slow)]
+)
 def test_mixed_puts_float_where_a_rule_says(toy: str, tmp_path: Path, runtime: str) -> None:
     rules = {"norm": "float", "*.output.dense": "dynamic"}
     changes = {"quantization": "mixed", "precisions": rules, "runtime": runtime}
@@ -58,6 +60,7 @@ def test_mixed_puts_float_where_a_rule_says(toy: str, tmp_path: Path, runtime: s
     assert figures["passed"] and figures["disagreement"] < 0.5
 
 
+@pytest.mark.slow
 def test_auto_says_what_it_chose_and_keeps_what_it_measured(toy: str, tmp_path: Path) -> None:
     bars = Bars()
     report = convert(toy, options(tmp_path, quantization="auto", target="rpi5"), bars)

@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def noise(folder: Path, quantization: str, runtime: str, key: str | None = None) -> Any:
     path = folder / f"toy_{quantization}.tflite"
     against = folder / f"toy_{quantization}_reference.tflite"
-    data = str(folder.parents[2] / "toy.tsv")
+    data = str(folder.parents[1] / "toy.tsv")
     options = InspectOptions(key, against, data, 4, runtime)
     return inspect(path, options, Bars())["noise"]
 

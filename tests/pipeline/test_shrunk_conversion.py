@@ -35,6 +35,7 @@ def write_shrunk(folder: Path, family: str) -> Path:
     return folder / "shrunk"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "quantization"),
     [

@@ -17,7 +17,7 @@ from tfedge.quantize.prepare import Prepared, Shape, prepare
 
 MIXED = {"norm": "float", "encoder.layer.0.intermediate.dense": "dynamic"}
 CASES = [
-    ("bert", "text-classification", "integer", {}),
+    pytest.param("bert", "text-classification", "integer", {}, marks=pytest.mark.slow),
     ("bert", "text-classification", "integer", MIXED),
     pytest.param("bert", "sentence-embedding", "edgetpu", {}, marks=pytest.mark.slow),
     pytest.param("distilbert", "question-answering", "integer", {}, marks=pytest.mark.slow),

@@ -36,14 +36,16 @@ from tfedge.quantize.prepare import Lowering, Shape, prepare
 CASES = [
     ("bert", "text-classification", "edgetpu"),
     ("bert", "sentence-embedding", "edgetpu"),
-    ("bert", "question-answering", "edgetpu-plain"),
-    ("distilbert", "token-classification", "edgetpu"),
+    pytest.param("bert", "question-answering", "edgetpu-plain", marks=pytest.mark.slow),
+    pytest.param("distilbert", "token-classification", "edgetpu", marks=pytest.mark.slow),
     ("distilbert-relu", "text-classification", "edgetpu-plain"),
-    ("mobilebert", "text-classification", "edgetpu"),
+    pytest.param("mobilebert", "text-classification", "edgetpu", marks=pytest.mark.slow),
     pytest.param(
         *("mobilebert-layer-norm", "text-classification", "edgetpu"), marks=pytest.mark.slow
     ),
-    ("mobilebert-no-bottleneck", "sentence-embedding", "edgetpu-plain"),
+    pytest.param(
+        "mobilebert-no-bottleneck", "sentence-embedding", "edgetpu-plain", marks=pytest.mark.slow
+    ),
 ]
 ON_CPU = {"CAST", "QUANTIZE", "GATHER"}
 
@@ -215,6 +217,7 @@ def test_all_but_inputs_are_mapped(
     assert {row["dtype"] for row in rows[len(left) :]} == {"INT8"}
 
 
+@pytest.mark.slow
 def test_plain_attention_depends_on_two_questions(
     tmp_path: Path, sequences: list[np.ndarray]
 ) -> None:

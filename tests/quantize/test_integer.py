@@ -171,6 +171,7 @@ class Everything(dict[str, Range]):
         return Range(-1.0, 1.0)
 
 
+@pytest.mark.slow
 def test_as_deep_as_mobilebert() -> None:
     """24 layers of four feed-forward networks, every tensor with a layer of its own."""
     fields = {**cases.CONFIGS["mobilebert"], "num_hidden_layers": 24}

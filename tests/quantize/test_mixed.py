@@ -110,7 +110,14 @@ def test_a_float_site_is_not_rounded_and_its_integer_readers_round_it(prepared: 
     assert "encoder.layer.1.output.sum.quant" in names
 
 
-@pytest.mark.parametrize("architecture", ["bert", "distilbert", "mobilebert"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "bert",
+        pytest.param("distilbert", marks=pytest.mark.slow),
+        pytest.param("mobilebert", marks=pytest.mark.slow),
+    ],
+)
 def test_without_rounding_the_simulation_is_exact(
     architecture: str, outlier_checkpoint: Make, sequences: list[np.ndarray]
 ) -> None:

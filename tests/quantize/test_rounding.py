@@ -62,7 +62,12 @@ def test_slope_of_a_variance_of_zero_is_a_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "graph"), [("bert", "integer"), ("mobilebert", "integer"), ("bert", "edgetpu")]
+    ("architecture", "graph"),
+    [
+        ("bert", "integer"),
+        pytest.param("mobilebert", "integer", marks=pytest.mark.slow),
+        pytest.param("bert", "edgetpu", marks=pytest.mark.slow),
+    ],
 )
 def test_constants_are_those_of_the_converted_file(
     architecture: str,

@@ -177,7 +177,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
 TASKS = ["text-classification", "sentence-embedding"]
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [TASKS[0], pytest.param(TASKS[1], marks=pytest.mark.slow)])
 def test_loss_falls(finished: Callable[[str], Run], task: str) -> None:
     found = finished(task)
     assert list(found.record.losses) == [20, 40]
@@ -235,6 +235,7 @@ def test_converted_graph_is_the_trained_one(finished: Callable[[str], Run], task
     assert_converted_is_trained(finished(task), task)
 
 
+@pytest.mark.slow
 def test_graph_for_the_edge_tpu(tmp_path: Path) -> None:
     """Trained as it is converted, and of no use to the usual graph."""
     task = "sentence-embedding"
@@ -278,6 +279,7 @@ def assert_converted_is_trained(found: Run, task: str, graph_name: str = "intege
     assert np.abs(actual - expected).max() < 2.1 * step
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_to_the_same_weights(
     finished: Callable[[str], Run], tmp_path: Path
 ) -> None:

@@ -411,6 +411,7 @@ def test_failing_stage_says_why_and_ends_with_its_code(
     assert "this encoder takes at most 20 tokens" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_training(tmp_path: Path) -> None:
     """SIGKILL, which takes the stage's process along; what is resumed ends as what was not killed."""
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
