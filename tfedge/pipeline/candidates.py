@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from tfedge.quantize.lean import lean_graphs, wide_graphs
 from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
 from tfedge.quantize.prepare import PASSES, Prepared, Shape, prepare
 from tfedge.quantize.record import FILE as RECORD
-from tfedge.quantize.record import read_decisions
+from tfedge.quantize.record import Decisions, read_decisions
 from tfedge.quantize.weights import RoundedRows, round_nearest
 
 # Matrices with fewer numbers stay in float: they weigh nothing.
@@ -124,12 +124,15 @@ def _write_integers(
     folder: Path,
 ) -> Iterator[dict[str, Any]]:
     """The modes that compute in integers, all or some of their operations."""
-    prepared, corrects = _prepare(job, calibration)
+    samples = job.reader.samples(calibration, job.shape.sequence_length)
+    decisions = read_decisions(job.checkpoint, job.shape.task, job.shape.graph)
+    prepared = _prepare(job, samples, decisions)
     if job.options.keep_reference:
         _keep_reference(job, folder, prepared.references())
     ranges = {name: [item.min, item.max] for name, item in prepared.calibration.ranges.items()}
-    for precisions, search in _assignments(job, prepared, calibration, evaluation, truth, folder):
-        corrected = _corrected(job, prepared, calibration, precisions) if corrects else prepared
+    for precisions, search in _assignments(job, prepared, samples, evaluation, truth, folder):
+        # What was trained with rounding has learnt to keep its means.
+        corrected = prepared if decisions else _corrected(job, prepared, samples, precisions)
         graphs = corrected.graphs(precisions)
 
         def make(graphs: Any = graphs, precisions: Any = precisions) -> bytes:
@@ -139,21 +142,18 @@ def _write_integers(
         yield {"ranges": ranges, "precisions": precisions, "search": search}
 
 
-def _prepare(job: Job, calibration: Texts) -> tuple[Prepared, bool]:
-    """The graph with its ranges, and whether rounding moves the means of its channels: what was
-    trained with rounding has learnt not to."""
-    samples = job.reader.samples(calibration, job.shape.sequence_length)
-    decisions = read_decisions(job.checkpoint, job.shape.task, job.shape.graph)
+def _prepare(job: Job, samples: Sequence[np.ndarray], decisions: Decisions | None) -> Prepared:
     what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
     with job.make_bar(what, PASSES * len(samples)) as bar:
-        prepared = prepare(job.checkpoint, job.shape, samples, bar.advance, decisions)
-    return prepared, decisions is None
+        return prepare(job.checkpoint, job.shape, samples, bar.advance, decisions)
 
 
 def _corrected(
-    job: Job, prepared: Prepared, calibration: Texts, precisions: Mapping[str, Precision]
+    job: Job,
+    prepared: Prepared,
+    samples: Sequence[np.ndarray],
+    precisions: Mapping[str, Precision],
 ) -> Prepared:
-    samples = job.reader.samples(calibration, job.shape.sequence_length)
     with job.make_bar("correcting biases", len(prepared.norms)) as bar:
         return correct_bias(prepared, samples, bar.advance, precisions)
 
@@ -161,7 +161,7 @@ def _corrected(
 def _assignments(
     job: Job,
     prepared: Prepared,
-    calibration: Texts,
+    samples: Sequence[np.ndarray],
     evaluation: Texts,
     truth: list[int] | None,
     folder: Path,
@@ -175,7 +175,7 @@ def _assignments(
         yield match_sites(rules, prepared.encoder().sites), None
         return
     length = job.shape.sequence_length
-    samples, held_out = (job.reader.samples(item, length) for item in (calibration, evaluation))
+    held_out = job.reader.samples(evaluation, length)
     digest = hashlib.sha256()
     for sample in samples:
         digest.update(sample.tobytes())
