@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import toy_folders
 from records import Killed, Record, same_weights, weights
 
@@ -132,6 +133,21 @@ def test_early_stopping_waits_for_the_whole_sparsity(
     assert {layer["sparsity"] for layer in made.report["layers"]} == {0.5}
     counted = {step: value for step, value in made.record.accuracies.items() if step >= 30}
     assert made.report["accuracy"] == max(counted.values())
+
+
+@pytest.mark.slow
+def test_mixed_precision_keeps_weights_exact(
+    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
+) -> None:
+    """A mask in bfloat16 would round the weights that it leaves, and not fit a table at all."""
+    layers = ("encoder.*", "embeddings.word_embeddings")
+    pruning = dataclasses.replace(HALF, layers=layers)
+    made = run(toy_encoder, toy_texts, tmp_path / "pruned", pruning, mixed_precision=True)
+    for layer in made.report["layers"]:
+        assert layer["sparsity"] == 0.5, layer["name"]
+        value = weights(made.output)[f"bert.{layer['name']}.weight"].astype(np.float32)
+        rounded = tf.cast(tf.cast(value, tf.bfloat16), tf.float32).numpy()
+        assert np.mean(rounded[value != 0] != value[value != 0]) > 0.5, layer["name"]
 
 
 @pytest.mark.slow
@@ -297,7 +313,8 @@ def test_sigkill(toy_encoder: Path, tmp_path: Path) -> None:
 def test_other_settings_do_not_resume(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         run(toy_encoder, toy_texts, tmp_path / "out", record=Record(kill_at=20))
-    with pytest.raises(InputError, match="interrupted run with other settings"):
+    said = r"interrupted run with other settings \(sparsity: 0\.5, now 0\.6\)"
+    with pytest.raises(InputError, match=said):
         run(toy_encoder, toy_texts, tmp_path / "out", PruningOptions(0.6))
 
 

@@ -238,8 +238,16 @@ def wrap(
         # of inputs x outputs, which a .tflite has turned, and tables as a .tflite has them.
         is_table = isinstance(layer, keras.layers.Embedding)
         block = (outputs, inputs) if is_table else (inputs, outputs)
+        # float32, whatever the layer computes in: a wrapper multiplies weights by their mask in its
+        # own type, and would round them to bfloat16 in each step.
         return tfmot.sparsity.keras.prune_low_magnitude(
-            layer, _schedule(how.sparsity, options, when), block, "AVG", None, m_by_n
+            layer,
+            _schedule(how.sparsity, options, when),
+            block,
+            "AVG",
+            None,
+            m_by_n,
+            dtype="float32",
         )
 
     return keras.models.clone_model(model, clone_function=wrapped)

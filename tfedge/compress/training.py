@@ -378,16 +378,27 @@ def claim_training_folder(
     if output.exists() and not force and not record.is_file():
         raise InputError(f"{output} exists; choose another --output, or --force to replace it")
     if record.is_file():
-        try:
-            found = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError:
-            found = "unreadable ones"
-        if found != json.loads(json.dumps(settings)):
+        if other := _differences(record, json.loads(json.dumps(settings))):
             raise InputError(
-                f"{folder} holds an interrupted run with other settings ({found}); delete that "
+                f"{folder} holds an interrupted run with other settings ({other}); delete that "
                 "folder, or repeat the command with its settings to resume"
             )
     else:
         shutil.rmtree(folder, ignore_errors=True)
         files.write_json(record, settings)
     return folder
+
+
+def _differences(record: Path, settings: dict[str, Any]) -> str:
+    """What an interrupted run was given and this one is not, for a message; empty if nothing."""
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError:
+        return "unreadable ones"
+    if not isinstance(found, dict):
+        return "unreadable ones"
+    names = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
+    return ", ".join(
+        f"{name}: {json.dumps(found.get(name))}, now {json.dumps(settings.get(name))}"
+        for name in names
+    )
