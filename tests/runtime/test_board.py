@@ -75,6 +75,19 @@ def test_import_is_light() -> None:
     assert min(seconds) < 0.5
 
 
+def test_openssl_stays_out_of_memory(toys: Path) -> None:
+    code = """
+import sys
+from tfedge.runtime import infer
+
+code = infer.run(["--model", sys.argv[1], "a good film"])
+assert code == 0, code
+assert "libcrypto" not in open("/proc/self/maps").read()
+"""
+    model = str(toys / "buckets.tflite")
+    subprocess.run([sys.executable, "-c", code, model], env=environment(), check=True)
+
+
 @pytest.mark.slow
 def test_memory_and_first_answer_of_tinybert() -> None:
     """The base install, so tflite-runtime; a text of each length. Processor time, see above."""

@@ -204,6 +204,8 @@ def execute(options: Options) -> int:
 
 def _load(options: Options) -> Pipeline:
     assert options.model is not None  # only --doctor goes without
+    # Makes hashlib compute by itself: OpenSSL, which it and numpy load, takes 3 MB of a board's memory.
+    sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type]
     try:
         from tfedge.runtime.pipeline import load
     except ImportError as error:

@@ -66,7 +66,8 @@ class Model:
             raise OptionError(f"{num_threads} threads asked for; 1 to {MAX_THREADS} are allowed")
         self.num_threads = num_threads or default_threads()
         self.runtime = choose_runtime(runtime, bundle.manifest.runtimes)
-        self._bundle = bundle
+        # Not the bundle, whose tokeniser is half a megabyte of text.
+        self._path, self._manifest = bundle.path, bundle.manifest
         self._has_answered = False
         module = import_runtime(self.runtime)
         check_delegate(bundle, delegate, device)
@@ -92,7 +93,7 @@ class Model:
         """Signature `key`, checked against the manifest."""
         if key not in present:
             raise self._mismatch(f"signature {key!r}", "no such signature")
-        manifest = self._bundle.manifest
+        manifest = self._manifest
         runner = self._interpreter.get_signature_runner(key)
         signature = _Signature(runner, runner.get_input_details(), runner.get_output_details())
         if set(signature.inputs) != set(manifest.inputs):
@@ -149,7 +150,7 @@ class Model:
 
     def _mismatch(self, expected: str, found: str) -> ModelFileError:
         return ModelFileError(
-            f"{self._bundle.path}: the metadata announce {expected}, the model has {found};"
+            f"{self._path}: the metadata announce {expected}, the model has {found};"
             " convert it again"
         )
 
@@ -157,13 +158,13 @@ class Model:
         message = one_line(error)
         if self._edgetpu:
             reason = refusal(message, runtime_name(self.runtime))
-            return BackendError(f"{self._bundle.path}: the Edge TPU refuses the model: {reason}")
+            return BackendError(f"{self._path}: the Edge TPU refuses the model: {reason}")
         for pattern, template in _REFUSALS:
             if match := pattern.search(message):
                 message = match.expand(template)
                 break
         return BackendError(
-            f"{self._bundle.path}: {runtime_name(self.runtime)} cannot run the model: {message};"
+            f"{self._path}: {runtime_name(self.runtime)} cannot run the model: {message};"
             f" upgrade it or convert with `tfedge convert --runtime {self.runtime}`"
         )
 
