@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 from tfedge import __version__
 from tfedge.data.texts import Texts, read_texts
 from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
-from tfedge.measure.accuracy import cosines
+from tfedge.measure.accuracy import disagreement
 from tfedge.measure.board import Board
 from tfedge.measure.checkpoint import CheckpointAnswers
 from tfedge.pipeline import candidates, judge
@@ -350,7 +350,9 @@ def test_answers_of_other_tasks(converted: Callable[[str], Conversion]) -> None:
     lengths = [np.linalg.norm(answer["embedding"]) for answer in embedded]
     assert lengths == pytest.approx([1, 1])
     in_keras = CheckpointAnswers(converted("mobilebert").source, LENGTH).answers(texts)
-    assert cosines(embedded, in_keras).min() > cosines(in_keras[:1], in_keras[1:])[0]
+    apart = disagreement(in_keras[:1], in_keras[1:])
+    for one, other in zip(embedded, in_keras, strict=True):
+        assert disagreement([one], [other]) < apart
     for name, count in (("distilbert", TEXTS), ("dynamic", TEXTS), ("mobilebert", TEXTS)):
         for figures in converted(name).figures.values():
             assert figures["texts"] == count

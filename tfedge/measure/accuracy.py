@@ -76,11 +76,6 @@ def disagreement(answers: Sequence[Answer], others: Sequence[Answer]) -> float:
     return float(np.mean([_difference(a, b) for a, b in zip(answers, others, strict=True)]))
 
 
-def cosines(answers: Sequence[Answer], others: Sequence[Answer]) -> np.ndarray:
-    """The cosine of each pair of sentence embeddings, float64 (n,)."""
-    return np.array([_cosine(a, b) for a, b in zip(answers, others, strict=True)])
-
-
 def _difference(answer: Answer, other: Answer) -> float:
     if "error" in answer or "error" in other:
         return float(("error" in answer) != ("error" in other))
