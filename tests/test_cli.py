@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 import os
 import re
@@ -530,7 +531,10 @@ def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path)
     assert sorted(manifest.signatures.values()) == [8, 16]
     summary = conversion_summary(report, output).splitlines()
     path = output / "toy" / "toy_float32.tflite"
-    assert summary[0] == f"{path}  {path.stat().st_size / 1e6:.1f} MB"
+    packed = len(gzip.compress(path.read_bytes()))
+    sizes = (path.stat().st_size, packed)
+    assert summary[0] == "{}  {:.1f} MB, {:.1f} compressed".format(path, *(s / 1e6 for s in sizes))
+    assert report["gzip_bytes"] == packed
     count = sum(report["quantization"]["operators"].values())
     assert summary[2] == f"  float32: {count} of {count} operators compute in float"
     assert [line.split()[0] for line in summary[5:7]] == ["tflite-runtime", "litert"]
@@ -544,6 +548,7 @@ def test_summary_of_a_runtime_that_crashed() -> None:
         "model": "toy",
         "file": "toy_int8.tflite",
         "size_bytes": 4_150_000,
+        "gzip_bytes": 3_140_000,
         "task": "text-classification",
         "sequence_length": 128,
         "parameters": 14_350_000,
@@ -560,7 +565,7 @@ def test_summary_of_a_runtime_that_crashed() -> None:
         },
     }
     assert conversion_summary(report, Path("out")).splitlines() == [
-        "out/toy/toy_int8.tflite  4.2 MB",
+        "out/toy/toy_int8.tflite  4.2 MB, 3.1 compressed",
         "  text-classification, 128 tokens, 14.3M parameters, 1.25 GFLOPs",
         "  int8: 2 of 5 operators compute in float",
         "  float32 .tflite against Keras: largest difference 1.2e-05",

@@ -18,7 +18,7 @@ def conversion_summary(report: dict[str, Any], output: Path) -> str:
     quantization = report["quantization"]
     operators = sum(quantization["operators"].values())
     lines = [
-        f"{path}  {report['size_bytes'] / 1e6:.1f} MB",
+        f"{path}  {report['size_bytes'] / 1e6:.1f} MB, {report['gzip_bytes'] / 1e6:.1f} compressed",
         f"  {report['task']}, {report['sequence_length']} tokens, {report['parameters'] / 1e6:.1f}M "
         f"parameters, {report['flops'] / 1e9:.2f} GFLOPs",
         f"  {quantization['mode']}: {quantization['float_operators']} of {operators} operators "

@@ -132,7 +132,8 @@ def _write_integers(
     ranges = {name: [item.min, item.max] for name, item in prepared.calibration.ranges.items()}
     for precisions, search in _assignments(job, prepared, samples, evaluation, truth, folder):
         # What was trained with rounding has learnt to keep its means.
-        corrected = prepared if decisions else _corrected(job, prepared, samples, precisions)
+        learnt = decisions and job.options.weight_bits == 8
+        corrected = prepared if learnt else _corrected(job, prepared, samples, precisions)
         graphs = corrected.graphs(precisions)
 
         def make(graphs: Any = graphs, precisions: Any = precisions) -> bytes:
@@ -145,7 +146,9 @@ def _write_integers(
 def _prepare(job: Job, samples: Sequence[np.ndarray], decisions: Decisions | None) -> Prepared:
     what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
     with job.make_bar(what, PASSES * len(samples)) as bar:
-        return prepare(job.checkpoint, job.shape, samples, bar.advance, decisions)
+        return prepare(
+            job.checkpoint, job.shape, samples, bar.advance, decisions, job.options.weight_bits
+        )
 
 
 def _corrected(

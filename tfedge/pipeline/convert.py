@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import importlib.metadata
 import platform
 import tempfile
@@ -165,12 +166,14 @@ def _report(
     measured: dict[str, dict[str, Any]],
     evaluation: Texts,
 ) -> dict[str, Any]:
-    contents = inspect(path.read_bytes())
+    content = path.read_bytes()
+    contents = inspect(content)
     config = job.checkpoint.config
     return {
         "model": job.source.name,
         "file": path.name,
-        "size_bytes": path.stat().st_size,
+        "size_bytes": len(content),
+        "gzip_bytes": len(gzip.compress(content, mtime=0)),
         "sha256": files.sha256(path),
         "source": {"origin": job.source.origin, "weights_sha256": job.checkpoint.sha256},
         "task": job.shape.task,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tfedge.convert.mediapipe import check_mediapipe
-from tfedge.convert.tflite import QUANTIZATIONS
+from tfedge.convert.tflite import INTEGER_QUANTIZATIONS, MIXED_QUANTIZATIONS, QUANTIZATIONS
 from tfedge.data.images import read_images
 from tfedge.data.reader import ImageReader, Reader, TextReader
 from tfedge.data.texts import Texts, package_texts, read_texts
@@ -63,6 +63,8 @@ class ConvertOptions:
         max_drop: largest loss in points: accuracy x 100, or disagreement x 100 without labels; 1 where
             the recipe names no other.
         keep_reference: whether the same graph in float is written too, for `tfedge inspect`.
+        weight_bits: of the values that weights take in modes of integers, see
+            `tfedge.quantize.coarsen`.
     """
 
     quantization: str | None = None
@@ -78,6 +80,7 @@ class ConvertOptions:
     max_drop: float | None = None
     output: Path = Path("saved_models")
     keep_reference: bool = False
+    weight_bits: int = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,6 +254,12 @@ def _check_quantization(quantization: str, options: ConvertOptions) -> None:
     if options.precisions and quantization != "mixed":
         raise InputError(
             f"precisions of operations are chosen by hand with the quantization mixed, not "
+            f"{quantization}"
+        )
+    modes = (*INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS)
+    if options.weight_bits != 8 and quantization not in modes:
+        raise InputError(
+            f"fewer bits for weights are of use in modes of integers ({', '.join(modes)}), not in "
             f"{quantization}"
         )
 
