@@ -12,7 +12,7 @@ import tf_keras as keras
 from tfedge.convert.metadata import parse
 from tfedge.convert.tflite import to_tflite
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.quantize.coarsen import WeightRounding
+from tfedge.quantize.coarsen import round_weights
 from tfedge.quantize.prepare import Shape, prepare
 
 TASK = "text-classification"
@@ -26,21 +26,20 @@ def encoder() -> keras.Model:
     return keras.Model(ids, keras.layers.Dense(3, name="second")(x))
 
 
-@pytest.mark.parametrize("bits", [4, 6])
-def test_each_output_takes_few_values_near_its_weights(bits: int) -> None:
+@pytest.mark.parametrize(("bits", "count"), [(4, 15), (5.5, 43), (6, 63)])
+def test_each_output_takes_few_values_near_its_weights(bits: float, count: int) -> None:
     model = encoder()
     before = {layer.name: layer.get_weights() for layer in model.layers}
     kernel = before["first"][0]
     kernel[kernel < 0] = 0
+    kernel[:, 5] = 0
     model.get_layer("first").set_weights([kernel, before["first"][1]])
-    WeightRounding(bits)(model)
-    count = 2**bits - 1
+    round_weights(model, bits)
     rounded, bias = model.get_layer("first").get_weights()
     assert max(len(np.unique(column)) for column in rounded.T) <= count
     assert len(np.unique(model.get_layer("table").get_weights()[0])) <= count
-    # Half a step, or less where a clipped peak makes steps smaller at the cost of the peak.
     steps = np.abs(kernel).max(axis=0) / (count // 2)
-    assert np.sqrt(np.mean(((rounded - kernel) / steps) ** 2)) < 0.3
+    assert np.all(np.abs(rounded - kernel) <= 0.5001 * steps)
     assert not rounded[kernel == 0].any()
     assert np.array_equal(bias, before["first"][1])
 
@@ -48,20 +47,22 @@ def test_each_output_takes_few_values_near_its_weights(bits: int) -> None:
 def test_eight_bits_change_nothing() -> None:
     model = encoder()
     before = model.get_weights()
-    WeightRounding()(model)
+    round_weights(model, 8)
     assert all(map(np.array_equal, before, model.get_weights()))
 
 
-def test_graphs_share_what_is_rounded_and_float_layers_stay() -> None:
-    long, short = encoder(), encoder()
-    short.set_weights(long.get_weights())
-    kernel = long.get_layer("second").kernel.numpy()
-    rounding = WeightRounding(5)
-    rounding(long)
-    rounding(short, lambda name: name == "second")
-    assert np.array_equal(long.get_layer("first").kernel, short.get_layer("first").kernel)
-    assert np.array_equal(short.get_layer("second").kernel, kernel)
-    assert not np.array_equal(long.get_layer("second").kernel, kernel)
+def test_bits_that_are_none() -> None:
+    for bits in (3.9, 8.1, float("nan")):
+        with pytest.raises(ValueError, match="weights have 4 to 8"):
+            round_weights(encoder(), bits)
+
+
+def test_float_layers_stay() -> None:
+    model = encoder()
+    first, second = (model.get_layer(name).kernel.numpy() for name in ("first", "second"))
+    round_weights(model, 5, lambda name: name == "second")
+    assert np.array_equal(model.get_layer("second").kernel, second)
+    assert not np.array_equal(model.get_layer("first").kernel, first)
 
 
 def test_file_has_few_values_and_compresses_better(

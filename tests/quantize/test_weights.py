@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tfedge.quantize.gptq import gptq
 from tfedge.quantize.weights import RoundedRows, least_error_scales, nearest, round_nearest
 
-BITS = pytest.mark.parametrize("bits", [4, 6, 8])
+BITS = pytest.mark.parametrize("bits", [4, 8])
 
 
 def _weights(rows: int, columns: int, seed: int = 0) -> np.ndarray:
@@ -73,8 +73,8 @@ def test_rows_of_zeros_stay_zeros(bits: int) -> None:
 def test_integers_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="-7 to 7"):
         RoundedRows(np.full((1, 2), 8, np.int8), np.ones(1, np.float32), 4)
-    with pytest.raises(ValueError, match="4 to 8 bits, not 9"):
-        round_nearest(np.ones((1, 2), np.float32), 9)
+    with pytest.raises(ValueError, match="4 or 8 bits, not 5"):
+        round_nearest(np.ones((1, 2), np.float32), 5)
     with pytest.raises(ValueError, match="scales for"):
         RoundedRows(np.ones((3, 2), np.int8), np.ones(2, np.float32), 4)
 

@@ -34,6 +34,7 @@ from tfedge.pipeline.job import Job
 from tfedge.quantize.auto import Search
 from tfedge.quantize.auto import Texts as SearchTexts
 from tfedge.quantize.bias import correct_bias
+from tfedge.quantize.coarsen import MOST_BITS
 from tfedge.quantize.gptq import gptq
 from tfedge.quantize.graphs import GRAPHS, INTEGER
 from tfedge.quantize.lean import lean_graphs, wide_graphs
@@ -132,7 +133,7 @@ def _write_integers(
     ranges = {name: [item.min, item.max] for name, item in prepared.calibration.ranges.items()}
     for precisions, search in _assignments(job, prepared, samples, evaluation, truth, folder):
         # What was trained with rounding has learnt to keep its means.
-        learnt = decisions and job.options.weight_bits == 8
+        learnt = decisions and job.options.weight_bits == MOST_BITS
         corrected = prepared if learnt else _corrected(job, prepared, samples, precisions)
         graphs = corrected.graphs(precisions)
 

@@ -26,6 +26,7 @@ from tfedge.models.pooling import (
 )
 from tfedge.models.preprocessor import pixels, read_preprocessor
 from tfedge.progress import MakeBar
+from tfedge.quantize.coarsen import LEAST_BITS, MOST_BITS
 from tfedge.quantize.costs import Costs, read_costs
 from tfedge.quantize.graphs import INTEGER
 from tfedge.quantize.mixed import Precision
@@ -80,7 +81,7 @@ class ConvertOptions:
     max_drop: float | None = None
     output: Path = Path("saved_models")
     keep_reference: bool = False
-    weight_bits: int = 8
+    weight_bits: float = MOST_BITS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,8 +257,12 @@ def _check_quantization(quantization: str, options: ConvertOptions) -> None:
             f"precisions of operations are chosen by hand with the quantization mixed, not "
             f"{quantization}"
         )
+    if not LEAST_BITS <= options.weight_bits <= MOST_BITS:
+        raise InputError(
+            f"weights have {LEAST_BITS:g} to {MOST_BITS:g} bits, not {options.weight_bits:g}"
+        )
     modes = (*INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS)
-    if options.weight_bits != 8 and quantization not in modes:
+    if options.weight_bits != MOST_BITS and quantization not in modes:
         raise InputError(
             f"fewer bits for weights are of use in modes of integers ({', '.join(modes)}), not in "
             f"{quantization}"

@@ -17,7 +17,7 @@ from tfedge.models.build import Encoder, build, streams
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
-from tfedge.quantize.coarsen import WeightRounding
+from tfedge.quantize.coarsen import MOST_BITS, round_weights
 from tfedge.quantize.equalize import Factors, centre, channel_factors, equalize
 from tfedge.quantize.fake_quant import GatedRounder, StaticRounder, clip_tap, fake_quant_tap
 from tfedge.quantize.graphs import GRAPHS, INTEGER
@@ -89,14 +89,14 @@ class Prepared:
     Attributes:
         shifts: what is added to the outputs of norms, (C,) by the name of the norm; chosen for one
             assignment of precisions, see `tfedge.quantize.bias`.
-        round_weights: what the weights of the integer graphs go through.
+        weight_bits: of the values that weights take, see `tfedge.quantize.coarsen`.
     """
 
     lowering: Lowering
     calibration: Calibration
     shape: Shape
     shifts: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    round_weights: WeightRounding = dataclasses.field(default_factory=WeightRounding)
+    weight_bits: float = MOST_BITS
 
     @property
     def norms(self) -> list[str]:
@@ -143,7 +143,7 @@ class Prepared:
     def _integer(self, length: int | None, blocks: type[IntegerBlocks] | None = None) -> Encoder:
         tap = fake_quant_tap(self.calibration.ranges)
         encoder = self.lowering.build(self.options(length, tap=tap), blocks)
-        self.round_weights(encoder.model)
+        round_weights(encoder.model, self.weight_bits)
         return encoder
 
     def _mixed(
@@ -152,7 +152,7 @@ class Prepared:
         rounder = StaticRounder(self.calibration.ranges, lambda site: is_float(precisions, site))
         make = functools.partial(blocks, precisions=precisions, rounder=rounder)
         encoder = self.lowering.build(self.options(length), make)
-        self.round_weights(encoder.model, lambda name: precisions.get(name) == "float")
+        round_weights(encoder.model, self.weight_bits, lambda name: precisions.get(name) == "float")
         return encoder
 
     def references(self) -> dict[int, keras.Model]:
@@ -189,7 +189,7 @@ def prepare(
     samples: Sequence[np.ndarray],
     progress: Callable[[int], None] = lambda count: None,
     decisions: Decisions | None = None,
-    weight_bits: int = 8,
+    weight_bits: float = MOST_BITS,
 ) -> Prepared:
     """Turns a checkpoint into integer operations and chooses the range of every tensor.
 
@@ -197,7 +197,7 @@ def prepare(
         samples: what calibrates, as `tfedge.quantize.calibrate.Observer` takes it.
         progress: called with a number of samples whenever as many have run, `PASSES` times for each.
         decisions: what the weights were trained with; the samples then decide nothing.
-        weight_bits: of the values that weights take in the integer graphs, see `WeightRounding`.
+        weight_bits: of the values that weights take in the integer graphs.
 
     Raises:
         CheckpointError: the weights or the decisions do not fit.
@@ -207,7 +207,7 @@ def prepare(
         calibration = calibrate(Observer(lowering.dynamic, samples, progress), lowering.plans)
     else:
         calibration = decisions.calibration
-    return Prepared(lowering, calibration, shape, round_weights=WeightRounding(weight_bits))
+    return Prepared(lowering, calibration, shape, weight_bits=weight_bits)
 
 
 class Lowering:

@@ -1,4 +1,4 @@
-"""Rounds the weights of dense layers, and tables, to symmetric integers of 4 to 8 bits."""
+"""Rounds the weights of dense layers, and tables, to symmetric integers of 4 or 8 bits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-_BITS = range(4, 9)
+_BITS = (4, 8)
 # Candidates for a row's largest value that is not clipped, as a share of its peak.
 _SHARES = np.linspace(0.4, 1.0, 61, dtype=np.float32)
 
@@ -18,7 +18,7 @@ class RoundedRows:
     Attributes:
         integers: (rows, columns), int8, -7..7 of 4 bits and -127..127 of 8.
         scales: (rows,) or (1,), float32: real units per integer step.
-        bits: 4 to 8.
+        bits: 4 or 8.
     """
 
     integers: np.ndarray
@@ -39,9 +39,9 @@ class RoundedRows:
 
 
 def largest_integer(bits: int) -> int:
-    """The largest integer of symmetric weights of 4 to 8 bits."""
+    """The largest integer of symmetric weights of 4 or 8 bits."""
     if bits not in _BITS:
-        raise ValueError(f"weights have 4 to 8 bits, not {bits}")
+        raise ValueError(f"weights have 4 or 8 bits, not {bits}")
     return int(2 ** (bits - 1) - 1)
 
 
@@ -58,7 +58,7 @@ def least_error_scales(
 
     Args:
         weights: (rows, columns), float32.
-        bits: 4 to 8.
+        bits: 4 or 8.
         importance: (columns,), what a squared error in a column counts; 1 by default.
         per_row: whether each row has a scale of its own, or all have one.
 
@@ -87,7 +87,7 @@ def round_nearest(weights: np.ndarray, bits: int, per_row: bool = True) -> Round
 
     Args:
         weights: (rows, columns), float32.
-        bits: 4 to 8.
+        bits: 4 or 8.
         per_row: whether each row has a scale of its own, or all have one.
     """
     scales = least_error_scales(weights, bits, per_row=per_row)
