@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
 from tfedge.compress.augment import (
+    chained,
     neighbours,
     ordinary_tokens,
     random_tokens,
     whole_words,
     word_substitution,
 )
+from tfedge.compress.training import Augment
 from tfedge.data.batches import Batch, pad
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
@@ -141,6 +143,7 @@ def test_ordinary_tokens_are_what_texts_hold() -> None:
 def test_random_tokens_reach_all_and_leave_the_special_ones() -> None:
     ordinary = np.arange(len(toys.VOCABULARY)) % 5 > 0
     augment = random_tokens(ordinary, share=1.0)
+    assert augment is not None
     generator = np.random.default_rng(0)
     seen: set[int] = set()
     for seed in range(40):
@@ -154,9 +157,26 @@ def test_random_tokens_reach_all_and_leave_the_special_ones() -> None:
     assert seen == set(np.flatnonzero(ordinary).tolist())
 
 
+def test_nothing_to_change() -> None:
+    assert random_tokens(np.array([True]), share=0.0) is None
+    assert chained(None, None) is None
+
+
+def test_one_after_the_other() -> None:
+    def plus(number: int) -> Augment:
+        return lambda batch, generator: {"input_ids": batch["input_ids"] * 10 + number}
+
+    augment = chained(plus(1), None, plus(2))
+    assert augment is not None
+    ids = np.array([[3, 4]], np.int32)
+    changed = augment({"input_ids": ids}, np.random.default_rng(0))
+    assert changed["input_ids"].tolist() == [[312, 412]]
+
+
 def test_random_tokens_change_half_of_a_share_of_the_batches() -> None:
     ordinary = np.ones(len(toys.VOCABULARY), bool)
     augment = random_tokens(ordinary, share=0.5)
+    assert augment is not None
     given = batch()
     shares = []
     for seed in range(200):

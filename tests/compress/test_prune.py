@@ -52,7 +52,7 @@ def run(
     losses = changes.pop("losses", DistillationLosses())
     kept = {
         name: changes.pop(name)
-        for name in ("teacher", "evaluation", "task", "augmentation")
+        for name in ("teacher", "evaluation", "task", "augmentation", "random_share")
         if name in changes
     }
     options = dataclasses.replace(OPTIONS, **changes)
@@ -207,18 +207,18 @@ def test_blocks_of_a_table_lie_in_its_rows(
     assert blocks.mean() == pytest.approx(2, rel=1e-2)
 
 
-@pytest.mark.parametrize("augmentation", [pytest.param(0.0, marks=pytest.mark.slow), 1.0])
+@pytest.mark.parametrize("random_share", [pytest.param(0.0, marks=pytest.mark.slow), 1.0])
 def test_rows_of_words_that_the_texts_lack_learn_by_random_tokens(
-    toy_encoder: Path, tmp_path: Path, augmentation: float
+    toy_encoder: Path, tmp_path: Path, random_share: float
 ) -> None:
     table = "bert.embeddings.word_embeddings.weight"
     texts = Texts(["good film"] * 40, None, "toy")
     pruning = PruningOptions(layers=("embeddings.word_embeddings", "pooler.dense"))
-    changes = {"augmentation": augmentation, "steps": 25}
+    changes = {"augmentation": 0.0, "random_share": random_share, "steps": 25}
     made = run(toy_encoder, texts, tmp_path / "out", pruning, **changes)
     before, after = (weights(folder)[table] for folder in (toy_encoder, made.output))
     moved = ((after != before) & (after != 0)).any(-1)  # (words,)
-    if augmentation:
+    if random_share:
         assert moved.mean() > 0.5
     else:
         assert moved.sum() <= 5  # [CLS], [SEP], [PAD] and the two words

@@ -33,7 +33,7 @@ from tfedge.quiet import load_tensorflow
     "own as 'embeddings.word_embeddings/4x1'; may be repeated, the last that matches counts. "
     "Default: all dense layers but the head's last. Tables (embeddings.word_embeddings) hold most "
     "weights of a small model; rows of words that the texts lack learn to do without them only by "
-    "--augmentation.",
+    "--random-tokens.",
 )
 @click.option(
     "--pattern",
@@ -76,8 +76,10 @@ from tfedge.quiet import load_tensorflow
 @click.option(
     "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
 )
+@augmentation_option
 @click.option(
-    "--augmentation",
+    "--random-tokens",
+    "random_share",
     default=0.0,
     show_default=True,
     type=click.FloatRange(0, 1),
@@ -124,7 +126,7 @@ def prune(model: str, **settings: Any) -> None:
     source, teacher = resolve(model), settings.pop("teacher")
     texts, evaluation = read_data(settings.pop("data"), "train"), settings.pop("evaluation")
     output, logs, force, as_json = taken("output", "logs", "force", "as_json").values()
-    augmentation = settings.pop("augmentation")
+    augmenting = taken("augmentation", "random_share")
     options = TrainingOptions(**settings, steps_per_checkpoint=100)
     steps = options.steps or options.epochs * -(-len(texts) // options.batch_size)
     with ProgressBar(f"pruning {model}", steps) as bar:
@@ -140,7 +142,7 @@ def prune(model: str, **settings: Any) -> None:
             read_data(evaluation, "validation") if evaluation else None,
             source.task,
             force,
-            augmentation,
+            **augmenting,
         )
     click.echo(json.dumps(report, indent=2) if as_json else pruning_summary(report))
 

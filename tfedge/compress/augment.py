@@ -62,7 +62,7 @@ def ordinary_tokens(tokenizer: Tokenizer) -> np.ndarray:
     )
 
 
-def random_tokens(ordinary: np.ndarray, share: float) -> Augment:
+def random_tokens(ordinary: np.ndarray, share: float) -> Augment | None:
     """Replaces half of the tokens of some batches by any others of the vocabulary.
 
     Neighbours make likely texts; this reaches every row of the table, as pruning it needs, which
@@ -72,6 +72,8 @@ def random_tokens(ordinary: np.ndarray, share: float) -> Augment:
         ordinary: which tokens are replaced and put in, bool (vocabulary,).
         share: of the batches that are changed, 0..1.
     """
+    if share == 0:
+        return None
     candidates = np.flatnonzero(ordinary)
 
     def augment(batch: Batch, generator: np.random.Generator) -> Batch:
@@ -83,6 +85,18 @@ def random_tokens(ordinary: np.ndarray, share: float) -> Augment:
         return {**batch, "input_ids": np.where(chosen, others, ids).astype(np.int32)}
 
     return augment
+
+
+def chained(*augments: Augment | None) -> Augment | None:
+    """One after the other; None where all are."""
+    steps = [augment for augment in augments if augment]
+
+    def augment(batch: Batch, generator: np.random.Generator) -> Batch:
+        for step in steps:
+            batch = step(batch, generator)
+        return batch
+
+    return augment if steps else None
 
 
 def word_substitution(

@@ -22,8 +22,8 @@ import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
-from tfedge.compress.augment import ordinary_tokens, random_tokens
-from tfedge.compress.distil import DistillationLosses, Distiller, with_hidden
+from tfedge.compress.augment import chained, ordinary_tokens, random_tokens
+from tfedge.compress.distil import DistillationLosses, Distiller, make_augment, with_hidden
 from tfedge.compress.precision import precision
 from tfedge.compress.result import RESULT, publish_result, write_result
 from tfedge.compress.sparsity import PruningOptions, choose_layers, timing, wrap
@@ -66,7 +66,8 @@ def prune(
     evaluation: Texts | None = None,
     task: str | None = None,
     force: bool = False,
-    augmentation: float = 0.0,
+    augmentation: float = 0.5,
+    random_share: float = 0.0,
 ) -> dict[str, Any]:
     """Prunes a checkpoint while it learns to answer as its teacher; writes an HF folder.
 
@@ -80,7 +81,8 @@ def prune(
         teacher: HF folder; by default `source`, as it was.
         evaluation: held-out texts of a text classifier, on which it is measured after each epoch.
         task: what the checkpoint is for; by default what it has a head for.
-        augmentation: share of the batches in which half of the tokens are replaced by random ones,
+        augmentation: share of the batches in which words are replaced by similar ones, 0..1.
+        random_share: share of the batches in which half of the tokens are replaced by random ones,
             0..1.
 
     Returns:
@@ -116,6 +118,7 @@ def prune(
         "held_out": held_out.sha256 if held_out else None,
         **dataclasses.asdict(pruning),
         "augmentation": augmentation,
+        "random_share": random_share,
         **dataclasses.asdict(job.losses),
         **dataclasses.asdict(options),
     }
@@ -130,7 +133,10 @@ def prune(
     pruned_at = list(when.fires(steps)) if ":" not in pruning.pattern else [1]
     # Before the last of them the weights are not yet as sparse as they shall be.
     begin = pruned_at[-1]
-    augment = random_tokens(ordinary_tokens(tokenizer), augmentation) if augmentation else None
+    augment = chained(
+        make_augment(trainer.teacher, tokenizer, examples, augmentation),
+        random_tokens(ordinary_tokens(tokenizer), random_share),
+    )
     train(trainer, examples, names, options, folder / "steps", report, measure, augment, begin)
     masks.apply()
     write_result(student.model, job.student.config, job.task, job.labels, job.student, folder)
