@@ -469,6 +469,14 @@ WRONG_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"quantization": "int16x8", "runtime": "tflite-runtime"},
         r"tflite-runtime 2\.14 cannot compute RSQRT \(version 2\) of int16",
     ),
+    "bits": (
+        {"quantization": "int8", "weight_bits": float("nan")},
+        "weights have 4 to 8 bits, not nan",
+    ),
+    "bits of float": (
+        {"quantization": "float32", "weight_bits": 6},
+        r"of use in modes of integers \(int8, .*\), not in float32",
+    ),
     "task": ({"task": "dance"}, "unknown task 'dance'; known are text-classification"),
     "calibration": ({"calibration": "none.tsv"}, r"none\.tsv does not exist"),
     "evaluation": ({"evaluation": "none.tsv"}, r"none\.tsv does not exist"),
