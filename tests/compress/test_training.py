@@ -309,7 +309,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         claim_training_folder(tmp_path / "model", {**SETTINGS, "seed": 4})
     assert str(folder) in str(caught.value)
-    assert "'seed': 3" in str(caught.value)
+    assert "(seed: 3, now 4)" in str(caught.value)
     assert json.loads((folder / "settings.json").read_text()) == SETTINGS
 
 

@@ -258,6 +258,7 @@ def test_report_of_the_options(converted: Callable[[str], Conversion], data: str
         "max_drop": ALWAYS,
         "output": str(conversion.folder.parent),
         "keep_reference": False,
+        "weight_bits": 8.0,
     }
 
 
