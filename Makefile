@@ -39,7 +39,7 @@ MEDIAPIPE := mediapipe==1.2.3
 VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm mission report soak test-peers test-mediapipe test-viewers test-browser parity lint clean
+.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm mission report soak test-peers test-mediapipe test-viewers test-browser test-pythons parity lint clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -137,6 +137,9 @@ $(MEDIAPIPE_MODEL): | $(VENV)/.convert
 
 test-viewers: $(VENV)/.test .venv-viewers/.done  ## Open our files with Netron's and Model Explorer's readers
 	@TFEDGE_VIEWERS_PYTHON=.venv-viewers/bin/python $(BIN)/python -m pytest -m viewers $(PYTEST_ARGS)
+
+test-pythons: $(VENV)/.test  ## Install the wheel in each of Python 3.9 to 3.13 that is on PATH and ask the converted MODEL there
+	@TFEDGE_MODEL=$(abspath $(TFLITE)) $(BIN)/python -m pytest -m pythons -rs $(PYTEST_ARGS)
 
 test-browser: $(VENV)/.test  ## Look at the report in headless Chromium, at the widths of a desktop and a phone
 	@command -v $${TFEDGE_BROWSER:-chromium} >/dev/null || { echo "make: no Chromium; on Debian: apt install chromium" >&2; exit 4; }

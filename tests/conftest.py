@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,4 +44,22 @@ def emulator() -> Path:
     started = subprocess.run([str(path), "rpi4", "-c", ""], capture_output=True, text=True)
     if started.returncode:
         pytest.fail(f"no emulated board: {started.stderr.strip()}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that is copied to a board, built from a copy that has nothing else in it."""
+    source = tmp_path_factory.mktemp("source")
+    shutil.copytree(
+        ROOT / "tfedge", source / "tfedge", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
+    made = subprocess.run(
+        [*command, str(source / "dist"), str(source)], capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    (path,) = (source / "dist").glob("tfedge-*.whl")
     return path

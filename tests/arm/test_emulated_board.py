@@ -11,9 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,24 +83,6 @@ def test_every_mode(emulator: Path, sentences: Texts) -> None:
             here = Board(runtime=runtime, threads=1)
             texts = sentences.texts[:10]
             assert_alike(emulated.answers(file, texts), here.answers(file, texts))
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that is copied to a board, built from a copy that has nothing else in it."""
-    source = tmp_path_factory.mktemp("source")
-    shutil.copytree(
-        ROOT / "tfedge", source / "tfedge", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
-    made = subprocess.run(
-        [*command, str(source / "dist"), str(source)], capture_output=True, text=True
-    )
-    assert made.returncode == 0, made.stderr
-    (path,) = (source / "dist").glob("tfedge-*.whl")
-    return path
 
 
 @pytest.mark.slow
