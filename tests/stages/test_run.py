@@ -74,8 +74,9 @@ class Stages:
     def run(self, dry: bool = False, **overrides: Any) -> dict[str, tuple[str, str]]:
         """Stage -> action and reason."""
         self.called = []
+        self.said: list[str] = []
         recipe = read_recipe(self.folder / "mine.toml", cli.main.commands, overrides)
-        self.report = running.run(recipe, dry, lambda line: None)
+        self.report = running.run(recipe, dry, self.said.append)
         return {row["stage"]: (row["action"], row["reason"]) for row in self.report["stages"]}
 
     def change(self, old: str, new: str) -> None:
@@ -135,6 +136,9 @@ def test_dry_run_writes_nothing(stages: Stages) -> None:
     assert found["finetune"] == ("run", "it has not run yet")
     assert stages.report["dry_run"]
     assert [row["result"] for row in stages.report["stages"]] == [None] * 4
+    stages.run()
+    stages.run(dry=True)
+    assert stages.said == []
 
 
 CHANGES = {

@@ -59,15 +59,13 @@ def run(recipe: Recipe, dry: bool, say: Say) -> dict[str, Any]:
         for number, stage in enumerate(recipe.stages, start=1):
             step = decide(recipe, stage, before)
             place = f"[{number}/{len(recipe.stages)}] {stage.name}"
-            if step.action == "skip" or dry:
-                reports.append(step.report())
-            else:
-                say(f"{place}: {step.action}, {step.reason}")
-                reports.append(step.report())
-                step = dataclasses.replace(step, record=_execute(step))
-                reports[-1]["result"] = step.record.result if step.record else None
-            if step.action == "skip":
-                say(f"{place}: skipped, {step.reason}")
+            reports.append(step.report())
+            if not dry:
+                does = "skipped" if step.action == "skip" else step.action
+                say(f"{place}: {does}, {step.reason}")
+                if step.action != "skip":
+                    step = dataclasses.replace(step, record=_execute(step))
+                    reports[-1]["result"] = step.record.result if step.record else None
             before = step
     return {
         "recipe": str(recipe.path),
