@@ -42,17 +42,19 @@ def draw(label: str, seed: int, height: int = SIDE, width: int = SIDE) -> np.nda
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
-def drawn(count: int, seed: int = 0) -> tuple[list[np.ndarray], list[int]]:
+def drawn(count: int, seed: int = 0, side: int = SIDE) -> tuple[list[np.ndarray], list[int]]:
     """Images of all labels in turns, and the numbers of their labels."""
     numbers = [index % len(LABELS) for index in range(count)]
-    return [draw(LABELS[n], 1000 * seed + i) for i, n in enumerate(numbers)], numbers
+    return [draw(LABELS[n], 1000 * seed + i, side, side) for i, n in enumerate(numbers)], numbers
 
 
-def write_images(folder: Path, count: int = 30, seed: int = 0, suffix: str = ".png") -> Path:
+def write_images(
+    folder: Path, count: int = 30, seed: int = 0, suffix: str = ".png", side: int = SIDE
+) -> Path:
     """`drawn` as files, a folder a label."""
     from PIL import Image
 
-    for index, (pixels, number) in enumerate(zip(*drawn(count, seed), strict=True)):
+    for index, (pixels, number) in enumerate(zip(*drawn(count, seed, side), strict=True)):
         path = folder / LABELS[number] / f"{index:03}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
@@ -65,13 +67,28 @@ def write_folder(folder: Path, name: str = "vit", teacher: bool = False, **chang
     if teacher:
         config["architectures"] = ["DeiTForImageClassificationWithTeacher"]
     cases.random_checkpoint(folder, config, cases.IMAGES, 1, len(LABELS))
-    content = cases.hf_config(config, cases.IMAGES, len(LABELS))
-    content["id2label"] = {str(index): label for index, label in enumerate(LABELS)}
-    content["label2id"] = {label: index for index, label in enumerate(LABELS)}
-    (folder / "config.json").write_text(json.dumps(content))
+    _name_labels(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
     _fit_classifiers(folder)
     return folder
+
+
+def write_full_size(folder: Path, recipe: str) -> Path:
+    """As `write_folder`, of a recipe's size, with the weights that `tfedge init` writes."""
+    from tfedge.models.initialize import initialize
+    from tfedge.recipes import load_recipe
+
+    initialize(load_recipe(recipe), folder, None)
+    _name_labels(folder)
+    _fit_classifiers(folder)
+    return folder
+
+
+def _name_labels(folder: Path) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    content["id2label"] = {str(index): label for index, label in enumerate(LABELS)}
+    content["label2id"] = {label: index for index, label in enumerate(LABELS)}
+    (folder / "config.json").write_text(json.dumps(content))
 
 
 def _fit_classifiers(folder: Path) -> None:
@@ -83,18 +100,22 @@ def _fit_classifiers(folder: Path) -> None:
     from tfedge.models.preprocessor import pixels, read_preprocessor
     from tfedge.quantize.prepare import Shape
 
-    checkpoint = Checkpoint(folder)
-    config = checkpoint.config
+    config = Checkpoint(folder).config
+    tensors = load_file(folder / "model.safetensors")
+    for name in config.classifiers:
+        tensors[f"{name}.weight"] = np.zeros((len(LABELS), config.hidden_size), np.float32)
+        tensors[f"{name}.bias"] = np.zeros(len(LABELS), np.float32)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
     made_of = pixels(read_preprocessor(folder, config))
     shape = Shape(cases.IMAGES, len(LABELS), config.max_position_embeddings, pixels=made_of)
     encoder = build(config, shape.task, shape.num_labels, shape.options())
-    load_weights(encoder.model, checkpoint, shape.task)
-    images, numbers = drawn(90, seed=7)
-    states = keras.Model(encoder.model.input, encoder.tapped["layernorm"])(
-        {"pixel_values": np.stack(images).astype(np.float32)}
-    ).numpy()
+    load_weights(encoder.model, Checkpoint(folder), shape.task)
+    images, numbers = drawn(90, seed=7, side=config.image_size[0])
+    states = keras.Model(encoder.model.input, encoder.tapped["layernorm"]).predict(
+        {"pixel_values": np.stack(images).astype(np.float32)}, batch_size=10, verbose=0
+    )
     wanted = 4 * np.eye(len(LABELS))[numbers] - 2
-    tensors = load_file(folder / "model.safetensors")
     for index, name in enumerate(config.classifiers):
         features = np.concatenate([states[:, index], np.ones((len(states), 1))], axis=1)
         gram = features.T @ features + 0.1 * np.eye(features.shape[1])

@@ -5,6 +5,7 @@ The Python of most boards here is a script, so that it can misbehave as no runti
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -109,6 +110,41 @@ def test_what_the_board_is_asked(python: MakePython, tmp_path: Path) -> None:
         "é\n\ud800",
         {"question": "q", "context": "c"},
     ]
+
+
+@each_runtime
+def test_processes_share_the_texts(toys: Path, runtime: str) -> None:
+    """A part each, put together in order, with one thread each."""
+    texts = [word for number in range(100) for word in ("good", "awful " * number)]
+    board = dataclasses.replace(Board.here(runtime), processes=3)
+    progress: list[int] = []
+    answers = board.answers(toys / "classifier.tflite", texts, progress.append)
+    assert [answer["text"] for answer in answers] == texts
+    alone = Board(runtime=runtime, threads=1).answers(toys / "classifier.tflite", texts)
+    assert answers == alone
+    assert progress == [1] * len(texts)
+
+
+@pytest.mark.parametrize(
+    ("count", "shares"), [(0, [0]), (63, [63]), (64, [32, 32]), (200, [50] * 4)]
+)
+def test_shares(python: MakePython, tmp_path: Path, count: int, shares: list[int]) -> None:
+    """As many processes as get texts enough to be worth their start."""
+    script = f'cat > {tmp_path}/lines.$$; sed "s/.*/{{}}/" {tmp_path}/lines.$$'
+    board = dataclasses.replace(python(script), processes=4)
+    assert board.answers(MODEL, ["good"] * count) == [{}] * count
+    found = [path.read_text().count("\n") for path in tmp_path.glob("lines.*")]
+    assert sorted(found) == shares
+
+
+def test_one_of_several_processes_fails(python: MakePython) -> None:
+    script = (
+        "read -r line; case $line in *bad*) echo no >&2; exit 3;; esac; echo '{}'; sed 's/.*/{}/'"
+    )
+    board = dataclasses.replace(python(script), processes=2)
+    assert len(board.answers(MODEL, ["good"] * 64)) == 64
+    with pytest.raises(RejectedModelError, match="does not run it: no"):
+        board.answers(MODEL, ["good"] * 32 + ["bad"] * 32)
 
 
 def test_runtime_of_its_own_choice(python: MakePython, tmp_path: Path) -> None:
@@ -240,17 +276,19 @@ def test_board_that_does_not_read(python: MakePython) -> None:
 
 
 def test_interrupt_ends_the_board(python: MakePython, tmp_path: Path) -> None:
-    board = python(f"echo $$ > {tmp_path}/pid; echo '{{}}'; exec sleep 60")
+    script = f"echo $$ >> {tmp_path}/pids; echo '{{}}'; exec sleep 60"
+    board = dataclasses.replace(python(script), processes=2)
 
     def interrupt(count: int) -> None:
         raise KeyboardInterrupt
 
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        board.answers(MODEL, ["good", "bad"], interrupt)
+        board.answers(MODEL, ["good"] * 64, interrupt)
     assert time.monotonic() - begin < 30
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+    for pid in (tmp_path / "pids").read_text().split():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)
 
 
 def test_command_as_typed() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import importlib.metadata
 import json
@@ -24,8 +23,8 @@ from tfedge.errors import CheckpointError, InputError, MissingPackageError, Reje
 from tfedge.measure.accuracy import disagreement
 from tfedge.measure.board import Board
 from tfedge.measure.checkpoint import CheckpointAnswers
-from tfedge.pipeline import candidates, judge
 from tfedge.pipeline import convert as whole
+from tfedge.pipeline import judge
 from tfedge.pipeline.convert import ConvertOptions, convert
 from tfedge.pipeline.job import make_job
 from tfedge.runtime.bundle import read_bundle
@@ -83,14 +82,19 @@ def write_toy(
     return folder
 
 
-def crashing_board(folder: Path, when: str) -> Callable[..., Board]:
+def crashing_board(folder: Path, when: str) -> type[Board]:
     """Makes boards that crash when what they are asked to run contains `when`."""
     script = folder / "python"
     script.write_text(
         f'#!/bin/sh\ncase "$*" in *"{when}"*) kill -SEGV $$;; esac\nexec "{sys.executable}" "$@"\n'
     )
     script.chmod(0o700)
-    return functools.partial(Board, (str(script),), threads=1)
+
+    @dataclasses.dataclass(frozen=True)
+    class Crashing(Board):
+        python: tuple[str, ...] = (str(script),)
+
+    return Crashing
 
 
 @pytest.fixture(scope="module")
@@ -139,12 +143,10 @@ def converted(
     def get(name: str) -> Conversion:
         if name not in done:
             with pytest.MonkeyPatch.context() as patch:
-                # Threads of a toy only wait for each other, long on a busy machine.
-                board = functools.partial(Board, threads=1)
                 if name == "float16":
                     board = crashing_board(root, "--runtime litert")
-                for module in (whole, judge, candidates):
-                    patch.setattr(module, "Board", board)
+                    for module in (whole, judge):
+                        patch.setattr(module, "Board", board)
                 done[name] = run(name)
         return done[name]
 
@@ -380,7 +382,7 @@ def test_rejection_keeps_the_older_artefact(
         (folder / name).write_bytes(content)
     if reason == "crash":
         crashing = crashing_board(tmp_path, "infer --runtime tflite-runtime")
-        for module in (whole, judge, candidates):
+        for module in (whole, judge):
             monkeypatch.setattr(module, "Board", crashing)
         message = r"tflite-runtime crashed running it \(SIGSEGV\)"
     else:

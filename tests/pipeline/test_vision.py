@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import io
 import json
 import zipfile
@@ -25,8 +24,6 @@ from tfedge.errors import InputError
 from tfedge.measure.board import Board
 from tfedge.measure.checkpoint import CheckpointAnswers
 from tfedge.models.config import parse_config
-from tfedge.pipeline import convert as whole
-from tfedge.pipeline import judge
 from tfedge.pipeline.convert import ConvertOptions, convert
 from tfedge.recipes import load_recipe
 from tfedge.runtime.bundle import LABELS_FILE, MANIFEST_FILE, read_bundle
@@ -61,11 +58,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     options = ConvertOptions(
         calibration=str(calibration), evaluation=str(evaluation), output=root / "out"
     )
-    with pytest.MonkeyPatch.context() as patch:
-        # Threads of a toy only wait for each other, long on a busy machine.
-        for module in (whole, judge):
-            patch.setattr(module, "Board", functools.partial(Board, threads=1))
-        report = convert(str(source), options, Bars())
+    report = convert(str(source), options, Bars())
     return Toy(source, calibration, evaluation, root / "out", report)
 
 
@@ -85,6 +78,26 @@ def test_all_integers_and_right_in_both_runtimes(toy: Toy) -> None:
         assert found["float_accuracy"] > 0.9
         assert found["accuracy"] > 0.9
         assert found["disagreement"] < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["deit-tiny", "deit-small"])
+def test_full_size(tmp_path: Path, recipe: str) -> None:
+    """Twelve layers, 224 x 224 pixels: what the classifier was fitted to tell apart it still does."""
+    source = toy_images.write_full_size(tmp_path / recipe, recipe)
+    calibration = toy_images.write_images(tmp_path / "images", 24, side=224)
+    evaluation = toy_images.write_images(tmp_path / "dev", 60, seed=1, side=224)
+    options = ConvertOptions(
+        calibration=str(calibration), evaluation=str(evaluation), output=tmp_path / "out"
+    )
+    report = convert(str(source), options, Bars())
+    assert report["quantization"]["float_operators"] == 0
+    assert 0 < report["float32_tflite_error"] < 1e-4
+    for runtime, found in report["evaluation"]["runtimes"].items():
+        print(recipe, runtime, found)
+        assert found["texts"] == 60
+        assert found["float_accuracy"] > 0.9
+        assert found["disagreement"] < 0.05
 
 
 def test_what_travels_in_the_file(toy: Toy) -> None:

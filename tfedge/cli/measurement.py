@@ -36,7 +36,12 @@ from tfedge.quiet import load_tensorflow
     type=click.Choice(["tflite-runtime", "litert"]),
     help="Default: the first the model was verified on.",
 )
-@click.option("--threads", type=click.IntRange(1, 64), help="Threads of the runtime.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    help="Threads of the runtime, in one process. Default: one thread in each of several processes "
+    "that share the texts; with --python the choice of tfedge-infer there.",
+)
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many texts.")
 @click.option(
     "--python",
@@ -69,7 +74,8 @@ def evaluate(
     if any(path and path.is_dir() for path in (model, against)):
         load_tensorflow()
     texts = read_items(model, data, "validation")
-    board = Board(Board.command(python), runtime, threads)
+    here = python is None and threads is None
+    board = Board.here(runtime) if here else Board(Board.command(python), runtime, threads)
     result = run(model, against, texts.head(limit or len(texts)), board, ProgressBar)
     click.echo(json.dumps(result) if as_json else evaluation_summary(result))
 

@@ -233,7 +233,7 @@ def _noise(
             (model, signature),
             (reference, counterpart),
             inputs,
-            Board(runtime=runtime),
+            Board.here(runtime),
             bar.advance,
         )
     return {

@@ -5,21 +5,24 @@ A crash of the runtime ends that process, not this one, and TensorFlow is never 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import shlex
 import signal
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
 from tfedge.measure import child
+from tfedge.runtime.runtimes import default_threads
 from tfedge.runtime.tensors import INDICES, INPUT
 from tfedge.runtime.turns import SECONDS
 
@@ -27,6 +30,7 @@ Progress = Callable[[int], None]
 Answer = dict[str, Any]
 
 _LACKS_RUNTIME = 4  # exit code of tfedge-infer
+_LEAST_SHARE = 32  # texts; a process takes as long to start as to answer these
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +42,22 @@ class Board:
             an emulated board's or `ssh board python3` as well.
         runtime: `tflite-runtime` or `litert`; None takes the first that the model allows.
         threads: of the runtime; None leaves it the choice.
+        processes: that share the texts to answer, where there are enough of them.
     """
 
     python: tuple[str, ...] = (sys.executable,)
     runtime: str | None = None
     threads: int | None = None
+    processes: int = 1
+
+    @classmethod
+    def here(cls, runtime: str | None) -> Board:
+        """This machine, each core with texts of its own.
+
+        Small matrices gain little by threads, and lose much where these wait for each other in busy
+        loops: tflite-runtime, with as many threads as cores, beside any other program.
+        """
+        return cls(runtime=runtime, threads=1, processes=default_threads())
 
     @staticmethod
     def command(text: str | None) -> tuple[str, ...]:
@@ -69,17 +84,26 @@ class Board:
             TfedgeError: `python` does not start, or is something else.
         """
         command = [*self._start("tfedge.runtime.infer"), "--model", str(model), "--json", "--jsonl"]
-        with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
-            for text in texts:
-                lines.write(json.dumps(_line(text)) + "\n")
-            lines.seek(0)
-            printed, message = self._run(command, model, progress, lines)
-        answers = [self._parse(line) for line in printed]
-        if len(answers) != len(texts):
-            raise RejectedModelError(
-                f"{model}: {self._where} answered {len(answers)} of {len(texts)} texts: {message}"
-            )
+        shares = self._shares(texts)
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(_as_lines(share)) for share in shares]
+            processes = child.run_together(command, progress, files)
+        answers: list[Answer] = []
+        for share, ended in zip(shares, processes, strict=True):
+            self._check(ended, model)
+            found = [self._parse(line) for line in ended.lines]
+            if len(found) != len(share):
+                raise RejectedModelError(
+                    f"{model}: {self._where} answered {len(found)} of {len(share)} texts: {ended.last}"
+                )
+            answers += found
         return answers
+
+    def _shares(self, texts: Sequence[Any]) -> list[Sequence[Any]]:
+        """Parts of `texts` in their order, for a process each; none of them very few."""
+        count = max(1, min(self.processes, len(texts) // _LEAST_SHARE))
+        bounds = [len(texts) * number // count for number in range(count + 1)]
+        return [texts[start:end] for start, end in itertools.pairwise(bounds)]
 
     def outputs(
         self,
@@ -100,7 +124,7 @@ class Board:
             np.savez(given, **inputs)
             start = self._start("tfedge.runtime.execute")
             command = [*start, str(model), str(given), str(made)]
-            _, message = self._run(command, model, progress)
+            message = self._run(command, model, progress)
             return self._load(made, message)
 
     def tensors(
@@ -212,7 +236,7 @@ class Board:
             arrays = {f"{INPUT}{name}": array for name, array in inputs.items()}
             np.savez(given, **arrays, **{INDICES: np.asarray(indices, np.int64)})
             command = [*start, str(model), str(given), str(made), *options]
-            _, message = self._run(command, model, progress)
+            message = self._run(command, model, progress)
             return self._load(made, message)
 
     def _load(self, made: Path, message: str) -> dict[str, np.ndarray]:
@@ -249,19 +273,17 @@ class Board:
             command += ["--threads", str(self.threads)]
         return command
 
-    def _run(
-        self, command: list[str], model: str | Path, progress: Progress, stdin: Any = None
-    ) -> tuple[list[bytes], str]:
-        """The lines that the command prints, each one progress, and its last on standard error."""
-        ended = child.run(command, progress, stdin)
-        self._check(ended.code, ended.last, model, answered=bool(ended.lines))
-        return ended.lines, ended.last
+    def _run(self, command: list[str], model: str | Path, progress: Progress) -> str:
+        """Runs what prints a line for each progress; its last line on standard error."""
+        ended = child.run(command, progress)
+        self._check(ended, model)
+        return ended.last
 
-    def _check(self, code: int, last: str, model: str | Path, answered: bool) -> None:
+    def _check(self, ended: child.Ended, model: str | Path) -> None:
         # 1 is "some texts could not be answered": the answers say which.
-        if code == 0 or (code == 1 and answered):
+        if ended.code == 0 or (ended.code == 1 and ended.lines):
             return
-        raise failure(code, last, model, self._where)
+        raise failure(ended.code, ended.last, model, self._where)
 
 
 def failure(code: int, last: str, model: str | Path, where: str) -> TfedgeError:
@@ -281,6 +303,16 @@ def failure(code: int, last: str, model: str | Path, where: str) -> TfedgeError:
     if code == _LACKS_RUNTIME and "not installed" in last:
         return MissingPackageError(last)
     return RejectedModelError(f"{model}: {where} does not run it: {last}")
+
+
+@contextlib.contextmanager
+def _as_lines(texts: Sequence[Any]) -> Iterator[IO[str]]:
+    """A file with a JSON line for each text."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
+        for text in texts:
+            lines.write(json.dumps(_line(text)) + "\n")
+        lines.seek(0)
+        yield lines
 
 
 def _line(text: Any) -> Any:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import queue
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tfedge.errors import TfedgeError
 
@@ -42,7 +45,51 @@ def run(command: Sequence[str], progress: Callable[[int], None], stdin: Any = No
     Raises:
         TfedgeError: there is no such program.
     """
-    lines = []
+    (ended,) = run_together(command, progress, [stdin])
+    return ended
+
+
+def run_together(
+    command: Sequence[str], progress: Callable[[int], None], stdins: Sequence[Any]
+) -> list[Ended]:
+    """As `run`, in as many processes at the same time as there are files to read from.
+
+    Returns:
+        How each ended, in the order of `stdins`.
+
+    Raises:
+        TfedgeError: there is no such program.
+    """
+    # A thread for each process only reads; `progress` is called, and may raise, in this one.
+    printed: queue.SimpleQueue[tuple[int, bytes | None]] = queue.SimpleQueue()
+    lines: list[list[bytes]] = [[] for _ in stdins]
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(_started(command, stdin)) for stdin in stdins]
+        for number, (process, _) in enumerate(started):
+            reader = threading.Thread(target=_read, args=(process, number, printed))
+            reader.start()
+            # Before the pipe is closed, which the process's end lets it come to.
+            stack.callback(reader.join)
+            stack.callback(process.kill)
+        reading = len(started)
+        while reading:
+            number, line = printed.get()
+            if line is None:
+                reading -= 1
+            else:
+                lines[number].append(line)
+                progress(1)
+        return [
+            Ended(process.wait(), found, _last_line(errors))
+            for (process, errors), found in zip(started, lines, strict=True)
+        ]
+
+
+@contextlib.contextmanager
+def _started(
+    command: Sequence[str], stdin: Any
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """A process and where its standard error goes; it is ended at the end."""
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
@@ -54,19 +101,28 @@ def run(command: Sequence[str], progress: Callable[[int], None], stdin: Any = No
             )
         except OSError as error:
             raise TfedgeError(f"cannot start {command[0]}: {error.strerror}") from error
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                lines.append(line)
-                progress(1)
-            code = process.wait()
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
-        errors.seek(0)
-        message = errors.read().decode(errors="replace").strip()
-    return Ended(code, lines, message.splitlines()[-1] if message else "it said nothing")
+        with process:
+            try:
+                yield process, errors
+            finally:
+                process.kill()
+
+
+def _read(
+    process: subprocess.Popen[bytes],
+    number: int,
+    printed: queue.SimpleQueue[tuple[int, bytes | None]],
+) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        printed.put((number, line))
+    printed.put((number, None))
+
+
+def _last_line(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    message = errors.read().decode(errors="replace").strip()
+    return message.splitlines()[-1] if message else "it said nothing"
 
 
 def environment() -> dict[str, str]:

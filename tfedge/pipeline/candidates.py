@@ -268,7 +268,7 @@ def _least_change(job: Job, content: bytes, path: Path, calibration: Texts) -> R
     indices = sorted(set(read.values()))
     signature = (signature_name(length, length), 0)
     with job.make_bar("measuring what the weights are multiplied with", len(samples)) as bar:
-        grams = Board(runtime=job.runtime).grams(path, signature, inputs, indices, bar.advance)
+        grams = Board.here(job.runtime).grams(path, signature, inputs, indices, bar.advance)
     path.unlink()
 
     def rounded(name: str, values: np.ndarray) -> RoundedRows | None:

@@ -120,7 +120,7 @@ def _convert_float(job: Job, path: Path, texts: Texts) -> float:
         bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32", shape)
         bar.advance()
     keras.backend.clear_session()
-    board = Board(runtime=job.runtime)
+    board = Board.here(job.runtime)
     errors = []
     for length, values in expected.items():
         outputs = board.outputs(path, inputs[length])

@@ -26,7 +26,7 @@ def measure(
     measured: dict[str, dict[str, Any]] = {}
     reason = None
     for runtime in job.runtimes:
-        board = Board(runtime=runtime)
+        board = Board.here(runtime)
         steps = len(items) * (1 if candidate == reference else 2)
         try:
             with job.make_bar(f"running it in {runtime}", steps) as bar:
