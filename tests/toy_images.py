@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 LABELS = ("across", "down", "blob")
 SIDE = 24
+_GROWTH = 3.0  # of what is drawn with a deviation of 0.02
 PREPROCESSOR = {
     "image_processor_type": "ViTImageProcessor",
     "do_resize": True,
@@ -74,13 +75,18 @@ def write_folder(folder: Path, name: str = "vit", teacher: bool = False, **chang
 
 
 def write_full_size(folder: Path, recipe: str) -> Path:
-    """As `write_folder`, of a recipe's size, with the weights that `tfedge init` writes."""
+    """As `write_folder`, of a recipe's size, with dense weights as large as training makes them."""
     from tfedge.models.initialize import initialize
     from tfedge.recipes import load_recipe
 
     initialize(load_recipe(recipe), folder, None)
+    tensors = load_file(folder / "model.safetensors")
+    for name, tensor in tensors.items():
+        if name.endswith("weight") and tensor.ndim > 1:
+            tensors[name] = _GROWTH * tensor
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     _name_labels(folder)
-    _fit_classifiers(folder)
+    _fit_classifiers(folder, 300)
     return folder
 
 
@@ -91,8 +97,8 @@ def _name_labels(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(content))
 
 
-def _fit_classifiers(folder: Path) -> None:
-    """Ridge regression of the labels on what the classifiers read."""
+def _fit_classifiers(folder: Path, count: int = 90) -> None:
+    """Ridge regression of the labels on what the classifiers read of `count` images."""
     import tf_keras as keras
 
     from tfedge.models.build import build
@@ -111,7 +117,7 @@ def _fit_classifiers(folder: Path) -> None:
     shape = Shape(cases.IMAGES, len(LABELS), config.max_position_embeddings, pixels=made_of)
     encoder = build(config, shape.task, shape.num_labels, shape.options())
     load_weights(encoder.model, Checkpoint(folder), shape.task)
-    images, numbers = drawn(90, seed=7, side=config.image_size[0])
+    images, numbers = drawn(count, seed=7, side=config.image_size[0])
     states = keras.Model(encoder.model.input, encoder.tapped["layernorm"]).predict(
         {"pixel_values": np.stack(images).astype(np.float32)}, batch_size=10, verbose=0
     )
