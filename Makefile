@@ -52,10 +52,10 @@ models: $(VENV)/.convert  ## List the models that have a name
 convert: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm)  ## Convert MODEL to one .tflite and measure it; PRUNE: a share of its weights zero
 ifneq ($(PRUNE),)
 	@$(TFEDGE) run examples/prune.toml --output $(OUTPUT)/$(PRUNED) --set name=$(PRUNED) \
-		--set prune.model=$(MODEL) --set prune.sparsity=$(PRUNE) --set prune.seed=$(SEED) \
+		--set prune.model=$(MODEL) --set prune.sparsity=$(PRUNE) --set prune.seed=$(SEED) --set qad.seed=$(SEED) \
 		$(if $(filter command,$(firstword $(origin DATA))),--data $(DATA)) \
 		$(if $(QUANT),--set convert.quant=$(QUANT)) $(if $(RUNTIME),--set convert.runtime=$(RUNTIME)) \
-		$(if $(TARGET),--set convert.target=$(TARGET)) $(if $(SEQ_LEN),--set convert.seq_len=$(SEQ_LEN))
+		$(if $(TARGET),--set convert.target=$(TARGET)) $(if $(GRAPH),--set qad.target=$(TARGET)) $(if $(SEQ_LEN),--set convert.seq_len=$(SEQ_LEN))
 else
 	@$(TFEDGE) convert $(MODEL) $(if $(QUANT),--quant $(QUANT)) $(if $(RUNTIME),--runtime $(RUNTIME)) \
 		$(if $(TARGET),--target $(TARGET)) $(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT)

@@ -168,7 +168,7 @@ def test_mistakes(tmp_path: Path, mistake: str) -> None:
 
 def test_examples_are_whole() -> None:
     prune = read_recipe(ROOT / "examples" / "prune.toml", COMMANDS, {"prune.model": "minilm"})
-    assert [stage.name for stage in prune.stages] == ["prune", "convert"]
+    assert [stage.name for stage in prune.stages] == ["prune", "qad", "convert"]
     assert Path(prune.stages[0].given["data"]).is_file()
     assert prune.stages[0].given["model"] == "minilm"
     recipe = read_recipe(ROOT / "examples" / "trec.toml", COMMANDS, {})
