@@ -291,6 +291,18 @@ def test_interrupt_ends_the_board(python: MakePython, tmp_path: Path) -> None:
             os.kill(int(pid), 0)
 
 
+def test_interrupt_waits_for_nobody(python: MakePython) -> None:
+    """A wrapper's own child goes on after it and holds the pipe."""
+
+    def interrupt(count: int) -> None:
+        raise KeyboardInterrupt
+
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        python("echo '{}'; sleep 20; true").answers(MODEL, ["good"], interrupt)
+    assert time.monotonic() - begin < 15
+
+
 def test_command_as_typed() -> None:
     assert Board.command(None) == Board.command("") == Board.command("  ") == (sys.executable,)
     typed = "ssh 'my board' env PYTHONPATH=a\\ b python3"

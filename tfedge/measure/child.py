@@ -66,11 +66,7 @@ def run_together(
     with contextlib.ExitStack() as stack:
         started = [stack.enter_context(_started(command, stdin)) for stdin in stdins]
         for number, (process, _) in enumerate(started):
-            reader = threading.Thread(target=_read, args=(process, number, printed))
-            reader.start()
-            # Before the pipe is closed, which the process's end lets it come to.
-            stack.callback(reader.join)
-            stack.callback(process.kill)
+            threading.Thread(target=_read, args=(process, number, printed), daemon=True).start()
         reading = len(started)
         while reading:
             number, line = printed.get()
@@ -101,11 +97,11 @@ def _started(
             )
         except OSError as error:
             raise TfedgeError(f"cannot start {command[0]}: {error.strerror}") from error
-        with process:
-            try:
-                yield process, errors
-            finally:
-                process.kill()
+        try:
+            yield process, errors
+        finally:
+            process.kill()
+            process.wait()
 
 
 def _read(
@@ -113,9 +109,11 @@ def _read(
     number: int,
     printed: queue.SimpleQueue[tuple[int, bytes | None]],
 ) -> None:
+    """Nobody waits for this: what a killed process has started may hold the pipe open for long."""
     assert process.stdout is not None
-    for line in process.stdout:
-        printed.put((number, line))
+    with process.stdout as stdout:
+        for line in stdout:
+            printed.put((number, line))
     printed.put((number, None))
 
 
