@@ -34,6 +34,41 @@ def test_an_even_spread_is_not_clipped() -> None:
     assert chosen.max == pytest.approx(2, abs=0.04)
 
 
+def test_what_a_function_makes_nothing_of_is_clipped() -> None:
+    """A GELU's input: of the many negative values nothing is left, the few large ones stay."""
+    random = np.random.default_rng(0)
+    values = np.concatenate([random.normal(-4, 2, 100_000), random.uniform(6, 9, 20)])
+    histogram = Histogram(float(values.min()), float(values.max()))
+    histogram.add(values)
+    plain, aware = mse_range(histogram), mse_range(histogram, _gelu)
+    assert plain.min < -8
+    assert -4 < aware.min < -2
+    assert aware.max > 8
+
+    def error(chosen: Range) -> float:
+        steps = np.rint((np.clip(values, chosen.min, chosen.max) - chosen.min) / chosen.scale)
+        return float(np.mean((_gelu(steps * chosen.scale + chosen.min) - _gelu(values)) ** 2))
+
+    assert error(aware) < 0.2 * error(plain)
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    """The tanh approximation (Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2)."""
+    return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def test_clipping_that_weighs_more_widens_the_range() -> None:
+    values = np.random.default_rng(0).normal(size=1_000_000)
+    histogram = Histogram(float(values.min()), float(values.max()))
+    histogram.add(values)
+    widths = [
+        (chosen := mse_range(histogram, clipping_weight=weight)).max - chosen.min
+        for weight in (1.0, 4.0, 100.0, 1e9)
+    ]
+    assert widths[0] < widths[1] < widths[2] < widths[3]
+    assert widths[3] > 0.95 * (values.max() - values.min())
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=200))
 def test_every_range_holds_zero_and_is_no_wider_than_the_data(numbers: list[float]) -> None:

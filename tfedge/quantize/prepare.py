@@ -204,7 +204,8 @@ def prepare(
     """
     lowering = Lowering(checkpoint, shape, samples, progress, decisions)
     if decisions is None:
-        calibration = calibrate(Observer(lowering.dynamic, samples, progress), lowering.plans)
+        observer = Observer(lowering.dynamic, samples, progress)
+        calibration = calibrate(observer, lowering.plans, lowering.pre_norm)
     else:
         calibration = decisions.calibration
     return Prepared(lowering, calibration, shape, weight_bits=weight_bits)
@@ -260,6 +261,11 @@ class Lowering:
         statistics = norm_statistics(Observer(encoder, samples, progress))
         self._remove_means({name: found.mean for name, found in statistics.items()})
         self.plans = {name: found.plan() for name, found in statistics.items()}
+
+    @property
+    def pre_norm(self) -> bool:
+        """Whether norms stand before attention and feed-forward network, and all read one stream."""
+        return any(len(stream.norms) > 1 for stream in self._streams)
 
     def _check_norms(self, decisions: Decisions) -> None:
         """Raises CheckpointError where factors or plans are not those of this encoder's norms."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -45,12 +46,20 @@ class Histogram:
         self.counts += np.histogram(values, self.edges)[0]
 
 
-def mse_range(histogram: Histogram) -> Range:
+def mse_range(
+    histogram: Histogram,
+    function: Callable[[np.ndarray], np.ndarray] | None = None,
+    clipping_weight: float = 1.0,
+) -> Range:
     """The range with the least expected squared error, of rounding and of clipping together.
 
     Rounding costs scale^2 / 12 for each value inside, clipping the squared distance to the bound
     (Banner et al. 2019, arXiv:1810.05723, section 3). All pairs of 64 lower and 64 upper bounds
     are tried.
+
+    Args:
+        function: what alone reads the tensor, number by number; the error is that of its result.
+        clipping_weight: how many times a squared error of clipping counts beside one of rounding.
     """
     counts, edges = histogram.counts, histogram.edges
     centres = (edges[:-1] + edges[1:]) / 2
@@ -58,13 +67,31 @@ def mse_range(histogram: Histogram) -> Range:
         np.unique(np.linspace(edges[0], 0.0, 64, endpoint=False)) if edges[0] < 0 else np.zeros(1)
     )
     highs = np.linspace(edges[-1], 0.0, 64, endpoint=False) if edges[-1] > 0 else np.zeros(1)
-    below = np.array([np.sum(counts * np.maximum(low - centres, 0) ** 2) for low in lows])
-    above = np.array([np.sum(counts * np.maximum(centres - high, 0) ** 2) for high in highs])
+    results, slopes = centres, np.ones_like(centres)
+    low_results, high_results = lows, highs
+    if function:
+        results, low_results, high_results = function(centres), function(lows), function(highs)
+        slopes = np.gradient(results, centres)
+    below = _clipping(counts, results, centres[None, :] < lows[:, None], low_results)
+    above = _clipping(counts, results, centres[None, :] > highs[:, None], high_results)
     width = highs[None, :] - lows[:, None]
-    rounding = counts.sum() * (width / _LEVELS) ** 2 / 12
-    cost = below[:, None] + above[None, :] + rounding
+    rounding = np.sum(counts * slopes**2) * (width / _LEVELS) ** 2 / 12
+    cost = clipping_weight * (below[:, None] + above[None, :]) + rounding
     low, high = np.unravel_index(np.argmin(cost), cost.shape)
     return Range(float(lows[low]), float(highs[high]))
+
+
+def _clipping(
+    counts: np.ndarray, results: np.ndarray, clipped: np.ndarray, bounds: np.ndarray
+) -> np.ndarray:
+    """The squared error of what each of n bounds clips.
+
+    Args:
+        counts, results: of each bin, (bins,).
+        clipped: which bins lie beyond a bound, (n, bins).
+        bounds: what comes in place of their results, (n,).
+    """
+    return np.sum(counts * clipped * (results - bounds[:, None]) ** 2, axis=1)
 
 
 def weight_range(weights: np.ndarray) -> Range:
