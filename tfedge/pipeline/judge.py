@@ -6,12 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tfedge.convert.tflite import INTEGER_QUANTIZATIONS
 from tfedge.data.texts import Texts
 from tfedge.errors import RejectedModelError
 from tfedge.measure.accuracy import accuracy, disagreement
 from tfedge.measure.board import Board
 from tfedge.pipeline.job import Job
+from tfedge.quantize.coarsen import MOST_BITS
+from tfedge.quantize.graphs import INTEGER
 from tfedge.runtime.tasks import TASKS
+
+# What loses less than a mode of integers.
+_MORE_EXACT = {
+    "int8": ("mixed", "auto", "dynamic"),
+    "int8-float-io": ("mixed", "auto", "dynamic"),
+    "mixed": ("auto", "dynamic"),
+    "int4": ("dynamic",),
+}
 
 
 def measure(
@@ -45,9 +56,22 @@ def measure(
             reason = (
                 f"{job.source.name} in {job.quantization} loses {figures['drop']:.2f} points against "
                 f"float on {texts.source} in {runtime}, more than the {job.max_drop} allowed "
-                "by --max-drop"
+                f"by --max-drop; {_advice(job)}"
             )
     return measured, reason
+
+
+def _advice(job: Job) -> str:
+    """What to do about a loss that is too large."""
+    steps = []
+    if job.options.weight_bits < MOST_BITS:
+        steps.append("more --weight-bits")
+    if job.shape.graph == INTEGER:
+        steps += [f"--quant {mode}" for mode in _MORE_EXACT.get(job.quantization, ())]
+    if job.quantization in INTEGER_QUANTIZATIONS and not job.checkpoint.config.reads_images:
+        target = "" if job.shape.graph == INTEGER else f" --target {job.shape.graph}"
+        steps.append(f"training for integers (tfedge qad{target})")
+    return f"try {', '.join(steps)} or a larger --max-drop" if steps else "try a larger --max-drop"
 
 
 def items_of(job: Job, texts: Texts) -> Sequence[Any]:
