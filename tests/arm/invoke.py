@@ -10,17 +10,26 @@ from pathlib import Path
 
 import numpy as np
 
-from tfedge.runtime.bundle import INPUTS, read_bundle
+from tfedge.runtime.bundle import IMAGE_INPUTS, INPUTS, read_bundle
 from tfedge.runtime.interpreter import Model
 from tfedge.runtime.runtimes import RUNTIMES
 
 
 def converted(runtime, path):
-    """What runs a model of tfedge, from a number of tokens and the inputs."""
+    """What runs a model of tfedge, from a number of tokens and the inputs of a text."""
     bundle = read_bundle(path)
-    keys = {length: key for key, length in bundle.manifest.signatures.items()}
+    manifest = bundle.manifest
+    keys = {length: key for key, length in manifest.signatures.items()}
     model = Model(bundle, runtime, num_threads=1)
-    return lambda length, inputs: model.run(keys[length], inputs)
+
+    def run(length, inputs):
+        key = keys[length]
+        if manifest.reads_images:
+            grey = np.full(manifest.input_shape(key), 128, np.uint8)
+            inputs = dict.fromkeys(IMAGE_INPUTS, grey)
+        model.run(key, inputs)
+
+    return run
 
 
 def peer(engine, path):
