@@ -56,7 +56,7 @@ def find_compiler(model: Path) -> str:
         f"vendor's apt repository; as root: {_APT}; or in a container: docker run --rm --platform "
         f"linux/amd64 -v {work} -w /work debian:bookworm sh -c {shlex.quote(script)} (that makes a "
         f"file without tfedge's metadata; a script that runs it so, named by {VARIABLE}, keeps them: "
-        "README, On a Coral Edge TPU)"
+        "docs/coral.md)"
     )
 
 
