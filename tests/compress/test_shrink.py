@@ -245,7 +245,8 @@ def test_sigkill(toy_encoder: Path, tmp_path: Path) -> None:
 
 def _started(folder: Path, texts: Path, output: Path) -> subprocess.Popen[bytes]:
     options = ["--target-flops", "0.5", "--data", texts, "--output", output, "--steps", "300"]
-    options += ["--batch-size", "2", "--max-length", "16", "--json"]
+    options += ["--remove", "heads", "--remove", "neurons", "--batch-size", "2"]
+    options += ["--max-length", "16", "--json"]
     return subprocess.Popen(
         [sys.executable, "-m", "tfedge.cli", "shrink", folder, *options],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -268,7 +269,7 @@ def test_what_cannot_be_cut(toy_texts: Texts, tmp_path: Path) -> None:
         run(embedder, toy_texts, tmp_path / "out", target(0.5, WIDTH))
     with pytest.raises(InputError, match="labels train text classification"):
         run(embedder, toy_texts, tmp_path / "out", losses=DistillationLosses(labels=1.0))
-    with pytest.raises(InputError, match="cannot be reached by removing layers alone"):
+    with pytest.raises(InputError, match="layers alone; raise it or add --remove heads or"):
         run(embedder, toy_texts, tmp_path / "out", target(0.3, frozenset({"layers"})))
     with pytest.raises(InputError, match="target is 1; it is a share of the cost, 0 to 1"):
         target(1)

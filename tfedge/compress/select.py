@@ -84,9 +84,10 @@ def candidates(
         if found and cut and len(cut.layers) == config.num_hidden_layers and shape.is_whole(cut):
             break
     if not found:
+        others = [f"--remove {part}" for part in REMOVABLE if part not in space.remove]
         raise InputError(
             f"the target cannot be reached by removing {', '.join(sorted(space.remove))} alone; "
-            f"raise it, or allow more of {', '.join(REMOVABLE)}"
+            f"raise it{''.join(f' or add {other}' for other in others)}"
         )
     return found
 
