@@ -21,6 +21,7 @@ import tf_keras as keras
 
 from tfedge.models.blocks import Stream
 from tfedge.models.checkpoint import parameters
+from tfedge.models.layers import LayerNorm
 from tfedge.quantize import layers
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.edgetpu_layers import EvenScale, NormConstant
@@ -47,7 +48,8 @@ def centre(model: keras.Model, streams: Collection[Stream]) -> None:
         model: one with layer norms; its weights are changed, its outputs are not.
     """
     weights = {parameter.name: parameter.variable for parameter in parameters(model)}
-    norms = {norm for stream in streams for norm in stream.norms}
+    # Also those that end no stream, as MobileBERT's at the mouth of a bottleneck.
+    norms = {layer.name for layer in model.layers if isinstance(layer, LayerNorm)}
     for name in {name for stream in streams if stream.norms for name in stream.writers} - norms:
         for part in _OUTPUT_PARTS:
             variable = weights.get(f"{name}.{part}")
