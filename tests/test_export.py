@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import toy_folders
+import toy_images
 from bars import Bars
 
 from tfedge import export as exporting
@@ -31,6 +32,7 @@ def test_saved_model(folder: Path, tmp_path: Path) -> None:
     report = export(str(folder), options, Bars())
     assert json.loads((tmp_path / "out" / REPORT).read_text()) == report
     assert report["largest_difference"] < 1e-5
+    assert report["outputs"] == ["logits"]
     signature = tf.saved_model.load(str(tmp_path / "out")).signatures["serving_default"]
     shapes = {
         name: list(spec.shape) for name, spec in signature.structured_input_signature[1].items()
@@ -58,6 +60,40 @@ def test_onnx_for_tensorrt(tmp_path: Path, architecture: str) -> None:
         [size.dim_value for size in item.type.tensor_type.shape.dim] for item in model.graph.input
     ]
     assert shapes == [[1, 16]] * len(report["inputs"])
+
+
+@pytest.mark.parametrize("teacher", [False, True])
+def test_onnx_of_images(tmp_path: Path, teacher: bool) -> None:
+    """Pixels go in as a camera gives them, and come out as the checkpoint answers them."""
+    pytest.importorskip("PIL")
+    pytest.importorskip("tf2onnx", reason="pip install 'tfedge[onnx]'")
+    onnx = pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    folder = toy_images.write_folder(tmp_path / "toy", "deit" if teacher else "vit", teacher)
+    report = export(str(folder), ExportOptions("onnx", tmp_path / "out", dynamic=True), Bars())
+    assert report["inputs"] == {"pixel_values": ["float32", None, 24, 24, 3]}
+    assert report["largest_difference"] < 1e-5
+    model = onnx.load(tmp_path / "out" / ONNX_FILE)
+    assert not {node.op_type for node in model.graph.node} & NOT_IN_TENSORRT
+    session = runtime.InferenceSession(
+        tmp_path / "out" / ONNX_FILE, providers=["CPUExecutionProvider"]
+    )
+    images, numbers = toy_images.drawn(9, seed=1)
+    inputs = {"pixel_values": np.stack(images).astype(np.float32)}
+    (logits,) = session.run(report["outputs"], inputs)
+    assert np.mean(logits.argmax(-1) == numbers) > 0.8
+    assert (tmp_path / "out" / "preprocessor_config.json").is_file()
+
+
+def test_saved_model_of_images(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    folder = str(toy_images.write_folder(tmp_path / "toy"))
+    report = export(folder, ExportOptions("saved-model", tmp_path / "out"), Bars())
+    assert report["inputs"] == {"pixel_values": ["float32", 1, 24, 24, 3]}
+    assert report["largest_difference"] < 1e-5
+    with pytest.raises(InputError, match="an image of a vit always has 10 tokens; leave out --seq"):
+        export(folder, ExportOptions("saved-model", tmp_path / "other", 16), Bars())
+    assert not (tmp_path / "other").exists()
 
 
 def test_onnx_of_any_shape(tmp_path: Path) -> None:

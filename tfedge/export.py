@@ -18,16 +18,17 @@ import tf_keras as keras
 from tfedge import __version__, files
 from tfedge.convert.onnx import OPSET, run_onnx, to_onnx
 from tfedge.convert.tflite import SIGNATURE
-from tfedge.data.batches import pad, padded_length
+from tfedge.data.batches import as_inputs, padded_length
 from tfedge.data.texts import package_texts
 from tfedge.data.tokenizer import encode, load_tokenizer
 from tfedge.errors import CheckpointError, InputError, RejectedModelError
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import INPUT_FILES, Checkpoint, load_weights, task_and_labels
-from tfedge.models.config import check_reads_texts
+from tfedge.models.config import EncoderConfig
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
+from tfedge.models.preprocessor import pixels, read_preprocessor
 from tfedge.pipeline.job import default_length
 from tfedge.progress import MakeBar
 
@@ -35,7 +36,7 @@ FORMATS = ("saved-model", "onnx")
 REPORT = "export.json"
 ONNX_FILE = "model.onnx"
 _TOLERANCE = 1e-4
-_TEXTS = 8
+_SAMPLES = 8
 _PACKAGES: Mapping[str, tuple[str, ...]] = {
     "saved-model": ("tensorflow",),
     "onnx": ("tensorflow", "tf2onnx", "onnx", "onnxruntime"),
@@ -49,8 +50,10 @@ class ExportOptions:
 
     Attributes:
         format: one of `FORMATS`.
-        sequence_length: tokens of the graph, of one text; None takes the recipe's, else 128.
-        dynamic: whether any number of texts and tokens goes in, in place of one of that length.
+        sequence_length: tokens of the graph, of one text; None takes the recipe's, else 128. Of
+            images it must be None.
+        dynamic: whether any number of texts and tokens goes in, in place of one of that length; or
+            any number of images, in place of one.
         task: as the checkpoint's head says by default.
         opset: version of ONNX's operators.
         force: whether an existing output is replaced.
@@ -66,10 +69,12 @@ class ExportOptions:
 
 
 def export(model: str, options: ExportOptions, make_bar: MakeBar) -> dict[str, Any]:
-    """Writes the float32 model, its tokeniser and `REPORT` to a folder, whole or not at all.
+    """Writes the float32 model, what reads its inputs and `REPORT` to a folder, whole or not at all.
 
     A SavedModel has the signature `serving_default`; ONNX is in `ONNX_FILE`. Inputs are int32 (1, S),
-    or (B, S) where `dynamic`, by Hugging Face's names; outputs float32, as the task has them.
+    or (B, S) where `dynamic`, by Hugging Face's names; of images `pixel_values`, red, green and blue
+    of 0 to 255, float32 (1, height, width, 3) or (B, height, width, 3), whose normalisation is in the
+    weights. Outputs are float32, as the task has them.
 
     Args:
         model: a recipe's name, a folder or a hub id.
@@ -86,14 +91,16 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> dict[str, A
     _check(options)
     source = resolve(model)
     checkpoint = Checkpoint(source.folder)
-    check_reads_texts(checkpoint.config, "tfedge export")
     task, labels = task_and_labels(checkpoint, options.task or source.task)
-    length = options.sequence_length or default_length(source, task)
+    length = _length(source, checkpoint.config, task, options)
     graph = GraphOptions(
         batch_size=None if options.dynamic else 1,
         sequence_length=None if options.dynamic else length,
         normalize=normalizes_embeddings(source.folder),
     )
+    if checkpoint.config.reads_images:
+        settings = read_preprocessor(source.folder, checkpoint.config)
+        graph = dataclasses.replace(graph, pixels=pixels(settings))
     with (
         make_bar(f"exporting to {options.format}", 3) as bar,
         tempfile.TemporaryDirectory(prefix=".export-", dir=options.output.parent) as scratch,
@@ -113,6 +120,22 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> dict[str, A
     return report
 
 
+def _length(source: Source, config: EncoderConfig, task: str, options: ExportOptions) -> int:
+    """Tokens of the longest text, or of every image.
+
+    Raises:
+        InputError: another number is asked for of images.
+    """
+    if not config.reads_images:
+        return options.sequence_length or default_length(source, task)
+    if options.sequence_length is not None:
+        raise InputError(
+            f"an image of a {config.model_type} always has {config.max_position_embeddings} tokens; "
+            "leave out --seq-len"
+        )
+    return config.max_position_embeddings
+
+
 def _report(
     source: Source,
     checkpoint: Checkpoint,
@@ -128,8 +151,8 @@ def _report(
         "format": options.format,
         "task": task,
         "labels": labels,
-        "inputs": {tensor.name: ["int32", *tensor.shape] for tensor in model.inputs},
-        "outputs": list(model.output_names),
+        "inputs": {tensor.name: [tensor.dtype.name, *tensor.shape] for tensor in model.inputs},
+        "outputs": list(model.output),
         "opset": options.opset if options.format == "onnx" else None,
         "versions": {"tfedge": __version__, **_versions(options.format)},
     }
@@ -170,13 +193,24 @@ def _write(model: keras.Model, folder: Path, options: ExportOptions) -> Run:
 def _inputs(
     source: Source, checkpoint: Checkpoint, length: int, dynamic: bool, names: list[str]
 ) -> list[dict[str, np.ndarray]]:
-    """Batches of the package's sentences: one of all, or one of each where the shape is static."""
-    tokenizer = load_tokenizer(source.folder, checkpoint.config.vocab_size)
-    sequences = encode(tokenizer, package_texts().texts[:_TEXTS], length)
+    """Batches of the package's sentences, or of made-up images: one of all, or one of each where the
+    shape is static."""
+    samples = _samples(source, checkpoint.config, length)
     if not dynamic:
-        return [dict(pad([sequence], length, names)) for sequence in sequences]
-    longest = padded_length([len(sequence) for sequence in sequences], limit=length)
-    return [dict(pad(sequences, longest, names))]
+        return [dict(as_inputs([sample], length, names)) for sample in samples]
+    if not checkpoint.config.reads_images:
+        length = padded_length([len(sample) for sample in samples], limit=length)
+    return [dict(as_inputs(samples, length, names))]
+
+
+def _samples(source: Source, config: EncoderConfig, length: int) -> list[np.ndarray]:
+    """Token ids, int32 (n,) each, or pixels, uint8 (height, width, 3) each."""
+    if config.reads_images:
+        random = np.random.default_rng(0)
+        shape = (_SAMPLES, *config.image_size, 3)
+        return list(random.integers(0, 256, shape, np.uint8))
+    tokenizer = load_tokenizer(source.folder, config.vocab_size)
+    return encode(tokenizer, package_texts().texts[:_SAMPLES], length)
 
 
 def _verify(model: keras.Model, run: Run, batches: list[dict[str, np.ndarray]]) -> float:
@@ -214,7 +248,7 @@ def _versions(kind: str) -> dict[str, str]:
 
 
 def _finish(folder: Path, source: Source, report: Mapping[str, Any], output: Path) -> None:
-    """Puts tokeniser and report beside the model, and the folder in its place."""
+    """Puts tokeniser or preprocessor and report beside the model, and the folder in its place."""
     for name in ("config.json", *INPUT_FILES):
         if (source.folder / name).is_file():
             shutil.copyfile(source.folder / name, folder / name)

@@ -269,10 +269,18 @@ def test_stages_for_texts_refuse_it(toy: Toy, command: list[str], tmp_path: Path
     assert "is for models of texts, and a deit reads images" in str(result.exception)
 
 
-def test_export_refuses_it(toy: Toy, tmp_path: Path) -> None:
-    words = ["export", str(toy.source), "--format", "onnx", "--output", str(tmp_path / "out")]
+def test_export_says_what_goes_in(toy: Toy, tmp_path: Path) -> None:
+    words = [
+        "export",
+        str(toy.source),
+        "--format",
+        "saved-model",
+        "--output",
+        str(tmp_path / "out"),
+    ]
     result = CliRunner().invoke(cli.main, words)
-    assert "tfedge export is for models of texts" in str(result.exception)
+    assert result.exit_code == 0, result.output
+    assert "saved-model, image-classification, an image of 24 x 24 pixels" in result.output
 
 
 def test_init_writes_what_convert_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,13 +26,13 @@ from tfedge.quiet import load_tensorflow
     "--seq-len",
     "sequence_length",
     type=click.IntRange(3, 512),
-    help="Tokens of the one text that goes in; default: the recipe's, else 128.",
+    help="Tokens of the one text that goes in; default: the recipe's, else 128. Not for images.",
 )
 @click.option(
     "--dynamic",
     is_flag=True,
-    help="Let any number of texts and tokens in. TensorRT then needs a profile of shapes; static "
-    "shapes are faster there.",
+    help="Let any number of texts and tokens, or of images, in. TensorRT then needs a profile of "
+    "shapes; static shapes are faster there.",
 )
 @task_option
 @click.option(
@@ -52,8 +52,12 @@ def export(model: str, as_json: bool, **settings: Any) -> None:
     trtexec --onnx=tinybert-onnx/model.onnx --fp16       on a Jetson
     tfedge export ./my-checkpoint --format saved-model --dynamic --output my-saved-model
 
-    What was written is loaded and run on sentences that come with tfedge, and compared with Keras,
-    before it gets its name; one that differs by more than 1e-4 is not kept, and the exit code is 5.
+    A model of images takes pixel_values, red, green and blue of 0 to 255, (1, height, width, 3): its
+    normalisation is in the weights.
+
+    What was written is loaded and run on sentences that come with tfedge, or on noise for images, and
+    compared with Keras, before it gets its name; one that differs by more than 1e-4 is not kept, and
+    the exit code is 5.
     """
     load_tensorflow()
     from tfedge.export import ExportOptions
@@ -64,10 +68,17 @@ def export(model: str, as_json: bool, **settings: Any) -> None:
     if as_json:
         click.echo(json.dumps(report, indent=2))
         return
-    shape = (
-        "any texts, any tokens" if settings["dynamic"] else f"{report['sequence_length']} tokens"
-    )
+    shape = _shape(report["inputs"])
     click.echo(
         f"{settings['output']}  {report['format']}, {report['task']}, {shape}\n"
         f"  against Keras: largest difference {report['largest_difference']:.1e}"
     )
+
+
+def _shape(inputs: dict[str, list[Any]]) -> str:
+    """What goes in, in words."""
+    _, batch, *sizes = next(iter(inputs.values()))
+    if len(sizes) > 1:
+        height, width, _ = sizes
+        return f"{'any images' if batch is None else 'an image'} of {height} x {width} pixels"
+    return "any texts, any tokens" if batch is None else f"{sizes[0]} tokens"

@@ -24,7 +24,7 @@ OPSET = 13
 
 
 def to_onnx(model: keras.Model, opset: int = OPSET) -> bytes:
-    """The ONNX of a Keras model, inputs int32 and outputs float32 under their Keras names.
+    """The ONNX of a Keras model, inputs and outputs under their Keras names.
 
     Args:
         opset: version of ONNX's operators.
@@ -35,7 +35,7 @@ def to_onnx(model: keras.Model, opset: int = OPSET) -> bytes:
     converter = _package("tf2onnx.convert")
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     names = [tensor.name for tensor in model.inputs]
-    signature = [tf.TensorSpec(tensor.shape, tf.int32, tensor.name) for tensor in model.inputs]
+    signature = [tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs]
 
     def call(*tensors: tf.Tensor) -> Mapping[str, tf.Tensor]:
         return model(dict(zip(names, tensors, strict=True)))
@@ -77,7 +77,7 @@ def run_onnx(content: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, np.n
     """The outputs by name that ONNX Runtime computes.
 
     Args:
-        inputs: int32 (B, S) by name.
+        inputs: as the model's, by name.
 
     Raises:
         MissingPackageError: onnxruntime is not installed.

@@ -335,7 +335,7 @@ def check_reads_texts(config: EncoderConfig, stage: str) -> None:
     if config.reads_images:
         raise InputError(
             f"{stage} is for models of texts, and a {config.model_type} reads images; tfedge convert, "
-            "eval, inspect and bench take it"
+            "eval, inspect, bench and export take it"
         )
 
 
