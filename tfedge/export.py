@@ -25,7 +25,7 @@ from tfedge.errors import CheckpointError, InputError, RejectedModelError
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import INPUT_FILES, Checkpoint, load_weights, task_and_labels
-from tfedge.models.config import EncoderConfig
+from tfedge.models.config import EncoderConfig, check_length
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
 from tfedge.models.preprocessor import pixels, read_preprocessor
@@ -126,14 +126,10 @@ def _length(source: Source, config: EncoderConfig, task: str, options: ExportOpt
     Raises:
         InputError: another number is asked for of images.
     """
-    if not config.reads_images:
-        return options.sequence_length or default_length(source, task)
-    if options.sequence_length is not None:
-        raise InputError(
-            f"an image of a {config.model_type} always has {config.max_position_embeddings} tokens; "
-            "leave out --seq-len"
-        )
-    return config.max_position_embeddings
+    check_length(config, options.sequence_length)
+    if config.reads_images:
+        return config.max_position_embeddings
+    return options.sequence_length or default_length(source, task)
 
 
 def _report(

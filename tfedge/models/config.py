@@ -339,6 +339,22 @@ def check_reads_texts(config: EncoderConfig, stage: str) -> None:
         )
 
 
+def check_length(config: EncoderConfig, asked: object) -> None:
+    """Refuses numbers of tokens of a model whose images always have the same.
+
+    Args:
+        asked: a number or several, false where nobody asks for any.
+
+    Raises:
+        InputError: the model reads images, and a number is asked for.
+    """
+    if config.reads_images and asked:
+        raise InputError(
+            f"an image of a {config.model_type} always has {config.max_position_embeddings} tokens; "
+            "leave out --seq-len and --buckets"
+        )
+
+
 def _refuse_oversize(config: Mapping[str, Any]) -> None:
     """Refuses before anything is built what could only end in a lack of memory."""
     rows = (

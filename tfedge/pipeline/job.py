@@ -16,7 +16,7 @@ from tfedge.errors import InputError, MissingPackageError
 from tfedge.models.blocks import Pixels
 from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint, task_and_labels
-from tfedge.models.config import EncoderConfig
+from tfedge.models.config import EncoderConfig, check_length
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import (
     check_pooling,
@@ -212,11 +212,7 @@ def _check_image_options(
     options: ConvertOptions, target: Target | None, config: EncoderConfig
 ) -> None:
     """Refuses what is for models of texts alone."""
-    if options.sequence_length is not None or options.buckets:
-        raise InputError(
-            f"an image of a {config.model_type} always has {config.max_position_embeddings} tokens; "
-            "leave out --seq-len and --buckets"
-        )
+    check_length(config, options.sequence_length or options.buckets)
     if target is not None and (target.graph != INTEGER or target.reader != "tfedge"):
         raise InputError(
             f"the target {target.name} is for models of texts, and a {config.model_type} reads "
