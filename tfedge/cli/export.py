@@ -60,8 +60,8 @@ def export(model: str, as_json: bool, **settings: Any) -> None:
     the exit code is 5.
     """
     load_tensorflow()
-    from tfedge.export import ExportOptions
-    from tfedge.export import export as run
+    from tfedge.pipeline.export import ExportOptions
+    from tfedge.pipeline.export import export as run
     from tfedge.progress import ProgressBar
 
     report = run(model, ExportOptions(**settings), ProgressBar)

@@ -12,9 +12,9 @@ import toy_folders
 import toy_images
 from bars import Bars
 
-from tfedge import export as exporting
 from tfedge.errors import InputError, RejectedModelError
-from tfedge.export import ONNX_FILE, REPORT, ExportOptions, export
+from tfedge.pipeline import export as exporting
+from tfedge.pipeline.export import ONNX_FILE, REPORT, ExportOptions, export
 
 # What TensorRT 8.2 has no operator for, of what tf2onnx makes of encoders by itself.
 NOT_IN_TENSORRT = {"Reciprocal", "Erfc"}
