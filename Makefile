@@ -87,7 +87,7 @@ report: bench  ## Measure MODEL as bench does and layer by layer, and write one 
 		$(REPORT)-inspect.json --title $(NAME) --output $(REPORT).html
 
 bench-training: $(VENV)/.test  ## Time distillation beside a plain model.fit and the teacher's forward pass
-	@$(BIN)/python tests/compress/throughput.py $(BENCH_ARGS)
+	@$(BIN)/python tests/train/throughput.py $(BENCH_ARGS)
 
 # Those that are missing are made; an existing one stays as it is.
 $(OUTPUT)/$(NAME)/$(NAME)_%.tflite: | $(VENV)/.convert

@@ -22,13 +22,13 @@ import toy_folders
 import toys as toy_builder
 from privileges import obey_permissions
 
+import tfedge.presets
 import tfedge.quantize.prepare
-import tfedge.recipes
 from tfedge import __version__, cli, errors
 from tfedge.cli.summary import bench_summary, conversion_summary
 from tfedge.measure.peers.registry import PEERS
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.recipes import Recipe, recipe_names
+from tfedge.presets import Preset, preset_names
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.runtimes import RUNTIMES, Runtime
 
@@ -138,7 +138,7 @@ def test_version(tfedge_: Tfedge) -> None:
 def test_models_as_json(tfedge_: Tfedge) -> None:
     result = tfedge_("models", "--json", "--seq-len", "64")
     rows = {row["name"]: row for row in map(json.loads, result.lines)}
-    assert list(rows) == recipe_names()
+    assert list(rows) == preset_names()
     # TinyBERT's 14.35 M weights: see tests/measure/test_cost.py; FLOPs by layer, 64 tokens.
     tinybert = rows["tinybert"]
     assert tinybert["parameters"] == 14_350_248
@@ -158,7 +158,7 @@ def test_models_for_people() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     header, *rows = done.stdout.splitlines()
     assert "GFLOPs@128" in header
-    assert [row.split()[0] for row in rows] == recipe_names()
+    assert [row.split()[0] for row in rows] == preset_names()
     tinybert = next(row for row in rows if row.startswith("tinybert"))
     assert tinybert.split()[1:] == [
         *("14.4M", "1.25", "57", "MB", "14", "MB", "text-classification", "tinybert")
@@ -217,7 +217,7 @@ def test_nothing_of_that_name(tfedge_: Tfedge, tmp_path: Path, sentences: Path) 
     assert (result.code, result.error) == (3, f"tfedge: {missing}.tsv does not exist")
     result = tfedge_("distil", "tiny", "--teacher", missing, *options)
     assert result.code == 3
-    assert result.error.startswith("tfedge: unknown recipe 'tiny'; known are bert-base, ")
+    assert result.error.startswith("tfedge: unknown preset 'tiny'; known are bert-base, ")
     result = tfedge_("init", "tinybert", tmp_path / "empty", "--tokenizer", tmp_path)
     assert result.error == f"tfedge: {tmp_path / 'empty'} exists; give the name of a new folder"
     assert result.code == 3
@@ -578,9 +578,9 @@ def test_summary_of_a_runtime_that_crashed() -> None:
 
 
 @pytest.fixture
-def toy_recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    """What every recipe's name stands for: the toy BERT, of one layer."""
-    recipe = Recipe(
+def toy_preset(monkeypatch: pytest.MonkeyPatch) -> Preset:
+    """What every preset's name stands for: the toy BERT, of one layer."""
+    preset = Preset(
         name="toy",
         description="A toy.",
         task="text-classification",
@@ -591,11 +591,11 @@ def toy_recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
         labels=toy_builder.LABELS,
         config=toy_folders.config(num_hidden_layers=1),
     )
-    monkeypatch.setattr(tfedge.recipes, "load_recipe", lambda name: recipe)
-    return recipe
+    monkeypatch.setattr(tfedge.presets, "load_preset", lambda name: preset)
+    return preset
 
 
-@pytest.mark.usefixtures("toy_recipe")
+@pytest.mark.usefixtures("toy_preset")
 def test_init(tfedge_: Tfedge, folder: Path, tmp_path: Path) -> None:
     made = [tmp_path / name for name in ("first", "again", "other")]
     for path, seed in zip(made, ("3", "3", "4"), strict=True):
@@ -607,7 +607,7 @@ def test_init(tfedge_: Tfedge, folder: Path, tmp_path: Path) -> None:
     assert (made[0] / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
 
 
-@pytest.mark.usefixtures("toy_recipe")
+@pytest.mark.usefixtures("toy_preset")
 def test_finetune_and_distil(
     tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path
 ) -> None:

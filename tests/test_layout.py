@@ -11,19 +11,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 STAGES = [
-    "recipes",
+    "presets",
     "targets",
     "models",
     "data",
-    "compress",
     "quantize",
-    "convert",
+    "train",
+    "tflite",
     "measure",
     "inspect",
     "edgetpu",
-    "pipeline",
+    "convert",
     "report",
-    "stages",
+    "recipes",
     "cli",
 ]
 

@@ -20,7 +20,7 @@ def test_named_settings_are_the_files_of_a_package() -> None:
     names = setting_names("tfedge.targets")
     assert {"rpi4", "rpi5"} <= set(names)
     assert names == sorted(names)
-    found = load_named("tfedge.recipes", "tinybert", "recipe")
+    found = load_named("tfedge.presets", "tinybert", "preset")
     assert (found["name"], found["labels"]) == ("tinybert", ("negative", "positive"))
 
 

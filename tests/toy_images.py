@@ -74,12 +74,12 @@ def write_folder(folder: Path, name: str = "vit", teacher: bool = False, **chang
     return folder
 
 
-def write_full_size(folder: Path, recipe: str) -> Path:
-    """As `write_folder`, of a recipe's size, with dense weights as large as training makes them."""
+def write_full_size(folder: Path, preset: str) -> Path:
+    """As `write_folder`, of a preset's size, with dense weights as large as training makes them."""
     from tfedge.models.initialize import initialize
-    from tfedge.recipes import load_recipe
+    from tfedge.presets import load_preset
 
-    initialize(load_recipe(recipe), folder, None)
+    initialize(load_preset(preset), folder, None)
     tensors = load_file(folder / "model.safetensors")
     for name, tensor in tensors.items():
         if name.endswith("weight") and tensor.ndim > 1:

@@ -210,7 +210,7 @@ def _of_the_future(model: bytes) -> bytes:
 
 def main(folder: Path) -> None:
     """Writes NAME.tflite (bundles), NAME.bare.tflite (without metadata)."""
-    from tfedge.convert.metadata import BundleSpec, write_bundle
+    from tfedge.tflite.metadata import BundleSpec, write_bundle
 
     for name, (model, lengths) in _models(folder / "scratch").items():
         task, labels = TASKS[name]

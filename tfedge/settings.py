@@ -28,7 +28,7 @@ def load_named(package: str, name: str, kind: str) -> dict[str, Any]:
     """The settings called `name` in a package, with `name` among them and arrays as tuples.
 
     Args:
-        kind: what the package holds, for people: `recipe`, say.
+        kind: what the package holds, for people: `preset`, say.
 
     Raises:
         InputError: there are none of that name; the message lists those there are.

@@ -24,7 +24,7 @@ from tfedge.data.hub import read_data
 from tfedge.data.texts import package_texts
 from tfedge.errors import MissingPackageError
 from tfedge.measure.catalogue import catalogue
-from tfedge.recipes import load_recipe
+from tfedge.presets import load_preset
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.errors import TextError
 from tfedge.runtime.tokenizer import TextEncoder
@@ -45,8 +45,8 @@ def _tfedge(*arguments: object) -> None:
 
 
 def _checkpoint(name: str, folder: Path) -> str:
-    """A recipe's own weights where they are here, else random ones in `folder`."""
-    if load_recipe(name).checkpoint:
+    """A preset's own weights where they are here, else random ones in `folder`."""
+    if load_preset(name).checkpoint:
         return name
     made = folder / "checkpoints" / name
     if not (made / "model.safetensors").is_file():

@@ -18,13 +18,13 @@ from test_log import TOO_LARGE, UNREADABLE
 from trees import CUSTOM, code, made, packed
 
 from tfedge.cli import main
-from tfedge.convert.metadata import parse
 from tfedge.edgetpu import compile as module
 from tfedge.edgetpu.carry import read_source
 from tfedge.edgetpu.check import check
 from tfedge.edgetpu.compile import compile_model, find_compiler
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError
 from tfedge.runtime.bundle import read_bundle
+from tfedge.tflite.metadata import parse
 
 PAYLOAD = bytes(range(256)) * 3
 Tell = Callable[..., None]

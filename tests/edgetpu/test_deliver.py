@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from test_compile import Tell, compiled, said, tell  # noqa: F401  (a fixture)
 
 from tfedge.cli import main
+from tfedge.convert.job import ConvertOptions, make_job
 from tfedge.edgetpu.check import check
 from tfedge.edgetpu.deliver import deliver
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError
-from tfedge.pipeline.job import ConvertOptions, make_job
 from tfedge.progress import ProgressBar
 
 

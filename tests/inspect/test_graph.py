@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from trees import INT8, packed, quantized, tensor
 
-from tfedge.convert.inspect import inspect as contents
 from tfedge.errors import InputError
 from tfedge.inspect import graph
 from tfedge.inspect.graph import Signature, Tensor, read_model
+from tfedge.tflite.inspect import inspect as contents
 
 
 def message(path: Path) -> str:

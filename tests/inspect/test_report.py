@@ -13,12 +13,12 @@ import bars
 import pytest
 from trees import packed
 
-from tfedge.convert.metadata import set_runtimes
 from tfedge.errors import InputError, MissingPackageError
 from tfedge.inspect.numbers import amount, decibels, interval, size, visible
 from tfedge.inspect.page import page
 from tfedge.inspect.report import InspectOptions, inspect
 from tfedge.inspect.table import render
+from tfedge.tflite.metadata import set_runtimes
 
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[31m\u202e"
 VOID = {"meta"}

@@ -15,11 +15,11 @@ from bars import Bars
 from safetensors.numpy import load_file, save_file
 from toys import VOCABULARY
 
+from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.bench import BenchOptions, bench
 from tfedge.measure.peers.registry import PEERS
-from tfedge.pipeline.convert import ConvertOptions, convert
 
 pytestmark = pytest.mark.peers
 # Labels of a random toy are near a draw, and its embeddings have few channels: how far the forms of

@@ -162,7 +162,7 @@ def test_cls_embeddings_are_the_first_hidden_state(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_cls_embeddings_in_integers(tmp_path: Path) -> None:
     """Conversion compares the float file with Keras by itself, and the integers with that file."""
-    from tfedge.pipeline.convert import ConvertOptions, convert
+    from tfedge.convert.convert import ConvertOptions, convert
 
     folder = toy_folders.write_folder(tmp_path / "toy", task="sentence-embedding")
     write_modules(folder, "Transformer", "Pooling", "Normalize", pooling=CLS_ONLY)

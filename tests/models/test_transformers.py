@@ -15,11 +15,11 @@ import pytest
 import test_parity
 import toy_folders
 
-from tfedge.compress.cut import Cut, cut_config, cut_tensors, tensors_of
-from tfedge.compress.result import RESULT, write_result
 from tfedge.data.tokenizer import encode, load_tokenizer
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, assign, load_weights
+from tfedge.train.cut import Cut, cut_config, cut_tensors, tensors_of
+from tfedge.train.result import RESULT, write_result
 
 TASK = "text-classification"
 LABELS = list(toy_folders.LABELS)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from tfedge.convert.metadata import parse
-from tfedge.convert.tflite import to_tflite
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.coarsen import round_weights
 from tfedge.quantize.prepare import Shape, prepare
+from tfedge.tflite.metadata import parse
+from tfedge.tflite.tflite import to_tflite
 
 TASK = "text-classification"
 

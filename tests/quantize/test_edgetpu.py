@@ -13,8 +13,6 @@ import tensorflow as tf
 import tf_keras as keras
 import toy_folders
 
-from tfedge.convert.order import inputs_first
-from tfedge.convert.tflite import to_tflite
 from tfedge.edgetpu.check import check
 from tfedge.models import layers as plain_layers
 from tfedge.models.blocks import GraphOptions
@@ -32,6 +30,8 @@ from tfedge.quantize.edgetpu_layers import (
 )
 from tfedge.quantize.integer import NormPlan
 from tfedge.quantize.prepare import Lowering, Shape, prepare
+from tfedge.tflite.order import inputs_first
+from tfedge.tflite.tflite import to_tflite
 
 CASES = [
     ("bert", "text-classification", "edgetpu"),

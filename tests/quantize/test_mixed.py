@@ -27,8 +27,8 @@ from tfedge.quantize.search import (
     order_moves,
     precisions_after,
 )
-from tfedge.quantize.train import output_loss
 from tfedge.targets import load_target, target_names
+from tfedge.train.qad import output_loss
 
 TASK = "text-classification"
 SITES = {"a.dense": "dense", "b.dense": "dense", "a": "attention", "a.LayerNorm": "norm"}

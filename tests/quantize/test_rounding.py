@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfedge.convert.metadata import parse
-from tfedge.convert.tflite import to_tflite
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.graphs import GRAPHS
@@ -20,6 +18,8 @@ from tfedge.quantize.rounding import (
     rounded_constant,
     rounded_weights,
 )
+from tfedge.tflite.metadata import parse
+from tfedge.tflite.tflite import to_tflite
 
 
 def test_weights_by_numpy() -> None:

@@ -102,14 +102,14 @@ def prune(model: str, **settings: Any) -> None:
     """
     load_tensorflow()
     from tfedge.cli.summary import pruning_summary
-    from tfedge.compress.distil import DistillationLosses
-    from tfedge.compress.logs import logged
-    from tfedge.compress.prune import prune as run
-    from tfedge.compress.sparsity import PruningOptions
-    from tfedge.compress.training import TrainingOptions
     from tfedge.data.hub import read_data
     from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
+    from tfedge.train.distil import DistillationLosses
+    from tfedge.train.logs import logged
+    from tfedge.train.prune import prune as run
+    from tfedge.train.sparsity import PruningOptions
+    from tfedge.train.training import TrainingOptions
 
     def taken(*names: str) -> dict[str, Any]:
         return {name: settings.pop(name) for name in names}
@@ -214,16 +214,16 @@ def shrink(model: str, **settings: Any) -> None:
     """
     load_tensorflow()
     from tfedge.cli.summary import shrink_summary
-    from tfedge.compress.distil import DistillationLosses
-    from tfedge.compress.logs import logged
-    from tfedge.compress.select import Space
-    from tfedge.compress.shrink import Target
-    from tfedge.compress.shrink import shrink as run
-    from tfedge.compress.training import TrainingOptions
     from tfedge.data.hub import read_data
     from tfedge.models.cost import load_board
     from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
+    from tfedge.train.distil import DistillationLosses
+    from tfedge.train.logs import logged
+    from tfedge.train.select import Space
+    from tfedge.train.shrink import Target
+    from tfedge.train.shrink import shrink as run
+    from tfedge.train.training import TrainingOptions
 
     flops, latency = settings.pop("target_flops"), settings.pop("target_latency")
     if (flops is None) == (latency is None):

@@ -66,7 +66,7 @@ def _precisions(
     "mixed: the one that --precision says; int16x8: integers of 16 bits with int8 weights, the most "
     "exact and the slowest, for LiteRT; dynamic: int8 weights, the rest float; int4: the same with 4 "
     "bits for dense weights, the smallest file; float16: the same with float16 weights. Default: "
-    "the target's, the recipe's, else int8.",
+    "the target's, the preset's, else int8.",
 )
 @click.option(
     "--precision",
@@ -91,14 +91,14 @@ def _precisions(
 @click.option(
     "--seq-len",
     type=click.IntRange(3, 512),
-    help="Tokens of the graph; default: the recipe's, else 128.",
+    help="Tokens of the graph; default: the preset's, else 128.",
 )
 @click.option(
     "--buckets",
     callback=_lengths,
     metavar="N,N,...|none",
     help="Lengths of shorter graphs in the same file: a text runs in the shortest that holds it. "
-    "They share all weights. Default: the recipe's, else 16,24,32,48,64.",
+    "They share all weights. Default: the preset's, else 16,24,32,48,64.",
 )
 @task_option
 @click.option(
@@ -122,7 +122,7 @@ def _precisions(
 @click.option(
     "--max-drop",
     type=float,
-    help="Points that may be lost against float. Default: the recipe's (minilm 2), else 1.",
+    help="Points that may be lost against float. Default: the preset's (minilm 2), else 1.",
 )
 @click.option(
     "--output",
@@ -169,8 +169,8 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
     """
     load_tensorflow()
     from tfedge.cli.summary import conversion_summary
-    from tfedge.pipeline.convert import ConvertOptions
-    from tfedge.pipeline.convert import convert as run
+    from tfedge.convert.convert import ConvertOptions
+    from tfedge.convert.convert import convert as run
     from tfedge.progress import ProgressBar
 
     options = ConvertOptions(
@@ -223,7 +223,7 @@ def models(seq_len: int, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("recipe")
+@click.argument("preset")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--tokenizer",
@@ -232,8 +232,8 @@ def models(seq_len: int, as_json: bool) -> None:
     "of images they have none.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
-def init(recipe: str, folder: Path, tokenizer: Path | None, seed: int) -> None:
-    """Writes a checkpoint of RECIPE with random weights to FOLDER.
+def init(preset: str, folder: Path, tokenizer: Path | None, seed: int) -> None:
+    """Writes a checkpoint of PRESET with random weights to FOLDER.
 
     \b
     tfedge init tinybert FOLDER --tokenizer saved_models/tinybert
@@ -243,7 +243,7 @@ def init(recipe: str, folder: Path, tokenizer: Path | None, seed: int) -> None:
     """
     load_tensorflow()
     from tfedge.models.initialize import initialize
-    from tfedge.recipes import load_recipe
+    from tfedge.presets import load_preset
 
-    initialize(load_recipe(recipe), folder, tokenizer, seed)
+    initialize(load_preset(preset), folder, tokenizer, seed)
     click.echo(str(folder))

@@ -26,7 +26,7 @@ from tfedge.quiet import load_tensorflow
     "--seq-len",
     "sequence_length",
     type=click.IntRange(3, 512),
-    help="Tokens of the one text that goes in; default: the recipe's, else 128. Not for images.",
+    help="Tokens of the one text that goes in; default: the preset's, else 128. Not for images.",
 )
 @click.option(
     "--dynamic",
@@ -60,8 +60,8 @@ def export(model: str, as_json: bool, **settings: Any) -> None:
     the exit code is 5.
     """
     load_tensorflow()
-    from tfedge.pipeline.export import ExportOptions
-    from tfedge.pipeline.export import export as run
+    from tfedge.convert.export import ExportOptions
+    from tfedge.convert.export import export as run
     from tfedge.progress import ProgressBar
 
     report = run(model, ExportOptions(**settings), ProgressBar)

@@ -99,5 +99,5 @@ task_option = click.option(
     type=click.Choice(
         ["text-classification", "sentence-embedding", "token-classification", "question-answering"]
     ),
-    help="Default: the recipe's, else what the checkpoint has a head for.",
+    help="Default: the preset's, else what the checkpoint has a head for.",
 )

@@ -47,7 +47,7 @@ def run_recipe(
     model = "minilm"
     epochs = 5
     [distil]                    a small student of it; likewise [shrink], [prune] and [qad]
-    recipe = "tinybert"
+    preset = "tinybert"
     [convert]                   the .tflite, in OUTPUT/convert/
     seq_len = 64
     [eval]
@@ -58,9 +58,9 @@ def run_recipe(
     examples/trec.toml is a whole one.
     """
     from tfedge.cli.summary import stages_summary
+    from tfedge.recipes.recipe import read_recipe
+    from tfedge.recipes.run import run as run_stages
     from tfedge.settings import parse_setting
-    from tfedge.stages.recipe import read_recipe
-    from tfedge.stages.run import run as run_stages
 
     given = {
         **dict(map(parse_setting, changes)),

@@ -42,12 +42,12 @@ def finetune(
     (--batch-size is that of all, --output on a file system that they share). So does distil.
     """
     load_tensorflow()
-    from tfedge.compress.finetune import finetune as run
-    from tfedge.compress.logs import logged
-    from tfedge.compress.training import TrainingOptions
     from tfedge.data.hub import read_data
     from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
+    from tfedge.train.finetune import finetune as run
+    from tfedge.train.logs import logged
+    from tfedge.train.training import TrainingOptions
 
     texts = read_data(data, "train")
     given = [name.strip() for name in labels.split(",")] if labels else None
@@ -63,7 +63,7 @@ def finetune(
 
 
 @click.command()
-@click.argument("recipe")
+@click.argument("preset")
 @click.option(
     "--teacher",
     required=True,
@@ -108,7 +108,7 @@ def finetune(
 @float_training_options
 @training_options
 def distil(
-    recipe: str,
+    preset: str,
     teacher: Path,
     temperature: float,
     logit_weight: float,
@@ -127,7 +127,7 @@ def distil(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Makes the small model of RECIPE out of a larger teacher.
+    """Makes the small model of PRESET out of a larger teacher.
 
     The student starts from the teacher's own weights, cut to size, and learns the teacher's
     logits and hidden states. Its layer i of n learns the hidden states of the teacher's layer
@@ -135,15 +135,15 @@ def distil(
     one layer. A killed run resumes when the same command is given again.
     """
     load_tensorflow()
-    from tfedge.compress.distil import DistillationLosses
-    from tfedge.compress.distil import distil as run
-    from tfedge.compress.logs import logged
-    from tfedge.compress.training import TrainingOptions
     from tfedge.data.hub import read_data
+    from tfedge.presets import load_preset
     from tfedge.progress import ProgressBar, training_report
-    from tfedge.recipes import load_recipe
+    from tfedge.train.distil import DistillationLosses
+    from tfedge.train.distil import distil as run
+    from tfedge.train.logs import logged
+    from tfedge.train.training import TrainingOptions
 
-    config = load_recipe(recipe).config
+    config = load_preset(preset).config
     texts = read_data(data, "train")
     held_out = read_data(evaluation, "validation") if evaluation else None
     options = TrainingOptions(**settings)
@@ -157,7 +157,7 @@ def distil(
         relation_layer=relation_layer,
     )
     steps = options.epochs * -(-len(texts) // options.batch_size)
-    with ProgressBar(f"distilling {recipe}", steps) as bar:
+    with ProgressBar(f"distilling {preset}", steps) as bar:
         report = logged(training_report(bar), logs)
         accuracy = run(
             *(teacher, config, texts, output, options, losses, report, held_out),
@@ -208,15 +208,15 @@ def qad(
     """
     load_tensorflow()
     from tfedge.cli.summary import qad_summary
-    from tfedge.compress.distil import DistillationLosses
-    from tfedge.compress.logs import logged
-    from tfedge.compress.training import TrainingOptions
     from tfedge.data.hub import read_data
     from tfedge.data.texts import package_texts
     from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
-    from tfedge.quantize.train import qad as run
     from tfedge.targets import load_target
+    from tfedge.train.distil import DistillationLosses
+    from tfedge.train.logs import logged
+    from tfedge.train.qad import qad as run
+    from tfedge.train.training import TrainingOptions
 
     source = resolve(model)
     texts = read_data(data, "train")

@@ -1,1 +1,1 @@
-"""Keras model to .tflite: conversion, metadata, compatibility."""
+"""One conversion from end to end: what was asked for, the files that may answer it, and which ships."""

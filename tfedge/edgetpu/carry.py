@@ -11,12 +11,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from tfedge.convert.metadata import append_archive, pack, parse
-from tfedge.convert.tflite_metadata import METADATA_NAME
 from tfedge.errors import InputError, RejectedModelError
 from tfedge.runtime import bundle
 from tfedge.runtime.bundle import Manifest
 from tfedge.runtime.errors import ModelFileError
+from tfedge.tflite.metadata import append_archive, pack, parse
+from tfedge.tflite.tflite_metadata import METADATA_NAME
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tfedge.convert.edit import Editor
 from tfedge.errors import InputError
 from tfedge.inspect.graph import EDGETPU_OPERATOR, ModelFile, Signature
+from tfedge.tflite.edit import Editor
 
 _CALLS = frozenset(("CALL", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_COMPOSITE", "STABLEHLO_WHILE"))
 

@@ -6,27 +6,27 @@ from typing import Any
 
 from tfedge.models import cost
 from tfedge.models.config import parse_config
-from tfedge.recipes import load_recipe, recipe_names
+from tfedge.presets import load_preset, preset_names
 
 
 def catalogue(sequence_length: int) -> list[dict[str, Any]]:
-    """One row a recipe; sizes are of the weights alone, in bytes."""
+    """One row a preset; sizes are of the weights alone, in bytes."""
     rows = []
-    for name in recipe_names():
-        recipe = load_recipe(name)
-        config = parse_config(recipe.config)
+    for name in preset_names():
+        preset = load_preset(name)
+        config = parse_config(preset.config)
         parameters = cost.parameters(config, pooler=config.model_type == "bert")
         rows.append(
             {
                 "name": name,
-                "task": recipe.task,
+                "task": preset.task,
                 "parameters": parameters,
                 "flops": cost.flops(config, sequence_length),
                 "float32_bytes": 4 * parameters,
                 "int8_bytes": parameters,
-                "weights": recipe.checkpoint or recipe.package or recipe.hub_id,
-                "hub_id": recipe.hub_id,
-                "description": recipe.description,
+                "weights": preset.checkpoint or preset.package or preset.hub_id,
+                "hub_id": preset.hub_id,
+                "description": preset.description,
             }
         )
     return rows

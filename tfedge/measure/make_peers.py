@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tfedge.convert.metadata import BundleSpec, parse, text, write_bundle
 from tfedge.data.texts import package_texts
 from tfedge.errors import InputError, MissingPackageError, TfedgeError
 from tfedge.measure import child
@@ -20,6 +19,7 @@ from tfedge.measure.peers.registry import PLAIN, TFLITE, Peer
 from tfedge.measure.peers.settings import EXIT_INPUT, EXIT_MISSING, Settings
 from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle
+from tfedge.tflite.metadata import BundleSpec, parse, text, write_bundle
 
 SETTINGS_FILE = "peer.json"
 _MAKE = "`make .venv-bench/.done` makes one that has all"

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
-from tfedge.convert.merge import merge
-from tfedge.convert.tflite import convert_with, signature_name
 from tfedge.measure.peers.settings import Settings, run_maker
 from tfedge.models.blocks import FLOAT_MASK_VALUE
 from tfedge.models.build import build, input_names
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.quantize.prepare import Shape
+from tfedge.tflite.merge import merge
+from tfedge.tflite.tflite import convert_with, signature_name
 
 VARIANTS = ("fixed", "lengths")
 # Far enough below any score for a softmax to give nothing, and no reason for a wide range.

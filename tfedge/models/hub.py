@@ -1,4 +1,4 @@
-"""Finds the checkpoint that a name stands for: a recipe, a folder, or an id on the hub."""
+"""Finds the checkpoint that a name stands for: a preset, a folder, or an id on the hub."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tfedge.errors import InputError
 from tfedge.models.pooling import transformer_folder
-from tfedge.recipes import Recipe, load_recipe, recipe_names
+from tfedge.presets import Preset, load_preset, preset_names
 
 CHECKPOINTS = Path("saved_models")
 # Weights as safetensors only: a pickle is not even downloaded.
@@ -37,29 +37,29 @@ class Source:
     Attributes:
         name: what outputs are called after.
         folder: the Hugging Face folder.
-        recipe: the recipe of that name, or None.
+        preset: the preset of that name, or None.
         origin: where it came from: a path, `package:NAME` or `hub:ID`, for reports.
     """
 
     name: str
     folder: Path
-    recipe: Recipe | None
+    preset: Preset | None
     origin: str
 
     @property
     def task(self) -> str | None:
-        """What its recipe says that it is for."""
-        return self.recipe.task if self.recipe else None
+        """What its preset says that it is for."""
+        return self.preset.task if self.preset else None
 
 
 def resolve(model: str) -> Source:
-    """The checkpoint for a recipe's name, a folder or a hub id.
+    """The checkpoint for a preset's name, a folder or a hub id.
 
     Raises:
         InputError: nothing of that name, or it cannot be downloaded.
     """
-    if model in recipe_names():
-        return _from_recipe(load_recipe(model))
+    if model in preset_names():
+        return _from_preset(load_preset(model))
     path = Path(model)
     if path.is_dir():
         return Source(path.resolve().name, transformer_folder(path), None, str(path))
@@ -69,24 +69,24 @@ def resolve(model: str) -> Source:
         folder = transformer_folder(_download(model))
         return Source(model.split("/")[1].lower(), folder, None, f"hub:{model}")
     raise InputError(
-        f"no model {model!r}: it is none of the names {', '.join(recipe_names())}, no folder, "
+        f"no model {model!r}: it is none of the names {', '.join(preset_names())}, no folder, "
         "and no hub id (owner/name)"
     )
 
 
-def _from_recipe(recipe: Recipe) -> Source:
-    if recipe.checkpoint:
-        folder = CHECKPOINTS / recipe.checkpoint
+def _from_preset(preset: Preset) -> Source:
+    if preset.checkpoint:
+        folder = CHECKPOINTS / preset.checkpoint
         if folder.is_dir():
-            return Source(recipe.name, folder, recipe, str(folder))
-    if recipe.package:
+            return Source(preset.name, folder, preset, str(folder))
+    if preset.package:
         # Found without importing it: such a package may want to import torch.
-        spec = importlib.util.find_spec(recipe.package)
+        spec = importlib.util.find_spec(preset.package)
         for location in (spec.submodule_search_locations or []) if spec else []:
             if (Path(location) / "model" / "config.json").is_file():
                 folder = Path(location) / "model"
-                return Source(recipe.name, folder, recipe, f"package:{recipe.package}")
-    return Source(recipe.name, _download(recipe.hub_id), recipe, f"hub:{recipe.hub_id}")
+                return Source(preset.name, folder, preset, f"package:{preset.package}")
+    return Source(preset.name, _download(preset.hub_id), preset, f"hub:{preset.hub_id}")
 
 
 def _download(hub_id: str) -> Path:

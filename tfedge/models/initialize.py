@@ -11,33 +11,33 @@ from tfedge.errors import InputError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import PREPROCESSOR_FILE, save_checkpoint
 from tfedge.models.config import parse_config
-from tfedge.recipes import Recipe
+from tfedge.presets import Preset
 
 # A model of images without labels has those of ImageNet, without their names.
 _IMAGE_LABELS = 1000
 
 
-def initialize(recipe: Recipe, folder: Path, tokenizer: Path | None, seed: int = 0) -> None:
-    """Builds the architecture of `recipe` with fresh weights and saves it as an HF folder.
+def initialize(preset: Preset, folder: Path, tokenizer: Path | None, seed: int = 0) -> None:
+    """Builds the architecture of `preset` with fresh weights and saves it as an HF folder.
 
     Args:
         tokenizer: a folder whose tokeniser files are copied along; a model of images has none, and
-            gets the recipe's `preprocessor_config.json`.
+            gets the preset's `preprocessor_config.json`.
 
     Raises:
         InputError: `folder` exists, or a tokeniser is missing or of no use.
     """
     if folder.exists():
         raise InputError(f"{folder} exists; give the name of a new folder")
-    config = parse_config(recipe.config)
+    config = parse_config(preset.config)
     if config.reads_images != (tokenizer is None):
         what = "reads images; leave out" if config.reads_images else "reads texts; give"
-        raise InputError(f"{recipe.name} {what} --tokenizer")
+        raise InputError(f"{preset.name} {what} --tokenizer")
     keras.utils.set_random_seed(seed)
-    labels = list(recipe.labels) if recipe.labels else None
+    labels = list(preset.labels) if preset.labels else None
     if labels is None and config.reads_images:
         labels = [f"LABEL_{index}" for index in range(_IMAGE_LABELS)]
-    model = build(config, recipe.task, len(labels or ())).model
-    save_checkpoint(model, config, recipe.task, folder, labels, tokenizer)
-    if recipe.preprocessor is not None:
-        files.write_json(folder / PREPROCESSOR_FILE, recipe.preprocessor)
+    model = build(config, preset.task, len(labels or ())).model
+    save_checkpoint(model, config, preset.task, folder, labels, tokenizer)
+    if preset.preprocessor is not None:
+        files.write_json(folder / PREPROCESSOR_FILE, preset.preprocessor)

@@ -23,7 +23,7 @@ from tfedge.quantize.search import (
     order_moves,
     precisions_after,
 )
-from tfedge.quantize.train import differences, output_loss
+from tfedge.train.qad import differences, output_loss
 
 # Multiply-accumulates of texts that measuring the harms of all groups may take: with many groups
 # or a large model fewer texts are taken, never less than 16 nor more than 64.

@@ -19,11 +19,11 @@ class Target:
         runtime: what runs the model there.
         quantization: the fastest mode that keeps the accuracy.
         costs: whose costs `auto` chooses by, see `tfedge.quantize.costs`.
-        buckets: lengths of shorter graphs, or None for the recipe's.
-        sequence_length: tokens of the longest graph, or None for the recipe's.
+        buckets: lengths of shorter graphs, or None for the preset's.
+        sequence_length: tokens of the longest graph, or None for the preset's.
         graph: what integers compute with, see `tfedge.quantize.graphs`.
         reader: whose code prepares the texts and reads the outputs: `tfedge`, or `mediapipe`, for
-            which see `tfedge.convert.mediapipe`.
+            which see `tfedge.tflite.mediapipe`.
     """
 
     name: str

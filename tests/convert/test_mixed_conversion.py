@@ -1,0 +1,105 @@
+"""Conversions whose operations have several precisions, from a checkpoint to what a runtime says."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy_folders
+from bars import Bars
+
+from tfedge.convert.convert import ConvertOptions, convert
+from tfedge.errors import InputError, RejectedModelError
+from tfedge.inspect.graph import read_model
+
+LENGTH = 16
+CLASSIFICATION = "text-classification"
+
+
+def options(tmp_path: Path, **changes: Any) -> ConvertOptions:
+    data = toy_folders.write_sentences(tmp_path / "toy.tsv", 12)
+    given = {"calibration": str(data), "output": tmp_path / "out", "max_drop": 100.0}
+    given |= {"sequence_length": LENGTH, "buckets": (8,), "runtime": "litert"}
+    return ConvertOptions(**{**given, **changes})
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> str:
+    return str(toy_folders.write_folder(tmp_path / "toy", "bert", CLASSIFICATION))
+
+
+@pytest.mark.parametrize(
+    "runtime", ["litert", pytest.param("tflite-runtime", marks=pytest.mark.slow)]
+)
+def test_mixed_puts_float_where_a_rule_says(toy: str, tmp_path: Path, runtime: str) -> None:
+    rules = {"norm": "float", "*.output.dense": "dynamic"}
+    changes = {"quantization": "mixed", "precisions": rules, "runtime": runtime}
+    report = convert(toy, options(tmp_path, **changes), Bars())
+    found = report["quantization"]
+    chosen = Counter(found["precisions"].values())
+    # Two layers: attention.output.dense and output.dense in each, their norms and the embeddings'.
+    assert chosen == {"float": 5, "dynamic": 4}
+    per_graph = {name: count / 2 for name, count in found["operators"].items()}
+    assert per_graph["RSQRT FLOAT32"] == 5
+    assert "RSQRT INT8" not in per_graph
+    assert per_graph["FULLY_CONNECTED FLOAT32"] == 4
+    assert per_graph["SOFTMAX INT8"] == 2
+    path = tmp_path / "out" / "toy" / "toy_mixed.tflite"
+    subgraphs = read_model(path).subgraphs
+    assert len(subgraphs) == 2
+    for graph in subgraphs:
+        dense = [item for item in graph.operators if item.name == "FULLY_CONNECTED"]
+        weights = [graph.tensors[item.inputs[1]] for item in dense]
+        assert {tensor.dtype for tensor in weights} == {"INT8"}
+        # tflite-runtime crashes on one scale a row.
+        assert {tensor.scale is None for tensor in weights} == {runtime == "litert"}
+    figures = report["evaluation"]["runtimes"][runtime]
+    assert figures["passed"] and figures["disagreement"] < 0.5
+
+
+@pytest.mark.slow
+def test_auto_says_what_it_chose_and_keeps_what_it_measured(toy: str, tmp_path: Path) -> None:
+    bars = Bars()
+    report = convert(toy, options(tmp_path, quantization="auto", target="rpi5"), bars)
+    search = report["quantization"]["search"]
+    assert search["board"] == "rpi5"
+    # At any drop allowed, what is faster in float is taken and nothing else: there, the norms.
+    taken = {group["group"] for group in search["groups"] if group["precision"] != "int8"}
+    assert taken == {group["group"] for group in search["groups"] if "Norm" in group["group"]}
+    measured = tmp_path / "out" / "toy" / "toy_auto_measured.json"
+    before = json.loads(measured.read_text())
+    assert len(before["values"]) == len(search["groups"]) + 1
+    again = convert(toy, options(tmp_path, quantization="auto", target="rpi5"), Bars())
+    assert json.loads(measured.read_text()) == before
+    assert again["sha256"] == report["sha256"]
+
+
+@pytest.mark.slow
+def test_auto_takes_all_out_of_the_integers_where_that_is_asked_for(
+    toy: str, tmp_path: Path
+) -> None:
+    """No drop at all is allowed, and near ties leave one: the most exact model is what remains."""
+    try:
+        report = convert(toy, options(tmp_path, quantization="auto", max_drop=-1.0), Bars())
+    except RejectedModelError:
+        path = tmp_path / "out" / "toy" / "toy_auto.tflite.rejected.json"
+        report = json.loads(path.read_text())
+    assert "int8" not in {
+        group["precision"] for group in report["quantization"]["search"]["groups"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"quantization": "int8", "precisions": {"norm": "float"}}, "mixed"),
+        ({"quantization": "mixed", "precisions": {"nrom": "float"}}, "names no operation"),
+        ({"target": "rpi9"}, "unknown target"),
+    ],
+)
+def test_what_cannot_be(toy: str, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        convert(toy, options(tmp_path, **changes), Bars())

@@ -1,0 +1,149 @@
+"""Fine-tuning a toy encoder on toy texts, from the folder to the folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+import pytest
+import toy_folders
+from records import Killed, Record, same_weights, weights
+
+from tfedge.data.texts import Texts
+from tfedge.errors import CheckpointError, InputError
+from tfedge.models.build import build
+from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.train.finetune import finetune
+from tfedge.train.training import TrainingOptions
+
+OPTIONS = TrainingOptions(
+    epochs=8, batch_size=8, learning_rate=3e-3, max_length=16, steps_per_checkpoint=10
+)
+WORDS = "bert.embeddings.word_embeddings.weight"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished fine-tuning."""
+
+    output: Path
+    record: Record
+    accuracy: float | None
+
+
+def run(source: Path, texts: Texts, output: Path, **changes: Any) -> Run:
+    record = changes.pop("record", Record())
+    labels = changes.pop("labels", toy_folders.LABELS)
+    held_out = changes.pop("held_out", texts)
+    options = dataclasses.replace(OPTIONS, **changes)
+    accuracy = finetune(source, texts, labels, output, options, record, held_out)
+    return Run(output, record, accuracy)
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder without dropout, whose masks a resumed run draws anew."""
+    none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return toy_folders.write_folder(tmp_path_factory.mktemp("steady"), **none)
+
+
+@pytest.fixture(scope="module")
+def finished(steady: Path, toy_texts: Texts, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run(steady, toy_texts, tmp_path_factory.mktemp("finetuned") / "model")
+
+
+def test_learns(finished: Run) -> None:
+    losses = finished.record.losses
+    assert list(losses) == [20, 40]
+    assert losses[40] < 0.9 * losses[20]
+    assert finished.accuracy is not None
+    assert finished.accuracy >= 0.95
+    assert finished.accuracy == finished.record.accuracies[40]
+
+
+def test_written_folder_loads_again(finished: Run) -> None:
+    checkpoint = Checkpoint(finished.output)
+    assert checkpoint.config.labels == list(toy_folders.LABELS)
+    assert checkpoint.config.source["architectures"] == ["BertForSequenceClassification"]
+    model = build(checkpoint.config, "text-classification").model
+    assert load_weights(model, checkpoint, "text-classification") == []
+    assert np.isfinite(model(cases.batch(checkpoint.config.source))["logits"]).all()
+    assert (finished.output / "tokenizer.json").is_file()
+    assert not finished.output.with_name("model.training").exists()
+
+
+def test_all_but_the_words_is_trained(finished: Run, steady: Path) -> None:
+    before, after = weights(steady), weights(finished.output)
+    assert before.keys() == after.keys()
+    unchanged = [name for name in before if np.array_equal(before[name], after[name])]
+    assert unchanged == [WORDS]
+
+
+@pytest.mark.slow  # the loop is that of distillation, which has such a test too
+def test_equal_seeds_give_equal_models(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
+    """Dropout included."""
+    first, again, other = (
+        run(toy_encoder, toy_texts, tmp_path / name, seed=seed, epochs=1).output
+        for name, seed in (("first", 7), ("again", 7), ("other", 8))
+    )
+    assert same_weights(first, again)
+    assert not same_weights(first, other)
+
+
+def test_killed_run_resumes_to_the_same_model(
+    finished: Run, steady: Path, toy_texts: Texts, tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        run(steady, toy_texts, tmp_path / "model", record=Record(kill_at=25))
+    assert not (tmp_path / "model").exists()
+    resumed = run(steady, toy_texts, tmp_path / "model")
+    # It went on behind the last checkpoint, at step 20, not from the beginning.
+    assert min(resumed.record.accuracies) == 25
+    assert same_weights(resumed.output, finished.output)
+
+
+@pytest.mark.parametrize(
+    "architecture", ["distilbert", pytest.param("mobilebert", marks=pytest.mark.slow)]
+)
+def test_other_architectures_learn_too(architecture: str, toy_texts: Texts, tmp_path: Path) -> None:
+    source = toy_folders.write_folder(tmp_path / "source", architecture, "sentence-embedding")
+    tuned = run(source, toy_texts, tmp_path / "model", held_out=None, batch_size=4, epochs=4)
+    assert tuned.accuracy is None
+    assert tuned.record.losses[40] < tuned.record.losses[20]
+    checkpoint = Checkpoint(tuned.output)
+    model = build(checkpoint.config, "text-classification").model
+    assert load_weights(model, checkpoint, "text-classification") == []
+
+
+def test_labels_that_do_not_fit(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has labels \['negative'\] that the model does not know"):
+        run(toy_encoder, toy_texts, tmp_path / "model", labels=("good", "positive"))
+    with pytest.raises(InputError, match="has no labels"):
+        run(toy_encoder, Texts(["a"], None, "a.txt"), tmp_path / "model", labels=())
+    held_out = Texts(["a"], ["mixed"], "dev.tsv")
+    with pytest.raises(InputError, match=r"dev\.tsv has labels \['mixed'\]"):
+        run(toy_encoder, toy_texts, tmp_path / "model", held_out=held_out)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tokeniser_of_another_model(toy_texts: Texts, tmp_path: Path) -> None:
+    source = toy_folders.write_folder(tmp_path / "source", vocab_size=60)
+    with pytest.raises(CheckpointError, match="the tokeniser is another model's"):
+        run(source, toy_texts, tmp_path / "model")
+
+
+def test_texts_longer_than_the_encoder_takes(
+    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="this encoder takes at most 20 tokens"):
+        run(toy_encoder, toy_texts, tmp_path / "model", max_length=21)
+
+
+def test_longest_texts_that_the_encoder_takes(toy_encoder: Path, tmp_path: Path) -> None:
+    """20 positions, not a multiple of 8: padding must stop at 20."""
+    texts = Texts(["good " * 30, "bad " * 30], ["positive", "negative"], "long texts")
+    made = run(toy_encoder, texts, tmp_path / "model", max_length=20, epochs=1)
+    assert made.accuracy is not None

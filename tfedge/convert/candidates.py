@@ -1,0 +1,308 @@
+"""Writes the quantised models of one conversion, each of which the pipeline then measures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tf_keras as keras
+
+from tfedge import __version__
+from tfedge.convert.job import Job
+from tfedge.data.batches import as_inputs
+from tfedge.data.reader import ImageReader, Reader, TextReader
+from tfedge.data.texts import Texts
+from tfedge.data.tokenizer import vocabulary
+from tfedge.errors import RejectedModelError
+from tfedge.measure.board import Board
+from tfedge.models.build import input_names
+from tfedge.quantize.auto import Search
+from tfedge.quantize.auto import Texts as SearchTexts
+from tfedge.quantize.bias import correct_bias
+from tfedge.quantize.coarsen import MOST_BITS
+from tfedge.quantize.gptq import gptq
+from tfedge.quantize.graphs import GRAPHS, INTEGER
+from tfedge.quantize.lean import lean_graphs, wide_graphs
+from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
+from tfedge.quantize.prepare import PASSES, Prepared, Shape, prepare
+from tfedge.quantize.record import FILE as RECORD
+from tfedge.quantize.record import Decisions, read_decisions
+from tfedge.quantize.weights import RoundedRows, round_nearest
+from tfedge.tflite.inspect import inspect
+from tfedge.tflite.metadata import BundleSpec, write_bundle
+from tfedge.tflite.order import inputs_first
+from tfedge.tflite.tflite import (
+    INTEGER_QUANTIZATIONS,
+    MIXED_QUANTIZATIONS,
+    WEIGHT_QUANTIZATIONS,
+    signature_name,
+    to_tflite,
+    to_tflite_int16x8,
+)
+from tfedge.tflite.weights import Rounding, dense_inputs, layer_of, quantize_weights
+
+# Matrices with fewer numbers stay in float: they weigh nothing.
+_LEAST_NUMBERS = 1024
+
+
+def bundle(
+    job: Job, content: bytes, path: Path, quantization: str, shape: Shape | None = None
+) -> None:
+    """Writes a converted model with all that a board needs; `shape` where it is not the job's."""
+    shape = shape or job.shape
+    spec = BundleSpec(
+        name=job.source.name,
+        task=job.shape.task,
+        labels=job.labels or None,
+        signatures={
+            signature_name(length, shape.sequence_length): length for length in shape.lengths
+        },
+        runtimes=job.runtimes,
+        quantization=quantization,
+        normalize=job.shape.task == "sentence-embedding" and job.shape.normalize,
+        **_reading(job.reader),
+    )
+    write_bundle(content, spec, path)
+
+
+def _reading(reader: Reader) -> dict[str, Any]:
+    """What a board reads its input with, as fields of a `BundleSpec`."""
+    if isinstance(reader, ImageReader):
+        return {"image": reader.settings}
+    assert isinstance(reader, TextReader)
+    tokenizer = reader.tokenizer
+    is_wordpiece = type(tokenizer.model).__name__ == "WordPiece"
+    return {
+        "tokenizer_json": tokenizer.to_str().encode(),
+        "vocab": vocabulary(tokenizer) if is_wordpiece else None,
+    }
+
+
+def candidates(
+    job: Job,
+    path: Path,
+    calibration: Texts,
+    evaluation: Texts,
+    truth: list[int] | None,
+    folder: Path,
+) -> Iterator[dict[str, Any]]:
+    """Writes the quantised model; again, slower and more exact, as often as another is asked for.
+
+    Only the quantization `auto` has more than one to offer.
+
+    Args:
+        path: the file to write.
+        folder: where what is kept beside the model goes.
+
+    Yields:
+        What the report is to say of it: `ranges`, `precisions` and `search`, where it has such.
+    """
+    if job.quantization in (*INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS):
+        yield from _write_integers(job, path, calibration, evaluation, truth, folder)
+    elif job.quantization == "int16x8":
+        _write_int16x8(job, path, calibration, folder)
+        yield {}
+    elif job.quantization in WEIGHT_QUANTIZATIONS:
+        _write_weights(job, path, calibration, folder)
+        yield {}
+    else:
+        graphs = lean_graphs(job.checkpoint, job.shape)
+        if job.options.keep_reference:
+            _keep_reference(job, folder, graphs)
+        _write(job, path, lambda: to_tflite(graphs, job.quantization, job.runtime))
+        yield {}
+
+
+def _write_integers(
+    job: Job,
+    path: Path,
+    calibration: Texts,
+    evaluation: Texts,
+    truth: list[int] | None,
+    folder: Path,
+) -> Iterator[dict[str, Any]]:
+    """The modes that compute in integers, all or some of their operations."""
+    samples = job.reader.samples(calibration, job.shape.sequence_length)
+    decisions = read_decisions(job.checkpoint, job.shape.task, job.shape.graph)
+    prepared = _prepare(job, samples, decisions)
+    if job.options.keep_reference:
+        _keep_reference(job, folder, prepared.references())
+    ranges = {name: [item.min, item.max] for name, item in prepared.calibration.ranges.items()}
+    for precisions, search in _assignments(job, prepared, samples, evaluation, truth, folder):
+        # What was trained with rounding has learnt to keep its means.
+        learnt = decisions and job.options.weight_bits == MOST_BITS
+        corrected = prepared if learnt else _corrected(job, prepared, samples, precisions)
+        graphs = corrected.graphs(precisions)
+
+        def make(graphs: Any = graphs, precisions: Any = precisions) -> bytes:
+            return _converted_integers(job, graphs, precisions)
+
+        _write(job, path, make)
+        yield {"ranges": ranges, "precisions": precisions, "search": search}
+
+
+def _prepare(job: Job, samples: Sequence[np.ndarray], decisions: Decisions | None) -> Prepared:
+    what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
+    with job.make_bar(what, PASSES * len(samples)) as bar:
+        return prepare(
+            job.checkpoint, job.shape, samples, bar.advance, decisions, job.options.weight_bits
+        )
+
+
+def _corrected(
+    job: Job,
+    prepared: Prepared,
+    samples: Sequence[np.ndarray],
+    precisions: Mapping[str, Precision],
+) -> Prepared:
+    with job.make_bar("correcting biases", len(prepared.norms)) as bar:
+        return correct_bias(prepared, samples, bar.advance, precisions)
+
+
+def _assignments(
+    job: Job,
+    prepared: Prepared,
+    samples: Sequence[np.ndarray],
+    evaluation: Texts,
+    truth: list[int] | None,
+    folder: Path,
+) -> Iterator[tuple[dict[str, Precision], dict[str, Any] | None]]:
+    """The precisions to try, fastest first, and what is to be said of how they were found."""
+    if job.quantization in INTEGER_QUANTIZATIONS:
+        yield {}, None
+        return
+    if job.costs is None:
+        rules = job.options.precisions or MIXED_RULES
+        yield match_sites(rules, prepared.encoder().sites), None
+        return
+    length = job.shape.sequence_length
+    held_out = job.reader.samples(evaluation, length)
+    digest = hashlib.sha256()
+    for sample in samples:
+        digest.update(sample.tobytes())
+    key = {
+        "tfedge": __version__,
+        "weights_sha256": job.checkpoint.sha256,
+        "task": job.shape.task,
+        "sequence_length": length,
+        "calibration_sha256": digest.hexdigest(),
+    }
+    search = Search(
+        prepared,
+        SearchTexts(samples, held_out, truth),
+        job.costs,
+        folder / f"{job.source.name}_auto_measured.json",
+        key,
+        job.make_bar,
+    )
+    choice = search.choose(job.max_drop)
+    while choice is not None:
+        yield choice.precisions, choice.report(job.costs.board)
+        # The runtime found it worse than the simulation did: a stricter one, then.
+        choice = search.choose(min(choice.loss, job.max_drop) / 2, after=choice)
+
+
+def _converted_integers(
+    job: Job, graphs: Mapping[int, keras.Model], precisions: Mapping[str, Precision]
+) -> bytes:
+    """Converts graphs in which `precisions` are put in."""
+    content = to_tflite(graphs, job.quantization, job.runtime)
+    dynamic = {site for site, precision in precisions.items() if precision == "dynamic"}
+    if dynamic:
+        rounded = _nearest(job)
+
+        def round_dynamic(name: str, values: np.ndarray) -> RoundedRows | None:
+            return rounded(name, values) if layer_of(name, dynamic) else None
+
+        content = quantize_weights(content, round_dynamic)
+    if job.shape.graph != INTEGER:
+        content = inputs_first(content)
+    found = set(inspect(content).float_operators) - GRAPHS[job.shape.graph].float_operators
+    if job.quantization == "int8" and found:
+        raise RejectedModelError(
+            f"int8 left operators in float: {', '.join(sorted(found))}; this is a fault of "
+            "tfedge or of the converter, please report"
+        )
+    return content
+
+
+def _nearest(job: Job) -> Rounding:
+    """Rounds to 8 bits, with one scale a row where the runtime has kernels for that."""
+
+    def rounded(name: str, values: np.ndarray) -> RoundedRows | None:
+        del name
+        if values.size < _LEAST_NUMBERS:
+            return None
+        return round_nearest(values, 8, per_row=job.runtime != "tflite-runtime")
+
+    return rounded
+
+
+def _write_weights(job: Job, path: Path, calibration: Texts, folder: Path) -> None:
+    """Dense weights and tables in integers, the rest in float."""
+    graphs = lean_graphs(job.checkpoint, job.shape)
+    if job.options.keep_reference:
+        _keep_reference(job, folder, graphs)
+    content = to_tflite(graphs, "float32", job.runtime)
+    keras.backend.clear_session()
+    dense = _nearest(job)
+    if job.quantization == "int4":
+        dense = _least_change(job, content, path.with_suffix(".float"), calibration)
+    _write(job, path, lambda: quantize_weights(content, dense, _nearest(job)))
+
+
+def _least_change(job: Job, content: bytes, path: Path, calibration: Texts) -> Rounding:
+    """Rounds to 4 bits so that what the layers of a float model compute changes least.
+
+    Args:
+        content: of the .tflite, which is written to `path` to be run.
+    """
+    length = job.shape.sequence_length
+    samples = job.reader.samples(calibration, length)
+    inputs = as_inputs(samples, length, input_names(job.checkpoint.config))
+    path.write_bytes(content)
+    read = dense_inputs(content)
+    indices = sorted(set(read.values()))
+    signature = (signature_name(length, length), 0)
+    with job.make_bar("measuring what the weights are multiplied with", len(samples)) as bar:
+        grams = Board.here(job.runtime).grams(path, signature, inputs, indices, bar.advance)
+    path.unlink()
+
+    def rounded(name: str, values: np.ndarray) -> RoundedRows | None:
+        if values.size < _LEAST_NUMBERS:
+            return None
+        return gptq(values, grams[read[name]], bits=4)
+
+    return rounded
+
+
+def _write_int16x8(job: Job, path: Path, calibration: Texts, folder: Path) -> None:
+    """Dense weights in 8 bits, all activations in 16."""
+    calibrating = job.reader.samples(calibration, job.shape.sequence_length)
+    with job.make_bar("calibrating", len(calibrating)) as bar:
+        graphs = wide_graphs(job.checkpoint, job.shape, calibrating, bar.advance)
+    if job.options.keep_reference:
+        _keep_reference(job, folder, graphs)
+
+    def samples(length: int) -> Iterator[dict[str, np.ndarray]]:
+        names = input_names(job.checkpoint.config)
+        found = job.reader.samples(calibration, length)
+        return ({**as_inputs([sample], length, names)} for sample in found)
+
+    _write(job, path, lambda: to_tflite_int16x8(graphs, samples))
+
+
+def _write(job: Job, path: Path, make: Callable[[], bytes]) -> None:
+    with job.make_bar(f"converting to {job.quantization}", 1) as bar:
+        bundle(job, make(), path, job.quantization)
+        bar.advance()
+    keras.backend.clear_session()
+
+
+def _keep_reference(job: Job, folder: Path, graphs: dict[int, keras.Model]) -> None:
+    """Writes the float32 graphs whose tensors have the names of the quantised ones."""
+    path = folder / f"{job.name}_reference.tflite"
+    bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32")

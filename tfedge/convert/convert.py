@@ -1,0 +1,216 @@
+"""The whole way from a checkpoint to a measured .tflite: calls the stages in their order."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import importlib.metadata
+import platform
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from tfedge import __version__, files
+from tfedge.convert.candidates import bundle, candidates
+from tfedge.convert.job import ConvertOptions, Job, make_job, texts_of
+from tfedge.convert.judge import measure, truth_of
+from tfedge.data.batches import as_inputs
+from tfedge.data.texts import Texts
+from tfedge.errors import CheckpointError, RejectedModelError
+from tfedge.measure.board import Board
+from tfedge.models import cost
+from tfedge.progress import MakeBar
+from tfedge.quantize.prepare import Shape, float_graphs
+from tfedge.runtime.tasks import TASKS
+from tfedge.tflite.inspect import inspect
+from tfedge.tflite.metadata import set_runtimes
+from tfedge.tflite.tflite import (
+    to_tflite,
+)
+
+__all__ = ["ConvertOptions", "convert"]
+
+_FLOAT_TOLERANCE = 1e-4
+_FLOAT_CHECK_TEXTS = 8
+_VERSIONS = ("tensorflow", "tf-keras", "transformers", "tflite-runtime", "ai-edge-litert", "numpy")
+
+
+def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str, Any]:
+    """Converts `model`, runs the result in the runtime it is meant for, and judges it.
+
+    Writes `<output>/<name>/<name>_<quantization>.tflite` and a `.json` beside it, and with
+    `keep_reference` also `<name>_<quantization>_reference.tflite`, which is not measured. A target
+    with a graph of its own has that in the file's name: `<name>_edgetpu_<quantization>.tflite`.
+
+    Args:
+        model: a preset's name, a folder or a hub id.
+        make_bar: makes a progress bar from a description and a number of steps.
+
+    Returns:
+        The report that the `.json` holds.
+
+    Raises:
+        InputError: an option or the checkpoint cannot be used.
+        RejectedModelError: the converted model crashed or lost too much; it is kept with the
+            suffix `.rejected`, its report beside it.
+    """
+    job = make_job(model, options, make_bar)
+    calibration, evaluation = texts_of(job)
+    truth = truth_of(job, evaluation)
+    job.reader.check(evaluation, job.shape.sequence_length, TASKS[job.shape.task].pairs)
+    folder = options.output / job.source.name
+    files.check_folder(folder)
+    name = job.name
+    with tempfile.TemporaryDirectory(prefix="tfedge-") as work:
+        reference = Path(work) / "float32.tflite"
+        float_error = _convert_float(job, reference, evaluation)
+        candidate = reference
+        figures = None
+        verdict = None
+        if job.quantization != "float32":
+            candidate = Path(work) / f"{name}.tflite"
+            for found in candidates(job, candidate, calibration, evaluation, truth, folder):
+                figures = found
+                verdict = measure(job, candidate, reference, evaluation, truth)
+                if verdict[1] is None:
+                    break
+        measured, reason = verdict or measure(job, candidate, reference, evaluation, truth)
+        passed = [runtime for runtime, result in measured.items() if result["passed"]]
+        if reason is None:
+            set_runtimes(candidate, passed)
+        target = folder / (f"{name}.tflite" if reason is None else f"{name}.tflite.rejected")
+        files.write_bytes(target, candidate.read_bytes())
+    if reason is None:
+        for suffix in (".tflite.rejected", ".tflite.rejected.json"):
+            (folder / f"{name}{suffix}").unlink(missing_ok=True)
+    report = _report(job, target, float_error, figures, measured, evaluation)
+    report["rejected"] = reason
+    files.write_json(target.with_name(f"{target.name.removesuffix('.tflite')}.json"), report)
+    if reason is not None:
+        raise RejectedModelError(f"{reason}; the file is kept as {target}")
+    return report
+
+
+def _convert_float(job: Job, path: Path, texts: Texts) -> float:
+    """Writes the float32 model and returns its largest difference from Keras.
+
+    Raises:
+        CheckpointError: the model's outputs are not finite.
+        RejectedModelError: the difference is above 1e-4, relative to outputs larger than 1.
+    """
+    inputs: dict[int, dict[str, np.ndarray]] = {}
+    expected: dict[int, dict[str, np.ndarray]] = {}
+    shape = job.shape if job.quantization == "float32" else _reference_shape(job.shape)
+    with job.make_bar("building and converting the float model", 2) as bar:
+        graphs = float_graphs(job.checkpoint, shape)
+        for length, model in graphs.items():
+            samples = job.reader.samples(texts.head(_FLOAT_CHECK_TEXTS), length)
+            inputs[length] = as_inputs(samples, length, model.input_names)
+            expected[length] = _run_rows(model, inputs[length])
+            if not all(np.isfinite(values).all() for values in expected[length].values()):
+                raise CheckpointError(
+                    f"{job.source.folder}: the model answers with numbers that are not finite; "
+                    "look for such weights"
+                )
+        bar.advance()
+        bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32", shape)
+        bar.advance()
+    keras.backend.clear_session()
+    board = Board.here(job.runtime)
+    errors = []
+    for length, values in expected.items():
+        outputs = board.outputs(path, inputs[length])
+        errors += [_error(outputs[name], values[name]) for name in values]
+    error = float(np.max(errors))  # np.max() keeps NaN, max() may not
+    if not error <= _FLOAT_TOLERANCE:
+        raise RejectedModelError(
+            f"the float32 .tflite differs from Keras by {error:.2g} in {job.runtime}, more "
+            f"than {_FLOAT_TOLERANCE}; this is a fault of tfedge or of the converter, please report"
+        )
+    return error
+
+
+def _reference_shape(shape: Shape) -> Shape:
+    """Two lengths of what is only compared with: most texts are short, and each takes its time."""
+    buckets = sorted(shape.buckets)
+    return dataclasses.replace(shape, buckets=tuple(buckets[len(buckets) // 2 :][:1]))
+
+
+def _run_rows(model: keras.Model, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The outputs of a graph that takes one text or image, by name, for all rows of `inputs`."""
+    count = len(next(iter(inputs.values())))
+    run = tf.function(model, autograph=False)  # layer by layer, a deep encoder takes seconds a text
+    rows = [
+        run({name: tf.constant(array[row : row + 1]) for name, array in inputs.items()})
+        for row in range(count)
+    ]
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def _error(actual: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference in a row, relative to the row's largest value if that is above 1."""
+    axes = tuple(range(1, expected.ndim))
+    scales = np.maximum(1.0, np.abs(expected).max(axis=axes))
+    return float((np.abs(actual - expected).max(axis=axes) / scales).max())
+
+
+def _report(
+    job: Job,
+    path: Path,
+    float_error: float,
+    figures: dict[str, Any] | None,
+    measured: dict[str, dict[str, Any]],
+    evaluation: Texts,
+) -> dict[str, Any]:
+    content = path.read_bytes()
+    contents = inspect(content)
+    config = job.checkpoint.config
+    return {
+        "model": job.source.name,
+        "file": path.name,
+        "size_bytes": len(content),
+        "gzip_bytes": len(gzip.compress(content, mtime=0)),
+        "sha256": files.sha256(path),
+        "source": {"origin": job.source.origin, "weights_sha256": job.checkpoint.sha256},
+        "task": job.shape.task,
+        "labels": job.labels,
+        "sequence_length": job.shape.sequence_length,
+        "buckets": list(job.shape.buckets),
+        "parameters": cost.parameters(config),
+        "flops": cost.flops(config, job.shape.sequence_length),
+        "quantization": {
+            "mode": job.quantization,
+            "graph": job.shape.graph,
+            "activations_by_dtype": contents.activations,
+            "constant_bytes_by_dtype": contents.constants,
+            "operators": contents.operators,
+            "float_operators": sum(contents.float_operators.values()),
+            "operator_versions": contents.versions,
+            "ranges": None,
+            **(figures or {}),
+        },
+        "inputs": [dataclasses.asdict(tensor) for tensor in contents.inputs],
+        "outputs": [dataclasses.asdict(tensor) for tensor in contents.outputs],
+        "float32_tflite_error": float_error,
+        "evaluation": {"source": evaluation.source, "runtimes": measured},
+        "options": {
+            key: str(value) if isinstance(value, Path) else value
+            for key, value in dataclasses.asdict(job.options).items()
+        }
+        | {"runtime": job.runtime, "max_drop": job.max_drop},
+        "versions": {"tfedge": __version__, "python": platform.python_version(), **_versions()},
+    }
+
+
+def _versions() -> dict[str, str]:
+    installed = {}
+    for package in _VERSIONS:
+        try:
+            installed[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            installed[package] = "not installed"
+    return installed

@@ -1,0 +1,255 @@
+"""Exports the float model of a checkpoint for other runtimes, and runs the result before it counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from tfedge import __version__, files
+from tfedge.convert.job import default_length
+from tfedge.data.batches import as_inputs, padded_length
+from tfedge.data.texts import package_texts
+from tfedge.data.tokenizer import encode, load_tokenizer
+from tfedge.errors import CheckpointError, InputError, RejectedModelError
+from tfedge.models.blocks import GraphOptions
+from tfedge.models.build import build
+from tfedge.models.checkpoint import INPUT_FILES, Checkpoint, load_weights, task_and_labels
+from tfedge.models.config import EncoderConfig, check_length
+from tfedge.models.hub import Source, resolve
+from tfedge.models.pooling import normalizes_embeddings
+from tfedge.models.preprocessor import pixels, read_preprocessor
+from tfedge.progress import MakeBar
+from tfedge.tflite.onnx import OPSET, run_onnx, to_onnx
+from tfedge.tflite.tflite import SIGNATURE
+
+FORMATS = ("saved-model", "onnx")
+REPORT = "export.json"
+ONNX_FILE = "model.onnx"
+_TOLERANCE = 1e-4
+_SAMPLES = 8
+_PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "saved-model": ("tensorflow",),
+    "onnx": ("tensorflow", "tf2onnx", "onnx", "onnxruntime"),
+}
+Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """What `tfedge export` is asked for.
+
+    Attributes:
+        format: one of `FORMATS`.
+        sequence_length: tokens of the graph, of one text; None takes the preset's, else 128. Of
+            images it must be None.
+        dynamic: whether any number of texts and tokens goes in, in place of one of that length; or
+            any number of images, in place of one.
+        task: as the checkpoint's head says by default.
+        opset: version of ONNX's operators.
+        force: whether an existing output is replaced.
+    """
+
+    format: str
+    output: Path
+    sequence_length: int | None = None
+    dynamic: bool = False
+    task: str | None = None
+    opset: int = OPSET
+    force: bool = False
+
+
+def export(model: str, options: ExportOptions, make_bar: MakeBar) -> dict[str, Any]:
+    """Writes the float32 model, what reads its inputs and `REPORT` to a folder, whole or not at all.
+
+    A SavedModel has the signature `serving_default`; ONNX is in `ONNX_FILE`. Inputs are int32 (1, S),
+    or (B, S) where `dynamic`, by Hugging Face's names; of images `pixel_values`, red, green and blue
+    of 0 to 255, float32 (1, height, width, 3) or (B, height, width, 3), whose normalisation is in the
+    weights. Outputs are float32, as the task has them.
+
+    Args:
+        model: a preset's name, a folder or a hub id.
+        make_bar: makes a progress bar from a description and a number of steps.
+
+    Returns:
+        What `REPORT` holds.
+
+    Raises:
+        InputError: an option or the checkpoint cannot be used, or the output exists.
+        MissingPackageError: a package that makes or runs the format is not installed.
+        RejectedModelError: what was written does not compute what Keras does.
+    """
+    _check(options)
+    source = resolve(model)
+    checkpoint = Checkpoint(source.folder)
+    task, labels = task_and_labels(checkpoint, options.task or source.task)
+    length = _length(source, checkpoint.config, task, options)
+    graph = GraphOptions(
+        batch_size=None if options.dynamic else 1,
+        sequence_length=None if options.dynamic else length,
+        normalize=normalizes_embeddings(source.folder),
+    )
+    if checkpoint.config.reads_images:
+        settings = read_preprocessor(source.folder, checkpoint.config)
+        graph = dataclasses.replace(graph, pixels=pixels(settings))
+    with (
+        make_bar(f"exporting to {options.format}", 3) as bar,
+        tempfile.TemporaryDirectory(prefix=".export-", dir=options.output.parent) as scratch,
+    ):
+        folder = Path(scratch) / "result"
+        keras_model = build(checkpoint.config, task, len(labels), graph).model
+        load_weights(keras_model, checkpoint, task)
+        bar.advance()
+        run = _write(keras_model, folder, options)
+        bar.advance()
+        inputs = _inputs(source, checkpoint, length, options.dynamic, keras_model.input_names)
+        error = _verify(keras_model, run, inputs)
+        found = _report(source, checkpoint, options, (task, labels), keras_model)
+        report = {**found, "sequence_length": graph.sequence_length, "largest_difference": error}
+        _finish(folder, source, report, options.output)
+        bar.advance()
+    return report
+
+
+def _length(source: Source, config: EncoderConfig, task: str, options: ExportOptions) -> int:
+    """Tokens of the longest text, or of every image.
+
+    Raises:
+        InputError: another number is asked for of images.
+    """
+    check_length(config, options.sequence_length)
+    if config.reads_images:
+        return config.max_position_embeddings
+    return options.sequence_length or default_length(source, task)
+
+
+def _report(
+    source: Source,
+    checkpoint: Checkpoint,
+    options: ExportOptions,
+    purpose: tuple[str, list[str]],
+    model: keras.Model,
+) -> dict[str, Any]:
+    """What `REPORT` says besides the length and the difference from Keras."""
+    task, labels = purpose
+    return {
+        "model": source.name,
+        "source": {"origin": source.origin, "weights_sha256": checkpoint.sha256},
+        "format": options.format,
+        "task": task,
+        "labels": labels,
+        "inputs": {tensor.name: [tensor.dtype.name, *tensor.shape] for tensor in model.inputs},
+        "outputs": list(model.output),
+        "opset": options.opset if options.format == "onnx" else None,
+        "versions": {"tfedge": __version__, **_versions(options.format)},
+    }
+
+
+def _check(options: ExportOptions) -> None:
+    if options.format not in FORMATS:
+        raise InputError(f"unknown format {options.format!r}; known are {', '.join(FORMATS)}")
+    if options.output.exists() and not options.force:
+        raise InputError(f"{options.output} exists; choose another --output, or --force")
+    files.check_folder(options.output.parent)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _write(model: keras.Model, folder: Path, options: ExportOptions) -> Run:
+    """Writes the model and returns what runs the written one."""
+    if options.format == "onnx":
+        content = to_onnx(model, options.opset)
+        folder.mkdir()
+        (folder / ONNX_FILE).write_bytes(content)
+        return lambda inputs: run_onnx((folder / ONNX_FILE).read_bytes(), inputs)
+    module = tf.Module()
+    module.weights = model.variables
+    function = tf.function(lambda **inputs: model(inputs), autograph=False)
+    specs = {item.name: tf.TensorSpec(item.shape, item.dtype, item.name) for item in model.inputs}
+    concrete = function.get_concrete_function(**specs)
+    tf.saved_model.save(module, str(folder), signatures={SIGNATURE: concrete})
+
+    def run(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        loaded = tf.saved_model.load(str(folder))
+        tensors = {name: tf.constant(value) for name, value in inputs.items()}
+        outputs = loaded.signatures[SIGNATURE](**tensors)
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    return run
+
+
+def _inputs(
+    source: Source, checkpoint: Checkpoint, length: int, dynamic: bool, names: list[str]
+) -> list[dict[str, np.ndarray]]:
+    """Batches of the package's sentences, or of made-up images: one of all, or one of each where the
+    shape is static."""
+    samples = _samples(source, checkpoint.config, length)
+    if not dynamic:
+        return [dict(as_inputs([sample], length, names)) for sample in samples]
+    if not checkpoint.config.reads_images:
+        length = padded_length([len(sample) for sample in samples], limit=length)
+    return [dict(as_inputs(samples, length, names))]
+
+
+def _samples(source: Source, config: EncoderConfig, length: int) -> list[np.ndarray]:
+    """Token ids, int32 (n,) each, or pixels, uint8 (height, width, 3) each."""
+    if config.reads_images:
+        random = np.random.default_rng(0)
+        shape = (_SAMPLES, *config.image_size, 3)
+        return list(random.integers(0, 256, shape, np.uint8))
+    tokenizer = load_tokenizer(source.folder, config.vocab_size)
+    return encode(tokenizer, package_texts().texts[:_SAMPLES], length)
+
+
+def _verify(model: keras.Model, run: Run, batches: list[dict[str, np.ndarray]]) -> float:
+    """The largest difference from Keras, relative to outputs larger than 1.
+
+    Raises:
+        CheckpointError: Keras' outputs are not finite.
+        RejectedModelError: the outputs have other names, or differ by more than 1e-4.
+    """
+    errors = [0.0]
+    for inputs in batches:
+        expected = {name: value.numpy() for name, value in model(inputs).items()}
+        found = run(inputs)
+        if set(found) != set(expected):
+            raise RejectedModelError(
+                f"the exported model has the outputs {sorted(found)}, not {sorted(expected)}; this "
+                "is a fault of tfedge, please report"
+            )
+        for name, value in expected.items():
+            if not np.isfinite(value).all():
+                raise CheckpointError("the model answers with numbers that are not finite")
+            scale = max(1.0, float(np.abs(value).max()))
+            errors.append(float(np.abs(found[name] - value).max()) / scale)
+    error = float(np.max(errors))  # np.max() keeps NaN, max() may not
+    if not error <= _TOLERANCE:
+        raise RejectedModelError(
+            f"the exported model differs from Keras by {error:.2g}, more than {_TOLERANCE}; this is "
+            "a fault of tfedge or of the exporter, please report"
+        )
+    return error
+
+
+def _versions(kind: str) -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _PACKAGES[kind]}
+
+
+def _finish(folder: Path, source: Source, report: Mapping[str, Any], output: Path) -> None:
+    """Puts tokeniser or preprocessor and report beside the model, and the folder in its place."""
+    for name in ("config.json", *INPUT_FILES):
+        if (source.folder / name).is_file():
+            shutil.copyfile(source.folder / name, folder / name)
+    files.write_json(folder / REPORT, report)
+    if output.exists():
+        old = folder.with_name("old")
+        os.replace(output, old)
+    os.replace(folder, output)

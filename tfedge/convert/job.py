@@ -1,0 +1,302 @@
+"""What one conversion is asked for, and what follows from it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from tfedge.data.images import read_images
+from tfedge.data.reader import ImageReader, Reader, TextReader
+from tfedge.data.texts import Texts, package_texts, read_texts
+from tfedge.data.tokenizer import load_tokenizer
+from tfedge.errors import InputError, MissingPackageError
+from tfedge.models.blocks import Pixels
+from tfedge.models.build import input_names
+from tfedge.models.checkpoint import Checkpoint, task_and_labels
+from tfedge.models.config import EncoderConfig, check_length
+from tfedge.models.hub import Source, resolve
+from tfedge.models.pooling import (
+    check_pooling,
+    embedding_length,
+    normalizes_embeddings,
+    pooling_of,
+)
+from tfedge.models.preprocessor import pixels, read_preprocessor
+from tfedge.presets import Preset
+from tfedge.progress import MakeBar
+from tfedge.quantize.coarsen import LEAST_BITS, MOST_BITS
+from tfedge.quantize.costs import Costs, read_costs
+from tfedge.quantize.graphs import INTEGER
+from tfedge.quantize.mixed import Precision
+from tfedge.quantize.prepare import Shape
+from tfedge.runtime.runtimes import RUNTIMES
+from tfedge.targets import Target, load_target
+from tfedge.tflite.mediapipe import check_mediapipe
+from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS, MIXED_QUANTIZATIONS, QUANTIZATIONS
+
+# Texts of a labelled calibration set that choose ranges; the others evaluate.
+_CALIBRATION_TEXTS = 200
+# Those have 13,000 tokens.
+_CALIBRATION_IMAGES = 64
+_BUCKETS = (16, 24, 32, 48, 64)
+_LENGTH = 128
+_MAX_DROP = 1.0
+# Modes that look at no calibration data.
+_UNCALIBRATED = ("dynamic", "float16", "float32")
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertOptions:
+    """What `tfedge convert` is asked for; None takes what the preset or the checkpoint says.
+
+    Attributes:
+        buckets: lengths of shorter graphs in the same file; those not below the sequence length
+            are left out.
+        calibration: file with texts (labels are used for evaluation if they fit), the package's
+            own sentences by default; or folder or table of images, which has no default.
+        evaluation: labelled file to measure the loss of accuracy on; the rest of the calibration
+            texts by default.
+        normalize: whether sentence embeddings come out with length 1; as the checkpoint's
+            sentence-transformers modules say by default.
+        target: name of a board, see `tfedge.targets`, which decides what is left open here.
+        precisions: with the quantization `mixed`, by kind or pattern of operations.
+        max_drop: largest loss in points: accuracy x 100, or disagreement x 100 without labels; 1 where
+            the preset names no other.
+        keep_reference: whether the same graph in float is written too, for `tfedge inspect`.
+        weight_bits: of the values that weights take in modes of integers, see
+            `tfedge.quantize.coarsen`.
+    """
+
+    quantization: str | None = None
+    sequence_length: int | None = None
+    buckets: tuple[int, ...] | None = None
+    task: str | None = None
+    calibration: str | None = None
+    evaluation: str | None = None
+    runtime: str | None = None
+    target: str | None = None
+    precisions: Mapping[str, Precision] | None = None
+    normalize: bool | None = None
+    max_drop: float | None = None
+    output: Path = Path("saved_models")
+    keep_reference: bool = False
+    weight_bits: float = MOST_BITS
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What the stages of one conversion share.
+
+    Attributes:
+        runtime: what the file is made for.
+        costs: by which the quantization `auto` chooses.
+        max_drop: largest loss in points against float.
+    """
+
+    source: Source
+    checkpoint: Checkpoint
+    reader: Reader
+    options: ConvertOptions
+    quantization: str
+    runtime: str
+    costs: Costs | None
+    shape: Shape
+    labels: list[str]
+    max_drop: float
+    make_bar: MakeBar
+
+    @property
+    def name(self) -> str:
+        """What the files of this conversion are called, without their suffixes."""
+        graph = "" if self.shape.graph == INTEGER else f"_{self.shape.graph}"
+        return f"{self.source.name}{graph}_{self.quantization}"
+
+    @property
+    def runtimes(self) -> list[str]:
+        """Runtimes that the file may run on, the one it is made for first.
+
+        What is made for tflite-runtime suits LiteRT too; the other way round it may crash.
+        """
+        wanted = self.runtime
+        others = ["litert"] if wanted == "tflite-runtime" and RUNTIMES["litert"].installed() else []
+        return [wanted, *others]
+
+
+def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
+    """Settles what options leave open, by the target, the preset, and the checkpoint.
+
+    Raises:
+        InputError: an option or the checkpoint cannot be used.
+        MissingPackageError: the runtime is not installed.
+    """
+    source = resolve(model)
+    preset = source.preset
+    target = load_target(options.target) if options.target else None
+    runtime = options.runtime or (target.runtime if target else "tflite-runtime")
+    _check_runtime(runtime)
+    chosen = target or preset
+    quantization = options.quantization or (chosen.quantization if chosen else "int8")
+    _check_quantization(quantization, options)
+    checkpoint = Checkpoint(source.folder)
+    _check_kernels(quantization, runtime, checkpoint)
+    task, labels = task_and_labels(checkpoint, options.task or source.task)
+    if preset and preset.labels and not checkpoint.config.labels:
+        labels = list(preset.labels)
+    if target is not None and target.graph != INTEGER and quantization != "int8":
+        raise InputError(
+            f"the target {options.target} computes in int8 only, not {quantization}; leave out --quant"
+        )
+    if checkpoint.config.reads_images:
+        settings = read_preprocessor(source.folder, checkpoint.config)
+        _check_image_options(options, target, checkpoint.config)
+        shape = _image_shape(checkpoint.config, task, len(labels), pixels(settings))
+        reader: Reader = ImageReader(settings)
+    else:
+        shape = _shape(source, options, target, task, len(labels))
+        tokenizer = load_tokenizer(source.folder, checkpoint.config.vocab_size)
+        if target is not None and target.reader == "mediapipe":
+            check_mediapipe(shape, quantization, input_names(checkpoint.config), tokenizer)
+        reader = TextReader(tokenizer)
+    costs = None
+    if quantization == "auto":
+        costs = read_costs(runtime, target.costs if target else None)
+    return Job(
+        source,
+        checkpoint,
+        reader,
+        options,
+        quantization,
+        runtime,
+        costs,
+        shape,
+        labels,
+        _max_drop(options, preset),
+        make_bar,
+    )
+
+
+def _max_drop(options: ConvertOptions, preset: Preset | None) -> float:
+    if options.max_drop is not None:
+        return options.max_drop
+    named = preset.max_drop if preset else None
+    return _MAX_DROP if named is None else named
+
+
+def _shape(
+    source: Source, options: ConvertOptions, target: Target | None, task: str, num_labels: int
+) -> Shape:
+    """The graphs to build: options come before the target, that before the preset."""
+    if task == "sentence-embedding":
+        check_pooling(pooling_of(source.folder))
+    length = options.sequence_length or default_length(source, task, target)
+    normalize = options.normalize
+    if normalize is None:
+        normalize = normalizes_embeddings(source.folder)
+    buckets = options.buckets
+    if buckets is None and target is not None:
+        buckets = target.buckets
+    if buckets is None:
+        buckets = source.preset.buckets if source.preset else _BUCKETS
+    shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
+    graph = target.graph if target else INTEGER
+    return Shape(task, num_labels, length, normalize, shorter, graph)
+
+
+def _image_shape(config: EncoderConfig, task: str, num_labels: int, made_of: Pixels) -> Shape:
+    """The one graph of an encoder whose images have one size."""
+    return Shape(task, num_labels, config.max_position_embeddings, pixels=made_of)
+
+
+def _check_image_options(
+    options: ConvertOptions, target: Target | None, config: EncoderConfig
+) -> None:
+    """Refuses what is for models of texts alone."""
+    check_length(config, options.sequence_length or options.buckets)
+    if target is not None and (target.graph != INTEGER or target.reader != "tfedge"):
+        raise InputError(
+            f"the target {target.name} is for models of texts, and a {config.model_type} reads "
+            "images; give another one, jetson-nano, rpi4 or rpi5"
+        )
+
+
+def default_length(source: Source, task: str, target: Target | None = None) -> int:
+    """Tokens of the longest graph, where nobody asks for another number.
+
+    Raises:
+        CheckpointError: what says where embeddings cut a text cannot be understood.
+    """
+    length = source.preset.sequence_length if source.preset else _LENGTH
+    if target is not None and target.sequence_length:
+        length = target.sequence_length
+    if task == "sentence-embedding":
+        length = min(length, embedding_length(source.folder) or length)
+    return length
+
+
+def _check_runtime(runtime: str) -> None:
+    if runtime not in RUNTIMES:
+        raise InputError(f"unknown runtime {runtime!r}; known are {', '.join(RUNTIMES)}")
+    if not RUNTIMES[runtime].installed():
+        raise MissingPackageError(
+            f"{runtime} is not installed, so the model could not be tried in it: "
+            f"pip install {RUNTIMES[runtime].package}"
+        )
+
+
+def _check_quantization(quantization: str, options: ConvertOptions) -> None:
+    if quantization not in QUANTIZATIONS:
+        known = ", ".join(QUANTIZATIONS)
+        raise InputError(f"unknown quantization {quantization!r}; known are {known}")
+    if options.precisions and quantization != "mixed":
+        raise InputError(
+            f"precisions of operations are chosen by hand with the quantization mixed, not "
+            f"{quantization}"
+        )
+    if not LEAST_BITS <= options.weight_bits <= MOST_BITS:
+        raise InputError(
+            f"weights have {LEAST_BITS:g} to {MOST_BITS:g} bits, not {options.weight_bits:g}"
+        )
+    modes = (*INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS)
+    if options.weight_bits != MOST_BITS and quantization not in modes:
+        raise InputError(
+            f"fewer bits for weights are of use in modes of integers ({', '.join(modes)}), not in "
+            f"{quantization}"
+        )
+
+
+def _check_kernels(quantization: str, runtime: str, checkpoint: Checkpoint) -> None:
+    """Refuses at once what the runtime would refuse after minutes."""
+    has_layer_norms = checkpoint.config.normalization_type == "layer_norm"
+    if quantization == "int16x8" and runtime == "tflite-runtime" and has_layer_norms:
+        raise InputError(
+            "tflite-runtime 2.14 cannot compute RSQRT (version 2) of int16, which layer norms need; "
+            "give --runtime litert, or int8"
+        )
+
+
+def texts_of(job: Job) -> tuple[Texts, Texts]:
+    """Calibration and evaluation texts, or images; of one file, the first and the later ones.
+
+    Raises:
+        InputError: a file cannot be read, or there are no images.
+    """
+    options, preset = job.options, job.source.preset
+    is_image = job.checkpoint.config.reads_images
+    read = read_images if is_image else read_texts
+    if options.calibration:
+        data: Texts = read(options.calibration)
+    elif not is_image:
+        data = package_texts(preset.calibration) if preset else package_texts()
+    elif options.evaluation and job.quantization in _UNCALIBRATED:
+        data = read(options.evaluation)
+    else:
+        raise InputError(
+            f"a {job.checkpoint.config.model_type} needs images like those that it will see, at best "
+            f"{2 * _CALIBRATION_IMAGES} of all labels: give --calibration a folder with a sub-folder a "
+            "label, or a table with the columns image and label"
+        )
+    count = _CALIBRATION_IMAGES if is_image else _CALIBRATION_TEXTS
+    if options.evaluation:
+        return data.head(count), read(options.evaluation)
+    return data.head(count), data.tail(len(data) - count) if len(data) > 2 * count else data

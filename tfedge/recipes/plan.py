@@ -1,0 +1,233 @@
+"""Which stages of a recipe have to run, and why: by what they would be made of, not by dates.
+
+Beside its output each stage keeps `stage.json`: what it was made of (options, hashes of the files it
+read, versions of the packages that computed), hashes of what it made, and its report.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfedge import __version__, files
+from tfedge.data.hub import is_file_name
+from tfedge.errors import InputError
+from tfedge.models.hub import resolve
+from tfedge.presets import load_preset, preset_names
+from tfedge.recipes.recipe import MODEL_KEYS, TEXT_KEYS, Recipe, Stage, parameters
+from tfedge.targets import INTEGER, load_target
+
+RECORD = "stage.json"
+_PACKAGES = ("tensorflow", "tf-keras")
+# Of a checkpoint's folder, which may hold more.
+_CHECKPOINT_FILES = (
+    *("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab.txt"),
+    *("special_tokens_map.json", "modules.json", "1_Pooling/*", "tfedge_*.json"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What `stage.json` holds.
+
+    Attributes:
+        key: what decides what comes out, see `Step`.
+        outputs: path in the stage's folder -> SHA-256 of each file made; None until it is done.
+        result: the command's report.
+    """
+
+    key: Mapping[str, Any]
+    outputs: Mapping[str, str] | None = None
+    result: Mapping[str, Any] | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> Record | None:
+        """The record of a stage's folder; None where it has none, or a damaged one."""
+        try:
+            return cls(**json.loads((folder / RECORD).read_bytes()))
+        except (OSError, ValueError, TypeError, RecursionError):
+            return None
+
+    def write(self, folder: Path) -> None:
+        files.write_json(folder / RECORD, dataclasses.asdict(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What is to be done about a stage.
+
+    Attributes:
+        action: `run`, `resume` or `skip`.
+        arguments: the command line behind `tfedge`.
+        key: a JSON object: `options`, `inputs` (hashes by key), `versions`.
+        product: what the next stage takes, or None.
+    """
+
+    stage: Stage
+    action: str
+    reason: str
+    folder: Path
+    arguments: list[str]
+    key: Mapping[str, Any]
+    product: Path | None
+    record: Record | None
+
+    def report(self) -> dict[str, Any]:
+        """As JSON."""
+        done = self.record if self.action == "skip" else None
+        return {
+            "stage": self.stage.name,
+            "action": self.action,
+            "reason": self.reason,
+            "command": ["tfedge", *self.arguments],
+            "output": str(self.product or self.folder),
+            "result": dict(done.result or {}) if done else None,
+        }
+
+
+def decide(recipe: Recipe, stage: Stage, before: Step | None) -> Step:
+    """Compares a stage's record with what it would be made of now.
+
+    Args:
+        before: the stage before, as it was decided or, with its new record, after it ran.
+
+    Raises:
+        InputError: a file it reads is missing, or its folder is somebody else's.
+    """
+    folder = recipe.output / stage.name
+    record = Record.read(folder)
+    if record is None and folder.is_dir() and any(folder.iterdir()):
+        raise InputError(
+            f"{folder} was not made by `tfedge run`; move it away, or choose another output"
+        )
+    extra: dict[str, Any] = {"json": True}
+    if stage.kind.takes not in stage.given and before is not None:
+        extra[stage.kind.takes] = before.product
+    values = {**stage.given, **extra}
+    product = _product(recipe, stage, values[stage.kind.takes], folder)
+    if "output" in parameters(stage.command):
+        extra["output"] = folder if stage.kind.makes == "tflite" else product
+    if "force" in parameters(stage.command):
+        extra["force"] = True  # the folder is this recipe's own
+    key = _key(stage, values, before)
+    action, reason = _verdict(record, key, folder, before)
+    arguments = stage.arguments(extra)
+    return Step(stage, action, reason, folder, arguments, key, product, record)
+
+
+def _product(recipe: Recipe, stage: Stage, model: str | Path, folder: Path) -> Path | None:
+    if stage.kind.makes == "checkpoint":
+        return folder / recipe.name
+    if stage.kind.makes is None:
+        return None
+    name = model.name if isinstance(model, Path) else resolve(model).name
+    return folder / name / f"{name}{_graph(stage)}_{_quantization(stage, model)}.tflite"
+
+
+def _graph(stage: Stage) -> str:
+    """What `tfedge convert` puts into the name of a file whose graph is made for one target."""
+    target = stage.options["target"]
+    graph = load_target(target).graph if target is not None else INTEGER
+    return "" if graph == INTEGER else f"_{graph}"
+
+
+def _quantization(stage: Stage, model: str | Path) -> str:
+    """As `tfedge convert` settles it."""
+    quantization, target = stage.options["quant"], stage.options["target"]
+    if quantization is None and target is not None:
+        quantization = load_target(target).quantization
+    elif quantization is None and model in preset_names():
+        quantization = load_preset(str(model)).quantization
+    return quantization or "int8"
+
+
+def _key(stage: Stage, values: Mapping[str, Any], before: Step | None) -> dict[str, Any]:
+    inputs = {}
+    for key in (*TEXT_KEYS, *MODEL_KEYS):
+        value = values.get(key)
+        if isinstance(value, Path):
+            done = before.record if before else None
+            inputs[key] = _digest(done.outputs) if done and done.outputs else None
+        elif value is not None:
+            inputs[key] = _hash_texts(value) if key in TEXT_KEYS else _hash_model(value)
+    packages = {name: _version(name) for name in (*_PACKAGES, *stage.kind.packages)}
+    versions = {"tfedge": __version__, **packages}
+    content = {"options": stage.options, "inputs": inputs, "versions": versions}
+    found: dict[str, Any] = json.loads(json.dumps(content))  # as it comes back from a file
+    return found
+
+
+def _hash_texts(name: str) -> str:
+    if not is_file_name(name):
+        return f"hub:{name}"  # taken for the same while it is called so
+    if not Path(name).is_file():
+        raise InputError(f"{name} does not exist")
+    return files.sha256(name)
+
+
+def _hash_model(name: str) -> str:
+    if Path(name).is_file():
+        return files.sha256(name)
+    folder = resolve(name).folder
+    found = sorted({path for pattern in _CHECKPOINT_FILES for path in folder.glob(pattern)})
+    return _digest({path.relative_to(folder).as_posix(): files.sha256(path) for path in found})
+
+
+def _digest(hashes: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(hashes), sort_keys=True).encode()).hexdigest()
+
+
+def hash_outputs(folder: Path) -> dict[str, str]:
+    """The hashes of all files that a stage has made, by their path in its folder."""
+    return {
+        path.relative_to(folder).as_posix(): files.sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / RECORD
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _verdict(
+    record: Record | None, key: Mapping[str, Any], folder: Path, before: Step | None
+) -> tuple[str, str]:
+    if record is None:
+        return "run", "it has not run yet"
+    is_same = record.key == key
+    if before is not None and before.action != "skip":
+        return "run", f"{before.stage.name} runs before it"
+    if is_same and record.outputs is None:
+        return "resume", "it was interrupted"
+    if not is_same:
+        return "run", _difference(record.key, key)
+    found = hash_outputs(folder)
+    for path, digest in (record.outputs or {}).items():
+        if found.get(path) != digest:
+            what = "was changed" if path in found else "is gone"
+            return "run", f"{folder / path} {what}"
+    return "skip", "nothing it depends on has changed"
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The first of the things in which two keys differ, in words."""
+    for part in ("options", "inputs", "versions"):
+        then, now = old.get(part), new[part]
+        if not isinstance(then, dict):
+            break
+        for name in [*now, *(name for name in then if name not in now)]:
+            if then.get(name) == now.get(name):
+                continue
+            if part == "inputs":
+                return f"its {name} has changed"
+            return f"{name} was {then.get(name)}, now {now.get(name)}"
+    return "what it was made of is not known"

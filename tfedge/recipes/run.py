@@ -1,0 +1,133 @@
+"""Runs a recipe: each stage that has to, in a process of its own, as its command line would."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tfedge import files
+from tfedge.errors import InputError, TfedgeError
+from tfedge.recipes.plan import Record, Step, decide, hash_outputs
+from tfedge.recipes.recipe import Recipe
+
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+Say = Callable[[str], None]
+
+
+class StageError(TfedgeError):
+    """A stage failed; it has said why itself."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def run(recipe: Recipe, dry: bool, say: Say) -> dict[str, Any]:
+    """Runs what has to run; a killed run goes on where it was.
+
+    Args:
+        dry: only find out what would run.
+        say: shows a line to the user.
+
+    Returns:
+        A JSON object: `recipe`, `output`, `dry_run` and `stages`, for each its `stage`, `action`
+        (run, resume or skip), `reason`, `command`, `output` and `result`, the command's own report,
+        which is None where the stage has yet to run.
+
+    Raises:
+        InputError: a file is missing, or another run of this recipe is in progress.
+        StageError: a stage failed; it has the exit code of that.
+    """
+    if not dry:
+        files.check_folder(recipe.output)
+    reports = []
+    with contextlib.nullcontext() if dry else _locked(recipe.output):
+        before: Step | None = None
+        for number, stage in enumerate(recipe.stages, start=1):
+            step = decide(recipe, stage, before)
+            place = f"[{number}/{len(recipe.stages)}] {stage.name}"
+            reports.append(step.report())
+            if not dry:
+                does = "skipped" if step.action == "skip" else step.action
+                say(f"{place}: {does}, {step.reason}")
+                if step.action != "skip":
+                    step = dataclasses.replace(step, record=_execute(step))
+                    reports[-1]["result"] = step.record.result if step.record else None
+            before = step
+    return {
+        "recipe": str(recipe.path),
+        "output": str(recipe.output),
+        "dry_run": dry,
+        "stages": reports,
+    }
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps a second run out of a folder; the lock goes with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "run.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"another `tfedge run` works in {folder}; wait for it, or choose another output"
+            ) from error
+        yield
+
+
+def _execute(step: Step) -> Record:
+    if step.action == "run":
+        shutil.rmtree(step.folder, ignore_errors=True)
+    # With the key, so that what is resumed later is what was begun.
+    Record(step.key).write(step.folder)
+    result = _call(step)
+    done = Record(step.key, hash_outputs(step.folder), result)
+    done.write(step.folder)
+    return done
+
+
+def _call(step: Step) -> dict[str, Any]:
+    paths = [_PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tfedge.cli", *step.arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        preexec_fn=_die_with_parent,
+    ) as process:
+        try:
+            printed, _ = process.communicate()
+        except BaseException:
+            process.terminate()
+            raise
+    name = step.stage.name
+    if process.returncode:
+        raise StageError(
+            f"[{name}] ended with exit code {process.returncode}; what the stages before it made is "
+            "kept, and the same command goes on there",
+            process.returncode if process.returncode > 0 else TfedgeError.exit_code,
+        )
+    try:
+        found: dict[str, Any] = json.loads(printed)
+    except ValueError as error:
+        raise TfedgeError(f"[{name}] printed no report but {printed[:200]!r}") from error
+    return found
+
+
+def _die_with_parent() -> None:
+    """Lets a killed run leave no stage behind that goes on writing."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,1 @@
+"""Keras model to .tflite: conversion, metadata, compatibility."""

@@ -1,0 +1,90 @@
+"""What MediaPipe's TextClassifier and TextEmbedder ask of a model, told before it is converted.
+
+After https://github.com/google-ai-edge/mediapipe, tasks/cc/components/processors
+(text_preprocessing_graph.cc, classification_postprocessing_graph.cc,
+embedding_postprocessing_graph.cc) and calculators/tensor/bert_preprocessor_calculator.cc. The
+metadata are the same for all files, see `tfedge.tflite.tflite_metadata`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer
+
+from tfedge.errors import InputError
+from tfedge.quantize.prepare import Shape
+
+TASKS = ("text-classification", "sentence-embedding")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+# Modes whose outputs are integers: MediaPipe takes uint8, which TFLite makes no more.
+_INTEGER_OUTPUTS = ("int8",)
+
+
+def check_mediapipe(
+    shape: Shape, quantization: str, inputs: Sequence[str], tokenizer: Tokenizer
+) -> None:
+    """Refuses what MediaPipe would refuse, or would answer otherwise than tfedge-infer.
+
+    Args:
+        inputs: of the graph, by Hugging Face's names.
+
+    Raises:
+        InputError: with all the reasons, and what to give instead.
+    """
+    reasons = [
+        reason
+        for reason in (
+            _task(shape),
+            _outputs(quantization),
+            _graphs(shape),
+            _inputs(inputs),
+            _tokenizer(tokenizer),
+        )
+        if reason
+    ]
+    if reasons:
+        raise InputError(f"MediaPipe could not run this: {'; '.join(reasons)}")
+
+
+def _task(shape: Shape) -> str | None:
+    if shape.task in TASKS:
+        return None
+    return f"it has no task for {shape.task}, only for {' and '.join(TASKS)}"
+
+
+def _outputs(quantization: str) -> str | None:
+    if quantization not in _INTEGER_OUTPUTS:
+        return None
+    return (
+        f"it reads no outputs of {quantization}; leave out --quant, or give int8-float-io, which is "
+        "the same with outputs in float"
+    )
+
+
+def _graphs(shape: Shape) -> str | None:
+    if not shape.buckets:
+        return None
+    return f"it takes files of one graph, not of {len(shape.buckets) + 1}; give --buckets none"
+
+
+def _inputs(inputs: Sequence[str]) -> str | None:
+    if set(inputs) == set(INPUTS):
+        return None
+    return (
+        f"its preprocessor fills {len(INPUTS)} inputs and this encoder has {len(inputs)} "
+        f"({', '.join(inputs)}), as DistilBERT does; take a BERT or a MobileBERT"
+    )
+
+
+def _tokenizer(tokenizer: Tokenizer) -> str | None:
+    model = json.loads(tokenizer.to_str())["model"]
+    if model.get("type") != "WordPiece" or model.get("continuing_subword_prefix") != "##":
+        return "it tokenises with WordPiece (##) alone, and this tokeniser is another"
+    if tokenizer.encode("").tokens != ["[CLS]", "[SEP]"]:
+        return "it puts [CLS] and [SEP] around a text, and this tokeniser does not"
+    normalizer = tokenizer.normalizer
+    if normalizer is None or normalizer.normalize_str("A") != "a":
+        return "it lower-cases texts, and this tokeniser does not: take an uncased model"
+    return None

@@ -1,0 +1,287 @@
+"""Turns a converted .tflite into a bundle, the one file that a board needs.
+
+The format is that of `tfedge.runtime.bundle`; besides it the model gets TFLite Metadata, see
+`tfedge.tflite.tflite_metadata`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import io
+import os
+import struct
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+
+from tfedge import __version__, files
+from tfedge.errors import InputError, MissingPackageError
+from tfedge.runtime import bundle
+from tfedge.runtime.bundle import Manifest
+from tfedge.runtime.errors import ModelFileError
+from tfedge.runtime.image_settings import ImageSettings
+from tfedge.tflite.share import share
+from tfedge.tflite.tflite_metadata import METADATA_NAME, model_metadata
+
+MODEL_IDENTIFIER = b"TFL3"
+
+# ZIP's extra field for alignment (as Android's zipalign writes it) and its header's length.
+_ALIGNMENT_FIELD = 0xD935
+_ALIGNMENT_HEADER = struct.Struct("<HH")
+_ALIGNMENT = 4
+_LOCAL_HEADER_BYTES = 30
+_TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # ZIP's first; equal inputs shall give equal files
+# TFLite's schema demands this of buffers; kernels load whole vectors from them.
+_BUFFER_ALIGNMENT = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class BundleSpec:
+    """What a bundle says of its model; see `tfedge.runtime.bundle.Manifest` for the shared fields.
+
+    Attributes:
+        signatures: signature key -> sequence length; every one must be in the model.
+        max_length: longest input in tokens; None takes the longest signature.
+        tokenizer_json: contents of the checkpoint's `tokenizer.json`, of a model of texts.
+        image: how images are read, of a model of images.
+        vocab: the WordPiece vocabulary in order, None for other tokenisers.
+        description: a sentence for people.
+    """
+
+    name: str
+    task: str
+    signatures: Mapping[str, int]
+    runtimes: Sequence[str]
+    quantization: str
+    tokenizer_json: bytes | None = None
+    image: ImageSettings | None = None
+    labels: Sequence[str] | None = None
+    vocab: Sequence[str] | None = None
+    max_length: int | None = None
+    normalize: bool = False
+    description: str = ""
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def write_bundle(
+    model: bytes | str | os.PathLike[str],
+    spec: BundleSpec,
+    output: str | os.PathLike[str] | None = None,
+) -> bytes:
+    """Adds metadata and associated files to a model, replacing those that it has.
+
+    Args:
+        model: a .tflite, or its path.
+        spec: what to say of it.
+        output: where to write the bundle too; None to only return it.
+
+    Returns:
+        The bundle. Equal arguments give equal bytes.
+
+    Raises:
+        InputError: the model is no .tflite, contradicts `spec`, or `output` cannot be written.
+        MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
+    """
+    tree, schema = parse(model if isinstance(model, bytes) else _read(model))
+    inputs, outputs = _check_signatures(tree, spec)
+    _insert_metadata(tree, schema, _metadata(tree, spec))
+    flatbuffer = pack(tree)
+    try:
+        manifest = Manifest(
+            name=spec.name,
+            task=spec.task,
+            labels=None if spec.labels is None else tuple(spec.labels),
+            max_length=spec.max_length or max(spec.signatures.values(), default=0),
+            inputs=inputs,
+            outputs=outputs,
+            quantization=spec.quantization,
+            runtimes=tuple(spec.runtimes),
+            signatures=dict(spec.signatures),
+            model_bytes=len(flatbuffer),
+            model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
+            tfedge_version=__version__,
+            normalize=spec.normalize,
+            image=spec.image.to_json() if spec.image else None,
+            extra=dict(spec.extra),
+        )
+    except ValueError as error:
+        raise InputError(f"the bundle of {spec.name!r} contradicts itself: {error}") from error
+    result = append_archive(flatbuffer, _associated_files(manifest, spec))
+    if output is not None:
+        files.write_bytes(output, result)
+    return result
+
+
+def set_runtimes(path: str | os.PathLike[str], runtimes: Iterable[str]) -> None:
+    """Rewrites the list of runtimes that a bundle was verified on; the model stays as it is.
+
+    Raises:
+        InputError: the file is no bundle, or cannot be written.
+    """
+    try:
+        manifest = bundle.read_bundle(path).manifest
+        with open(path, "rb") as file:
+            associated, _ = bundle.read_archive(os.fsdecode(path), file)
+            file.seek(0)
+            flatbuffer = file.read(manifest.model_bytes)
+    except ModelFileError as error:
+        raise InputError(str(error)) from error
+    manifest = dataclasses.replace(manifest, runtimes=tuple(runtimes))
+    associated[bundle.MANIFEST_FILE] = manifest.to_json()
+    files.write_bytes(path, append_archive(flatbuffer, associated))
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
+
+
+def parse(content: bytes) -> tuple[Any, Any]:
+    """The model as a tree of objects, and the schema module that made it.
+
+    Raises:
+        InputError: it is no TensorFlow Lite model, or one that this cannot write again.
+        MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
+    """
+    if content[4:8] != MODEL_IDENTIFIER:
+        raise InputError("not a TensorFlow Lite model; give the output of the TFLite converter")
+    try:
+        schema = importlib.import_module("ai_edge_litert.schema_py_generated")
+    except ImportError as error:
+        raise MissingPackageError(
+            f"reading a model needs ai-edge-litert ({error}): `pip install tfedge[convert]`"
+        ) from error
+    try:
+        tree = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    # flatbuffers follows offsets wherever they lead.
+    except (struct.error, ValueError, TypeError, IndexError) as error:
+        raise InputError(f"a damaged TensorFlow Lite model: {error}; convert it again") from error
+    if any(buffer.offset > 1 for buffer in tree.buffers):
+        # Offsets count from the file's beginning, and rewriting the model would move them.
+        raise InputError(
+            "the model is larger than 2 GB and keeps its weights outside the flatbuffer"
+        )
+    return tree, schema
+
+
+def text(value: bytes | str) -> str:
+    """A string of the tree, which are bytes where a model has been read."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _check_signatures(tree: Any, spec: BundleSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Checks the shapes of the signatures' inputs; returns the names of inputs and outputs."""
+    present = {text(signature.signatureKey): signature for signature in tree.signatureDefs or []}
+    names: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
+    for key, length in spec.signatures.items():
+        wanted = [1, *spec.image.shape] if spec.image else [1, length]
+        if key not in present:
+            raise InputError(f"the model has no signature {key!r}; it has {sorted(present)}")
+        signature = present[key]
+        tensors = tree.subgraphs[signature.subgraphIndex].tensors
+        for item in signature.inputs:
+            if (shape := list(tensors[item.tensorIndex].shape)) != wanted:
+                raise InputError(
+                    f"input {text(item.name)!r} of signature {key!r} has shape {shape},"
+                    f" not {wanted}"
+                )
+        names.add((_names(signature.inputs), _names(signature.outputs)))
+    if len(names) != 1:
+        raise InputError(
+            f"the signatures must have the same inputs and outputs, not {sorted(names)}"
+        )
+    return names.pop()
+
+
+def _names(items: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(sorted(text(item.name) for item in items))
+
+
+def _metadata(tree: Any, spec: BundleSpec) -> bytes:
+    """TFLite Metadata of the first subgraph, the only one that readers other than tfedge look at."""
+    subgraph = tree.subgraphs[0]
+    names = {index: text(tensor.name) for index, tensor in enumerate(subgraph.tensors)}
+    names |= {
+        item.tensorIndex: text(item.name)
+        for signature in tree.signatureDefs
+        if signature.subgraphIndex == 0
+        for item in (*signature.inputs, *signature.outputs)
+    }
+    return model_metadata(
+        name=spec.name,
+        description=spec.description or f"{spec.task}, made by tfedge.",
+        inputs=[names[index] for index in subgraph.inputs],
+        outputs=[names[index] for index in subgraph.outputs],
+        labels=spec.labels,
+        has_vocabulary=spec.vocab is not None,
+        image=spec.image,
+    )
+
+
+def _insert_metadata(tree: Any, schema: Any, content: bytes) -> None:
+    """Puts `content` into the model's metadata, in place of what it has."""
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(content, np.uint8)
+    tree.metadata = tree.metadata or []
+    for entry in tree.metadata:
+        if text(entry.name) == METADATA_NAME:
+            tree.buffers[entry.buffer] = buffer
+            return
+    entry = schema.MetadataT()
+    entry.name = METADATA_NAME
+    entry.buffer = len(tree.buffers)
+    tree.buffers.append(buffer)
+    tree.metadata.append(entry)
+
+
+class _Builder(flatbuffers.Builder):
+    """Aligns weights, which Python's builder would put at any multiple of 4."""
+
+    def CreateNumpyVector(self, x: Any) -> Any:
+        if x.dtype.itemsize == 1:
+            self.Prep(_BUFFER_ALIGNMENT, x.size)
+        return super().CreateNumpyVector(x)
+
+
+def pack(tree: Any) -> bytes:
+    """The flatbuffer of a tree of objects, equal weights shared."""
+    share(tree)
+    builder = _Builder(1 << 20)
+    builder.Finish(tree.Pack(builder), MODEL_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _associated_files(manifest: Manifest, spec: BundleSpec) -> dict[str, bytes]:
+    result = {bundle.MANIFEST_FILE: manifest.to_json()}
+    if spec.tokenizer_json is not None:
+        result[bundle.TOKENIZER_FILE] = spec.tokenizer_json
+    if spec.vocab is not None:
+        result[bundle.VOCABULARY_FILE] = "".join(f"{token}\n" for token in spec.vocab).encode()
+    if spec.labels is not None:
+        result[bundle.LABELS_FILE] = "".join(f"{label}\n" for label in spec.labels).encode()
+    return result
+
+
+def append_archive(flatbuffer: bytes, members: Mapping[str, bytes]) -> bytes:
+    """The flatbuffer and after it a ZIP of `members`, uncompressed and aligned, so that readers can
+    map it into memory; MediaPipe reads no compressed ones."""
+    result = io.BytesIO(flatbuffer)
+    with zipfile.ZipFile(result, "a") as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name, _TIMESTAMP)
+            info.create_system = 3  # Unix, whatever this machine is
+            info.external_attr = 0o644 << 16
+            result.seek(0, os.SEEK_END)
+            fixed = _LOCAL_HEADER_BYTES + len(name.encode()) + _ALIGNMENT_HEADER.size
+            padding = -(result.tell() + fixed) % _ALIGNMENT
+            info.extra = _ALIGNMENT_HEADER.pack(_ALIGNMENT_FIELD, padding) + bytes(padding)
+            archive.writestr(info, content)
+    return result.getvalue()

@@ -1,0 +1,177 @@
+"""How much an encoder's answers depend on each of its parts.
+
+Measured on texts: each head, neuron and hidden channel has a gate of 1 on its output, and its
+importance is the mean over texts of the squared derivative of the loss by the gate: what removing
+it adds to the loss, to the first order (Molchanov et al. 2019, equation 8; with gates on heads,
+Michel et al. 2019, section 4). With the loss drawn from the model's own answers that is the
+diagonal of the Fisher information, and so to the second order the divergence of the answers from
+what they were (Kwon et al. 2022, section 4.1). It needs no labels, and figures of different layers
+and kinds compare.
+
+A layer's importance is its block influence, how far it turns the hidden states (Men et al. 2024,
+"ShortGPT", equation 1).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from tfedge.data.batches import Batch, pad, padded_length
+from tfedge.models.build import Encoder, entry, junctions
+from tfedge.models.config import EncoderConfig
+from tfedge.train.parts import parts_of
+from tfedge.train.training import Examples
+
+_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Importance:
+    """What is lost by removing a part; larger is more important.
+
+    Attributes:
+        channels: of the hidden channels, (C,).
+        layers: of whole layers, (L,); comparable only with each other.
+        heads: of each layer's heads.
+        neurons: of each layer's feed-forward neurons.
+    """
+
+    channels: np.ndarray
+    layers: np.ndarray
+    heads: list[np.ndarray]
+    neurons: list[np.ndarray]
+
+
+def measure_importance(
+    encoder: Encoder,
+    config: EncoderConfig,
+    examples: Examples,
+    seed: int,
+    advance: Callable[[int], None],
+) -> Importance:
+    """Runs texts forwards and backwards.
+
+    Args:
+        encoder: a text classifier or sentence encoder, not static.
+        seed: of the answers that are drawn.
+        advance: called with the number of texts done.
+    """
+    step = tf.function(_Probe(encoder, config).step, reduce_retracing=True, autograph=False)
+    sums: dict[str, np.ndarray] = {}
+    for index, batch in enumerate(_batches(examples, tuple(encoder.model.input_names))):
+        inputs = {name: tf.constant(value) for name, value in batch.items()}
+        for name, value in step(inputs, tf.constant((seed % 2**31, index))).items():
+            sums[name] = sums.get(name, 0.0) + value.numpy().astype(np.float64)
+        advance(len(batch["input_ids"]))
+    count = len(examples.sequences)
+    parts, layers = parts_of(config), range(config.num_hidden_layers)
+    return Importance(
+        channels=sums["channels"] / count,
+        layers=sums["layers"] / count,
+        heads=[sums[f"{parts.layer(index)}.{parts.context}"] / count for index in layers],
+        neurons=[sums[f"{parts.layer(index)}.{parts.activation}"] / count for index in layers],
+    )
+
+
+def _batches(examples: Examples, names: tuple[str, ...]) -> Iterator[Batch]:
+    order = np.argsort(examples.lengths, kind="stable")
+    for start in range(0, len(order), _BATCH):
+        sequences = [examples.sequences[index] for index in order[start : start + _BATCH]]
+        yield pad(sequences, padded_length([len(sequence) for sequence in sequences]), names)
+
+
+class _Probe:
+    """An encoder whose activations can be differentiated by."""
+
+    def __init__(self, encoder: Encoder, config: EncoderConfig) -> None:
+        parts = parts_of(config)
+        layers = [parts.layer(index) for index in range(config.num_hidden_layers)]
+        self.contexts = [f"{layer}.{parts.context}" for layer in layers]
+        self.activations = [f"{layer}.{parts.activation}" for layer in layers]
+        # Where the hidden channels can be read: after each norm.
+        self.norms = [entry(config).norm, *(junction.norm for junction in junctions(config))]
+        names = (*self.contexts, *self.activations, *self.norms)
+        outputs = {
+            "answer": next(iter(encoder.model.output.values())),
+            "places": {name: encoder.tapped[name] for name in names},
+            "states": encoder.hidden_states,
+        }
+        self.is_classifier = "logits" in encoder.model.output
+        self.model = keras.Model(encoder.model.input, outputs)
+
+    def step(self, inputs: Mapping[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Sums over the batch of the importances of all parts."""
+        with tf.GradientTape() as tape:
+            found = self.model(inputs)
+            objective = tf.reduce_sum(found["answer"] * self._direction(found["answer"], seed))
+        places = found["places"]
+        slopes = tape.gradient(objective, places)
+        # The derivative by a gate on an activation is their product, summed.
+        gates = {name: places[name] * slopes[name] for name in places}
+        result = {}
+        for name in self.contexts:  # (B, H, S, D)
+            result[name] = _energy(tf.reduce_sum(gates[name], axis=(2, 3)))
+        for name in self.activations:  # (B, S, I)
+            result[name] = _energy(tf.reduce_sum(gates[name], axis=1))
+        # A channel has one gate at all places, since it can only be removed from all.
+        channels = tf.add_n([tf.reduce_sum(gates[name], axis=1) for name in self.norms])
+        result["channels"] = _energy(channels)
+        mask = tf.cast(inputs["attention_mask"], tf.float32)
+        pairs = zip(found["states"][:-1], found["states"][1:], strict=True)
+        result["layers"] = tf.stack([_influence(before, after, mask) for before, after in pairs])
+        return result
+
+    def _direction(self, answer: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """A random direction of the answers (B, n) whose covariance is the loss's curvature.
+
+        Of the cross-entropy it is the gradient for a label drawn from the model's own
+        probabilities, of the squared distance between embeddings a normal vector.
+        """
+        answer = tf.stop_gradient(answer)
+        if not self.is_classifier:
+            return tf.random.stateless_normal(tf.shape(answer), seed)
+        drawn = tf.random.stateless_categorical(answer, 1, seed)[:, 0]
+        return tf.one_hot(drawn, tf.shape(answer)[1]) - tf.nn.softmax(answer)
+
+
+def _energy(gates: tf.Tensor) -> tf.Tensor:
+    """The squares of (B, n), summed over texts."""
+    return tf.reduce_sum(tf.square(gates), axis=0)
+
+
+def _influence(before: tf.Tensor, after: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """1 - cosine of hidden states (B, S, C), mean over real tokens, summed over texts."""
+    before, after = (tf.math.l2_normalize(state, axis=-1) for state in (before, after))
+    turned = 1 - tf.reduce_sum(before * after, axis=-1)
+    return tf.reduce_sum(tf.reduce_sum(turned * mask, axis=1) / tf.reduce_sum(mask, axis=1))
+
+
+def importance_of_weights(config: EncoderConfig, tensors: Mapping[str, np.ndarray]) -> Importance:
+    """Importance by what each part could pass on, from the weights alone; all layers are equal.
+
+    A layer norm's output has second moment gamma^2 + beta^2 in each channel. A channel counts by
+    the energy it sends into the dense layers that read it, a neuron by the product of what flows
+    in and out.
+    """
+    parts = parts_of(config)
+
+    def moment(norm: str) -> np.ndarray:
+        return tensors[f"{norm}.weight"] ** 2 + tensors[f"{norm}.bias"] ** 2
+
+    channels = np.zeros(config.hidden_size)
+    for junction in junctions(config):
+        weights = (tensors[f"{reader}.weight"] ** 2 for reader in junction.readers)
+        channels += moment(junction.source) * sum(weight.sum(0) for weight in weights)
+    heads, neurons = [], []
+    for index in range(config.num_hidden_layers):
+        layer = parts.layer(index)
+        gain = tensors[f"{layer}.{parts.attention_norm}.weight"] ** 2
+        drive = (tensors[f"{layer}.{parts.ffn_input}.weight"] ** 2 * gain).sum(1)
+        neurons.append(drive * (tensors[f"{layer}.{parts.ffn_output}.weight"] ** 2).sum(0))
+        heads.append(np.ones(config.heads(index)))
+    return Importance(channels, np.ones(config.num_hidden_layers), heads, neurons)
