@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.errors import InputError
-from tfedge.models.config import EncoderConfig, parse_config
-from tfedge.models.cost import Board, flops, instructions, load_board, parameters
+from tfedge.models.config import parse_config
+from tfedge.models.cost import InstructionCosts, flops, instructions, load_costs, parameters
 
 _BERT: dict[str, Any] = {
     "model_type": "bert",
@@ -166,7 +167,7 @@ def test_flops_of_layers_that_differ() -> None:
 
 
 def test_instructions_by_hand() -> None:
-    board = Board("toy", product=1.0, probability=100.0, neuron=1000.0, norm=10_000.0)
+    board = InstructionCosts("toy", product=1.0, probability=100.0, neuron=1000.0, norm=10_000.0)
     config = parse_config(TOY_SIZES)
     # Norms after the embeddings and twice in the layer; a classifier's last layer has one row
     # of queries and of all that follows.
@@ -194,13 +195,13 @@ COUNTED = [
 def test_instructions_are_near_those_counted(
     sizes: dict[str, Any], length: int, counted: dict[str, int], board: str, error: float
 ) -> None:
-    predicted = instructions(parse_config(sizes), length, load_board(board), "text-classification")
+    predicted = instructions(parse_config(sizes), length, load_costs(board), "text-classification")
     assert predicted / 1e6 == pytest.approx(counted[board], rel=error)
 
 
 def test_boards_that_nothing_is_known_of() -> None:
     with pytest.raises(InputError, match="no instructions are known for 'abacus'; known are rpi4"):
-        load_board("abacus")
+        load_costs("abacus")
 
 
 def test_counting_imports_no_tensorflow() -> None:

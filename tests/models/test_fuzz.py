@@ -12,12 +12,12 @@ import toy_folders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tfedge.architectures.fields import LARGEST_SIZE
 from tfedge.data.tokenizer import load_tokenizer
 from tfedge.errors import TfedgeError
 from tfedge.models import cost
 from tfedge.models.checkpoint import Checkpoint, task_and_labels
 from tfedge.models.config import parse_config
-from tfedge.models.fields import LARGEST_SIZE
 from tfedge.models.pooling import embedding_length, pooling_of
 
 RELAXED = settings(

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import toy_images
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.errors import CheckpointError
-from tfedge.models.config import EncoderConfig, parse_config
+from tfedge.models.config import parse_config
 from tfedge.models.preprocessor import parse_preprocessor, pixels, read_preprocessor
 from tfedge.runtime.image import read_pixels
 from tfedge.runtime.image_settings import ImageSettings

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from tfedge.models.blocks import GraphOptions, Stream
-from tfedge.models.build import Encoder, build, streams
+from tfedge.architectures.streams import Stream
+from tfedge.models.blocks import GraphOptions
+from tfedge.models.build import Encoder, build
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.models.config import parse_config
 from tfedge.quantize.calibrate import Observer
@@ -69,7 +70,7 @@ def test_same_answers_from_more_even_channels(
     sequences: list[np.ndarray],
 ) -> None:
     checkpoint = outlier_checkpoint(architecture)
-    connections = streams(checkpoint.config)
+    connections = checkpoint.config.architecture.streams(checkpoint.config)
     plain = encoder(checkpoint)
     plain_observer = Observer(plain, sequences)
     even = integer_encoder(plain, checkpoint)
@@ -94,7 +95,7 @@ def test_centring_changes_no_answer_and_leaves_sums_without_mean(
     architecture: str, outlier_checkpoint: Callable[..., Checkpoint]
 ) -> None:
     checkpoint = outlier_checkpoint(architecture)
-    connections = streams(checkpoint.config)
+    connections = checkpoint.config.architecture.streams(checkpoint.config)
     plain = encoder(checkpoint)
     inputs = cases.batch(checkpoint.config.source)
     expected = np.asarray(plain.model(inputs)["logits"])
@@ -110,7 +111,7 @@ def test_weights_do_change(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
     checkpoint = outlier_checkpoint("bert")
-    connections = streams(checkpoint.config)
+    connections = checkpoint.config.architecture.streams(checkpoint.config)
     plain = encoder(checkpoint)
     even = integer_encoder(plain, checkpoint)
     gains = even.model.get_layer("embeddings.LayerNorm").gamma
@@ -127,7 +128,7 @@ def test_strength_zero_changes_nothing(
     checkpoint = outlier_checkpoint("bert")
     observer = Observer(encoder(checkpoint), sequences)
     config = checkpoint.config
-    factors = channel_factors(observer, streams(config), strength=0.0)
+    factors = channel_factors(observer, config.architecture.streams(config), strength=0.0)
     assert all(np.array_equal(factor, np.ones(32)) for factor in factors.values())
 
 
@@ -152,7 +153,7 @@ def test_every_stream_names_layers_of_the_model(case: str) -> None:
     config = parse_config(source)
     built = build(config, task, num_labels)
     layers = {layer.name: layer for layer in built.model.layers}
-    found = streams(config)
+    found = config.architecture.streams(config)
     for stream in found:
         assert {*stream.writers, *stream.norms, *stream.readers} <= set(layers)
         assert {*stream.writers, *stream.totals} <= set(built.tapped)

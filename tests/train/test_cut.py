@@ -12,12 +12,12 @@ import toy_folders
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.errors import InputError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, assign, load_weights
-from tfedge.models.config import EncoderConfig, parse_config
+from tfedge.models.config import parse_config
 from tfedge.train.cut import Cut, _Heads, _low_rank, cut_config, cut_tensors, plan, tensors_of
-from tfedge.train.parts import parts_of
 
 TASK = "text-classification"
 CONFIG = parse_config(toy_folders.config())
@@ -145,7 +145,7 @@ def test_thin_heads_keep_forms_of_low_rank(tensors: Tensors) -> None:
     for part in ("query", "value"):
         layer[f"attention.self.{part}.weight"][silent] = 0
         layer[f"attention.self.{part}.bias"][silent] = 0
-    parts = parts_of(CONFIG)
+    parts = CONFIG.architecture.named_parts()
     thin = _Heads.of(layer, parts, 8, np.arange(32), np.arange(4)).thinned(4).tensors(parts)
     x = np.random.RandomState(0).normal(size=(5, 32)).astype(np.float32)
     np.testing.assert_allclose(scores(thin, x, 4), scores(layer, x, 8), atol=1e-5)
@@ -231,7 +231,7 @@ def test_removing_what_writes_nothing_changes_no_answer(
     family: str, heads: list[set[int]], neurons: list[set[int]]
 ) -> None:
     config = parse_config(toy_folders.config(family))
-    parts = parts_of(config)
+    parts = config.architecture.named_parts()
     model = build(config, TASK).model
     tensors = tensors_of(model)
     for index in range(2):

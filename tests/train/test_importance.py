@@ -15,7 +15,6 @@ from tfedge.models.checkpoint import Checkpoint, assign, load_weights
 from tfedge.models.config import parse_config
 from tfedge.train.cut import tensors_of
 from tfedge.train.importance import Importance, importance_of_weights, measure_importance
-from tfedge.train.parts import parts_of
 from tfedge.train.training import Examples
 
 FAMILIES = ("bert", "distilbert")
@@ -45,7 +44,7 @@ def measured(folder: Path, made: Encoder, seed: int = 0) -> Importance:
 def test_parts_without_a_way_out_have_none(tmp_path: Path, family: str, task: str) -> None:
     folder = toy_folders.write_folder(tmp_path / "toy", family, task)
     made = encoder(folder, task)
-    parts = parts_of(Checkpoint(folder).config)
+    parts = Checkpoint(folder).config.architecture.named_parts()
     tensors = tensors_of(made.model)
     head, neurons = 2, [0, 5, 47]
     size = Checkpoint(folder).config.head_size
@@ -137,4 +136,4 @@ def test_by_weights_alone_dead_neurons_count_nothing(tmp_path: Path) -> None:
 def test_mobilebert_is_refused() -> None:
     config = parse_config(toy_folders.config("mobilebert"))
     with pytest.raises(InputError, match="a mobilebert cannot be cut: its layers are thin"):
-        parts_of(config)
+        config.architecture.named_parts()

@@ -11,9 +11,10 @@ import toy_folders
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.errors import InputError
-from tfedge.models.config import EncoderConfig, parse_config
-from tfedge.models.cost import flops, instructions, load_board
+from tfedge.models.config import parse_config
+from tfedge.models.cost import flops, instructions, load_costs
 from tfedge.train.cut import Cut, cut_config
 from tfedge.train.importance import Importance
 from tfedge.train.select import GROUP, REMOVABLE, Space, candidates
@@ -150,7 +151,7 @@ def test_thinner_heads_follow_the_width() -> None:
 
 
 def test_instructions_are_a_cost_too() -> None:
-    board = load_board("rpi4")
+    board = load_costs("rpi4")
     price = lambda config: instructions(config, LENGTH, board, "text-classification")  # noqa: E731
     limit = 0.6 * price(CONFIG)
     space = Space(frozenset({"heads", "neurons"}), False)

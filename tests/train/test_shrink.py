@@ -22,7 +22,7 @@ from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
-from tfedge.models.cost import flops, load_board, parameters
+from tfedge.models.cost import flops, load_costs, parameters
 from tfedge.train.distil import DistillationLosses
 from tfedge.train.select import Space
 from tfedge.train.shrink import Target, shrink
@@ -47,7 +47,7 @@ class Run:
 
 
 def target(ratio: float = 0.5, remove: frozenset[str] = UNITS, uniform: bool = False) -> Target:
-    return Target(ratio, Space(remove, uniform), LENGTH, load_board("rpi4"))
+    return Target(ratio, Space(remove, uniform), LENGTH, load_costs("rpi4"))
 
 
 def run(

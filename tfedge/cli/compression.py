@@ -215,7 +215,7 @@ def shrink(model: str, **settings: Any) -> None:
     load_tensorflow()
     from tfedge.cli.summary import shrink_summary
     from tfedge.data.hub import read_data
-    from tfedge.models.cost import load_board
+    from tfedge.models.cost import load_costs
     from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
     from tfedge.train.distil import DistillationLosses
@@ -233,7 +233,7 @@ def shrink(model: str, **settings: Any) -> None:
         flops or latency,
         Space(remove, uniform=not settings.pop("per_layer")),
         settings.pop("seq_len"),
-        load_board(settings.pop("board") or "rpi4"),
+        load_costs(settings.pop("board") or "rpi4"),
         "flops" if flops else "instructions",
     )
     losses = DistillationLosses(

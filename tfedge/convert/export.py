@@ -16,6 +16,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge import __version__, files
+from tfedge.architectures.base import EncoderConfig
 from tfedge.convert.job import default_length
 from tfedge.data.batches import as_inputs, padded_length
 from tfedge.data.texts import package_texts
@@ -24,7 +25,6 @@ from tfedge.errors import CheckpointError, InputError, RejectedModelError
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import INPUT_FILES, Checkpoint, load_weights, task_and_labels
-from tfedge.models.config import EncoderConfig, check_length
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
 from tfedge.models.preprocessor import pixels, read_preprocessor
@@ -126,7 +126,7 @@ def _length(source: Source, config: EncoderConfig, task: str, options: ExportOpt
     Raises:
         InputError: another number is asked for of images.
     """
-    check_length(config, options.sequence_length)
+    config.architecture.check_length(config, options.sequence_length)
     if config.reads_images:
         return config.max_position_embeddings
     return options.sequence_length or default_length(source, task)
@@ -203,7 +203,7 @@ def _samples(source: Source, config: EncoderConfig, length: int) -> list[np.ndar
     """Token ids, int32 (n,) each, or pixels, uint8 (height, width, 3) each."""
     if config.reads_images:
         random = np.random.default_rng(0)
-        shape = (_SAMPLES, *config.image_size, 3)
+        shape = (_SAMPLES, *config.architecture.inputs(config)[0].sides)
         return list(random.integers(0, 256, shape, np.uint8))
     tokenizer = load_tokenizer(source.folder, config.vocab_size)
     return encode(tokenizer, package_texts().texts[:_SAMPLES], length)

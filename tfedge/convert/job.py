@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.data.images import read_images
 from tfedge.data.reader import ImageReader, Reader, TextReader
 from tfedge.data.texts import Texts, package_texts, read_texts
@@ -14,7 +15,6 @@ from tfedge.errors import InputError, MissingPackageError
 from tfedge.models.blocks import Pixels
 from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint, task_and_labels
-from tfedge.models.config import EncoderConfig, check_length
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import (
     check_pooling,
@@ -212,7 +212,7 @@ def _check_image_options(
     options: ConvertOptions, target: Target | None, config: EncoderConfig
 ) -> None:
     """Refuses what is for models of texts alone."""
-    check_length(config, options.sequence_length or options.buckets)
+    config.architecture.check_length(config, options.sequence_length or options.buckets)
     if target is not None and (target.graph != INTEGER or target.reader != "tfedge"):
         raise InputError(
             f"the target {target.name} is for models of texts, and a {config.model_type} reads "

@@ -15,7 +15,7 @@ def catalogue(sequence_length: int) -> list[dict[str, Any]]:
     for name in preset_names():
         preset = load_preset(name)
         config = parse_config(preset.config)
-        parameters = cost.parameters(config, pooler=config.model_type == "bert")
+        parameters = cost.parameters(config, pooler=config.architecture.counts_summary)
         rows.append(
             {
                 "name": name,

@@ -6,13 +6,13 @@ Layers carry the names of the modules in the Hugging Face checkpoint, so weights
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import tf_keras as keras
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.models import layers
-from tfedge.models.config import EncoderConfig
 
 # A symbolic tensor of the functional API; tf_keras exports no name for its type.
 Symbolic: TypeAlias = Any
@@ -72,79 +72,6 @@ class GraphOptions:
     tap: Tap = no_tap
 
 
-@dataclasses.dataclass(frozen=True)
-class Junction:
-    """One residual connection: norm -> (readers ...) -> dense, dense + norm's output -> next norm.
-
-    Attributes:
-        source: the norm whose output the connection carries.
-        readers: the dense layers that read that output too.
-        dense: the dense layer whose output is added to it.
-        total: the sum.
-        norm: what normalises the sum.
-    """
-
-    source: str
-    readers: tuple[str, ...]
-    dense: str
-    total: str
-    norm: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """Where tokens enter the encoder: tables and dense layers added up, then a norm.
-
-    Attributes:
-        terms: the tables and dense layers.
-        total: their sum.
-        norm: what normalises the sum.
-    """
-
-    terms: tuple[str, ...]
-    total: str
-    norm: str = "embeddings.LayerNorm"
-
-
-@dataclasses.dataclass(frozen=True)
-class Stream:
-    """Tensors that are added up and so can only be scaled together, channel by channel.
-
-    Attributes:
-        name: of the stream; of one that ends in a norm, the norm's.
-        writers: the tables, dense layers and norms whose outputs are in it.
-        totals: their sums, each read by the norm of the same place in `norms`.
-        norms: what normalises the sums.
-        readers: the dense layers that read it.
-        dense: where the stream ends in one norm, the dense layer whose output is in it.
-    """
-
-    name: str
-    writers: tuple[str, ...]
-    totals: tuple[str, ...] = ()
-    norms: tuple[str, ...] = ()
-    readers: tuple[str, ...] = ()
-    dense: str | None = None
-
-
-def streams_between_norms(entry: Entry, junctions: Iterable[Junction]) -> list[Stream]:
-    """The streams of an encoder that normalises every sum: from one norm to the next."""
-    return [
-        Stream(entry.norm, entry.terms, (entry.total,), (entry.norm,)),
-        *(
-            Stream(
-                name=junction.norm,
-                writers=(junction.source, junction.dense),
-                totals=(junction.total,),
-                norms=(junction.norm,),
-                readers=junction.readers,
-                dense=junction.dense,
-            )
-            for junction in junctions
-        ),
-    ]
-
-
 class Blocks:
     """Builds the blocks of one encoder.
 
@@ -185,40 +112,42 @@ class Blocks:
         )
         return self.tap(name, self._as_hidden(name, layer(ids)))
 
-    def positions(self, name: str, input_ids: Symbolic) -> Symbolic:
-        """The position table's first rows, (1, S, C)."""
-        rows, channels = self.config.max_position_embeddings, self.config.hidden_size
-        layer = layers.PositionEmbedding(rows, channels, name=name)
+    def positions(self, name: str, input_ids: Symbolic, first: int = 0) -> Symbolic:
+        """The rows of the position table from `first` on, (1, S, C)."""
+        tokens, channels = self.config.max_position_embeddings, self.config.hidden_size
+        layer = layers.PositionEmbedding(tokens, channels, first, name=name)
         return self.tap(name, self._as_hidden(name, layer(input_ids)))
 
-    def patches(self, name: str, images: Symbolic) -> Symbolic:
-        """A dense layer on the patches of images: (B, height, width, 3) -> (B, patches, C)."""
+    def patches(
+        self, name: str, units: int, patch_size: tuple[int, int], images: Symbolic
+    ) -> Symbolic:
+        """A dense layer on the patches of images: (B, height, width, 3) -> (B, patches, units).
+
+        Args:
+            patch_size: height and width.
+        """
         self.sites[name] = "dense"
+        pixels = self.options.pixels
+        options = {"patch_size": patch_size, "scale": pixels.scale, "offset": pixels.offset}
         images = self.tap("pixel_values", images)
-        return self.tap(name, self._patch_layer(name)(images))
+        return self.tap(name, self._patch_layer(name, units, **options)(images))
 
-    def _patch_layer(self, name: str) -> keras.layers.Layer:
-        return layers.PatchDense(name=name, **self._patch_options())
+    def _patch_layer(self, name: str, units: int, **options: Any) -> keras.layers.Layer:
+        return layers.PatchDense(units, name=name, **options)
 
-    def _patch_options(self) -> dict[str, Any]:
-        config, pixels = self.config, self.options.pixels
-        return {
-            "units": config.hidden_size,
-            "patch_size": config.patch_size,
-            "scale": pixels.scale,
-            "offset": pixels.offset,
-        }
+    def image_tokens(self, name: str, leading: Sequence[str], patches: Symbolic) -> Symbolic:
+        """(B, patches, C) with learned tokens before them, and positions added: (B, S, C).
 
-    def image_tokens(self, name: str, patches: Symbolic) -> Symbolic:
-        """(B, patches, C) with learned tokens before them, and positions added: (B, S, C)."""
-        config = self.config
-        table = layers.TokenTable(config.max_position_embeddings, config.leading_tokens, name=name)
+        Args:
+            leading: names of the learned tokens.
+        """
+        table = layers.TokenTable(self.config.max_position_embeddings, leading, name=name)
         table = self.tap(name, self._as_hidden(name, table(patches)))
-        return self.add(f"{name}.sum", self._led(f"{name}.led", patches), table)
+        return self.add(f"{name}.sum", self._led(f"{name}.led", len(leading), patches), table)
 
-    def _led(self, name: str, patches: Symbolic) -> Symbolic:
+    def _led(self, name: str, count: int, patches: Symbolic) -> Symbolic:
         """Patches with a row of zeros before them for each learned token."""
-        return layers.LeadingRows(len(self.config.leading_tokens), name=name)(patches)
+        return layers.LeadingRows(count, name=name)(patches)
 
     def _as_hidden(self, name: str, x: Symbolic) -> Symbolic:
         """A looked-up tensor (B, S, C) in the shape that hidden states have."""
@@ -250,6 +179,10 @@ class Blocks:
             return self.tap(f"{name}.act", keras.layers.ReLU(name=f"{name}.act")(y))
         gelu = layers.Gelu(activation == "gelu_new", name=f"{name}.act")
         return self.tap(f"{name}.act", gelu(self.tap(name, y)))
+
+    def tanh(self, name: str, x: Symbolic) -> Symbolic:
+        """tanh(x) of each number."""
+        return self.tap(name, keras.layers.Activation("tanh", name=name)(x))
 
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         """The encoder's normalisation, with weights of its own; the config's epsilon by default."""
@@ -289,7 +222,7 @@ class Blocks:
         return layers.FirstTokens(len(self.config.classifiers), name=f"last_layer.{part}")(x)
 
     def read_rows(self, hidden: Symbolic) -> Symbolic:
-        """The first rows of (B, S, C), as many as an image classifier has heads."""
+        """The first rows of (B, S, C), as many as a classifier reads."""
         if self.options.prune_last_layer:
             return hidden  # no others are there
         return layers.FirstTokens(len(self.config.classifiers), name="read_rows")(hidden)

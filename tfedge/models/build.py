@@ -6,23 +6,17 @@ import dataclasses
 import sys
 from collections.abc import Callable
 
-import tensorflow as tf
 import tf_keras as keras
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.errors import InputError
-from tfedge.models import bert, distilbert, mobilebert, vit
 from tfedge.models.blocks import (
     Blocks,
-    Entry,
     GraphOptions,
-    Junction,
     Role,
     SiteKind,
-    Stream,
     Symbolic,
-    streams_between_norms,
 )
-from tfedge.models.config import EncoderConfig
 from tfedge.models.heads import HEADS
 
 # tf_keras walks a functional graph by recursion; MobileBERT with its ranges is deeper than Python's
@@ -31,8 +25,6 @@ sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))
 
 TASKS = tuple(HEADS)
 MakeBlocks = Callable[[EncoderConfig, GraphOptions], Blocks]
-_TEXT_ARCHITECTURES = {"bert": bert, "distilbert": distilbert, "mobilebert": mobilebert}
-_ARCHITECTURES = {**_TEXT_ARCHITECTURES, "vit": vit, "deit": vit}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +50,8 @@ class Encoder:
 
 
 def input_names(config: EncoderConfig) -> tuple[str, ...]:
-    """The inputs of an encoder, by Hugging Face's names; DistilBERT has no token types."""
-    if config.reads_images:
-        return ("pixel_values",)
-    if config.type_vocab_size:
-        return ("input_ids", "attention_mask", "token_type_ids")
-    return ("input_ids", "attention_mask")
+    """The inputs of an encoder, by Hugging Face's names."""
+    return tuple(item.name for item in config.architecture.inputs(config))
 
 
 def build(
@@ -85,45 +73,24 @@ def build(
     if task not in HEADS:
         raise InputError(f"unknown task {task!r}; known are {', '.join(TASKS)}")
     length = options.sequence_length
-    least = config.max_position_embeddings if config.reads_images else 3
-    if length is not None and not least <= length <= config.max_position_embeddings:
+    least, most = config.architecture.lengths(config)
+    if length is not None and not least <= length <= most:
         raise InputError(
-            f"sequence length {length} is not possible: this encoder takes {least} to "
-            f"{config.max_position_embeddings} tokens"
+            f"sequence length {length} is not possible: this encoder takes {least} to {most} tokens"
         )
     if (task == "image-classification") != config.reads_images:
         raise InputError(f"{task} is not what a {config.model_type} can be for")
     inputs = _inputs(config, options)
     blocks = make_blocks(config, options)
-    hidden_states = _ARCHITECTURES[config.model_type].encode(blocks, inputs)
+    hidden_states = config.architecture.encode(blocks, inputs)
     outputs = HEADS[task](blocks, hidden_states[-1], inputs, num_labels)
     model = keras.Model(inputs, outputs, name=config.model_type)
     return Encoder(model, hidden_states, blocks.tapped, blocks.aliases, blocks.roles, blocks.sites)
 
 
 def _inputs(config: EncoderConfig, options: GraphOptions) -> dict[str, Symbolic]:
-    shape: tuple[int | None, ...] = (options.sequence_length,)
-    dtype = tf.int32
-    if config.reads_images:
-        shape, dtype = (*config.image_size, 3), tf.float32
-    return {
-        name: keras.Input(shape, options.batch_size, dtype=dtype, name=name)
-        for name in input_names(config)
-    }
-
-
-def entry(config: EncoderConfig) -> Entry:
-    """Where tokens enter an encoder of texts."""
-    return _TEXT_ARCHITECTURES[config.model_type].entry(config)
-
-
-def junctions(config: EncoderConfig) -> list[Junction]:
-    """The residual connections of an encoder of texts."""
-    return _TEXT_ARCHITECTURES[config.model_type].junctions(config)
-
-
-def streams(config: EncoderConfig) -> list[Stream]:
-    """What of an encoder can only be scaled together."""
-    if config.reads_images:
-        return vit.streams(config)
-    return streams_between_norms(entry(config), junctions(config))
+    result = {}
+    for item in config.architecture.inputs(config):
+        shape = [options.sequence_length if side is None else side for side in item.shape]
+        result[item.name] = keras.Input(shape, options.batch_size, dtype=item.dtype, name=item.name)
+    return result

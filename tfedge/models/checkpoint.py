@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from tfedge import files
+from tfedge.architectures.base import EncoderConfig, is_within
 from tfedge.errors import CheckpointError, InputError
-from tfedge.models.config import TWO_CLASSIFIERS, EncoderConfig, read_config
-from tfedge.models.heads import HEAD_MODULES, PRETRAINING_MODULES
+from tfedge.models.config import read_config
+from tfedge.models.heads import HEADS, PRETRAINING_MODULES, head_modules, logits_modules
 from tfedge.models.layers import PatchDense, TokenTable
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
@@ -36,19 +37,12 @@ _WEIGHTS = "model.safetensors"
 _WEIGHTS_INDEX = "model.safetensors.index.json"
 # Names that PyTorch gave to layer norm's parameters before Hugging Face renamed them.
 _LEGACY_NAMES = {".gamma": ".weight", ".beta": ".bias"}
-_ARCHITECTURES = {
+_CLASSES = {
     "text-classification": "ForSequenceClassification",
     "token-classification": "ForTokenClassification",
     "question-answering": "ForQuestionAnswering",
     "sentence-embedding": "Model",
     "image-classification": "ForImageClassification",
-}
-_CLASS_PREFIX = {
-    "bert": "Bert",
-    "distilbert": "DistilBert",
-    "mobilebert": "MobileBert",
-    "vit": "ViT",
-    "deit": "DeiT",
 }
 
 
@@ -80,7 +74,7 @@ class Parameter:
 
 
 def parameters(model: keras.Model) -> list[Parameter]:
-    """Every variable of `model` under its Hugging Face name, without the encoder's prefix."""
+    """Every variable of `model` under our name, which `Architecture.tensor_name` translates."""
     return [parameter for layer in model.layers for parameter in _layer_parameters(layer)]
 
 
@@ -114,7 +108,7 @@ class Checkpoint:
         self.folder = Path(folder)
         self.config = read_config(folder)
         self.files = _weight_files(self.folder)
-        prefix = f"{self.config.model_type}."
+        prefix = self.config.architecture.prefix
         self._tensors: dict[str, tuple[Path, str]] = {}
         for path in self.files:
             for stored in _stored_names(path):
@@ -210,50 +204,37 @@ def load_weights(
     Raises:
         CheckpointError: tensors missing, surplus or of another shape; all of them are listed.
     """
-    wanted = parameters(model)
-    absent = [p.name for p in wanted if p.name not in checkpoint.names]
-    fresh = [name for name in absent if new_head and _within(name, HEAD_MODULES[task])]
-    used = {p.name for p in wanted}
+    config = checkpoint.config
+    named = [(config.architecture.tensor_name(p.name), p) for p in parameters(model)]
+    wanted = dict(named)  # of several parameters with one tensor, one
+    absent = [name for name in wanted if name not in checkpoint.names]
+    head = head_modules(task, config)
+    fresh = [name for name in absent if new_head and is_within(name, head)]
     surplus = [
         name
-        for name in sorted(checkpoint.names - used)
-        if not (_unused_head(name, task) or _never_read(name, checkpoint.config))
+        for name in sorted(checkpoint.names - set(wanted))
+        if not (_unused_head(name, task, config) or config.architecture.is_unread(config, name))
     ]
     misshaped = [
-        f"{p.name} is {list(checkpoint.shape(p.name))}, not {list(p.shape)}"
-        for p in wanted
-        if p.name in checkpoint.names and checkpoint.shape(p.name) != p.shape
+        f"{name} is {list(checkpoint.shape(name))}, not {list(p.shape)}"
+        for name, p in wanted.items()
+        if name in checkpoint.names and checkpoint.shape(name) != p.shape
     ]
     missing = [name for name in absent if name not in fresh]
     _raise_mismatch(checkpoint, task, missing, surplus, misshaped)
-    for parameter in wanted:
-        if parameter.name in checkpoint.names:
-            parameter.assign(checkpoint.read(parameter.name))
+    for name, parameter in named:
+        if name in checkpoint.names:
+            parameter.assign(checkpoint.read(name))
     return fresh
 
 
-def _within(name: str, modules: Iterable[str]) -> bool:
-    return any(name.startswith(f"{module}.") for module in modules)
-
-
-def _unused_head(name: str, task: str) -> bool:
+def _unused_head(name: str, task: str, config: EncoderConfig) -> bool:
     """Whether a tensor belongs to a head that `task` does not have, or is no weight at all."""
     if name.endswith("position_ids"):
         return True
-    others = set(PRETRAINING_MODULES).union(*HEAD_MODULES.values()) - set(HEAD_MODULES[task])
-    return _within(name, others)
-
-
-def _never_read(name: str, config: EncoderConfig) -> bool:
-    """Whether transformers stores a tensor that this configuration never uses."""
-    if config.reads_images:
-        return name == "embeddings.mask_token"  # of pretraining on images with holes
-    if config.model_type != "mobilebert":
-        return False
-    if config.use_bottleneck_attention and ".bottleneck.attention." in name:
-        return True
-    transformed = config.trigram_input or config.embedding_size != config.hidden_size
-    return not transformed and _within(name, ("embeddings.embedding_transformation",))
+    of_tasks = {module for other in HEADS for module in head_modules(other, config)}
+    others = {*PRETRAINING_MODULES, *of_tasks} - set(head_modules(task, config))
+    return is_within(name, others)
 
 
 def _raise_mismatch(
@@ -267,7 +248,7 @@ def _raise_mismatch(
     if not parts:
         return
     hint = ""
-    if missing and all(_within(name, HEAD_MODULES[task]) for name in missing):
+    if missing and all(is_within(name, head_modules(task, checkpoint.config)) for name in missing):
         other = "(tfedge finetune), or convert it with --task sentence-embedding"
         if checkpoint.config.reads_images:
             other = "with transformers, or take a checkpoint that is fine-tuned"
@@ -290,12 +271,13 @@ def task_and_labels(checkpoint: Checkpoint, task: str | None = None) -> tuple[st
     """
     if task is None:
         task = _task_of(checkpoint)
-    if task not in HEAD_MODULES:
-        raise InputError(f"unknown task {task!r}; known are {', '.join(HEAD_MODULES)}")
-    if "classifier" not in HEAD_MODULES[task]:
+    if task not in HEADS:
+        raise InputError(f"unknown task {task!r}; known are {', '.join(HEADS)}")
+    modules = logits_modules(task, checkpoint.config)
+    if not modules:
         return task, []
     named = checkpoint.config.labels
-    weights = f"{checkpoint.config.classifiers[0]}.weight"
+    weights = f"{modules[0]}.weight"
     if weights not in checkpoint.names:
         return task, named or ["LABEL_0", "LABEL_1"]
     count = checkpoint.shape(weights)[0]
@@ -316,7 +298,8 @@ def _task_of(checkpoint: Checkpoint) -> str:
         return "image-classification"
     if "qa_outputs.weight" in checkpoint.names:
         return "question-answering"
-    if "classifier.weight" in checkpoint.names:
+    classifiers = ("classifier", *checkpoint.config.classifiers)
+    if any(f"{name}.weight" in checkpoint.names for name in classifiers):
         architectures = checkpoint.config.source.get("architectures")
         first = architectures[0] if isinstance(architectures, list) and architectures else ""
         tokens = str(first).endswith("ForTokenClassification")
@@ -359,13 +342,7 @@ def save_checkpoint(
         dtype: `float32` or `float16`, of the stored tensors.
     """
     folder = Path(folder)
-    prefix = "" if task == "sentence-embedding" else f"{config.model_type}."
-    head = HEAD_MODULES[task]
-    tensors = {}
-    for parameter in parameters(model):
-        is_head = _within(parameter.name, head) and not parameter.name.startswith("pooler.")
-        name = parameter.name if is_head else prefix + parameter.name
-        tensors[name] = np.ascontiguousarray(parameter.stored, dtype)
+    tensors = _stored_tensors(model, config, task, dtype)
     with files.atomic_path(folder / _WEIGHTS) as temporary:
         # Not safetensors' own save_file: a full disk is no OSError there.
         temporary.write_bytes(save(tensors, metadata={"format": "pt"}))
@@ -378,20 +355,42 @@ def save_checkpoint(
                     shutil.copyfile(source, temporary)
 
 
+def _stored_tensors(
+    model: keras.Model, config: EncoderConfig, task: str, dtype: str
+) -> dict[str, np.ndarray]:
+    """The weights by the checkpoint's names.
+
+    Raises:
+        CheckpointError: layers that share a tensor have different weights.
+    """
+    architecture = config.architecture
+    prefix = "" if task == "sentence-embedding" else architecture.prefix
+    head = head_modules(task, config)
+    tensors: dict[str, np.ndarray] = {}
+    for parameter in parameters(model):
+        name = architecture.tensor_name(parameter.name)
+        if not is_within(name, head) or is_within(name, architecture.encoder_modules):
+            name = prefix + name
+        value = np.ascontiguousarray(parameter.stored, dtype)
+        if not np.array_equal(tensors.setdefault(name, value), value):
+            raise CheckpointError(
+                f"{parameter.name} has other weights than the layers that it shares {name} with, so "
+                "they cannot be saved as one"
+            )
+    return tensors
+
+
 def _exported_config(
     config: EncoderConfig, task: str, labels: list[str] | None, dtype: str
 ) -> Mapping[str, Any]:
-    two = "WithTeacher" if config.classifiers == TWO_CLASSIFIERS else ""
     exported = {
         **config.source,
-        "architectures": [f"{_CLASS_PREFIX[config.model_type]}{_ARCHITECTURES[task]}{two}"],
+        **config.architecture.exported(config),
+        "architectures": [config.architecture.class_of(config, _CLASSES[task])],
         "torch_dtype": dtype,
     }
     for key in ("_name_or_path", "transformers_version", "dtype"):
         exported.pop(key, None)
-    if config.use_bottleneck_attention:
-        # Nothing reads the shared bottleneck then; without the flag transformers builds none.
-        exported["key_query_shared_bottleneck"] = False
     if labels:
         exported["id2label"] = {str(index): label for index, label in enumerate(labels)}
         exported["label2id"] = {label: index for index, label in enumerate(labels)}

@@ -13,12 +13,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
+from tfedge.architectures.base import Dense, EncoderConfig
 from tfedge.errors import InputError
-from tfedge.models.config import EncoderConfig
-
-Dense = tuple[int, int]
 
 
 def parameters(config: EncoderConfig, pooler: bool = False) -> int:
@@ -27,15 +26,14 @@ def parameters(config: EncoderConfig, pooler: bool = False) -> int:
     Args:
         pooler: whether BERT's dense layer on [CLS] counts, as in BERT's published size.
     """
-    hidden = config.hidden_size
-    tables = config.vocab_size * config.embedding_size
-    rows = config.max_position_embeddings + config.type_vocab_size + len(config.leading_tokens)
-    tables += rows * hidden
-    dense = _dense(config)
+    architecture, hidden = config.architecture, config.hidden_size
+    layers = range(architecture.stored_layers(config))
+    dense = [*architecture.embedding_dense(config), *_layers_dense(config, layers)]
     if pooler:
         dense.append((hidden, hidden))
-    norms = hidden + config.num_hidden_layers * _layer_norm_channels(config)
-    return tables + sum((inputs + 1) * outputs for inputs, outputs in dense) + 2 * norms
+    norms = hidden + len(layers) * architecture.layer_norm_channels(config)
+    weights = sum((inputs + 1) * outputs for inputs, outputs in dense)
+    return architecture.table_weights(config) + weights + 2 * norms
 
 
 def flops(config: EncoderConfig, sequence_length: int) -> int:
@@ -43,17 +41,20 @@ def flops(config: EncoderConfig, sequence_length: int) -> int:
 
     An image has one length, whatever is given.
     """
-    if config.reads_images:
-        sequence_length = config.max_position_embeddings
-    widths = (config.heads(index) * config.head_size for index in range(config.num_hidden_layers))
-    attention = 2 * sequence_length * sum(widths)
-    per_token = attention + sum(inputs * outputs for inputs, outputs in _dense(config))
-    learned = sum(inputs * outputs for inputs, outputs in _embedding_dense(config))
-    return 2 * (sequence_length * per_token - len(config.leading_tokens) * learned)
+    architecture, layers = config.architecture, range(config.num_hidden_layers)
+    least, most = architecture.lengths(config)
+    if least == most:
+        sequence_length = most
+    width = sum(config.heads(index) * config.head_size for index in layers)
+    dense = sum(inputs * outputs for inputs, outputs in _layers_dense(config, layers))
+    embedding = sum(inputs * outputs for inputs, outputs in architecture.embedding_dense(config))
+    rows = architecture.embedding_rows(config, sequence_length)
+    attention = 2 * sequence_length * width
+    return 2 * (sequence_length * (attention + dense) + rows * embedding)
 
 
 @dataclasses.dataclass(frozen=True)
-class Board:
+class InstructionCosts:
     """Instructions that an int8 model takes on a board, for each thing that it computes.
 
     Attributes:
@@ -71,7 +72,7 @@ class Board:
     norm: float
 
 
-def load_board(name: str) -> Board:
+def load_costs(name: str) -> InstructionCosts:
     """What is known of a board in LiteRT, from `instructions.toml`.
 
     Raises:
@@ -81,10 +82,12 @@ def load_board(name: str) -> Board:
     boards = tomllib.loads(path.read_text(encoding="utf-8"))
     if name not in boards:
         raise InputError(f"no instructions are known for {name!r}; known are {', '.join(boards)}")
-    return Board(name, **boards[name])
+    return InstructionCosts(name, **boards[name])
 
 
-def instructions(config: EncoderConfig, sequence_length: int, board: Board, task: str) -> float:
+def instructions(
+    config: EncoderConfig, sequence_length: int, costs: InstructionCosts, task: str
+) -> float:
     """Instructions for one text of `sequence_length` tokens in int8, of a BERT or DistilBERT.
 
     Args:
@@ -92,57 +95,19 @@ def instructions(config: EncoderConfig, sequence_length: int, board: Board, task
             one row of queries and all after them.
     """
     hidden, length = config.hidden_size, sequence_length
-    total = board.norm * length * hidden
+    total = costs.norm * length * hidden
     for index in range(config.num_hidden_layers):
         is_last = index == config.num_hidden_layers - 1
         rows = 1 if is_last and config.reads_first_token_only(task) else length
         width, neurons = config.heads(index) * config.head_size, config.neurons(index)
         dense = hidden * (length * width + rows * (width + neurons))
-        total += board.product * 2 * (dense + rows * length * width)
-        total += board.probability * rows * length * config.heads(index)
-        total += board.neuron * rows * neurons + board.norm * 2 * rows * hidden
+        total += costs.product * 2 * (dense + rows * length * width)
+        total += costs.probability * rows * length * config.heads(index)
+        total += costs.neuron * rows * neurons + costs.norm * 2 * rows * hidden
     return total
 
 
-def _dense(config: EncoderConfig) -> list[Dense]:
-    layers = (_layer_dense(config, index) for index in range(config.num_hidden_layers))
-    return [*_embedding_dense(config), *itertools.chain.from_iterable(layers)]
-
-
-def _embedding_dense(config: EncoderConfig) -> list[Dense]:
-    """MobileBERT's way from narrow word embeddings to the hidden size; that of a patch's pixels."""
-    if config.reads_images:
-        rows, columns = config.patch_size
-        return [(3 * rows * columns, config.hidden_size)]
-    if config.trigram_input:
-        return [(3 * config.embedding_size, config.hidden_size)]
-    if config.embedding_size != config.hidden_size:
-        return [(config.embedding_size, config.hidden_size)]
-    return []
-
-
-def _bottlenecks(config: EncoderConfig) -> int:
-    """How many dense layers narrow the hidden state: the shortcut's, and queries' and keys'."""
-    if not config.use_bottleneck:
-        return 0
-    return 1 if config.use_bottleneck_attention else 2
-
-
-def _layer_dense(config: EncoderConfig, index: int) -> list[Dense]:
-    """Inputs and outputs of every dense layer in one encoder layer."""
-    hidden, inner = config.hidden_size, config.intra_bottleneck_size
-    width = config.heads(index) * config.head_size
-    value_input = hidden if _bottlenecks(config) == 2 else inner
-    dense = [(inner, width), (inner, width), (value_input, width), (width, inner)]
-    feed_forward = [(inner, config.neurons(index)), (config.neurons(index), inner)]
-    dense += feed_forward * config.num_feedforward_networks
-    if config.use_bottleneck:
-        dense += [(hidden, inner)] * _bottlenecks(config) + [(inner, hidden)]
-    return dense
-
-
-def _layer_norm_channels(config: EncoderConfig) -> int:
-    """The channels of all norms in one encoder layer, each with a gain and a bias."""
-    narrow = _bottlenecks(config) + 1 + config.num_feedforward_networks
-    wide = config.hidden_size if config.use_bottleneck else 0
-    return narrow * config.intra_bottleneck_size + wide
+def _layers_dense(config: EncoderConfig, layers: Iterable[int]) -> list[Dense]:
+    """Inputs and outputs of every dense layer in some encoder layers."""
+    each = (config.architecture.layer_dense(config, index) for index in layers)
+    return list(itertools.chain.from_iterable(each))

@@ -4,34 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import tf_keras as keras
-
+from tfedge.architectures.base import EncoderConfig
 from tfedge.models import layers
 from tfedge.models.blocks import Blocks, Symbolic
-from tfedge.models.config import TWO_CLASSIFIERS
 from tfedge.models.pooling import CLS, check_pooling
-from tfedge.models.vit import FINAL_NORM
 
 Outputs = dict[str, Symbolic]
 
 
-def text_classification(
+def classification(
     blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
 ) -> Outputs:
-    """`logits` (B, num_labels) from the [CLS] position."""
+    """`logits` (B, num_labels) of a whole text or image, the mean over the classifiers."""
     del inputs
-    config = blocks.config
-    first = blocks.token(hidden)
-    if config.model_type == "distilbert":
-        pooled = blocks.activated_dense("pre_classifier", "relu", config.hidden_size, first)
-    elif config.model_type == "mobilebert" and not config.classifier_activation:
-        pooled = first
-    else:
-        tanh = keras.layers.Activation("tanh", name="pooler.act")
-        pooled = tanh(blocks.dense("pooler.dense", config.hidden_size, first))
-        pooled = blocks.tap("pooler.act", pooled)
-    pooled = blocks.dropout("pooler", pooled)
-    return {"logits": blocks.per_text(blocks.dense("classifier", num_labels, pooled))}
+    summary = blocks.config.architecture.summary(blocks, hidden)
+    logits = [
+        blocks.dense(name, num_labels, read)
+        for name, read in zip(blocks.config.classifiers, summary, strict=True)
+    ]
+    return {"logits": blocks.per_text(blocks.mean("logits", *logits))}
 
 
 def token_classification(
@@ -73,38 +64,32 @@ def sentence_embedding(
     return {"embedding": blocks.normalized(pooled) if blocks.options.normalize else pooled}
 
 
-def image_classification(
-    blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
-) -> Outputs:
-    """`logits` (B, num_labels): of each classifier from its token, normalised; then their mean."""
-    del inputs
-    states = blocks.norm(FINAL_NORM, blocks.read_rows(hidden))
-    logits = [
-        blocks.dense(name, num_labels, blocks.token(states, index))
-        for index, name in enumerate(blocks.config.classifiers)
-    ]
-    return {"logits": blocks.per_text(blocks.mean("logits", *logits))}
-
-
 Head = Callable[[Blocks, Symbolic, dict[str, Symbolic], int], Outputs]
 
 HEADS: dict[str, Head] = {
-    "text-classification": text_classification,
+    "text-classification": classification,
     "sentence-embedding": sentence_embedding,
     "token-classification": token_classification,
     "question-answering": question_answering,
-    "image-classification": image_classification,
+    "image-classification": classification,
 }
 
-# The modules that belong to each head, by the names of the checkpoint: trained with the task, so
-# absent from a pretrained checkpoint and unused by another task.
-HEAD_MODULES: dict[str, tuple[str, ...]] = {
-    "text-classification": ("pooler.dense", "pre_classifier", "classifier"),
-    "sentence-embedding": (),
-    "token-classification": ("classifier",),
-    "question-answering": ("qa_outputs",),
-    "image-classification": ("classifier", *TWO_CLASSIFIERS),
-}
+
+def logits_modules(task: str, config: EncoderConfig) -> tuple[str, ...]:
+    """The dense layers that have an output for each label; none of a task without labels."""
+    if HEADS[task] is classification:
+        return config.classifiers
+    return ("classifier",) if HEADS[task] is token_classification else ()
+
+
+def head_modules(task: str, config: EncoderConfig) -> tuple[str, ...]:
+    """The modules that belong to a task's head: trained with the task, so absent from a pretrained
+    checkpoint and unused by another task."""
+    if HEADS[task] is question_answering:
+        return ("qa_outputs",)
+    summary = config.architecture.summary_modules if HEADS[task] is classification else ()
+    return (*summary, *logits_modules(task, config))
+
 
 # What pretraining leaves in a checkpoint and no task here reads.
 PRETRAINING_MODULES = (

@@ -60,26 +60,31 @@ class NoNorm(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class PositionEmbedding(keras.layers.Layer):
-    """The first S rows of a learned position table, to be added to a (B, S, C) tensor."""
+    """S rows of a learned position table, to be added to a (B, S, C) tensor.
 
-    def __init__(self, max_positions: int, channels: int, **kwargs: Any) -> None:
+    Args:
+        max_positions: the most tokens.
+        first: the row of the first token; those before it are kept and never read.
+    """
+
+    def __init__(self, max_positions: int, channels: int, first: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.max_positions = max_positions
         self.channels = channels
+        self.first = first
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        self.embeddings = self.add_weight(
-            "embeddings", (self.max_positions, self.channels), initializer=initializer()
-        )
+        shape = (self.first + self.max_positions, self.channels)
+        self.embeddings = self.add_weight("embeddings", shape, initializer=initializer())
         super().build(input_shape)
 
     def call(self, input_ids: tf.Tensor) -> tf.Tensor:
         length = input_ids.shape[1] or tf.shape(input_ids)[1]
-        return self.embeddings[tf.newaxis, :length]  # (1, S, C)
+        return self.embeddings[tf.newaxis, self.first : self.first + length]  # (1, S, C)
 
     def get_config(self) -> dict[str, Any]:
         sizes = {"max_positions": self.max_positions, "channels": self.channels}
-        return {**super().get_config(), **sizes}
+        return {**super().get_config(), **sizes, "first": self.first}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

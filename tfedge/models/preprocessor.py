@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfedge.architectures.base import EncoderConfig
+from tfedge.architectures.fields import read_object
 from tfedge.errors import CheckpointError
 from tfedge.models.blocks import Pixels
 from tfedge.models.checkpoint import PREPROCESSOR_FILE
-from tfedge.models.config import EncoderConfig
-from tfedge.models.fields import read_object
 from tfedge.runtime.image_settings import RESAMPLES, ImageSettings
 
 # Pillow's numbers of its filters, in the order of their names.
@@ -66,6 +66,7 @@ def parse_preprocessor(source: Mapping[str, Any], config: EncoderConfig) -> Imag
     kind = str(source.get("image_processor_type") or source.get("feature_extractor_type") or "")
     defaults = _DEIT if kind.startswith("DeiT") else _VIT
     given = {**defaults, **{key: value for key, value in source.items() if value is not None}}
+    wanted = _pair(config.architecture.inputs(config)[0].sides[:2])
     resize = _sides("size", given["size"]) if given["do_resize"] else None
     if given["do_center_crop"]:
         height, width = _pair(_sides("crop_size", given.get("crop_size", given["size"])))
@@ -73,11 +74,11 @@ def parse_preprocessor(source: Mapping[str, Any], config: EncoderConfig) -> Imag
         height, width = resize
     else:
         # Images of one shape come out only by chance; the middle of others is taken.
-        height, width = config.image_size
-    if (height, width) != config.image_size:
+        height, width = wanted
+    if (height, width) != wanted:
         raise ValueError(
             f"it makes images of {height} x {width} pixels, and config.json wants "
-            f"{' x '.join(map(str, config.image_size))}"
+            f"{' x '.join(map(str, wanted))}"
         )
     if given["resample"] not in _RESAMPLES:
         raise ValueError(f"resample is {given['resample']!r}; known are 0 to 5, Pillow's filters")

@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import tf_keras as keras
 
-from tfedge.models.blocks import Stream
+from tfedge.architectures.streams import Stream
 from tfedge.models.checkpoint import parameters
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize import layers

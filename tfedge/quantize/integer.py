@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import tf_keras as keras
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.models import layers as plain
 from tfedge.models.blocks import Blocks, GraphOptions, Symbolic
-from tfedge.models.config import EncoderConfig
 from tfedge.quantize import layers
 from tfedge.quantize.ranges import Range
 
@@ -107,8 +108,8 @@ class IntegerBlocks(Blocks):
     def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
         return self.pointwise_dense(units, name=name)
 
-    def _patch_layer(self, name: str) -> keras.layers.Layer:
-        return self.patch_layer(name=name, **self._patch_options())
+    def _patch_layer(self, name: str, units: int, **options: Any) -> keras.layers.Layer:
+        return self.patch_layer(units, name=name, **options)
 
     def trigram_dense(self, name: str, units: int, x: Symbolic) -> Symbolic:
         """A convolution over three tokens: (B, S, 1, C) -> (B, S, 1, units)."""

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
 import tf_keras as keras
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.errors import InputError
 from tfedge.models.blocks import GraphOptions, SiteKind, Symbolic
-from tfedge.models.build import streams
-from tfedge.models.config import EncoderConfig
 from tfedge.models.layers import PatchDense
 from tfedge.quantize import layers
 from tfedge.quantize.integer import IntegerBlocks, NormPlan
@@ -78,7 +77,7 @@ class Sites:
     def __init__(self, config: EncoderConfig) -> None:
         self._norm_of = {
             total: norm
-            for stream in streams(config)
+            for stream in config.architecture.streams(config)
             for total, norm in zip(stream.totals, stream.norms, strict=True)
         }
 
@@ -145,10 +144,10 @@ class MixedBlocks(IntegerBlocks):
             return keras.layers.Dense(units, name=name)
         return super()._dense_layer(name, units)
 
-    def _patch_layer(self, name: str) -> keras.layers.Layer:
+    def _patch_layer(self, name: str, units: int, **options: Any) -> keras.layers.Layer:
         if self._is_float(name):
-            return PatchDense(name=name, **self._patch_options())
-        return super()._patch_layer(name)
+            return PatchDense(units, name=name, **options)
+        return super()._patch_layer(name, units, **options)
 
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         if not self._is_float(name) or self.config.normalization_type == "no_norm":
@@ -167,8 +166,8 @@ class MixedBlocks(IntegerBlocks):
     def token(self, hidden: Symbolic, index: int = 0) -> Symbolic:
         return self._renamed(super().token(hidden, index), hidden)
 
-    def _led(self, name: str, patches: Symbolic) -> Symbolic:
-        return self._renamed(super()._led(name, patches), patches)
+    def _led(self, name: str, count: int, patches: Symbolic) -> Symbolic:
+        return self._renamed(super()._led(name, count, patches), patches)
 
     def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
         return self._renamed(super()._merge_heads(name, context), context)

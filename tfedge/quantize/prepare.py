@@ -13,7 +13,7 @@ import tf_keras as keras
 
 from tfedge.errors import CheckpointError
 from tfedge.models.blocks import NORMALISED, GraphOptions, Pixels, Role
-from tfedge.models.build import Encoder, build, streams
+from tfedge.models.build import Encoder, build
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
@@ -231,7 +231,7 @@ class Lowering:
     ) -> None:
         self.config = checkpoint.config
         self._shape = shape
-        self._streams = streams(self.config)
+        self._streams = self.config.architecture.streams(self.config)
         options = shape.options()
         plain = build(self.config, shape.task, shape.num_labels, options)
         load_weights(plain.model, checkpoint, shape.task)

@@ -15,21 +15,13 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
+from tfedge.architectures.base import EncoderConfig, is_within
+from tfedge.architectures.parts import Parts
 from tfedge.errors import InputError
 from tfedge.models.checkpoint import parameters
-from tfedge.models.config import EXTENSION, EncoderConfig, parse_config
 from tfedge.train.importance import importance_of_weights
-from tfedge.train.parts import Parts, parts_of
 
 Tensors = Mapping[str, np.ndarray]
-
-# DistilBERT's config names the same sizes differently.
-_KEYS = {
-    "hidden_size": "dim",
-    "num_hidden_layers": "n_layers",
-    "num_attention_heads": "n_heads",
-    "intermediate_size": "hidden_dim",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +73,7 @@ def plan(teacher: EncoderConfig, student: EncoderConfig, tensors: Tensors) -> Cu
     Raises:
         InputError: the student is larger than the teacher in some size, or of another family.
     """
-    if (teacher.model_type, student.model_type) != ("bert", "bert"):
-        raise InputError(
-            f"a {student.model_type} student cannot start from a {teacher.model_type} teacher; "
-            "both must be of the BERT family"
-        )
+    teacher.architecture.check_starts(student)
     for size in ("hidden_size", "num_hidden_layers", "intermediate_size", "head_size"):
         if getattr(student, size) > getattr(teacher, size):
             raise InputError(
@@ -135,11 +123,7 @@ def cut_config(config: EncoderConfig, cut: Cut) -> EncoderConfig:
         sizes["num_attention_heads"] = heads[0]
     else:
         extension |= {"heads": heads, "head_size": cut.head_size}
-    source = {key: value for key, value in config.source.items() if key != EXTENSION}
-    names = _KEYS if config.model_type == "distilbert" else {}
-    source |= {names.get(key, key): value for key, value in sizes.items()}
-    left = parse_config({**source, EXTENSION: extension} if extension else source)
-    return dataclasses.replace(left, pooling=config.pooling)  # which no config.json says
+    return config.architecture.resized(config, sizes, extension)
 
 
 def cut_tensors(config: EncoderConfig, tensors: Tensors, cut: Cut) -> dict[str, np.ndarray]:
@@ -148,12 +132,15 @@ def cut_tensors(config: EncoderConfig, tensors: Tensors, cut: Cut) -> dict[str, 
     Args:
         config, tensors: the teacher's, from `tensors_of`.
     """
-    parts = parts_of(config)
-    kept = cut.channels
+    parts = config.architecture.named_parts()
+    kept, embeddings = cut.channels, config.architecture.embeddings.modules
     result: dict[str, np.ndarray] = {}
     for name, value in tensors.items():
-        if name.startswith("embeddings."):
-            result[name] = value[..., kept]
+        if is_within(name, config.architecture.summary_modules):
+            result[name] = value[kept][..., kept] if value.ndim > 1 else value[kept]
+        elif not is_within(name, (parts.prefix,)):
+            is_bias = value.ndim == 1 and not is_within(name, embeddings)
+            result[name] = value if is_bias else value[..., kept]
     for index, source in enumerate(cut.layers):
         prefix = f"{parts.layer(source)}."
         layer = {
@@ -163,13 +150,6 @@ def cut_tensors(config: EncoderConfig, tensors: Tensors, cut: Cut) -> dict[str, 
         }
         made = _cut_layer(layer, parts, config.head_size, cut, index)
         result |= {f"{parts.layer(index)}.{name}": value for name, value in made.items()}
-    for module in ("pooler.dense", "pre_classifier"):
-        if f"{module}.weight" in tensors:
-            result[f"{module}.weight"] = tensors[f"{module}.weight"][np.ix_(kept, kept)]
-            result[f"{module}.bias"] = tensors[f"{module}.bias"][kept]
-    if "classifier.weight" in tensors:
-        result["classifier.weight"] = tensors["classifier.weight"][:, kept]
-        result["classifier.bias"] = tensors["classifier.bias"]
     return result
 
 

@@ -19,12 +19,13 @@ import tf_keras as keras
 from tokenizers import Tokenizer
 
 from tfedge import __version__
+from tfedge.architectures.base import EncoderConfig
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import load_tokenizer, vocabulary
 from tfedge.errors import InputError
 from tfedge.models.build import Encoder, build, input_names
 from tfedge.models.checkpoint import Checkpoint, assign, load_weights, save_checkpoint
-from tfedge.models.config import EncoderConfig, parse_config
+from tfedge.models.config import parse_config
 from tfedge.train.augment import neighbours, whole_words, word_substitution
 from tfedge.train.cache import Outputs, open_cache
 from tfedge.train.cut import Cut, cut_tensors, plan, tensors_of

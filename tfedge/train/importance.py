@@ -21,10 +21,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.data.batches import Batch, pad, padded_length
-from tfedge.models.build import Encoder, entry, junctions
-from tfedge.models.config import EncoderConfig
-from tfedge.train.parts import parts_of
+from tfedge.models.build import Encoder
 from tfedge.train.training import Examples
 
 _BATCH = 32
@@ -69,7 +68,7 @@ def measure_importance(
             sums[name] = sums.get(name, 0.0) + value.numpy().astype(np.float64)
         advance(len(batch["input_ids"]))
     count = len(examples.sequences)
-    parts, layers = parts_of(config), range(config.num_hidden_layers)
+    parts, layers = config.architecture.named_parts(), range(config.num_hidden_layers)
     return Importance(
         channels=sums["channels"] / count,
         layers=sums["layers"] / count,
@@ -89,12 +88,12 @@ class _Probe:
     """An encoder whose activations can be differentiated by."""
 
     def __init__(self, encoder: Encoder, config: EncoderConfig) -> None:
-        parts = parts_of(config)
+        parts = config.architecture.named_parts()
         layers = [parts.layer(index) for index in range(config.num_hidden_layers)]
         self.contexts = [f"{layer}.{parts.context}" for layer in layers]
         self.activations = [f"{layer}.{parts.activation}" for layer in layers]
         # Where the hidden channels can be read: after each norm.
-        self.norms = [entry(config).norm, *(junction.norm for junction in junctions(config))]
+        self.norms = [stream.name for stream in config.architecture.streams(config)]
         names = (*self.contexts, *self.activations, *self.norms)
         outputs = {
             "answer": next(iter(encoder.model.output.values())),
@@ -158,15 +157,16 @@ def importance_of_weights(config: EncoderConfig, tensors: Mapping[str, np.ndarra
     the energy it sends into the dense layers that read it, a neuron by the product of what flows
     in and out.
     """
-    parts = parts_of(config)
+    parts = config.architecture.named_parts()
 
     def moment(norm: str) -> np.ndarray:
         return tensors[f"{norm}.weight"] ** 2 + tensors[f"{norm}.bias"] ** 2
 
     channels = np.zeros(config.hidden_size)
-    for junction in junctions(config):
-        weights = (tensors[f"{reader}.weight"] ** 2 for reader in junction.readers)
-        channels += moment(junction.source) * sum(weight.sum(0) for weight in weights)
+    for stream in config.architecture.streams(config):
+        if stream.readers:
+            weights = (tensors[f"{reader}.weight"] ** 2 for reader in stream.readers)
+            channels += moment(stream.writers[0]) * sum(weight.sum(0) for weight in weights)
     heads, neurons = [], []
     for index in range(config.num_hidden_layers):
         layer = parts.layer(index)

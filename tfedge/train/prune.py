@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import load_tokenizer, vocabulary
 from tfedge.errors import InputError
@@ -31,8 +32,7 @@ from tfedge.models.checkpoint import (
     load_weights,
     task_and_labels,
 )
-from tfedge.models.config import EncoderConfig, check_reads_texts
-from tfedge.models.heads import HEAD_MODULES
+from tfedge.models.heads import head_modules
 from tfedge.train.augment import chained, ordinary_tokens, random_tokens
 from tfedge.train.distil import DistillationLosses, Distiller, make_augment, with_hidden
 from tfedge.train.precision import precision
@@ -164,7 +164,7 @@ class _Job:
     ) -> _Job:
         student, other = Checkpoint(source), Checkpoint(teacher)
         for checkpoint in (student, other):
-            check_reads_texts(checkpoint.config, "tfedge prune")
+            checkpoint.config.architecture.check_reads_texts("tfedge prune")
         task, labels = task_and_labels(student, task)
         if task != "text-classification":
             if losses.labels:
@@ -203,8 +203,9 @@ class _Job:
         encoder = build(self.student.config, self.task, len(self.labels))
         load_weights(encoder.model, self.student, self.task)
         if not (self.losses.logits or self.losses.labels):
+            head = head_modules(self.task, self.student.config)
             for layer in encoder.model.layers:  # what no loss reaches
-                layer.trainable = layer.name not in HEAD_MODULES[self.task]
+                layer.trainable = layer.name not in head
         return encoder
 
     def build_teacher(self) -> keras.Model:

@@ -23,7 +23,7 @@ from tfedge.data.batches import pad, padded_length
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import load_tokenizer
 from tfedge.models.blocks import GraphOptions
-from tfedge.models.build import Encoder, build, input_names, junctions
+from tfedge.models.build import Encoder, build, input_names
 from tfedge.models.checkpoint import (
     Checkpoint,
     load_weights,
@@ -357,8 +357,8 @@ def _trainer(
     # As in fine-tuning: few of its rows are ever read, for much of the cost of a step.
     student.model.get_layer("embeddings.word_embeddings").trainable = False
     streams = {
-        junction.source: lowering.factors[junction.norm]
-        for junction in junctions(checkpoint.config)
+        stream.writers[0]: lowering.factors[stream.name]
+        for stream in checkpoint.config.architecture.streams(checkpoint.config)
     }
     names = {id(tensor): name for name, tensor in student.tapped.items()}
     factors = [streams.get(names[id(state)], np.ones(())) for state in student.hidden_states]

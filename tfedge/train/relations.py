@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.errors import InputError
 from tfedge.models.build import Encoder
-from tfedge.models.config import EncoderConfig
 from tfedge.train.distribute import across_replicas
 
 # Added to the relation with padding; exp() of it is 0 in float32.

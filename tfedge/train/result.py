@@ -8,8 +8,8 @@ from pathlib import Path
 
 import tf_keras as keras
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.models.checkpoint import Checkpoint, save_checkpoint
-from tfedge.models.config import EncoderConfig
 from tfedge.models.pooling import copy_pooling
 
 RESULT = "result"

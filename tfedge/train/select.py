@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.errors import InputError
-from tfedge.models.config import EncoderConfig
 from tfedge.train.cut import Cut, strongest
 from tfedge.train.importance import Importance
 
@@ -117,8 +117,6 @@ class _Shape:
         base = dataclasses.replace(
             config,
             hidden_size=width,
-            embedding_size=width,
-            intra_bottleneck_size=width,
             num_hidden_layers=depth,
             head_size=max(1, config.head_size * width // config.hidden_size),
             layer_heads=(1,) * depth,

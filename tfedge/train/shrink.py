@@ -21,6 +21,7 @@ import tf_keras as keras
 from tokenizers import Tokenizer
 
 from tfedge import files
+from tfedge.architectures.base import EXTENSION, EncoderConfig
 from tfedge.data.batches import pad, padded_length
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import load_tokenizer
@@ -28,7 +29,6 @@ from tfedge.errors import InputError
 from tfedge.models import cost
 from tfedge.models.build import Encoder, build, input_names
 from tfedge.models.checkpoint import Checkpoint, assign, load_weights, task_and_labels
-from tfedge.models.config import EXTENSION, EncoderConfig
 from tfedge.progress import MakeBar
 from tfedge.train.cut import Cut, cut_config, cut_tensors, tensors_of
 from tfedge.train.distil import (
@@ -39,7 +39,6 @@ from tfedge.train.distil import (
     with_hidden,
 )
 from tfedge.train.importance import importance_of_weights, measure_importance
-from tfedge.train.parts import parts_of
 from tfedge.train.result import publish_result, write_result
 from tfedge.train.select import Cost, Space, candidates
 from tfedge.train.training import (
@@ -78,7 +77,7 @@ class Target:
     ratio: float
     space: Space
     sequence_length: int
-    board: cost.Board
+    board: cost.InstructionCosts
     cost: Literal["flops", "instructions"] = "flops"
 
     def __post_init__(self) -> None:
@@ -191,7 +190,7 @@ class _Job:
     ) -> _Job:
         checkpoint = Checkpoint(source)
         check_length(options, checkpoint.config)
-        parts_of(checkpoint.config)  # refuses other families
+        checkpoint.config.architecture.named_parts()  # refuses other families
         task, labels = task_and_labels(checkpoint, task)
         if task not in TASKS:
             raise InputError(

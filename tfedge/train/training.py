@@ -17,11 +17,11 @@ import tf_keras as keras
 from tokenizers import Tokenizer
 
 from tfedge import files
+from tfedge.architectures.base import EncoderConfig
 from tfedge.data.batches import Batch, grouped_by_length, pad, padded_length
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import encode
 from tfedge.errors import InputError
-from tfedge.models.config import EncoderConfig, check_reads_texts
 from tfedge.train.distribute import (
     checkpoints_of,
     distributed,
@@ -146,7 +146,7 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 def check_length(options: TrainingOptions, config: EncoderConfig) -> None:
     """Raises InputError where the encoder reads no texts, or texts may be longer than it takes."""
-    check_reads_texts(config, "this stage")
+    config.architecture.check_reads_texts("this stage")
     if options.max_length > config.max_position_embeddings:
         raise InputError(
             f"max_length is {options.max_length}; this encoder takes at most "

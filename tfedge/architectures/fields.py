@@ -12,6 +12,7 @@ from tfedge.errors import CheckpointError
 # No published encoder comes near this; larger numbers are damage or an attack on memory.
 LARGEST_SIZE = 2_000_000
 LARGEST_SIDE = 4_096  # of an image, in pixels
+LARGEST_DEPTH = 1_000
 
 
 def read_object(path: Path, why: str) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def read_object(path: Path, why: str) -> dict[str, Any]:
     return source
 
 
-class Reader:
+class Fields:
     """Look-ups in a `config.json`, under other names where an architecture has such."""
 
     def __init__(self, source: Mapping[str, Any], names: Mapping[str, str]) -> None:

@@ -1,0 +1,415 @@
+"""What an architecture tells of itself, and the configuration that it reads from a config.json."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from tfedge.architectures.fields import LARGEST_DEPTH, Fields
+from tfedge.architectures.parts import Embeddings, Parts
+from tfedge.architectures.registry import architectures
+from tfedge.architectures.streams import Stream
+from tfedge.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from tfedge.models.blocks import Blocks, Symbolic
+
+ACTIVATIONS = ("gelu", "relu", "gelu_new")
+# The key of config.json under which layers that differ are described; see `_extension`.
+EXTENSION = "tfedge"
+# A .tflite file ends at 2 GB, so not even at one byte a weight could a larger matrix be converted.
+LARGEST_MATRIX = 2**31
+
+Dense = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Sizes and choices that every encoder has; architectures add their own in a subclass.
+
+    Attributes:
+        max_position_embeddings: the most tokens that an input may have.
+        head_size: width of one attention head. Usually `hidden_size / num_attention_heads`.
+        layer_heads: attention heads of each layer where they differ from `num_attention_heads`.
+        layer_neurons: feed-forward neurons of each layer where they differ from
+            `intermediate_size`.
+        normalization_type: `layer_norm` or `no_norm`, a gain and a bias alone.
+        pooling: how tokens become a sentence embedding, see `tfedge.models.pooling`.
+        classifiers: the dense layers of a classifier of whole inputs, each of which reads a token of
+            its own, from the first one on; the logits are their mean.
+        source: the `config.json` this was read from, kept so that export loses no key of it.
+    """
+
+    architecture: Architecture = dataclasses.field(repr=False)
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    head_size: int
+    layer_heads: tuple[int, ...] = ()
+    layer_neurons: tuple[int, ...] = ()
+    type_vocab_size: int = 0
+    hidden_act: str = "gelu"
+    layer_norm_eps: float = 1e-12
+    normalization_type: str = "layer_norm"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    pooling: str = "mean"
+    classifiers: tuple[str, ...] = ("classifier",)
+    source: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def model_type(self) -> str:
+        """The name of the architecture, as config.json has it."""
+        return self.architecture.model_type
+
+    def heads(self, layer: int) -> int:
+        """The attention heads of one layer."""
+        return self.layer_heads[layer] if self.layer_heads else self.num_attention_heads
+
+    def neurons(self, layer: int) -> int:
+        """The neurons between the two dense layers of one layer's feed-forward network."""
+        return self.layer_neurons[layer] if self.layer_neurons else self.intermediate_size
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the input is an image, not a text."""
+        return self.architecture.reads == "images"
+
+    def reads_first_token_only(self, task: str) -> bool:
+        """Whether a task's head reads no tokens but the first, [CLS]; of a DeiT with two
+        classifiers the first two."""
+        embeds_first = task == "sentence-embedding" and self.pooling == "cls"
+        return task in ("text-classification", "image-classification") or embeds_first
+
+    @property
+    def labels(self) -> list[str] | None:
+        """Label names in the order of the logits, or None where the checkpoint names none."""
+        id2label = self.source.get("id2label")
+        if not isinstance(id2label, Mapping) or not id2label:
+            return None
+        try:
+            by_index = {int(index): str(label) for index, label in id2label.items()}
+        except ValueError as error:
+            raise CheckpointError(
+                f"id2label in config.json has a key that is no number: {error}"
+            ) from error
+        if sorted(by_index) != list(range(len(by_index))):
+            raise CheckpointError(
+                f"id2label in config.json numbers its labels {sorted(by_index)}; "
+                f"they must be 0 to {len(by_index) - 1}"
+            )
+        return [by_index[index] for index in range(len(by_index))]
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One input of an encoder, by Hugging Face's name.
+
+    Attributes:
+        shape: without the batch; None is the number of tokens.
+    """
+
+    name: str
+    shape: tuple[int | None, ...] = (None,)
+    dtype: str = "int32"
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The parts of the shape that are the same for every input."""
+        return tuple(side for side in self.shape if side is not None)
+
+
+class Architecture(abc.ABC):
+    """What is particular to one `model_type`; a subclass registers an instance of itself.
+
+    Attributes:
+        class_name: what the names of transformers' classes start with.
+        reads: what goes in.
+        keys: what config.json calls the sizes that go by another name than BERT's.
+        config_class: of its configurations.
+        parts: names within a layer, where encoders can be made smaller layer by layer.
+        summary_modules: the modules of `summary`, which are trained with a classifier.
+        encoder_modules: those modules of heads that the checkpoint keeps within the encoder.
+        embeddings: names of the tables that tokens enter through.
+        counts_summary: whether the published number of weights includes `summary_modules`.
+    """
+
+    model_type: str
+    class_name: str
+    reads: Literal["texts", "images"] = "texts"
+    keys: ClassVar[Mapping[str, str]] = {}
+    config_class: type[EncoderConfig] = EncoderConfig
+    parts: Parts | None = None
+    summary_modules: tuple[str, ...] = ()
+    encoder_modules: tuple[str, ...] = ("pooler",)
+    embeddings = Embeddings()
+    counts_summary: bool = False
+
+    # The configuration.
+
+    def parse(self, source: Mapping[str, Any]) -> EncoderConfig:
+        """Turns the content of a `config.json` into a configuration.
+
+        Raises:
+            CheckpointError: a key is missing or holds a value that no builder supports.
+        """
+        values = self.read(Fields(source, self.keys))
+        sizes = ("vocab_size", "max_position_embeddings", "hidden_size", "intermediate_size")
+        refuse_matrix(values["hidden_size"], *(values[size] for size in sizes))
+        if "head_size" not in values:
+            values["head_size"] = head_size(values["hidden_size"], values["num_attention_heads"])
+        if EXTENSION in source:
+            values |= self._extension(source[EXTENSION], values)
+        return self.config_class(architecture=self, source=dict(source), **values)
+
+    @abc.abstractmethod
+    def read(self, fields: Fields) -> dict[str, Any]:
+        """The arguments of `config_class`, without what `parse` adds."""
+
+    def _extension(self, content: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What `EXTENSION` says of layers that differ, checked against the rest of the config.
+
+        Hugging Face's configs give all layers the same number of heads, of `hidden_size / heads`
+        channels each, and the same number of neurons. A model whose layers differ has besides
+
+            "tfedge": {"heads": [5, 7, ...], "head_size": 32, "neurons": [640, 808, ...]}
+
+        with a number for each layer, none above `num_attention_heads` and `intermediate_size`. Any of
+        the three may be left out.
+        """
+        if self.parts is None:
+            raise CheckpointError(f"config.json: {EXTENSION} is for {_cuttable()} alone")
+        known = {"heads": "num_attention_heads", "neurons": "intermediate_size"}
+        if not isinstance(content, Mapping) or not set(content) <= {*known, "head_size"}:
+            raise CheckpointError(
+                f"config.json: {EXTENSION} is {content!r}; it must be an object with no other keys "
+                f"than {', '.join(known)}, head_size"
+            )
+
+        def refuse(key: str, value: Any, kind: str, largest: int) -> None:
+            raise CheckpointError(
+                f"config.json: {EXTENSION}.{key} is {value!r}; it must be {kind} from 1 to {largest}"
+            )
+
+        def within(number: Any, largest: int) -> bool:
+            return type(number) is int and 0 < number <= largest
+
+        result: dict[str, Any] = {}
+        layers = config["num_hidden_layers"]
+        for key, size in known.items():
+            value = content.get(key, [config[size]] * layers)
+            fits = isinstance(value, list) and len(value) == layers
+            if not (fits and all(within(number, config[size]) for number in value)):
+                refuse(key, value, f"a list of {layers} whole numbers", config[size])
+            result[f"layer_{key}"] = tuple(value)
+        largest = config["hidden_size"] // max(result["layer_heads"])
+        size_of_head = content.get("head_size", config["head_size"])
+        if not within(size_of_head, largest):
+            refuse("head_size", size_of_head, "a whole number", largest)
+        return {**result, "head_size": size_of_head}
+
+    def resized(
+        self, config: EncoderConfig, sizes: Mapping[str, int], differing: Mapping[str, Any]
+    ) -> EncoderConfig:
+        """The configuration with other sizes.
+
+        Args:
+            sizes: by the names of `EncoderConfig`.
+            differing: what `EXTENSION` is to say of layers that differ; empty where none do.
+        """
+        source = {key: value for key, value in config.source.items() if key != EXTENSION}
+        source |= {self.keys.get(key, key): value for key, value in sizes.items()}
+        left = self.parse({**source, EXTENSION: differing} if differing else source)
+        return dataclasses.replace(left, pooling=config.pooling)  # which no config.json says
+
+    # The graph.
+
+    @abc.abstractmethod
+    def inputs(self, config: EncoderConfig) -> list[Input]:
+        """What the encoder reads."""
+
+    @abc.abstractmethod
+    def lengths(self, config: EncoderConfig) -> tuple[int, int]:
+        """The fewest and the most tokens of an input; an image always has the same number."""
+
+    @abc.abstractmethod
+    def encode(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> list[Symbolic]:
+        """The hidden states (B, S, C) after the embeddings and after each layer.
+
+        Args:
+            inputs: by the names of `inputs`.
+        """
+
+    @abc.abstractmethod
+    def summary(self, blocks: Blocks, hidden: Symbolic) -> list[Symbolic]:
+        """What each of the config's `classifiers` reads, (B, C).
+
+        Args:
+            hidden: the last hidden states, (B, S, C).
+        """
+
+    @abc.abstractmethod
+    def streams(self, config: EncoderConfig) -> list[Stream]:
+        """What of an encoder can only be scaled together."""
+
+    def named_parts(self) -> Parts:
+        """The names of a layer's parts.
+
+        Raises:
+            InputError: its encoders cannot be made smaller layer by layer.
+        """
+        if self.parts is None:
+            raise InputError(
+                f"a {self.model_type} cannot be cut: its layers are thin between wide hidden states "
+                f"already; take a model of the families {_cuttable(', ')}"
+            )
+        return self.parts
+
+    def check_starts(self, student: EncoderConfig) -> None:
+        """Refuses a student that cannot be made of a teacher's parts.
+
+        Raises:
+            InputError: it is of another architecture than this, its teacher's, or neither can be cut.
+        """
+        if student.architecture is not self or self.parts is None:
+            raise InputError(
+                f"a {student.model_type} student cannot start from a {self.model_type} teacher; both "
+                f"must be of one architecture among {_cuttable(', ')}"
+            )
+
+    def check_reads_texts(self, stage: str) -> None:  # noqa: B027  (most have nothing to refuse)
+        """Refuses what only models of texts can do.
+
+        Args:
+            stage: what is asked for, as the user calls it.
+
+        Raises:
+            InputError: the model reads images.
+        """
+
+    def check_length(self, config: EncoderConfig, asked: object) -> None:
+        """Refuses numbers of tokens of a model whose inputs always have the same.
+
+        Args:
+            asked: a number or several, false where nobody asks for any.
+
+        Raises:
+            InputError: all inputs have one length, and a number is asked for.
+        """
+        least, most = self.lengths(config)
+        if least == most and asked:
+            raise InputError(
+                f"an image of a {self.model_type} always has {most} tokens; leave out --seq-len and "
+                "--buckets"
+            )
+
+    # The checkpoint.
+
+    @property
+    def prefix(self) -> str:
+        """What the encoder's tensors start with in a checkpoint that has a head."""
+        return f"{self.model_type}."
+
+    def tensor_name(self, name: str) -> str:
+        """The checkpoint's name of one of our parameters, without `prefix`.
+
+        Several parameters may have one tensor: layers that share their weights.
+        """
+        return name
+
+    def is_unread(self, config: EncoderConfig, tensor: str) -> bool:
+        """Whether transformers stores a tensor that this configuration never uses."""
+        del config, tensor
+        return False
+
+    def class_of(self, config: EncoderConfig, kind: str) -> str:
+        """The class of transformers that an exported config.json names.
+
+        Args:
+            kind: how the task's classes end, `ForSequenceClassification` say.
+        """
+        del config
+        return self.class_name + kind
+
+    def exported(self, config: EncoderConfig) -> Mapping[str, Any]:
+        """Keys of config.json that must have another value where the model is exported."""
+        del config
+        return {}
+
+    # The cost, see `tfedge.models.cost`.
+
+    @abc.abstractmethod
+    def table_weights(self, config: EncoderConfig) -> int:
+        """Weights of all tables: words, positions, learned tokens."""
+
+    def stored_layers(self, config: EncoderConfig) -> int:
+        """The layers with weights of their own; fewer where layers share them."""
+        return config.num_hidden_layers
+
+    def embedding_dense(self, config: EncoderConfig) -> list[Dense]:
+        """Inputs and outputs of the dense layers between the tables and the first layer."""
+        del config
+        return []
+
+    def embedding_rows(self, config: EncoderConfig, length: int) -> int:
+        """How many rows the dense layers of `embedding_dense` read of an input of `length` tokens."""
+        del config
+        return length
+
+    def layer_dense(self, config: EncoderConfig, index: int) -> list[Dense]:
+        """Inputs and outputs of every dense layer in one encoder layer."""
+        hidden, width = config.hidden_size, config.heads(index) * config.head_size
+        neurons = config.neurons(index)
+        return [*[(hidden, width)] * 3, (width, hidden), (hidden, neurons), (neurons, hidden)]
+
+    def layer_norm_channels(self, config: EncoderConfig) -> int:
+        """The channels of all norms in one encoder layer, each with a gain and a bias."""
+        return 2 * config.hidden_size
+
+
+def read_sizes(fields: Fields, **defaults: int) -> dict[str, int]:
+    """The sizes of layers that every config.json has, with defaults for those it may leave out."""
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    depth = {"num_hidden_layers": {"largest": LARGEST_DEPTH}}
+    return {name: fields.size(name, defaults.get(name), **depth.get(name, {})) for name in names}
+
+
+def head_size(width: int, heads: int) -> int:
+    """The channels of one head.
+
+    Raises:
+        CheckpointError: the heads would not be of one size.
+    """
+    if width % heads:
+        raise CheckpointError(
+            f"config.json: {width} channels cannot be split into {heads} attention heads"
+        )
+    return width // heads
+
+
+def refuse_matrix(width: int, *rows: int) -> None:
+    """Refuses before anything is built what could only end in a lack of memory.
+
+    Raises:
+        CheckpointError: a matrix of one of these numbers of rows has too many weights.
+    """
+    largest = width * max(rows)
+    if largest > LARGEST_MATRIX:
+        raise CheckpointError(
+            f"config.json describes a matrix of {largest} weights; no .tflite file can hold "
+            f"more than {LARGEST_MATRIX}"
+        )
+
+
+def is_within(name: str, modules: Iterable[str]) -> bool:
+    """Whether a tensor belongs to one of some modules."""
+    return any(name.startswith(f"{module}.") for module in modules)
+
+
+def _cuttable(separator: str = " and ") -> str:
+    return separator.join(known.model_type for known in architectures() if known.parts)

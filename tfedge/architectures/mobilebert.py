@@ -1,0 +1,266 @@
+"""MobileBERT (Sun et al. 2020, arXiv:2004.02984): thin layers between wide hidden states."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, cast
+
+from tfedge.architectures.base import Dense, EncoderConfig, head_size, is_within, refuse_matrix
+from tfedge.architectures.fields import LARGEST_DEPTH, Fields
+from tfedge.architectures.postnorm import PostNorm
+from tfedge.architectures.registry import register
+from tfedge.architectures.streams import Entry, Junction
+from tfedge.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from tfedge.models.blocks import Blocks, Symbolic
+
+_NORMALISATIONS = ("layer_norm", "no_norm")
+_TRANSFORMATION = "embeddings.embedding_transformation"
+# transformers passes the config's epsilon to every norm but those after the embeddings and after a
+# layer's last feed-forward network, which are left with torch's default.
+_TORCH_EPSILON = 1e-5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MobileBertConfig(EncoderConfig):
+    """MobileBERT's sizes and choices, by the names of transformers.
+
+    Attributes:
+        embedding_size: width of the word embedding.
+        intra_bottleneck_size: width inside the bottlenecks; `hidden_size` where there are none.
+    """
+
+    embedding_size: int
+    intra_bottleneck_size: int
+    use_bottleneck: bool
+    use_bottleneck_attention: bool
+    key_query_shared_bottleneck: bool
+    trigram_input: bool
+    classifier_activation: bool
+    num_feedforward_networks: int
+
+    @property
+    def transforms_words(self) -> bool:
+        """Whether a dense layer leads from the word embeddings to the hidden states."""
+        return self.trigram_input or self.embedding_size != self.hidden_size
+
+    @property
+    def bottlenecks(self) -> int:
+        """How many dense layers narrow the hidden state: the shortcut's, and queries' and keys'."""
+        return (2 - self.use_bottleneck_attention) if self.use_bottleneck else 0
+
+
+def _own(config: EncoderConfig) -> MobileBertConfig:
+    return cast(MobileBertConfig, config)
+
+
+class MobileBert(PostNorm):
+    """MobileBERT."""
+
+    model_type = "mobilebert"
+    class_name = "MobileBert"
+    config_class = MobileBertConfig
+    summary_modules = ("pooler.dense",)
+
+    def read(self, fields: Fields) -> dict[str, Any]:
+        """See `Architecture`."""
+        values: dict[str, Any] = {
+            "hidden_act": fields.choice("hidden_act", ("gelu", "relu", "gelu_new"), "relu"),
+            "hidden_dropout_prob": fields.number("hidden_dropout_prob", 0.0),
+        }
+        values = {**super().read(fields), **values}
+        use_bottleneck = fields.flag("use_bottleneck", True)
+        use_bottleneck_attention = fields.flag("use_bottleneck_attention", False)
+        shared = fields.flag("key_query_shared_bottleneck", True)
+        if use_bottleneck and not (use_bottleneck_attention or shared):
+            raise CheckpointError(
+                "config.json: use_bottleneck needs use_bottleneck_attention or "
+                "key_query_shared_bottleneck; without either, transformers feeds queries and keys "
+                "tensors of the wrong width, so there is no such model to agree with"
+            )
+        hidden, words = values["hidden_size"], fields.size("embedding_size", 128)
+        inner = fields.size("intra_bottleneck_size", 128) if use_bottleneck else hidden
+        rows = (values["vocab_size"], values["max_position_embeddings"], hidden, inner)
+        refuse_matrix(max(hidden, words), *rows, values["intermediate_size"])
+        return {
+            **values,
+            "head_size": head_size(inner, values["num_attention_heads"]),
+            "embedding_size": words,
+            "intra_bottleneck_size": inner,
+            "use_bottleneck": use_bottleneck,
+            "use_bottleneck_attention": use_bottleneck_attention,
+            "key_query_shared_bottleneck": shared,
+            "trigram_input": fields.flag("trigram_input", True),
+            "classifier_activation": fields.flag("classifier_activation", True),
+            "num_feedforward_networks": fields.size(
+                "num_feedforward_networks", 4, largest=LARGEST_DEPTH
+            ),
+            "normalization_type": fields.choice("normalization_type", _NORMALISATIONS, "no_norm"),
+        }
+
+    def embed(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
+        """See `PostNorm`."""
+        config, names, ids = _own(blocks.config), self.embeddings, inputs["input_ids"]
+        words = blocks.embedding(names.words, config.vocab_size, config.embedding_size, ids)
+        if config.trigram_input:
+            words = blocks.trigram_dense(_TRANSFORMATION, config.hidden_size, words)
+        elif config.transforms_words:
+            words = blocks.dense(_TRANSFORMATION, config.hidden_size, words)
+        positions = self.positions(blocks, ids)
+        types = self.types(blocks, inputs["token_type_ids"])
+        total = blocks.add(names.total, words, positions, types)
+        return blocks.dropout("embeddings", blocks.norm(names.norm, total, _TORCH_EPSILON))
+
+    def layer(self, blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
+        """See `PostNorm`."""
+        config = _own(blocks.config)
+        name = f"encoder.layer.{index}"
+        query_key, value, shortcut = _bottleneck(blocks, name, x)
+        query_rows = blocks.computed_rows(index, query_key, "query")
+        attention = f"{name}.attention.self"
+        width = config.num_attention_heads * config.head_size
+        context = blocks.attention(
+            attention,
+            blocks.dense(f"{attention}.query", width, query_rows, role="query"),
+            blocks.dense(f"{attention}.key", width, query_key, role="key"),
+            blocks.dense(f"{attention}.value", width, value, role="value"),
+            bias,
+        )
+        shortcut = blocks.computed_rows(index, shortcut, "shortcut")
+        y = _residual(blocks, f"{name}.attention.output", context, shortcut)
+        for network in range(config.num_feedforward_networks - 1):
+            y = _feed_forward(blocks, f"{name}.ffn.{network}", y)
+        y = _feed_forward(blocks, name, y, _TORCH_EPSILON)
+        if not config.use_bottleneck:
+            return y
+        outer = blocks.computed_rows(index, x, "outer")
+        return _residual(blocks, f"{name}.output.bottleneck", y, outer)
+
+    def summary(self, blocks: Blocks, hidden: Symbolic) -> list[Symbolic]:
+        """See `Architecture`: that of BERT, or [CLS] as it is."""
+        if _own(blocks.config).classifier_activation:
+            return super().summary(blocks, hidden)
+        return [blocks.dropout("pooler", blocks.token(hidden))]
+
+    def entry(self, config: EncoderConfig) -> Entry:
+        """The sum of the embeddings, words after their transformation to the hidden size."""
+        names = self.embeddings
+        words = _TRANSFORMATION if _own(config).transforms_words else names.words
+        return Entry((words, names.positions, names.types), names.total, names.norm)
+
+    def junctions(self, config: EncoderConfig) -> list[Junction]:
+        """The residual connections: within each layer's bottleneck, then around it."""
+        own = _own(config)
+        result: list[Junction] = []
+        source = self.embeddings.norm
+        for index in range(config.num_hidden_layers):
+            name = f"encoder.layer.{index}"
+            narrow, readers, wide_readers = _attention_inputs(own, name, source)
+            result.append(_junction(narrow, readers, f"{name}.attention.output"))
+            networks = [f"{name}.ffn.{i}" for i in range(own.num_feedforward_networks - 1)]
+            for part in (*networks, name):
+                dense = (f"{part}.intermediate.dense",)
+                result.append(_junction(result[-1].norm, dense, f"{part}.output"))
+            if own.use_bottleneck:
+                result.append(_junction(source, wide_readers, f"{name}.output.bottleneck"))
+            source = result[-1].norm
+        return result
+
+    def is_unread(self, config: EncoderConfig, tensor: str) -> bool:
+        """See `Architecture`."""
+        own = _own(config)
+        if own.use_bottleneck_attention and ".bottleneck.attention." in tensor:
+            return True
+        return not own.transforms_words and is_within(tensor, (_TRANSFORMATION,))
+
+    def exported(self, config: EncoderConfig) -> dict[str, Any]:
+        """See `Architecture`."""
+        # Nothing reads the shared bottleneck then; without the flag transformers builds none.
+        unread = _own(config).use_bottleneck_attention
+        return {"key_query_shared_bottleneck": False} if unread else {}
+
+    def table_weights(self, config: EncoderConfig) -> int:
+        """See `Architecture`."""
+        narrower = config.hidden_size - _own(config).embedding_size
+        return super().table_weights(config) - config.vocab_size * narrower
+
+    def embedding_dense(self, config: EncoderConfig) -> list[Dense]:
+        """See `Architecture`."""
+        own = _own(config)
+        window = 3 if own.trigram_input else 1
+        return [(window * own.embedding_size, own.hidden_size)] if own.transforms_words else []
+
+    def layer_dense(self, config: EncoderConfig, index: int) -> list[Dense]:
+        """See `Architecture`."""
+        own, hidden = _own(config), config.hidden_size
+        inner, neurons = own.intra_bottleneck_size, config.neurons(index)
+        width = config.heads(index) * config.head_size
+        value_input = hidden if own.bottlenecks == 2 else inner
+        dense = [(inner, width), (inner, width), (value_input, width), (width, inner)]
+        dense += [(inner, neurons), (neurons, inner)] * own.num_feedforward_networks
+        if own.use_bottleneck:
+            dense += [(hidden, inner)] * own.bottlenecks + [(inner, hidden)]
+        return dense
+
+    def layer_norm_channels(self, config: EncoderConfig) -> int:
+        """See `Architecture`."""
+        own = _own(config)
+        narrow = own.bottlenecks + 1 + own.num_feedforward_networks
+        return narrow * own.intra_bottleneck_size + own.use_bottleneck * own.hidden_size
+
+
+def _bottleneck(blocks: Blocks, name: str, x: Symbolic) -> tuple[Symbolic, Symbolic, Symbolic]:
+    """What queries and keys, values, and the residual connection of the attention read."""
+    config = _own(blocks.config)
+    if not config.use_bottleneck:
+        return x, x, x
+
+    def narrow(part: str) -> Symbolic:
+        part_name = f"{name}.bottleneck.{part}"
+        y = blocks.dense(f"{part_name}.dense", config.intra_bottleneck_size, x)
+        return blocks.norm(f"{part_name}.LayerNorm", y)
+
+    narrowed = narrow("input")
+    if config.use_bottleneck_attention:
+        return narrowed, narrowed, narrowed
+    return narrow("attention"), x, narrowed
+
+
+def _feed_forward(blocks: Blocks, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
+    config = blocks.config
+    y = blocks.activated_dense(
+        f"{name}.intermediate.dense", config.hidden_act, config.intermediate_size, x
+    )
+    return _residual(blocks, f"{name}.output", y, x, epsilon)
+
+
+def _residual(
+    blocks: Blocks, name: str, x: Symbolic, shortcut: Symbolic, epsilon: float | None = None
+) -> Symbolic:
+    """norm(shortcut + dense(x))."""
+    y = blocks.dense(f"{name}.dense", shortcut.shape[-1], x)
+    total = blocks.add(f"{name}.sum", blocks.dropout(name, y), shortcut)
+    return blocks.norm(f"{name}.LayerNorm", total, epsilon)
+
+
+def _junction(source: str, readers: tuple[str, ...], name: str) -> Junction:
+    """The junction that `_residual` of the same name makes."""
+    return Junction(source, readers, f"{name}.dense", f"{name}.sum", f"{name}.LayerNorm")
+
+
+def _attention_inputs(
+    config: MobileBertConfig, name: str, source: str
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The norm at the start of the inner stream, its dense readers, and those of the outer one."""
+    query, key, value = (f"{name}.attention.self.{part}" for part in ("query", "key", "value"))
+    narrow = f"{name}.bottleneck.input"
+    if not config.use_bottleneck:
+        return source, (query, key, value), ()
+    if config.use_bottleneck_attention:
+        return f"{narrow}.LayerNorm", (query, key, value), (f"{narrow}.dense",)
+    shared = f"{name}.bottleneck.attention.dense"
+    return f"{narrow}.LayerNorm", (), (f"{narrow}.dense", shared, value)
+
+
+register(MobileBert())

@@ -1,0 +1,147 @@
+"""What encoders of texts share that normalise after attention and after the feed-forward network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tfedge.architectures.base import ACTIVATIONS, Architecture, EncoderConfig, Input, read_sizes
+from tfedge.architectures.fields import Fields
+from tfedge.architectures.streams import Entry, Junction, Stream, streams_between_norms
+
+if TYPE_CHECKING:
+    from tfedge.models.blocks import Blocks, Symbolic
+
+# [CLS], a token and [SEP].
+_FEWEST_TOKENS = 3
+
+
+class PostNorm(Architecture):
+    """An encoder as in BERT (Devlin et al. 2019), by the names in `parts`.
+
+    Attributes:
+        has_token_types: whether tokens are told apart by the text of a pair that they are in.
+        drops_attention: whether training drops some of what attention adds to the hidden states.
+    """
+
+    has_token_types = True
+    drops_attention = True
+
+    def read(self, fields: Fields) -> dict[str, Any]:
+        """See `Architecture`."""
+        fields.unsupported("position_embedding_type", ("absolute", None))
+        fields.unsupported("is_decoder", (False, None))
+        return {
+            **read_sizes(fields),
+            "vocab_size": fields.size("vocab_size"),
+            "max_position_embeddings": fields.size("max_position_embeddings"),
+            "type_vocab_size": fields.size("type_vocab_size") if self.has_token_types else 0,
+            "hidden_act": fields.choice("hidden_act", ACTIVATIONS, "gelu"),
+            "layer_norm_eps": fields.number("layer_norm_eps", 1e-12),
+            "hidden_dropout_prob": fields.number("hidden_dropout_prob", 0.1),
+            "attention_probs_dropout_prob": fields.number("attention_probs_dropout_prob", 0.1),
+        }
+
+    def first_position(self, config: EncoderConfig) -> int:
+        """The row of the position table that belongs to the first token."""
+        del config
+        return 0
+
+    def inputs(self, config: EncoderConfig) -> list[Input]:
+        """See `Architecture`: `input_ids`, `attention_mask` and, with types, `token_type_ids`."""
+        del config
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        return [Input(name) for name in names[: 2 + self.has_token_types]]
+
+    def lengths(self, config: EncoderConfig) -> tuple[int, int]:
+        """See `Architecture`."""
+        return _FEWEST_TOKENS, config.max_position_embeddings
+
+    def encode(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> list[Symbolic]:
+        """See `Architecture`."""
+        hidden_states = [self.embed(blocks, inputs)]
+        bias = blocks.attention_bias(inputs["attention_mask"])
+        for index in range(blocks.config.num_hidden_layers):
+            hidden_states.append(self.layer(blocks, index, hidden_states[-1], bias))
+        return hidden_states
+
+    def embed(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
+        """The hidden states (B, S, C) that enter the first layer."""
+        names, ids = self.embeddings, inputs["input_ids"]
+        terms = [self.words(blocks, ids)]
+        if self.has_token_types:
+            terms.append(self.types(blocks, inputs["token_type_ids"]))
+        total = blocks.add(names.total, *terms, self.positions(blocks, ids))
+        return blocks.dropout("embeddings", blocks.norm(names.norm, total))
+
+    def words(self, blocks: Blocks, input_ids: Symbolic) -> Symbolic:
+        """input_ids (B, S) -> (B, S, C)."""
+        config = blocks.config
+        name = self.embeddings.words
+        return blocks.embedding(name, config.vocab_size, config.hidden_size, input_ids)
+
+    def types(self, blocks: Blocks, token_type_ids: Symbolic) -> Symbolic:
+        """token_type_ids (B, S) -> (B, S, C)."""
+        config = blocks.config
+        name = self.embeddings.types
+        return blocks.embedding(name, config.type_vocab_size, config.hidden_size, token_type_ids)
+
+    def positions(self, blocks: Blocks, input_ids: Symbolic) -> Symbolic:
+        """The rows of the position table from `first_position` on, (1, S, C)."""
+        first = self.first_position(blocks.config)
+        return blocks.positions(self.embeddings.positions, input_ids, first)
+
+    def layer(self, blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
+        """One layer's hidden states, (B, S, C)."""
+        config, names = blocks.config, self.named_parts().of_layer(index)
+        width = config.heads(index) * config.head_size
+        rows = blocks.computed_rows(index, x)
+        query = blocks.dense(names.query, width, rows, role="query")
+        key = blocks.dense(names.key, width, x, role="key")
+        value = blocks.dense(names.value, width, x, role="value")
+        context = blocks.attention(names.attention, query, key, value, bias)
+        y = blocks.dense(names.attention_output, config.hidden_size, context)
+        if self.drops_attention:
+            y = blocks.dropout(names.attention_output, y)
+        x = blocks.norm(names.attention_norm, blocks.add(names.attention_total, y, rows))
+        y = blocks.activated_dense(names.ffn_input, config.hidden_act, config.neurons(index), x)
+        y = blocks.dropout(names.ffn_output, blocks.dense(names.ffn_output, config.hidden_size, y))
+        return blocks.norm(names.ffn_norm, blocks.add(names.ffn_total, y, x))
+
+    def summary(self, blocks: Blocks, hidden: Symbolic) -> list[Symbolic]:
+        """See `Architecture`: a dense layer with tanh on [CLS]."""
+        first = blocks.token(hidden)
+        (name,) = self.summary_modules
+        pooled = blocks.tanh("pooler.act", blocks.dense(name, blocks.config.hidden_size, first))
+        return [blocks.dropout("pooler", pooled)]
+
+    def entry(self, config: EncoderConfig) -> Entry:
+        """The sum of the embeddings."""
+        del config
+        names = self.embeddings
+        types = (names.types,) if self.has_token_types else ()
+        return Entry((names.words, *types, names.positions), names.total, names.norm)
+
+    def junctions(self, config: EncoderConfig) -> list[Junction]:
+        """The residual connections in the order of the data's flow."""
+        result: list[Junction] = []
+        source = self.embeddings.norm
+        for index in range(config.num_hidden_layers):
+            names = self.named_parts().of_layer(index)
+            readers = (names.query, names.key, names.value)
+            middle, end = names.attention_norm, names.ffn_norm
+            output, total = names.attention_output, names.attention_total
+            result.append(Junction(source, readers, output, total, middle))
+            inner, output, total = (names.ffn_input,), names.ffn_output, names.ffn_total
+            result.append(Junction(middle, inner, output, total, end))
+            source = end
+        return result
+
+    def streams(self, config: EncoderConfig) -> list[Stream]:
+        """See `Architecture`: from one norm to the next."""
+        return streams_between_norms(self.entry(config), self.junctions(config))
+
+    def table_weights(self, config: EncoderConfig) -> int:
+        """See `Architecture`."""
+        positions = config.max_position_embeddings + self.first_position(config)
+        rows = config.vocab_size + positions + config.type_vocab_size
+        return rows * config.hidden_size
