@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfedge.runtime.bundle import IMAGE_INPUTS, INPUTS, read_bundle
+from tfedge.runtime.bundle import read_bundle
+from tfedge.runtime.inputs import IMAGE_INPUTS, TEXT_INPUTS
 from tfedge.runtime.interpreter import Model
 from tfedge.runtime.runtimes import RUNTIMES
 
@@ -24,7 +25,7 @@ def converted(runtime, path):
 
     def run(length, inputs):
         key = keys[length]
-        if manifest.reads_images:
+        if manifest.image is not None:
             grey = np.full(manifest.input_shape(key), 128, np.uint8)
             inputs = dict.fromkeys(IMAGE_INPUTS, grey)
         model.run(key, inputs)
@@ -48,7 +49,7 @@ def mark():
 name, path, count, *lengths = sys.argv[1:]
 run = (converted if name in RUNTIMES else peer)(name, path)
 for length in map(int, lengths):
-    inputs = {name: np.ones((1, length), np.int32) for name in INPUTS}
+    inputs = {name: np.ones((1, length), np.int32) for name in TEXT_INPUTS}
     run(length, inputs)
     mark()
     for _ in range(int(count)):

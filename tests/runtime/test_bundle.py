@@ -7,11 +7,9 @@ import zipfile
 from pathlib import Path
 
 import forge
-import pytest
 import toys as toy_builder
 
-from tfedge.runtime.bundle import LABELS_FILE, TASK_OUTPUTS, VOCABULARY_FILE, Manifest, read_bundle
-from tfedge.runtime.tasks import TASKS
+from tfedge.runtime.bundle import LABELS_FILE, VOCABULARY_FILE, Manifest, read_bundle
 
 
 def test_reads_what_was_written(toys: Path) -> None:
@@ -54,8 +52,3 @@ def test_free_form_fields_are_kept_and_unknown_ones_ignored(toys: Path) -> None:
     fields["unknown"] = 1
     manifest = Manifest.from_json(json.dumps(fields).encode())
     assert manifest.extra == {"source": {"hash": "abc"}}
-
-
-@pytest.mark.parametrize("task", TASK_OUTPUTS)
-def test_tasks_agree_on_their_outputs(task: str) -> None:
-    assert set(TASKS[task].outputs) == set(TASK_OUTPUTS[task])

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfedge.runtime import InferenceError, ModelFileError, Pipeline, TextError, load, render
+from tfedge.runtime.inputs import IMAGE, PAIR, TEXT, Input
 from tfedge.runtime.lines import parse_lines
 
 RELAXED = settings(
@@ -34,7 +35,7 @@ def test_any_text(load_toy: Callable[[str], Pipeline], name: str, text: str) -> 
     except TextError:
         return
     assert answer["text"] == text
-    for line in (render.as_json(answer), render.as_text(answer)):
+    for line in (render.as_json(answer), render.as_text(answer, load_toy(name).task)):
         assert render.encode(line).count(b"\n") == 1
     for token in answer.get("tokens", []):
         assert 0 <= token["start"] <= token["end"] <= len(text)
@@ -52,9 +53,14 @@ def test_any_question(load_toy: Callable[[str], Pipeline], question: str, contex
 
 
 @RELAXED
-@given(lines=st.lists(st.binary()), json_lines=st.booleans(), pairs=st.booleans())
-def test_any_lines(lines: list[bytes], json_lines: bool, pairs: bool) -> None:
-    requests = list(parse_lines(lines, json_lines=json_lines, pairs=pairs, context=None))
+@given(
+    lines=st.lists(st.binary()),
+    json_lines=st.booleans(),
+    asked=st.sampled_from((TEXT, PAIR, IMAGE)),
+)
+def test_any_lines(lines: list[bytes], json_lines: bool, asked: Input) -> None:
+    parse = asked.parse_json if json_lines else asked.parse
+    requests = list(parse_lines(lines, parse, None))
     assert len(requests) == len(lines)
     for request in requests:
         render.encode(render.as_json({"text": request.text, "error": request.error}))
@@ -64,7 +70,7 @@ def test_any_lines(lines: list[bytes], json_lines: bool, pairs: bool) -> None:
 @given(value=st.recursive(st.none() | st.booleans() | st.floats() | TEXTS, st.lists))
 def test_any_json_line(load_toy: Callable[[str], Pipeline], value: object) -> None:
     line = json.dumps({"text": value, "context": value}).encode()
-    (request,) = parse_lines([line], json_lines=True, pairs=False, context=None)
+    (request,) = parse_lines([line], TEXT.parse_json, None)
     (answer,) = load_toy("classifier").stream([request.text])
     assert "label" in answer or "error" in answer
 

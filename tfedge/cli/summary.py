@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from tfedge.runtime.tasks import TASKS
+from tfedge.runtime import tasks
 
 _UNLIMITED_WIDTH = 10_000  # characters
 _BUSY = 0.5  # processors; below, what a machine does by itself
@@ -35,7 +35,7 @@ def conversion_summary(report: dict[str, Any], output: Path) -> str:
 
 def _unit(task: str) -> str:
     """What a model of a task answers."""
-    return "images" if TASKS[task].images else "texts"
+    return f"{tasks.find(task).input.unit}s"
 
 
 def _figures(figures: dict[str, Any], unit: str) -> str:

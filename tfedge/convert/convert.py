@@ -25,7 +25,8 @@ from tfedge.measure.board import Board
 from tfedge.models import cost
 from tfedge.progress import MakeBar
 from tfedge.quantize.prepare import Shape, float_graphs
-from tfedge.runtime.tasks import TASKS
+from tfedge.runtime import tasks
+from tfedge.runtime.inputs import PAIR
 from tfedge.tflite.inspect import inspect
 from tfedge.tflite.metadata import set_runtimes
 from tfedge.tflite.tflite import (
@@ -61,7 +62,9 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
     job = make_job(model, options, make_bar)
     calibration, evaluation = texts_of(job)
     truth = truth_of(job, evaluation)
-    job.reader.check(evaluation, job.shape.sequence_length, TASKS[job.shape.task].pairs)
+    job.reader.check(
+        evaluation, job.shape.sequence_length, tasks.find(job.shape.task).input is PAIR
+    )
     folder = options.output / job.source.name
     files.check_folder(folder)
     name = job.name

@@ -13,7 +13,7 @@ from tfedge.measure.accuracy import accuracy, disagreement
 from tfedge.measure.board import Board
 from tfedge.quantize.coarsen import MOST_BITS
 from tfedge.quantize.graphs import INTEGER
-from tfedge.runtime.tasks import TASKS
+from tfedge.runtime import tasks
 from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS
 
 # What loses less than a mode of integers.
@@ -84,7 +84,7 @@ def items_of(job: Job, texts: Texts) -> Sequence[Any]:
 
 def truth_of(job: Job, texts: Texts) -> list[int] | None:
     """True labels as indices; None where the texts have none that the model knows."""
-    if not TASKS[job.shape.task].ranked or texts.labels is None:
+    if not tasks.find(job.shape.task).ranked or texts.labels is None:
         return None
     if job.options.evaluation:
         return texts.label_ids(job.labels)

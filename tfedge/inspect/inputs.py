@@ -14,8 +14,9 @@ from tfedge.data.images import pixels_of, read_images
 from tfedge.data.texts import Texts, read_texts
 from tfedge.errors import InputError
 from tfedge.inspect.graph import ModelFile, Signature
-from tfedge.runtime.bundle import INPUTS, MAX_SEQUENCE, Bundle
+from tfedge.runtime.bundle import MAX_SEQUENCE, Bundle
 from tfedge.runtime.errors import InferenceError
+from tfedge.runtime.inputs import TEXT_INPUTS
 from tfedge.runtime.tokenizer import TextEncoder
 
 # Of the package's sentences calibration takes the first 200.
@@ -41,7 +42,7 @@ def model_inputs(
     """
     if data is not None and data.endswith(".npz"):
         return _arrays(Path(data), signature, count), data
-    if bundle is not None and bundle.manifest.reads_images:
+    if bundle is not None and bundle.manifest.image is not None:
         return _images(bundle, signature, data, count)
     length = _tokens(model, signature)
     if bundle is None or length is None:
@@ -66,7 +67,7 @@ def _images(
 
 def _tokens(model: ModelFile, signature: Signature) -> int | None:
     """The tokens that a signature of a text encoder takes; None for one of anything else."""
-    if "input_ids" not in signature.inputs or not set(signature.inputs) <= set(INPUTS):
+    if "input_ids" not in signature.inputs or not set(signature.inputs) <= set(TEXT_INPUTS):
         return None
     tensors = model.subgraphs[signature.subgraph].tensors
     shapes = {tensors[index].shape for index in signature.inputs.values()}

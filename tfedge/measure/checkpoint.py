@@ -16,9 +16,10 @@ from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights, task_and_labels
 from tfedge.models.pooling import transformer_folder
 from tfedge.models.preprocessor import pixels, read_preprocessor
+from tfedge.runtime import tasks
 from tfedge.runtime.errors import TextError
 from tfedge.runtime.image import ImageEncoder
-from tfedge.runtime.tasks import TASKS
+from tfedge.runtime.inputs import IMAGE, PAIR
 from tfedge.runtime.tokenizer import TextEncoder
 
 
@@ -33,7 +34,7 @@ class CheckpointAnswers:
         folder = transformer_folder(folder)
         checkpoint = Checkpoint(folder)
         self._task_name, self._labels = task_and_labels(checkpoint)
-        self._task = TASKS[self._task_name]
+        self._task = tasks.find(self._task_name)
         config = checkpoint.config
         self._max_length = min(max_length, config.max_position_embeddings)
         self._encoder: TextEncoder | ImageEncoder
@@ -44,7 +45,7 @@ class CheckpointAnswers:
             self._encoder = ImageEncoder(settings, config.max_position_embeddings)
         else:
             tokenizer = load_tokenizer(folder, config.vocab_size).to_str().encode()
-            self._encoder = TextEncoder(tokenizer, self._max_length, pairs=self._task.pairs)
+            self._encoder = TextEncoder(tokenizer, self._max_length, pairs=self._task.input is PAIR)
         options = GraphOptions(pixels=made_of)
         model = build(config, self._task_name, len(self._labels), options).model
         load_weights(model, checkpoint, self._task_name)
@@ -62,7 +63,7 @@ class CheckpointAnswers:
         """What the model answers to each text or path, as `tfedge-infer --json` gives it."""
         result = []
         for text in texts:
-            key = "image" if self._task.images else "text"
+            key = self._task.input.key
             result.append({key: text, **self._answer(text)})
             progress(1)
         return result
@@ -73,7 +74,7 @@ class CheckpointAnswers:
         except TextError as error:
             return {"error": str(error)}
         arrays = encoded.arrays(padded_length([len(encoded)], limit=self._max_length))
-        dtype = np.float32 if self._task.images else np.int32
+        dtype = np.float32 if self._task.input is IMAGE else np.int32
         outputs = self._run({name: arrays[name].astype(dtype) for name in self._names})
         numpy_outputs = {name: value.numpy() for name, value in outputs.items()}
-        return self._task.answer(numpy_outputs, encoded, self._labels, None)
+        return self._task.answer(numpy_outputs, encoded, text, self._labels)

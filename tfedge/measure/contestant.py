@@ -19,9 +19,10 @@ from tfedge.errors import InputError, RejectedModelError, TfedgeError
 from tfedge.measure import child
 from tfedge.measure.accuracy import Answer
 from tfedge.measure.board import failure
+from tfedge.runtime import tasks
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.errors import ModelFileError
-from tfedge.runtime.tasks import TASKS
+from tfedge.runtime.inputs import PAIR
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,7 @@ def converted(given: str, runtime: str | None, threads: int) -> tuple[Contestant
         raise InputError(
             f"{path} has no graph for {length} tokens; it has {', '.join(map(str, lengths))}"
         )
-    if TASKS[manifest.task].pairs:
+    if tasks.find(manifest.task).input is PAIR:
         raise InputError(f"{path}: {manifest.task} needs a context with each question, not texts")
     facts = {
         "kind": "tfedge",

@@ -14,9 +14,10 @@ from tfedge.errors import InputError
 from tfedge.measure.accuracy import Answer, accuracy, disagreement
 from tfedge.measure.board import Board
 from tfedge.progress import MakeBar
+from tfedge.runtime import tasks
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.errors import ModelFileError
-from tfedge.runtime.tasks import TASKS
+from tfedge.runtime.inputs import IMAGE, PAIR
 
 
 def read_items(model: Path, data: str, split: str) -> Texts:
@@ -30,7 +31,9 @@ def read_items(model: Path, data: str, split: str) -> Texts:
     Raises:
         InputError: model or data cannot be used.
     """
-    return read_images(data) if TASKS[_task(model)[0]].images else read_data(data, split)
+    return (
+        read_images(data) if tasks.find(_task(model)[0]).input is IMAGE else read_data(data, split)
+    )
 
 
 def evaluate(
@@ -51,12 +54,12 @@ def evaluate(
         RejectedModelError: a model crashed.
     """
     task, labels = _task(model)
-    if TASKS[task].pairs:
+    if tasks.find(task).input is PAIR:
         raise InputError(
             f"{task} needs a context with each question; {texts.source} has texts alone"
         )
     truth = None
-    if TASKS[task].ranked and texts.labels is not None:
+    if tasks.find(task).ranked and texts.labels is not None:
         truth = texts.label_ids(labels)
     if against is not None:
         if (other := _task(against)[0]) != task:

@@ -21,12 +21,12 @@ import json
 import os
 import stat
 import struct
-import types
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
+from tfedge.runtime import tasks
 from tfedge.runtime.errors import ModelFileError, one_line
 from tfedge.runtime.image_settings import ImageSettings
 
@@ -35,21 +35,6 @@ MANIFEST_FILE = "tfedge.json"
 TOKENIZER_FILE = "tokenizer.json"
 VOCABULARY_FILE = "vocab.txt"
 LABELS_FILE = "labels.txt"
-
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-IMAGE_INPUTS = ("pixel_values",)
-# Task -> output tensors it needs, whether its last axis is named by labels.
-TASK_OUTPUTS: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
-    {
-        "text-classification": ("logits",),
-        "sentence-embedding": ("embedding",),
-        "token-classification": ("logits",),
-        "question-answering": ("start_logits", "end_logits"),
-        "image-classification": ("logits",),
-    }
-)
-LABELLED_TASKS = ("text-classification", "token-classification", "image-classification")
-IMAGE_TASKS = ("image-classification",)
 
 MAX_ARCHIVE_BYTES = 64 << 20  # all associated files, unpacked; multilingual BERT's have 4 MB
 MAX_FILES = 64
@@ -87,11 +72,11 @@ class Manifest:
 
     Attributes:
         name: name of the model, e.g. "tinybert".
-        task: a key of `TASK_OUTPUTS`.
-        labels: names of the last axis of "logits" for the tasks in `LABELLED_TASKS`, else None.
+        task: name of a task, see `tfedge.runtime.tasks`.
+        labels: names of the last axis of "logits" for the tasks with labels, else None.
         max_length: longest input in tokens, special ones included.
-        inputs: names of the signature's inputs, some of `INPUTS`, int32 (1, length) each; or
-            `IMAGE_INPUTS`, pixels of 0 to 255 (1, height, width, 3).
+        inputs: names of the signature's inputs, some of the `names` of the task's input: int32
+            (1, length) each, or pixels of 0 to 255 (1, height, width, 3).
         outputs: names of the signature's outputs.
         quantization: e.g. "int8"; for people.
         runtimes: runtimes that the converter saw run the file, preferred one first.
@@ -99,7 +84,7 @@ class Manifest:
         model_bytes: length of the flatbuffer at the beginning of the file.
         model_sha256: SHA-256 of these bytes, hexadecimal.
         normalize: whether an embedding is divided by its length, which an integer graph does not.
-        image: the fields of `ImageSettings` for the tasks in `IMAGE_TASKS`, else None.
+        image: the fields of `ImageSettings` where the model reads images, else None.
         extra: free-form; the runtime ignores it.
 
     Raises:
@@ -123,9 +108,8 @@ class Manifest:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.task not in TASK_OUTPUTS:
-            raise ValueError(f"task {self.task!r} is none of {', '.join(TASK_OUTPUTS)}")
-        if self.task in LABELLED_TASKS:
+        task = tasks.find(self.task)
+        if task.labelled:
             if self.labels is None or len(self.labels) < 2:
                 raise ValueError(f"task {self.task} needs at least 2 labels")
             if len(set(self.labels)) != len(self.labels):
@@ -139,26 +123,11 @@ class Manifest:
                 raise ValueError(f"signature {key!r} has the impossible length {length}")
         if not _MIN_SEQUENCE <= self.max_length <= max(self.signatures.values()):
             raise ValueError(f"max_length {self.max_length} is longer than every signature")
-        self._check_inputs()
-        if missing := set(TASK_OUTPUTS[self.task]) - set(self.outputs):
+        task.input.check(self.inputs, self.image)
+        if missing := set(task.outputs) - set(self.outputs):
             raise ValueError(f"task {self.task} needs an output {min(missing)!r}")
         if self.model_bytes <= 0:
             raise ValueError(f"model_bytes is {self.model_bytes}")
-
-    def _check_inputs(self) -> None:
-        if self.reads_images:
-            if self.inputs != IMAGE_INPUTS:
-                raise ValueError(f"inputs {self.inputs} are not {', '.join(IMAGE_INPUTS)}")
-            self.image_settings()
-        elif "input_ids" not in self.inputs or not set(self.inputs) <= set(INPUTS):
-            raise ValueError(
-                f"inputs {self.inputs} are not input_ids and some of {', '.join(INPUTS)}"
-            )
-
-    @property
-    def reads_images(self) -> bool:
-        """Whether the model reads images, not texts."""
-        return self.task in IMAGE_TASKS
 
     def image_settings(self) -> ImageSettings:
         """How an image becomes an input of a model that reads images.
@@ -170,9 +139,7 @@ class Manifest:
 
     def input_shape(self, key: str) -> tuple[int, ...]:
         """The shape of every input of signature `key`."""
-        if self.reads_images:
-            return (1, *self.image_settings().shape)
-        return (1, self.signatures[key])
+        return tasks.find(self.task).input.shape(self.signatures[key], self.image)
 
     @classmethod
     def from_json(cls, content: bytes) -> Manifest:
@@ -300,7 +267,7 @@ def _read(name: str, file: BinaryIO) -> Bundle:
         raise ModelFileError(
             f"{name}: damaged: the model is not the one that its metadata describe; copy it again"
         )
-    if TOKENIZER_FILE not in files and not manifest.reads_images:
+    if TOKENIZER_FILE not in files and tasks.find(manifest.task).input.has_tokenizer:
         raise ModelFileError(f"{name}: holds no {TOKENIZER_FILE}; convert it with `tfedge convert`")
     return Bundle(name, manifest, files.get(TOKENIZER_FILE, b""))
 

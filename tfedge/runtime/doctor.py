@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tfedge import __version__
+from tfedge.runtime import tasks
 from tfedge.runtime.benchmark import benchmark
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.delegate import EDGETPU, is_compiled
@@ -144,8 +145,9 @@ def examine(wanted: Wanted, root: Path = ROOT) -> Report:
     findings += _of_choice(machine, runtime, runtimes, bundle)
     if bundle and is_compiled(bundle) and libedgetpu is None:
         findings.append(_NO_LIBEDGETPU)
-    if bundle and bundle.manifest.reads_images:
-        findings += _of_pillow(_installed("pillow", "PIL.Image"))
+    needed = tasks.find(bundle.manifest.task).input.packages if bundle else {}
+    for package, module in needed.items():
+        findings += _of_pillow(_installed(package, module))
     return Report(
         tfedge=__version__,
         python=".".join(map(str, sys.version_info[:3])),
@@ -314,7 +316,7 @@ def _described(bundle: Bundle) -> dict[str, Any]:
     return {
         "name": manifest.name,
         "task": manifest.task,
-        "reads_images": manifest.reads_images,
+        "sample": tasks.find(manifest.task).input.sample,
         "quantization": manifest.quantization,
         "verified": list(manifest.runtimes),
         "lengths": sorted(manifest.signatures.values()),

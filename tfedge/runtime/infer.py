@@ -178,26 +178,23 @@ def execute(options: Options) -> int:
     if options.doctor:
         return _examine(options)
     pipeline = _load(options)
-    if options.context is not None and not pipeline.pairs:
-        raise OptionError(f"--context is of no use for {pipeline.manifest.task}; leave it out")
+    asked = pipeline.task.input
+    if options.context is not None:
+        asked.check_context(pipeline.manifest.task)
     if options.runs:
         return _benchmark(pipeline, options, options.runs)
     if options.texts:
         given = (Request(text, options.context) for text in options.texts)
-        unit = "image" if pipeline.reads_images else "text"
-        return answer_all(pipeline, given, unit, options)
+        return answer_all(pipeline, given, asked.unit, options)
     if sys.stdin is None:
         raise OptionError("no texts: standard input is closed")
     if sys.stdin.isatty():
-        what = "paths of images" if pipeline.reads_images else "texts"
-        _complain(f"reading {what} from the terminal, one a line; Ctrl-D ends")
+        _complain(f"reading {asked.typed} from the terminal, one a line; Ctrl-D ends")
     with lines.stop_signal() as stop:
         requests = lines.parse_lines(
             lines.read_lines(sys.stdin.fileno(), stop),
-            json_lines=options.json_lines,
-            pairs=pipeline.pairs,
-            context=options.context,
-            key=pipeline.text_key,
+            asked.parse_json if options.json_lines else asked.parse,
+            options.context,
         )
         return answer_all(pipeline, requests, "line", options)
 
@@ -254,12 +251,12 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
         The exit code: 0, or 1 where a request could not be answered.
     """
     top_k = options.top_k
-    if top_k is None and pipeline.ranked and not options.as_json:
+    if top_k is None and pipeline.task.ranked and not options.as_json:
         top_k = 1
     code = 0
     for number, request in enumerate(requests, 1):
         answer = _answer(pipeline, request, top_k)
-        _print(render.as_json(answer) if options.as_json else render.as_text(answer))
+        _print(render.as_json(answer) if options.as_json else render.as_text(answer, pipeline.task))
         if "error" in answer:
             code = EXIT_UNANSWERED
             _complain(f"{unit} {number}: {answer['error']}")
@@ -275,7 +272,7 @@ def _answer(pipeline: Pipeline, request: Request, top_k: int | None) -> dict[str
             raise TextError(request.error)
         return pipeline(request.text, request.context, top_k=top_k)
     except TextError as error:
-        return {pipeline.text_key: request.text, "error": str(error)}
+        return {pipeline.task.input.key: request.text, "error": str(error)}
 
 
 def _print(line: str) -> None:

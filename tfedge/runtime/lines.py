@@ -5,13 +5,16 @@ from __future__ import annotations
 import codecs
 import contextlib
 import dataclasses
-import json
 import os
 import select
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from tfedge.runtime.errors import TextError, one_line
+from tfedge.runtime.errors import TextError
+
+if TYPE_CHECKING:
+    from tfedge.runtime.inputs import Line
 
 MAX_LINE_BYTES = 8 << 20  # 100,000 words have about 1 MB
 _CHUNK = 1 << 16
@@ -83,21 +86,14 @@ def _finished(line: bytearray | None) -> bytes | None:
 
 
 def parse_lines(
-    lines: Iterable[bytes | None],
-    *,
-    json_lines: bool,
-    pairs: bool,
-    context: str | None,
-    key: str = "text",
+    lines: Iterable[bytes | None], parse: Callable[[str, str | None], Line], context: str | None
 ) -> Iterator[Request]:
     """One request a line.
 
     Args:
         lines: as `read_lines` gives them.
-        json_lines: whether a line is a JSON string or object, not plain text.
-        pairs: whether the model wants questions and contexts.
-        context: the context of lines that bring none.
-        key: the name of what is answered in a JSON object; of pairs it is "question".
+        parse: makes text and context of a line, and of the context of lines that bring none.
+        context: that one.
     """
     for number, line in enumerate(lines):
         if line is None:
@@ -111,36 +107,6 @@ def parse_lines(
             yield Request(line.decode(errors="replace"), error="the line is not valid UTF-8")
             continue
         try:
-            if json_lines:
-                yield _parse_json(text, "question" if pairs else key, context)
-            else:
-                yield _parse_plain(text, pairs, context)
+            yield Request(*parse(text, context))
         except TextError as error:
             yield Request(text, error=str(error))
-
-
-def _parse_plain(line: str, pairs: bool, context: str | None) -> Request:
-    if not pairs or context is not None:
-        return Request(line, context)
-    question, tab, rest = line.partition("\t")
-    if not tab and line.strip():
-        raise TextError("the line needs a question, a tab and a context; or give --context")
-    return Request(question, rest)
-
-
-def _parse_json(line: str, name: str, context: str | None) -> Request:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise TextError(f"the line is not JSON: {one_line(error)}") from error
-    except RecursionError:
-        raise TextError("the line is JSON nested too deeply") from None
-    if isinstance(value, str):
-        value = {name: value}
-    if not isinstance(value, dict) or not isinstance(value.get(name), str):
-        raise TextError(f"the line is neither a JSON string nor an object with a string {name!r}")
-    if name == "question":
-        context = value.get("context", context)
-        if not isinstance(context, str):
-            raise TextError("the line has no string 'context'; or give --context")
-    return Request(value[name], context)

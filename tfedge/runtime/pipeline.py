@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
+from tfedge.runtime import tasks
 from tfedge.runtime.bundle import Bundle, Manifest, read_bundle
 from tfedge.runtime.errors import BackendError, OptionError, TextError
-from tfedge.runtime.image import EncodedImage, ImageEncoder
 from tfedge.runtime.interpreter import Model
-from tfedge.runtime.tasks import TASKS
-from tfedge.runtime.tokenizer import Encoded, TextEncoder
+from tfedge.runtime.tasks.base import Task
+
+if TYPE_CHECKING:
+    from tfedge.runtime.image import EncodedImage
+    from tfedge.runtime.tokenizer import Encoded
 
 # A text, or a question and its context; a file with an image, or pixels, uint8 (height, width, 3).
 Input = Union[str, tuple[str, str], "os.PathLike[str]", np.ndarray]
-AnyEncoded = Union[Encoded, EncodedImage]
-
-_SENTENCE = "The film starts slowly, but its second half is as clever and as moving as they come."
-_QUESTION = "When does the film get better?"
+AnyEncoded = Union["Encoded", "EncodedImage"]
 
 
 def load(
@@ -57,6 +57,7 @@ class Pipeline:
 
     Attributes:
         manifest: what the file says of itself: name, task, labels, ...
+        task: what is asked and how outputs become answers.
         runtime: "tflite-runtime" or "litert".
         num_threads: threads that the runtime uses.
         max_length: tokens of a text, special ones included, beyond which it is cut.
@@ -67,22 +68,18 @@ class Pipeline:
         self.runtime = model.runtime
         self.num_threads = model.num_threads
         self._model = model
-        self._task = TASKS[self.manifest.task]
+        self.task: Task = tasks.find(self.manifest.task)
         self._labels = self.manifest.labels or ()
         # Shortest first, see `_signature`.
         self._signatures = sorted(self.manifest.signatures.items(), key=lambda item: item[1])
         if length is not None:
             self._signatures = _only(length, self._signatures)
         self.max_length = min(self.manifest.max_length, self._signatures[-1][1])
-        self._encoder: TextEncoder | ImageEncoder
-        if self._task.images:
-            self._encoder = ImageEncoder(self.manifest.image_settings(), self.max_length)
-        else:
-            self._encoder = TextEncoder(
-                bundle.tokenizer_json, self.max_length, pairs=self._task.pairs
-            )
+        self._encoder = self.task.input.encoder(
+            bundle.tokenizer_json, self.manifest.image, self.max_length
+        )
         for key, length in self._signatures:
-            model.check_outputs(key, self._task.shapes(length, len(self._labels)))
+            model.check_outputs(key, self.task.shapes(length, len(self._labels)))
 
     def __call__(
         self,
@@ -142,39 +139,12 @@ class Pipeline:
             try:
                 yield self._answer(item, top_k)
             except TextError as error:
-                first = item[0] if isinstance(item, tuple) and item else item
-                yield {**self._named(first), "error": str(error)}
-
-    @property
-    def text_key(self) -> str:
-        """The name of the input in an answer: "text", "question" or "image"."""
-        if self._task.images:
-            return "image"
-        return "question" if self._task.pairs else "text"
-
-    @property
-    def reads_images(self) -> bool:
-        """Whether the input is an image."""
-        return self._task.images
+                yield {**self.task.input.named(item), "error": str(error)}
 
     @property
     def example(self) -> Input:
         """Something to answer: a sentence, a question and it, or an image of all colours."""
-        if self._task.images:
-            height, width, _ = self.manifest.image_settings().shape
-            red, green = np.mgrid[0 : 255 : height * 1j, 0 : 255 : width * 1j]
-            return np.stack((red, green, 255 - red), axis=2).astype(np.uint8)
-        return (_QUESTION, _SENTENCE) if self._task.pairs else _SENTENCE
-
-    @property
-    def pairs(self) -> bool:
-        """Whether the input is a question and a context."""
-        return self._task.pairs
-
-    @property
-    def ranked(self) -> bool:
-        """Whether `top_k` means something for the task."""
-        return self._task.ranked
+        return self.task.input.example(self.manifest.image)
 
     def count_tokens(self, text: Input) -> int:
         """How many tokens of the text the model sees, special ones included.
@@ -196,24 +166,15 @@ class Pipeline:
 
     def answer(self, text: Input, encoded: AnyEncoded, top_k: int | None = None) -> dict[str, Any]:
         """Answers a text of which `encode` made `encoded`; returns and raises as `__call__`."""
-        first, context = _split(text)
-        answer = self._task.answer(self._run(encoded), encoded, self._labels, top_k)
-        if context is not None:
-            answer = {"answer": context[answer["start"] : answer["end"]], **answer}
+        answer = self.task.answer(self._run(encoded), encoded, text, self._labels, top_k)
         if encoded.truncated:
             answer["truncated"] = True
-        return {**self._named(first), **answer}
-
-    def _named(self, first: Any) -> dict[str, Any]:
-        """The input of an answer under its name; pixels are not repeated."""
-        if isinstance(first, np.ndarray):
-            return {}
-        return {self.text_key: os.fspath(first) if isinstance(first, os.PathLike) else first}
+        return {**self.task.input.named(text), **answer}
 
     def _check_top_k(self, top_k: int | None) -> None:
         if top_k is None:
             return
-        if not self._task.ranked:
+        if not self.task.ranked:
             raise OptionError(f"top_k is of no use for {self.manifest.task}; leave it out")
         if top_k < 1:
             raise OptionError(f"top_k is {top_k}; at least 1 label must be asked for")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tfedge.runtime.benchmark import Timing
     from tfedge.runtime.doctor import Installed, Report
     from tfedge.runtime.machine import Machine
+    from tfedge.runtime.tasks.base import Task
 
 # Stands where the answer would, so that lines of answers match lines of texts; no probability is "-".
 UNANSWERED = "error\t-"
@@ -23,21 +24,9 @@ def as_json(fields: Mapping[str, Any]) -> str:
     return json.dumps(fields, ensure_ascii=False, allow_nan=False)
 
 
-def as_text(answer: Mapping[str, Any]) -> str:
-    """An answer of any task for people and for `cut`."""
-    if "error" in answer:
-        return UNANSWERED
-    if "scores" in answer:
-        return "\t".join(
-            f"{one_line(name)}\t{score:.4f}" for name, score in answer["scores"].items()
-        )
-    if "embedding" in answer:
-        return " ".join(f"{value:.6f}" for value in answer["embedding"])
-    if "tokens" in answer:
-        return " ".join(
-            f"{one_line(item['token'])}/{one_line(item['label'])}" for item in answer["tokens"]
-        )
-    return f"{one_line(answer['answer'])}\t{answer['score']:.4f}"
+def as_text(answer: Mapping[str, Any], task: Task) -> str:
+    """An answer for people and for `cut`."""
+    return UNANSWERED if "error" in answer else task.line(answer)
 
 
 def timing_as_json(timing: Timing) -> str:
@@ -85,10 +74,10 @@ def _answering(report: Report) -> Iterator[tuple[str, str]]:
         yield "kernels", str(report.kernels)
     if report.answer is not None:
         timing = report.answer
-        what = "an image" if report.model and report.model["reads_images"] else "a sentence"
+        assert report.model is not None  # what answered
         yield (
             "answers",
-            f"{what} in {timing['median_ms']:.1f} ms, {timing['threads']} threads,"
+            f"{report.model['sample']} in {timing['median_ms']:.1f} ms, {timing['threads']} threads,"
             f" {_megabytes(timing['peak_rss_bytes'])}",
         )
 

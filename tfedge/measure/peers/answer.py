@@ -20,9 +20,8 @@ import numpy as np
 
 from tfedge.measure.peers.engine import ENGINES, Engine, load_engine
 from tfedge.measure.peers.settings import EXIT_INPUT, EXIT_MISSING
-from tfedge.runtime.bundle import TASK_OUTPUTS
+from tfedge.runtime import tasks
 from tfedge.runtime.clock import serve
-from tfedge.runtime.tasks import TASKS
 from tfedge.runtime.tokenizer import Encoded, TextEncoder
 
 
@@ -34,8 +33,8 @@ class Answers:
         peer: the contents of PEER.json.
         """
         self._engine = engine
-        self._task = TASKS[peer["task"]]
-        (self._output,) = TASK_OUTPUTS[peer["task"]]
+        self._task = tasks.find(peer["task"])
+        (self._output,) = self._task.outputs
         self._labels = tuple(peer["labels"] or ())
         self._normalize = bool(peer["normalize"])
         self._encoder = TextEncoder(peer["tokenizer"].encode(), peer["max_length"])
@@ -49,7 +48,7 @@ class Answers:
         outputs = {self._output: self._engine.answer(encoded.arrays(len(encoded)))}
         if self._normalize:
             outputs["embedding"] /= max(float(np.linalg.norm(outputs["embedding"])), 1e-12)
-        return {"text": text, **self._task.answer(outputs, encoded, self._labels, None)}
+        return {"text": text, **self._task.answer(outputs, encoded, text, self._labels)}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from tfedge.measure.peers.settings import Settings
-from tfedge.runtime.bundle import INPUTS
+from tfedge.runtime.inputs import TEXT_INPUTS
 
 _CLASSES = {
     "text-classification": "AutoModelForSequenceClassification",
@@ -78,7 +78,7 @@ def load_graph(folder: Path, settings: Settings, attention: str) -> Graph:
             "that was converted"
         )
     parameters = inspect.signature(model.forward).parameters
-    names = [name for name in INPUTS if name in parameters]
+    names = [name for name in TEXT_INPUTS if name in parameters]
     return Graph(model.eval(), names, settings.task).eval()
 
 

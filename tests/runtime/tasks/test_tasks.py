@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tfedge.runtime.tasks import MAX_ANSWER_TOKENS, answer_question, classify, softmax
+from tfedge.runtime import tasks
+from tfedge.runtime.tasks.question_answering import MAX_ANSWER_TOKENS
+from tfedge.runtime.tasks.softmax import softmax
 from tfedge.runtime.tokenizer import Encoded
 
 LOGITS = st.floats(-50, 50, width=32)
@@ -33,10 +38,11 @@ def no_tokens() -> Encoded:
 
 def test_labels_are_ranked() -> None:
     outputs = {"logits": np.array([[0.0, 2.0, 1.0]], np.float32)}
-    answer = classify(outputs, no_tokens(), ("a", "b", "c"), None)
+    classify = tasks.find("text-classification").answer
+    answer = classify(outputs, no_tokens(), "", ("a", "b", "c"))
     assert list(answer["scores"]) == ["b", "c", "a"]
     assert answer["label"] == "b"
-    assert list(classify(outputs, no_tokens(), ("a", "b", "c"), 2)["scores"]) == ["b", "c"]
+    assert list(classify(outputs, no_tokens(), "", ("a", "b", "c"), 2)["scores"]) == ["b", "c"]
 
 
 @settings(deadline=None, max_examples=60)
@@ -56,7 +62,10 @@ def test_best_span(data: st.DataObject, tokens: int) -> None:
         truncated=False,
         pad_id=0,
     )
-    answer = answer_question({"start_logits": starts, "end_logits": ends}, encoded, (), None)
+    outputs = {"start_logits": starts, "end_logits": ends}
+    context = "".join(chr(0x4E00 + index) for index in range(tokens))
+    answer = tasks.find("question-answering").answer(outputs, encoded, ("?", context), ())
+    assert answer["answer"] == context[answer["start"] : answer["end"]]
     p, q = (softmax(logits[0, before:-1]) for logits in (starts, ends))
     best = max(
         p[i] * q[j] for i in range(tokens) for j in range(i, min(tokens, i + MAX_ANSWER_TOKENS))
@@ -65,3 +74,35 @@ def test_best_span(data: st.DataObject, tokens: int) -> None:
     first, last = answer["start"], answer["end"] - 1
     assert 0 <= last - first < MAX_ANSWER_TOKENS
     assert p[first] * q[last] == pytest.approx(best)
+
+
+def test_the_folder_is_walked() -> None:
+    assert tasks.names() == (
+        "image-classification",
+        "question-answering",
+        "sentence-embedding",
+        "text-classification",
+        "token-classification",
+    )
+    for name in tasks.names():
+        assert tasks.find(name).name == name
+
+
+@pytest.mark.parametrize("name", ["base", "softmax", "", "..", "os", "text-classification.TASK"])
+def test_what_is_no_task(name: str) -> None:
+    """The name may come from a file that somebody made: it decides on no import."""
+    with pytest.raises(ValueError, match=r"is none of image-classification, question-answering"):
+        tasks.find(name)
+
+
+def test_only_the_module_that_is_needed_is_loaded() -> None:
+    """And no numpy: `--doctor` reads a model where it is broken."""
+    program = (
+        "import sys; from tfedge.runtime import tasks; tasks.find('token-classification');"
+        "print(*sorted(name for name in sys.modules if name.startswith('tfedge.runtime.tasks.')));"
+        "assert 'numpy' not in sys.modules and 'tokenizers' not in sys.modules"
+    )
+    command = [sys.executable, "-c", program]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    modules = ("base", "softmax", "token_classification")
+    assert found.stdout.split() == [f"tfedge.runtime.tasks.{module}" for module in modules]

@@ -1,0 +1,194 @@
+"""What models are asked: a text, a question and its context, or an image."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
+
+from tfedge.runtime.errors import OptionError, TextError, one_line
+from tfedge.runtime.image_settings import ImageSettings
+
+if TYPE_CHECKING:
+    from tfedge.runtime.image import ImageEncoder
+    from tfedge.runtime.tokenizer import TextEncoder
+
+TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+IMAGE_INPUTS = ("pixel_values",)
+
+_SENTENCE = "The film starts slowly, but its second half is as clever and as moving as they come."
+_QUESTION = "When does the film get better?"
+
+Encoder = Union["TextEncoder", "ImageEncoder"]
+Line = tuple[str, Optional[str]]  # what a line asks: text, question or path; context
+
+
+class Input:
+    """A text alone, and what other kinds of input do otherwise.
+
+    Attributes:
+        key: of the input in an answer, and in a line of JSON.
+        unit: what one is to the user; several have an "s".
+        typed: what the user types on a terminal.
+        sample: what the example is.
+        names: tensors that a graph may have for it, the first of which it must have.
+        has_tokenizer: whether a bundle holds a tokeniser to read it with.
+        packages: what is needed besides the base install, by name the module to import.
+    """
+
+    key = "text"
+    unit = "text"
+    typed = "texts"
+    sample = "a sentence"
+    names: ClassVar[tuple[str, ...]] = TEXT_INPUTS
+    has_tokenizer = True
+    packages: ClassVar[Mapping[str, str]] = {}
+
+    def check(self, inputs: tuple[str, ...], image: Mapping[str, Any] | None) -> None:
+        """Raises ValueError where fields of a manifest cannot be a model's of this input.
+
+        Args:
+            inputs, image: fields of a manifest.
+        """
+        if self.names[0] not in inputs or not set(inputs) <= set(self.names):
+            raise ValueError(
+                f"inputs {inputs} are not {self.names[0]} and some of {', '.join(self.names)}"
+            )
+
+    def shape(self, length: int, image: Mapping[str, Any] | None) -> tuple[int, ...]:
+        """The shape of each input of a graph for `length` tokens."""
+        return (1, length)
+
+    def encoder(
+        self, tokenizer_json: bytes, image: Mapping[str, Any] | None, max_length: int
+    ) -> Encoder:
+        """What turns an item into tensors.
+
+        Args:
+            tokenizer_json: contents of a `tokenizer.json`; of no use for images.
+            image: fields of `ImageSettings`; of no use for texts.
+            max_length: tokens of the longest input.
+
+        Raises:
+            ModelFileError: the `tokenizers` library cannot make a tokeniser of it.
+        """
+        from tfedge.runtime.tokenizer import TextEncoder
+
+        return TextEncoder(tokenizer_json, max_length)
+
+    def example(self, image: Mapping[str, Any] | None) -> Any:
+        """Something to answer."""
+        return _SENTENCE
+
+    def named(self, item: Any) -> dict[str, Any]:
+        """The item in an answer: the first of a tuple, the path of a file; pixels are not repeated."""
+        if hasattr(item, "dtype"):
+            return {}
+        first = item[0] if isinstance(item, tuple) and item else item
+        return {self.key: os.fspath(first) if isinstance(first, os.PathLike) else first}
+
+    def check_context(self, task: str) -> None:
+        """Raises OptionError where a context given for all items is of no use."""
+        raise OptionError(f"--context is of no use for {task}; leave it out")
+
+    def parse(self, line: str, context: str | None) -> Line:
+        """What a line of plain text asks.
+
+        Args:
+            context: of lines that bring none.
+
+        Raises:
+            TextError: nothing can be asked so.
+        """
+        return line, context
+
+    def parse_json(self, line: str, context: str | None) -> Line:
+        """What a JSON string or object asks; see `parse`."""
+        return self._json_object(line)[self.key], context
+
+    def _json_object(self, line: str) -> dict[str, Any]:
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise TextError(f"the line is not JSON: {one_line(error)}") from error
+        except RecursionError:
+            raise TextError("the line is JSON nested too deeply") from None
+        if isinstance(value, str):
+            value = {self.key: value}
+        if not isinstance(value, dict) or not isinstance(value.get(self.key), str):
+            raise TextError(
+                f"the line is neither a JSON string nor an object with a string {self.key!r}"
+            )
+        return value
+
+
+class Pair(Input):
+    """A question and a context."""
+
+    key = "question"
+
+    def encoder(
+        self, tokenizer_json: bytes, image: Mapping[str, Any] | None, max_length: int
+    ) -> Encoder:
+        from tfedge.runtime.tokenizer import TextEncoder
+
+        return TextEncoder(tokenizer_json, max_length, pairs=True)
+
+    def example(self, image: Mapping[str, Any] | None) -> Any:
+        return _QUESTION, _SENTENCE
+
+    def check_context(self, task: str) -> None:
+        pass
+
+    def parse(self, line: str, context: str | None) -> Line:
+        if context is not None:
+            return line, context
+        question, tab, rest = line.partition("\t")
+        if not tab and line.strip():
+            raise TextError("the line needs a question, a tab and a context; or give --context")
+        return question, rest
+
+    def parse_json(self, line: str, context: str | None) -> Line:
+        value = self._json_object(line)
+        context = value.get("context", context)
+        if not isinstance(context, str):
+            raise TextError("the line has no string 'context'; or give --context")
+        return value[self.key], context
+
+
+class Image(Input):
+    """A file with an image, or its pixels, uint8 (height, width, 3)."""
+
+    key = "image"
+    unit = "image"
+    typed = "paths of images"
+    sample = "an image"
+    names = IMAGE_INPUTS
+    has_tokenizer = False
+    packages: ClassVar[Mapping[str, str]] = {"pillow": "PIL.Image"}
+
+    def check(self, inputs: tuple[str, ...], image: Mapping[str, Any] | None) -> None:
+        if inputs != self.names:
+            raise ValueError(f"inputs {inputs} are not {', '.join(self.names)}")
+        ImageSettings.from_json(image)
+
+    def shape(self, length: int, image: Mapping[str, Any] | None) -> tuple[int, ...]:
+        return (1, *ImageSettings.from_json(image).shape)
+
+    def encoder(
+        self, tokenizer_json: bytes, image: Mapping[str, Any] | None, max_length: int
+    ) -> Encoder:
+        from tfedge.runtime.image import ImageEncoder
+
+        return ImageEncoder(ImageSettings.from_json(image), max_length)
+
+    def example(self, image: Mapping[str, Any] | None) -> Any:
+        import numpy as np
+
+        height, width, _ = ImageSettings.from_json(image).shape
+        red, green = np.mgrid[0 : 255 : height * 1j, 0 : 255 : width * 1j]
+        return np.stack((red, green, 255 - red), axis=2).astype(np.uint8)
+
+
+TEXT, PAIR, IMAGE = Input(), Pair(), Image()

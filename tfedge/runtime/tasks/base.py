@@ -1,0 +1,67 @@
+"""What every task tells about the inputs and outputs of its models."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tfedge.runtime.inputs import TEXT, Input
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Answer = dict[str, Any]
+Labels = Sequence[str]
+
+
+class Task(abc.ABC):
+    """How a model of a task is fed and how its outputs become an answer.
+
+    Attributes:
+        name: as in the manifest, e.g. `text-classification`.
+        input: what is answered, one text unless a task says otherwise.
+        outputs: name of an output -> its shape, in sizes or the words "length" and "labels", None
+            for any size.
+        ranked: whether `top_k` means something.
+    """
+
+    name: ClassVar[str]
+    input: ClassVar[Input] = TEXT
+    outputs: ClassVar[Mapping[str, tuple[int | str | None, ...]]]
+    ranked: ClassVar[bool] = False
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the last axis of an output is named by labels."""
+        return any("labels" in shape for shape in self.outputs.values())
+
+    def shapes(self, length: int, labels: int) -> dict[str, tuple[int | None, ...]]:
+        """The shapes of the outputs of a signature of `length` tokens."""
+        sizes = {"length": length, "labels": labels}
+        return {
+            name: tuple(sizes[size] if isinstance(size, str) else size for size in shape)
+            for name, shape in self.outputs.items()
+        }
+
+    @abc.abstractmethod
+    def answer(
+        self,
+        outputs: Mapping[str, np.ndarray],
+        encoded: Any,
+        item: Any,
+        labels: Labels,
+        top_k: int | None = None,
+    ) -> Answer:
+        """The task's part of an answer.
+
+        Args:
+            outputs: by name, of one item.
+            encoded: of which the model made them, what `Input.encoder` gives.
+            item: what was encoded: a text, an image, or a pair (question, context).
+            top_k: how many labels are wanted, None for all.
+        """
+
+    @abc.abstractmethod
+    def line(self, answer: Mapping[str, Any]) -> str:
+        """An answer without an error, for people and for `cut`, in one line."""
