@@ -15,8 +15,8 @@ import pytest
 import toy_images
 from bars import Bars
 from click.testing import CliRunner
-from convert.test_metadata import metadata
 from program import each_runtime, infer
+from tflite.test_metadata import metadata
 
 from tfedge import cli
 from tfedge.convert.convert import ConvertOptions, convert

@@ -11,6 +11,8 @@ import numpy as np
 import tf_keras as keras
 
 from tfedge import __version__
+from tfedge.convert.auto import Search
+from tfedge.convert.auto import Texts as SearchTexts
 from tfedge.convert.job import Job
 from tfedge.data.batches import as_inputs
 from tfedge.data.reader import ImageReader, Reader, TextReader
@@ -19,8 +21,6 @@ from tfedge.data.tokenizer import vocabulary
 from tfedge.errors import RejectedModelError
 from tfedge.measure.board import Board
 from tfedge.models.build import input_names
-from tfedge.quantize.auto import Search
-from tfedge.quantize.auto import Texts as SearchTexts
 from tfedge.quantize.bias import correct_bias
 from tfedge.quantize.coarsen import MOST_BITS
 from tfedge.quantize.gptq import gptq
