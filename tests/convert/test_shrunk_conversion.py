@@ -13,6 +13,7 @@ from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, assign, load_weights, save_checkpoint
 from tfedge.models.cost import flops
+from tfedge.models.folder import copy_inputs
 from tfedge.train.cut import Cut, cut_config, cut_tensors, tensors_of
 
 LENGTH = 16
@@ -31,7 +32,8 @@ def write_shrunk(folder: Path, family: str) -> Path:
     smaller = build(config, TASK).model
     assign(smaller, cut_tensors(checkpoint.config, tensors_of(model), cut))
     labels = list(toy_folders.LABELS)
-    save_checkpoint(smaller, config, TASK, folder / "shrunk", labels, source)
+    save_checkpoint(smaller, config, TASK, folder / "shrunk", labels)
+    copy_inputs(source, folder / "shrunk")
     return folder / "shrunk"
 
 

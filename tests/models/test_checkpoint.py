@@ -28,6 +28,7 @@ from tfedge.models.checkpoint import (
     task_and_labels,
 )
 from tfedge.models.config import parse_config
+from tfedge.models.folder import copy_inputs
 
 CONFIG = cases.CONFIGS["bert"]
 TASK = "text-classification"
@@ -284,7 +285,8 @@ def test_export_keeps_the_config_and_copies_the_tokenizer(
     (source / "vocab.txt").write_text("[PAD]\n")
     config = parse_config({**CONFIG, "problem_type": "x", "transformers_version": "3.0"})
     out = tmp_path / "out"
-    save_checkpoint(model, config, TASK, out, ["bad", "good"], source, dtype="float16")
+    save_checkpoint(model, config, TASK, out, ["bad", "good"], dtype="float16")
+    copy_inputs(source, out)
     written = json.loads((out / "config.json").read_text())
     assert CONFIG.items() <= written.items() and written["problem_type"] == "x"
     assert "transformers_version" not in written

@@ -15,14 +15,13 @@ from bars import Bars
 from tfedge.errors import CheckpointError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.models.folder import copy_rest, transformer_folder
 from tfedge.models.hub import resolve
 from tfedge.models.pooling import (
     check_pooling,
-    copy_pooling,
     embedding_length,
     normalizes_embeddings,
     pooling_of,
-    transformer_folder,
 )
 
 NAME = "sentence_transformers.models."
@@ -112,7 +111,7 @@ def test_an_encoder_in_a_folder_of_its_own(tmp_path: Path) -> None:
     assert not normalizes_embeddings(inner)
     assert embedding_length(inner) == 12
     copy = tmp_path / "copy"
-    copy_pooling(inner, copy)
+    copy_rest(inner, copy)
     toy_folders.write_folder(copy, task="sentence-embedding")
     assert transformer_folder(copy) == copy
     assert (pooling_of(copy), embedding_length(copy)) == ("cls", 12)

@@ -24,15 +24,24 @@ def read_object(path: Path, why: str) -> dict[str, Any]:
     Raises:
         CheckpointError: it is absent, cannot be read, or holds something else.
     """
-    try:
-        source = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist; {why}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not readable JSON: {error}") from error
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist; {why}")
+    source = read_json(path)
     if not isinstance(source, dict):
         raise CheckpointError(f"{path} holds a {type(source).__name__}, not a JSON object")
     return source
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of a checkpoint holds.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not readable JSON: {error}") from error
 
 
 class Fields:

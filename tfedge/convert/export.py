@@ -24,7 +24,8 @@ from tfedge.data.tokenizer import encode, load_tokenizer
 from tfedge.errors import CheckpointError, InputError, RejectedModelError
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
-from tfedge.models.checkpoint import INPUT_FILES, Checkpoint, load_weights, task_and_labels
+from tfedge.models.checkpoint import Checkpoint, load_weights, task_and_labels
+from tfedge.models.folder import CONFIG, copy_inputs
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
 from tfedge.models.preprocessor import pixels, read_preprocessor
@@ -245,9 +246,8 @@ def _versions(kind: str) -> dict[str, str]:
 
 def _finish(folder: Path, source: Source, report: Mapping[str, Any], output: Path) -> None:
     """Puts tokeniser or preprocessor and report beside the model, and the folder in its place."""
-    for name in ("config.json", *INPUT_FILES):
-        if (source.folder / name).is_file():
-            shutil.copyfile(source.folder / name, folder / name)
+    shutil.copyfile(source.folder / CONFIG, folder / CONFIG)
+    copy_inputs(source.folder, folder)
     files.write_json(folder / REPORT, report)
     if output.exists():
         old = folder.with_name("old")

@@ -14,7 +14,7 @@ from tfedge.measure.accuracy import Answer
 from tfedge.models.blocks import NORMALISED, GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights, task_and_labels
-from tfedge.models.pooling import transformer_folder
+from tfedge.models.folder import transformer_folder
 from tfedge.models.preprocessor import pixels, read_preprocessor
 from tfedge.runtime import tasks
 from tfedge.runtime.errors import TextError

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,20 +19,10 @@ from tfedge import files
 from tfedge.architectures.base import EncoderConfig, is_within
 from tfedge.errors import CheckpointError, InputError
 from tfedge.models.config import read_config
+from tfedge.models.folder import CONFIG, WEIGHTS, weight_files
 from tfedge.models.heads import HEADS, PRETRAINING_MODULES, head_modules, logits_modules
 from tfedge.models.layers import PatchDense, TokenTable
 
-PREPROCESSOR_FILE = "preprocessor_config.json"
-# What a checkpoint turns texts or images into inputs with.
-INPUT_FILES = (
-    PREPROCESSOR_FILE,
-    "tokenizer.json",
-    "vocab.txt",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-)
-_WEIGHTS = "model.safetensors"
-_WEIGHTS_INDEX = "model.safetensors.index.json"
 # Names that PyTorch gave to layer norm's parameters before Hugging Face renamed them.
 _LEGACY_NAMES = {".gamma": ".weight", ".beta": ".bias"}
 _CLASSES = {
@@ -107,7 +95,7 @@ class Checkpoint:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.config = read_config(folder)
-        self.files = _weight_files(self.folder)
+        self.files = weight_files(self.folder)
         prefix = self.config.architecture.prefix
         self._tensors: dict[str, tuple[Path, str]] = {}
         for path in self.files:
@@ -152,32 +140,6 @@ class Checkpoint:
                     f"{path}: {stored} is {dtype}; weights must be floating point"
                 )
             return np.asarray(file.get_tensor(stored), np.float32)
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    if (folder / _WEIGHTS).is_file():
-        return [folder / _WEIGHTS]
-    index = folder / _WEIGHTS_INDEX
-    if index.is_file():
-        try:
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise CheckpointError(f"{index} is not an index of shards: {error}") from error
-        paths = [folder / Path(str(name)).name for name in sorted(names)]
-        absent = [path.name for path in paths if not path.is_file()]
-        if absent:
-            raise CheckpointError(f"{index} names shards that are missing: {', '.join(absent)}")
-        return paths
-    if (folder / "pytorch_model.bin").exists():
-        raise CheckpointError(
-            f"{folder} has its weights in pytorch_model.bin, a pickle, which can run any code when "
-            "opened. Convert it once where torch is installed and the file is trusted: "
-            "AutoModel.from_pretrained(folder).save_pretrained(folder, safe_serialization=True); "
-            "on the hub, look for a revision refs/pr/N that adds model.safetensors"
-        )
-    raise CheckpointError(
-        f"{folder} has no {_WEIGHTS}; a checkpoint needs its weights as safetensors"
-    )
 
 
 def _stored_names(path: Path) -> list[str]:
@@ -331,28 +293,20 @@ def save_checkpoint(
     task: str,
     folder: str | Path,
     labels: list[str] | None = None,
-    tokenizer_from: str | Path | None = None,
     dtype: str = "float32",
 ) -> None:
     """Writes `model` as a Hugging Face folder that transformers loads.
 
     Args:
         labels: names of the logits, in their order.
-        tokenizer_from: a folder whose tokenizer files, or settings for images, are copied along.
         dtype: `float32` or `float16`, of the stored tensors.
     """
     folder = Path(folder)
     tensors = _stored_tensors(model, config, task, dtype)
-    with files.atomic_path(folder / _WEIGHTS) as temporary:
+    with files.atomic_path(folder / WEIGHTS) as temporary:
         # Not safetensors' own save_file: a full disk is no OSError there.
         temporary.write_bytes(save(tensors, metadata={"format": "pt"}))
-    files.write_json(folder / "config.json", _exported_config(config, task, labels, dtype))
-    if tokenizer_from is not None and Path(tokenizer_from).resolve() != folder.resolve():
-        for name in INPUT_FILES:
-            source = Path(tokenizer_from) / name
-            if source.is_file():
-                with files.atomic_path(folder / name) as temporary:
-                    shutil.copyfile(source, temporary)
+    files.write_json(folder / CONFIG, _exported_config(config, task, labels, dtype))
 
 
 def _stored_tensors(

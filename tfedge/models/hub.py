@@ -6,28 +6,13 @@ import dataclasses
 import importlib.util
 from pathlib import Path
 
+import tfedge
 from tfedge.errors import InputError
-from tfedge.models.pooling import transformer_folder
+from tfedge.models.folder import CONFIG, download_patterns, transformer_folder
 from tfedge.presets import Preset, load_preset, preset_names
 
-CHECKPOINTS = Path("saved_models")
-# Weights as safetensors only: a pickle is not even downloaded.
-_PATTERNS = [
-    "config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "preprocessor_config.json",
-    "tokenizer*",
-    "vocab.txt",
-    "special_tokens_map.json",
-    # What sentence-transformers has beside them, `0_Transformer` where the encoder is not at the top.
-    "modules.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-    "?_Pooling/config.json",
-    "0_Transformer/*.json",
-    "0_Transformer/vocab.txt",
-]
+# What comes with a clone, beside the package; a wheel is too small for it.
+_SHIPPED = Path(tfedge.__file__).resolve().parents[1] / "saved_models"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +23,7 @@ class Source:
         name: what outputs are called after.
         folder: the Hugging Face folder.
         preset: the preset of that name, or None.
-        origin: where it came from: a path, `package:NAME` or `hub:ID`, for reports.
+        origin: where it comes from: a path, `package:NAME` or `hub:ID`, for reports.
     """
 
     name: str
@@ -55,8 +40,10 @@ class Source:
 def resolve(model: str) -> Source:
     """The checkpoint for a preset's name, a folder or a hub id.
 
+    A preset's name is never a folder: one that is called so in the working directory is `./NAME`.
+
     Raises:
-        InputError: nothing of that name, or it cannot be downloaded.
+        InputError: nothing of that name, it cannot be downloaded, or this installation lacks it.
     """
     if model in preset_names():
         return _from_preset(load_preset(model))
@@ -76,9 +63,16 @@ def resolve(model: str) -> Source:
 
 def _from_preset(preset: Preset) -> Source:
     if preset.checkpoint:
-        folder = CHECKPOINTS / preset.checkpoint
-        if folder.is_dir():
-            return Source(preset.name, folder, preset, str(folder))
+        # Never another model in its place: on the hub is only what it was trained from.
+        folder = _SHIPPED / preset.checkpoint
+        place = f"{_SHIPPED.name}/{preset.checkpoint}"
+        if not (folder / CONFIG).is_file():
+            raise InputError(
+                f"the checkpoint {preset.name} comes with a clone of tfedge's repository, in {place}, "
+                "and not with this installation: give the path of that folder, or "
+                f"{preset.hub_id} for what it was trained from"
+            )
+        return Source(preset.name, folder, preset, place)
     if preset.package:
         # Found without importing it: such a package may want to import torch.
         spec = importlib.util.find_spec(preset.package)
@@ -93,11 +87,11 @@ def _download(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=_PATTERNS))
+        return Path(snapshot_download(hub_id, allow_patterns=download_patterns()))
     # huggingface_hub raises a dozen kinds of errors, from OSError to its own.
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{hub_id} cannot be had from the Hugging Face hub ({reason}); check the name and the "
-            "connection, or download it elsewhere and give the folder"
+            f"{hub_id} could not be downloaded from the Hugging Face hub ({reason}); check the name "
+            "and the connection, or download it elsewhere and give the folder"
         ) from error

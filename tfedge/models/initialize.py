@@ -9,8 +9,9 @@ import tf_keras as keras
 from tfedge import files
 from tfedge.errors import InputError
 from tfedge.models.build import build
-from tfedge.models.checkpoint import PREPROCESSOR_FILE, save_checkpoint
+from tfedge.models.checkpoint import save_checkpoint
 from tfedge.models.config import parse_config
+from tfedge.models.folder import PREPROCESSOR, copy_inputs
 from tfedge.presets import Preset
 
 # A model of images without labels has those of ImageNet, without their names.
@@ -38,6 +39,8 @@ def initialize(preset: Preset, folder: Path, tokenizer: Path | None, seed: int =
     if labels is None and config.reads_images:
         labels = [f"LABEL_{index}" for index in range(_IMAGE_LABELS)]
     model = build(config, preset.task, len(labels or ())).model
-    save_checkpoint(model, config, preset.task, folder, labels, tokenizer)
+    save_checkpoint(model, config, preset.task, folder, labels)
+    if tokenizer is not None:
+        copy_inputs(tokenizer, folder)
     if preset.preprocessor is not None:
-        files.write_json(folder / PREPROCESSOR_FILE, preset.preprocessor)
+        files.write_json(folder / PREPROCESSOR, preset.preprocessor)

@@ -10,7 +10,7 @@ from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.fields import read_object
 from tfedge.errors import CheckpointError
 from tfedge.models.blocks import Pixels
-from tfedge.models.checkpoint import PREPROCESSOR_FILE
+from tfedge.models.folder import PREPROCESSOR
 from tfedge.runtime.image_settings import RESAMPLES, ImageSettings
 
 # Pillow's numbers of its filters, in the order of their names.
@@ -48,7 +48,7 @@ def read_preprocessor(folder: str | Path, config: EncoderConfig) -> ImageSetting
     Raises:
         CheckpointError: the file is missing or damaged, or makes images of another size.
     """
-    path = Path(folder) / PREPROCESSOR_FILE
+    path = Path(folder) / PREPROCESSOR
     why = "a checkpoint of images needs it, as it says how they are resized and normalised"
     source = read_object(path, why)
     try:

@@ -14,7 +14,7 @@ class Preset:
     """Everything that converting a named model needs.
 
     Attributes:
-        checkpoint: folder under `saved_models/` with the weights, or None.
+        checkpoint: folder under the repository's `saved_models/` with the weights, or None.
         buckets: lengths of shorter graphs for shorter texts in the same file.
         package: Python package that carries the weights in its folder `model`, or None.
         hub_id: repository on the Hugging Face hub.

@@ -26,6 +26,7 @@ from tfedge.errors import InputError
 from tfedge.models.build import Encoder, build, input_names
 from tfedge.models.checkpoint import Checkpoint, assign, load_weights, save_checkpoint
 from tfedge.models.config import parse_config
+from tfedge.models.folder import copy_inputs
 from tfedge.train.augment import neighbours, whole_words, word_substitution
 from tfedge.train.cache import Outputs, open_cache
 from tfedge.train.cut import Cut, cut_tensors, plan, tensors_of
@@ -298,7 +299,8 @@ def distil(
         strategy=strategy,
     )
     if is_chief(strategy):
-        save_checkpoint(student.model, config, TASK, output, labels, teacher, dtype="float16")
+        save_checkpoint(student.model, config, TASK, output, labels, dtype="float16")
+        copy_inputs(Path(teacher), output)
         shutil.rmtree(folder)
     return measure() if measure else None
 

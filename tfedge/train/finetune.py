@@ -15,6 +15,7 @@ from tfedge.data.tokenizer import load_tokenizer
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build, input_names
 from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint
+from tfedge.models.folder import copy_inputs
 from tfedge.train.distribute import batch_mean, is_chief, replicas, training_strategy
 from tfedge.train.precision import precision
 from tfedge.train.training import (
@@ -109,6 +110,7 @@ def finetune(
         strategy=strategy,
     )
     if is_chief(strategy):
-        save_checkpoint(encoder.model, checkpoint.config, TASK, output, list(labels), source)
+        save_checkpoint(encoder.model, checkpoint.config, TASK, output, list(labels))
+        copy_inputs(checkpoint.folder, output)
         shutil.rmtree(folder)
     return measure() if measure else None

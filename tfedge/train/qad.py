@@ -30,7 +30,8 @@ from tfedge.models.checkpoint import (
     save_checkpoint,
     task_and_labels,
 )
-from tfedge.models.pooling import copy_pooling, normalizes_embeddings
+from tfedge.models.folder import copy_rest
+from tfedge.models.pooling import normalizes_embeddings
 from tfedge.progress import MakeBar
 from tfedge.quantize.calibrate import Observer, calibrate
 from tfedge.quantize.equalize import is_pruned
@@ -323,8 +324,8 @@ def _save(
     folder: Path,
     decisions: Decisions,
 ) -> None:
-    save_checkpoint(model, source.config, task, folder, labels, source.folder)
-    copy_pooling(source.folder, folder)
+    save_checkpoint(model, source.config, task, folder, labels)
+    copy_rest(source.folder, folder)
     write_decisions(folder, decisions)
 
 

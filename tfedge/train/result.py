@@ -10,7 +10,7 @@ import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
 from tfedge.models.checkpoint import Checkpoint, save_checkpoint
-from tfedge.models.pooling import copy_pooling
+from tfedge.models.folder import copy_rest
 
 RESULT = "result"
 
@@ -28,8 +28,8 @@ def write_result(
     shutil.rmtree(result, ignore_errors=True)
     stored = source.config.source.get("dtype") or source.config.source.get("torch_dtype")
     dtype = "float16" if stored == "float16" else "float32"
-    save_checkpoint(model, config, task, result, labels, source.folder, dtype)
-    copy_pooling(source.folder, result)
+    save_checkpoint(model, config, task, result, labels, dtype)
+    copy_rest(source.folder, result)
 
 
 def publish_result(folder: Path, output: Path) -> None:

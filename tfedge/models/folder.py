@@ -1,0 +1,200 @@
+"""Which files make up a checkpoint: what is downloaded, copied along, and hashed.
+
+A folder of sentence-transformers has `modules.json`, a list of modules that run one after the other,
+each with a folder:
+
+    [{"path": "", "type": "...Transformer"}, {"path": "1_Pooling", "type": "...Pooling"},
+     {"path": "2_Normalize", "type": "...Normalize"}]
+
+The Transformer is the Hugging Face folder itself, or one inside it (`0_Transformer`). Every path below
+is the one that a file has, or would have, in a copy whose encoder is in the folder itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from tfedge import files
+from tfedge.architectures.fields import read_json
+from tfedge.errors import CheckpointError
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+PREPROCESSOR = "preprocessor_config.json"
+# Of sentence-transformers: the Transformer's own settings, and those of all modules together.
+TRANSFORMER_SETTINGS = "sentence_bert_config.json"
+MODULES = "modules.json"
+PROMPTS = "config_sentence_transformers.json"
+_WEIGHTS_INDEX = "model.safetensors.index.json"
+# What turns texts or images into inputs.
+_INPUTS = (
+    PREPROCESSOR,
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "*.model",  # of SentencePiece
+)
+# Of a module's folder: a Pooling has the first alone, a Dense both.
+_MODULE = ("*.json", "*.safetensors")
+# What tfedge keeps for the weights beside it, and for no others.
+_DECISIONS = "tfedge_*.json"
+
+
+def download_patterns() -> list[str]:
+    """What to download of a repository; of weights only safetensors, so no pickle ever arrives."""
+    transformer = (CONFIG, "*.safetensors", _WEIGHTS_INDEX, *_INPUTS, TRANSFORMER_SETTINGS)
+    modules = [f"[0-9]_*/{name}" for name in (*transformer, *_MODULE)]
+    return [*transformer, MODULES, PROMPTS, *modules]
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors with an encoder's weights: one, or all the shards that the index names.
+
+    Raises:
+        CheckpointError: there are none (only a pickle, say), or a shard is missing.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    index = folder / _WEIGHTS_INDEX
+    if index.is_file():
+        try:
+            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise CheckpointError(f"{index} is not an index of shards: {error}") from error
+        paths = [folder / Path(str(name)).name for name in sorted(names)]
+        absent = [path.name for path in paths if not path.is_file()]
+        if absent:
+            raise CheckpointError(f"{index} names shards that are missing: {', '.join(absent)}")
+        return paths
+    if (folder / "pytorch_model.bin").exists():
+        raise CheckpointError(
+            f"{folder} has its weights in pytorch_model.bin, a pickle, which can run any code when "
+            "opened. Convert it once where torch is installed and the file is trusted: "
+            "AutoModel.from_pretrained(folder).save_pretrained(folder, safe_serialization=True); "
+            "on the hub, look for a revision refs/pr/N that adds model.safetensors"
+        )
+    raise CheckpointError(
+        f"{folder} has no {WEIGHTS}; a checkpoint needs its weights as safetensors"
+    )
+
+
+def modules_of(folder: Path) -> list[tuple[str, str]]:
+    """Kind and subfolder of each module; none where there is no `modules.json`.
+
+    Raises:
+        CheckpointError: `modules.json` cannot be understood, or names a folder outside of its own.
+    """
+    path = folder / MODULES
+    if not path.is_file():
+        return []
+    content = read_json(path)
+    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+        raise CheckpointError(f"{path} holds no list of modules")
+    found = []
+    for item in content:
+        kind = str(item.get("type", "")).split(".")[-1]
+        name = str(item.get("path") or ("1_Pooling" if kind == "Pooling" else ""))
+        if name and (Path(name).name != name or name == ".."):
+            raise CheckpointError(f"{path}: the path {name!r} is not the name of a folder in it")
+        found.append((kind, name))
+    return found
+
+
+def transformer_folder(folder: Path) -> Path:
+    """Where the encoder of a folder is: in the folder itself, or where `modules.json` says.
+
+    Raises:
+        CheckpointError: see `modules_of`.
+    """
+    if (folder / CONFIG).is_file():
+        return folder
+    for kind, path in modules_of(folder):
+        if kind == "Transformer" and path:
+            return folder / path
+    return folder
+
+
+def modules_root(encoder: Path) -> Path:
+    """The folder with the `modules.json` of an encoder: its own, or the one around it.
+
+    Raises:
+        CheckpointError: see `modules_of`.
+    """
+    if not (encoder / MODULES).is_file():
+        around = encoder.resolve().parent
+        if ("Transformer", encoder.resolve().name) in modules_of(around):
+            return around
+    return encoder
+
+
+def sha256(encoder: Path) -> str:
+    """Hash of everything that a checkpoint consists of, its weights included.
+
+    Args:
+        encoder: as `transformer_folder` gives it.
+
+    Raises:
+        CheckpointError: there are no weights, or `modules.json` cannot be understood.
+    """
+    own = (CONFIG, _WEIGHTS_INDEX, _DECISIONS)
+    found = {path.name: path for path in (*_matching(encoder, own), *weight_files(encoder))}
+    found |= _inputs(encoder) | _modules(encoder)
+    hashes = {place: files.sha256(path) for place, path in found.items()}
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+def copy_inputs(source: Path, folder: Path) -> None:
+    """Copies what turns texts or images into inputs from an encoder's folder to another one."""
+    _copy(_inputs(source), folder)
+
+
+def copy_rest(source: Path, folder: Path) -> None:
+    """Copies what is neither weights nor config.json; the copy has its encoder in the folder itself.
+
+    Raises:
+        CheckpointError: `modules.json` cannot be understood.
+    """
+    modules = _modules(source)
+    _copy(_inputs(source) | modules, folder)
+    if MODULES in modules and modules_root(source) != source:
+        listed = json.loads(modules[MODULES].read_bytes())
+        for module, (kind, _) in zip(listed, modules_of(modules_root(source)), strict=True):
+            if kind == "Transformer":
+                module["path"] = ""
+        files.write_json(folder / MODULES, listed)
+
+
+def _inputs(encoder: Path) -> dict[str, Path]:
+    return {path.name: path for path in _matching(encoder, _INPUTS)}
+
+
+def _modules(encoder: Path) -> dict[str, Path]:
+    """The files of sentence-transformers, by their place in a copy; none of a plain encoder."""
+    root = modules_root(encoder)
+    # The Transformer's own settings may be in either place; those in its folder come first.
+    shared = _matching(root, (MODULES, PROMPTS, TRANSFORMER_SETTINGS))
+    own = _matching(encoder, (TRANSFORMER_SETTINGS,))
+    found = {path.name: path for path in (*shared, *own)}
+    for kind, name in modules_of(root):
+        if kind != "Transformer" and name:
+            found |= {f"{name}/{path.name}": path for path in _matching(root / name, _MODULE)}
+    return found
+
+
+def _matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
+    return sorted({p for pattern in patterns for p in folder.glob(pattern) if p.is_file()})
+
+
+def _copy(found: dict[str, Path], folder: Path) -> None:
+    for place, path in found.items():
+        if path.resolve() != (folder / place).resolve():
+            with files.atomic_path(folder / place) as temporary:
+                shutil.copyfile(path, temporary)
