@@ -73,7 +73,7 @@ infer: $(VENV)/.convert  ## Answer TEXT with the converted MODEL
 
 # All peers, on the first LIMIT texts of EVAL, the same for all; 872 are SST-2 dev.
 bench: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm) .venv-bench/.done $(BENCH_MODELS)  ## Time MODEL in int8, mixed, dynamic and float32 beside all peers on EVAL's first LIMIT texts
-	@$(TFEDGE) bench $(BENCH_MODELS) --data $(EVAL) --runtime litert --checkpoint $(MODEL) \
+	@$(BIN)/python -m benchmarks $(BENCH_MODELS) --data $(EVAL) --runtime litert --checkpoint $(MODEL) \
 		--peer installed --limit $(LIMIT) --rounds $(ROUNDS) --output build/bench/$(NAME).json $(BENCH_ARGS)
 
 # What `report` puts together: the race, of int8 the error of each layer and the time of each part, and
@@ -164,7 +164,7 @@ format: $(VENV)/.test  ## Mend style: what ruff can mend by itself, and the layo
 
 clean:  ## Remove environments, caches and build/; converted models stay
 	rm -rf .venv .venv-lowest .venv-torch .venv-bench .venv-mediapipe .venv-viewers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find tfedge tests -name __pycache__ -prune -exec rm -rf {} +
+	find tfedge benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
@@ -205,11 +205,11 @@ $(VENV)/.minilm: constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 # What converted models are compared with, also away from TensorFlow.
-.venv-bench/.done: setup.cfg constraints.txt
+.venv-bench/.done: benchmarks/requirements.txt setup.cfg constraints.txt
 	@echo "installing torch, ONNX Runtime, OpenVINO and ai-edge-quantizer into .venv-bench (about 3 minutes) ..." >&2
 	@$(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt $(TORCH) '.[bench]'
+		--constraint constraints.txt $(TORCH) . --requirement benchmarks/requirements.txt
 	@touch $@
 
 # MediaPipe wants a numpy of its own.

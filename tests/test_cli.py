@@ -26,7 +26,6 @@ import tfedge.presets
 import tfedge.quantize.prepare
 from tfedge import __version__, cli, errors
 from tfedge.cli.summary import bench_summary, conversion_summary
-from tfedge.measure.peers.registry import PEERS
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.presets import Preset, preset_names
 from tfedge.runtime.bundle import read_bundle
@@ -182,7 +181,6 @@ USAGE: dict[str, tuple[list[str], str]] = {
     "path": (["eval", "--model", "/nowhere.tflite", "--data", "x"], "'/nowhere.tflite' does not"),
     "data": (["eval", "--model", str(ROOT)], "Missing option '--data'"),
     "models": (["bench", "--data", "x"], "Missing argument 'MODEL.tflite[@LENGTH]...'"),
-    "peer": (["bench", "x", "--data", "x", "--peer", "torch"], "'torch' is not one of 'onnx"),
     "rounds": (["bench", "x", "--data", "x", "--rounds", "0"], "0 is not in the range"),
     "inspect": (["inspect", "x", "--data", "x"], "give one of these too"),
     "epochs": (["finetune", "x", "--data", "x", "--output", "x", "--epochs", "0"], "0 is not in"),
@@ -450,21 +448,14 @@ def test_bench(tfedge_: Tfedge, toys: Path, sentences: Path, tmp_path: Path) -> 
     assert rows[0].split()[1:6] == ["1", "1.00", "1.00", "1.00", "1.00-1.00"]
 
 
-def test_help_names_all_peers(tfedge_: Tfedge) -> None:
-    lines = tfedge_("bench", "--help").lines
-    for name, peer in PEERS.items():
-        assert any(line.split() == [name, *peer.what.split()] for line in lines), name
+def test_bench_tells_where_peers_are(tfedge_: Tfedge) -> None:
+    for option in ("--peer=torch-float", "--checkpoint=X", "--peer-python=python"):
+        result = tfedge_("bench", "x.tflite", "--data", "x.tsv", option)
+        assert (result.code, len(result.errors)) == (2, 1)
+        assert "python -m benchmarks" in result.error
 
 
-def test_bench_of_what_cannot_be_had(tfedge_: Tfedge, toys: Path, sentences: Path) -> None:
-    command = ("bench", toys / "classifier.tflite", "--data", sentences)
-    peer = ("--peer", "onnxruntime-float", "--checkpoint", "tinybert", "--peer-python", "nowhere")
-    result = tfedge_(*command, *peer)
-    assert result.code == 4
-    assert result.error == (
-        "tfedge: the peers need an environment of their own, and nowhere is not there: "
-        "`make .venv-bench/.done` makes it, or give another Python with --peer-python"
-    )
+def test_bench_of_a_length_that_is_not_there(tfedge_: Tfedge, toys: Path, sentences: Path) -> None:
     result = tfedge_("bench", toys / "classifier.tflite@12", "--data", sentences)
     assert result.code == 3
     assert result.error.endswith("classifier.tflite has no graph for 12 tokens; it has 16")

@@ -73,15 +73,21 @@ def test_no_stage_imports_a_later_one(stage: str) -> None:
 
 def test_peers_import_only_the_board_side() -> None:
     """Their Python has nothing of the host's."""
-    inside = {name for name in _imports("measure/peers") if name.startswith("tfedge.")}
-    others = {name for name in inside if not name.startswith("tfedge.measure.peers.")}
-    assert {name.split(".")[1] for name in others} == {"runtime"}
+    inside = _imports("../benchmarks/peers")
+    assert {name.split(".")[1] for name in inside if name.startswith("tfedge.")} == {"runtime"}
+    assert {name.split(".")[1] for name in inside if name.startswith("benchmarks.")} == {"peers"}
+
+
+def test_tfedge_imports_no_benchmark() -> None:
+    """They are no part of the wheel."""
+    found = {name for stage in (*STAGES, "runtime") for name in _imports(stage)}
+    assert not {name for name in found if name.split(".")[0] == "benchmarks"}
 
 
 def test_the_base_imports_no_peer() -> None:
     """Only modules that the peers' Python runs import their packages, and the registry none."""
     program = (
-        "import sys, tfedge.cli, tfedge.measure.peer;"
+        "import sys, tfedge.cli, benchmarks.peer;"
         "print(*{'torch', 'onnxruntime', 'openvino', 'nncf', 'ai_edge_quantizer'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", program]

@@ -1,8 +1,9 @@
 """Counts the instructions that boards execute for one inference: `python tests/arm/count.py MODEL...`.
 
 A count is the same for the same model, wheel and board. It is not time, but it ranks kernels as a
-board would, on a machine that is busy or of another kind. With --peers the peers of `tfedge bench`
-that run on the boards are counted beside the models, on the same weights and numbers of tokens.
+board would, on a machine that is busy or of another kind. With --peers the peers of `python -m
+benchmarks` that run on the boards are counted beside the models, on the same weights and numbers of
+tokens.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ def main() -> int:
     parser.add_argument("--tokens", action="append", type=int, help="default: every graph")
     parser.add_argument("--emulator", type=Path, default=RUN)
     parser.add_argument(
-        "--peers", action="store_true", help="count the peers of `tfedge bench` too"
+        "--peers", action="store_true", help="count the peers of `python -m benchmarks` too"
     )
     parser.add_argument(
         "--peer", action="append", help="with --peers only this one; may be repeated"

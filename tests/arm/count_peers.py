@@ -13,9 +13,9 @@ from pathlib import Path
 
 from count import ROOT, Count, count_lengths
 
+from benchmarks.make_peers import Kitchen, missing_packages
+from benchmarks.peers.registry import PEERS, PYTHON, TFLITE, Peer
 from tfedge.errors import TfedgeError
-from tfedge.measure.make_peers import Kitchen, missing_packages
-from tfedge.measure.peers.registry import PEERS, PYTHON, TFLITE, Peer
 from tfedge.models.hub import resolve
 from tfedge.progress import ProgressBar
 from tfedge.runtime.bundle import read_bundle

@@ -1,6 +1,6 @@
 """Runs graphs of a model on one thread, for counting: `invoke.py ENGINE MODEL N LENGTH...`.
 
-ENGINE is a runtime, for a model of tfedge, or a peer's, see `tfedge.measure.peers.engine`. Each length
+ENGINE is a runtime, for a model of tfedge, or a peer's, see `benchmarks.peers.engine`. Each length
 runs once to warm up, then N times between two marks of the plugin `count.c`.
 """
 
@@ -35,7 +35,7 @@ def converted(runtime, path):
 
 def peer(engine, path):
     """What runs a peer's model."""
-    from tfedge.measure.peers.engine import load_engine
+    from benchmarks.peers.engine import load_engine
 
     loaded = load_engine(engine, Path(path), 1)
     return lambda length, inputs: loaded.answer(inputs)

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from program import each_runtime, infer
 from tflite.test_metadata import metadata
 
+from benchmarks.__main__ import main as benchmarks
 from tfedge import cli
 from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.data.images import read_images
@@ -211,7 +212,8 @@ def test_eval_inspect_and_bench(toy: Toy) -> None:
     assert result.exit_code == 0, result.output
     (row,) = json.loads(result.stdout.splitlines()[-1])["contestants"]
     assert row["accuracy"] == found["accuracy"]
-    result = run(cli.main, ["bench", model, *data, "--peer", "onnxruntime-float"])
+    peer = ["--peer", "onnxruntime-float", "--checkpoint", str(toy.source)]
+    result = run(benchmarks, [model, *data, *peer])
     assert "--peer is for models of texts" in result.output
 
 

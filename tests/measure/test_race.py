@@ -15,7 +15,7 @@ from talker import talker
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure import race as module
-from tfedge.measure.race import fastest, race
+from tfedge.measure.race import race
 
 LABELS = ("negative", "positive")
 TEXTS = Texts(["a", "b", "c", "d", "e"], ["1", "positive", "negative", "1", "1"], "toy.tsv")
@@ -96,23 +96,3 @@ def test_unknown_labels_are_found_before_the_start(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has labels"):
         race([talker(tmp_path, then="crash")], TEXTS, ("bad", "good"), 1, bars)
     assert bars == []
-
-
-def test_fastest(tmp_path: Path) -> None:
-    """The least of the rounds counts: a program that is held up now and then is still fast."""
-    candidates = [
-        talker(tmp_path, "even", ms=[9, 9, 3]),
-        talker(tmp_path, "held up", ms=[9, 9, 80, 2, 80]),
-        talker(tmp_path, "slow", ms=[9, 9, 5]),
-    ]
-    bars = Bars()
-    best, means = fastest(candidates, TEXTS.texts, bars)
-    assert best.name == "held up"
-    assert means == pytest.approx([3, 2, 5])
-    assert [(bar.total, bar.done) for bar in bars] == [(75, 75)]
-
-
-def test_fastest_looks_at_a_few_texts(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    fastest([talker(tmp_path, "A", log=str(log))], ["a"] * 500, Bars())
-    assert log.read_text().splitlines()[3:] == [f"A {module.BLOCK + 1}"] * 5

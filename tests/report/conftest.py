@@ -26,14 +26,7 @@ def result(folder: Path, name: str, content: Any) -> Path:
 def race(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three toys raced in LiteRT."""
     names = ["int8.tflite", "classifier.tflite", "buckets.tflite@16"]
-    options = BenchOptions(
-        peers=(),
-        checkpoint=None,
-        peer_python="python",
-        runtimes=("litert",),
-        threads=(1,),
-        rounds=2,
-    )
+    options = BenchOptions(runtimes=("litert",), threads=(1,), rounds=2)
     found = bench([str(toys / name) for name in names], TEXTS, options, bars.Bars())
     return result(tmp_path_factory.mktemp("race"), "bench.json", found)
 

@@ -63,12 +63,12 @@ for command in (
     main.add_command(command)
 
 
-def run() -> None:
+def run(command: click.Command = main, name: str = "tfedge") -> None:
     """The console entry point: an expected error is one line and its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the names of files may be no UTF-8
     try:
-        main.main(prog_name="tfedge", standalone_mode=False)
+        command.main(prog_name=name, standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("tfedge: interrupted; the same command resumes or starts again", err=True)
         sys.exit(130)

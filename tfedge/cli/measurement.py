@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tfedge import files
-from tfedge.measure.peers.registry import INSTALLED, PEERS, PYTHON
 from tfedge.quiet import load_tensorflow
+
+if TYPE_CHECKING:
+    from tfedge.data.texts import Texts
+    from tfedge.measure.bench import BenchOptions
+    from tfedge.progress import MakeBar
 
 
 @click.command(name="eval")
@@ -42,7 +48,7 @@ from tfedge.quiet import load_tensorflow
     help="Threads of the runtime, in one process. Default: one thread in each of several processes "
     "that share the texts; with --python the choice of tfedge-infer there.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many texts.")
+@click.option("--limit", type=click.IntRange(1), help="Use only the first N texts.")
 @click.option(
     "--python",
     help="Command of the Python that runs a .tflite, a board's for instance. Default: this one.",
@@ -80,82 +86,141 @@ def evaluate(
     click.echo(json.dumps(result) if as_json else evaluation_summary(result))
 
 
-@click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL.tflite[@LENGTH]...")
-@click.option(
-    "--data",
-    required=True,
-    help="Texts: a TSV, CSV, JSONL or TXT file, or a data set id on the hub; or images, as "
-    "tfedge eval takes them. With labels the accuracy is measured too.",
-)
-@click.option(
-    "--peer",
-    "peer_names",
-    multiple=True,
-    metavar="PEER",
-    type=click.Choice([*PEERS, INSTALLED]),
-    help="What else answers, with the weights of --checkpoint; may be repeated. See below. "
-    f"{INSTALLED}: all whose packages are there; what fails is left out of the table and named.",
-)
-@click.option(
-    "--checkpoint",
-    metavar="MODEL",
-    help="What the first model was converted from: a name, a folder or a hub id; for --peer.",
-)
-@click.option(
-    "--peer-python",
-    default=PYTHON,
-    show_default=True,
-    help="Python with the peers' packages: `make .venv-bench/.done`, or a virtual environment with "
-    "`pip install 'tfedge[bench]'`.",
-)
-@click.option(
-    "--runtime",
-    "runtimes",
-    multiple=True,
-    type=click.Choice(["tflite-runtime", "litert"]),
-    help="Of the converted models; repeated, each model runs in each. Default: the first each was "
-    "verified on.",
-)
-@click.option(
-    "--threads",
-    multiple=True,
-    default=(1,),
-    show_default=True,
-    type=click.IntRange(1, 64),
-    help="Threads of each contestant; repeated, each takes part with each number.",
-)
-@click.option(
-    "--rounds",
-    default=5,
-    show_default=True,
-    type=click.IntRange(1, 1000),
-    help="How often each text is answered by each; its time is the median.",
-)
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many texts.")
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the JSON object to this file.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def bench(
+@dataclasses.dataclass(frozen=True)
+class Raced:
+    """What a race is about, as a command line gives it.
+
+    Attributes:
+        models: paths of converted models, with `@LENGTH` where one graph is to answer.
+        texts: what all answer; of a model of images, images.
+    """
+
+    models: tuple[str, ...]
+    texts: Texts
+    options: BenchOptions
+    make_bar: MakeBar
+
+    @property
+    def of_images(self) -> bool:
+        """Whether images are answered."""
+        from tfedge.data.images import Images
+
+        return isinstance(self.texts, Images)
+
+
+def race_options(function: Any) -> Any:
+    """Adds to a command what `run_race` takes."""
+    for option in reversed(_RACE_OPTIONS):
+        function = option(function)
+    return function
+
+
+_RACE_OPTIONS = [
+    click.argument("models", nargs=-1, required=True, metavar="MODEL.tflite[@LENGTH]..."),
+    click.option(
+        "--data",
+        required=True,
+        help="Texts: a TSV, CSV, JSONL or TXT file, or a data set id on the hub; or images, as "
+        "tfedge eval takes them. With labels the accuracy is measured too.",
+    ),
+    click.option(
+        "--runtime",
+        "runtimes",
+        multiple=True,
+        type=click.Choice(["tflite-runtime", "litert"]),
+        help="Of the converted models; repeated, each model runs in each. Default: the first each "
+        "was verified on.",
+    ),
+    click.option(
+        "--threads",
+        multiple=True,
+        default=(1,),
+        show_default=True,
+        type=click.IntRange(1, 64),
+        help="Threads of each contestant; repeated, each takes part with each number.",
+    ),
+    click.option(
+        "--rounds",
+        default=5,
+        show_default=True,
+        type=click.IntRange(1, 1000),
+        help="How often each text is answered by each; its time is the median.",
+    ),
+    click.option("--limit", type=click.IntRange(1), help="Use only the first N texts."),
+    click.option(
+        "--output",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Also write the JSON object to this file.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+]
+
+
+def run_race(
+    race: Callable[[Raced], dict[str, Any]],
     models: tuple[str, ...],
     data: str,
-    peer_names: tuple[str, ...],
     limit: int | None,
     output: Path | None,
-    as_json: bool,
     **settings: Any,
 ) -> None:
-    """Compares how fast models answer: times, accuracy, memory, size, start-up.
+    """Reads the texts, races, and prints and writes the result.
+
+    Args:
+        race: from what is asked for to the JSON object.
+        settings: the other values of `race_options`.
+    """
+    from tfedge.cli.summary import bench_summary
+    from tfedge.measure.bench import BenchOptions
+    from tfedge.measure.contestant import converted
+    from tfedge.measure.evaluate import read_items
+    from tfedge.progress import ProgressBar
+
+    as_json = settings.pop("as_json")
+    # The path of the first model, without a length behind it.
+    first = converted(models[0], None, 1)[0].file
+    texts = read_items(first, data, "validation")
+    if output is not None:
+        files.check_folder(output.parent)
+    options = BenchOptions(**settings)
+    result = race(Raced(models, texts.head(limit or len(texts)), options, ProgressBar))
+    if output is not None:
+        files.write_json(output, result)
+    click.echo(json.dumps(result) if as_json else bench_summary(result))
+
+
+class _Moved(click.ClickException):
+    exit_code = 2
+
+
+def _peers_moved(context: click.Context, option: click.Parameter, value: Any) -> None:
+    if value:
+        raise _Moved(
+            "peers are raced by `python -m benchmarks` in a clone of tfedge's repository, with the "
+            "same options"
+        )
+
+
+@click.command()
+@race_options
+@click.option(
+    "--peer",
+    "--checkpoint",
+    "--peer-python",
+    hidden=True,
+    multiple=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_peers_moved,
+)
+def bench(**settings: Any) -> None:
+    """Compares how fast converted models answer: times, accuracy, memory, size, start-up.
 
     \b
     tfedge bench X_int8.tflite@128 X_int8.tflite --data dev.tsv
         what the shorter graphs of a file save against its graph for 128 tokens
-    tfedge bench X_int8.tflite X_float32.tflite --runtime litert --data dev.tsv \\
-        --checkpoint X --peer onnxruntime-dynamic
-        the same weights in other forms and in another runtime
+    tfedge bench X_int8.tflite X_float32.tflite --runtime litert --data dev.tsv
+        the same weights in other forms
     tfedge bench X_int8.tflite --runtime litert --runtime tflite-runtime --threads 1 --threads 4 \\
         --data dev.tsv
         one file in each runtime, with one thread and with four
@@ -166,35 +231,13 @@ def bench(
     few texts each, so that whatever slows the machine down slows all of them. Read the ratios to
     the first model and their range over the rounds; milliseconds hold for this run alone.
 
-    Peers have the weights of --checkpoint, the same tokeniser, texts and threads. Each runs a text at
-    its own length where it can, in the fastest of the forms that its tools make:
-
-    \b
-PEERS_HELP
+    Other products on the same weights are raced by `python -m benchmarks`, in a clone of tfedge's
+    repository.
     """
-    from tfedge.cli.summary import bench_summary
-    from tfedge.data.images import Images
-    from tfedge.measure.bench import BenchOptions
-    from tfedge.measure.bench import bench as run
-    from tfedge.measure.contestant import converted
-    from tfedge.measure.evaluate import read_items
-    from tfedge.progress import ProgressBar
 
-    # The path of the first model, without a length behind it.
-    first = converted(models[0], None, 1)[0].file
-    texts = read_items(first, data, "validation")
-    if peer_names and isinstance(texts, Images):
-        raise click.UsageError("--peer is for models of texts")
-    if output is not None:
-        files.check_folder(output.parent)
-    options = BenchOptions(peers=peer_names, **settings)
-    result = run(models, texts.head(limit or len(texts)), options, ProgressBar)
-    if output is not None:
-        files.write_json(output, result)
-    click.echo(json.dumps(result) if as_json else bench_summary(result))
+    def race(raced: Raced) -> dict[str, Any]:
+        from tfedge.measure.bench import bench as run
 
+        return run(raced.models, raced.texts, raced.options, raced.make_bar)
 
-assert bench.help is not None  # its docstring
-bench.help = bench.help.replace(
-    "PEERS_HELP", "\n".join(f"    {peer.name:<26}{peer.what}" for peer in PEERS.values())
-)
+    run_race(race, **settings)

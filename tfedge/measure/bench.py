@@ -1,8 +1,7 @@
-"""Compares converted models with each other and with peers: who takes part, then the race."""
+"""Compares converted models with each other: who takes part, then the race."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 from collections.abc import Sequence
@@ -11,10 +10,8 @@ from typing import Any
 from tfedge import __version__
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
-from tfedge.measure.contestant import converted
-from tfedge.measure.peer import PeerOptions, peers
+from tfedge.measure.contestant import Contestant, converted
 from tfedge.measure.race import race
-from tfedge.models.hub import resolve
 from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle
 
@@ -26,18 +23,12 @@ class BenchOptions:
     """What `tfedge bench` is told besides models and texts.
 
     Attributes:
-        peers: names of `tfedge.measure.peer.PEERS`, or `INSTALLED` for all that are.
-        checkpoint: what the first model was converted from; a name, a folder or a hub id.
-        peer_python: of the environment that has the peers' packages.
-        runtimes: of the converted models, each of which takes part once in each; none takes the
-            first that each allows.
+        runtimes: each model takes part once in each of these; none takes the first that each
+            allows.
         threads: each contestant takes part once for each of these.
         rounds: how often each answers each text.
     """
 
-    peers: tuple[str, ...]
-    checkpoint: str | None
-    peer_python: str
     runtimes: tuple[str, ...]
     threads: tuple[int, ...]
     rounds: int
@@ -46,51 +37,51 @@ class BenchOptions:
 def bench(
     models: Sequence[str], texts: Texts, options: BenchOptions, make_bar: MakeBar
 ) -> dict[str, Any]:
-    """Races converted models, then the peers; the first model is what all are compared with.
+    """Races converted models; all are compared with the first.
 
     Args:
         models: as `tfedge.measure.contestant.converted` takes them.
 
     Returns:
-        What `tfedge.measure.race.race` gives, `format` and `tfedge`, the version, and, where
-        there are peers, `variants`: by peer the mean milliseconds of each form of it that was
-        tried; and `left_out`: by peer why it does not take part.
+        What `tfedge.measure.race.race` gives, `format` and `tfedge`, the version.
 
     Raises:
-        InputError: a model, the labels or the checkpoint cannot be used.
-        MissingPackageError: a runtime or the peers' environment is not installed.
+        InputError: a model or the labels cannot be used.
+        MissingPackageError: a runtime is not installed.
         RejectedModelError: a model crashed in its runtime.
     """
-    if options.peers and options.checkpoint is None:
-        raise InputError(
-            "--peer needs the weights: give what the first model was converted from with "
-            "--checkpoint"
-        )
+    contestants, first = entrants(models, texts, options)
+    return race_of(contestants, first, texts, options.rounds, make_bar)
+
+
+def entrants(
+    models: Sequence[str], texts: Texts, options: BenchOptions
+) -> tuple[list[Contestant], Bundle]:
+    """The converted models, once for each runtime and number of threads, and the first model.
+
+    Raises:
+        InputError: a model or the labels cannot be used.
+    """
     entries = [
         converted(given, runtime, threads)
         for given, runtime, threads in itertools.product(
             models, options.runtimes or (None,), options.threads
         )
     ]
-    contestants = [contestant for contestant, _ in entries]
-    bundles = [bundle for _, bundle in entries]
-    _check_same_task(bundles)
-    labels = bundles[0].manifest.labels
+    first = entries[0][1]
+    _check_same_task([bundle for _, bundle in entries])
+    labels = first.manifest.labels
     if labels is not None and texts.labels is not None:
         texts.label_ids(labels)  # before anything slow
-    about: dict[str, Any] = {"format": FORMAT, "tfedge": __version__}
-    with contextlib.ExitStack() as stack:
-        if options.peers and options.checkpoint is not None:
-            asked = PeerOptions(
-                options.peers,
-                resolve(options.checkpoint).folder,
-                options.peer_python,
-                options.threads,
-            )
-            others = stack.enter_context(peers(asked, bundles[0], texts.texts, make_bar))
-            contestants += others.contestants
-            about |= {"variants": others.variants, "left_out": others.left_out}
-        return {**race(contestants, texts, labels, options.rounds, make_bar), **about}
+    return [contestant for contestant, _ in entries], first
+
+
+def race_of(
+    contestants: Sequence[Contestant], first: Bundle, texts: Texts, rounds: int, make_bar: MakeBar
+) -> dict[str, Any]:
+    """What `bench` returns, of any contestants that answer as the model `first` does."""
+    found = race(contestants, texts, first.manifest.labels, rounds, make_bar)
+    return {**found, "format": FORMAT, "tfedge": __version__}
 
 
 def _check_same_task(bundles: Sequence[Bundle]) -> None:

@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,11 @@ from tfedge.progress import MakeBar
 # Texts that a contestant answers before it is the next one's turn: about half a second of a small
 # model, so that a drift of the clock finds all in one state.
 BLOCK = 50
-_TRIAL_ROUNDS = 5
 _LOOK_S = 1.0
 
 
 @dataclasses.dataclass
-class _Record:
+class Record:
     """What one contestant did.
 
     Attributes:
@@ -79,12 +78,9 @@ def race(
     """
     truth = texts.label_ids(labels) if labels is not None and texts.labels is not None else None
     machine = _machine()
-    with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(
-            make_bar("answering in turns", _steps(contestants, rounds, texts))
-        )
-        records = _run(stack, contestants, texts.texts, rounds, bar.advance)
-        rows = [_figures(record) for record in records]
+    with make_bar("answering in turns", len(contestants) * rounds * len(texts)) as bar:
+        records = take_turns(contestants, texts.texts, rounds, bar.advance)
+    rows = [_figures(record) for record in records]
     reference = next((record for record in records if record.running.contestant.is_float), None)
     for row, record in zip(rows, records, strict=True):
         row |= _against(record, row, records[0], rows[0])
@@ -102,52 +98,38 @@ def race(
     }
 
 
-def fastest(
-    candidates: Sequence[Contestant], texts: Sequence[str], make_bar: MakeBar
-) -> tuple[Contestant, list[float]]:
-    """The candidate that answers the first texts in the least time, and each one's mean ms.
-
-    The time of a text is its least over some rounds: other programs only ever add to it, and a
-    short trial has no room to average them away.
-    """
-    few = texts[:BLOCK]
-    with contextlib.ExitStack() as stack:
-        steps = _steps(candidates, _TRIAL_ROUNDS, few)
-        bar = stack.enter_context(make_bar("choosing the fastest form", steps))
-        records = _run(stack, candidates, few, _TRIAL_ROUNDS, bar.advance)
-    means = [float(record.total_s().min(0).mean()) * 1e3 for record in records]
-    return candidates[int(np.argmin(means))], means
-
-
-def _steps(contestants: Sequence[Contestant], rounds: int, texts: Sized) -> int:
-    return len(contestants) * rounds * len(texts)
-
-
-def _run(
-    stack: contextlib.ExitStack,
+def take_turns(
     contestants: Sequence[Contestant],
     texts: Sequence[str],
     rounds: int,
     progress: Callable[[int], None],
-) -> list[_Record]:
-    """Starts all contestants, to be ended by `stack`, and has them answer all texts in turns."""
+) -> list[Record]:
+    """Starts all contestants, has them answer all texts in turns, and ends them.
+
+    Args:
+        progress: is told how many texts have been answered.
+
+    Raises:
+        RejectedModelError, MissingPackageError, TfedgeError: see `Running`.
+    """
     blocks = [slice(begin, begin + BLOCK) for begin in range(0, len(texts), BLOCK)]
     records = []
-    for contestant in contestants:
-        # The first start brings its files into the page cache, where those of another may be.
-        Running(contestant, texts[0]).close()
-        running = stack.enter_context(Running(contestant, texts[0]))
-        running.answer(texts[: blocks[0].stop])  # buffers, threads
-        empty = np.zeros((rounds, len(texts)))
-        records.append(_Record(running, empty, empty.copy(), [{}] * len(texts)))
-    for number, block in itertools.product(range(rounds), blocks):
-        for record in records:
-            _take_turn(record, number, block, texts)
-            progress(len(texts[block]))
+    with contextlib.ExitStack() as stack:
+        for contestant in contestants:
+            # The first start brings its files into the page cache, where those of another may be.
+            Running(contestant, texts[0]).close()
+            running = stack.enter_context(Running(contestant, texts[0]))
+            running.answer(texts[: blocks[0].stop])  # buffers, threads
+            empty = np.zeros((rounds, len(texts)))
+            records.append(Record(running, empty, empty.copy(), [{}] * len(texts)))
+        for number, block in itertools.product(range(rounds), blocks):
+            for record in records:
+                _take_turn(record, number, block, texts)
+                progress(len(texts[block]))
     return records
 
 
-def _take_turn(record: _Record, number: int, block: slice, texts: Sequence[str]) -> None:
+def _take_turn(record: Record, number: int, block: slice, texts: Sequence[str]) -> None:
     given = texts[block]
     # The first text of a turn is answered twice: the caches are full of another's weights.
     done = record.running.answer([given[0], *given])
@@ -157,7 +139,7 @@ def _take_turn(record: _Record, number: int, block: slice, texts: Sequence[str])
     record.peak_rss_bytes = done.peak_rss_bytes
 
 
-def _figures(record: _Record) -> dict[str, Any]:
+def _figures(record: Record) -> dict[str, Any]:
     """What is measured of one contestant alone."""
     running = record.running
     seconds = np.median(record.total_s(), axis=0)  # (texts,)
@@ -179,7 +161,7 @@ def _figures(record: _Record) -> dict[str, Any]:
 
 
 def _against(
-    record: _Record, row: dict[str, Any], first: _Record, first_row: dict[str, Any]
+    record: Record, row: dict[str, Any], first: Record, first_row: dict[str, Any]
 ) -> dict[str, Any]:
     """One contestant's figures by the first one's."""
     by_round = record.total_s().mean(1) / first.total_s().mean(1)  # (rounds,)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tfedge.measure.peers.engine import Engine, Feed
-from tfedge.measure.peers.export_torch import INPUTS_KEY, SCRIPT
+from benchmarks.peers.engine import Engine, Feed
+from benchmarks.peers.export_torch import INPUTS_KEY, SCRIPT
 
 
 def load(model: Path, threads: int) -> Engine:
-    """See `tfedge.measure.peers.engine.load_engine`."""
+    """See `benchmarks.peers.engine.load_engine`."""
     warnings.simplefilter("ignore")  # quantize_dynamic and TorchScript are deprecated
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)

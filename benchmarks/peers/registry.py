@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from tfedge.measure.peers.export_onnx import variants as onnx_variants
+from benchmarks.peers.export_onnx import variants as onnx_variants
 
 # Makers of files: modules of this package, run by the peers' Python; PLAIN is the host's, as it
 # needs TensorFlow. Each is `python -m MODULE SOURCE OUTPUT PEER.json --kind KIND ...`.
-PLAIN = "tfedge.measure.plain"
-_PACKAGE = "tfedge.measure.peers"
+PLAIN = "benchmarks.plain"
+_PACKAGE = "benchmarks.peers"
 # What runs a .tflite is tfedge's own runtime.
 TFLITE = "tflite"
 # The Python that `make .venv-bench/.done` gives their packages.

@@ -1,4 +1,4 @@
-"""Says which packages this Python has: `python -m tfedge.measure.peers.installed PACKAGE ...`.
+"""Says which packages this Python has: `python -m benchmarks.peers.installed PACKAGE ...`.
 
 It prints a JSON object, from the package to its version or null.
 """

@@ -1,4 +1,4 @@
-"""Answers texts with a peer's runtime: `python -m tfedge.measure.peers.answer ENGINE MODEL PEER.json`.
+"""Answers texts with a peer's runtime: `python -m benchmarks.peers.answer ENGINE MODEL PEER.json`.
 
 It speaks as `tfedge.runtime.clock` does. PEER.json says what a bundle's manifest says (`task`,
 `labels`, `max_length`, `normalize`) and holds its tokeniser (`tokenizer`, a tokenizer.json as a
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tfedge.measure.peers.engine import ENGINES, Engine, load_engine
-from tfedge.measure.peers.settings import EXIT_INPUT, EXIT_MISSING
+from benchmarks.peers.engine import ENGINES, Engine, load_engine
+from benchmarks.peers.settings import EXIT_INPUT, EXIT_MISSING
 from tfedge.runtime import tasks
 from tfedge.runtime.clock import serve
 from tfedge.runtime.tokenizer import Encoded, TextEncoder
@@ -53,7 +53,7 @@ class Answers:
 
 def main(arguments: list[str] | None = None) -> int:
     """The program; returns its exit code: 0, 3 for an unusable file, 4 for a missing package."""
-    parser = argparse.ArgumentParser(prog="python -m tfedge.measure.peers.answer")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.answer")
     parser.add_argument("engine", choices=ENGINES)
     parser.add_argument("model", type=Path)
     parser.add_argument("peer", type=Path)

@@ -1,4 +1,4 @@
-"""Exports a checkpoint to ONNX; see `tfedge.measure.peers.settings` for the command.
+"""Exports a checkpoint to ONNX; see `benchmarks.peers.settings` for the command.
 
 Writes OUTPUT/KIND/VARIANT.onnx for each --kind, and prints a line for each file. Batch and tokens
 are dynamic. The variants are what ONNX Runtime's own tools offer; which is the fastest depends on
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tfedge.measure.peers.settings import Settings, run_maker
+from benchmarks.peers.settings import Settings, run_maker
 
 KINDS = ("float", "dynamic")
 GRAPHS = ("plain", "fused")
@@ -64,7 +64,7 @@ def _float_graphs(folder: Path, output: Path, settings: Settings) -> Iterator[tu
     import torch
     from onnxruntime.transformers import optimizer
 
-    from tfedge.measure.peers.torch_graph import example, load_graph
+    from benchmarks.peers.torch_graph import example, load_graph
 
     graph = load_graph(folder, settings, "eager")  # the form that the optimiser knows
     inputs = example(graph)
@@ -101,7 +101,7 @@ def _check(path: Path, inputs: dict[str, Any], expected: Any) -> None:
     """Raises ValueError unless the graph gives what torch does."""
     import numpy as np
 
-    from tfedge.measure.peers.engine import load_engine
+    from benchmarks.peers.engine import load_engine
 
     output = load_engine("onnx", path, 1).answer(
         {name: value.numpy() for name, value in inputs.items()}
@@ -112,4 +112,4 @@ def _check(path: Path, inputs: dict[str, Any], expected: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_maker("tfedge.measure.peers.export_onnx", KINDS, export))
+    sys.exit(run_maker("benchmarks.peers.export_onnx", KINDS, export))

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.peers.installed import installed
+from benchmarks.peers.registry import PLAIN, TFLITE, Peer
+from benchmarks.peers.settings import EXIT_INPUT, EXIT_MISSING, Settings
 from tfedge.data.texts import package_texts
 from tfedge.errors import InputError, MissingPackageError, TfedgeError
 from tfedge.measure import child
-from tfedge.measure.peers.installed import installed
-from tfedge.measure.peers.registry import PLAIN, TFLITE, Peer
-from tfedge.measure.peers.settings import EXIT_INPUT, EXIT_MISSING, Settings
 from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle
 from tfedge.tflite.metadata import BundleSpec, parse, text, write_bundle
@@ -44,7 +44,7 @@ class Kitchen:
 
     @property
     def settings(self) -> Path:
-        """PEER.json, see `tfedge.measure.peers.settings`."""
+        """PEER.json, see `benchmarks.peers.settings`."""
         return self.folder / SETTINGS_FILE
 
     def files(self, peer: Peer) -> list[Path]:
@@ -137,7 +137,7 @@ def _installed(python: str, packages: Sequence[str]) -> dict[str, str | None]:
     """What another Python has; nothing where it is not there."""
     if not Path(python).is_file():
         return {}
-    command = [python, "-m", "tfedge.measure.peers.installed", *packages]
+    command = [python, "-m", "benchmarks.peers.installed", *packages]
     try:
         done = subprocess.run(
             command, env=child.environment(), capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""Writes a checkpoint as torch runs it; see `tfedge.measure.peers.settings` for the command.
+"""Writes a checkpoint as torch runs it; see `benchmarks.peers.settings` for the command.
 
 Writes OUTPUT/KIND/VARIANT.pt for each --kind, `dynamic` being torch.ao.quantization.quantize_dynamic
 of all dense layers:
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tfedge.measure.peers.settings import Settings, run_maker
+from benchmarks.peers.settings import Settings, run_maker
 
 KINDS = ("float", "dynamic")
 SCRIPT = "script"
@@ -32,7 +32,7 @@ def export(folder: Path, output: Path, settings: Settings, kinds: list[str]) -> 
     """
     import torch
 
-    from tfedge.measure.peers.torch_graph import load_graph
+    from benchmarks.peers.torch_graph import load_graph
 
     for kind in kinds:
         (output / kind).mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def _quantized(graph: Any) -> Any:
 def _traced(graph: Any) -> Any:
     import torch
 
-    from tfedge.measure.peers.torch_graph import example
+    from benchmarks.peers.torch_graph import example
 
     with torch.inference_mode():
         traced = torch.jit.trace(graph, tuple(example(graph).values()), check_trace=False)
@@ -73,4 +73,4 @@ def _traced(graph: Any) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(run_maker("tfedge.measure.peers.export_torch", KINDS, export))
+    sys.exit(run_maker("benchmarks.peers.export_torch", KINDS, export))

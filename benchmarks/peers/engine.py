@@ -44,6 +44,6 @@ def load_engine(name: str, model: Path, threads: int) -> Engine:
         ImportError: the runtime is not installed.
         ValueError, OSError: the model cannot be read.
     """
-    module = importlib.import_module(f"tfedge.measure.peers.run_{name}")
+    module = importlib.import_module(f"benchmarks.peers.run_{name}")
     engine: Engine = module.load(model, threads)
     return engine

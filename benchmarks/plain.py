@@ -1,4 +1,4 @@
-"""Converts a checkpoint to .tflite as the tutorials do; see `tfedge.measure.peers.settings`.
+"""Converts a checkpoint to .tflite as the tutorials do; see `benchmarks.peers.settings`.
 
 Writes OUTPUT/KIND/VARIANT.tflite for each --kind, without metadata:
 
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
-from tfedge.measure.peers.settings import Settings, run_maker
+from benchmarks.peers.settings import Settings, run_maker
 from tfedge.models.blocks import FLOAT_MASK_VALUE
 from tfedge.models.build import build, input_names
 from tfedge.models.checkpoint import Checkpoint, load_weights
@@ -125,4 +125,4 @@ _CONVERTERS: dict[str, Callable[[Mapping[int, keras.Model], Samples], bytes]] = 
 
 
 if __name__ == "__main__":
-    sys.exit(run_maker("tfedge.measure.plain", tuple(_CONVERTERS), convert))
+    sys.exit(run_maker("benchmarks.plain", tuple(_CONVERTERS), convert))

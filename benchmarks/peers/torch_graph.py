@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import transformers
 
-from tfedge.measure.peers.settings import Settings
+from benchmarks.peers.settings import Settings
 from tfedge.runtime.inputs import TEXT_INPUTS
 
 _CLASSES = {

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from tfedge.measure.peers.engine import Engine, Feed
+from benchmarks.peers.engine import Engine, Feed
 
 
 def load(model: Path, threads: int) -> Engine:
-    """See `tfedge.measure.peers.engine.load_engine`."""
+    """See `benchmarks.peers.engine.load_engine`."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -1,4 +1,4 @@
-"""Quantises a float .tflite by ai-edge-quantizer; see `tfedge.measure.peers.settings`.
+"""Quantises a float .tflite by ai-edge-quantizer; see `benchmarks.peers.settings`.
 
 Writes OUTPUT/KIND/NAME.tflite for each --kind, NAME being the source's: `dynamic`, int8 weights per
 channel, and `int8`, static weights and activations with ranges from the calibration texts. These are
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tfedge.measure.peers.settings import Settings, run_maker
+from benchmarks.peers.settings import Settings, run_maker
 
 KINDS = ("dynamic", "int8")
 # Texts a signature: calibration fetches every tensor of every graph, and a range is soon found.
@@ -81,4 +81,4 @@ def _silent() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_maker("tfedge.measure.peers.quantize_tflite", KINDS, quantize))
+    sys.exit(run_maker("benchmarks.peers.quantize_tflite", KINDS, quantize))

@@ -1,4 +1,4 @@
-"""Converts a checkpoint for OpenVINO; see `tfedge.measure.peers.settings` for the command.
+"""Converts a checkpoint for OpenVINO; see `benchmarks.peers.settings` for the command.
 
 Writes the folder OUTPUT/KIND/model for each --kind: `float`, and `int8`, what nncf.quantize makes of it
 for transformers (static, with SmoothQuant and bias correction, ranges from the calibration texts).
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tfedge.measure.peers.settings import Settings, run_maker
+from benchmarks.peers.settings import Settings, run_maker
 
 FLOAT = "float"
 KINDS = (FLOAT, "int8")
@@ -27,7 +27,7 @@ def export(folder: Path, output: Path, settings: Settings, kinds: list[str]) -> 
     """
     import openvino
 
-    from tfedge.measure.peers.torch_graph import example, load_graph
+    from benchmarks.peers.torch_graph import example, load_graph
 
     graph = load_graph(folder, settings, "sdpa")  # OpenVINO has an operator for it
     inputs = example(graph, batch=1)
@@ -60,4 +60,4 @@ def _quantized(model: Any, names: list[str], settings: Settings) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(run_maker("tfedge.measure.peers.export_openvino", KINDS, export))
+    sys.exit(run_maker("benchmarks.peers.export_openvino", KINDS, export))

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from tfedge.measure.peers.engine import Engine, Feed
-from tfedge.measure.peers.export_openvino import FILE, FLOAT
+from benchmarks.peers.engine import Engine, Feed
+from benchmarks.peers.export_openvino import FILE, FLOAT
 
 
 def load(model: Path, threads: int) -> Engine:
-    """See `tfedge.measure.peers.engine.load_engine`; `model` is a folder."""
+    """See `benchmarks.peers.engine.load_engine`; `model` is a folder."""
     settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
     if model.parent.name == FLOAT:
         settings["INFERENCE_PRECISION_HINT"] = "f32"  # new processors would take bfloat16

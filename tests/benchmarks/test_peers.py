@@ -15,11 +15,13 @@ from bars import Bars
 from safetensors.numpy import load_file, save_file
 from toys import VOCABULARY
 
+from benchmarks.bench import bench
+from benchmarks.peer import PeerOptions
+from benchmarks.peers.registry import PEERS
 from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
-from tfedge.measure.bench import BenchOptions, bench
-from tfedge.measure.peers.registry import PEERS
+from tfedge.measure.bench import BenchOptions
 
 pytestmark = pytest.mark.peers
 # Labels of a random toy are near a draw, and its embeddings have few channels: how far the forms of
@@ -50,8 +52,8 @@ def forget_padding(folder: Path) -> None:
 
 def run(model: Path, folder: Path, *names: str) -> dict[str, Any]:
     python = os.environ["TFEDGE_BENCH_PYTHON"]
-    options = BenchOptions(names, str(folder), python, ("litert",), threads=(1,), rounds=1)
-    return bench([str(model)], TEXTS, options, Bars())
+    options = BenchOptions(("litert",), threads=(1,), rounds=1)
+    return bench([str(model)], TEXTS, options, PeerOptions(names, folder, python, (1,)), Bars())
 
 
 # A toy is answered within a second, but making its files by every tool takes a minute or two.

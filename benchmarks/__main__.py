@@ -1,0 +1,73 @@
+"""`python -m benchmarks`: `tfedge bench` with other products in the race."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from benchmarks.bench import bench
+from benchmarks.peer import PeerOptions
+from benchmarks.peers.registry import INSTALLED, PEERS, PYTHON
+from tfedge.cli import run
+from tfedge.cli.measurement import Raced, race_options, run_race
+from tfedge.models.hub import resolve
+
+
+@click.command()
+@race_options
+@click.option(
+    "--peer",
+    "peer_names",
+    required=True,
+    multiple=True,
+    metavar="PEER",
+    type=click.Choice([*PEERS, INSTALLED]),
+    help="What else answers, with the weights of --checkpoint; may be repeated. See below. "
+    f"{INSTALLED}: all whose packages are there; what fails is left out of the table and named.",
+)
+@click.option(
+    "--checkpoint",
+    required=True,
+    metavar="MODEL",
+    help="What the first model was converted from: a name, a folder or a hub id.",
+)
+@click.option(
+    "--peer-python",
+    default=PYTHON,
+    show_default=True,
+    help="Python with the peers' packages: `make .venv-bench/.done`, or a virtual environment with "
+    "`pip install . -r benchmarks/requirements.txt`.",
+)
+def main(peer_names: tuple[str, ...], checkpoint: str, peer_python: str, **settings: Any) -> None:
+    """Compares how fast converted models and other products answer, on the same weights.
+
+    \b
+    python -m benchmarks X_int8.tflite X_float32.tflite --runtime litert --data dev.tsv \\
+        --checkpoint X --peer onnxruntime-dynamic
+
+    It is `tfedge bench`, with the same options and output. Peers have the weights of --checkpoint, the
+    same tokeniser, texts and threads. Each runs a text at its own length where it can, in the fastest
+    of the forms that its tools make:
+
+    \b
+PEERS_HELP
+    """
+
+    def race(raced: Raced) -> dict[str, Any]:
+        if raced.of_images:
+            raise click.UsageError("--peer is for models of texts")
+        folder = resolve(checkpoint).folder
+        asked = PeerOptions(peer_names, folder, peer_python, raced.options.threads)
+        return bench(raced.models, raced.texts, raced.options, asked, raced.make_bar)
+
+    run_race(race, **settings)
+
+
+assert main.help is not None  # its docstring
+main.help = main.help.replace(
+    "PEERS_HELP", "\n".join(f"    {peer.name:<26}{peer.what}" for peer in PEERS.values())
+)
+
+if __name__ == "__main__":
+    run(main, "python -m benchmarks")

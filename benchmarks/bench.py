@@ -1,0 +1,36 @@
+"""Races converted models beside peers: who takes part, then the race."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.peer import PeerOptions, peers
+from tfedge.data.texts import Texts
+from tfedge.measure.bench import BenchOptions, entrants, race_of
+from tfedge.progress import MakeBar
+
+
+def bench(
+    models: Sequence[str],
+    texts: Texts,
+    options: BenchOptions,
+    asked: PeerOptions,
+    make_bar: MakeBar,
+) -> dict[str, Any]:
+    """As `tfedge.measure.bench.bench`, the peers after the models.
+
+    Returns:
+        The same, with `variants`: by peer the mean milliseconds of each form of it that was tried;
+        and `left_out`: by peer why it does not take part.
+
+    Raises:
+        InputError: a model, the labels or the checkpoint cannot be used.
+        MissingPackageError: a runtime or the peers' environment is not installed.
+        RejectedModelError: a model crashed in its runtime.
+    """
+    contestants, first = entrants(models, texts, options)
+    with peers(asked, first, texts.texts, make_bar) as others:
+        everybody = [*contestants, *others.contestants]
+        result = race_of(everybody, first, texts, options.rounds, make_bar)
+    return {**result, "variants": others.variants, "left_out": others.left_out}
