@@ -40,9 +40,7 @@ def _imports(folder: str) -> set[str]:
     names: set[str] = set()
     for path in (ROOT / "tfedge" / folder).glob("*.py"):
         tree: ast.AST = ast.parse(path.read_text(encoding="utf-8"))
-        if (
-            folder == "architectures"
-        ):  # its methods are given blocks, which are built from its configs
+        if folder == "architectures":  # which are given the blocks that are built from them
             tree = _AtRunTime().visit(tree)
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):

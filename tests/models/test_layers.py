@@ -53,6 +53,21 @@ def test_position_embedding_gives_the_first_rows() -> None:
     assert np.array_equal(rows[0], layer.embeddings.numpy()[:5])
 
 
+def test_positions_may_begin_at_another_row() -> None:
+    layer = layers.PositionEmbedding(8, 3, first=2)
+    rows = layer(np.zeros((2, 8), np.int32))
+    assert layer.embeddings.shape == (10, 3)
+    assert np.array_equal(rows[0], layer.embeddings.numpy()[2:])
+    assert layers.PositionEmbedding.from_config(layer.get_config()).first == 2
+
+
+def test_table_row_is_the_same_for_every_token() -> None:
+    layer = layers.TableRow(3)
+    row = layer(np.zeros((2, 5), np.int32))
+    assert np.array_equal(row[0], layer.embeddings.numpy())
+    assert row.shape == (1, 1, 3)
+
+
 def test_attention_bias() -> None:
     bias = layers.AttentionBias(-30.0)(MASK)
     assert bias.shape == (2, 1, 1, 5)

@@ -108,7 +108,7 @@ class MobileBert(PostNorm):
         elif config.transforms_words:
             words = blocks.dense(_TRANSFORMATION, config.hidden_size, words)
         positions = self.positions(blocks, ids)
-        types = self.types(blocks, inputs["token_type_ids"])
+        types = self.types(blocks, inputs)
         total = blocks.add(names.total, words, positions, types)
         return blocks.dropout("embeddings", blocks.norm(names.norm, total, _TORCH_EPSILON))
 

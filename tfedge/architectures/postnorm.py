@@ -19,7 +19,8 @@ class PostNorm(Architecture):
     """An encoder as in BERT (Devlin et al. 2019), by the names in `parts`.
 
     Attributes:
-        has_token_types: whether tokens are told apart by the text of a pair that they are in.
+        has_token_types: whether tokens have types, by the text of a pair that they are in. Where there
+            is but one type it is no input.
         drops_attention: whether training drops some of what attention adds to the hidden states.
     """
 
@@ -48,9 +49,8 @@ class PostNorm(Architecture):
 
     def inputs(self, config: EncoderConfig) -> list[Input]:
         """See `Architecture`: `input_ids`, `attention_mask` and, with types, `token_type_ids`."""
-        del config
         names = ("input_ids", "attention_mask", "token_type_ids")
-        return [Input(name) for name in names[: 2 + self.has_token_types]]
+        return [Input(name) for name in names[: 3 if config.type_vocab_size > 1 else 2]]
 
     def lengths(self, config: EncoderConfig) -> tuple[int, int]:
         """See `Architecture`."""
@@ -69,7 +69,7 @@ class PostNorm(Architecture):
         names, ids = self.embeddings, inputs["input_ids"]
         terms = [self.words(blocks, ids)]
         if self.has_token_types:
-            terms.append(self.types(blocks, inputs["token_type_ids"]))
+            terms.append(self.types(blocks, inputs))
         total = blocks.add(names.total, *terms, self.positions(blocks, ids))
         return blocks.dropout("embeddings", blocks.norm(names.norm, total))
 
@@ -79,11 +79,13 @@ class PostNorm(Architecture):
         name = self.embeddings.words
         return blocks.embedding(name, config.vocab_size, config.hidden_size, input_ids)
 
-    def types(self, blocks: Blocks, token_type_ids: Symbolic) -> Symbolic:
-        """token_type_ids (B, S) -> (B, S, C)."""
-        config = blocks.config
-        name = self.embeddings.types
-        return blocks.embedding(name, config.type_vocab_size, config.hidden_size, token_type_ids)
+    def types(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
+        """The embeddings of the tokens' types, (B, S, C); (1, 1, C) where there is one type."""
+        config, name = blocks.config, self.embeddings.types
+        if "token_type_ids" not in inputs:
+            return blocks.table_row(name, config.hidden_size, inputs["input_ids"])
+        ids = inputs["token_type_ids"]
+        return blocks.embedding(name, config.type_vocab_size, config.hidden_size, ids)
 
     def positions(self, blocks: Blocks, input_ids: Symbolic) -> Symbolic:
         """The rows of the position table from `first_position` on, (1, S, C)."""

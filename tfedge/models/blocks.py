@@ -118,6 +118,11 @@ class Blocks:
         layer = layers.PositionEmbedding(tokens, channels, first, name=name)
         return self.tap(name, self._as_hidden(name, layer(input_ids)))
 
+    def table_row(self, name: str, channels: int, input_ids: Symbolic) -> Symbolic:
+        """A row that is added to every token, (1, 1, C): of token types, where there is one."""
+        layer = layers.TableRow(channels, name=name)
+        return self.tap(name, self._as_hidden(name, layer(input_ids)))
+
     def patches(
         self, name: str, units: int, patch_size: tuple[int, int], images: Symbolic
     ) -> Symbolic:

@@ -88,6 +88,27 @@ class PositionEmbedding(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
+class TableRow(keras.layers.Layer):
+    """The one row of a table, (1, 1, C), to be added to every token of a (B, S, C) tensor."""
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.channels = channels
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        shape = (1, self.channels)
+        self.embeddings = self.add_weight("embeddings", shape, initializer=initializer())
+        super().build(input_shape)
+
+    def call(self, input_ids: tf.Tensor) -> tf.Tensor:
+        del input_ids  # a layer needs an input
+        return self.embeddings[tf.newaxis]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "channels": self.channels}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
 class AttentionBias(keras.layers.Layer):
     """attention_mask of 0 and 1, int32 (B, S) -> what is added to the scores, (B, 1, 1, S).
 
