@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import byte_level
 import numpy as np
 import pytest
 import toys
@@ -41,6 +42,24 @@ def test_vocabulary_alone_gives_the_same_ids(
     modern = encode(load_tokenizer(folder), TEXTS, 16)
     converted = encode(load_tokenizer(old), TEXTS, 16)
     assert [ids.tolist() for ids in converted] == [ids.tolist() for ids in modern]
+
+
+def test_byte_level_files_give_the_same_ids(tmp_path: Path) -> None:
+    made = byte_level.tokenizer()
+    made.model.save(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
+    special = dict(zip(("bos", "pad", "eos", "unk", "mask"), byte_level.SPECIAL, strict=True))
+    settings = {f"{name}_token": token for name, token in special.items()}
+    settings |= {"cls_token": "<s>", "sep_token": "</s>", "tokenizer_class": "RobertaTokenizer"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    texts = [*TEXTS, " naïve \u2028?", "🐌"]
+    converted = load_tokenizer(tmp_path)
+    ours, theirs = ([ids.tolist() for ids in encode(t, texts, 16)] for t in (converted, made))
+    assert ours == theirs
+    assert ours[0][0] == 0 and ours[0][-1] == 2
+    pair = converted.encode("good film", "where")
+    assert pair.tokens.count("</s>") == 3 and set(pair.type_ids) == {0}
+    assert [number for number in pair.sequence_ids if number is not None][-1] == 1
 
 
 def test_case_is_kept_where_the_configuration_says_so(tmp_path: Path) -> None:
@@ -97,7 +116,7 @@ def test_what_is_no_tokeniser(tmp_path: Path, kind: str) -> None:
         load_tokenizer(tmp_path)
     message = str(caught.value)
     assert message.startswith(f"{tmp_path} has no usable tokeniser (")
-    assert message.endswith("it needs tokenizer.json, or vocab.txt with tokenizer_config.json")
+    assert message.endswith("with tokenizer_config.json")
     assert "\n" not in message
 
 

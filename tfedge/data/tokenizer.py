@@ -11,11 +11,14 @@ from tokenizers import Tokenizer
 
 from tfedge.errors import CheckpointError
 
+# The files that transformers makes a tokeniser of: of WordPiece, and of byte-level BPE.
+_VOCABULARIES = ({"vocab.txt"}, {"vocab.json", "merges.txt"})
+
 
 def load_tokenizer(folder: str | Path, vocab_size: int | None = None) -> Tokenizer:
     """The tokeniser of a Hugging Face folder, without truncation or padding set.
 
-    A folder with only a `vocab.txt` is converted by transformers.
+    A folder with only a `vocab.txt`, or `vocab.json` and `merges.txt`, is converted by transformers.
 
     Args:
         vocab_size: rows of the embedding table that the token ids will be looked up in.
@@ -31,7 +34,7 @@ def load_tokenizer(folder: str | Path, vocab_size: int | None = None) -> Tokeniz
         reason = " ".join(str(error).split())  # several lines from transformers
         raise CheckpointError(
             f"{folder} has no usable tokeniser ({reason}); it needs tokenizer.json, or vocab.txt "
-            "with tokenizer_config.json"
+            "(of byte-level BPE vocab.json and merges.txt) with tokenizer_config.json"
         ) from error
     count = len(vocabulary(tokenizer))
     if vocab_size is not None and count > vocab_size:
@@ -45,9 +48,12 @@ def load_tokenizer(folder: str | Path, vocab_size: int | None = None) -> Tokeniz
 
 
 def _convert(folder: str | Path) -> Tokenizer:
-    if not (Path(folder) / "vocab.txt").is_file():
+    present = {path.name for path in Path(folder).iterdir()}
+    if not any(files <= present for files in _VOCABULARIES):
         # Of the configuration alone transformers makes a tokeniser that knows no word.
-        raise FileNotFoundError("neither tokenizer.json nor vocab.txt is there")
+        raise FileNotFoundError(
+            "there is neither tokenizer.json, nor vocab.txt, nor vocab.json with merges.txt"
+        )
     # Without torch it says at import that it has none.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer
