@@ -319,7 +319,7 @@ def _photo(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["deit-tiny", "deit-small", "vit-tiny", "vit-small"])
-def test_recipes_describe_published_sizes(name: str) -> None:
+def test_presets_describe_published_sizes(name: str) -> None:
     from tfedge.models.cost import flops, parameters
 
     preset = load_preset(name)

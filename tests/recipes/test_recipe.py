@@ -44,7 +44,7 @@ def test_defaults_reach_the_stages_that_have_such_an_option(tmp_path: Path) -> N
     finetune, distil, convert, evaluate = (dict(stage.given) for stage in recipe.stages)
     train, test = str(tmp_path / "train.tsv"), str(tmp_path / "sub/test.tsv")
     assert finetune == {"data": train, "eval": test, "seed": 3, "model": "minilm"}
-    assert distil == {"data": train, "eval": test, "seed": 4, "recipe": "tinybert"}
+    assert distil == {"data": train, "eval": test, "seed": 4, "preset": "tinybert"}
     assert convert == {"calibration": train, "eval": test, "seq_len": 64, "buckets": [16, 32]}
     assert evaluate == {"data": test}
 
@@ -91,6 +91,9 @@ def test_names_of_models_and_of_the_hub_are_no_paths(tmp_path: Path) -> None:
         str(tmp_path / "owner/model"),
         str(tmp_path / "owner/texts"),
     )
+    (tmp_path / "tinybert").mkdir()
+    assert given("tinybert", "a.tsv")[0] == "tinybert"
+    assert given("./tinybert", "a.tsv")[0] == str(tmp_path / "tinybert")
     assert given("./near", "a/b.tsv") == (str(tmp_path / "near"), str(tmp_path / "a/b.tsv"))
 
 
@@ -145,8 +148,9 @@ MISTAKES = {
     "missing": ('[finetune]\nmodel = "minilm"', "Missing option '--data'"),
     "beginning": ("[convert]\n[eval]", r"\[convert\]: it is the first stage, give it a 'model'"),
     "student": (START + "[distil]", "Missing argument 'PRESET'"),
+    "old name": (START + '[distil]\nrecipe = "tinybert"', r"\[distil\]: .*is called 'preset' now"),
     "order": (
-        START + '[convert]\n[distil]\nrecipe = "tinybert"\ndata = "x.tsv"',
+        START + '[convert]\n[distil]\npreset = "tinybert"\ndata = "x.tsv"',
         r"\[distil\]: it needs a checkpoint, which \[convert\], the stage before it, does not make",
     ),
     "after eval": (

@@ -18,10 +18,10 @@ import pytest
 import toy_folders
 
 import tfedge.presets
-from tfedge import cli
+from tfedge import cli, files
 from tfedge.cli.summary import stages_summary
 from tfedge.errors import InputError, TfedgeError
-from tfedge.presets import Recipe
+from tfedge.presets import Preset
 from tfedge.recipes import plan
 from tfedge.recipes import run as running
 from tfedge.recipes.recipe import read_recipe
@@ -183,15 +183,64 @@ def test_content_counts_and_not_the_date_or_the_place(stages: Stages) -> None:
     assert stages.called == []
 
 
-@pytest.mark.parametrize("name", ["train.tsv", "encoder/model.safetensors"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("train.tsv", "encoder/model.safetensors", "encoder/added_tokens.json"),
+        *("encoder/preprocessor_config.json", "encoder/sentence_bert_config.json"),
+        *("encoder/config_sentence_transformers.json", "encoder/pooled/config.json"),
+    ],
+)
 def test_changed_input(stages: Stages, name: str) -> None:
-    stages.run()
     path = stages.folder / name
+    if not path.exists():
+        modules = [{"type": "Transformer", "path": ""}, {"type": "Pooling", "path": "pooled"}]
+        (stages.folder / "encoder" / "modules.json").write_text(json.dumps(modules))
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+    stages.run()
     path.write_bytes(path.read_bytes().replace(b"good", b"fine") + b" ")
     found = stages.run()
     assert stages.called == ALL
     what = "data" if name == "train.tsv" else "model"
     assert found["finetune"] == ("run", f"its {what} has changed")
+
+
+@pytest.mark.parametrize("kind", ["folder", "table", "names"])
+def test_images_are_hashed_too(stages: Stages, kind: str) -> None:
+    first, second = ((stages.folder / "images" / name) for name in ("cat/1.png", "dog/2.png"))
+    for path in (first, second):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"pixels")
+    data = {"folder": "images", "table": "images.csv", "names": "images.txt"}[kind]
+    stages.change('"train.tsv"', f'"{data}"')
+    (stages.folder / "images.csv").write_text(
+        "image,label\nimages/cat/1.png,cat\nimages/dog/2.png,dog\n"
+    )
+    (stages.folder / "images.txt").write_text("images/cat/1.png\nimages/dog/2.png\n")
+    stages.run()
+    (stages.folder / "images" / "notes.txt").write_text("no image")
+    os.utime(first)
+    stages.run()
+    assert stages.called == []
+    second.write_bytes(b"others")
+    assert stages.run()["finetune"] == ("run", "its data has changed")
+    second.unlink()
+    assert stages.run()["finetune"] == ("run", "its data has changed")
+    if kind == "folder":
+        first.rename(first.with_name("3.png"))
+        assert stages.run()["finetune"] == ("run", "its data has changed")
+        first.with_name("3.png").unlink()
+        with pytest.raises(InputError, match="has no images"):
+            stages.run()
+
+
+def test_each_input_is_read_once(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    sha256 = files.sha256
+    monkeypatch.setattr(files, "sha256", lambda path: read.append(path) or sha256(path))
+    stages.run(dry=True)
+    assert sorted(path.name for path in read) == ["model.safetensors", "test.tsv", "train.tsv"]
 
 
 def test_output_that_is_gone_or_changed(stages: Stages) -> None:
@@ -350,7 +399,7 @@ def test_command(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
 def toy_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The usual stages, with a toy as the student."""
     config = toy_folders.config(num_hidden_layers=1, hidden_size=16, intermediate_size=24)
-    student = Recipe("toy", "A toy.", "text-classification", 16, (), "int8", "no/toy", config)
+    student = Preset("toy", "A toy.", "text-classification", 16, (), "int8", "no/toy", config)
     monkeypatch.setattr(tfedge.presets, "load_preset", lambda name: student)
     toy_folders.write_folder(tmp_path / "encoder", num_hidden_layers=1)
     toy_folders.write_sentences(tmp_path / "train.tsv", 24)

@@ -44,6 +44,14 @@ def read_images(path: str | Path) -> Images:
     return Images([str(path.parent / name) for name in names], labels, str(path))
 
 
+def listed_images(path: Path) -> list[str]:
+    """The names of images that a table lists; none where it is one of texts, or cannot be read."""
+    try:
+        return read_columns(path, IMAGE_COLUMNS)[0]
+    except InputError:
+        return []
+
+
 def _read_folder(folder: Path) -> Images:
     try:
         alone = _images_in(folder)

@@ -12,7 +12,6 @@ is the one that a file has, or would have, in a copy whose encoder is in the fol
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable
@@ -135,8 +134,8 @@ def modules_root(encoder: Path) -> Path:
     return encoder
 
 
-def sha256(encoder: Path) -> str:
-    """Hash of everything that a checkpoint consists of, its weights included.
+def files_of(encoder: Path) -> dict[str, Path]:
+    """Everything that a checkpoint consists of, its weights included, by the place in a copy.
 
     Args:
         encoder: as `transformer_folder` gives it.
@@ -146,9 +145,7 @@ def sha256(encoder: Path) -> str:
     """
     own = (CONFIG, _WEIGHTS_INDEX, _DECISIONS)
     found = {path.name: path for path in (*_matching(encoder, own), *weight_files(encoder))}
-    found |= _inputs(encoder) | _modules(encoder)
-    hashes = {place: files.sha256(path) for place, path in found.items()}
-    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+    return found | _inputs(encoder) | _modules(encoder)
 
 
 def copy_inputs(source: Path, folder: Path) -> None:

@@ -7,7 +7,6 @@ read, versions of the packages that computed), hashes of what it made, and its r
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping
@@ -15,20 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from tfedge import __version__, files
-from tfedge.data.hub import is_file_name
 from tfedge.errors import InputError
 from tfedge.models.hub import resolve
 from tfedge.presets import load_preset, preset_names
-from tfedge.recipes.recipe import MODEL_KEYS, TEXT_KEYS, Recipe, Stage, parameters
+from tfedge.recipes.hashes import Hashes, digest
+from tfedge.recipes.recipe import DATA_KEYS, MODEL_KEYS, Recipe, Stage, parameters
 from tfedge.targets import INTEGER, load_target
 
 RECORD = "stage.json"
 _PACKAGES = ("tensorflow", "tf-keras")
-# Of a checkpoint's folder, which may hold more.
-_CHECKPOINT_FILES = (
-    *("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab.txt"),
-    *("special_tokens_map.json", "modules.json", "1_Pooling/*", "tfedge_*.json"),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +84,12 @@ class Step:
         }
 
 
-def decide(recipe: Recipe, stage: Stage, before: Step | None) -> Step:
+def decide(recipe: Recipe, stage: Stage, before: Step | None, hashes: Hashes) -> Step:
     """Compares a stage's record with what it would be made of now.
 
     Args:
         before: the stage before, as it was decided or, with its new record, after it ran.
+        hashes: of the files that this run has read so far.
 
     Raises:
         InputError: a file it reads is missing, or its folder is somebody else's.
@@ -114,7 +109,7 @@ def decide(recipe: Recipe, stage: Stage, before: Step | None) -> Step:
         extra["output"] = folder if stage.kind.makes == "tflite" else product
     if "force" in parameters(stage.command):
         extra["force"] = True  # the folder is this recipe's own
-    key = _key(stage, values, before)
+    key = _key(stage, values, before, hashes)
     action, reason = _verdict(record, key, folder, before)
     arguments = stage.arguments(extra)
     return Step(stage, action, reason, folder, arguments, key, product, record)
@@ -146,40 +141,22 @@ def _quantization(stage: Stage, model: str | Path) -> str:
     return quantization or "int8"
 
 
-def _key(stage: Stage, values: Mapping[str, Any], before: Step | None) -> dict[str, Any]:
+def _key(
+    stage: Stage, values: Mapping[str, Any], before: Step | None, hashes: Hashes
+) -> dict[str, Any]:
     inputs = {}
-    for key in (*TEXT_KEYS, *MODEL_KEYS):
+    for key in (*DATA_KEYS, *MODEL_KEYS):
         value = values.get(key)
         if isinstance(value, Path):
             done = before.record if before else None
-            inputs[key] = _digest(done.outputs) if done and done.outputs else None
+            inputs[key] = digest(done.outputs) if done and done.outputs else None
         elif value is not None:
-            inputs[key] = _hash_texts(value) if key in TEXT_KEYS else _hash_model(value)
+            inputs[key] = hashes.data(value) if key in DATA_KEYS else hashes.model(value)
     packages = {name: _version(name) for name in (*_PACKAGES, *stage.kind.packages)}
     versions = {"tfedge": __version__, **packages}
     content = {"options": stage.options, "inputs": inputs, "versions": versions}
     found: dict[str, Any] = json.loads(json.dumps(content))  # as it comes back from a file
     return found
-
-
-def _hash_texts(name: str) -> str:
-    if not is_file_name(name):
-        return f"hub:{name}"  # taken for the same while it is called so
-    if not Path(name).is_file():
-        raise InputError(f"{name} does not exist")
-    return files.sha256(name)
-
-
-def _hash_model(name: str) -> str:
-    if Path(name).is_file():
-        return files.sha256(name)
-    folder = resolve(name).folder
-    found = sorted({path for pattern in _CHECKPOINT_FILES for path in folder.glob(pattern)})
-    return _digest({path.relative_to(folder).as_posix(): files.sha256(path) for path in found})
-
-
-def _digest(hashes: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(dict(hashes), sort_keys=True).encode()).hexdigest()
 
 
 def hash_outputs(folder: Path) -> dict[str, str]:

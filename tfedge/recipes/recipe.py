@@ -18,8 +18,8 @@ from tfedge.errors import InputError
 from tfedge.presets import preset_names
 from tfedge.settings import check_keys, read_settings
 
-# Names of files with texts, and of checkpoints or converted models; both are hashed.
-TEXT_KEYS = ("data", "eval", "calibration")
+# Names of texts or images, and of checkpoints or converted models; both are hashed.
+DATA_KEYS = ("data", "eval", "calibration")
 MODEL_KEYS = ("model", "teacher", "against")
 # What a stage is told by the run itself, and what changes nothing of what comes out.
 _OWN_KEYS = ("output", "force", "json")
@@ -188,11 +188,12 @@ def _settle(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _settled(key: str, value: Any, folder: Path) -> Any:
     if not isinstance(value, str):
         return value
-    if key in TEXT_KEYS:
+    if key in DATA_KEYS:
         is_path = is_file_name(value, folder)
     elif key in MODEL_KEYS:
         is_hub_id = value.count("/") == 1 and not value.startswith((".", "/"))
-        is_path = (folder / value).exists() or not (value in preset_names() or is_hub_id)
+        known = value in preset_names()  # a folder that is called so is ./NAME
+        is_path = not known and ((folder / value).exists() or not is_hub_id)
     else:
         is_path = key in ("output", *_UNHASHED)
     return str(folder / value) if is_path else value
@@ -206,6 +207,8 @@ def _stage(
     shared: Mapping[str, Any],
 ) -> Stage:
     known = {key: value for key, value in parameters(command).items() if key not in _OWN_KEYS}
+    if "recipe" in table and "preset" in known:
+        raise InputError(f"{where}: the key 'recipe' is called 'preset' now; rename it")
     check_keys(table, known, where)
     kind = KINDS[name]
     given = {
@@ -242,7 +245,7 @@ def _options(where: str, stage: Stage, known: Mapping[str, click.Parameter]) -> 
         context = stage.command.make_context(stage.name, words, help_option_names=[])
     except click.UsageError as error:
         raise InputError(f"{where}: {error.format_message()}") from error
-    skipped = (*TEXT_KEYS, *MODEL_KEYS, *_UNHASHED)
+    skipped = (*DATA_KEYS, *MODEL_KEYS, *_UNHASHED)
     values = {key: context.params[known[key].name or ""] for key in known if key not in skipped}
     return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from tfedge import files
 from tfedge.errors import InputError, TfedgeError
+from tfedge.recipes.hashes import Hashes
 from tfedge.recipes.plan import Record, Step, decide, hash_outputs
 from tfedge.recipes.recipe import Recipe
 
@@ -56,8 +57,9 @@ def run(recipe: Recipe, dry: bool, say: Say) -> dict[str, Any]:
     reports = []
     with contextlib.nullcontext() if dry else _locked(recipe.output):
         before: Step | None = None
+        hashes = Hashes()
         for number, stage in enumerate(recipe.stages, start=1):
-            step = decide(recipe, stage, before)
+            step = decide(recipe, stage, before, hashes)
             place = f"[{number}/{len(recipe.stages)}] {stage.name}"
             reports.append(step.report())
             if not dry:
