@@ -188,8 +188,8 @@ def _verdict(
     if not is_same:
         return "run", _difference(record.key, key)
     found = hash_outputs(folder)
-    for path, digest in (record.outputs or {}).items():
-        if found.get(path) != digest:
+    for path, made in (record.outputs or {}).items():
+        if found.get(path) != made:
             what = "was changed" if path in found else "is gone"
             return "run", f"{folder / path} {what}"
     return "skip", "nothing it depends on has changed"
