@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from benchmarks.make_peers import Kitchen, missing_packages
 from benchmarks.peers.registry import INSTALLED, PEERS, TFLITE, Peer
 from tfedge.errors import InputError, MissingPackageError, TfedgeError
-from tfedge.measure.contestant import Contestant, start_of_converted
+from tfedge.measure.contestant import CLOCK, Contestant, clock_request
 from tfedge.measure.race import BLOCK, take_turns
 from tfedge.models.pooling import MEAN, pooling_of
 from tfedge.progress import MakeBar
@@ -169,14 +168,17 @@ def _candidates(peer: Peer, kitchen: Kitchen, threads: int) -> list[Contestant]:
             "peer": peer.name,
             "variant": variant,
         }
-        command = _command(peer, file, kitchen, threads)
-        candidates.append(Contestant(f"{peer.name} {variant}", command, file, facts))
+        name = f"{peer.name} {variant}"
+        if peer.engine == TFLITE:
+            request = clock_request(file, "litert", threads)
+            candidates.append(Contestant(name, CLOCK, file, facts, request))
+        else:
+            command = _command(peer, file, kitchen, threads)
+            candidates.append(Contestant(name, command, file, facts))
     return candidates
 
 
 def _command(peer: Peer, file: Path, kitchen: Kitchen, threads: int) -> tuple[str, ...]:
-    if peer.engine == TFLITE:
-        return start_of_converted(sys.executable, file, "litert", threads)
     module = "benchmarks.peers.answer"
     start = (kitchen.python, "-m", module, peer.engine, str(file), str(kitchen.settings))
     return (*start, "--threads", str(threads))

@@ -43,7 +43,7 @@ def test_length_behind_the_path(toys: Path, tmp_path: Path) -> None:
     path = toys / "buckets.tflite"
     contestant, _ = converted(f"{path}@8", None, 1)
     assert contestant.name == f"{path}@8"
-    assert contestant.command[-2:] == ("--length", "8")
+    assert (contestant.request or {})["length"] == 8
     with Running(contestant, "good") as running:
         (answer,) = running.answer(["good " * 9]).answers
     assert answer["truncated"]
@@ -54,7 +54,7 @@ def test_length_behind_the_path(toys: Path, tmp_path: Path) -> None:
     odd = tmp_path / "model.tflite@8"
     odd.write_bytes(path.read_bytes())
     contestant, _ = converted(str(odd), None, 1)
-    assert (contestant.file, "--length" in contestant.command) == (odd, False)
+    assert (contestant.file, (contestant.request or {})["length"]) == (odd, None)
 
 
 def test_what_is_no_contestant(toys: Path, tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from program import TIMEOUT_S, each_runtime, environment
 from tfedge.runtime import clock
 
 
-def run(*arguments: str | Path, blocks: list[Any] = []) -> subprocess.CompletedProcess[str]:  # noqa: B006
+def run(model: Path, *blocks: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    defaults = {"runtime": None, "threads": None, "length": None}
+    request = {"verb": "clock", "model": str(model), **defaults, **options}
     return subprocess.run(
-        [sys.executable, "-m", "tfedge.runtime.clock", *map(str, arguments)],
-        input="".join(json.dumps(block) + "\n" for block in blocks),
+        [sys.executable, "-m", "tfedge.runtime.worker"],
+        input="".join(json.dumps(line) + "\n" for line in (request, *blocks)),
         env=environment(),
         capture_output=True,
         text=True,
@@ -27,9 +29,8 @@ def run(*arguments: str | Path, blocks: list[Any] = []) -> subprocess.CompletedP
 
 @each_runtime
 def test_blocks(toys: Path, runtime: str) -> None:
-    options = ("--runtime", runtime, "--threads", "1")
     blocks = [["a good film", "", "dull \ud800", "dull\n\u2028"], [], ["great"]]
-    done = run(toys / "classifier.tflite", *options, blocks=blocks)
+    done = run(toys / "classifier.tflite", *blocks, runtime=runtime, threads=1)
     assert (done.returncode, done.stderr) == (0, "")
     about, *answered = map(json.loads, done.stdout.splitlines())
     assert about["threads"] == 1
@@ -49,8 +50,7 @@ def test_one_length(toys: Path) -> None:
     long = "good " * 6 + "bad " * 7
     answers = {}
     for length in (None, 8, 16):
-        options = ("--length", length) if length else ()
-        done = run(toys / "buckets.tflite", *map(str, options), blocks=[[long]])
+        done = run(toys / "buckets.tflite", [long], length=length)
         answers[length] = json.loads(done.stdout.splitlines()[1])["answers"][0]
     assert answers[None] == answers[16]
     assert ("truncated" in answers[8], "truncated" in answers[16]) == (True, False)
@@ -60,13 +60,13 @@ def test_one_length(toys: Path) -> None:
 
 def test_what_cannot_be_run(toys: Path) -> None:
     model = toys / "buckets.tflite"
-    for arguments, code, message in (
-        ((model, "--length", "12"), 2, "the model has no graph for 12 tokens; it has 8, 16"),
-        ((model, "--threads", "0"), 2, "0 threads asked for; 1 to 64 are allowed"),
-        ((toys / "none.tflite",), 3, "no such file; give the path of a .tflite file"),
-        ((toys / "future.tflite",), 4, "cannot run the model"),
+    for path, options, code, message in (
+        (model, {"length": 12}, 2, "the model has no graph for 12 tokens; it has 8, 16"),
+        (model, {"threads": 0}, 2, "0 threads asked for; 1 to 64 are allowed"),
+        (toys / "none.tflite", {}, 3, "no such file; give the path of a .tflite file"),
+        (toys / "future.tflite", {}, 4, "cannot run the model"),
     ):
-        done = run(*arguments)
+        done = run(path, **options)
         assert (done.returncode, done.stdout) == (code, "")
         (line,) = done.stderr.splitlines()
         assert line.startswith("tfedge: ")

@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,12 +23,14 @@ import numpy as np
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
 from tfedge.measure import child
 from tfedge.runtime.runtimes import default_threads
-from tfedge.runtime.tensors import INDICES, INPUT
 from tfedge.runtime.turns import SECONDS
+from tfedge.runtime.worker import INPUT
 
 Progress = Callable[[int], None]
 Answer = dict[str, Any]
 
+# What follows a Python to start the program that takes requests.
+WORKER = ("-m", "tfedge.runtime.worker")
 _LACKS_RUNTIME = 4  # exit code of tfedge-infer
 _LEAST_SHARE = 32  # texts; a process takes as long to start as to answer these
 
@@ -83,10 +85,13 @@ class Board:
             MissingPackageError: the runtime is not installed.
             TfedgeError: `python` does not start, or is something else.
         """
-        command = [*self._start("tfedge.runtime.infer"), "--model", str(model), "--json", "--jsonl"]
+        command = [*self.python, "-m", "tfedge.runtime.infer"]
+        command += ["--runtime", self.runtime] if self.runtime else []
+        command += ["--threads", str(self.threads)] if self.threads else []
+        command += ["--model", str(model), "--json", "--jsonl"]
         shares = self._shares(texts)
         with contextlib.ExitStack() as stack:
-            files = [stack.enter_context(_as_lines(share)) for share in shares]
+            files = [stack.enter_context(_as_lines(map(_line, share))) for share in shares]
             processes = child.run_together(command, progress, files)
         answers: list[Answer] = []
         for share, ended in zip(shares, processes, strict=True):
@@ -119,13 +124,7 @@ class Board:
             MissingPackageError: the runtime is not installed.
             TfedgeError: `python` does not start, or is something else.
         """
-        with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
-            given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
-            np.savez(given, **inputs)
-            start = self._start("tfedge.runtime.execute")
-            command = [*start, str(model), str(given), str(made)]
-            message = self._run(command, model, progress)
-            return self._load(made, message)
+        return self._ask("outputs", model, inputs, progress)
 
     def tensors(
         self,
@@ -150,7 +149,8 @@ class Board:
             MissingPackageError: the runtime is not installed.
             TfedgeError: `python` does not start, or is something else.
         """
-        arrays = self._inspect([], model, signature, inputs, indices, progress)
+        entry = _entry(signature, indices)
+        arrays = self._ask("tensors", model, inputs, progress, **entry)
         return [arrays[str(index)] for index in indices]
 
     def grams(
@@ -177,7 +177,7 @@ class Board:
             MissingPackageError: the runtime is not installed.
             TfedgeError: `python` does not start, or is something else.
         """
-        arrays = self._inspect(["--grams"], model, signature, inputs, indices, progress)
+        arrays = self._ask("grams", model, inputs, progress, **_entry(signature, indices))
         return {index: arrays[str(index)] for index in indices}
 
     def seconds(
@@ -202,42 +202,34 @@ class Board:
             MissingPackageError: the runtime is not installed.
             TfedgeError: `python` does not start, or is something else.
         """
-        options = ["--rounds", str(rounds), *(f"--signature={key}" for key in keys)]
-        start = self._start("tfedge.runtime.turns")
-        return self._on_arrays(start, options, model, inputs, [], progress)[SECONDS]
+        options = {"signatures": list(keys), "rounds": rounds}
+        return self._ask("turns", model, inputs, progress, **options)[SECONDS]
 
-    def _inspect(
+    def _ask(
         self,
-        options: list[str],
-        model: str | Path,
-        signature: tuple[str, int],
-        inputs: Mapping[str, np.ndarray],
-        indices: Sequence[int],
-        progress: Progress,
-    ) -> dict[str, np.ndarray]:
-        """What the program that reads tensors by their indices wrote."""
-        key, subgraph = signature
-        options = [*options, "--subgraph", str(subgraph), f"--signature={key}"]
-        start = self._start("tfedge.runtime.tensors")
-        return self._on_arrays(start, options, model, inputs, indices, progress)
-
-    def _on_arrays(
-        self,
-        start: list[str],
-        options: list[str],
+        verb: str,
         model: str | Path,
         inputs: Mapping[str, np.ndarray],
-        indices: Sequence[int],
         progress: Progress,
+        **options: Any,
     ) -> dict[str, np.ndarray]:
-        """What a program wrote that is given a model and arrays."""
+        """The arrays that `tfedge.runtime.worker` makes of a request; `options` are its verb's."""
         with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
             given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
-            arrays = {f"{INPUT}{name}": array for name, array in inputs.items()}
-            np.savez(given, **arrays, **{INDICES: np.asarray(indices, np.int64)})
-            command = [*start, str(model), str(given), str(made), *options]
-            message = self._run(command, model, progress)
-            return self._load(made, message)
+            arrays: dict[str, Any] = {f"{INPUT}{name}": array for name, array in inputs.items()}
+            np.savez(given, **arrays)
+            request = {
+                "verb": verb,
+                "model": str(model),
+                "runtime": self.runtime,
+                "threads": self.threads,
+                "arrays": str(given),
+                "result": str(made),
+            }
+            with _as_lines([{**request, **options}]) as lines:
+                ended = child.run([*self.python, *WORKER], progress, lines)
+            self._check(ended, model)
+            return self._load(made, ended.last)
 
     def _load(self, made: Path, message: str) -> dict[str, np.ndarray]:
         """The arrays that the command wrote; `message` is what it said."""
@@ -264,20 +256,6 @@ class Board:
                 f"{self.python[0]} printed {start!r}, which is no answer; is it a Python?"
             )
         return answer
-
-    def _start(self, module: str) -> list[str]:
-        command = [*self.python, "-m", module]
-        if self.runtime:
-            command += ["--runtime", self.runtime]
-        if self.threads:
-            command += ["--threads", str(self.threads)]
-        return command
-
-    def _run(self, command: list[str], model: str | Path, progress: Progress) -> str:
-        """Runs what prints a line for each progress; its last line on standard error."""
-        ended = child.run(command, progress)
-        self._check(ended, model)
-        return ended.last
 
     def _check(self, ended: child.Ended, model: str | Path) -> None:
         # 1 is "some texts could not be answered": the answers say which.
@@ -306,13 +284,19 @@ def failure(code: int, last: str, model: str | Path, where: str) -> TfedgeError:
 
 
 @contextlib.contextmanager
-def _as_lines(texts: Sequence[Any]) -> Iterator[IO[str]]:
-    """A file with a JSON line for each text."""
+def _as_lines(items: Iterable[Any]) -> Iterator[IO[str]]:
+    """A file with a line of JSON for each item."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
-        for text in texts:
-            lines.write(json.dumps(_line(text)) + "\n")
+        for item in items:
+            lines.write(json.dumps(item) + "\n")
         lines.seek(0)
         yield lines
+
+
+def _entry(signature: tuple[str, int], indices: Sequence[int]) -> dict[str, Any]:
+    """Which tensors of which graph, for a request."""
+    key, subgraph = signature
+    return {"signature": key, "subgraph": int(subgraph), "indices": list(map(int, indices))}
 
 
 def _line(text: Any) -> Any:

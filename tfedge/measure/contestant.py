@@ -18,11 +18,13 @@ import numpy as np
 from tfedge.errors import InputError, RejectedModelError, TfedgeError
 from tfedge.measure import child
 from tfedge.measure.accuracy import Answer
-from tfedge.measure.board import failure
+from tfedge.measure.board import WORKER, failure
 from tfedge.runtime import tasks
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.errors import ModelFileError
 from tfedge.runtime.inputs import PAIR
+
+CLOCK = (sys.executable, *WORKER)  # answers texts with a converted model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Contestant:
     Attributes:
         name: as the user gave it, for reports.
         command: starts a program that speaks as `tfedge.runtime.clock` does.
+        request: the line of JSON that the program is to be given first, if any.
         file: what holds the weights, a file or a folder.
         facts: what it is, for programs: `kind` ("tfedge" or "peer"), `model`, `mode` and others.
     """
@@ -40,6 +43,7 @@ class Contestant:
     command: tuple[str, ...]
     file: Path
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    request: Mapping[str, Any] | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -84,20 +88,16 @@ def converted(given: str, runtime: str | None, threads: int) -> tuple[Contestant
         "mode": manifest.quantization,
         "lengths": lengths if length is None else [length],
     }
-    command = start_of_converted(sys.executable, path, runtime, threads, length)
-    return Contestant(given, command, path, facts), bundle
+    request = clock_request(path, runtime, threads, length)
+    return Contestant(given, CLOCK, path, facts, request), bundle
 
 
-def start_of_converted(
-    python: str, path: Path, runtime: str | None, threads: int, length: int | None = None
-) -> tuple[str, ...]:
-    """The command that starts `tfedge.runtime.clock` with a converted model."""
-    command = [python, "-m", "tfedge.runtime.clock", str(path), "--threads", str(threads)]
-    if runtime:
-        command += ["--runtime", runtime]
-    if length:
-        command += ["--length", str(length)]
-    return tuple(command)
+def clock_request(
+    path: Path, runtime: str | None, threads: int, length: int | None = None
+) -> dict[str, Any]:
+    """What `CLOCK` is asked to answer texts with a converted model."""
+    model = {"model": str(path), "runtime": runtime, "threads": threads, "length": length}
+    return {"verb": "clock", **model}
 
 
 def _split(given: str) -> tuple[Path, int | None]:
@@ -155,6 +155,8 @@ class Running:
             self._errors.close()
             raise TfedgeError(f"cannot start {contestant.command[0]}: {error.strerror}") from error
         try:
+            if contestant.request is not None:
+                self._write(contestant.request)
             about = self._read()
             self.answer([text])
             self.start_s = time.perf_counter() - begin
@@ -189,12 +191,7 @@ class Running:
         Raises:
             RejectedModelError, MissingPackageError, TfedgeError: as the class.
         """
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(list(texts)).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise self._failure() from None
+        self._write(list(texts))
         content = self._read()
         try:
             block = Block(
@@ -210,6 +207,14 @@ class Running:
                 f"{self.contestant.name} answered {len(block.answers)} of {len(texts)} texts"
             )
         return block
+
+    def _write(self, content: Any) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(content).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._failure() from None
 
     def _read(self) -> Any:
         assert self._process.stdout is not None

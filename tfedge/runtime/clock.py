@@ -1,8 +1,9 @@
-"""Answers texts and says how long each took: `python -m tfedge.runtime.clock MODEL`.
+"""Answers texts and says how long each took.
 
-The host compares models with it (`tfedge bench`), each in a process of its own that stays alive.
-It first prints one line about itself, a JSON object with `runtime` and `threads`. Then each line of
-standard input, a JSON list of texts, is a block; one line answers it, a JSON object with
+The host compares models with it (`tfedge bench`), each in a process of its own that stays alive: the
+verb `clock` of `tfedge.runtime.worker`. It first prints one line about itself, a JSON object with
+`runtime` and `threads`. Then each line of standard input, a JSON list of texts, is a block; one line
+answers it, a JSON object with
 
     answers         an object a text, as `tfedge-infer --json` prints it
     tokenize_s      seconds that making tokens of each text took
@@ -12,18 +13,14 @@ standard input, a JSON list of texts, is a block; one line answers it, a JSON ob
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from tfedge.runtime.errors import InferenceError, TextError
+from tfedge.runtime.errors import TextError
 from tfedge.runtime.machine import peak_rss_bytes
-from tfedge.runtime.pipeline import Pipeline, load
-from tfedge.runtime.quiet import quiet_start
-from tfedge.runtime.runtimes import RUNTIMES, runtime_name
 
 Tokens = TypeVar("Tokens")
 
@@ -66,29 +63,3 @@ def _time(
     except TextError as error:
         answered = {"error": str(error)}
     return answered, encoded_at - begin, time.perf_counter() - encoded_at
-
-
-def _about(pipeline: Pipeline) -> dict[str, Any]:
-    return {"runtime": runtime_name(pipeline.runtime), "threads": pipeline.num_threads}
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The program; returns its exit code, those of `tfedge-infer`."""
-    parser = argparse.ArgumentParser(prog="python -m tfedge.runtime.clock", description=__doc__)
-    parser.add_argument("model")
-    parser.add_argument("--runtime", choices=sorted(RUNTIMES))
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--length", type=int, help="tokens of the one graph that is to run")
-    options = parser.parse_args(arguments)
-    try:
-        with quiet_start():
-            pipeline = load(options.model, options.runtime, options.threads, length=options.length)
-        serve(pipeline.encode, pipeline.answer, _about(pipeline))
-    except InferenceError as error:
-        print(f"tfedge: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Runs any .tflite and gives out tensors of it: `python -m tfedge.runtime.tensors MODEL IN OUT`.
+"""Runs any .tflite and gives out tensors of it.
 
 The host compares a quantised model with its float counterpart with it, layer by layer, and sees what
 the weights of a float one are multiplied with. The tensors have to be outputs of their graph, or the
@@ -8,21 +8,14 @@ runtime may have reused their memory, unless it is told to keep all. The default
 
 from __future__ import annotations
 
-import argparse
-import sys
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tfedge.runtime.errors import BackendError, InferenceError, OptionError, one_line
+from tfedge.runtime.errors import BackendError, OptionError, one_line
 from tfedge.runtime.interpreter import quantise
-from tfedge.runtime.runtimes import RUNTIMES, default_threads, import_runtime, runtime_name
-
-# Prefix of the inputs in the archive that is read; beside them it holds INDICES.
-INPUT = "input:"
-INDICES = "indices"
+from tfedge.runtime.runtimes import import_runtime, runtime_name
 
 _MASK = "attention_mask"
 # Inputs of a run by name, and the tensors that they lead to.
@@ -99,41 +92,25 @@ class Inspector:
             raise OptionError(f"{self._path}: its input {name!r} is {shape}, not {value.shape}")
         return quantise(value, detail)
 
+    def runs(self, inputs: Mapping[str, np.ndarray], indices: Sequence[int]) -> Runs:
+        """Each row of inputs (rows, ...) with the tensors that it leads to."""
+        for row in range(min(map(len, inputs.values()), default=0)):
+            one = {name: array[row : row + 1] for name, array in inputs.items()}
+            yield one, self.run(one, indices)
+            print(row + 1, flush=True)  # the host's progress bar reads this
+
     def _refusal(self, error: Exception) -> BackendError:
         return BackendError(
             f"{self._path}: {runtime_name(self._runtime)} cannot run the model: {one_line(error)}"
         )
 
 
-def read_inputs(path: str) -> tuple[dict[str, np.ndarray], list[int]]:
-    """Inputs (rows, ...) by name, and the tensors that are wanted.
-
-    Raises:
-        OptionError: the file cannot be read.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        indices = arrays.pop(INDICES).tolist()
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise OptionError(f"{path}: not a readable .npz file: {error}") from error
-    return {name[len(INPUT) :]: array for name, array in arrays.items()}, indices
-
-
-def _runs(inspector: Inspector, inputs: Mapping[str, np.ndarray], indices: Sequence[int]) -> Runs:
-    """Each row of the inputs with what it leads to."""
-    for row in range(min(map(len, inputs.values()), default=0)):
-        one = {name: array[row : row + 1] for name, array in inputs.items()}
-        yield one, inspector.run(one, indices)
-        print(row + 1, flush=True)  # the host's progress bar reads this
-
-
-def _stacked(runs: Runs) -> list[np.ndarray]:
+def stacked(runs: Runs) -> list[np.ndarray]:
     """(rows, ...) of each tensor."""
     return [np.stack(rows) for rows in zip(*(tensors for _, tensors in runs))]
 
 
-def _grams(runs: Runs) -> list[np.ndarray]:
+def grams(runs: Runs) -> list[np.ndarray]:
     """The sum of x x^T of each tensor, float32 (C, C); padding has no say."""
     sums: list[np.ndarray] = []
     for inputs, tensors in runs:
@@ -146,43 +123,3 @@ def _grams(runs: Runs) -> list[np.ndarray]:
             products.append(vectors.T @ vectors)
         sums = [total + product for total, product in zip(sums, products)] or products
     return sums
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The program; returns its exit code, those of `tfedge-infer`."""
-    parser = argparse.ArgumentParser(prog="python -m tfedge.runtime.tensors", description=__doc__)
-    parser.add_argument("model")
-    parser.add_argument("inputs", help=f".npz with '{INPUT}NAME' (rows, ...) and '{INDICES}'")
-    parser.add_argument("outputs", help=".npz to write: each index with its tensor (rows, ...)")
-    parser.add_argument("--runtime", choices=sorted(RUNTIMES), required=True)
-    parser.add_argument("--threads", type=int, default=default_threads())
-    parser.add_argument("--signature", required=True)
-    parser.add_argument("--subgraph", type=int, default=0)
-    parser.add_argument(
-        "--grams",
-        action="store_true",
-        help="write of each tensor, which may be inside of the graph, the sum of x x^T over the "
-        "vectors x of its last axis at real tokens, (C, C); the tensors would be gigabytes",
-    )
-    options = parser.parse_args(arguments)
-    try:
-        inputs, indices = read_inputs(options.inputs)
-        inspector = Inspector(
-            options.model,
-            options.runtime,
-            options.threads,
-            options.signature,
-            options.subgraph,
-            keep_all=options.grams,
-        )
-        runs = _runs(inspector, inputs, indices)
-        found = _grams(runs) if options.grams else _stacked(runs)
-        np.savez(options.outputs, **{str(index): array for index, array in zip(indices, found)})
-    except InferenceError as error:
-        print(f"tfedge: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Times the signatures of any .tflite in turns: `python -m tfedge.runtime.turns MODEL IN OUT`.
+"""Times the signatures of any .tflite in turns.
 
 The host learns with it what the parts of a graph take (`tfedge inspect --time`). All run in one
 process, with the default delegate, as they do when the model answers.
@@ -6,18 +6,15 @@ process, with the default delegate, as they do when the model answers.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tfedge.runtime.errors import BackendError, InferenceError, OptionError, one_line
+from tfedge.runtime.errors import BackendError, OptionError, one_line
 from tfedge.runtime.interpreter import quantise
-from tfedge.runtime.runtimes import RUNTIMES, default_threads, import_runtime, runtime_name
-from tfedge.runtime.tensors import read_inputs
+from tfedge.runtime.runtimes import import_runtime, runtime_name
 
 SECONDS = "seconds"
 _WARM_UP_ROUNDS = 3  # first calls allocate memory, start threads and fill caches
@@ -83,35 +80,3 @@ def _rows(model: str, runner: Any, inputs: Mapping[str, np.ndarray]) -> list[dic
 def rounds_in_all(rounds: int) -> int:
     """How many lines of progress there will be."""
     return rounds + _WARM_UP_ROUNDS
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The program; returns its exit code, those of `tfedge-infer`."""
-    parser = argparse.ArgumentParser(prog="python -m tfedge.runtime.turns", description=__doc__)
-    parser.add_argument("model")
-    parser.add_argument("inputs", help=".npz with 'input:NAME' (rows, ...)")
-    parser.add_argument("outputs", help=f".npz to write: '{SECONDS}' (rounds, signatures)")
-    parser.add_argument("--runtime", choices=sorted(RUNTIMES), required=True)
-    parser.add_argument("--threads", type=int, default=default_threads())
-    parser.add_argument("--signature", action="append", required=True)
-    parser.add_argument("--rounds", type=int, required=True)
-    options = parser.parse_args(arguments)
-    try:
-        inputs, _ = read_inputs(options.inputs)
-        seconds = time_in_turns(
-            options.model,
-            options.signature,
-            inputs,
-            options.rounds,
-            options.runtime,
-            options.threads,
-        )
-        np.savez(options.outputs, **{SECONDS: seconds})
-    except InferenceError as error:
-        print(f"tfedge: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
