@@ -36,8 +36,8 @@ def test_what_a_gelu_of_a_vit_reads(vit: Checkpoint) -> None:
     lowering = Lowering(vit, Shape("image-classification", 3, tokens), images)
     assert lowering.pre_norm
     observer = Observer(lowering.dynamic, images)
-    by_its_own_error = calibrate(observer, lowering.plans).ranges[READ_BY_GELU]
-    chosen = calibrate(observer, lowering.plans, pre_norm=True).ranges[READ_BY_GELU]
+    by_its_own_error = calibrate(observer).ranges[READ_BY_GELU]
+    chosen = calibrate(observer, pre_norm=True).ranges[READ_BY_GELU]
     assert by_its_own_error.min < -8
     assert -5 < chosen.min <= 0
     assert chosen.max > 11.5

@@ -19,8 +19,7 @@ from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.models.config import parse_config
-from tfedge.quantize.calibrate import HALF_MASK_DEPTH
-from tfedge.quantize.edgetpu import GELU_FACTOR, EdgeTpuBlocks
+from tfedge.quantize.edgetpu import GELU_FACTOR, HALF_MASK_DEPTH, EdgeTpuBlocks
 from tfedge.quantize.edgetpu_layers import (
     AsRow,
     Repeat,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
+from tfedge.architectures.kinds import QUERY
 from tfedge.architectures.streams import Stream
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import Encoder, build
@@ -42,8 +43,8 @@ def integer_encoder(plain: Encoder, checkpoint: Checkpoint) -> Encoder:
     sources = {parameter.name: parameter.variable for parameter in parameters(plain.model)}
     for parameter in parameters(built.model):
         parameter.variable.assign(sources[parameter.name])
-    for name, role in built.roles.items():
-        if role == "query":
+    for name, kind in built.kinds.items():
+        if kind is QUERY:
             layer = built.model.get_layer(name)
             layer.kernel.assign(layer.kernel * checkpoint.config.head_size**-0.5)
             layer.bias.assign(layer.bias * checkpoint.config.head_size**-0.5)

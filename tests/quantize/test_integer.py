@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras as keras
 import toy_images
 
+from tfedge.architectures.kinds import Seen
 from tfedge.data.batches import as_inputs
 from tfedge.models.blocks import GraphOptions, Pixels
 from tfedge.models.build import Encoder, build
@@ -128,13 +129,17 @@ def test_trigram_dense_reads_next_this_and_previous() -> None:
 
 
 def test_plan_of_two_pieces_covers_both() -> None:
-    ranges = NormPlan(least_variance=0.25, limits=(4.0, 64.0)).ranges("norm")
-    assert ranges["norm.0.variance"].max == 4
-    assert ranges["norm.0.rsqrt"].max == 2  # 1 / sqrt(0.25)
+    plan = NormPlan(least_variance=0.25, limits=(4.0, 64.0))
+    blocks = IntegerBlocks(parse_config(cases.CONFIGS["bert"]), GraphOptions(), {"norm": plan})
+    blocks.norm("norm", keras.Input((8, 1, 32)))
+    ranges = {name: kind.bounds(Seen()) for name, kind in blocks.kinds.items()}
+    assert ranges["norm.0.variance"] == (0, 4)
+    assert ranges["norm.0.rsqrt"] == (0, 2)  # 1 / sqrt(0.25)
     # The second piece counts in units of its limit: 1 / sqrt(4 / 64) = 4, times 1 / sqrt(64) = 1/2.
-    assert ranges["norm.1.variance"].max == 1
-    assert ranges["norm.1.rsqrt"].max == 4
-    assert ranges["norm.1.step"].min == -0.5
+    assert ranges["norm.1.variance"] == (0, 1)
+    assert ranges["norm.1.rsqrt"] == (0, 4)
+    assert ranges["norm.1.step"] == (-0.5, 0)
+    assert ranges["norm.1.inverse"] == (0, 2)
 
 
 def test_pieces_with_their_clipping_are_the_plain_graph(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tfedge.architectures.base import Dense, EncoderConfig, head_size, is_within, refuse_matrix
 from tfedge.architectures.fields import LARGEST_DEPTH, Fields
+from tfedge.architectures.kinds import KEY, QUERY, VALUE
 from tfedge.architectures.postnorm import PostNorm
 from tfedge.architectures.registry import register
 from tfedge.architectures.streams import Entry, Junction
@@ -122,9 +123,9 @@ class MobileBert(PostNorm):
         width = config.num_attention_heads * config.head_size
         context = blocks.attention(
             attention,
-            blocks.dense(f"{attention}.query", width, query_rows, role="query"),
-            blocks.dense(f"{attention}.key", width, query_key, role="key"),
-            blocks.dense(f"{attention}.value", width, value, role="value"),
+            blocks.dense(f"{attention}.query", width, query_rows, QUERY),
+            blocks.dense(f"{attention}.key", width, query_key, KEY),
+            blocks.dense(f"{attention}.value", width, value, VALUE),
             bias,
         )
         shortcut = blocks.computed_rows(index, shortcut, "shortcut")

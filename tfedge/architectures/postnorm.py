@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfedge.architectures.base import ACTIVATIONS, Architecture, EncoderConfig, Input, read_sizes
 from tfedge.architectures.fields import Fields
+from tfedge.architectures.kinds import KEY, QUERY, VALUE
 from tfedge.architectures.streams import Entry, Junction, Stream, streams_between_norms
 
 if TYPE_CHECKING:
@@ -81,11 +82,10 @@ class PostNorm(Architecture):
 
     def types(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
         """The embeddings of the tokens' types, (B, S, C); (1, 1, C) where there is one type."""
-        config, name = blocks.config, self.embeddings.types
+        name = self.embeddings.types
         if "token_type_ids" not in inputs:
-            return blocks.table_row(name, config.hidden_size, inputs["input_ids"])
-        ids = inputs["token_type_ids"]
-        return blocks.embedding(name, config.type_vocab_size, config.hidden_size, ids)
+            return blocks.table_row(name, blocks.config.hidden_size, inputs["input_ids"])
+        return blocks.token_types(name, inputs["token_type_ids"])
 
     def positions(self, blocks: Blocks, input_ids: Symbolic) -> Symbolic:
         """The rows of the position table from `first_position` on, (1, S, C)."""
@@ -97,9 +97,9 @@ class PostNorm(Architecture):
         config, names = blocks.config, self.named_parts().of_layer(index)
         width = config.heads(index) * config.head_size
         rows = blocks.computed_rows(index, x)
-        query = blocks.dense(names.query, width, rows, role="query")
-        key = blocks.dense(names.key, width, x, role="key")
-        value = blocks.dense(names.value, width, x, role="value")
+        query = blocks.dense(names.query, width, rows, QUERY)
+        key = blocks.dense(names.key, width, x, KEY)
+        value = blocks.dense(names.value, width, x, VALUE)
         context = blocks.attention(names.attention, query, key, value, bias)
         y = blocks.dense(names.attention_output, config.hidden_size, context)
         if self.drops_attention:

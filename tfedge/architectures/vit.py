@@ -19,6 +19,7 @@ from tfedge.architectures.base import (
     read_sizes,
 )
 from tfedge.architectures.fields import Fields
+from tfedge.architectures.kinds import KEY, QUERY, VALUE
 from tfedge.architectures.registry import register
 from tfedge.architectures.streams import Stream
 from tfedge.errors import CheckpointError, InputError
@@ -186,9 +187,9 @@ def _layer(blocks: Blocks, index: int, x: Symbolic) -> Symbolic:
     width = config.heads(index) * config.head_size
     y = blocks.norm(f"{name}.layernorm_before", x)
     rows = blocks.computed_rows(index, y, "query")
-    query = blocks.dense(f"{attention}.query", width, rows, role="query")
-    key = blocks.dense(f"{attention}.key", width, y, role="key")
-    value = blocks.dense(f"{attention}.value", width, y, role="value")
+    query = blocks.dense(f"{attention}.query", width, rows, QUERY)
+    key = blocks.dense(f"{attention}.key", width, y, KEY)
+    value = blocks.dense(f"{attention}.value", width, y, VALUE)
     context = blocks.attention(attention, query, key, value, None)
     y = blocks.dense(f"{name}.attention.output.dense", config.hidden_size, context)
     x = blocks.add(f"{name}.attention.sum", y, blocks.computed_rows(index, x, "shortcut"))

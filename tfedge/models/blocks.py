@@ -5,19 +5,31 @@ Layers carry the names of the modules in the Hugging Face checkpoint, so weights
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
 import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
+from tfedge.architectures.kinds import (
+    FREE,
+    MASK,
+    PIXELS,
+    SCORES,
+    TANH,
+    Kind,
+    Like,
+    Probabilities,
+    read_by,
+    rows_of,
+)
 from tfedge.models import layers
 
 # A symbolic tensor of the functional API; tf_keras exports no name for its type.
 Symbolic: TypeAlias = Any
-Tap = Callable[[str, Symbolic], Symbolic]
-Role = Literal["query", "key", "value", "gate"]
+Tap = Callable[[str, Symbolic, Kind], Symbolic]
 SiteKind = Literal["dense", "attention", "norm", "pooling"]
 
 # Masked scores vanish in the softmax of any float model, as with Hugging Face's finfo.min, and the
@@ -25,9 +37,9 @@ SiteKind = Literal["dense", "attention", "norm", "pooling"]
 FLOAT_MASK_VALUE = -10_000.0
 
 
-def no_tap(name: str, tensor: Symbolic) -> Symbolic:
+def no_tap(name: str, tensor: Symbolic, kind: Kind) -> Symbolic:
     """Leaves every tensor as it is."""
-    del name
+    del name, kind
     return tensor
 
 
@@ -58,8 +70,8 @@ class GraphOptions:
         prune_last_layer: whether the last layer computes only the [CLS] position, for a head that
             reads no other; of a DeiT with two classifiers the positions of both.
         pixels: what an image is made of.
-        tap: called with the name and the tensor of every activation, returns the one to go on
-            with: where ranges are recorded and put in.
+        tap: called with the name, the tensor and the kind of every activation, returns the tensor
+            to go on with: where ranges are recorded and put in.
     """
 
     batch_size: int | None = None
@@ -77,8 +89,8 @@ class Blocks:
 
     Attributes:
         tapped: every activation by name, as it came out of the tap.
-        aliases: what the tap sees beside, by the name of the tapped tensor that has its values.
-        roles: what the output of a dense layer is in a product of two activations.
+        kinds: what each activation is, by name; also of those that have the values of another one
+            (`Like`) and are not in `tapped`.
         sites: the operations, in the order of the data's flow: what a precision can be chosen for.
     """
 
@@ -86,23 +98,41 @@ class Blocks:
         self.config = config
         self.options = options
         self.tapped: dict[str, Symbolic] = {}
-        self.aliases: dict[str, str] = {}
-        self.roles: dict[str, Role] = {}
+        self.kinds: dict[str, Kind] = {}
         self.sites: dict[str, SiteKind] = {}
+        # What is being built belongs to this site, "" to none.
+        self._site = ""
 
-    def tap(self, name: str, tensor: Symbolic) -> Symbolic:
+    @contextlib.contextmanager
+    def site(self, name: str, kind: SiteKind) -> Iterator[None]:
+        """What is built within belongs to a new site."""
+        self.sites[name] = kind
+        with self._within(name):
+            yield
+
+    @contextlib.contextmanager
+    def _within(self, site: str) -> Iterator[None]:
+        outer, self._site = self._site, site
+        yield
+        self._site = outer
+
+    def tap(self, name: str, tensor: Symbolic, kind: Kind = FREE) -> Symbolic:
         """Shows an activation to the tap and remembers what the graph goes on with."""
-        self.tapped[name] = self.options.tap(name, tensor)
+        self.kinds[name] = kind
+        self.tapped[name] = self.options.tap(name, tensor, kind)
         return self.tapped[name]
 
     def tap_like(self, name: str, source: Symbolic, tensor: Symbolic) -> Symbolic:
         """Shows the tap a tensor whose values are those of the tapped tensor `source`."""
-        self.aliases[name] = next(key for key, value in self.tapped.items() if value is source)
-        return self.options.tap(name, tensor)
+        kind = Like(self._name_of(source))
+        self.kinds[name] = kind
+        return self.options.tap(name, tensor, kind)
 
-    def operand(self, consumer: str, x: Symbolic) -> Symbolic:
-        """What operation `consumer` reads of the tensor x."""
-        del consumer
+    def _name_of(self, tensor: Symbolic) -> str:
+        return next(name for name, tapped in self.tapped.items() if tapped is tensor)
+
+    def operand(self, x: Symbolic) -> Symbolic:
+        """What the site that is being built reads of the tensor x."""
         return x
 
     def embedding(self, name: str, rows: int, channels: int, ids: Symbolic) -> Symbolic:
@@ -110,18 +140,23 @@ class Blocks:
         layer = keras.layers.Embedding(
             rows, channels, embeddings_initializer=layers.initializer(), name=name
         )
-        return self.tap(name, self._as_hidden(name, layer(ids)))
+        return self.tap(name, self._as_hidden(name, layer(ids)), rows_of(layer))
+
+    def token_types(self, name: str, ids: Symbolic) -> Symbolic:
+        """The look-up of token types: ids (B, S) -> (B, S, C)."""
+        config = self.config
+        return self.embedding(name, config.type_vocab_size, config.hidden_size, ids)
 
     def positions(self, name: str, input_ids: Symbolic, first: int = 0) -> Symbolic:
         """The rows of the position table from `first` on, (1, S, C)."""
         tokens, channels = self.config.max_position_embeddings, self.config.hidden_size
         layer = layers.PositionEmbedding(tokens, channels, first, name=name)
-        return self.tap(name, self._as_hidden(name, layer(input_ids)))
+        return self.tap(name, self._as_hidden(name, layer(input_ids)), rows_of(layer))
 
     def table_row(self, name: str, channels: int, input_ids: Symbolic) -> Symbolic:
         """A row that is added to every token, (1, 1, C): of token types, where there is one."""
         layer = layers.TableRow(channels, name=name)
-        return self.tap(name, self._as_hidden(name, layer(input_ids)))
+        return self.tap(name, self._as_hidden(name, layer(input_ids)), rows_of(layer))
 
     def patches(
         self, name: str, units: int, patch_size: tuple[int, int], images: Symbolic
@@ -131,11 +166,11 @@ class Blocks:
         Args:
             patch_size: height and width.
         """
-        self.sites[name] = "dense"
         pixels = self.options.pixels
         options = {"patch_size": patch_size, "scale": pixels.scale, "offset": pixels.offset}
-        images = self.tap("pixel_values", images)
-        return self.tap(name, self._patch_layer(name, units, **options)(images))
+        images = self.tap("pixel_values", images, PIXELS)
+        with self.site(name, "dense"):
+            return self.tap(name, self._patch_layer(name, units, **options)(images))
 
     def _patch_layer(self, name: str, units: int, **options: Any) -> keras.layers.Layer:
         return layers.PatchDense(units, name=name, **options)
@@ -159,12 +194,10 @@ class Blocks:
         del name
         return x
 
-    def dense(self, name: str, units: int, x: Symbolic, role: Role | None = None) -> Symbolic:
-        """A dense layer without activation: (..., C) -> (..., units); `role` in an attention."""
-        if role:
-            self.roles[name] = role
-        self.sites[name] = "dense"
-        return self.tap(name, self._dense_layer(name, units)(self.operand(name, x)))
+    def dense(self, name: str, units: int, x: Symbolic, kind: Kind = FREE) -> Symbolic:
+        """A dense layer without activation: (..., C) -> (..., units)."""
+        with self.site(name, "dense"):
+            return self.tap(name, self._dense_layer(name, units)(self.operand(x)), kind)
 
     def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
         return keras.layers.Dense(units, kernel_initializer=layers.initializer(), name=name)
@@ -178,36 +211,38 @@ class Blocks:
 
         TFLite fuses ReLU into the product, so there is no tensor between.
         """
-        self.sites[name] = "dense"
-        y = self._dense_layer(name, units)(self.operand(name, x))
-        if activation == "relu":
-            return self.tap(f"{name}.act", keras.layers.ReLU(name=f"{name}.act")(y))
-        gelu = layers.Gelu(activation == "gelu_new", name=f"{name}.act")
-        return self.tap(f"{name}.act", gelu(self.tap(name, y)))
+        with self.site(name, "dense"):
+            y = self._dense_layer(name, units)(self.operand(x))
+            if activation == "relu":
+                return self.tap(f"{name}.act", keras.layers.ReLU(name=f"{name}.act")(y))
+            gelu = layers.Gelu(activation == "gelu_new", name=f"{name}.act")
+            return self.tap(f"{name}.act", gelu(self.tap(name, y, read_by(gelu))))
 
     def tanh(self, name: str, x: Symbolic) -> Symbolic:
         """tanh(x) of each number."""
-        return self.tap(name, keras.layers.Activation("tanh", name=name)(x))
+        return self.tap(name, keras.layers.Activation("tanh", name=name)(x), TANH)
 
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         """The encoder's normalisation, with weights of its own; the config's epsilon by default."""
-        self.sites[name] = "norm"
-        x = self.operand(name, x)
         if self.config.normalization_type == "no_norm":
             layer: keras.layers.Layer = layers.NoNorm(name=name)
         else:
-            epsilon = self.config.layer_norm_eps if epsilon is None else epsilon
-            layer = layers.LayerNorm(epsilon, name=name)
-        return self.tap(name, layer(x))
+            layer = layers.LayerNorm(self.epsilon(epsilon), name=name)
+        with self.site(name, "norm"):
+            return self.tap(name, layer(self.operand(x)))
 
-    def add(self, name: str, *terms: Symbolic) -> Symbolic:
+    def epsilon(self, epsilon: float | None) -> float:
+        """The epsilon of a norm, the config's by default."""
+        return self.config.layer_norm_eps if epsilon is None else epsilon
+
+    def add(self, name: str, *terms: Symbolic, kind: Kind = FREE) -> Symbolic:
         """The sum of tensors, two at a time as TFLite adds them."""
         total = terms[0]
         for index, term in enumerate(terms[1:], start=1):
             last = index == len(terms) - 1
             step = name if last else f"{name}.{index}"
-            pair = [self.operand(step, total), self.operand(step, term)]
-            total = self.tap(step, keras.layers.Add(name=step)(pair))
+            pair = [self.operand(total), self.operand(term)]
+            total = self.tap(step, keras.layers.Add(name=step)(pair), kind if last else FREE)
         return total
 
     def dropout(self, name: str, x: Symbolic) -> Symbolic:
@@ -245,10 +280,9 @@ class Blocks:
 
     def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
         """The mean hidden state of real tokens: (B, S, C), (B, S) -> (B, C)."""
-        self.sites["pooling"] = "pooling"
-        hidden = self.operand("pooling", hidden)
-        pooled = layers.MeanPooling(name="pooling")([hidden, attention_mask])
-        return self.tap("pooling", pooled)
+        with self.site("pooling", "pooling"):
+            pooled = layers.MeanPooling(name="pooling")([self.operand(hidden), attention_mask])
+            return self.tap("pooling", pooled)
 
     def normalized(self, x: Symbolic) -> Symbolic:
         """x / ||x||: (B, C) -> (B, C)."""
@@ -265,7 +299,7 @@ class Blocks:
     def attention_bias(self, attention_mask: Symbolic) -> Symbolic:
         """attention_mask (B, S) -> the tensor (B, 1, 1, S) that every layer adds to its scores."""
         layer = layers.AttentionBias(self.options.mask_value, name="attention_bias")
-        return self.tap("attention_bias", layer(attention_mask))
+        return self.tap("attention_bias", layer(attention_mask), MASK)
 
     def attention(
         self,
@@ -285,27 +319,29 @@ class Blocks:
         Returns:
             The context, (B, S, H * D).
         """
-        num_heads = int(query.shape[-1]) // self.config.head_size
-        self.sites[name] = "attention"
+        with self.site(name, "attention"):
+            query = self._scaled(f"{name}.query.scaled", query)
+            queries, keys = self._heads(name, "query", query), self._heads(name, "key", key)
+            scores = self._matmul(f"{name}.scores", queries, keys, SCORES)  # (B, H, S, S)
+            if bias is not None:
+                scores = self.add(f"{name}.masked_scores", scores, bias, kind=SCORES)
+            softmax = keras.layers.Softmax(name=f"{name}.probabilities")
+            shares = self.tap(f"{name}.probabilities", softmax(scores), Probabilities(name))
+            if self.options.dropout:
+                rate = self.config.attention_probs_dropout_prob
+                shares = keras.layers.Dropout(rate, name=f"{name}.dropout")(shares)
+            values = self._heads(name, "value", value)
+            context = self._matmul(f"{name}.context.heads", shares, values)  # (B, H, S, D)
+            return self._merge_heads(f"{name}.context", context)
 
-        def split(part: str, x: Symbolic) -> Symbolic:
-            part_name = f"{name}.{part}.heads"
-            x = self.operand(f"{name}.scores", x)
-            return layers.SplitHeads(num_heads, keys=part == "key", name=part_name)(x)
+    def _heads(self, name: str, part: str, x: Symbolic) -> Symbolic:
+        """(B, S, H * D) -> (B, H, S, D), of keys (B, H, D, S)."""
+        count = int(x.shape[-1]) // self.config.head_size
+        split = layers.SplitHeads(count, keys=part == "key", name=f"{name}.{part}.heads")
+        return split(self.operand(x))
 
-        def product(part: str, a: Symbolic, b: Symbolic) -> Symbolic:
-            return self.tap(f"{name}.{part}", layers.MatMul(name=f"{name}.{part}")([a, b]))
-
-        query = self._scaled(f"{name}.query.scaled", query)
-        scores = product("scores", split("query", query), split("key", key))  # (B, H, S, S)
-        masked = scores if bias is None else self.add(f"{name}.masked_scores", scores, bias)
-        softmax = keras.layers.Softmax(name=f"{name}.probabilities")
-        probabilities = self.tap(f"{name}.probabilities", softmax(masked))
-        if self.options.dropout:
-            rate = self.config.attention_probs_dropout_prob
-            probabilities = keras.layers.Dropout(rate, name=f"{name}.dropout")(probabilities)
-        context = product("context.heads", probabilities, split("value", value))  # (B, H, S, D)
-        return self._merge_heads(f"{name}.context", context)
+    def _matmul(self, name: str, a: Symbolic, b: Symbolic, kind: Kind = FREE) -> Symbolic:
+        return self.tap(name, layers.MatMul(name=name)([a, b]), kind)
 
     def _scaled(self, name: str, query: Symbolic) -> Symbolic:
         return self.tap(name, layers.Scale(self.config.head_size**-0.5, name=name)(query))

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
+from tfedge.architectures.kinds import Kind
 from tfedge.errors import InputError
 from tfedge.models.blocks import (
     Blocks,
     GraphOptions,
-    Role,
     SiteKind,
     Symbolic,
 )
@@ -36,16 +36,14 @@ class Encoder:
             (B, height, width, 3) too.
         hidden_states: after the embeddings and after each layer, (B, S, C) each.
         tapped: every activation under the name its tap saw, as it came out of the tap.
-        aliases: further tensors that the tap saw, by the tapped ones that have their values.
-        roles: which activations are queries, keys, values and gates.
+        kinds: what each activation is, by name; see `Blocks`.
         sites: the operations that a precision can be chosen for, in order.
     """
 
     model: keras.Model
     hidden_states: list[Symbolic]
     tapped: dict[str, Symbolic]
-    aliases: dict[str, str]
-    roles: dict[str, Role]
+    kinds: dict[str, Kind]
     sites: dict[str, SiteKind]
 
 
@@ -85,7 +83,7 @@ def build(
     hidden_states = config.architecture.encode(blocks, inputs)
     outputs = HEADS[task](blocks, hidden_states[-1], inputs, num_labels)
     model = keras.Model(inputs, outputs, name=config.model_type)
-    return Encoder(model, hidden_states, blocks.tapped, blocks.aliases, blocks.roles, blocks.sites)
+    return Encoder(model, hidden_states, blocks.tapped, blocks.kinds, blocks.sites)
 
 
 def _inputs(config: EncoderConfig, options: GraphOptions) -> dict[str, Symbolic]:

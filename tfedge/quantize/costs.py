@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfedge.architectures.kinds import Probabilities
 from tfedge.errors import InputError
 from tfedge.models.blocks import SiteKind
 from tfedge.models.build import Encoder
@@ -74,7 +75,11 @@ def units_of(encoder: Encoder) -> dict[str, int]:
             layer = model.get_layer(site)
             units[site] = math.prod(layer.kernel.shape) * math.prod(layer.output.shape[:-1])
         elif kind == "attention":
-            units[site] = math.prod(encoder.tapped[f"{site}.probabilities"].shape)
+            units[site] = sum(
+                math.prod(encoder.tapped[name].shape)
+                for name, kind in encoder.kinds.items()
+                if isinstance(kind, Probabilities) and kind.attention == site
+            )
         else:
             units[site] = math.prod(encoder.tapped[site].shape)
     return units

@@ -13,13 +13,36 @@ from __future__ import annotations
 
 import tf_keras as keras
 
-from tfedge.models.blocks import Role, Symbolic
+from tfedge.architectures.kinds import (
+    FREE,
+    GATE,
+    KEY,
+    MASK,
+    SCORES,
+    VALUE,
+    Fixed,
+    Kind,
+    Probabilities,
+    Scores,
+    Unclipped,
+    rows_of,
+)
+from tfedge.models.blocks import Symbolic
 from tfedge.models.layers import MatMul
 from tfedge.quantize import edgetpu_layers as layers
-from tfedge.quantize.integer import IntegerBlocks
+from tfedge.quantize.integer import IntegerBlocks, Piece, Squared, Squares
 from tfedge.quantize.layers import Affine, Expand, Rsqrt, Squeeze
 
 GELU_FACTOR = 1.702
+# The power of half the scores is squared, in steps of 1/256 of the largest: e^-6.5 of the sigmoid
+# rounds to 0.
+HALF_MASK_DEPTH = 6.5
+HALF_SCORES = Scores(HALF_MASK_DEPTH)
+# Products of all pairs of tokens are so many that a share of them shows their histogram.
+_PRODUCTS = Kind(thinning=31)
+_SHARE = Fixed(0.0, 1.0)
+_SIGMOID = Fixed(0.0, 255 / 256)  # fixed by TFLite's LOGISTIC
+_UNIT_LENGTH = Fixed(-1.0, 127 / 128)  # fixed by TFLite's L2_NORMALIZATION
 
 
 class EdgeTpuBlocks(IntegerBlocks):
@@ -35,16 +58,16 @@ class EdgeTpuBlocks(IntegerBlocks):
     even_scale: type[layers.EvenScale] = layers.EvenScale
     even_variance: type[layers.EvenVariance] = layers.EvenVariance
 
-    def embedding(self, name: str, rows: int, channels: int, ids: Symbolic) -> Symbolic:
-        """A table look-up: ids (B, S) -> (B, S, 1, channels); of two token types, arithmetic."""
-        if rows != 2 or not name.endswith("token_type_embeddings"):
-            return super().embedding(name, rows, channels, ids)
-        kinds = self._flags(name, ids)
-        return self.tap(name, layers.TypeEmbedding(channels, name=name)(kinds))
+    def token_types(self, name: str, ids: Symbolic) -> Symbolic:
+        """The look-up of token types: ids (B, S) -> (B, S, 1, C); of two, arithmetic."""
+        if self.config.type_vocab_size != 2:
+            return super().token_types(name, ids)
+        layer = layers.TypeEmbedding(self.config.hidden_size, name=name)
+        return self.tap(name, layer(self._flags(name, ids)), rows_of(layer))
 
     def _flags(self, name: str, x: Symbolic) -> Symbolic:
         """int32 (B, S) of 0 and 1 -> the same as real numbers, (B, S, 1, 1)."""
-        flags = self.tap(f"{name}.flags", layers.Real(name=f"{name}.flags")(x))
+        flags = self.tap(f"{name}.flags", layers.Real(name=f"{name}.flags")(x), _SHARE)
         return layers.AsColumn(name=f"{name}.column")(flags)
 
     def attention_bias(self, attention_mask: Symbolic) -> Symbolic:
@@ -52,39 +75,45 @@ class EdgeTpuBlocks(IntegerBlocks):
         depth = -self.options.mask_value
         self._mask = self._flags("attention_mask", attention_mask)
         bias = Affine(depth, -depth, name="attention_bias")(self._mask)
-        return layers.AsRow(name="attention_bias.row")(self.tap("attention_bias", bias))
+        return layers.AsRow(name="attention_bias.row")(self.tap("attention_bias", bias, MASK))
 
     def activated_dense(self, name: str, activation: str, units: int, x: Symbolic) -> Symbolic:
         """A dense layer and its activation; GELU is y * sigmoid(y) of y = 1.702 x, times 1.702."""
         if activation == "relu":
             return super().activated_dense(name, activation, units, x)
-        y = super().dense(name, units, x, role="gate")
-        gate = keras.layers.Activation("sigmoid", name=f"{name}.sigmoid")(y)
-        return self._multiply(f"{name}.act", y, self.tap(f"{name}.sigmoid", gate))
+        with self.site(name, "dense"):
+            y = self.tap(name, self._dense_layer(name, units)(self.operand(x)), GATE)
+            gate = keras.layers.Activation("sigmoid", name=f"{name}.sigmoid")(y)
+            gate = self.tap(f"{name}.sigmoid", gate, _SIGMOID)
+            return self._multiply(f"{name}.act", y, gate)
 
-    def dense(self, name: str, units: int, x: Symbolic, role: Role | None = None) -> Symbolic:
-        """As everywhere; products by MUL want no zero point of 0, so only queries have a role."""
-        return super().dense(name, units, x, role if role == "query" else None)
+    def dense(self, name: str, units: int, x: Symbolic, kind: Kind = FREE) -> Symbolic:
+        """As everywhere; products by MUL want no zero point of 0."""
+        return super().dense(name, units, x, FREE if kind in (KEY, VALUE) else kind)
 
     def _squares(self, name: str, x: Symbolic) -> Symbolic | None:
         even = self.even_scale(name=f"{name}.even")(x)
-        even = self.tap(f"{name}.even", even)
-        return self._multiply(f"{name}.squares", even, even)
+        even = self.tap(f"{name}.even", even, Unclipped())
+        return self._multiply(f"{name}.squares", even, even, Unclipped())
 
-    def _variance(self, part: str, unit: float, x: Symbolic, squares: Symbolic | None) -> Symbolic:
-        """The mean square of each token in units of `unit`, (B, S, 1, 1).
+    def _variance(self, piece: Piece, x: Symbolic, squares: Symbolic | None) -> Symbolic:
+        """The mean square of each token in units of the piece, (B, S, 1, 1).
 
         8 bits hold squares only of what is about equally large. So the channels are evened out
         before, which the weights of the sum make good; the largest few are squared apart, clipped
         at the limit of this piece as the variance itself is.
         """
+        part, unit, kind = piece.name, piece.unit, piece.variance
         usual = self.even_variance(unit, name=f"{part}.usual")(squares)
-        usual = self.tap(f"{part}.usual", usual)
+        usual = self.tap(f"{part}.usual", usual, kind)
         pick = layers.PickOutliers(unit, name=f"{part}.weighted")
-        outliers = self.tap(f"{part}.weighted", pick(x))
-        outliers = self._multiply(f"{part}.weighted_squares", outliers, outliers)
+        outliers = self.tap(f"{part}.weighted", pick(x), Squared(piece.limit))
+        outliers = self._multiply(
+            f"{part}.weighted_squares", outliers, outliers, Squares(piece.limit)
+        )
         total = layers.SumOfChannels(name=f"{part}.outlying")(outliers)
-        return self.add(f"{part}.variance", usual, self.tap(f"{part}.outlying", total))
+        total = self.tap(f"{part}.outlying", total, kind)
+        return self.add(f"{part}.variance", usual, total, kind=kind)
 
     def attention(
         self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, bias: Symbolic
@@ -103,7 +132,12 @@ class EdgeTpuBlocks(IntegerBlocks):
         Returns:
             The context, (B, R, 1, H * D).
         """
-        self.sites[name] = "attention"
+        with self.site(name, "attention"):
+            return self._context(name, query, key, value, bias)
+
+    def _context(
+        self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, bias: Symbolic
+    ) -> Symbolic:
         turned = layers.Transposed(name=f"{name}.key.transposed")(key)
         queries = self._split(f"{name}.query.heads", query, 3)
         keys = self._split(f"{name}.key.heads", turned, 1)  # (B, D, 1, S) each
@@ -112,8 +146,9 @@ class EdgeTpuBlocks(IntegerBlocks):
             self._product(f"{name}.scores.{head}", queries[head], query, keys[head])
             for head in range(len(queries))
         ]
-        total = self._concatenate(f"{name}.half_scores", scores)  # (B, R, H, S)
-        shares, roots = self._shares(name, self.add(f"{name}.masked_half_scores", total, bias))
+        total = self._concatenate(f"{name}.half_scores", scores, HALF_SCORES)  # (B, R, H, S)
+        total = self.add(f"{name}.masked_half_scores", total, bias, kind=HALF_SCORES)
+        shares, roots = self._shares(name, total)
         parts = self._split(f"{name}.shares.heads", shares, 2)
         context = [
             self._product(f"{name}.context.{head}", parts[head], shares, values[head])
@@ -138,26 +173,26 @@ class EdgeTpuBlocks(IntegerBlocks):
         """
         most = layers.Largest(name=f"{name}.largest")(scores)
         below = keras.layers.Subtract(name=f"{name}.depth")([scores, most])
-        below = self.tap(f"{name}.depth", below)
+        below = self.tap(f"{name}.depth", below, Fixed(-HALF_MASK_DEPTH, 0.0))
         gate = keras.layers.Activation("sigmoid", name=f"{name}.sigmoid")(below)
-        gate = self.tap(f"{name}.sigmoid", gate)
+        gate = self.tap(f"{name}.sigmoid", gate, _SIGMOID)
         rest = layers.Complement(name=f"{name}.rest")(gate)
-        rest = self.tap(f"{name}.rest", rest)
-        root = self.tap(f"{name}.rest_rsqrt", Rsqrt(name=f"{name}.rest_rsqrt")(rest))
-        inverse = self._multiply(f"{name}.rest_inverse", root, root)
-        power = self._multiply(f"{name}.power", gate, inverse)
-        unit = self.tap(f"{name}.unit", layers.UnitLength(name=f"{name}.unit")(power))
-        shares = self._multiply(f"{name}.shares", unit, power)
+        rest = self.tap(f"{name}.rest", rest, _SIGMOID)
+        root = Rsqrt(name=f"{name}.rest_rsqrt")(rest)
+        root = self.tap(f"{name}.rest_rsqrt", root, Fixed(0.0, 2**0.5))
+        inverse = self._multiply(f"{name}.rest_inverse", root, root, Fixed(0.0, 2.0))
+        power = self._multiply(f"{name}.power", gate, inverse, _SHARE)
+        unit = self.tap(f"{name}.unit", layers.UnitLength(name=f"{name}.unit")(power), _UNIT_LENGTH)
+        shares = self._multiply(f"{name}.shares", unit, power, _SHARE)
         return shares, layers.Largest(name=f"{name}.root")(unit)
 
     def _split(self, name: str, x: Symbolic, axis: int) -> list[Symbolic]:
         return layers.Split(self.config.num_attention_heads, axis, name=name)(x)
 
-    def _concatenate(self, name: str, parts: list[Symbolic]) -> Symbolic:
+    def _concatenate(self, name: str, parts: list[Symbolic], kind: Kind = FREE) -> Symbolic:
         """One tensor (B, R, H, N) of H tensors (B, R, 1, N)."""
-        if len(parts) == 1:
-            return self.tap(name, parts[0])
-        return self.tap(name, keras.layers.Concatenate(2, name=name)(parts))
+        whole = keras.layers.Concatenate(2, name=name)(parts) if len(parts) > 1 else parts[0]
+        return self.tap(name, whole, kind)
 
     def _product(self, name: str, left: Symbolic, whole: Symbolic, right: Symbolic) -> Symbolic:
         """The product of matrices (B, R, 1, N) and (B, N, 1, C), which is (B, R, 1, C).
@@ -168,7 +203,7 @@ class EdgeTpuBlocks(IntegerBlocks):
         repeated = layers.Repeat(name=f"{name}.repeated")([left, right])
         repeated = self.tap_like(f"{name}.repeated", whole, repeated)
         row = layers.AsRow(name=f"{name}.row")(right)
-        products = self._multiply(f"{name}.products", repeated, row)
+        products = self._multiply(f"{name}.products", repeated, row, _PRODUCTS)
         return layers.SumOfBlocks(name=name)([products, right])
 
     def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
@@ -178,14 +213,15 @@ class EdgeTpuBlocks(IntegerBlocks):
         before the sum and once behind it.
         """
         del attention_mask  # converted already
-        self.sites["pooling"] = "pooling"
-        flags = layers.AsRow(name="pooling.row")(self._mask)
-        unit = self.tap("pooling.unit", layers.UnitLength(name="pooling.unit")(flags))
-        weights = layers.AsColumn(name="pooling.column")(unit)
-        weighted = self._multiply("pooling.weighted", hidden, weights)
-        total = self.tap("pooling.sum", layers.SumOfTokens(name="pooling.sum")(weighted))
-        root = layers.Largest(name="pooling.root")(unit)
-        return self.per_text(self._multiply("pooling", total, root))
+        with self.site("pooling", "pooling"):
+            flags = layers.AsRow(name="pooling.row")(self._mask)
+            unit = layers.UnitLength(name="pooling.unit")(flags)
+            unit = self.tap("pooling.unit", unit, _UNIT_LENGTH)
+            weights = layers.AsColumn(name="pooling.column")(unit)
+            weighted = self._multiply("pooling.weighted", hidden, weights)
+            total = self.tap("pooling.sum", layers.SumOfTokens(name="pooling.sum")(weighted))
+            root = layers.Largest(name="pooling.root")(unit)
+            return self.per_text(self._multiply("pooling", total, root))
 
 
 class PlainEdgeTpuBlocks(EdgeTpuBlocks):
@@ -198,15 +234,14 @@ class PlainEdgeTpuBlocks(EdgeTpuBlocks):
 
     query_factor = 1.0
 
-    def dense(self, name: str, units: int, x: Symbolic, role: Role | None = None) -> Symbolic:
+    def dense(self, name: str, units: int, x: Symbolic, kind: Kind = FREE) -> Symbolic:
         """As everywhere."""
-        return IntegerBlocks.dense(self, name, units, x, role)
+        return IntegerBlocks.dense(self, name, units, x, kind)
 
-    def attention(
+    def _context(
         self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, bias: Symbolic
     ) -> Symbolic:
         """As `Blocks.attention`, on (B, S, 1, H * D) and a head at a time."""
-        self.sites[name] = "attention"
         turned = layers.Transposed(name=f"{name}.key.transposed")(key)
         queries = self._matrices(f"{name}.query.heads", query, 3)
         keys = self._matrices(f"{name}.key.heads", turned, 1)
@@ -215,10 +250,10 @@ class PlainEdgeTpuBlocks(EdgeTpuBlocks):
         context = []
         for head, (q, k, v) in enumerate(zip(queries, keys, values, strict=True)):
             part = f"{name}.{head}"
-            scores = self.tap(f"{part}.scores", MatMul(name=f"{part}.scores")([q, k]))
-            masked = self.add(f"{part}.masked_scores", scores, row)
+            scores = self._matmul(f"{part}.scores", q, k, SCORES)
+            masked = self.add(f"{part}.masked_scores", scores, row, kind=SCORES)
             shares = keras.layers.Softmax(name=f"{part}.probabilities")(masked)
-            shares = self.tap(f"{part}.probabilities", shares)  # (B, R, S)
+            shares = self.tap(f"{part}.probabilities", shares, Probabilities(name))  # (B, R, S)
             context.append(MatMul(name=f"{part}.context")([shares, v]))  # (B, R, D)
         joined = keras.layers.Concatenate(2, name=f"{name}.context.heads")(context)
         joined = self.tap(f"{name}.context.heads", joined)

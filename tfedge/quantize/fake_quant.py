@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge.architectures.kinds import Clipping, Kind
 from tfedge.models.blocks import Symbolic, Tap
 from tfedge.quantize.ranges import Range
 
@@ -41,22 +42,18 @@ class Clip(_Ranged):
         return tf.clip_by_value(x, self.minimum, self.maximum)
 
 
-def clip_tap(ranges: Mapping[str, Range]) -> Tap:
-    """A tap that clips each tensor named in `ranges` to it and leaves the others alone."""
-
-    def tap(name: str, tensor: Symbolic) -> Symbolic:
-        chosen = ranges.get(name)
-        if chosen is None:
-            return tensor
-        return Clip(chosen.min, chosen.max, name=f"{name}.clip")(tensor)
-
-    return tap
+def clip(name: str, tensor: Symbolic, kind: Kind) -> Symbolic:
+    """A tap that clips each tensor on whose clipping the graph counts and leaves the others alone."""
+    if not isinstance(kind, Clipping):
+        return tensor
+    return Clip(kind.low, kind.high, name=f"{name}.clip")(tensor)
 
 
 def fake_quant_tap(ranges: Mapping[str, Range]) -> Tap:
     """A tap that rounds each tensor named in `ranges` to it and leaves the others in float."""
 
-    def tap(name: str, tensor: Symbolic) -> Symbolic:
+    def tap(name: str, tensor: Symbolic, kind: Kind) -> Symbolic:
+        del kind
         chosen = ranges.get(name)
         if chosen is None:
             return tensor

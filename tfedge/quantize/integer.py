@@ -14,19 +14,21 @@ adds up in 32 bits) or is split over several 8-bit tensors.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
+from tfedge.architectures.kinds import FREE, VALUE, Clipping, Fixed, Kind, Seen
 from tfedge.models import layers as plain
 from tfedge.models.blocks import Blocks, GraphOptions, Symbolic
 from tfedge.quantize import layers
-from tfedge.quantize.ranges import Range
 
 # An epsilon below this is lost beside any variance of 8 bits.
 _LEAST_EPSILON = 1e-6
+_MEAN_WEIGHTS = Fixed(0.0, 1 / 3)  # of [CLS], [SEP] and a word
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,31 +48,76 @@ class NormPlan:
     limits: tuple[float, ...] = (float("inf"),)
     has_mean: bool = True
 
-    def unit(self, index: int) -> float:
-        """What the variance of piece `index` is counted in.
-
-        Each has a unit of its own, because the converter would merge products with one constant,
-        whatever the ranges of their results, and leave the merged one in float.
-        """
-        return self.limits[index] if index else 1.0
-
-    def ranges(self, name: str) -> dict[str, Range]:
-        """The ranges of the tensors of norm `name` that do the clipping, by their names."""
+    def pieces(self, norm: str) -> list[Piece]:
+        """How the variance of norm `norm` is split."""
         if not self.least_variance:
-            return {}
-        ranges: dict[str, Range] = {}
-        greatest_inverse = self.least_variance**-0.5
+            steps = (NormStep(norm, "variance"), NormStep(norm, "inverse"))
+            return [Piece(f"{norm}.0", 1.0, 0.0, math.inf, FREE, *steps)]
+        found = []
+        least = self.least_variance
         for index, limit in enumerate(self.limits):
-            part = f"{name}.{index}"
-            unit = self.unit(index)
-            for step in ("usual", "outlying", "variance", "central", "epsilon"):
-                ranges[f"{part}.{step}"] = Range(0.0, limit / unit)
-            top = self.limits[index - 1] ** -0.5 if index else greatest_inverse
-            ranges[f"{part}.rsqrt"] = Range(0.0, top * unit**0.5)
-            if index:
-                ranges[f"{part}.step"] = Range(-top, 0.0)
-                ranges[f"{part}.inverse"] = Range(0.0, greatest_inverse)
-        return ranges
+            unit = limit if index else 1.0
+            variance = Clipping(0.0, limit / unit)
+            inverse = Clipping(0.0, least**-0.5 * unit**0.5)
+            piece = Piece(f"{norm}.{index}", unit, least, limit / unit, variance, variance, inverse)
+            found.append(piece)
+            least = limit
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """One 8-bit tensor of a variance that needs several.
+
+    Attributes:
+        name: what the names of its tensors start with.
+        unit: what the variance is counted in. Each piece has a unit of its own, because the
+            converter would merge products with one constant, whatever the ranges of their results,
+            and leave the merged one in float.
+        least: the least variance whose inverse root it tells.
+        limit: the variance above which it saturates, in units.
+        variance, central, inverse: what tensors are that hold the mean square, the same without the
+            mean, and its inverse root.
+    """
+
+    name: str
+    unit: float
+    least: float
+    limit: float
+    variance: Kind
+    central: Kind
+    inverse: Kind
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class NormStep(Kind):
+    """A quantity of each token that layer norm `norm` computes, (B, S, 1, 1)."""
+
+    norm: str
+    quantity: Literal["mean", "variance", "inverse"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Squared(Kind):
+    """What is squared for a piece of a variance that saturates at `limit`."""
+
+    limit: float
+    symmetric: bool = dataclasses.field(default=True, kw_only=True)
+
+    def bounds(self, seen: Seen) -> tuple[float, float]:
+        # One channel alone may make up a variance at the limit; where none does, the range is less.
+        peak = min(self.limit**0.5, max(-seen.low, seen.high))
+        return -peak, peak
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Squares(Kind):
+    """The squares of what is `Squared`."""
+
+    limit: float
+
+    def bounds(self, seen: Seen) -> tuple[float, float]:
+        return 0.0, min(self.limit, seen.high)
 
 
 class IntegerBlocks(Blocks):
@@ -113,8 +160,8 @@ class IntegerBlocks(Blocks):
 
     def trigram_dense(self, name: str, units: int, x: Symbolic) -> Symbolic:
         """A convolution over three tokens: (B, S, 1, C) -> (B, S, 1, units)."""
-        self.sites[name] = "dense"
-        return self.tap(name, self.trigram_layer(units, name=name)(self.operand(name, x)))
+        with self.site(name, "dense"):
+            return self.tap(name, self.trigram_layer(units, name=name)(self.operand(x)))
 
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         """gamma * (x - mean(x)) / deviation(x) + beta over the channels, in integers.
@@ -122,27 +169,24 @@ class IntegerBlocks(Blocks):
         The input comes divided by a vector t, one factor a channel (see `equalize`); gamma holds t
         too. With w = t * x / sqrt(C), the mean square of t * x is the sum of w * w.
         """
-        self.sites[name] = "norm"
-        x = self.operand(name, x)
-        gain = layers.ScaleShift(name=name)
-        if self.config.normalization_type == "no_norm":
-            return self.tap(name, gain(x))
-        epsilon = self.config.layer_norm_eps if epsilon is None else epsilon
-        plan = self._plans.get(name, NormPlan())
-        mean = None
-        if plan.has_mean:
-            mean = self.tap(f"{name}.mean", self.channel_mean(name=f"{name}.mean")(x))
-        inverse = self._inverse_deviation(name, x, mean, plan, epsilon)
-        scaled = self._multiply(f"{name}.scaled", x, inverse)
-        y = gain(scaled)
-        if mean is None:
-            return self.tap(name, y)
-        shift = layers.Spread(gain, name=f"{name}.shift")
-        negative = self.tap(
-            f"{name}.shift", shift(self._multiply(f"{name}.scaled_mean", mean, inverse))
-        )
-        y = self.tap(f"{name}.uncentred", y)
-        return self.tap(name, keras.layers.Add(name=f"{name}.centred")([y, negative]))
+        with self.site(name, "norm"):
+            x = self.operand(x)
+            gain = layers.ScaleShift(name=name)
+            if self.config.normalization_type == "no_norm":
+                return self.tap(name, gain(x))
+            plan = self._plans.get(name, NormPlan())
+            mean = None
+            if plan.has_mean:
+                mean = self.channel_mean(name=f"{name}.mean")(x)
+                mean = self.tap(f"{name}.mean", mean, NormStep(name, "mean"))
+            inverse = self._inverse_deviation(name, x, mean, plan, self.epsilon(epsilon))
+            y = gain(self._multiply(f"{name}.scaled", x, inverse))
+            if mean is None:
+                return self.tap(name, y)
+            shift = layers.Spread(gain, name=f"{name}.shift")
+            shift = shift(self._multiply(f"{name}.scaled_mean", mean, inverse))
+            terms = [self.tap(f"{name}.uncentred", y), self.tap(f"{name}.shift", shift)]
+            return self.tap(name, keras.layers.Add(name=f"{name}.centred")(terms))
 
     def _inverse_deviation(
         self, name: str, x: Symbolic, mean: Symbolic | None, plan: NormPlan, epsilon: float
@@ -156,27 +200,29 @@ class IntegerBlocks(Blocks):
         square = self._multiply(f"{name}.mean_squared", mean, mean) if mean is not None else None
         squares = self._squares(name, x)
         total = None
-        for index in range(len(plan.limits)):
-            part, unit = f"{name}.{index}", plan.unit(index)
-            variance = self._variance(part, unit, x, squares)
+        for piece in plan.pieces(name):
+            part, unit = piece.name, piece.unit
+            variance = self._variance(piece, x, squares)
             if square is not None:
                 part_square = square
-                if index:
+                if total is not None:
                     scale = layers.Affine(1 / unit, name=f"{part}.mean_squared")
                     part_square = self.tap(f"{part}.mean_squared", scale(square))
                 variance = keras.layers.Subtract(name=f"{part}.central")([variance, part_square])
-                variance = self.tap(f"{part}.central", variance)
+                variance = self.tap(f"{part}.central", variance, piece.central)
             if epsilon >= _LEAST_EPSILON:
                 add = layers.Affine(term=epsilon / unit, name=f"{part}.epsilon")
-                variance = self.tap(f"{part}.epsilon", add(variance))
-            inverse = self.tap(f"{part}.rsqrt", self.rsqrt(name=f"{part}.rsqrt")(variance))
+                variance = self.tap(f"{part}.epsilon", add(variance), piece.variance)
+            root = self.rsqrt(name=f"{part}.rsqrt")(variance)
+            inverse = self.tap(f"{part}.rsqrt", root, piece.inverse)
             if total is None:
                 total = inverse
                 continue
-            below = plan.limits[index - 1]
-            step = layers.Affine(unit**-0.5, -(below**-0.5), name=f"{part}.step")
-            step = self.tap(f"{part}.step", step(inverse))
-            total = self.add(f"{part}.inverse", total, step)
+            below = piece.least**-0.5
+            step = layers.Affine(unit**-0.5, -below, name=f"{part}.step")
+            step = self.tap(f"{part}.step", step(inverse), Clipping(-below, 0.0))
+            whole = Clipping(0.0, plan.least_variance**-0.5)
+            total = self.add(f"{part}.inverse", total, step, kind=whole)
         return total
 
     def _squares(self, name: str, x: Symbolic) -> Symbolic | None:
@@ -184,15 +230,16 @@ class IntegerBlocks(Blocks):
         del name, x
         return None
 
-    def _variance(self, part: str, unit: float, x: Symbolic, squares: Symbolic | None) -> Symbolic:
-        """The mean square of each token in units of `unit`, (B, S, 1, 1)."""
+    def _variance(self, piece: Piece, x: Symbolic, squares: Symbolic | None) -> Symbolic:
+        """The mean square of each token in units of the piece, (B, S, 1, 1)."""
         del squares
-        weight = self.channel_scale(unit**-0.5, name=f"{part}.weighted")
-        weighted = self.tap(f"{part}.weighted", weight(x))
-        return self.tap(f"{part}.variance", layers.SumOfSquares(name=f"{part}.variance")(weighted))
+        weight = self.channel_scale(piece.unit**-0.5, name=f"{piece.name}.weighted")
+        weighted = self.tap(f"{piece.name}.weighted", weight(x), Squared(piece.limit))
+        total = layers.SumOfSquares(name=f"{piece.name}.variance")(weighted)
+        return self.tap(f"{piece.name}.variance", total, piece.variance)
 
-    def _multiply(self, name: str, a: Symbolic, b: Symbolic) -> Symbolic:
-        return self.tap(name, keras.layers.Multiply(name=name)([a, b]))
+    def _multiply(self, name: str, a: Symbolic, b: Symbolic, kind: Kind = FREE) -> Symbolic:
+        return self.tap(name, keras.layers.Multiply(name=name)([a, b]), kind)
 
     def _scaled(self, name: str, query: Symbolic) -> Symbolic:
         del name  # the scale is in the weights
@@ -208,13 +255,12 @@ class IntegerBlocks(Blocks):
     def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
         """The mean hidden state of real tokens: (B, S, 1, C), (B, S) -> (B, C)."""
         # The hidden states are the right operand of a product here, as the values of an attention.
-        name = next(name for name, tensor in self.tapped.items() if tensor is hidden)
-        self.roles[name] = "value"
-        self.sites["pooling"] = "pooling"
-        hidden = self.operand("pooling", hidden)
-        weights = layers.InverseCount(self.config.max_position_embeddings, name="pooling.weights")
-        weight = self.tap("pooling.weights", weights(attention_mask))
-        return self.tap("pooling", layers.WeightedSum(name="pooling")([weight, hidden]))
+        self.kinds[self._name_of(hidden)] = VALUE
+        with self.site("pooling", "pooling"):
+            count = layers.InverseCount(self.config.max_position_embeddings, name="pooling.weights")
+            weights = self.tap("pooling.weights", count(attention_mask), _MEAN_WEIGHTS)
+            total = layers.WeightedSum(name="pooling")([weights, self.operand(hidden)])
+            return self.tap("pooling", total)
 
     def normalized(self, x: Symbolic) -> Symbolic:
         """Left to the board: TFLite's int8 normalisation has a fixed scale of 1/128."""

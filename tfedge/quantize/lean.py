@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tf_keras as keras
 
+from tfedge.architectures.kinds import QUERY, Scores
 from tfedge.models.blocks import FLOAT_MASK_VALUE, Blocks, GraphOptions, Symbolic
 from tfedge.models.build import Encoder, MakeBlocks, build
 from tfedge.models.checkpoint import Checkpoint, load_weights
@@ -39,11 +40,11 @@ class WideBlocks(LeanBlocks):
     """
 
     def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
-        self.sites["pooling"] = "pooling"
         count = layers.InverseCount(self.config.max_position_embeddings, name="pooling.weights")
         expanded = layers.Expand(name="pooling.hidden")(hidden)
         total = layers.WeightedSum(name="pooling")
-        return self.tap("pooling", total([count(attention_mask), expanded]))
+        with self.site("pooling", "pooling"):
+            return self.tap("pooling", total([count(attention_mask), expanded]))
 
     def normalized(self, x: Symbolic) -> Symbolic:
         return x
@@ -80,7 +81,9 @@ def wide_graphs(
     _load(checkpoint, shape, encoder)
     low, high = np.inf, -np.inf
     for tensors in Observer(encoder, samples, progress).tensors():
-        scores = [value for name, value in tensors.items() if name.endswith(".scores")]
+        scores = [
+            value for name, value in tensors.items() if isinstance(encoder.kinds[name], Scores)
+        ]
         low = min(low, *(float(value.min()) for value in scores))
         high = max(high, *(float(value.max()) for value in scores))
     return _static_graphs(checkpoint, shape, WideBlocks, low - high - _MASK_DEPTH)
@@ -111,8 +114,8 @@ def _build(
 def _load(checkpoint: Checkpoint, shape: Shape, encoder: Encoder) -> None:
     """Puts the weights in, 1/sqrt(head size) into those of the queries."""
     load_weights(encoder.model, checkpoint, shape.task)
-    for name, role in encoder.roles.items():
-        if role == "query":
+    for name, kind in encoder.kinds.items():
+        if kind is QUERY:
             layer = encoder.model.get_layer(name)
             for variable in (layer.kernel, layer.bias):
                 variable.assign(variable * checkpoint.config.head_size**-0.5)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
+from tfedge.architectures.kinds import FREE, Kind
 from tfedge.errors import InputError
 from tfedge.models.blocks import GraphOptions, SiteKind, Symbolic
 from tfedge.models.layers import PatchDense
@@ -66,32 +67,6 @@ def match_sites(
     return found
 
 
-class Sites:
-    """Which site computes a tensor, by the tensor's name.
-
-    Tensors of no site (tables, pixels, the mask, the activation of a pooler) have "", which is always
-    in integers: tables because of their size, pixels because they are, the others because they are
-    small.
-    """
-
-    def __init__(self, config: EncoderConfig) -> None:
-        self._norm_of = {
-            total: norm
-            for stream in config.architecture.streams(config)
-            for total, norm in zip(stream.totals, stream.norms, strict=True)
-        }
-
-    def of(self, name: str, sites: Mapping[str, object]) -> str:
-        """The site of tensor `name` among those met so far: the longest that its name starts with."""
-        while name:
-            if name in sites:
-                return name
-            if name in self._norm_of:
-                return self._norm_of[name]
-            name = name.rpartition(".")[0]
-        return ""
-
-
 class MixedBlocks(IntegerBlocks):
     """Builds the blocks of one encoder, with a precision for each site.
 
@@ -111,21 +86,31 @@ class MixedBlocks(IntegerBlocks):
         super().__init__(config, options, plans)
         self._precisions = precisions
         self._rounder = rounder
-        self._site_of = Sites(config).of
+        # A sum belongs to the norm that reads it. What belongs to no site (tables, pixels, the mask,
+        # the activation of a pooler) is always in integers: tables because of their size, pixels
+        # because they are, the others because they are small.
+        self._norm_of = {
+            total: norm
+            for stream in config.architecture.streams(config)
+            for total, norm in zip(stream.totals, stream.norms, strict=True)
+        }
         # Names of tensors by identity, with the tensor, so that no identity is used again.
         self._names: dict[int, tuple[str, Symbolic]] = {}
 
-    def tap(self, name: str, tensor: Symbolic) -> Symbolic:
-        tensor = self.options.tap(name, tensor)
-        tensor = self._rounder(self._site_of(name, self.sites), name, tensor)
+    def tap(self, name: str, tensor: Symbolic, kind: Kind = FREE) -> Symbolic:
+        tensor = self._rounder(self._site, name, super().tap(name, tensor, kind))
         self.tapped[name] = tensor
         self._name(tensor, name)
         return tensor
 
-    def operand(self, consumer: str, x: Symbolic) -> Symbolic:
+    def add(self, name: str, *terms: Symbolic, kind: Kind = FREE) -> Symbolic:
+        with self._within(self._norm_of.get(name, self._site)):
+            return super().add(name, *terms, kind=kind)
+
+    def operand(self, x: Symbolic) -> Symbolic:
         if id(x) not in self._names:
             return x
-        return self._rounder(self._site_of(consumer, self.sites), self._names[id(x)][0], x)
+        return self._rounder(self._site, self._names[id(x)][0], x)
 
     def _name(self, tensor: Symbolic, name: str) -> None:
         self._names[id(tensor)] = (name, tensor)
@@ -152,10 +137,9 @@ class MixedBlocks(IntegerBlocks):
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         if not self._is_float(name) or self.config.normalization_type == "no_norm":
             return super().norm(name, x, epsilon)
-        self.sites[name] = "norm"
-        epsilon = self.config.layer_norm_eps if epsilon is None else epsilon
-        layer = layers.EqualizedLayerNorm(epsilon, name=name)
-        return self.tap(name, layer(self.operand(name, x)))
+        layer = layers.EqualizedLayerNorm(self.epsilon(epsilon), name=name)
+        with self.site(name, "norm"):
+            return self.tap(name, layer(self.operand(x)))
 
     def computed_rows(self, index: int, x: Symbolic, part: str = "input") -> Symbolic:
         return self._renamed(super().computed_rows(index, x, part), x)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import defaultdict
 
 import numpy as np
 
 from tfedge.quantize.calibrate import Observer
-from tfedge.quantize.integer import NormPlan
+from tfedge.quantize.integer import NormPlan, NormStep
 
 # Room above and below the variances that calibration saw: other texts have others.
 _HEADROOM = 1.5
@@ -52,11 +53,15 @@ def norm_statistics(observer: Observer) -> dict[str, NormStatistics]:
     Args:
         observer: runs a graph of `IntegerBlocks` with its plain plans, which compute all means.
     """
+    steps: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, kind in observer.kinds.items():
+        if isinstance(kind, NormStep):
+            steps[kind.norm][kind.quantity] = name
     tokens: dict[str, list[np.ndarray]] = {}
     extremes: dict[str, list[float]] = {}
     for tensors in observer.tensors():
-        for name in (name.removesuffix(".mean") for name in tensors if name.endswith(".mean")):
-            columns = [tensors[f"{name}.{part}"] for part in ("mean", "0.central", "0.rsqrt")]
+        for name, parts in steps.items():
+            columns = [tensors[parts[quantity]] for quantity in ("mean", "variance", "inverse")]
             rows = np.stack([column.ravel() for column in columns], axis=1)
             tokens.setdefault(name, []).append(rows)
             output = tensors[name]

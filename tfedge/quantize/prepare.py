@@ -11,20 +11,20 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge.architectures.kinds import GATE, QUERY, Clipping, Kind
 from tfedge.errors import CheckpointError
-from tfedge.models.blocks import NORMALISED, GraphOptions, Pixels, Role
+from tfedge.models.blocks import NORMALISED, GraphOptions, Pixels
 from tfedge.models.build import Encoder, build
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
 from tfedge.quantize.coarsen import MOST_BITS, round_weights
 from tfedge.quantize.equalize import Factors, centre, channel_factors, equalize
-from tfedge.quantize.fake_quant import GatedRounder, StaticRounder, clip_tap, fake_quant_tap
+from tfedge.quantize.fake_quant import GatedRounder, StaticRounder, clip, fake_quant_tap
 from tfedge.quantize.graphs import GRAPHS, INTEGER
 from tfedge.quantize.integer import IntegerBlocks, NormPlan
 from tfedge.quantize.mixed import MixedBlocks, Precision, is_float
 from tfedge.quantize.plan import norm_statistics
-from tfedge.quantize.ranges import Range
 from tfedge.quantize.record import FILE, Decisions
 from tfedge.quantize.rounding import RoundedMixedBlocks
 
@@ -165,9 +165,8 @@ class Prepared:
 
     def gated(self) -> tuple[Encoder, dict[str, tf.Variable]]:
         """The graph for any batch and length, and the switches of its sites' rounding."""
-        clipped: set[str] = set()
-        for name, plan in self.lowering.plans.items():
-            clipped |= plan.ranges(name).keys()
+        kinds = self.lowering.dynamic.kinds
+        clipped = {name for name, kind in kinds.items() if isinstance(kind, Clipping)}
         rounder = GatedRounder(self.calibration.ranges, clipped)
         blocks = functools.partial(MixedBlocks, precisions={}, rounder=rounder)
         options = self.shape.options(mask_value=self.calibration.mask_value)
@@ -205,7 +204,7 @@ def prepare(
     lowering = Lowering(checkpoint, shape, samples, progress, decisions)
     if decisions is None:
         observer = Observer(lowering.dynamic, samples, progress)
-        calibration = calibrate(observer, lowering.plans, lowering.pre_norm)
+        calibration = calibrate(observer, lowering.pre_norm)
     else:
         calibration = decisions.calibration
     return Prepared(lowering, calibration, shape, weight_bits=weight_bits)
@@ -236,7 +235,7 @@ class Lowering:
         plain = build(self.config, shape.task, shape.num_labels, options)
         load_weights(plain.model, checkpoint, shape.task)
         self.weights = plain.model
-        self._queries = {name for name, role in plain.roles.items() if role == "query"}
+        self._queries = {name for name, kind in plain.kinds.items() if kind is QUERY}
         self.factors: Factors
         self.plans: Mapping[str, NormPlan] = {}
         if decisions is None:
@@ -247,7 +246,7 @@ class Lowering:
             self.factors, self.plans = decisions.factors, decisions.plans
             self.dynamic = self.build_clipped(options)
             ranges = dict.fromkeys(decisions.calibration.ranges)
-            wanted = dict.fromkeys((*self.dynamic.tapped, *self.dynamic.aliases))
+            wanted = dict.fromkeys(self.dynamic.kinds)
             _raise_difference("ranges", wanted, ranges)
 
     def _decide(
@@ -290,10 +289,7 @@ class Lowering:
 
     def build_clipped(self, options: GraphOptions) -> Encoder:
         """The graph in float with the clipping that its plans need."""
-        ranges: dict[str, Range] = {}
-        for name, plan in self.plans.items():
-            ranges |= plan.ranges(name)
-        return self.build(dataclasses.replace(options, tap=clip_tap(ranges)))
+        return self.build(dataclasses.replace(options, tap=clip))
 
     def build(
         self, options: GraphOptions, make_blocks: Callable[..., IntegerBlocks] | None = None
@@ -307,7 +303,7 @@ class Lowering:
         # Statistics of norms are taken of the plain graph of integers; all others are `own`'s kin.
         kind = IntegerBlocks if make_blocks is IntegerBlocks else own
         self._scale_queries(encoder.model, self.config.head_size**-0.5 * kind.query_factor)
-        self._scale_gates(encoder.model, encoder.roles, kind.gate_factor)
+        self._scale_gates(encoder.model, encoder.kinds, kind.gate_factor)
         equalize(encoder.model, self._streams, self.factors)
         return encoder
 
@@ -320,7 +316,7 @@ class Lowering:
         equalize(plain, self._streams, inverses)
         kind = GRAPHS[shape.graph].blocks
         self._scale_queries(plain, self.config.head_size**0.5 / kind.query_factor)
-        self._scale_gates(plain, self.dynamic.roles, 1 / kind.gate_factor)
+        self._scale_gates(plain, self.dynamic.kinds, 1 / kind.gate_factor)
         return plain
 
     def _scale_queries(self, model: keras.Model, factor: float) -> None:
@@ -329,10 +325,10 @@ class Lowering:
                 for variable in (layer.kernel, layer.bias):
                     variable.assign(variable * factor)
 
-    def _scale_gates(self, model: keras.Model, roles: Mapping[str, Role], factor: float) -> None:
+    def _scale_gates(self, model: keras.Model, kinds: Mapping[str, Kind], factor: float) -> None:
         """Makes what a GELU reads and gives larger by `factor`, the same for what comes after."""
         for stream in self._streams:
-            if [roles.get(reader) for reader in stream.readers] == ["gate"]:
+            if [kinds.get(reader) for reader in stream.readers] == [GATE]:
                 before, after = (model.get_layer(name) for name in (*stream.readers, stream.dense))
                 for variable in (before.kernel, before.bias):
                     variable.assign(variable * factor)

@@ -311,7 +311,7 @@ def _calibrate(
     sequences = [examples.sequences[index] for index in chosen]
     with make_bar("calibrating", PASSES * count) as bar:
         lowering = Lowering(checkpoint, shape, sequences, bar.advance)
-        found = calibrate(Observer(lowering.dynamic, sequences, bar.advance), lowering.plans)
+        found = calibrate(Observer(lowering.dynamic, sequences, bar.advance))
     decisions = Decisions(shape.task, lowering.factors, lowering.plans, found, shape.graph)
     _save(lowering.weights, checkpoint, shape.task, labels, folder, decisions)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfedge.architectures.base import EncoderConfig
+from tfedge.architectures.kinds import KEY, QUERY, VALUE
 from tfedge.errors import InputError
 from tfedge.models.build import Encoder
 from tfedge.train.distribute import across_replicas
@@ -23,8 +24,8 @@ _PADDING = -1e4
 def attention_vectors(encoder: Encoder, layer: int) -> list[tf.Tensor]:
     """The queries, keys and values of an attention layer, counted from 1, symbolic (B, S, W) each."""
     return [
-        encoder.tapped[[name for name, role in encoder.roles.items() if role == wanted][layer - 1]]
-        for wanted in ("query", "key", "value")
+        encoder.tapped[[name for name, kind in encoder.kinds.items() if kind is wanted][layer - 1]]
+        for wanted in (QUERY, KEY, VALUE)
     ]
 
 
