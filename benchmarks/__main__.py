@@ -11,6 +11,7 @@ from benchmarks.peer import PeerOptions
 from benchmarks.peers.registry import INSTALLED, PEERS, PYTHON
 from tfedge.cli import run
 from tfedge.cli.measurement import Raced, race_options, run_race
+from tfedge.measure.race import Race
 from tfedge.models.hub import resolve
 
 
@@ -54,7 +55,7 @@ def main(peer_names: tuple[str, ...], checkpoint: str, peer_python: str, **setti
 PEERS_HELP
     """
 
-    def race(raced: Raced) -> dict[str, Any]:
+    def race(raced: Raced) -> Race:
         if raced.of_images:
             raise click.UsageError("--peer is for models of texts")
         folder = resolve(checkpoint).folder

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 from benchmarks.peer import PeerOptions, peers
 from tfedge.data.texts import Texts
 from tfedge.measure.bench import BenchOptions, entrants, race_of
+from tfedge.measure.race import Race
 from tfedge.progress import MakeBar
 
 
@@ -17,12 +18,8 @@ def bench(
     options: BenchOptions,
     asked: PeerOptions,
     make_bar: MakeBar,
-) -> dict[str, Any]:
+) -> Race:
     """As `tfedge.measure.bench.bench`, the peers after the models.
-
-    Returns:
-        The same, with `variants`: by peer the mean milliseconds of each form of it that was tried;
-        and `left_out`: by peer why it does not take part.
 
     Raises:
         InputError: a model, the labels or the checkpoint cannot be used.
@@ -33,4 +30,4 @@ def bench(
     with peers(asked, first, texts.texts, make_bar) as others:
         everybody = [*contestants, *others.contestants]
         result = race_of(everybody, first, texts, options.rounds, make_bar)
-    return {**result, "variants": others.variants, "left_out": others.left_out}
+    return dataclasses.replace(result, variants=others.variants, left_out=others.left_out)

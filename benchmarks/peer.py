@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.make_peers import Kitchen, missing_packages
 from benchmarks.peers.registry import INSTALLED, PEERS, TFLITE, Peer
 from tfedge.errors import InputError, MissingPackageError, TfedgeError
-from tfedge.measure.contestant import CLOCK, Contestant, clock_request
+from tfedge.measure.contestant import CLOCK, Contestant, Facts, clock_request
 from tfedge.measure.race import BLOCK, take_turns
 from tfedge.models.pooling import MEAN, pooling_of
 from tfedge.progress import MakeBar
@@ -161,13 +161,8 @@ def fastest(
 def _candidates(peer: Peer, kitchen: Kitchen, threads: int) -> list[Contestant]:
     candidates = []
     for variant, file in zip(peer.variants, kitchen.files(peer), strict=True):
-        facts = {
-            "kind": "peer",
-            "model": kitchen.bundle.manifest.name,
-            "mode": peer.kind,
-            "peer": peer.name,
-            "variant": variant,
-        }
+        model = kitchen.bundle.manifest.name
+        facts = Facts(kind="peer", model=model, mode=peer.kind, peer=peer.name, variant=variant)
         name = f"{peer.name} {variant}"
         if peer.engine == TFLITE:
             request = clock_request(file, "litert", threads)

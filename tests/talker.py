@@ -19,13 +19,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tfedge.measure.contestant import Contestant
+from tfedge.measure.contestant import Contestant, Facts
+
+FACTS = Facts(kind="talker", model="talker", mode="none")
 
 
 def talker(file: Path, name: str = "talker", **settings: Any) -> Contestant:
     """The contestant, which claims to have its weights in `file`."""
     command = (sys.executable, __file__, json.dumps({"name": name, **settings}))
-    return Contestant(name, command, file)
+    return Contestant(name, command, file, FACTS)
 
 
 def _misbehave(how: str) -> None:

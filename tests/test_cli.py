@@ -26,6 +26,7 @@ import tfedge.presets
 import tfedge.quantize.prepare
 from tfedge import __version__, cli, errors
 from tfedge.cli.summary import bench_summary, conversion_summary
+from tfedge.measure.race import Machine, Race, Standing, Times
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.presets import Preset, preset_names
 from tfedge.runtime.bundle import read_bundle
@@ -462,22 +463,23 @@ def test_bench_of_a_length_that_is_not_there(tfedge_: Tfedge, toys: Path, senten
 
 
 def test_summary_of_a_bench() -> None:
-    row = {
+    row = Standing(
+        **{"kind": "tfedge", "model": "a", "mode": "int8"},
         **{"name": "a.tflite", "runtime": "litert 2", "threads": 2, "tokenize_ms": 0.125},
         **{"mean_ms": 10.0, "median_ms": 9.0, "p90_ms": 20.0, "infer_ms": 9.875},
-        **{"ratios": {"mean": 1.0, "median": 1.0, "p90": 1.0}, "ratio_range": [1.0, 1.0]},
+        **{"ratios": Times(1.0, 1.0, 1.0, 1.0), "ratio_range": [1.0, 1.0]},
         **{"start_ms": 321.0, "peak_rss_bytes": 98_700_000, "size_bytes": 15_600_000},
-        **{"accuracy": 0.905, "disagreement": 0.0, "float_disagreement": 0.25},
-    }
-    other = {
-        **{**row, "name": "peer [x]", "runtime": "peer 1", "disagreement": 0.015},
-        **{"ratios": {"mean": 0.5, "median": 0.25, "p90": 2.0}, "ratio_range": [0.4, 0.61]},
+        **{"accuracy": 0.905, "disagreement": 0.0, "float_disagreement": 0.25, "unanswered": 0},
+    )
+    other = dataclasses.replace(
+        row,
+        **{"name": "peer [x]", "runtime": "peer 1", "disagreement": 0.015},
+        **{"ratios": Times(0.5, 0.25, 2.0, 1.0), "ratio_range": [0.4, 0.61]},
         **{"peak_rss_bytes": None, "mean_ms": 5.0},
-    }
-    del other["accuracy"], other["float_disagreement"]
-    machine = {"processor": "Chip", "processors": 2, "governor": None, "load": 0.1}
-    result = {"data": "x.tsv", "texts": 7, "rounds": 3, "machine": machine}
-    lines = bench_summary({**result, "contestants": [row, other]}).splitlines()
+        **{"accuracy": None, "float_disagreement": None},
+    )
+    result = Race("x.tsv", 7, 3, Machine("Chip", 2, None, 0.1), None, [row, other])
+    lines = bench_summary(result).splitlines()
     assert lines[0] == "7 texts of x.tsv, 3 rounds, 2 x Chip"
     assert [" ".join(line.split()) for line in lines[3:]] == [
         "a.tflite 2 1.00 1.00 1.00 1.00-1.00 0.12 ms 90.5 % 100.0 % 75.0 % 99 MB 15.6 MB 321 ms",
@@ -485,13 +487,15 @@ def test_summary_of_a_bench() -> None:
         "peer [x] 2 0.50 0.25 2.00 0.40-0.61 0.12 ms 98.5 % 15.6 MB 321 ms",
         "peer 1 5.00 ms 9.00 ms 20.00 ms",
     ]
-    others = {"float": "a.tflite", "left_out": {"torch-float": "torch-float needs torch"}}
-    lines = bench_summary({**result, **others, "contestants": [row]}).splitlines()
+    result = dataclasses.replace(result, contestants=[row])
+    left_out = {"torch-float": "torch-float needs torch"}
+    others = dataclasses.replace(result, float_="a.tflite", left_out=left_out)
+    lines = bench_summary(others).splitlines()
     assert lines[-2:] == [
         "as float: the same answer as a.tflite",
         "left out: torch-float: torch-float needs torch",
     ]
-    busy = {**result, "machine": {**machine, "load": 1.26}, "contestants": [row]}
+    busy = dataclasses.replace(result, machine=Machine("Chip", 2, None, 1.26))
     assert bench_summary(busy).splitlines()[-1] == (
         "1.3 processors were busy before this began: the times are unreliable; repeat it on an "
         "idle machine"

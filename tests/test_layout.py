@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 STAGES = [
     "presets",
     "targets",
+    "show",
     "architectures",
     "models",
     "data",

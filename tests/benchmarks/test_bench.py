@@ -20,6 +20,7 @@ from tfedge.data.texts import Texts
 from tfedge.errors import InputError, MissingPackageError, TfedgeError
 from tfedge.measure.bench import BenchOptions
 from tfedge.measure.race import BLOCK
+from tfedge.records import as_json
 
 TEXTS = Texts(["a good film", "awful", "dull", "\0"], ["1", "0", "1", "0"], "toy.tsv")
 
@@ -84,7 +85,10 @@ def run(
     threads: tuple[int, ...] = (1,),
 ) -> dict[str, Any]:
     asked = PeerOptions(peers, folder, str(python), threads)
-    return bench([str(model)], TEXTS, BenchOptions((), threads, 2), asked, Bars())
+    content: dict[str, Any] = as_json(
+        bench([str(model)], TEXTS, BenchOptions((), threads, 2), asked, Bars())
+    )
+    return content
 
 
 def test_peers(toys: Path, folder: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.bench import BenchOptions
+from tfedge.records import as_json
 
 pytestmark = pytest.mark.peers
 # Labels of a random toy are near a draw, and its embeddings have few channels: how far the forms of
@@ -53,7 +54,10 @@ def forget_padding(folder: Path) -> None:
 def run(model: Path, folder: Path, *names: str) -> dict[str, Any]:
     python = os.environ["TFEDGE_BENCH_PYTHON"]
     options = BenchOptions(("litert",), threads=(1,), rounds=1)
-    return bench([str(model)], TEXTS, options, PeerOptions(names, folder, python, (1,)), Bars())
+    content: dict[str, Any] = as_json(
+        bench([str(model)], TEXTS, options, PeerOptions(names, folder, python, (1,)), Bars())
+    )
+    return content
 
 
 # A toy is answered within a second, but making its files by every tool takes a minute or two.

@@ -40,7 +40,7 @@ def noise(folder: Path, quantization: str, runtime: str, key: str | None = None)
     against = folder / f"toy_{quantization}_reference.tflite"
     data = str(folder.parents[1] / "toy.tsv")
     options = InspectOptions(key, against, data, 4, runtime)
-    return inspect(path, options, Bars())["noise"]
+    return inspect(path, options, Bars()).noise
 
 
 def test_files(folder: Path) -> None:
@@ -59,19 +59,19 @@ def test_files(folder: Path) -> None:
 @pytest.mark.parametrize("key", [None, "tokens_8"])
 def test_every_layer_of_integers_has_its_float(folder: Path, runtime: str, key: str | None) -> None:
     found = noise(folder, "int8", runtime, key)
-    layers = {row["layer"].partition("/")[2]: row for row in found["layers"]}
+    layers = {row.layer.partition("/")[2]: row for row in found.layers}
     # Only what the float graph has fused away.
-    assert len(found["unmatched"]) < len(layers) / 10
+    assert len(found.unmatched) < len(layers) / 10
     for name in ("embeddings.LayerNorm", "encoder.layer.0.output.sum", "pooler.dense"):
-        assert layers[name]["snr_db"] > 10
+        assert layers[name].snr_db > 10
         assert layers[name]["cosine"] > 0.95
     # SOFTMAX writes over its operand where nothing keeps that.
     scores = layers["encoder.layer.0.attention.self.masked_scores"]
     probabilities = layers["encoder.layer.0.attention.self.probabilities"]
     assert scores["signal"] != pytest.approx(probabilities["signal"])
-    assert scores["snr_db"] > 10
+    assert scores.snr_db > 10
 
 
 def test_half_precision_is_near(folder: Path) -> None:
-    measured = [row["snr_db"] for row in noise(folder, "float16", "litert")["layers"]]
+    measured = [row.snr_db for row in noise(folder, "float16", "litert").layers]
     assert min(value for value in measured if value is not None) > 40

@@ -16,17 +16,18 @@ from trees import CUSTOM, FLOAT32, INT8, code, made, operator, packed
 from trees import tensor as table
 
 from tfedge.cli import main
-from tfedge.edgetpu.check import CPU, check, predict
+from tfedge.edgetpu.check import check, predict
 from tfedge.edgetpu.judge import judge
-from tfedge.edgetpu.page import page
 from tfedge.edgetpu.partition import partition
+from tfedge.edgetpu.result import CPU, Check
 from tfedge.edgetpu.rules import load_rules
-from tfedge.edgetpu.table import render
+from tfedge.edgetpu.table import page, render
 from tfedge.errors import InputError
 from tfedge.inspect.graph import Operator, Subgraph
-from tfedge.inspect.page import page as inspect_page
 from tfedge.inspect.report import InspectOptions, inspect
+from tfedge.inspect.table import page as inspect_page
 from tfedge.inspect.table import render as inspect_table
+from tfedge.records import as_json
 
 RULES = load_rules()
 
@@ -36,9 +37,10 @@ def verdict(*steps: Any) -> Any:
     return judge(graph.operators[-1], graph, RULES)
 
 
-def report_of(path: Path) -> dict[str, Any]:
+def report_of(path: Path) -> Check:
     report = check(path)
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    content = as_json(report)
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
     return report
 
 
@@ -110,12 +112,12 @@ def test_open_questions_are_counted_both_ways() -> None:
         ("LOGISTIC", "i8 1x16x8"),
     )
     report = predict(graph, RULES)
-    assert [row["class"] for row in report["operators"]] == ["mapped", *[CPU] * 4]
-    assert report["readings"] == {"strict": 1, "generous": 5}
-    assert [row["counted"] for row in report["questions"]] == [CPU, "mapped", CPU]
-    assert report["first_break"]["operator"] == "FULLY_CONNECTED"
-    assert report["first_break"]["stranded"] == 2
-    assert "1x1" in report["first_break"]["change"]
+    assert [row.class_ for row in report.operators] == ["mapped", *[CPU] * 4]
+    assert report.readings == {"strict": 1, "generous": 5}
+    assert [row.counted for row in report.questions] == [CPU, "mapped", CPU]
+    assert report.first_break.operator == "FULLY_CONNECTED"
+    assert report.first_break.stranded == 2
+    assert "1x1" in report.first_break.change
 
 
 # --- partitions
@@ -155,20 +157,20 @@ def test_memory_and_latency_by_hand() -> None:
         ("GELU", "i8 1x1x128x512"),
     )
     report = predict(graph, RULES)
-    assert report["memory"]["parameter_bytes"] == 512 * 256 + 4 * 512
-    assert (report["memory"]["fits"], report["memory"]["streamed_bytes"]) == ("yes", 0)
-    found = report["latency"]
-    assert found["macs"] == 128 * 512 * 256
-    assert found["transfer_bytes"] == 128 * (256 + 512)
+    assert report.memory.parameter_bytes == 512 * 256 + 4 * 512
+    assert (report.memory.fits, report.memory.streamed_bytes) == ("yes", 0)
+    found = report.latency
+    assert found.macs == 128 * 512 * 256
+    assert found.transfer_bytes == 128 * (256 + 512)
     expected = 1e3 * (2 * 128 * 512 * 256 / 4e12 + 128 * 768 / 300e6)
-    assert found["milliseconds"]["usb3"] == pytest.approx(expected)
+    assert found.milliseconds["usb3"] == pytest.approx(expected)
 
 
 def test_what_does_not_fit_is_streamed() -> None:
     graph = chain(("i8 1x4096",), ("FULLY_CONNECTED", "i8 1x4096", "=i8 4096x4096"))
-    held = predict(graph, RULES)["memory"]
-    assert held["fits"] == "no"
-    assert held["streamed_bytes"] == 4096 * 4096 - held["least_free_bytes"]
+    held = predict(graph, RULES).memory
+    assert held.fits == "no"
+    assert held.streamed_bytes == 4096 * 4096 - held.least_free_bytes
 
 
 # --- files
@@ -176,11 +178,11 @@ def test_what_does_not_fit_is_streamed() -> None:
 
 def test_model_of_several_lengths(toys: Path) -> None:
     report = report_of(toys / "int8.tflite")
-    assert report["graph"]["index"] == 0
-    assert len(report["operators"]) == sum(row["count"] for row in report["summary"])
-    assert sum(report["counts"].values()) == len(report["operators"])
+    assert report.graph.index == 0
+    assert len(report.operators) == sum(row.count for row in report.summary)
+    assert sum(report.counts.values()) == len(report.operators)
     several = report_of(toys / "buckets.tflite")
-    assert several["graph"]["others"] == ["short"]
+    assert several.graph.others == ["short"]
     assert "not at short" in render(several)
 
 
@@ -204,8 +206,8 @@ def test_compiled_file(tmp_path: Path) -> None:
     path = tmp_path / "x_edgetpu.tflite"
     path.write_bytes(packed(tree))
     report = report_of(path)
-    assert report["compiled"] is True
-    assert report["counts"] == {"mapped": 1, "unproven": 0, "CPU": 1}
+    assert report.compiled is True
+    assert report.counts == {"mapped": 1, "unproven": 0, "CPU": 1}
     assert "1 edgetpu-custom-op, 1 operators left" in render(report)
     assert "edgetpu-custom-op" in page(report)
     inspected = inspect(path, InspectOptions(), bars.Bars())
@@ -256,4 +258,4 @@ def test_command(toys: Path, tmp_path: Path) -> None:
     assert "http" not in written.split("<body>")[0]
     assert "<h2>Operators</h2>" in written
     found = CliRunner().invoke(main, [*command[:3], "--json"])
-    assert json.loads(found.output)["compiler"] == RULES.device["compiler"]
+    assert json.loads(found.output)["compiler"] == RULES.device.compiler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import sys
@@ -22,6 +23,7 @@ from tfedge.edgetpu import compile as module
 from tfedge.edgetpu.carry import read_source
 from tfedge.edgetpu.check import check
 from tfedge.edgetpu.compile import compile_model, find_compiler
+from tfedge.edgetpu.result import MAPPED, Check
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError
 from tfedge.runtime.bundle import read_bundle
 from tfedge.tflite.metadata import parse
@@ -65,16 +67,16 @@ def compiled(source: Path, folder: Path, left: set[int]) -> Path:
     return path
 
 
-def said(report: dict[str, Any], left: set[int]) -> str:
+def said(report: Check, left: set[int]) -> str:
     """A log as the compiler prints it, of these operators left."""
     lines = ["Edge TPU Compiler version 16.0.384591198", "Number of Edge TPU subgraphs: 1"]
     lines += [f"Number of operations that will run on CPU: {len(left)}"]
-    on_tpu = len(report["operators"]) - len(left)
+    on_tpu = len(report.operators) - len(left)
     lines += [f"Number of operations that will run on Edge TPU: {on_tpu}"]
     lines += ["Operator                       Count      Status", ""]
-    for row in report["operators"]:
-        status = row["status"] if row["index"] in left else "Mapped to Edge TPU"
-        lines.append(f"{row['operator']:<31}{1:<11}{status}")
+    for row in report.operators:
+        status = row.status if row.index in left else "Mapped to Edge TPU"
+        lines.append(f"{row.operator:<31}{1:<11}{status}")
     return "\n".join(lines)
 
 
@@ -83,12 +85,12 @@ def mappable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Toys are BERT's, whose operators break the chain early; here all but the first are mapped."""
     real = module.check
 
-    def all_but_the_first(path: Path) -> dict[str, Any]:
+    def all_but_the_first(path: Path) -> Check:
         report = real(path)
-        for row in report["operators"]:
-            row["class"] = "CPU" if row["index"] == 0 else "mapped"
-            row["status"] = "Operation not supported" if row["index"] == 0 else "Mapped to Edge TPU"
-        return report
+        left, *others = report.operators
+        left = dataclasses.replace(left, class_="CPU", status="Operation not supported")
+        mapped = [dataclasses.replace(row, class_="mapped", status=MAPPED) for row in others]
+        return dataclasses.replace(report, operators=[left, *mapped])
 
     monkeypatch.setattr(module, "check", all_but_the_first)
 
@@ -102,14 +104,14 @@ def test_bundle_is_carried_over(toys: Path, tmp_path: Path, tell: Tell) -> None:
     assert after.tokenizer_json == before.tokenizer_json
     assert after.manifest.labels == before.manifest.labels
     assert list(after.manifest.signatures) == ["serving_default"]
-    assert after.manifest.extra["edgetpu"]["mapped"] == report["mapped"]
+    assert after.manifest.extra["edgetpu"]["mapped"] == report.mapped
     assert zipfile.ZipFile(output).namelist() == zipfile.ZipFile(source).namelist()
     tree, _ = parse(read_source(output).flatbuffer)
     assert bytes(tree.subgraphs[0].operators[-1].customOptions) == PAYLOAD
     (signature,) = tree.signatureDefs
     assert signature.signatureKey == b"serving_default"
-    assert check(output)["compiled"] is True
-    assert report["differences"] == []
+    assert check(output).compiled is True
+    assert report.differences == []
     assert output.with_suffix(".log").read_text().startswith("Edge TPU Compiler version 16")
 
 
@@ -120,13 +122,11 @@ def test_differences_are_told(toys: Path, tmp_path: Path, tell: Tell) -> None:
     tell(print=said(predicted, {0}), compiled=str(compiled(source, tmp_path, {0})))
     report = compile_model(source, tmp_path / "x_edgetpu.tflite")
     expected = {
-        row["index"]
-        for row in predicted["operators"]
-        if (row["class"] == "CPU") != (not row["index"])
+        row.index for row in predicted.operators if (row.class_ == "CPU") != (not row.index)
     }
     assert expected
-    assert {row["index"] for row in report["differences"]} == expected
-    assert report["agrees"] is False
+    assert {row.index for row in report.differences} == expected
+    assert report.agrees is False
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_nothing_mapped(toys: Path, tmp_path: Path, tell: Tell) -> None:
     """Compiler 16 calls that a success: exit code 0, 0 subgraphs (google-coral/edgetpu#438)."""
     source = toys / "classifier.tflite"
     report = check(source)
-    everything = set(range(len(report["operators"])))
+    everything = set(range(len(report.operators)))
     tell(print=said(report, everything), compiled=str(source))
     with pytest.raises(RejectedModelError, match="mapped no operator"):
         compile_model(source, tmp_path / "x.tflite")

@@ -53,9 +53,9 @@ def test_without_a_compiler_nothing_is_lost(converted: tuple[int, str, Path]) ->
     section = report["edgetpu"]
     assert section["compile"] is None
     assert "neither in PATH nor named by EDGETPU_COMPILER" in section["not_compiled"]
-    rows = check(path)["operators"]
-    assert [row["class"] for row in rows] == [row["class"] for row in section["check"]["operators"]]
-    assert {row["operator"] for row in rows if row["class"] == "CPU"} == {
+    rows = check(path).operators
+    assert [row.class_ for row in rows] == [row["class"] for row in section["check"]["operators"]]
+    assert {row.operator for row in rows if row.class_ == "CPU"} == {
         "CAST",
         "GATHER",
         "QUANTIZE",
@@ -71,17 +71,17 @@ def test_with_a_compiler(
 ) -> None:
     path = converted[2] / "toy_edgetpu_int8.tflite"
     predicted = check(path)
-    left = {row["index"] for row in predicted["operators"] if row["class"] == "CPU"}
+    left = {row.index for row in predicted.operators if row.class_ == "CPU"}
     tell(print=said(predicted, left), compiled=str(compiled(path, tmp_path, left)))
     report: dict[str, object] = {"model": "toy"}
     copy = tmp_path / path.name
     copy.write_bytes(path.read_bytes())
-    assert deliver(copy, report) is None
+    assert deliver(copy, report)[1] is None
     section = json.loads(copy.with_suffix(".json").read_text())["edgetpu"]
     assert section["not_compiled"] is None
     assert section["compile"]["agrees"] is True
     assert section["compile"]["on_cpu"] == len(left)
-    assert check(copy.with_name(f"{copy.stem}_edgetpu.tflite"))["compiled"] is True
+    assert check(copy.with_name(f"{copy.stem}_edgetpu.tflite")).compiled is True
 
 
 def test_compiler_that_fails(
@@ -93,7 +93,7 @@ def test_compiler_that_fails(
     path.write_bytes((converted[2] / "toy_edgetpu_int8.tflite").read_bytes())
     tell(print="broken", code=1)
     report: dict[str, object] = {}
-    assert isinstance(deliver(path, report), RejectedModelError)
+    assert isinstance(deliver(path, report)[1], RejectedModelError)
     assert (
         "failed (exit code 1): broken"
         in json.loads(path.with_suffix(".json").read_text())["edgetpu"]["not_compiled"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import xml.etree.ElementTree as ElementTree
@@ -14,75 +15,72 @@ import pytest
 from trees import packed
 
 from tfedge.errors import InputError, MissingPackageError
-from tfedge.inspect.numbers import amount, decibels, interval, size, visible
-from tfedge.inspect.page import page
+from tfedge.inspect.noise import LayerNoise
 from tfedge.inspect.report import InspectOptions, inspect
-from tfedge.inspect.table import render
+from tfedge.inspect.result import Noise, Report, Total
+from tfedge.inspect.table import page, render
+from tfedge.records import as_json
+from tfedge.show.numbers import amount, interval, signal_to_noise, size, visible
 from tfedge.tflite.metadata import set_runtimes
 
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[31m\u202e"
 VOID = {"meta"}
 
 
-def report_of(path: Path, **options: Any) -> dict[str, Any]:
+def report_of(path: Path, **options: Any) -> Report:
     report = inspect(path, InspectOptions(**options), bars.Bars())
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    content = as_json(report)
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
     return report
 
 
 @pytest.fixture(scope="module")
-def compared(toys: Path) -> dict[str, Any]:
+def compared(toys: Path) -> Report:
     """The integer toy against float."""
     return report_of(toys / "int8_output.tflite", against=toys / "classifier.tflite", rows=2)
 
 
 def test_operators_by_hand(tree: Any, make_file: Any) -> None:
     report = report_of(make_file(tree))
-    convolution = report["operators"][5]
+    convolution = report.operators[5]
     macs = 6 * 2 * 1 * 3 * 4
-    assert (convolution["macs"], convolution["layer"]) == (macs, "net/dense")
-    assert convolution["range"] == [-62.5, 65.0]
-    assert [item["constant"] for item in convolution["inputs"]] == [False, True]
+    assert (convolution.macs, convolution.layer) == (macs, "net/dense")
+    assert convolution.range == (-62.5, 65.0)
+    assert [item.constant for item in convolution.inputs] == [False, True]
     elements = 24 * 5 + 12 + 6  # five times 1 x 6 x 1 x 4; the sum reads 12, the cast writes 6
-    assert report["total"] == {
-        "operators": 8,
-        "macs": macs,
-        "elements": elements,
-        "bytes": sum(row["bytes"] for row in report["operators"]),
-    }
-    assert convolution["share"] == macs / (macs + elements)
-    assert sum(row["share"] for row in report["summary"]) == pytest.approx(1)
-    first = report["summary"][0]
-    assert (first["operator"], first["dtype"], first["version"]) == ("CONV_2D", "INT8", 6)
-    assert (first["count"], first["cost"]) == (1, macs)
-    assert len(report["islands"]) == 2
-    assert report["conversions_outside"] == 0
-    assert report["signature"] == "serve"
-    assert report["bundle"] is None
-    assert "no tfedge metadata" in report["bundle_note"]
-    assert report["noise"] is None
+    total_bytes = sum(row.bytes for row in report.operators)
+    assert report.total == Total(operators=8, macs=macs, elements=elements, bytes=total_bytes)
+    assert convolution.share == macs / (macs + elements)
+    assert sum(row.share for row in report.summary) == pytest.approx(1)
+    first = report.summary[0]
+    assert (first.operator, first.dtype, first.version) == ("CONV_2D", "INT8", 6)
+    assert (first.count, first.cost) == (1, macs)
+    assert len(report.islands) == 2
+    assert report.conversions_outside == 0
+    assert report.signature == "serve"
+    assert report.bundle is None
+    assert "no tfedge metadata" in report.bundle_note
+    assert report.noise is None
 
 
 def test_bundle_and_signatures(toys: Path) -> None:
     report = report_of(toys / "buckets.tflite", signature="short")
-    assert report["bundle"]["task"] == "text-classification"
-    assert report["bundle"]["labels"] == ["negative", "positive"]
-    assert report["bundle_note"] is None
-    assert [item["key"] for item in report["signatures"]] == ["serving_default", "short"]
-    assert [item["inputs"]["input_ids"]["shape"] for item in report["signatures"]] == [
-        [1, 16],
-        [1, 8],
-    ]
-    assert report["signature"] == "short"
-    assert report["operators"][0]["outputs"][0]["shape"] == [1, 8]
+    assert report.bundle.task == "text-classification"
+    assert report.bundle.labels == ("negative", "positive")
+    assert report.bundle_note is None
+    assert [item.key for item in report.signatures] == ["serving_default", "short"]
+    lengths = [item.inputs["input_ids"].shape for item in report.signatures]
+    assert lengths == [(1, 16), (1, 8)]
+    assert report.signature == "short"
+    assert report.operators[0].outputs[0].shape == (1, 8)
 
 
-def test_noise_of_the_report(compared: dict[str, Any], toys: Path) -> None:
-    noise = compared["noise"]
-    assert (noise["against"], noise["rows"]) == (str(toys / "classifier.tflite"), 2)
-    assert (noise["runtime"], noise["delegate"]) == ("tflite-runtime", None)
-    measured = {row["layer"]: row["snr_db"] for row in noise["layers"] if row["snr_db"] is not None}
-    assert noise["worst"] == sorted(measured, key=lambda layer: measured[layer])[:5]
+def test_noise_of_the_report(compared: Report, toys: Path) -> None:
+    noise = compared.noise
+    assert (noise.against, noise.rows) == (str(toys / "classifier.tflite"), 2)
+    assert (noise.runtime, noise.delegate) == ("tflite-runtime", None)
+    measured = {row.layer: row.snr_db for row in noise.layers if row.snr_db is not None}
+    assert noise.worst == sorted(measured, key=lambda layer: measured[layer])[:5]
 
 
 def test_progress_covers_both_models(toys: Path) -> None:
@@ -111,7 +109,7 @@ def test_unverified_runtime_is_not_tried(toys: Path, tmp_path: Path) -> None:
 # --- table
 
 
-def test_table(compared: dict[str, Any]) -> None:
+def test_table(compared: Report) -> None:
     lines = render(compared).splitlines()
     rows = [line.split() for line in lines]
     dense = next(row for row in rows if row[:2] == ["12", "FULLY_CONNECTED"])
@@ -130,8 +128,8 @@ def test_table_of_a_model_alone(toys: Path) -> None:
     assert "between the inputs and the outputs; no conversion" in text
 
 
-def test_table_of_many_operators(compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfedge.inspect.table._MOST_OPERATORS", 3)
+def test_table_of_many_operators(compared: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfedge.show.text.MOST_ROWS", 3)
     operators = render(compared).split("By type")[0]
     assert "and 10 more, which --json and --html have" in operators
     assert "GATHER" in operators
@@ -168,33 +166,33 @@ class _Reader(HTMLParser):
         self.text += data
 
 
-def read_page(report: dict[str, Any]) -> _Reader:
+def read_page(report: Report) -> _Reader:
     reader = _Reader()
     reader.feed(page(report))
     assert reader.open == []
     return reader
 
 
-def test_page_has_its_plots(compared: dict[str, Any]) -> None:
+def test_page_has_its_plots(compared: Report) -> None:
     html = page(compared)
     figures = [ElementTree.fromstring(part) for part in re.findall(r"<svg.*?</svg>", html, re.S)]
     assert [figure.attrib["aria-label"].split()[0] for figure in figures] == [
         *("Signal-to-noise", "Cost", "Ranges")
     ]
-    noise = compared["noise"]
-    measured = [row for row in noise["layers"] if row["snr_db"] is not None]
+    noise = compared.noise
+    measured = [row for row in noise.layers if row.snr_db is not None]
     circles = figures[0].findall("circle")
     assert len(circles) == len(measured)
-    assert sum(item.attrib["class"] == "worst" for item in circles) == len(noise["worst"])
+    assert sum(item.attrib["class"] == "worst" for item in circles) == len(noise.worst)
     heights = [float(item.attrib["cy"]) for item in circles]
-    order = sorted(range(len(measured)), key=lambda index: measured[index]["snr_db"])
+    order = sorted(range(len(measured)), key=lambda index: measured[index].snr_db)
     assert [heights[index] for index in order] == sorted(heights, reverse=True)
     assert len(figures[2].findall("line[@class='range']")) == sum(
-        row["range"] is not None for row in compared["operators"]
+        row.range is not None for row in compared.operators
     )
 
 
-def test_page_needs_nothing_else(compared: dict[str, Any]) -> None:
+def test_page_needs_nothing_else(compared: Report) -> None:
     html, reader = page(compared), read_page(compared)
     assert not reader.seen & {"script", "link", "img", "iframe", "object", "base"}
     assert not reader.attributes & {"src", "href", "onclick", "onload", "srcset"}
@@ -226,20 +224,9 @@ def test_names_of_the_file_stay_text(tree: Any, make_file: Any, tmp_path: Path) 
     path = tmp_path / f"{HOSTILE.replace('/', '|')}.tflite"
     path.write_bytes(packed(tree))
     report = report_of(path)
-    report["noise"] = {
-        **{"against": HOSTILE, "data": HOSTILE, "rows": 1, "runtime": "litert"},
-        **{"worst": [HOSTILE], "unmatched": []},
-        "layers": [
-            {
-                "layer": HOSTILE,
-                "operator": 2,
-                "snr_db": 1.0,
-                "cosine": 0.5,
-                "error": 1.0,
-                "signal": 1.0,
-            }
-        ],
-    }
+    layer = LayerNoise(HOSTILE, operator=2, snr_db=1.0, cosine=0.5, error=1.0, signal=1.0)
+    noise = Noise(HOSTILE, HOSTILE, 1, "litert", None, [HOSTILE], [layer], [])
+    report = dataclasses.replace(report, noise=noise)
     reader = read_page(report)
     assert "script" not in reader.seen
     assert "<script>alert(1)" in reader.text
@@ -258,7 +245,7 @@ def test_numbers() -> None:
     ]
     assert (size(12), size(15_600_000)) == ("12 B", "15.6 MB")
     assert (interval(None), interval([-1, 127 / 128])) == ("", "-1 .. 0.992")
-    assert decibels({"snr_db": 12.34, "error": 1.0}) == "12.3"
-    assert decibels({"snr_db": None, "error": 0.0}) == "exact"
-    assert decibels({"snr_db": None, "error": 1.0}) == "no signal"
+    assert signal_to_noise(12.34, 1.0) == "12.3"
+    assert signal_to_noise(None, 0.0) == "exact"
+    assert signal_to_noise(None, 1.0) == "no signal"
     assert visible("é\n\x7f\udce9") == "é\\n\\x7f\\udce9"

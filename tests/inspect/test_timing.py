@@ -16,13 +16,13 @@ from tfedge.errors import InputError
 from tfedge.inspect.graph import Operator as GraphOperator
 from tfedge.inspect.graph import Signature, Subgraph, Tensor, read_model
 from tfedge.inspect.inputs import model_inputs
-from tfedge.inspect.page import page
 from tfedge.inspect.parts import Part, parts
 from tfedge.inspect.prefix import write_prefixes
 from tfedge.inspect.report import InspectOptions, inspect
-from tfedge.inspect.table import render
+from tfedge.inspect.table import page, render
 from tfedge.inspect.timing import time_parts
 from tfedge.measure.board import Board
+from tfedge.records import as_json
 from tfedge.runtime.bundle import read_bundle
 
 NAMES = {
@@ -107,13 +107,14 @@ def test_report_shows_times(toys: Path) -> None:
     made = bars.Bars()
     options = InspectOptions(rows=2, time_rounds=2)
     report = inspect(toys / "int8.tflite", options, made)
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    content = as_json(report)
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
     assert [(bar.done, bar.total) for bar in made] == [(5, 5)]
-    timing = report["timing"]
-    assert (timing["rounds"], timing["threads"], timing["runtime"]) == (2, 1, "tflite-runtime")
+    timing = report.timing
+    assert (timing.rounds, timing.threads, timing.runtime) == (2, 1, "tflite-runtime")
     for text in (render(report), page(report)):
         assert "Time by part" in text
-        assert all(part["name"] in text for part in timing["parts"])
+        assert all(part.name in text for part in timing.parts)
 
 
 def test_a_graph_that_calls_others_cannot_be_cut(

@@ -12,6 +12,7 @@ from tfedge import __version__
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.bench import BenchOptions, bench
+from tfedge.records import as_json
 
 TEXTS = Texts(["a good film", "awful", "dull", "\0"], ["1", "0", "1", "0"], "toy.tsv")
 
@@ -26,7 +27,9 @@ def options(**changes: Any) -> BenchOptions:
 
 
 def run(*models: Path | str, texts: Texts = TEXTS, **changes: Any) -> dict[str, Any]:
-    return bench([str(model) for model in models], texts, options(**changes), Bars())
+    found = bench([str(model) for model in models], texts, options(**changes), Bars())
+    content: dict[str, Any] = as_json(found)
+    return content
 
 
 def test_toys(toys: Path) -> None:

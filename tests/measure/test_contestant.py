@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from program import each_runtime
-from talker import talker
+from talker import FACTS, talker
 
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
-from tfedge.measure.contestant import Contestant, Running, converted
+from tfedge.measure.contestant import Contestant, Facts, Running, converted
 
 
 @each_runtime
@@ -21,12 +21,9 @@ def test_converted_model(toys: Path, runtime: str) -> None:
     assert (contestant.name, contestant.file) == (str(path), path)
     assert contestant.size_bytes == path.stat().st_size
     assert bundle.manifest.name == "buckets"
-    assert contestant.facts == {
-        "kind": "tfedge",
-        "model": "buckets",
-        "mode": "float32",
-        "lengths": [8, 16],
-    }
+    assert contestant.facts == Facts(
+        kind="tfedge", model="buckets", mode="float32", lengths=[8, 16]
+    )
     assert contestant.is_float
     with Running(contestant, "good") as running:
         assert running.runtime.startswith(runtime)
@@ -74,7 +71,7 @@ def test_size_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "model/deep").mkdir(parents=True)
     (tmp_path / "model/a").write_bytes(bytes(3))
     (tmp_path / "model/deep/b").write_bytes(bytes(4))
-    assert Contestant("toy", ("true",), tmp_path / "model").size_bytes == 7
+    assert Contestant("toy", ("true",), tmp_path / "model", FACTS).size_bytes == 7
 
 
 def test_refusals(toys: Path) -> None:
@@ -108,7 +105,7 @@ def script(folder: Path, content: str) -> Contestant:
     path = folder / "python"
     path.write_text(f"#!/bin/sh\n{content}\n")
     path.chmod(0o700)
-    return Contestant("toy", (str(path),), path)
+    return Contestant("toy", (str(path),), path, FACTS)
 
 
 def test_programs_that_are_none(tmp_path: Path) -> None:
@@ -118,7 +115,7 @@ def test_programs_that_are_none(tmp_path: Path) -> None:
         Running(script(tmp_path, "exit 0"), "good")
     with pytest.raises(TfedgeError, match=r"^toy: its program gave no proper answer \(KeyError"):
         Running(script(tmp_path, "echo '{}'; read line; echo '{}'"), "good")
-    missing = Contestant("toy", (str(tmp_path / "python9"),), tmp_path)
+    missing = Contestant("toy", (str(tmp_path / "python9"),), tmp_path, FACTS)
     with pytest.raises(TfedgeError, match=r"^cannot start .*python9: No such file or directory$"):
         Running(missing, "good")
 

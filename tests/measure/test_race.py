@@ -15,14 +15,15 @@ from talker import talker
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure import race as module
-from tfedge.measure.race import race
+from tfedge.measure.race import Race, race
+from tfedge.records import as_json
 
 LABELS = ("negative", "positive")
 TEXTS = Texts(["a", "b", "c", "d", "e"], ["1", "positive", "negative", "1", "1"], "toy.tsv")
 
 
-def row(result: dict[str, Any], number: int) -> dict[str, Any]:
-    return dict(result["contestants"][number])
+def row(result: Race, number: int) -> dict[str, Any]:
+    return dict(as_json(result)["contestants"][number])
 
 
 def test_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +48,7 @@ def test_others_that_keep_processors_busy_are_told(tmp_path: Path) -> None:
             result = race([talker(tmp_path, "A")], TEXTS, None, 1, Bars())
         finally:
             other.kill()
-    assert 0.3 < result["machine"]["load"] <= result["machine"]["processors"] + 0.1
+    assert 0.3 < result.machine.load <= result.machine.processors + 0.1
 
 
 def test_figures(tmp_path: Path) -> None:
@@ -57,9 +58,10 @@ def test_figures(tmp_path: Path) -> None:
     slow = talker(weights, "slow", ms=[9, 9, 4, 8, 40])
     fast = talker(weights, "fast", ms=[9, 9, 2, 2, 4], label="negative")
     result = race([slow, fast], TEXTS, LABELS, 3, Bars())
-    assert json.loads(json.dumps(result)) == result
-    assert (result["data"], result["texts"], result["rounds"]) == ("toy.tsv", 5, 3)
-    assert result["machine"]["processors"] >= 1
+    content = as_json(result)
+    assert json.loads(json.dumps(content)) == content
+    assert (result.data, result.texts, result.rounds) == ("toy.tsv", 5, 3)
+    assert result.machine.processors >= 1
     first, second = row(result, 0), row(result, 1)
     assert (first["name"], second["name"]) == ("slow", "fast")
     assert [first[f"{name}_ms"] for name in ("mean", "median", "p90")] == pytest.approx([8] * 3)

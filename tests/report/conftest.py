@@ -12,6 +12,7 @@ import pytest
 from tfedge.data.texts import Texts
 from tfedge.inspect.report import InspectOptions, inspect
 from tfedge.measure.bench import BenchOptions, bench
+from tfedge.records import as_json
 
 TEXTS = Texts(["a good film", "awful", "dull", "fine"], ["1", "0", "0", "1"], "toy.tsv")
 
@@ -28,7 +29,7 @@ def race(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = ["int8.tflite", "classifier.tflite", "buckets.tflite@16"]
     options = BenchOptions(runtimes=("litert",), threads=(1,), rounds=2)
     found = bench([str(toys / name) for name in names], TEXTS, options, bars.Bars())
-    return result(tmp_path_factory.mktemp("race"), "bench.json", found)
+    return result(tmp_path_factory.mktemp("race"), "bench.json", as_json(found))
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +37,7 @@ def inspected(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A toy with its error and its times."""
     options = InspectOptions(against=toys / "classifier.tflite", rows=2, time_rounds=2)
     found = inspect(toys / "int8_output.tflite", options, bars.Bars())
-    return result(tmp_path_factory.mktemp("model"), "inspect.json", found)
+    return result(tmp_path_factory.mktemp("model"), "inspect.json", as_json(found))
 
 
 @pytest.fixture(scope="session")

@@ -190,16 +190,16 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
         weight_bits=settings["weight_bits"],
     )
     report = run(model, options, ProgressBar)
-    failure = None
+    failure = delivery = None
     if report["quantization"]["graph"].startswith("edgetpu"):
         from tfedge.edgetpu.deliver import deliver, delivery_summary
 
-        failure = deliver(options.output / report["model"] / report["file"], report)
+        delivery, failure = deliver(options.output / report["model"] / report["file"], report)
     click.echo(
         json.dumps(report, indent=2) if as_json else conversion_summary(report, options.output)
     )
-    if "edgetpu" in report and not as_json:
-        click.echo(delivery_summary(report["edgetpu"]))
+    if delivery is not None and not as_json:
+        click.echo(delivery_summary(delivery))
     if failure is not None:
         raise failure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,10 +24,11 @@ import click
 )
 @click.option(
     "--texts",
+    "rows",
     default=16,
     show_default=True,
     type=click.IntRange(1, 10_000),
-    help="How many of them.",
+    help="How many of the texts to run.",
 )
 @click.option(
     "--runtime",
@@ -54,22 +56,12 @@ import click
     type=click.IntRange(1, 64),
     help="For --time: threads of the runtime.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "prints_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--html", type=click.Path(path_type=Path), help="Also write one self-contained page with plots."
 )
 def inspect(
-    model: Path,
-    signature: str | None,
-    against: Path | None,
-    data: str | None,
-    texts: int,
-    runtime: str | None,
-    is_timed: bool,
-    rounds: int,
-    threads: int,
-    as_json: bool,
-    html: Path | None,
+    model: Path, is_timed: bool, rounds: int, prints_json: bool, html: Path | None, **settings: Any
 ) -> None:
     """Shows what any .tflite holds and costs, and where it loses against float.
 
@@ -83,23 +75,21 @@ def inspect(
     shapes. MODEL may be of any converter; nothing of it is run without --against or --time.
     """
     from tfedge import files
-    from tfedge.inspect.page import page
     from tfedge.inspect.report import InspectOptions
     from tfedge.inspect.report import inspect as run
-    from tfedge.inspect.table import render
+    from tfedge.inspect.table import page, render
     from tfedge.progress import ProgressBar
+    from tfedge.records import as_json
 
-    if against is None and not is_timed and (data or runtime):
+    options = InspectOptions(time_rounds=rounds if is_timed else 0, **settings)
+    if options.against is None and not is_timed and (options.data or options.runtime):
         raise click.UsageError(
             "--data and --runtime say how --against and --time are measured; give one of these too"
         )
-    options = InspectOptions(
-        signature, against, data, texts, runtime, rounds if is_timed else 0, threads
-    )
     report = run(model, options, ProgressBar)
     if html is not None:
         files.write_bytes(html, page(report).encode(errors="backslashreplace"))
-    click.echo(json.dumps(report) if as_json else render(report))
+    click.echo(json.dumps(as_json(report)) if prints_json else render(report))
 
 
 @click.group()
@@ -114,9 +104,9 @@ def edgetpu() -> None:
 
 @edgetpu.command(name="check")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "prints_json", is_flag=True, help="Print one JSON object.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write one self-contained page.")
-def edgetpu_check(model: Path, as_json: bool, html: Path | None) -> None:
+def edgetpu_check(model: Path, prints_json: bool, html: Path | None) -> None:
     """Predicts, operator by operator, what Edge TPU compiler 16 makes of any .tflite.
 
     \b
@@ -129,13 +119,13 @@ def edgetpu_check(model: Path, as_json: bool, html: Path | None) -> None:
     """
     from tfedge import files
     from tfedge.edgetpu.check import check as run
-    from tfedge.edgetpu.page import page
-    from tfedge.edgetpu.table import render
+    from tfedge.edgetpu.table import page, render
+    from tfedge.records import as_json
 
     report = run(model)
     if html is not None:
         files.write_bytes(html, page(report).encode(errors="backslashreplace"))
-    click.echo(json.dumps(report) if as_json else render(report))
+    click.echo(json.dumps(as_json(report)) if prints_json else render(report))
 
 
 @edgetpu.command(name="compile")
@@ -150,8 +140,8 @@ def edgetpu_check(model: Path, as_json: bool, html: Path | None) -> None:
     type=click.IntRange(1, 86_400),
     help="Seconds that the compiler may take.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def edgetpu_compile(model: Path, output: Path | None, timeout: int, as_json: bool) -> None:
+@click.option("--json", "prints_json", is_flag=True, help="Print one JSON object.")
+def edgetpu_compile(model: Path, output: Path | None, timeout: int, prints_json: bool) -> None:
     """Compiles any .tflite with the vendor's edgetpu_compiler and compares with the prediction.
 
     The compiler is the one that EDGETPU_COMPILER names, else the one in PATH; it is not part of
@@ -161,6 +151,7 @@ def edgetpu_compile(model: Path, output: Path | None, timeout: int, as_json: boo
     """
     from tfedge.cli.summary import compilation_summary
     from tfedge.edgetpu.compile import compile_model
+    from tfedge.records import as_json
 
     report = compile_model(model, output, timeout)
-    click.echo(json.dumps(report) if as_json else compilation_summary(report))
+    click.echo(json.dumps(as_json(report)) if prints_json else compilation_summary(report))

@@ -16,6 +16,7 @@ from tfedge.quiet import load_tensorflow
 if TYPE_CHECKING:
     from tfedge.data.texts import Texts
     from tfedge.measure.bench import BenchOptions
+    from tfedge.measure.race import Race
     from tfedge.progress import MakeBar
 
 
@@ -152,12 +153,12 @@ _RACE_OPTIONS = [
         type=click.Path(dir_okay=False, path_type=Path),
         help="Also write the JSON object to this file.",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+    click.option("--json", "prints_json", is_flag=True, help="Print one JSON object."),
 ]
 
 
 def run_race(
-    race: Callable[[Raced], dict[str, Any]],
+    race: Callable[[Raced], Race],
     models: tuple[str, ...],
     data: str,
     limit: int | None,
@@ -167,7 +168,7 @@ def run_race(
     """Reads the texts, races, and prints and writes the result.
 
     Args:
-        race: from what is asked for to the JSON object.
+        race: from what is asked for to the figures.
         settings: the other values of `race_options`.
     """
     from tfedge.cli.summary import bench_summary
@@ -175,8 +176,9 @@ def run_race(
     from tfedge.measure.contestant import converted
     from tfedge.measure.evaluate import read_items
     from tfedge.progress import ProgressBar
+    from tfedge.records import as_json
 
-    as_json = settings.pop("as_json")
+    prints_json = settings.pop("prints_json")
     # The path of the first model, without a length behind it.
     first = converted(models[0], None, 1)[0].file
     texts = read_items(first, data, "validation")
@@ -185,8 +187,8 @@ def run_race(
     options = BenchOptions(**settings)
     result = race(Raced(models, texts.head(limit or len(texts)), options, ProgressBar))
     if output is not None:
-        files.write_json(output, result)
-    click.echo(json.dumps(result) if as_json else bench_summary(result))
+        files.write_json(output, as_json(result))
+    click.echo(json.dumps(as_json(result)) if prints_json else bench_summary(result))
 
 
 class _Moved(click.ClickException):
@@ -235,7 +237,7 @@ def bench(**settings: Any) -> None:
     repository.
     """
 
-    def race(raced: Raced) -> dict[str, Any]:
+    def race(raced: Raced) -> Race:
         from tfedge.measure.bench import bench as run
 
         return run(raced.models, raced.texts, raced.options, raced.make_bar)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfedge.runtime import tasks
 
-_UNLIMITED_WIDTH = 10_000  # characters
-_BUSY = 0.5  # processors; below, what a machine does by itself
+if TYPE_CHECKING:  # what a command does not print, it does not import
+    from tfedge.edgetpu.result import Compilation
+    from tfedge.measure.race import Race, Standing
+    from tfedge.show.table import Column
 
 
 def conversion_summary(report: dict[str, Any], output: Path) -> str:
@@ -76,66 +78,53 @@ def _confusion(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def bench_summary(result: dict[str, Any]) -> str:
+def bench_summary(result: Race) -> str:
     """What `tfedge bench` prints: a row a contestant, ratios above their milliseconds."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from tfedge.measure.race import BUSY, busy_note
+    from tfedge.show.table import table
+    from tfedge.show.text import wide
 
-    rows = result["contestants"]
-    table = Table(
-        *("", "threads", "mean", "median", "p90", "over rounds", "tokenising", "accuracy"),
-        *("same answer", "as float", "memory", "file", "start"),
-        box=None,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for column in table.columns:
-        column.no_wrap = True
-        column.justify = "left" if column is table.columns[0] else "right"
-    for row in rows:
-        table.add_row(*map(Text, _bench_cells(row)))
-    machine = result["machine"]
-    # As wide as it is: rich would cut paths to the terminal, and to 80 characters without one.
-    console = Console(width=_UNLIMITED_WIDTH, color_system=None)
-    with console.capture() as capture:
-        console.print(table)
+    machine = result.machine
     lines = [
-        f"{result['texts']} texts of {result['data']}, {result['rounds']} rounds, "
-        f"{machine['processors']} x {machine['processor']}",
+        f"{result.texts} texts of {result.data}, {result.rounds} rounds, "
+        f"{machine.processors} x {machine.processor}",
         "time of a text; ratios to the first, ms below:",
-        *(line.rstrip() for line in capture.get().splitlines()),
+        *wide(table(_bench_columns(), result.contestants)),
     ]
-    if result.get("float"):
-        lines.append(f"as float: the same answer as {result['float']}")
-    lines += [f"left out: {name}: {why}" for name, why in result.get("left_out", {}).items()]
-    if machine["load"] > _BUSY:
-        lines.append(
-            f"{machine['load']:.1f} processors were busy before this began: the times are "
-            "unreliable; repeat it on an idle machine"
-        )
+    if result.float_:
+        lines.append(f"as float: the same answer as {result.float_}")
+    lines += [f"left out: {name}: {why}" for name, why in (result.left_out or {}).items()]
+    if machine.load > BUSY:
+        lines.append(busy_note(machine))
     return "\n".join(lines)
 
 
-def _bench_cells(row: dict[str, Any]) -> list[str]:
-    low, high = row["ratio_range"]
-    times = [
-        f"{row['ratios'][name]:.2f}\n{row[f'{name}_ms']:.2f} ms"
-        for name in ("mean", "median", "p90")
-    ]
-    memory = row["peak_rss_bytes"]
+def _bench_columns() -> list[Column[Standing]]:
+    from tfedge.show.table import Column, number
+
+    def share(value: float | None) -> str:
+        return "" if value is None else f"{100 * value:.1f} %"
+
+    def agreement(value: float | None) -> str:
+        return share(None if value is None else 1 - value)
+
+    def megabytes(value: int | None) -> str:
+        return f"{value / 1e6:.0f} MB" if value else ""
+
     return [
-        f"{row['name']}\n{row['runtime']}",
-        str(row["threads"]),
-        *times,
-        f"{low:.2f}-{high:.2f}",
-        f"{row['tokenize_ms']:.2f} ms",
-        f"{100 * row['accuracy']:.1f} %" if "accuracy" in row else "",
-        f"{100 * (1 - row['disagreement']):.1f} %",
-        f"{100 * (1 - row['float_disagreement']):.1f} %" if "float_disagreement" in row else "",
-        f"{memory / 1e6:.0f} MB" if memory else "",
-        f"{row['size_bytes'] / 1e6:.1f} MB",
-        f"{row['start_ms']:.0f} ms",
+        Column("", lambda row: f"{row.name}\n{row.runtime}"),
+        number("threads", lambda row: str(row.threads)),
+        number("mean", lambda row: f"{row.ratios.mean:.2f}\n{row.mean_ms:.2f} ms"),
+        number("median", lambda row: f"{row.ratios.median:.2f}\n{row.median_ms:.2f} ms"),
+        number("p90", lambda row: f"{row.ratios.p90:.2f}\n{row.p90_ms:.2f} ms"),
+        number("over rounds", lambda row: "{:.2f}-{:.2f}".format(*row.ratio_range)),
+        number("tokenising", lambda row: f"{row.tokenize_ms:.2f} ms"),
+        number("accuracy", lambda row: share(row.accuracy)),
+        number("same answer", lambda row: agreement(row.disagreement)),
+        number("as float", lambda row: agreement(row.float_disagreement)),
+        number("memory", lambda row: megabytes(row.peak_rss_bytes)),
+        number("file", lambda row: f"{row.size_bytes / 1e6:.1f} MB"),
+        number("start", lambda row: f"{row.start_ms:.0f} ms"),
     ]
 
 
@@ -223,29 +212,28 @@ def models_summary(rows: list[dict[str, Any]], sequence_length: int) -> str:
     return "\n".join(lines)
 
 
-def compilation_summary(report: dict[str, Any]) -> str:
+def compilation_summary(report: Compilation) -> str:
     """What `tfedge edgetpu compile` prints."""
     lines = [
-        f"{report['output']}  by compiler {report['compiler']}",
-        f"  {report['mapped']} of {report['operators']} operators mapped to the Edge TPU, "
-        f"{report['predicted']} were predicted",
+        f"{report.output}  by compiler {report.compiler}",
+        f"  {report.mapped} of {report.operators} operators mapped to the Edge TPU, "
+        f"{report.predicted} were predicted",
     ]
-    if report["cached_bytes"] is not None:
+    if report.cached_bytes is not None:
         lines.append(
-            f"  parameters: {report['cached_bytes'] / 1e6:.2f} MB cached on the chip, "
-            f"{(report['streamed_bytes'] or 0) / 1e6:.2f} MB streamed with every inference"
+            f"  parameters: {report.cached_bytes / 1e6:.2f} MB cached on the chip, "
+            f"{(report.streamed_bytes or 0) / 1e6:.2f} MB streamed with every inference"
         )
     lines += [
-        f"  differs: {row['operator']} #{row['index']}: predicted {row['predicted']!r}, was "
-        f"{row['compiled']!r}"
-        for row in report["differences"]
+        f"  differs: {row.operator} #{row.index}: predicted {row.predicted!r}, was {row.compiled!r}"
+        for row in report.differences
     ]
     lines += [
-        f"  differs: {row['operator']} {row['status']!r}: {row['predicted']} predicted, "
-        f"{row['compiled']} compiled"
-        for row in report["statuses"]
+        f"  differs: {item.operator} {item.status!r}: {item.predicted} predicted, "
+        f"{item.compiled} compiled"
+        for item in report.statuses
     ]
-    if not report["differences"] and not report["statuses"]:
+    if not report.differences and not report.statuses:
         lines.append("  the prediction agrees, wording included")
     return "\n".join(lines)
 

@@ -10,12 +10,19 @@ import subprocess
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from tfedge import files
 from tfedge.edgetpu.carry import carry_over, read_source
-from tfedge.edgetpu.check import CPU, MAPPED, check
+from tfedge.edgetpu.check import check
 from tfedge.edgetpu.log import CompilerLog, parse
+from tfedge.edgetpu.result import (
+    CPU,
+    MAPPED,
+    Check,
+    Compilation,
+    Difference,
+    StatusDifference,
+)
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError
 from tfedge.inspect.graph import EDGETPU_OPERATOR, read_model
 
@@ -29,7 +36,6 @@ _APT = (
     'coral-edgetpu-stable main" > /etc/apt/sources.list.d/coral-edgetpu.list && '
     "apt-get update && apt-get install -y edgetpu-compiler"
 )
-Report = dict[str, Any]
 
 
 def find_compiler(model: Path) -> str:
@@ -60,17 +66,13 @@ def find_compiler(model: Path) -> str:
     )
 
 
-def compile_model(path: Path, output: Path | None = None, timeout: int = 180) -> Report:
+def compile_model(path: Path, output: Path | None = None, timeout: int = 180) -> Compilation:
     """Compiles a .tflite; signatures and tfedge's metadata come along.
 
     Args:
         output: where to write; by default X_edgetpu.tflite beside the model. The compiler's log is
             written there too, with the suffix .log.
         timeout: seconds that the compiler may take.
-
-    Returns:
-        `file`, `output`, `log` (the compiler's own report), `predicted` and `mapped` (operators),
-        `agrees`, `differences` (operator by operator).
 
     Raises:
         InputError: the file cannot be used, or is compiled already.
@@ -79,7 +81,7 @@ def compile_model(path: Path, output: Path | None = None, timeout: int = 180) ->
     """
     target = output or path.with_name(f"{path.stem}_edgetpu.tflite")
     predicted = check(path)
-    if predicted["compiled"]:
+    if predicted.compiled:
         raise InputError(f"{path}: compiled already; give the model that it was made of")
     source = read_source(path)
     compiler = find_compiler(path)
@@ -92,8 +94,8 @@ def compile_model(path: Path, output: Path | None = None, timeout: int = 180) ->
             text += written.read_text(encoding="utf-8", errors="replace")
         log = parse(text)
         _check(path, code, text, log, result.exists(), predicted)
-        report = {"file": str(path), "output": str(target), **_compare(predicted, log, result)}
-        facts = {"compiler": log.version, "mapped": report["mapped"], "on_cpu": log.on_cpu}
+        report = _compare(predicted, log, result, target)
+        facts = {"compiler": log.version, "mapped": report.mapped, "on_cpu": log.on_cpu}
         content = carry_over(source, result.read_bytes(), facts)
     files.write_bytes(target, content)
     files.write_bytes(target.with_suffix(".log"), text.encode(errors="backslashreplace"))
@@ -136,10 +138,10 @@ def _run(compiler: str, folder: Path, timeout: int) -> tuple[int, str]:
 
 
 def _check(
-    path: Path, code: int, text: str, log: CompilerLog, is_there: bool, predicted: Report
+    path: Path, code: int, text: str, log: CompilerLog, is_there: bool, predicted: Check
 ) -> None:
     """Raises RejectedModelError unless a model was compiled, and some of it was mapped."""
-    hint = "".join(f"; {row['change']}" for row in predicted["problems"][:1])
+    hint = "".join(f"; {row.change}" for row in predicted.problems[:1])
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
         raise RejectedModelError(f"{path}: {PROGRAM} crashed ({name}){hint}")
@@ -148,47 +150,42 @@ def _check(
         reason = log.failure or last or "it said nothing"
         raise RejectedModelError(f"{path}: {PROGRAM} failed (exit code {code}): {reason}{hint}")
     if not log.on_tpu:
-        found = predicted["first_break"]
-        why = f"; {found['operator']}: {found['status']}; {found['change']}" if found else ""
+        found = predicted.first_break
+        why = f"; {found.operator}: {found.status}; {found.change}" if found else ""
         raise RejectedModelError(
             f"{path}: {PROGRAM} mapped no operator to the Edge TPU{why}; `tfedge edgetpu check` "
             "shows all"
         )
 
 
-def _compare(predicted: Report, log: CompilerLog, result: Path) -> Report:
+def _compare(predicted: Check, log: CompilerLog, result: Path, target: Path) -> Compilation:
     """What came out otherwise than predicted."""
     differences = _differences(predicted, result)
-    summary = Counter(
-        {(row["operator"], row["status"]): row["count"] for row in predicted["summary"]}
-    )
+    summary = Counter({(row.operator, row.status): row.count for row in predicted.summary})
     statuses = [
-        {
-            "operator": name,
-            "status": status,
-            "predicted": summary[name, status],
-            "compiled": log.table.get((name, status), 0),
-        }
-        for name, status in sorted(set(summary) | set(log.table))
-        if summary[name, status] != log.table.get((name, status), 0)
+        StatusDifference(*key, summary[key], log.table.get(key, 0))
+        for key in sorted(set(summary) | set(log.table))
+        if summary[key] != log.table.get(key, 0)
     ]
-    return {
-        "compiler": log.version,
-        "operators": len(predicted["operators"]),
-        "predicted": sum(row["class"] != CPU for row in predicted["operators"]),
-        "mapped": log.on_tpu,
-        "on_cpu": log.on_cpu,
-        "agrees": not differences and all(row["status"] != MAPPED for row in statuses),
-        "differences": differences,
-        "statuses": statuses,
-        "subgraphs": log.subgraphs,
-        "cached_bytes": log.cached_bytes,
-        "remaining_bytes": log.remaining_bytes,
-        "streamed_bytes": log.streamed_bytes,
-    }
+    return Compilation(
+        file=predicted.file,
+        output=str(target),
+        compiler=log.version,
+        operators=len(predicted.operators),
+        predicted=sum(row.class_ != CPU for row in predicted.operators),
+        mapped=log.on_tpu,
+        on_cpu=log.on_cpu,
+        agrees=not differences and all(row.status != MAPPED for row in statuses),
+        differences=differences,
+        statuses=statuses,
+        subgraphs=log.subgraphs,
+        cached_bytes=log.cached_bytes,
+        remaining_bytes=log.remaining_bytes,
+        streamed_bytes=log.streamed_bytes,
+    )
 
 
-def _differences(predicted: Report, result: Path) -> list[Report]:
+def _differences(predicted: Check, result: Path) -> list[Difference]:
     """Operators that were predicted on one side and are on the other.
 
     Those that the compiler left are found again by what they put out, whose name it keeps.
@@ -200,16 +197,13 @@ def _differences(predicted: Report, result: Path) -> list[Report]:
         if operator.name != EDGETPU_OPERATOR
     )
     differences = []
-    for row in predicted["operators"]:
-        key = (row["operator"], row["tensor"])
+    for row in predicted.operators:
+        key = (row.operator, row.tensor)
         is_left = left[key] > 0
         left[key] -= is_left
-        if is_left != (row["class"] == CPU):
+        if is_left != (row.class_ == CPU):
+            compiled = "left on the CPU" if is_left else MAPPED
             differences.append(
-                {
-                    **{name: row[name] for name in ("index", "operator", "class")},
-                    "predicted": row["status"],
-                    "compiled": "left on the CPU" if is_left else MAPPED,
-                }
+                Difference(row.index, row.operator, row.class_, row.status, compiled)
             )
     return differences

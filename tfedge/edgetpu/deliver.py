@@ -8,54 +8,50 @@ from typing import Any
 from tfedge import files
 from tfedge.edgetpu.check import check
 from tfedge.edgetpu.compile import compile_model
-from tfedge.edgetpu.table import change_rows, verdict_lines
+from tfedge.edgetpu.result import Delivery
+from tfedge.edgetpu.table import changes, verdict_lines
 from tfedge.errors import MissingPackageError, RejectedModelError, TfedgeError
+from tfedge.records import as_json
 
-Report = dict[str, Any]
 
-
-def deliver(path: Path, report: Report) -> TfedgeError | None:
+def deliver(path: Path, report: dict[str, Any]) -> tuple[Delivery, TfedgeError | None]:
     """Predicts what the Edge TPU runs of a converted model, and compiles it.
 
     Args:
         path: the model, whose report is beside it.
-        report: of its conversion; gets the key `edgetpu` with `check` (of `tfedge edgetpu check`),
-            `compile` (of `tfedge edgetpu compile`, or None) and `not_compiled` (why, or None), here
-            and in its file.
+        report: of its conversion; gets the key `edgetpu` with what is found, here and in its file.
 
     Returns:
-        Why it was not compiled, or None: the converted model is kept.
+        What is found, and why it was not compiled, or None: the converted model is kept.
 
     Raises:
         InputError: the model cannot be read.
     """
-    section: Report = {"check": check(path), "compile": None, "not_compiled": None}
+    checked = check(path)
     failure: TfedgeError | None = None
     try:
-        section["compile"] = compile_model(path)
+        delivery = Delivery(checked, compile_model(path), None)
     except (MissingPackageError, RejectedModelError) as error:
         failure = error
-        section["not_compiled"] = str(error)
-    report["edgetpu"] = section
+        delivery = Delivery(checked, None, str(error))
+    report["edgetpu"] = as_json(delivery)
     files.write_json(path.with_suffix(".json"), report)
-    return failure
+    return delivery, failure
 
 
-def delivery_summary(section: Report) -> str:
+def delivery_summary(delivery: Delivery) -> str:
     """The verdict of `check`, what is left on the CPU and why, and what was compiled."""
-    checked = section["check"]
+    checked = delivery.check
     lines = ["", "predicted for the Edge TPU (tfedge edgetpu check):", *verdict_lines(checked)]
-    lines += [f"left on the CPU: {name}: {rule}" for name, rule, _ in change_rows(checked)]
-    compiled = section["compile"]
+    lines += [f"left on the CPU: {name}: {rule}" for name, rule, _ in changes(checked).rows]
+    compiled = delivery.compile
     if compiled:
         lines.append(
-            f"compiled: {compiled['output']}  {compiled['mapped']} operators on the Edge TPU, "
-            f"{compiled['on_cpu']} on the CPU, "
-            + ("as predicted" if compiled["agrees"] else "not as predicted")
+            f"compiled: {compiled.output}  {compiled.mapped} operators on the Edge TPU, "
+            f"{compiled.on_cpu} on the CPU, "
+            + ("as predicted" if compiled.agrees else "not as predicted")
         )
-        lines.append(
-            f'try it: tfedge-infer --model {compiled["output"]} --delegate edgetpu "a text"'
-        )
+        lines.append(f'try it: tfedge-infer --model {compiled.output} --delegate edgetpu "a text"')
     else:
-        lines.append(f"NOT COMPILED, {checked['file']} is kept: compile it where the compiler is")
+        lines.append(f"NOT COMPILED, {checked.file} is kept: compile it where the compiler is")
     return "\n".join(lines)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 
 from tfedge.edgetpu.rules import Rules
 from tfedge.inspect.cost import operator_cost
@@ -18,14 +18,46 @@ _ASSUMPTIONS = (
 )
 
 
-def memory(subgraph: Subgraph, mapped: Iterable[int], rules: Rules) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Memory:
     """How the parameters of the mapped operators fit the on-chip memory.
 
-    Returns:
-        `parameter_bytes`, each constant once; `cache_bytes`; `least_free_bytes` and
-        `most_free_bytes` of published logs, which activations decide; `cached_bytes` and
-        `streamed_bytes` at the least; `fits`: "yes", "likely" or "no".
+    Attributes:
+        parameter_bytes: each constant once.
+        least_free_bytes, most_free_bytes: of published logs, which activations decide.
+        cached_bytes: of the parameters, at the least.
+        streamed_bytes: the others.
+        fits: "yes", "likely" or "no".
     """
+
+    parameter_bytes: int
+    cache_bytes: int
+    least_free_bytes: int
+    most_free_bytes: int
+    cached_bytes: int
+    streamed_bytes: int
+    fits: str
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    """A lower bound of the time of one inference.
+
+    Attributes:
+        milliseconds: by link.
+    """
+
+    macs: int
+    compute_ms: float
+    transfer_bytes: int
+    streamed_bytes: int
+    milliseconds: Mapping[str, float]
+    assumptions: Sequence[str]
+
+
+def memory(subgraph: Subgraph, mapped: Iterable[int], rules: Rules) -> Memory:
+    """What of the mapped operators' parameters the chip holds, by published figures."""
     constants = {
         index
         for number in mapped
@@ -33,46 +65,42 @@ def memory(subgraph: Subgraph, mapped: Iterable[int], rules: Rules) -> dict[str,
         if index >= 0 and subgraph.tensors[index].constant_bytes is not None
     }
     total = sum(subgraph.tensors[index].bytes for index in constants)
-    least, most, why = rules.device["cache_free_bytes"]
+    device = rules.device
+    least, most = device.least_free_bytes, device.most_free_bytes
     fits = "yes" if total <= least else "likely" if total <= most else "no"
     cached = min(total, most if fits == "likely" else least)
-    return {
-        "parameter_bytes": total,
-        "cache_bytes": rules.device["cache_bytes"][0],
-        "least_free_bytes": least,
-        "most_free_bytes": most,
-        "cached_bytes": cached,
-        "streamed_bytes": total - cached,
-        "fits": fits,
-        "source": f"{rules.device['cache_bytes'][2]}; {why}",
-    }
+    return Memory(
+        parameter_bytes=total,
+        cache_bytes=device.cache_bytes,
+        least_free_bytes=least,
+        most_free_bytes=most,
+        cached_bytes=cached,
+        streamed_bytes=total - cached,
+        fits=fits,
+        source=f"{device.cache_source}; {device.free_source}",
+    )
 
 
 def latency(
     subgraph: Subgraph, mapped: frozenset[int], streamed_bytes: int, rules: Rules
-) -> dict[str, Any]:
+) -> Latency:
     """A lower bound of the time of one inference, by link, from published figures alone."""
-    units = macs = 0
-    for index in mapped:
-        cost = operator_cost(subgraph.operators[index], subgraph)
-        macs += cost.macs or 0
-        units += cost.units
-    tops, words, source = rules.device["tops"]
-    crossing = _crossing_bytes(subgraph, mapped)
-    compute_ms = 1e3 * 2 * units / (tops * 1e12)
-    links = {
-        name: compute_ms + 1e3 * (streamed_bytes + crossing) / rate
-        for name, (rate, _) in rules.device["links"].items()
-    }
-    described = [words for _, words in rules.device["links"].values()]
-    return {
-        "macs": macs,
-        "compute_ms": compute_ms,
-        "transfer_bytes": crossing,
-        "streamed_bytes": streamed_bytes,
-        "milliseconds": links,
-        "assumptions": [f"{words} ({source})", *described, *_ASSUMPTIONS],
-    }
+    costs = [operator_cost(subgraph.operators[index], subgraph) for index in mapped]
+    device, crossing = rules.device, _crossing_bytes(subgraph, mapped)
+    compute_ms = 1e3 * 2 * sum(cost.units for cost in costs) / (device.tops * 1e12)
+    links = device.links
+    described = [f"{device.tops_words} ({device.tops_source})"]
+    return Latency(
+        macs=sum(cost.macs or 0 for cost in costs),
+        compute_ms=compute_ms,
+        transfer_bytes=crossing,
+        streamed_bytes=streamed_bytes,
+        milliseconds={
+            name: compute_ms + 1e3 * (streamed_bytes + crossing) / link.bytes_per_second
+            for name, link in links.items()
+        },
+        assumptions=[*described, *(link.words for link in links.values()), *_ASSUMPTIONS],
+    )
 
 
 def _crossing_bytes(subgraph: Subgraph, mapped: frozenset[int]) -> int:

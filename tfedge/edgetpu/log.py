@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 
-from tfedge.edgetpu.check import MAPPED
+from tfedge.edgetpu.result import MAPPED
 
 _TABLE = re.compile(r"^Operator\s+Count\s+Status\s*$")
 _ROW = re.compile(r"^([A-Z0-9_]+)\s+(\d+)\s+(\S.*?)\s*$")

@@ -7,7 +7,6 @@ import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +59,36 @@ class Question:
 
 
 @dataclasses.dataclass(frozen=True)
+class Link:
+    """What the chip is attached by."""
+
+    bytes_per_second: float
+    words: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """The chip and its compiler, each figure in words too and with its source.
+
+    Attributes:
+        compiler: its version.
+        least_free_bytes, most_free_bytes: left for parameters in published logs, which activations
+            decide.
+    """
+
+    compiler: str
+    tops: float
+    tops_words: str
+    tops_source: str
+    cache_bytes: int
+    cache_source: str
+    least_free_bytes: int
+    most_free_bytes: int
+    free_source: str
+    links: Mapping[str, Link]
+
+
+@dataclasses.dataclass(frozen=True)
 class Rules:
     """All of `rules.json`.
 
@@ -78,7 +107,7 @@ class Rules:
     first_unreadable_code: int
     changes: Mapping[str, str]
     questions: Mapping[str, Question]
-    device: Mapping[str, Any]
+    device: Device
 
     def limit(self, operator: str, rule: str | None = None, source: str | None = None) -> Rule:
         """The rule that an operator of the table exceeds; by default the table's own limit."""
@@ -95,7 +124,8 @@ class Rules:
 def load_rules() -> Rules:
     """The rules that come with the package."""
     content = json.loads(Path(__file__).with_name("rules.json").read_text(encoding="utf-8"))
-    sources = content["sources"]
+    sources, device = content["sources"], content["device"]
+    links = {name: Link(**item) for name, item in device["links"].items()}
     return Rules(
         general={
             name: Rule(item["status"], item["rule"] or "", sources[item["source"]], item["change"])
@@ -122,5 +152,5 @@ def load_rules() -> Rules:
             )
             for name, item in content["questions"].items()
         },
-        device=content["device"],
+        device=Device(**{**device, "links": links}),
     )

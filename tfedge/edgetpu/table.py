@@ -1,174 +1,174 @@
-"""The prediction as text for a terminal."""
+"""What is drawn of the prediction: tables and lines, for a terminal and for a page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
-from tfedge.edgetpu.check import CPU, SEEN, STRANDED, UNPROVEN
-from tfedge.inspect.numbers import amount, size, visible
-from tfedge.inspect.table import drawn, some, text_table
-
-Report = dict[str, Any]
-_MOST_OPERATORS = 2000  # as in tfedge.inspect.table
+from tfedge.edgetpu.estimate import Latency, Memory
+from tfedge.edgetpu.result import CPU, SEEN, STRANDED, UNPROVEN, Check, Counted, Judged
+from tfedge.show import page as html
+from tfedge.show import text as terminal
+from tfedge.show.numbers import amount, size, some, typed_shape
+from tfedge.show.table import PAGE, Column, Section, Table, number, table
 
 
-def render(report: Report) -> str:
+def render(report: Check) -> str:
     """What `tfedge edgetpu check` prints: the operators, their summary, then the verdict."""
-    return drawn([_operators(report), _summary(report), *_changes(report), Text(_verdict(report))])
+    found = changes(report)
+    parts = [operators(report), summary(report), *([found] if found.rows else [])]
+    return terminal.text([*parts, *verdict_lines(report)])
 
 
-def _operators(report: Report) -> RenderableType:
-    columns = [("#", "right"), ("operator", "left"), ("v", "right"), ("output", "left")]
-    columns += [("class", "left"), ("status", "left")]
-    rows = [
-        [
-            *(str(row["index"]), row["operator"], str(row["version"]), shape(row)),
-            *(row["class"], row["status"]),
-        ]
-        for row in report["operators"][:_MOST_OPERATORS]
+def page(report: Check) -> str:
+    """The prediction as one HTML page. Everything that comes from the file is escaped."""
+    found = changes(report)
+    notes, tables = ([], [found]) if found.rows else (["Nothing."], [])
+    sections = [
+        Section("As the compiler's log counts them", tables=[summary(report)]),
+        Section("What to change", "", notes, tables),
+        Section("Operators", tables=[operators(report)]),
     ]
-    more = len(report["operators"]) - _MOST_OPERATORS
-    note = [f"and {more} more, which --json and --html have\n"] if more > 0 else []
-    return Group("Operators", text_table(columns, rows), *note)
+    title = f"Edge TPU: {report.file.rpartition('/')[2]}"
+    return html.page(title, sections, verdict_lines(report))
 
 
-def shape(row: Report) -> str:
-    """The dtype and the shape of an operator's first output."""
-    return f"{row['dtype']} {'x'.join(map(str, row['shape']))}"
-
-
-def _summary(report: Report) -> RenderableType:
-    columns = [("operator", "left"), ("count", "right"), ("class", "left"), ("status", "left")]
-    rows = [
-        [row["operator"], str(row["count"]), row["class"], row["status"]]
-        for row in report["summary"]
+def operators(report: Check) -> Table:
+    """Every operator, those on the CPU marked."""
+    columns: list[Column[Judged]] = [
+        number("#", lambda row: str(row.index)),
+        Column("operator", lambda row: row.operator),
+        number("v", lambda row: str(row.version)),
+        Column("output", lambda row: typed_shape(row.dtype, row.shape)),
+        Column("tensor", lambda row: row.tensor, only=PAGE),
+        Column("class", lambda row: row.class_),
+        Column("status", lambda row: row.status),
+        Column("rule", lambda row: f"{row.rule} [{row.source}]" if row.rule else "", only=PAGE),
     ]
-    return Group("As the compiler's log counts them", text_table(columns, rows))
+    return table(columns, report.operators, "Operators", lambda row: row.class_ == CPU)
 
 
-def _changes(report: Report) -> list[RenderableType]:
-    rows = change_rows(report)
-    if not rows:
-        return []
-    columns = [("left on the CPU", "left"), ("rule", "left"), ("what to change", "left")]
-    return [Group("What to change", text_table(columns, rows))]
+def summary(report: Check) -> Table:
+    """Operators by type and status."""
+    columns: list[Column[Counted]] = [
+        Column("operator", lambda row: row.operator),
+        number("count", lambda row: str(row.count)),
+        Column("class", lambda row: row.class_),
+        Column("status", lambda row: row.status),
+    ]
+    return table(columns, report.summary, "As the compiler's log counts them")
 
 
-def change_rows(report: Report) -> list[list[str]]:
+def changes(report: Check) -> Table:
     """Each kind of operator that stays on the CPU by itself: which, the rule, what to do."""
-    groups: dict[tuple[str, str, str], list[int]] = {}
-    for row in report["operators"]:
-        if row["class"] == CPU and row["rule"] and row["status"] != STRANDED:
-            key = (row["operator"], f"{row['rule']} [{row['source']}]", row["change"])
-            groups.setdefault(key, []).append(row["index"])
-    return [
-        [f"{name} {some([f'#{index}' for index in indices])}", rule, change]
-        for (name, rule, change), indices in groups.items()
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for row in report.operators:
+        if row.class_ == CPU and row.rule and row.status != STRANDED:
+            key = (row.operator, f"{row.rule} [{row.source}]", row.change or "")
+            groups.setdefault(key, []).append(f"#{row.index}")
+    rows = [(f"{name} {some(found)}", *why) for (name, *why), found in groups.items()]
+    columns: list[Column[tuple[str, ...]]] = [
+        Column("left on the CPU", lambda row: row[0]),
+        Column("rule", lambda row: row[1]),
+        Column("what to change", lambda row: row[2]),
     ]
+    return table(columns, rows, "What to change")
 
 
-def _verdict(report: Report) -> str:
-    return "\n".join(visible(line) for line in verdict_lines(report))
-
-
-def verdict_lines(report: Report) -> list[str]:
+def verdict_lines(report: Check) -> list[str]:
     """What is to be known of the file as a whole, a line each."""
-    graph, counts = report["graph"], report["counts"]
-    lines = [f"{report['file']}  {size(report['size_bytes'])}"]
-    if graph["of"] > 1:
-        others = ", ".join(graph["others"]) or f"{graph['of'] - 1} other graphs"
+    graph, counts = report.graph, report.counts
+    lines = [f"{report.file}  {size(report.size_bytes)}"]
+    if graph.of > 1:
+        others = ", ".join(graph.others) or f"{graph.of - 1} other graphs"
         lines.append(
-            f"the compiler looks at the first graph only, signature {graph['signature']}; not at "
+            f"the compiler looks at the first graph only, signature {graph.signature}; not at "
             f"{others}: convert one length alone (tfedge convert --buckets none)"
         )
-    if report["compiled"]:
+    if report.compiled:
         lines.append(
             f"compiled already: {counts[SEEN]} edgetpu-custom-op, {counts[CPU]} operators left on "
             "the CPU"
         )
         return lines
     lines += [*_problems(report), *_counts(report), *_partitions(report), *_questions(report)]
-    return [*lines, *_memory(report), *_latency(report)]
+    if report.memory and report.latency:
+        lines += [*_memory(report.memory), *_latency(report.latency)]
+    return lines
 
 
-def _problems(report: Report) -> Iterable[str]:
-    for row in report["problems"]:
+def _problems(report: Check) -> Iterable[str]:
+    for row in report.problems:
         yield (
-            f"compiler {report['compiler']} refuses the whole file: {row['message']} "
-            f"({row['count']} x {row['operator']} version {row['version']}; {row['rule']} "
-            f"[{row['source']}]); {row['change']}"
+            f"compiler {report.compiler} refuses the whole file: {row.message} "
+            f"({row.count} x {row.operator} version {row.version}; {row.rule} "
+            f"[{row.source}]); {row.change}"
         )
 
 
-def _counts(report: Report) -> Iterable[str]:
-    counts = report["counts"]
+def _counts(report: Check) -> Iterable[str]:
+    counts = report.counts
     mapped = counts[SEEN] + counts[UNPROVEN]
-    prefix = "could it be read: " if report["problems"] else "predicted: "
+    prefix = "could it be read: " if report.problems else "predicted: "
     yield (
-        f"{prefix}{mapped} of {len(report['operators'])} operators mapped to the Edge TPU, "
+        f"{prefix}{mapped} of {len(report.operators)} operators mapped to the Edge TPU, "
         f"{counts[SEEN]} of them as seen in published logs or pairs and {counts[UNPROVEN]} by the "
         f"table alone; {counts[CPU]} on the CPU"
     )
-    if report["minimum_runtime"] is not None:
-        yield f"Edge TPU runtime {report['minimum_runtime']} or later"
-    if report["graph"]["open_sizes"]:
-        yield f"{report['graph']['open_sizes']} tensors have sizes left open, compiled as 1"
+    if report.minimum_runtime is not None:
+        yield f"Edge TPU runtime {report.minimum_runtime} or later"
+    if report.graph.open_sizes:
+        yield f"{report.graph.open_sizes} tensors have sizes left open, compiled as 1"
 
 
-def _partitions(report: Report) -> Iterable[str]:
-    mappable = [item for item in report["partitions"] if item["mappable"]]
+def _partitions(report: Check) -> Iterable[str]:
+    partitions = report.partitions or []
+    mappable = [item for item in partitions if item.mappable]
     if mappable:
-        ahead = next(i for i, item in enumerate(report["partitions"]) if item["taken"])
-        first = sum(len(item["operators"]) for item in report["partitions"][:ahead])
+        ahead = next(i for i, item in enumerate(partitions) if item.taken)
+        first = sum(len(item.operators) for item in partitions[:ahead])
         yield (
             f"partitions: {len(mappable)} can be mapped; the compiler takes the first, "
-            f"{len(mappable[0]['operators'])} operators, after {first} on the CPU"
+            f"{len(mappable[0].operators)} operators, after {first} on the CPU"
         )
-    found = report["first_break"]
+    found = report.first_break
     if found:
         yield (
-            f"first to break the chain: {found['operator']} #{found['index']}: {found['status']}; "
-            f"{found['rule']} {found['stranded']} operators are stranded behind it; "
-            f"{found['change']}"
+            f"first to break the chain: {found.operator} #{found.index}: {found.status}; "
+            f"{found.rule} {found.stranded} operators are stranded behind it; "
+            f"{found.change}"
         )
 
 
-def _questions(report: Report) -> Iterable[str]:
-    for row in report["questions"]:
+def _questions(report: Check) -> Iterable[str]:
+    for row in report.questions:
         yield (
-            f"open question: {row['question']} ({row['operators']} operators, counted as "
-            f"{row['counted']}): {row['why']} [{row['source']}]"
+            f"open question: {row.question} ({row.operators} operators, counted as "
+            f"{row.counted}): {row.why} [{row.source}]"
         )
-    if report["questions"]:
-        readings = report["readings"]
+    readings = report.readings
+    if report.questions and readings:
         yield (
             f"operators mapped: {readings['strict']} if every open question is answered no, "
             f"{readings['generous']} if yes"
         )
 
 
-def _memory(report: Report) -> Iterable[str]:
-    held = report["memory"]
+def _memory(held: Memory) -> Iterable[str]:
     words = {
         "yes": "all cached on the chip",
         "likely": "cached if activations leave room",
-        "no": f"at least {size(held['streamed_bytes'])} streamed with every inference",
+        "no": f"at least {size(held.streamed_bytes)} streamed with every inference",
     }
     yield (
-        f"parameters of the mapped part: {size(held['parameter_bytes'])} of about "
-        f"{size(held['cache_bytes'])} on-chip memory: {words[held['fits']]}"
+        f"parameters of the mapped part: {size(held.parameter_bytes)} of about "
+        f"{size(held.cache_bytes)} on-chip memory: {words[held.fits]}"
     )
 
 
-def _latency(report: Report) -> Iterable[str]:
-    found = report["latency"]
-    links = ", ".join(f"{name} {ms:.2f} ms" for name, ms in found["milliseconds"].items())
+def _latency(found: Latency) -> Iterable[str]:
+    links = ", ".join(f"{name} {ms:.2f} ms" for name, ms in found.milliseconds.items())
     yield (
-        f"ESTIMATE, not a measurement: at least {links} an inference ({amount(found['macs'])} "
-        f"multiply-accumulates, {size(found['transfer_bytes'])} of inputs and outputs); assumed: "
-        + "; ".join(found["assumptions"])
+        f"ESTIMATE, not a measurement: at least {links} an inference ({amount(found.macs)} "
+        f"multiply-accumulates, {size(found.transfer_bytes)} of inputs and outputs); assumed: "
+        + "; ".join(found.assumptions)
     )

@@ -1,213 +1,237 @@
-"""The report as tables for a terminal."""
+"""What is drawn of the report: tables, notes and sections, for a terminal and for a page."""
 
 from __future__ import annotations
 
-import io
-import shutil
-import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
-
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Mapping
 
 from tfedge.inspect.graph import EDGETPU_OPERATOR
-from tfedge.inspect.numbers import amount, decibels, interval, milliseconds, percent, size, visible
+from tfedge.inspect.noise import LayerNoise
+from tfedge.inspect.plots import cost_plot, range_plot, snr_plot, time_plot
+from tfedge.inspect.result import End, Entry, Group, Noise, OperatorRow, Report, Times
+from tfedge.inspect.timing import PartTime
+from tfedge.show import page as html
+from tfedge.show import text as terminal
+from tfedge.show.numbers import (
+    amount,
+    interval,
+    milliseconds,
+    percent,
+    signal_to_noise,
+    size,
+    some,
+    typed_shape,
+)
+from tfedge.show.table import PAGE, TERMINAL, Column, Section, Table, number, table
 
-# Of a file or a pipe, where no line is too long.
-_WIDTH = 200
 _WORST_SHOWN = 10
-_MOST_OPERATORS = 2000  # nobody reads on, and laying out a table takes a second for as many
-
-Report = dict[str, Any]
+_NOT_MEASURED = (
+    "Not measured. For a model of tfedge: tfedge convert MODEL --keep-reference, then "
+    "tfedge inspect X.tflite --against X_reference.tflite --html FILE; for any other, give "
+    "the float .tflite that it was made of."
+)
 
 
 def render(report: Report) -> str:
     """What `tfedge inspect` prints: the operators, then what is to be known of them together."""
-    parts = (_operators(report), _summary(report), *_noise(report), *_timing(report))
-    return drawn((*parts, Text(_heading(report))))
+    parts: list[Table | str] = [operators(report), summary(report)]
+    if noise := report.noise:
+        parts += [furthest(noise, _WORST_SHOWN), noise_note(noise)]
+    if report.timing:
+        parts += [time_by_part(report, report.timing), timing_note(report.timing)]
+    return terminal.text([*parts, *_heading(report)])
 
 
-def drawn(parts: Iterable[RenderableType]) -> str:
-    """What is printed of them, as wide as the terminal; in a file or a pipe as wide as needed."""
-    is_terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size((100, 24)).columns if is_terminal else _WIDTH
-    console = Console(
-        file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False, no_color=True
-    )
-    for part in parts:
-        console.print(part)
-    output = console.file
-    assert isinstance(output, io.StringIO)
-    return "\n".join(line.rstrip() for line in output.getvalue().rstrip().split("\n"))
-
-
-def text_table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> Table:
-    """Columns are a name and `left` or `right`; cells are shown as they are, never as markup."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, side in columns:
-        justify: Any = side
-        table.add_column(name, justify=justify, no_wrap=side == "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    return table
-
-
-def _operators(report: Report) -> RenderableType:
-    snr = {row["operator"]: row for row in (report["noise"] or {"layers": []})["layers"]}
-    columns = [("#", "right"), ("operator", "left"), ("v", "right"), ("output", "left")]
-    columns += [("layer", "left"), ("range", "right"), ("cost", "right"), ("share", "right")]
-    columns += [("SNR dB", "right")] if report["noise"] else []
-    rows = []
-    for row in report["operators"][:_MOST_OPERATORS]:
-        cells = [str(row["index"]), row["operator"], str(row["version"]), shape(row), row["layer"]]
-        cells += [
-            interval(row["range"]),
-            amount(row["elements"] if row["macs"] is None else row["macs"]),
-        ]
-        cells += [percent(row["share"])]
-        if report["noise"]:
-            found = snr.get(row["index"])
-            cells.append(decibels(found) if found else "")
-        rows.append(cells)
-    more = len(report["operators"]) - _MOST_OPERATORS
-    note = [f"and {more} more, which --json and --html have\n"] if more > 0 else []
-    return Group("Operators", text_table(columns, rows), *note)
-
-
-def shape(row: Report) -> str:
-    """The dtype and the shape of an operator's first output."""
-    sizes = row["outputs"][0]["shape"] if row["outputs"] else []
-    return f"{row['dtype']} {'x'.join(map(str, sizes))}"
-
-
-def _summary(report: Report) -> RenderableType:
-    columns = [("operator", "left"), ("dtype", "left"), ("v", "right"), ("count", "right")]
-    columns += [("cost", "right"), ("share", "right"), ("bytes", "right")]
-    rows = [
-        [
-            *(row["operator"], row["dtype"], str(row["version"]), str(row["count"])),
-            *(amount(row["cost"]), percent(row["share"]), size(row["bytes"])),
-        ]
-        for row in report["summary"]
+def page(report: Report) -> str:
+    """The report as one HTML page, with plots. Everything that comes from the file is escaped."""
+    total = report.total
+    lead = [
+        bundle_line(report),
+        f"{size(report.size_bytes)}; {_weights(report)}",
+        f"Shown: signature {report.signature}; {total.operators} operators, {amount(total.macs)} "
+        f"multiply-accumulates, {size(total.bytes)} moved a run",
+        *edgetpu_lines(report),
+        f"SHA-256 {report.sha256}",
     ]
-    return Group("By type, dtype and version", text_table(columns, rows))
+    ranges = range_plot(report.operators)
+    sections = [
+        Section("Signatures", tables=[_signatures(report)]),
+        noise_section(report.noise),
+        *([times_section(report, report.timing)] if report.timing else []),
+        Section("Cost by type of operator", cost_plot(report.summary), [], [summary(report)]),
+        Section("Float islands", notes=island_lines(report)),
+        Section("Ranges", ranges, [] if ranges else ["No operator puts out a quantised tensor."]),
+        Section("Operators", "", [report.cost_model], [operators(report)], is_fine=True),
+    ]
+    return html.page(report.file.rpartition("/")[2], sections, lead)
 
 
-def _noise(report: Report) -> list[RenderableType]:
-    noise = report["noise"]
+def operators(report: Report) -> Table:
+    """Every operator, those of the worst layers marked."""
+    layers = report.noise_of
+    worst = report.noise.worst if report.noise else ()
+
+    def decibels(row: OperatorRow) -> str:
+        return _decibels(layers[row.index]) if row.index in layers else ""
+
+    columns: list[Column[OperatorRow]] = [
+        number("#", lambda row: str(row.index)),
+        Column("operator", lambda row: row.operator),
+        number("v", lambda row: str(row.version)),
+        Column("output", _output),
+        Column("layer", lambda row: row.layer),
+        number("range", lambda row: interval(row.range)),
+        number("cost", lambda row: amount(row.units)),
+        number("share", lambda row: percent(row.share)),
+        number("bytes", lambda row: size(row.bytes), only=PAGE),
+        number("SNR dB", decibels, only=None if layers else PAGE),
+        number("cosine", lambda row: _cosine(layers.get(row.index)), only=PAGE),
+    ]
+    marked = {index for index, layer in layers.items() if layer.layer in worst}
+    return table(columns, report.operators, "Operators", lambda row: row.index in marked)
+
+
+def _output(row: OperatorRow) -> str:
+    return typed_shape(row.dtype, row.outputs[0].shape if row.outputs else ())
+
+
+def summary(report: Report) -> Table:
+    """Operators by type, dtype and version."""
+    columns: list[Column[Group]] = [
+        Column("operator", lambda row: row.operator),
+        Column("dtype", lambda row: row.dtype),
+        number("v", lambda row: str(row.version)),
+        number("count", lambda row: str(row.count)),
+        number("cost", lambda row: amount(row.cost)),
+        number("share", lambda row: percent(row.share)),
+        number("bytes", lambda row: size(row.bytes)),
+    ]
+    return table(columns, report.summary, "By type, dtype and version")
+
+
+def furthest(noise: Noise, most: int) -> Table:
+    """The layers furthest from float, at most so many."""
+    ranked = noise.ranked
+    ranks = {row.layer: rank for rank, row in enumerate(ranked, start=1)}
+    columns: list[Column[LayerNoise]] = [
+        Column("", lambda row: "*" if row.layer in noise.worst else "", only=TERMINAL),
+        number("#", lambda row: str(ranks[row.layer]), only=PAGE),
+        Column("furthest from float", lambda row: row.layer),
+        number("SNR dB", _decibels),
+        number("cosine", _cosine),
+    ]
+    title = f"Furthest from float, of {len(noise.layers)} layers, {len(ranked)} of which differ"
+    return table(columns, ranked[:most], title, lambda row: True)
+
+
+def noise_section(noise: Noise | None) -> Section:
+    """The error of each layer, with its plot."""
+    title = "Signal-to-noise against float, dB"
     if noise is None:
-        return []
-    measured = [row for row in noise["layers"] if row["snr_db"] is not None]
-    rows = [
-        ["*" if row["layer"] in noise["worst"] else "", row["layer"], decibels(row), cosine(row)]
-        for row in sorted(measured, key=lambda row: row["snr_db"])[:_WORST_SHOWN]
+        return Section(title, notes=[_NOT_MEASURED])
+    worst = furthest(noise, len(noise.worst))
+    return Section(title, snr_plot(noise), [noise_note(noise)], [worst], is_fine=True)
+
+
+def time_by_part(report: Report, times: Times) -> Table:
+    """What each part of the network takes and loses."""
+    layers, ends, end = report.noise_of, {}, 0
+    for part in times.parts:
+        begin, end = end, end + part.operators
+        inside = [layers[index] for index in range(begin, end) if index in layers]
+        ends[part.name] = _decibels(inside[-1]) if inside else ""
+    columns: list[Column[PartTime]] = [
+        Column("part", lambda row: row.name),
+        number("operators", lambda row: str(row.operators)),
+        number("weights", lambda row: size(row.weight_bytes)),
+        number("time", lambda row: milliseconds(row.median_s)),
+        number("share", lambda row: percent(row.median_s / times.total_s)),
+        number("SNR dB at its end", lambda row: ends[row.name]),
     ]
-    columns = [("", "left"), ("layer", "left"), ("SNR dB", "right"), ("cosine", "right")]
-    title = (
-        f"Furthest from float, of {len(noise['layers'])} layers, {len(measured)} of which differ"
-    )
-    return [title, text_table(columns, rows), Text(visible(noise_note(noise)))]
+    return table(columns, times.parts, "Time by part")
 
 
-PART_COLUMNS = ("part", "operators", "weights", "time", "share", "SNR dB at its end")
+def times_section(report: Report, times: Times) -> Section:
+    """What each part takes, with its plot."""
+    tables = [time_by_part(report, times)]
+    return Section("Time by part", time_plot(times), [timing_note(times)], tables, is_fine=True)
 
 
-def _timing(report: Report) -> list[RenderableType]:
-    if report["timing"] is None:
-        return []
-    columns = [(name, "right" if index else "left") for index, name in enumerate(PART_COLUMNS)]
-    return [
-        "Time by part",
-        text_table(columns, part_rows(report)),
-        Text(visible(timing_note(report["timing"]))),
+def _signatures(report: Report) -> Table:
+    columns: list[Column[Entry]] = [
+        Column("signature", lambda row: row.key),
+        number("operators", lambda row: str(row.operators)),
+        number("MACs", lambda row: amount(row.macs)),
+        Column("inputs", lambda row: _ends(row.inputs)),
+        Column("outputs", lambda row: _ends(row.outputs)),
     ]
+    return table(columns, report.signatures)
 
 
-def part_rows(report: Report) -> list[list[str]]:
-    """What each part of the network takes and loses, as cells of `PART_COLUMNS`."""
-    timing = report["timing"]
-    layers = {row["operator"]: row for row in (report["noise"] or {"layers": []})["layers"]}
-    rows, end = [], 0
-    for part in timing["parts"]:
-        begin, end = end, end + part["operators"]
-        last = next(
-            (layers[index] for index in reversed(range(begin, end)) if index in layers), None
-        )
-        rows.append(
-            [
-                *(part["name"], str(part["operators"]), size(part["weight_bytes"])),
-                milliseconds(part["median_s"]),
-                percent(part["median_s"] / timing["total_s"]),
-                decibels(last) if last else "",
-            ]
-        )
-    return rows
+def _decibels(layer: LayerNoise) -> str:
+    return signal_to_noise(layer.snr_db, layer.error)
 
 
-def timing_note(timing: Report) -> str:
+def _cosine(layer: LayerNoise | None) -> str:
+    return "" if layer is None or layer.cosine is None else f"{layer.cosine:.4f}"
+
+
+def _ends(ends: Mapping[str, End]) -> str:
+    return ", ".join(f"{name} {end}" for name, end in ends.items())
+
+
+def timing_note(times: Times) -> str:
     """How the times were measured."""
     return (
-        f"{milliseconds(timing['total_s'])} in all, in {timing['runtime']} with its kernels, threads: "
-        f"{timing['threads']}; medians of {timing['rounds']} rounds on {timing['data']}: what a run "
-        "takes longer with the part than without. Below 0: less than what other programs disturb"
+        f"{milliseconds(times.total_s)} in all, in {times.runtime} with its kernels, threads: "
+        f"{times.threads}; medians of {times.rounds} rounds on {times.data}: what a run takes longer "
+        "with the part than without. Below 0: less than what other programs disturb"
     )
 
 
-def cosine(row: Report) -> str:
-    return "" if row["cosine"] is None else f"{row['cosine']:.4f}"
-
-
-def noise_note(noise: Report) -> str:
+def noise_note(noise: Noise) -> str:
     """How the error was measured."""
     return (
-        f"against {noise['against']}: {noise['rows']} rows of {noise['data']} without padding, in "
-        f"{noise['runtime']} without its default delegate (XNNPACK); {len(noise['unmatched'])} layers "
+        f"against {noise.against}: {noise.rows} rows of {noise.data} without padding, in "
+        f"{noise.runtime} without its default delegate (XNNPACK); {len(noise.unmatched)} layers "
         "have no counterpart in float"
     )
 
 
-def _heading(report: Report) -> str:
-    lines = [f"{report['file']}  {size(report['size_bytes'])}", f"  {bundle_line(report)}"]
-    for row in report["signatures"]:
-        mark = "*" if row["key"] == report["signature"] else " "
-        inputs = ", ".join(f"{name} {_ends(end)}" for name, end in row["inputs"].items())
-        outputs = ", ".join(f"{name} {_ends(end)}" for name, end in row["outputs"].items())
+def _heading(report: Report) -> list[str]:
+    lines = [f"{report.file}  {size(report.size_bytes)}", f"  {bundle_line(report)}"]
+    for row in report.signatures:
+        mark = "*" if row.key == report.signature else " "
         lines.append(
-            f" {mark}{row['key']}: {inputs} -> {outputs}; {row['operators']} operators, "
-            f"{amount(row['macs'])} multiply-accumulates"
+            f" {mark}{row.key}: {_ends(row.inputs)} -> {_ends(row.outputs)}; {row.operators} "
+            f"operators, {amount(row.macs)} multiply-accumulates"
         )
-    weights = ", ".join(f"{kind} {size(count)}" for kind, count in report["constant_bytes"].items())
-    lines.append(f"  weights: {weights or 'none'}")
-    lines += [f"  {line}" for line in (*edgetpu_lines(report), *island_lines(report))]
-    lines.append(f"  {report['cost_model']}")
-    return "\n".join(visible(line) for line in lines)
+    more = (_weights(report), *edgetpu_lines(report), *island_lines(report), report.cost_model)
+    return [*lines, *(f"  {line}" for line in more)]
 
 
-def _ends(tensor: Report) -> str:
-    return f"{tensor['dtype']}{tensor['shape']}"
+def _weights(report: Report) -> str:
+    held = ", ".join(f"{kind} {size(count)}" for kind, count in report.constant_bytes.items())
+    return f"weights: {held or 'none'}"
 
 
 def bundle_line(report: Report) -> str:
     """What the file says it is."""
-    bundle = report["bundle"]
+    bundle = report.bundle
     if bundle is None:
-        return f"no tfedge bundle: {report['bundle_note']}"
-    labels = f" ({', '.join(bundle['labels'])})" if bundle["labels"] else ""
+        return f"no tfedge bundle: {report.bundle_note}"
+    labels = f" ({', '.join(bundle.labels)})" if bundle.labels else ""
     return (
-        f"{bundle['name']}: {bundle['task']}{labels}, {bundle['quantization']}, up to "
-        f"{bundle['max_length']} tokens, verified on {', '.join(bundle['runtimes']) or 'no runtime'}"
+        f"{bundle.name}: {bundle.task}{labels}, {bundle.quantization}, up to {bundle.max_length} "
+        f"tokens, verified on {', '.join(bundle.runtimes) or 'no runtime'}"
     )
 
 
 def edgetpu_lines(report: Report) -> list[str]:
     """Of a file for the Edge TPU, what of it is compiled."""
-    compiled = sum(row["operator"] == EDGETPU_OPERATOR for row in report["operators"])
+    compiled = sum(row.operator == EDGETPU_OPERATOR for row in report.operators)
     if not compiled:
         return []
-    left = len(report["operators"]) - compiled
+    left = len(report.operators) - compiled
     return [
         f"compiled for the Edge TPU: {compiled} edgetpu-custom-op, {left} operators left on the CPU"
     ]
@@ -215,30 +239,24 @@ def edgetpu_lines(report: Report) -> list[str]:
 
 def island_lines(report: Report) -> list[str]:
     """The float islands, one a line."""
-    islands, total = report["islands"], report["total"]["operators"]
-    outside = report["conversions_outside"]
+    islands, total = report.islands, report.total.operators
     if not islands:
         return [
-            f"float islands: none; no operator of {total} computes in float ({outside} conversions)"
+            f"float islands: none; no operator of {total} computes in float "
+            f"({report.conversions_outside} conversions)"
         ]
-    computing = sum(len(island["operators"]) for island in islands)
+    computing = sum(len(island.operators) for island in islands)
     lines = [f"float islands: {len(islands)}, {computing} of {total} operators compute in float"]
-    names = [f"{row['operator']} #{row['index']}" for row in report["operators"]]
+    names = [f"{row.operator} #{row.index}" for row in report.operators]
     for island in islands:
-        inside = some([names[index] for index in island["operators"]])
-        entries = some([names[index] for index in island["entries"]]) or "the inputs"
-        exits = some([names[index] for index in island["exits"]]) or "the outputs"
+        inside = some([names[index] for index in island.operators])
+        entries = some([names[index] for index in island.entries]) or "the inputs"
+        exits = some([names[index] for index in island.exits]) or "the outputs"
         cost = "no conversion"
-        if island["dequantize"] or island["quantize"]:
+        if island.dequantize or island.quantize:
             cost = (
-                f"{island['dequantize']} DEQUANTIZE and {island['quantize']} QUANTIZE convert "
-                f"{amount(island['converted_elements'])} elements a run"
+                f"{island.dequantize} DEQUANTIZE and {island.quantize} QUANTIZE convert "
+                f"{amount(island.converted_elements)} elements a run"
             )
         lines.append(f"  {inside}; between {entries} and {exits}; {cost}")
     return lines
-
-
-def some(items: Sequence[str], limit: int = 4) -> str:
-    """The first of them, and how many more there are."""
-    more = len(items) - limit
-    return ", ".join(items[:limit]) + (f" and {more} more" if more > 0 else "")

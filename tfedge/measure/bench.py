@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 from tfedge import __version__
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.contestant import Contestant, converted
-from tfedge.measure.race import race
+from tfedge.measure.race import Race, race
 from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle
 
@@ -34,16 +33,11 @@ class BenchOptions:
     rounds: int
 
 
-def bench(
-    models: Sequence[str], texts: Texts, options: BenchOptions, make_bar: MakeBar
-) -> dict[str, Any]:
+def bench(models: Sequence[str], texts: Texts, options: BenchOptions, make_bar: MakeBar) -> Race:
     """Races converted models; all are compared with the first.
 
     Args:
         models: as `tfedge.measure.contestant.converted` takes them.
-
-    Returns:
-        What `tfedge.measure.race.race` gives, `format` and `tfedge`, the version.
 
     Raises:
         InputError: a model or the labels cannot be used.
@@ -78,10 +72,10 @@ def entrants(
 
 def race_of(
     contestants: Sequence[Contestant], first: Bundle, texts: Texts, rounds: int, make_bar: MakeBar
-) -> dict[str, Any]:
+) -> Race:
     """What `bench` returns, of any contestants that answer as the model `first` does."""
     found = race(contestants, texts, first.manifest.labels, rounds, make_bar)
-    return {**found, "format": FORMAT, "tfedge": __version__}
+    return dataclasses.replace(found, format=FORMAT, tfedge=__version__)
 
 
 def _check_same_task(bundles: Sequence[Bundle]) -> None:

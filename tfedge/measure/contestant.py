@@ -27,6 +27,26 @@ from tfedge.runtime.inputs import PAIR
 CLOCK = (sys.executable, *WORKER)  # answers texts with a converted model
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a contestant is.
+
+    Attributes:
+        kind: "tfedge" or "peer".
+        model: its name, without the mode.
+        mode: how it is quantised.
+        lengths: of its graphs, in tokens.
+        peer, variant: the peer's name, and which of its forms this is.
+    """
+
+    kind: str
+    model: str
+    mode: str
+    lengths: Sequence[int] | None = None
+    peer: str | None = None
+    variant: str | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class Contestant:
     """A model and the program that answers texts with it.
@@ -36,13 +56,13 @@ class Contestant:
         command: starts a program that speaks as `tfedge.runtime.clock` does.
         request: the line of JSON that the program is to be given first, if any.
         file: what holds the weights, a file or a folder.
-        facts: what it is, for programs: `kind` ("tfedge" or "peer"), `model`, `mode` and others.
+        facts: what it is, for programs.
     """
 
     name: str
     command: tuple[str, ...]
     file: Path
-    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    facts: Facts
     request: Mapping[str, Any] | None = None
 
     @property
@@ -55,7 +75,7 @@ class Contestant:
     @property
     def is_float(self) -> bool:
         """Whether it computes as the checkpoint does, in float32."""
-        return self.facts.get("mode") in ("float32", "float")
+        return self.facts.mode in ("float32", "float")
 
 
 def converted(given: str, runtime: str | None, threads: int) -> tuple[Contestant, Bundle]:
@@ -82,12 +102,12 @@ def converted(given: str, runtime: str | None, threads: int) -> tuple[Contestant
         )
     if tasks.find(manifest.task).input is PAIR:
         raise InputError(f"{path}: {manifest.task} needs a context with each question, not texts")
-    facts = {
-        "kind": "tfedge",
-        "model": manifest.name,
-        "mode": manifest.quantization,
-        "lengths": lengths if length is None else [length],
-    }
+    facts = Facts(
+        kind="tfedge",
+        model=manifest.name,
+        mode=manifest.quantization,
+        lengths=lengths if length is None else [length],
+    )
     request = clock_request(path, runtime, threads, length)
     return Contestant(given, CLOCK, path, facts, request), bundle
 

@@ -12,21 +12,107 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Len
 
 from tfedge.data.texts import Texts
 from tfedge.measure.accuracy import Answer, accuracy, disagreement
-from tfedge.measure.contestant import Contestant, Running
+from tfedge.measure.contestant import Contestant, Facts, Running
 from tfedge.progress import MakeBar
+from tfedge.records import Count, Positive, Share
 
 # Texts that a contestant answers before it is the next one's turn: about half a second of a small
 # model, so that a drift of the clock finds all in one state.
 BLOCK = 50
 _LOOK_S = 1.0
+BUSY = 0.5  # processors; below, what a machine does by itself
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What the times belong to; `load` is how many processors others kept busy just before."""
+
+    processor: str
+    processors: Count
+    governor: str | None
+    load: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """Of a text, in milliseconds or by the first contestant's: of the texts' medians over the rounds
+    the mean, the median and the 90th percentile; and the mean without the tokeniser."""
+
+    mean: Positive
+    median: Positive
+    p90: Positive
+    infer: Positive
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Standing(Facts):
+    """What is measured of one contestant.
+
+    Attributes:
+        mean_ms, median_ms, p90_ms: milliseconds a text, of the texts' medians over the rounds.
+        tokenize_ms, infer_ms: their means.
+        ratio_range: the least and the largest ratio of the means in a round.
+        accuracy: where there are labels.
+        disagreement, float_disagreement: with the first contestant and with that in float32.
+    """
+
+    name: str
+    runtime: str
+    threads: Count
+    mean_ms: Positive
+    median_ms: Positive
+    p90_ms: Positive
+    tokenize_ms: float
+    infer_ms: float
+    ratios: Times
+    ratio_range: Annotated[Sequence[Positive], Len(2, 2)]
+    start_ms: Positive
+    peak_rss_bytes: Count | None
+    size_bytes: Count
+    unanswered: Count
+    accuracy: Share | None = None
+    disagreement: float
+    float_disagreement: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Race:
+    """All figures, and what `tfedge.measure.bench.bench` adds.
+
+    Attributes:
+        float_: the name of the first contestant in float32.
+        format, tfedge: of the object, which only grows, and the version of tfedge.
+        variants: by peer, the mean milliseconds of each form of it that was tried.
+        left_out: by peer, why it does not take part.
+    """
+
+    data: str
+    texts: Count
+    rounds: Count
+    machine: Machine
+    float_: str | None
+    contestants: Annotated[Sequence[Standing], Len(1)]
+    format: int | None = None
+    tfedge: str | None = None
+    variants: Mapping[str, Mapping[str, float]] | None = None
+    left_out: Mapping[str, str] | None = None
+
+
+def busy_note(machine: Machine) -> str:
+    """Says that others kept the machine busy."""
+    return (
+        f"{machine.load:.1f} processors were busy before this began: the times are unreliable; "
+        "repeat it on an idle machine"
+    )
 
 
 @dataclasses.dataclass
@@ -55,22 +141,12 @@ def race(
     labels: Sequence[str] | None,
     rounds: int,
     make_bar: MakeBar,
-) -> dict[str, Any]:
+) -> Race:
     """Answers all texts `rounds` times with every contestant, in turns.
 
     Args:
         labels: the labels of a text classifier, or None; with them and labelled texts the accuracy
             is measured.
-
-    Returns:
-        A JSON object: `data`, `texts`, `rounds`, `machine`, `float` (the name of the first
-        contestant in float32, or None), and `contestants`, each with `name`, what its `facts` say
-        (`kind`, `model`, `mode` ...), `runtime`, `threads`; milliseconds a text `mean_ms`,
-        `median_ms`, `p90_ms` (of the texts' medians over the rounds), `tokenize_ms` and `infer_ms`
-        (their means); `ratios` of these to the first contestant, `ratio_range` of the mean over the
-        rounds; `start_ms`, `peak_rss_bytes`, `size_bytes`; `unanswered`, `accuracy` where there are
-        labels, `disagreement` with the first contestant and `float_disagreement` with that in
-        float32.
 
     Raises:
         InputError: a label that the model does not know.
@@ -80,22 +156,19 @@ def race(
     machine = _machine()
     with make_bar("answering in turns", len(contestants) * rounds * len(texts)) as bar:
         records = take_turns(contestants, texts.texts, rounds, bar.advance)
-    rows = [_figures(record) for record in records]
+    rows = [_standing(record, records[0]) for record in records]
     reference = next((record for record in records if record.running.contestant.is_float), None)
-    for row, record in zip(rows, records, strict=True):
-        row |= _against(record, row, records[0], rows[0])
+    for index, record in enumerate(records):
+        row, answers = rows[index], record.answers
         if reference is not None:
-            row["float_disagreement"] = disagreement(record.answers, reference.answers)
+            differs = disagreement(answers, reference.answers)
+            row = dataclasses.replace(row, float_disagreement=differs)
         if truth is not None and labels is not None:
-            row["accuracy"] = accuracy(record.answers, truth, labels).accuracy
-    return {
-        "data": texts.source,
-        "texts": len(texts),
-        "rounds": rounds,
-        "machine": machine,
-        "float": reference.running.contestant.name if reference else None,
-        "contestants": rows,
-    }
+            right = accuracy(answers, truth, labels).accuracy
+            row = dataclasses.replace(row, accuracy=right)
+        rows[index] = row
+    name = reference.running.contestant.name if reference else None
+    return Race(texts.source, len(texts), rounds, machine, name, rows)
 
 
 def take_turns(
@@ -139,52 +212,57 @@ def _take_turn(record: Record, number: int, block: slice, texts: Sequence[str]) 
     record.peak_rss_bytes = done.peak_rss_bytes
 
 
-def _figures(record: Record) -> dict[str, Any]:
-    """What is measured of one contestant alone."""
-    running = record.running
+def _times(record: Record) -> Times:
+    """Milliseconds a text."""
     seconds = np.median(record.total_s(), axis=0)  # (texts,)
-    return {
-        "name": running.contestant.name,
-        **running.contestant.facts,
-        "runtime": running.runtime,
-        "threads": running.threads,
-        "mean_ms": float(seconds.mean()) * 1e3,
-        "median_ms": float(np.median(seconds)) * 1e3,
-        "p90_ms": float(np.percentile(seconds, 90)) * 1e3,
-        "tokenize_ms": float(np.median(record.tokenize_s, axis=0).mean()) * 1e3,
-        "infer_ms": float(np.median(record.infer_s, axis=0).mean()) * 1e3,
-        "start_ms": running.start_s * 1e3,
-        "peak_rss_bytes": record.peak_rss_bytes,
-        "size_bytes": running.contestant.size_bytes,
-        "unanswered": sum("error" in answer for answer in record.answers),
-    }
+    return Times(
+        mean=float(seconds.mean()) * 1e3,
+        median=float(np.median(seconds)) * 1e3,
+        p90=float(np.percentile(seconds, 90)) * 1e3,
+        infer=float(np.median(record.infer_s, axis=0).mean()) * 1e3,
+    )
 
 
-def _against(
-    record: Record, row: dict[str, Any], first: Record, first_row: dict[str, Any]
-) -> dict[str, Any]:
-    """One contestant's figures by the first one's."""
+def _standing(record: Record, first: Record) -> Standing:
+    """One contestant's figures, alone and by the first one's."""
+    running, times, firsts = record.running, _times(record), _times(first)
     by_round = record.total_s().mean(1) / first.total_s().mean(1)  # (rounds,)
-    names = ("mean", "median", "p90", "infer")
-    return {
-        "ratios": {name: row[f"{name}_ms"] / first_row[f"{name}_ms"] for name in names},
-        "ratio_range": [float(by_round.min()), float(by_round.max())],
-        "disagreement": disagreement(record.answers, first.answers),
-    }
+    return Standing(
+        **vars(running.contestant.facts),
+        name=running.contestant.name,
+        runtime=running.runtime,
+        threads=running.threads,
+        tokenize_ms=float(np.median(record.tokenize_s, axis=0).mean()) * 1e3,
+        mean_ms=times.mean,
+        median_ms=times.median,
+        p90_ms=times.p90,
+        infer_ms=times.infer,
+        ratios=Times(
+            times.mean / firsts.mean,
+            times.median / firsts.median,
+            times.p90 / firsts.p90,
+            times.infer / firsts.infer,
+        ),
+        ratio_range=[float(by_round.min()), float(by_round.max())],
+        start_ms=running.start_s * 1e3,
+        peak_rss_bytes=record.peak_rss_bytes,
+        size_bytes=running.contestant.size_bytes,
+        unanswered=sum("error" in answer for answer in record.answers),
+        disagreement=disagreement(record.answers, first.answers),
+    )
 
 
-def _machine() -> dict[str, Any]:
-    """What the times belong to; `load` is how many processors others kept busy just before."""
+def _machine() -> Machine:
     name = ""
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
         name = next((line.split(":", 1)[1].strip() for line in file if "model name" in line), "")
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    return {
-        "processor": name,
-        "processors": len(os.sched_getaffinity(0)),
-        "governor": governor.read_text().strip() if governor.is_file() else None,
-        "load": _busy_processors(),
-    }
+    return Machine(
+        processor=name,
+        processors=len(os.sched_getaffinity(0)),
+        governor=governor.read_text().strip() if governor.is_file() else None,
+        load=_busy_processors(),
+    )
 
 
 def _busy_processors() -> float:

@@ -6,10 +6,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from tfedge.inspect.plots import Scale, escape, label, scale, svg
+from tfedge.show.plots import Frame, Scale, escape, label, svg, ticks
 
-_WIDTH, _HEIGHT = 720, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 24, 20, 44
+_FRAME = Frame(height=360, left=60, right=24, top=20, bottom=44)
 _STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)  # percent between lines
 _LEAST_SPAN = 0.5  # percent; two points that hardly differ are no cliff
 _TICKS = (1.0, 2.0, 5.0)  # of each power of ten
@@ -34,9 +33,8 @@ def pareto_plot(points: Sequence[Point], front: Sequence[int], kind: str) -> str
     worths = [100 * point.worth for point in points]
     low, high = _padded(min(costs), max(costs), 0.08)
     bottom, top = _padded(min(worths), max(worths), _LEAST_SPAN)
-    x = scale(low, high, _LEFT, _WIDTH - _RIGHT)
-    y = scale(bottom, top, _HEIGHT - _BOTTOM, _TOP)
-    parts = [*_lines(y, bottom, top), *_ticks(x, low, high)]
+    x, y = _FRAME.x(low, high), _FRAME.y(bottom, top)
+    parts = [*_FRAME.grid(y, ticks(bottom, top, _STEPS)), *_times(x, low, high)]
     steps = " ".join(f"{x(costs[index]):.1f},{y(worths[index]):.1f}" for index in front)
     parts.append(f'<polyline class="line" points="{steps}"/>')
     for index, (cost, worth) in enumerate(zip(costs, worths, strict=True)):
@@ -45,9 +43,11 @@ def pareto_plot(points: Sequence[Point], front: Sequence[int], kind: str) -> str
         title = f"<title>{escape(points[index].title)}</title>"
         parts.append(f'<circle class="{look}" r="5" {at}>{title}</circle>')
         parts.append(label(x(cost) + 8, y(worth) - 7, str(index + 1), "start", "number"))
-    parts.append(label(_LEFT, _HEIGHT - 6, "time of a text, relative to 1 (logarithmic)"))
-    parts.append(label(_LEFT, _TOP - 8, f"{kind}, %"))
-    return svg(_HEIGHT, parts, f"{kind.capitalize()} against time, by number in the table")
+    parts.append(
+        label(_FRAME.left, _FRAME.height - 6, "time of a text, relative to 1 (logarithmic)")
+    )
+    parts.append(label(_FRAME.left, _FRAME.top - 8, f"{kind}, %"))
+    return svg(_FRAME.height, parts, f"{kind.capitalize()} against time, by number in the table")
 
 
 def _padded(low: float, high: float, least: float) -> tuple[float, float]:
@@ -57,24 +57,14 @@ def _padded(low: float, high: float, least: float) -> tuple[float, float]:
     return middle - half - room, middle + half + room
 
 
-def _lines(y: Scale, bottom: float, top: float) -> list[str]:
-    step = next((step for step in _STEPS if (top - bottom) / step <= 8), _STEPS[-1])
-    parts = []
-    for number in range(math.ceil(bottom / step), math.floor(top / step) + 1):
-        at = f'y1="{y(number * step):.1f}" y2="{y(number * step):.1f}"'
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" {at}/>')
-        parts.append(label(_LEFT - 6, y(number * step) + 4, f"{number * step:.4g}", "end"))
-    return parts
-
-
-def _ticks(x: Scale, low: float, high: float) -> list[str]:
-    parts = []
+def _times(x: Scale, low: float, high: float) -> list[str]:
+    parts, bottom = [], _FRAME.height - _FRAME.bottom
     for power in range(math.floor(low), math.ceil(high) + 1):
         for digit in _TICKS:
             at = math.log10(digit) + power
             if low <= at <= high:
                 place = f'x1="{x(at):.1f}" x2="{x(at):.1f}"'
-                parts.append(f'<line class="grid" {place} y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
+                parts.append(f'<line class="grid" {place} y1="{_FRAME.top}" y2="{bottom}"/>')
                 text = f"{digit * 10.0**power:g}"
-                parts.append(label(x(at), _HEIGHT - _BOTTOM + 16, text, "middle"))
+                parts.append(label(x(at), bottom + 16, text, "middle"))
     return parts

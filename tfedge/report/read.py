@@ -6,15 +6,15 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
+from typing import Any
 
 from tfedge.errors import InputError
-from tfedge.report.schema import Counts, Mission, Model, Race, Result
+from tfedge.inspect.result import Report
+from tfedge.measure.race import Race
+from tfedge.records import read_record
+from tfedge.report.schema import Counts, Mission
 
 _MOST_BYTES = 64 << 20  # `inspect` of a model with 2000 operators prints 2 MB
-_Kind = TypeVar("_Kind", bound=Result)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Results:
     missions: list[Mission]
     races: list[Race]
     counts: list[Counts]
-    models: list[Model]
+    models: list[Report]
 
 
 def read_results(paths: Sequence[Path]) -> Results:
@@ -37,13 +37,13 @@ def read_results(paths: Sequence[Path]) -> Results:
     for path in paths:
         content = _read(path)
         if "contestants" in content:
-            found.races.append(_checked(path, content, Race, "tfedge bench --json"))
+            found.races.append(read_record(content, Race, str(path), "tfedge bench --json"))
         elif "operators" in content:
-            found.models.append(_checked(path, content, Model, "tfedge inspect --json"))
+            found.models.append(read_record(content, Report, str(path), "tfedge inspect --json"))
         elif "counts" in content:
-            found.counts.append(_checked(path, content, Counts, "make bench-arm"))
+            found.counts.append(read_record(content, Counts, str(path), "make bench-arm"))
         elif "models" in content:
-            found.missions.append(_checked(path, content, Mission, "make mission"))
+            found.missions.append(read_record(content, Mission, str(path), "make mission"))
         else:
             raise InputError(
                 f"{path} has nothing to report on; give what `tfedge bench --json` or `tfedge inspect "
@@ -65,15 +65,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a JSON object, but a {type(content).__name__}")
     return content
-
-
-def _checked(path: Path, content: dict[str, Any], kind: type[_Kind], origin: str) -> _Kind:
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{path} is not as `{origin}` makes it: {where}: {first['msg']}; run that again with "
-            "this tfedge"
-        ) from error

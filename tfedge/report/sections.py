@@ -3,77 +3,54 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import PurePath
-from typing import Any
 
-from tfedge.inspect.numbers import amount, percent, size
-from tfedge.inspect.plots import bar_plot, cost_plot, snr_plot, time_plot
-from tfedge.inspect.table import PART_COLUMNS, noise_note, part_rows, timing_note
+from tfedge.inspect.plots import cost_plot
+from tfedge.inspect.result import Report
+from tfedge.inspect.table import noise_section, summary, times_section
+from tfedge.measure.race import BUSY, Race, Standing, busy_note
 from tfedge.report.pareto import front
 from tfedge.report.plots import Point, pareto_plot
 from tfedge.report.read import Results
-from tfedge.report.schema import Contestant, Counts, Mission, Model, Race
-
-_BUSY = 0.5  # processors; below, what a machine does by itself
-_WORST = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """Rows of cells.
-
-    Attributes:
-        numeric: a letter for each column, `n` for numbers and `-` for words.
-        marked: the rows that stand out.
-    """
-
-    columns: Sequence[str]
-    numeric: str
-    rows: Sequence[Sequence[str]]
-    marked: frozenset[int] = frozenset()
-
-
-@dataclasses.dataclass(frozen=True)
-class Section:
-    """A heading, a plot (SVG, or empty), what is to be known, and tables."""
-
-    title: str
-    plot: str
-    notes: Sequence[str]
-    tables: Sequence[Table]
+from tfedge.report.schema import Architecture, Counts, Mission
+from tfedge.show.numbers import percent, size
+from tfedge.show.plots import bar_plot
+from tfedge.show.table import Column, Section, number, table
 
 
 def sections(results: Results) -> list[Section]:
     """All that the results say, the widest view first."""
     return [
-        *(section for mission in results.missions for section in _mission(mission)),
+        *(_mission(mission) for mission in results.missions),
         *(_race(race) for race in results.races),
         *(section for counts in results.counts for section in _counts(counts)),
         *(section for model in results.models for section in _model(model)),
     ]
 
 
-def _mission(mission: Mission) -> Iterator[Section]:
-    modes = list(dict.fromkeys(mode for row in mission.models.values() for mode in row.minsn))
-    columns = ["model", "parameters", "GFLOPs", *(f"Minsn {mode}" for mode in modes), "speed-up"]
-    rows = [
-        [
-            *(name, f"{row.parameters / 1e6:.1f} M", f"{row.flops / 1e9:.2f}"),
-            *(_minsn(row.minsn.get(mode)) for mode in modes),
-            _times(row.speed_up),
-        ]
-        for name, row in mission.models.items()
+def _mission(mission: Mission) -> Section:
+    models = mission.models
+    modes = dict.fromkeys(mode for row in models.values() for mode in row.minsn)
+    columns: list[Column[tuple[str, Architecture]]] = [
+        Column("model", lambda row: row[0]),
+        number("parameters", lambda row: f"{row[1].parameters / 1e6:.1f} M"),
+        number("GFLOPs", lambda row: f"{row[1].flops / 1e9:.2f}"),
+        *(
+            number(f"Minsn {mode}", lambda row, mode=mode: _minsn(row[1].minsn.get(mode)))  # type: ignore[misc]
+            for mode in modes
+        ),
+        number("speed-up", lambda row: _times(row[1].speed_up)),
     ]
-    found = {name: row.speed_up for name, row in mission.models.items() if row.speed_up}
+    found = {name: row.speed_up for name, row in models.items() if row.speed_up}
     longest = max(found.values(), default=1.0)
     bars = [(name, _times(times), times / longest) for name, times in found.items()]
     notes = [
         f"Million instructions (Minsn) for one text of {mission.tokens} tokens on an emulated "
         f"{mission.board}, the fewest of its runtimes; the speed-up is {mission.base} in float32 by "
-        "the model's fewest in any mode. A count is no time, but ranks what a board would run."
+        "the model's fewest in any mode. Counts are not times, but they rank models."
     ]
-    for name, row in mission.models.items():
+    for name, row in models.items():
         if row.texts is not None:
             notes.append(
                 f"{name} on {row.texts.texts} texts of {row.texts.data}, each in the shortest graph "
@@ -81,8 +58,10 @@ def _mission(mission: Mission) -> Iterator[Section]:
                 f"{_times(row.texts.speed_up)} of {mission.base} on {mission.tokens} tokens."
             )
     plot = bar_plot(bars, "Speed-up by model")
-    numeric = "-" + "n" * (len(columns) - 1)
-    yield Section("Architectures on a board", plot, notes, [Table(columns, numeric, rows)])
+    return Section("Architectures on a board", plot, notes, [table(columns, models.items())])
+
+
+_Counted = tuple[tuple[str, str], dict[int, float | None]]  # by model and runtime, by length
 
 
 def _counts(counts: Counts) -> Iterator[Section]:
@@ -100,9 +79,13 @@ def _counts(counts: Counts) -> Iterator[Section]:
             (f"{model} in {runtime}", f"{_minsn(minsn)} Minsn", minsn / most)
             for (model, runtime), minsn in ranked
         ]
-        rows = [
-            [model, runtime, *(_minsn(found.get(length)) for length in lengths)]
-            for (model, runtime), found in models.items()
+        columns: list[Column[_Counted]] = [
+            Column("model", lambda row: row[0][0]),
+            Column("runtime", lambda row: row[0][1]),
+            *(
+                number(str(length), lambda row, length=length: _minsn(row[1].get(length)))  # type: ignore[misc]
+                for length in lengths
+            ),
         ]
         yield Section(
             f"Instructions on {board}",
@@ -111,7 +94,7 @@ def _counts(counts: Counts) -> Iterator[Section]:
                 "Million instructions for one text, by its tokens, on an emulated board; empty: it "
                 f"failed or has no such graph. The bars are for {longest} tokens."
             ],
-            [Table(["model", "runtime", *map(str, lengths)], "--" + "n" * len(lengths), rows)],
+            [table(columns, models.items())],
         )
 
 
@@ -123,9 +106,19 @@ def _times(number: float | None) -> str:
     return "" if number is None else f"{number:.1f} x"
 
 
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """A contestant, its number in the plot and what it is worth."""
+
+    number: int
+    row: Standing
+    worth: float
+    is_best: bool
+
+
 def _race(race: Race) -> Section:
     rows = race.contestants
-    worths = [_worth(row) for row in rows]
+    worths = [1 - row.disagreement if row.accuracy is None else row.accuracy for row in rows]
     kind = "accuracy" if all(row.accuracy is not None for row in rows) else "same answer"
     best = front([row.ratios.mean for row in rows], worths)
     points = [
@@ -138,87 +131,53 @@ def _race(race: Race) -> Section:
         "model; over rounds is the range of these ratios. Marked with *, joined by the line: no "
         f"other is both as fast and as good ({kind})."
     ]
-    if race.machine.load > _BUSY:
-        notes.append(
-            f"{race.machine.load:.1f} processors were busy before this began: the times are "
-            "unreliable; repeat it on an idle machine."
-        )
-    columns = ["#", "model", "runtime", "threads", "mean", "over rounds", "median", "p90"]
-    columns += [kind, "memory", "file", "start"]
-    cells = [
-        [str(index + 1) + ("*" if index in best else ""), *_cells(row, worth)]
+    if race.machine.load > BUSY:
+        notes.append(busy_note(race.machine) + ".")
+    places = [
+        _Place(index + 1, row, worth, index in best)
         for index, (row, worth) in enumerate(zip(rows, worths, strict=True))
     ]
-    title = f"{kind.capitalize()} against time: {PurePath(race.data).name}"
     return Section(
-        title,
+        f"{kind.capitalize()} against time: {PurePath(race.data).name}",
         pareto_plot(points, best, kind),
         notes,
-        [Table(columns, "n--nnnnnnnnn", cells)],
+        [table(_race_columns(kind), places)],
     )
 
 
-def _worth(row: Contestant) -> float:
-    return 1 - row.disagreement if row.accuracy is None else row.accuracy
+def _race_columns(kind: str) -> list[Column[_Place]]:
+    def memory(place: _Place) -> str:
+        found = place.row.peak_rss_bytes
+        return "" if found is None else f"{found / 1e6:.0f} MB"
 
-
-def _cells(row: Contestant, worth: float) -> list[str]:
-    low, high = row.ratio_range
     return [
-        *(PurePath(row.name).name, row.runtime, str(row.threads)),
-        *(f"{row.ratios.mean:.2f}", f"{low:.2f}-{high:.2f}"),
-        *(f"{row.ratios.median:.2f}", f"{row.ratios.p90:.2f}", percent(worth)),
-        "" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.0f} MB",
-        *(size(row.size_bytes), f"{row.start_ms:.0f} ms"),
+        number("#", lambda place: f"{place.number}{'*' if place.is_best else ''}"),
+        Column("model", lambda place: PurePath(place.row.name).name),
+        Column("runtime", lambda place: place.row.runtime),
+        number("threads", lambda place: str(place.row.threads)),
+        number("mean", lambda place: f"{place.row.ratios.mean:.2f}"),
+        number("over rounds", lambda place: "{:.2f}-{:.2f}".format(*place.row.ratio_range)),
+        number("median", lambda place: f"{place.row.ratios.median:.2f}"),
+        number("p90", lambda place: f"{place.row.ratios.p90:.2f}"),
+        number(kind, lambda place: percent(place.worth)),
+        number("memory", memory),
+        number("file", lambda place: size(place.row.size_bytes)),
+        number("start", lambda place: f"{place.row.start_ms:.0f} ms"),
     ]
 
 
-def _model(model: Model) -> Iterator[Section]:
+def _model(model: Report) -> Iterator[Section]:
     name = PurePath(model.file).name
-    report = model.model_dump()
-    yield Section(
-        f"{name}: what it computes",
-        cost_plot(report["summary"]),
-        [f"{_kind(model)}{size(model.size_bytes)}, graph {model.signature or 'without a name'}."],
-        [_operators(model)],
-    )
-    if model.timing is not None:
-        yield Section(
-            f"{name}: time, size and error by part",
-            time_plot(report["timing"]),
-            [timing_note(report["timing"])],
-            [Table(PART_COLUMNS, "-nnnnn", part_rows(report))],
-        )
-    if model.noise is not None:
-        yield Section(
-            f"{name}: signal-to-noise against float, dB",
-            snr_plot(report["noise"]),
-            [noise_note(report["noise"])],
-            [_worst(report["noise"])],
-        )
-
-
-def _kind(model: Model) -> str:
     bundle = model.bundle
-    if bundle is None:
-        return ""
-    return f"{bundle.task}, {bundle.quantization}, up to {bundle.max_length} tokens; "
-
-
-def _operators(model: Model) -> Table:
-    total = max(1, sum(row.cost for row in model.summary))
-    rows = [
-        [row.operator, row.dtype, str(row.count), amount(row.cost), percent(row.cost / total)]
-        for row in model.summary
-    ]
-    return Table(["operator", "dtype", "count", "cost", "share"], "--nnn", rows)
-
-
-def _worst(noise: dict[str, Any]) -> Table:
-    layers = {row["layer"]: row for row in noise["layers"]}
-    found = [layers[name] for name in noise["worst"][:_WORST] if name in layers]
-    rows = [
-        [str(rank), row["layer"], "" if row["snr_db"] is None else f"{row['snr_db']:.1f}"]
-        for rank, row in enumerate(found, start=1)
-    ]
-    return Table(["#", "furthest from float", "SNR dB"], "n-n", rows, frozenset(range(len(rows))))
+    kind = ""
+    if bundle is not None:
+        kind = f"{bundle.task}, {bundle.quantization}, up to {bundle.max_length} tokens; "
+    note = f"{kind}{size(model.size_bytes)}, graph {model.signature or 'without a name'}."
+    plot = cost_plot(model.summary)
+    yield Section(f"{name}: what it computes", plot, [note], [summary(model)])
+    if model.timing is not None:
+        section = times_section(model, model.timing)
+        yield dataclasses.replace(section, title=f"{name}: time, size and error by part")
+    if model.noise is not None:
+        section = noise_section(model.noise)
+        yield dataclasses.replace(section, title=f"{name}: signal-to-noise against float, dB")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfedge import files
-from tfedge.report.markdown import markdown
-from tfedge.report.page import page
 from tfedge.report.read import read_results
 from tfedge.report.sections import sections
+from tfedge.show.markdown import markdown
+from tfedge.show.page import page
 
 
 def write_report(results: Sequence[Path], output: Path, title: str) -> list[Path]:

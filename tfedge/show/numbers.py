@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 _UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
@@ -40,11 +39,22 @@ def interval(ends: Sequence[float] | None) -> str:
     return "" if ends is None else f"{ends[0]:.3g} .. {ends[1]:.3g}"
 
 
-def decibels(layer: Mapping[str, Any]) -> str:
-    """A layer's signal-to-noise; words where there is no number."""
-    if layer["snr_db"] is not None:
-        return f"{layer['snr_db']:.1f}"
-    return "no signal" if layer["error"] else "exact"
+def signal_to_noise(snr_db: float | None, error: float) -> str:
+    """A layer's signal-to-noise in dB; words where there is no number."""
+    if snr_db is not None:
+        return f"{snr_db:.1f}"
+    return "no signal" if error else "exact"
+
+
+def typed_shape(dtype: str, sizes: Sequence[int]) -> str:
+    """A tensor's dtype and shape."""
+    return f"{dtype} {'x'.join(map(str, sizes))}"
+
+
+def some(items: Sequence[str], limit: int = 4) -> str:
+    """The first of them, and how many more there are."""
+    more = len(items) - limit
+    return ", ".join(items[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def visible(text: str) -> str:

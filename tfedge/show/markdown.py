@@ -1,4 +1,4 @@
-"""The report as Markdown: the same sections without the plots."""
+"""Draws sections as Markdown, without their plots."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-from tfedge.inspect.numbers import visible
-from tfedge.report.sections import Section, Table
+from tfedge.show.numbers import visible
+from tfedge.show.table import PAGE, Section, Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~])")
 
@@ -21,13 +21,14 @@ def markdown(title: str, sections: Iterable[Section]) -> str:
 
 def _lines(item: Section) -> list[str]:
     notes = [line for note in item.notes for line in (_plain(note), "")]
-    tables = [line for table in item.tables for line in (*_table(table), "")]
+    tables = [line for table in item.tables for line in (*_table(table.form(PAGE)), "")]
     return ["## " + _plain(item.title), "", *notes, *tables]
 
 
 def _table(table: Table) -> list[str]:
-    rule = ["---:" if letter == "n" else "---" for letter in table.numeric]
-    rows = [[_plain(cell) for cell in row] for row in (table.columns, *table.rows)]
+    names = [column.name for column in table.columns]
+    rule = ["---:" if column.is_number else "---" for column in table.columns]
+    rows = [[_plain(cell) for cell in row] for row in (names, *table.rows)]
     return [_row(rows[0]), _row(rule), *map(_row, rows[1:])]
 
 

@@ -1,0 +1,187 @@
+"""What `tfedge inspect` finds, field by field as its JSON has it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from tfedge.inspect.islands import Island
+from tfedge.inspect.noise import LayerNoise
+from tfedge.inspect.timing import PartTime
+from tfedge.records import Count, Positive
+
+WORST = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class BundleFacts:
+    """What a file of tfedge says that it is."""
+
+    name: str
+    task: str
+    labels: Sequence[str] | None
+    max_length: Count
+    quantization: str
+    runtimes: Sequence[str]
+    normalize: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """An input or output of a signature."""
+
+    dtype: str
+    shape: Sequence[int]
+    scale: float | None
+    zero_point: int | None
+
+    def __str__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A signature, its graph's operators and their multiply-accumulates."""
+
+    key: str
+    operators: Count
+    macs: Count
+    inputs: Mapping[str, End]
+    outputs: Mapping[str, End]
+
+
+@dataclasses.dataclass(frozen=True)
+class Operand:
+    """A tensor that an operator reads or writes."""
+
+    dtype: str
+    shape: Sequence[int]
+    constant: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatorRow:
+    """An operator.
+
+    Attributes:
+        dtype, tensor, layer, scale, zero_point, range: of its first output.
+        macs, elements, bytes: see `tfedge.inspect.cost.Cost`.
+        share: of the cost of its graph, 0..1.
+    """
+
+    index: Count
+    operator: str
+    version: int
+    dtype: str
+    inputs: Sequence[Operand]
+    outputs: Sequence[Operand]
+    layer: str
+    tensor: str
+    scale: float | None
+    zero_point: int | None
+    range: Sequence[float] | None
+    macs: Count | None
+    elements: Count
+    bytes: Count
+    share: float
+
+    @property
+    def units(self) -> int:
+        """Its cost."""
+        return self.elements if self.macs is None else self.macs
+
+
+@dataclasses.dataclass(frozen=True)
+class Total:
+    """Of all operators; `elements` of those that are not counted in multiply-accumulates."""
+
+    operators: Count
+    macs: Count
+    elements: Count
+    bytes: Count
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Operators of one type, dtype and version."""
+
+    operator: str
+    dtype: str
+    version: int
+    count: Count
+    cost: Count
+    bytes: Count
+    share: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """The error against float, see `tfedge.inspect.noise.compare`.
+
+    Attributes:
+        worst: the layers furthest from float, the furthest first.
+        unmatched: layers that have no counterpart in float.
+    """
+
+    against: str
+    data: str
+    rows: Count
+    runtime: str
+    delegate: None
+    worst: Sequence[str]
+    layers: Sequence[LayerNoise]
+    unmatched: Sequence[str]
+
+    @property
+    def ranked(self) -> list[LayerNoise]:
+        """The layers that differ from float, the furthest first."""
+        measured = [layer for layer in self.layers if layer.snr_db is not None]
+        return sorted(measured, key=lambda layer: layer.snr_db or 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """The times of all parts, see `tfedge.inspect.timing.Timing`."""
+
+    data: str
+    runtime: str
+    threads: Count
+    rounds: Count
+    parts: Sequence[PartTime]
+    total_s: Positive
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All of it.
+
+    Attributes:
+        bundle_note: why there is no `bundle`.
+        signature: the key of the one that is shown; None where the file has none.
+        constant_bytes: by dtype.
+        summary: the costliest group first.
+        conversions_outside: QUANTIZE and DEQUANTIZE that belong to no island.
+    """
+
+    file: str
+    size_bytes: Count
+    sha256: str
+    description: str
+    bundle: BundleFacts | None
+    bundle_note: str | None
+    signatures: Sequence[Entry]
+    signature: str | None
+    constant_bytes: Mapping[str, int]
+    cost_model: str
+    total: Total
+    summary: Sequence[Group]
+    islands: Sequence[Island]
+    conversions_outside: int
+    operators: Sequence[OperatorRow]
+    noise: Noise | None
+    timing: Times | None
+
+    @property
+    def noise_of(self) -> dict[int, LayerNoise]:
+        """The error by the operator that computes the layer; empty where it was not measured."""
+        return {row.operator: row for row in self.noise.layers} if self.noise else {}

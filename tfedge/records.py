@@ -1,0 +1,74 @@
+"""Records that become JSON and are read from it: frozen dataclasses, checked against their types.
+
+A field that has a default may be absent: it is left out of the JSON where it holds that default, and
+keeps it where the JSON lacks the field. A field without a default is always there, if as null. A
+trailing underscore, which keeps a name from being a keyword of Python, is not part of the key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from annotated_types import Ge, Gt, Le
+
+from tfedge.errors import InputError
+
+Count = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+_HALVES = re.compile("[\ud800-\udfff]")
+_Record = TypeVar("_Record")
+
+
+def _key_of(name: str) -> str:
+    return name.removesuffix("_")
+
+
+def as_json(value: Any) -> Any:
+    """What `json.dumps` takes of a record, and of all records in it."""
+    if dataclasses.is_dataclass(value):
+        return {
+            _key_of(field.name): as_json(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if field.default is dataclasses.MISSING or getattr(value, field.name) != field.default
+        }
+    if isinstance(value, Mapping):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def read_record(content: Any, kind: type[_Record], name: str, origin: str) -> _Record:
+    """Parsed JSON as a record; keys that it has no field for are ignored.
+
+    Args:
+        name: of the file, for the message.
+        origin: the command that makes such files, for the message.
+
+    Raises:
+        InputError: a field is absent, of another type, out of range or not finite.
+    """
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    # A dataclass has no settings of its own, but takes those of a list that it is in. Strictly read,
+    # only JSON's text has records; parsed, it would have to have instances.
+    settings = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, alias_generator=_key_of)
+    # Halves of characters, of names that are no UTF-8, become what is shown of them.
+    text = _HALVES.sub(
+        lambda half: rf"\\u{ord(half[0]):x}", json.dumps([content], ensure_ascii=False)
+    )
+    try:
+        return TypeAdapter(list[kind], config=settings).validate_json(text)[0]  # type: ignore[valid-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"][1:]))
+        raise InputError(
+            f"{name} is not as `{origin}` makes it: {where}: {first['msg']}; run that again with "
+            "this tfedge"
+        ) from error

@@ -1,0 +1,1 @@
+"""Draws figures for people: tables as text, HTML and Markdown, and plots."""
