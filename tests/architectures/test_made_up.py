@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from tfedge.architectures import registry
 from tfedge.architectures.base import EncoderConfig
+from tfedge.architectures.kinds import QUERY
 from tfedge.architectures.parts import Embeddings, Parts
 from tfedge.architectures.postnorm import PostNorm
 from tfedge.convert.convert import ConvertOptions, convert
@@ -197,7 +198,7 @@ def test_equalised_integers_answer_the_same(folder: Path) -> None:
     factors = channel_factors(Observer(plain, sequences), streams)
     even = build(checkpoint.config, TASK, 2, GraphOptions(), IntegerBlocks)
     assign(even.model, tensors_of(plain.model))
-    for name in (name for name, role in even.roles.items() if role == "query"):
+    for name in (name for name, kind in even.kinds.items() if kind is QUERY):
         layer = even.model.get_layer(name)
         layer.set_weights([weight * 8**-0.5 for weight in layer.get_weights()])
     equalize(even.model, streams, factors)
