@@ -9,9 +9,15 @@ import byte_level
 import numpy as np
 import pytest
 import toys
+from tokenizers import Tokenizer
 
-from tfedge.data.tokenizer import encode, load_tokenizer, vocabulary
+from tfedge.data.batches import pad
+from tfedge.data.reader import TextReader
+from tfedge.data.texts import Texts
+from tfedge.data.tokenizer import encode, load_tokenizer, text_encoder, vocabulary
 from tfedge.errors import CheckpointError
+from tfedge.runtime import TextError
+from tfedge.runtime.tokenizer import TextEncoder
 
 TEXTS = ("A Good film.", "ada was born", "where ?", "unbelievable")
 
@@ -140,3 +146,70 @@ def test_ids_that_no_token_has_leave_gaps(folder: Path) -> None:
     assert tokens[toys.VOCABULARY.index("good")] == ""
     assert tokens[-2:] == ["", "good"]
     assert tokens[toys.VOCABULARY.index("film")] == "film"
+
+
+NASTY = {
+    "plain": "A fine film.",
+    "accents": "Caf\u00e9 na\u00efve \u00fcber e\u0301tude \u0130stanbul stra\u00dfe",
+    "emoji": "\U0001f600 good \U0001f469\u200d\U0001f469\u200d\U0001f467 film \U0001f1e9\U0001f1ea",
+    "CJK": "\u8fd9\u90e8\u7535\u5f71\u5f88\u597d \u826f\u3044\u6620\u753b \uc88b\uc740 \uc601\ud654",
+    "right to left": "\u0641\u064a\u0644\u0645 \u05e1\u05e8\u05d8 good",
+    "blanks": " \t good\u00a0film \u2003 \n\r ",
+    "controls": "good\x00film\x07\ufffd\u200b\ufeff",
+    "tokens": "[CLS] good [SEP] film [PAD] [MASK] <s> </s> <pad>",
+    "long word": "a" * 500,
+    "long": "good film, " * 90,
+    "very long": "a good film " * 4000,
+    "very long word": "good " + "x" * 9000,
+    "blanks before": " " * 9000 + "good",
+}
+EMPTY = {"empty": "", "blank": " \n ", "dropped": "\u200b"}
+
+
+@pytest.fixture(scope="module", params=["tinybert", "toy", "byte level"])
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    if request.param == "tinybert":
+        return load_tokenizer(Path(__file__).parents[2] / "saved_models" / "tinybert")
+    if request.param == "toy":
+        return Tokenizer.from_str(toys.tokenizer_json().decode())
+    return byte_level.tokenizer()
+
+
+def test_host_and_board_make_the_same_inputs(tokenizer: Tokenizer) -> None:
+    """Ids, where they are cut, token types, dtypes and padding, of one text and of many at once."""
+    content = tokenizer.to_str().encode()
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    for length in (8, 64):
+        reader = TextReader(tokenizer)
+        samples = reader.samples(Texts([*NASTY.values(), *EMPTY.values()], None, "x"), length)
+        host = reader.inputs(samples, length, names)
+        board = TextEncoder(content, length)
+        for row, (kind, text) in enumerate(NASTY.items()):
+            arrays = board.encode(text).arrays(length)
+            for name in names:
+                assert arrays[name].dtype == host[name].dtype == np.int32
+                assert arrays[name].tolist() == host[name][row : row + 1].tolist(), (kind, name)
+        for sample in samples[len(NASTY) :]:
+            assert 2 <= len(sample) <= length
+
+
+def test_host_and_board_make_the_same_pairs(tokenizer: Tokenizer) -> None:
+    content = tokenizer.to_str().encode()
+    pairs = [(first, second) for first in ("who ?", "caf\u00e9") for second in NASTY.values()]
+    samples = text_encoder(tokenizer, 24, pairs=True).encode_batch(pairs)
+    board = TextEncoder(content, 24, pairs=True)
+    for pair, sample in zip(pairs, samples, strict=True):
+        assert (sample.dtype, sample.shape) == (np.int32, (len(sample), 2))
+        arrays = board.encode(*pair).arrays(24)
+        made = pad([sample], 24, tuple(arrays), board.pad_id)
+        assert {name: row.tolist() for name, row in arrays.items()} == {
+            name: row.tolist() for name, row in made.items()
+        }
+    with pytest.raises(TextError, match="leaves no room"):
+        text_encoder(tokenizer, 24, pairs=True).encode_batch([("who " * 40, "good")])
+
+
+def test_a_tokeniser_without_padding_is_refused(tmp_path: Path) -> None:
+    content = toys.tokenizer_json().replace(b"[PAD]", b"[BAD]")
+    with pytest.raises(CheckpointError, match="no padding token"):
+        encode(Tokenizer.from_str(content.decode()), ["good"], 8)

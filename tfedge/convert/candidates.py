@@ -14,7 +14,6 @@ from tfedge import __version__
 from tfedge.convert.auto import Search
 from tfedge.convert.auto import Texts as SearchTexts
 from tfedge.convert.job import Job
-from tfedge.data.batches import as_inputs
 from tfedge.data.reader import ImageReader, Reader, TextReader
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import vocabulary
@@ -262,7 +261,7 @@ def _least_change(job: Job, content: bytes, path: Path, calibration: Texts) -> R
     """
     length = job.shape.sequence_length
     samples = job.reader.samples(calibration, length)
-    inputs = as_inputs(samples, length, input_names(job.checkpoint.config))
+    inputs = job.reader.inputs(samples, length, input_names(job.checkpoint.config))
     path.write_bytes(content)
     read = dense_inputs(content)
     indices = sorted(set(read.values()))
@@ -290,7 +289,7 @@ def _write_int16x8(job: Job, path: Path, calibration: Texts, folder: Path) -> No
     def samples(length: int) -> Iterator[dict[str, np.ndarray]]:
         names = input_names(job.checkpoint.config)
         found = job.reader.samples(calibration, length)
-        return ({**as_inputs([sample], length, names)} for sample in found)
+        return ({**job.reader.inputs([sample], length, names)} for sample in found)
 
     _write(job, path, lambda: to_tflite_int16x8(graphs, samples))
 

@@ -18,7 +18,6 @@ from tfedge import __version__, files
 from tfedge.convert.candidates import bundle, candidates
 from tfedge.convert.job import ConvertOptions, Job, make_job, texts_of
 from tfedge.convert.judge import measure, truth_of
-from tfedge.data.batches import as_inputs
 from tfedge.data.texts import Texts
 from tfedge.errors import CheckpointError, RejectedModelError
 from tfedge.measure.board import Board
@@ -112,7 +111,7 @@ def _convert_float(job: Job, path: Path, texts: Texts) -> float:
         graphs = float_graphs(job.checkpoint, shape)
         for length, model in graphs.items():
             samples = job.reader.samples(texts.head(_FLOAT_CHECK_TEXTS), length)
-            inputs[length] = as_inputs(samples, length, model.input_names)
+            inputs[length] = job.reader.inputs(samples, length, model.input_names)
             expected[length] = _run_rows(model, inputs[length])
             if not all(np.isfinite(values).all() for values in expected[length].values()):
                 raise CheckpointError(

@@ -19,8 +19,9 @@ from tfedge import __version__, files
 from tfedge.architectures.base import EncoderConfig
 from tfedge.convert.job import default_length
 from tfedge.data.batches import as_inputs, padded_length
+from tfedge.data.reader import TextReader
 from tfedge.data.texts import package_texts
-from tfedge.data.tokenizer import encode, load_tokenizer
+from tfedge.data.tokenizer import load_tokenizer
 from tfedge.errors import CheckpointError, InputError, RejectedModelError
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
@@ -192,22 +193,18 @@ def _inputs(
 ) -> list[dict[str, np.ndarray]]:
     """Batches of the package's sentences, or of made-up images: one of all, or one of each where the
     shape is static."""
-    samples = _samples(source, checkpoint.config, length)
-    if not dynamic:
-        return [dict(as_inputs([sample], length, names)) for sample in samples]
-    if not checkpoint.config.reads_images:
-        length = padded_length([len(sample) for sample in samples], limit=length)
-    return [dict(as_inputs(samples, length, names))]
-
-
-def _samples(source: Source, config: EncoderConfig, length: int) -> list[np.ndarray]:
-    """Token ids, int32 (n,) each, or pixels, uint8 (height, width, 3) each."""
+    config = checkpoint.config
     if config.reads_images:
         random = np.random.default_rng(0)
         shape = (_SAMPLES, *config.architecture.inputs(config)[0].sides)
-        return list(random.integers(0, 256, shape, np.uint8))
-    tokenizer = load_tokenizer(source.folder, config.vocab_size)
-    return encode(tokenizer, package_texts().texts[:_SAMPLES], length)
+        samples, inputs = list(random.integers(0, 256, shape, np.uint8)), as_inputs
+    else:
+        reader = TextReader(load_tokenizer(source.folder, config.vocab_size))
+        samples, inputs = reader.samples(package_texts().head(_SAMPLES), length), reader.inputs
+        if dynamic:
+            length = padded_length([len(sample) for sample in samples], limit=length)
+    groups = [samples] if dynamic else [[sample] for sample in samples]
+    return [dict(inputs(group, length, names)) for group in groups]
 
 
 def _verify(model: keras.Model, run: Run, batches: list[dict[str, np.ndarray]]) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tfedge.runtime import tokenizer
+
 Batch = dict[str, np.ndarray]
 PIXELS = "pixel_values"
 
@@ -48,19 +50,17 @@ def batches_of_equals(
             yield indices, as_inputs([samples[index] for index in indices], length, names)
 
 
-def pad(sequences: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
-    """The model's named inputs, int32 (len(sequences), length) each, padded with zeros.
+def pad(
+    sequences: Sequence[np.ndarray], length: int, names: Sequence[str], pad_id: int = 0
+) -> Batch:
+    """The model's named inputs, int32 (len(sequences), length) each, padded as a board does.
 
     Args:
-        names: `input_ids`, `attention_mask` and, if the model has it, `token_type_ids` (all 0:
-            single texts).
+        sequences: as `tfedge.runtime.tokenizer.TextEncoder.encode_batch` gives them.
+        names: `input_ids`, `attention_mask` and, if the model has it, `token_type_ids`.
+        pad_id: of the padding token, see `tfedge.runtime.tokenizer.find_pad_id`.
     """
-    ids = np.zeros((len(sequences), length), np.int32)
-    mask = np.zeros_like(ids)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = sequence
-        mask[row, : len(sequence)] = 1
-    batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    batch = tokenizer.pad(sequences, length, pad_id)
     return {name: batch[name] for name in names}
 
 

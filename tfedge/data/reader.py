@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from tfedge.data.batches import Batch, as_inputs, pad
 from tfedge.data.images import pixels_of
 from tfedge.data.texts import Texts
-from tfedge.data.tokenizer import encode
+from tfedge.data.tokenizer import encode, text_encoder
 from tfedge.errors import InputError
 from tfedge.runtime.errors import TextError
 from tfedge.runtime.image_settings import ImageSettings
-from tfedge.runtime.tokenizer import TextEncoder
+from tfedge.runtime.tokenizer import find_pad_id
 
 
 class Reader(Protocol):
     """What a checkpoint reads its input with."""
 
     def samples(self, data: Texts, length: int) -> list[np.ndarray]:
-        """What `tfedge.data.batches.as_inputs` makes inputs of, in the order of the items.
+        """What `inputs` makes inputs of, in the order of the items.
 
         Args:
             length: tokens of the graph.
@@ -29,6 +31,9 @@ class Reader(Protocol):
         Raises:
             InputError: an item cannot be read.
         """
+
+    def inputs(self, samples: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
+        """The model's named inputs for some samples, see `tfedge.data.batches`."""
 
     def check(self, data: Texts, length: int, pairs: bool) -> None:
         """Raises InputError where no item can be answered, so that nothing could be compared.
@@ -49,9 +54,13 @@ class TextReader:
         """See `Reader`."""
         return encode(self.tokenizer, data.texts, length)
 
+    def inputs(self, samples: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
+        """See `Reader`."""
+        return pad(samples, length, names, find_pad_id(self.tokenizer))
+
     def check(self, data: Texts, length: int, pairs: bool) -> None:
         """See `Reader`."""
-        encoder = TextEncoder(self.tokenizer.to_str().encode(), length, pairs)
+        encoder = text_encoder(self.tokenizer, length, pairs)
         reason = ""
         for text in data.texts:
             try:
@@ -72,6 +81,10 @@ class ImageReader:
         """See `Reader`."""
         del length  # every image has the same number of tokens
         return pixels_of(data.texts, self.settings)
+
+    def inputs(self, samples: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
+        """See `Reader`."""
+        return as_inputs(samples, length, names)
 
     def check(self, data: Texts, length: int, pairs: bool) -> None:
         """See `Reader`."""

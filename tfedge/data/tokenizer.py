@@ -10,6 +10,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from tfedge.errors import CheckpointError
+from tfedge.runtime.errors import ModelFileError
+from tfedge.runtime.tokenizer import TextEncoder
 
 # The files that transformers makes a tokeniser of: of WordPiece, and of byte-level BPE.
 _VOCABULARIES = ({"vocab.txt"}, {"vocab.json", "merges.txt"})
@@ -65,12 +67,21 @@ def _convert(folder: str | Path) -> Tokenizer:
     return backend
 
 
+def text_encoder(tokenizer: Tokenizer, max_length: int, pairs: bool = False) -> TextEncoder:
+    """The board's own encoder, which all texts are tokenised with on the host too.
+
+    Raises:
+        CheckpointError: the tokeniser has no padding token.
+    """
+    try:
+        return TextEncoder(tokenizer.to_str().encode(), max_length, pairs)
+    except ModelFileError as error:
+        raise CheckpointError(f"no board could use the tokeniser: {error}") from error
+
+
 def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[np.ndarray]:
     """Token ids of each text with its special tokens, at most `max_length`, as int32 arrays."""
-    tokenizer.enable_truncation(max_length)
-    encodings = tokenizer.encode_batch_fast(list(texts))
-    tokenizer.no_truncation()
-    return [np.asarray(encoding.ids, np.int32) for encoding in encodings]
+    return text_encoder(tokenizer, max_length).encode_batch(texts)
 
 
 def vocabulary(tokenizer: Tokenizer) -> list[str]:

@@ -51,8 +51,8 @@ def model_inputs(
             f"with --data FILE.npz, an array (rows, ...) for each of {sorted(signature.inputs)}"
         )
     texts = read_texts(data) if data is not None else _own_sentences()
-    rows = _full_rows(bundle, texts, length, min(count, len(texts)))
-    return pad(rows, length, list(signature.inputs)), texts.source
+    rows, pad_id = _full_rows(bundle, texts, length, min(count, len(texts)))
+    return pad(rows, length, list(signature.inputs), pad_id), texts.source
 
 
 def _images(
@@ -82,14 +82,18 @@ def _own_sentences() -> Texts:
     return Texts(texts.texts, None, "tfedge/data/sentences.tsv")
 
 
-def _full_rows(bundle: Bundle, texts: Texts, length: int, count: int) -> list[np.ndarray]:
-    """Token ids of `count` rows, each a text and those that follow it until the row is full.
+def _full_rows(
+    bundle: Bundle, texts: Texts, length: int, count: int
+) -> tuple[list[np.ndarray], int]:
+    """Token ids of `count` rows, each a text and those that follow it until the row is full; what to
+    pad them with.
 
     What a graph computes of padding is thrown away, but would be most of what is measured.
     """
     try:
         encoder = TextEncoder(bundle.tokenizer_json, length)
-        return [_full_row(encoder, texts.texts, start, length) for start in range(count)]
+        rows = [_full_row(encoder, texts.texts, start, length) for start in range(count)]
+        return rows, encoder.pad_id
     except InferenceError as error:
         raise InputError(f"{texts.source}: {error}") from error
 

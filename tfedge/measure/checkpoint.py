@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfedge.data.batches import padded_length
-from tfedge.data.tokenizer import load_tokenizer
+from tfedge.data.tokenizer import load_tokenizer, text_encoder
 from tfedge.measure.accuracy import Answer
 from tfedge.models.blocks import NORMALISED, GraphOptions
 from tfedge.models.build import build
@@ -44,8 +44,8 @@ class CheckpointAnswers:
             made_of = pixels(settings)
             self._encoder = ImageEncoder(settings, config.max_position_embeddings)
         else:
-            tokenizer = load_tokenizer(folder, config.vocab_size).to_str().encode()
-            self._encoder = TextEncoder(tokenizer, self._max_length, pairs=self._task.input is PAIR)
+            tokenizer = load_tokenizer(folder, config.vocab_size)
+            self._encoder = text_encoder(tokenizer, self._max_length, self._task.input is PAIR)
         options = GraphOptions(pixels=made_of)
         model = build(config, self._task_name, len(self._labels), options).model
         load_weights(model, checkpoint, self._task_name)

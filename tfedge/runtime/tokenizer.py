@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import tokenizers
@@ -12,6 +13,8 @@ from tfedge.runtime.errors import ModelFileError, TextError, one_line
 _PADDING_TOKENS = ("[PAD]", "<pad>")
 # Characters a token that a text is cut to before it is tokenised, see `TextEncoder._encode`.
 _CHARACTERS_A_TOKEN = 64
+# Texts that are tokenised at once, on all cores: their encodings take many times what the ids do.
+_BATCH = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,17 +47,42 @@ class Encoded:
         return [index for index, number in enumerate(self.sequence) if number == sequence]
 
     def arrays(self, length: int) -> dict[str, np.ndarray]:
-        """The inputs of a model by name, int32 (1, length) each, padded at the end."""
-        rows = {
-            "input_ids": (self.ids, self.pad_id),
-            "attention_mask": ([1] * len(self), 0),
-            "token_type_ids": (self.type_ids, 0),
-        }
-        arrays = {}
-        for name, (values, padding) in rows.items():
-            arrays[name] = np.full((1, length), padding, np.int32)
-            arrays[name][0, : len(values)] = values
-        return arrays
+        """The inputs of a model by name, see `pad`."""
+        return pad([np.array([self.ids, self.type_ids], np.int32).T], length, self.pad_id)
+
+
+def pad(samples: Sequence[np.ndarray], length: int, pad_id: int) -> dict[str, np.ndarray]:
+    """The inputs of a model by name, int32 (len(samples), length) each, padded at the end.
+
+    Args:
+        samples: token ids of a text, int32 (n,) each, or with token types beside them, int32 (n, 2).
+    """
+    ids = np.full((len(samples), length), pad_id, np.int32)
+    mask, types = np.zeros_like(ids), np.zeros_like(ids)
+    for row, sample in enumerate(samples):
+        mask[row, : len(sample)] = 1
+        if sample.ndim == 2:
+            types[row, : len(sample)] = sample[:, 1]
+            sample = sample[:, 0]
+        ids[row, : len(sample)] = sample
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+
+
+def find_pad_id(tokenizer: tokenizers.Tokenizer) -> int:
+    """The vocabulary number of the padding token.
+
+    Raises:
+        ModelFileError: there is none.
+    """
+    if tokenizer.padding:
+        return int(tokenizer.padding["pad_id"])
+    for token in _PADDING_TOKENS:
+        if (number := tokenizer.token_to_id(token)) is not None:
+            return number
+    raise ModelFileError(
+        f"tokenizer.json has no padding token ({' or '.join(_PADDING_TOKENS)});"
+        " convert the model again"
+    )
 
 
 class TextEncoder:
@@ -78,21 +106,10 @@ class TextEncoder:
             ) from error
         self._max_length = max_length
         self._pairs = pairs
-        self._pad_id = self._find_pad_id()
+        self.pad_id = find_pad_id(self._tokenizer)
         self._tokenizer.no_padding()  # padding depends on the signature, see `Encoded.arrays`
         self._tokenizer.enable_truncation(
             max_length, strategy="only_second" if pairs else "longest_first"
-        )
-
-    def _find_pad_id(self) -> int:
-        if self._tokenizer.padding:
-            return int(self._tokenizer.padding["pad_id"])
-        for token in _PADDING_TOKENS:
-            if (number := self._tokenizer.token_to_id(token)) is not None:
-                return number
-        raise ModelFileError(
-            f"tokenizer.json has no padding token ({' or '.join(_PADDING_TOKENS)});"
-            " convert the model again"
         )
 
     def encode(self, text: str, context: str | None = None) -> Encoded:
@@ -119,7 +136,7 @@ class TextEncoder:
             offsets=encoding.offsets,
             sequence=encoding.sequence_ids,
             truncated=bool(encoding.overflowing),
-            pad_id=self._pad_id,
+            pad_id=self.pad_id,
         )
         for number, name in enumerate(names):
             if number not in encoded.sequence:
@@ -131,6 +148,40 @@ class TextEncoder:
                 raise TextError(f"the {name} has only characters that the tokeniser drops")
         return encoded
 
+    def encode_batch(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[np.ndarray]:
+        """What `encode` makes of many texts, or pairs of them, at once and refusing none.
+
+        Of a text without a token, an empty one say, the special tokens are left.
+
+        Returns:
+            For `pad`: ids, int32 (n,) each; of pairs with their token types, int32 (n, 2).
+
+        Raises:
+            TextError: the first text of a pair leaves no room for the second.
+        """
+        samples = []
+        for start in range(0, len(texts), _BATCH):
+            for encoding in self._encode_at_once(texts[start : start + _BATCH]):
+                parts = [encoding.ids, encoding.type_ids] if self._pairs else encoding.ids
+                samples.append(np.array(parts, np.int32).T)
+        return samples
+
+    def _encode_at_once(
+        self, texts: Sequence[str] | Sequence[tuple[str, str]]
+    ) -> list[tokenizers.Encoding]:
+        """As `_encode`, texts that are cut first one by one."""
+        pairs = [(text, None) if isinstance(text, str) else text for text in texts]
+        is_long = [self._is_long(*pair) for pair in pairs]
+        short = [text for text, long in zip(texts, is_long) if not long]
+        try:
+            found = iter(self._tokenizer.encode_batch_fast(short))
+        except Exception as error:  # the library raises this bare type
+            raise self._no_room(error) from error
+        return [self._encode(*pair) if long else next(found) for pair, long in zip(pairs, is_long)]
+
+    def _is_long(self, text: str, context: str | None) -> bool:
+        return len(text if context is None else context) > self._max_length * _CHARACTERS_A_TOKEN
+
     def _encode(self, text: str, context: str | None) -> tokenizers.Encoding:
         """Tokenises no more of a very long text than can matter.
 
@@ -138,7 +189,8 @@ class TextEncoder:
         have been dropped anyway.
         """
         last = text if context is None else context
-        if len(last) > (limit := self._max_length * _CHARACTERS_A_TOKEN):
+        if self._is_long(text, context):
+            limit = self._max_length * _CHARACTERS_A_TOKEN
             head = "".join(last[:limit].rsplit(None, 1)[:1])
             encoding = self._tokenise(head, None) if context is None else self._tokenise(text, head)
             if encoding.overflowing:
@@ -149,10 +201,13 @@ class TextEncoder:
         try:
             return self._tokenizer.encode(text, context)
         except Exception as error:  # the library raises this bare type
-            what = "the question leaves no room for the context" if self._pairs else "the text"
-            raise TextError(
-                f"{what}: {self._max_length} tokens are all the model takes ({one_line(error)})"
-            ) from error
+            raise self._no_room(error) from error
+
+    def _no_room(self, error: Exception) -> TextError:
+        what = "the question leaves no room for the context" if self._pairs else "the text"
+        return TextError(
+            f"{what}: {self._max_length} tokens are all the model takes ({one_line(error)})"
+        )
 
 
 def _check(name: str, value: object) -> None:
