@@ -37,9 +37,10 @@ def main() -> None:
     tfedge edgetpu check X.tflite       what of it a Coral Edge TPU would run
     tfedge-infer --model X.tflite "a fine film"      on the board
 
-    MODEL is a name that `tfedge models` lists, a folder with a Hugging Face checkpoint, or the
-    id of one on the hub. Exit codes: 0 done, 1 error, 2 usage, 3 unusable input, 4 a package or
-    runtime is missing, 5 the converted model was rejected.
+    MODEL is a preset, one of the names that `tfedge models` lists, a folder with a Hugging Face
+    checkpoint (./NAME where a preset is called so too), or the id of one on the hub. Exit codes:
+    0 done, 1 error, 2 usage, 3 unusable input, 4 a package or runtime is missing, 5 the converted
+    model was rejected.
     """
 
 

@@ -214,7 +214,7 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def models(seq_len: int, as_json: bool) -> None:
-    """Lists the models that have a name: sizes, operations and where their weights come from."""
+    """Lists the presets: their sizes, operations, and where their weights come from."""
     from tfedge.cli.summary import models_summary
     from tfedge.measure.catalogue import catalogue
 
