@@ -188,5 +188,5 @@ def test_malformed_layers_that_differ(extension: Any, message: str) -> None:
 
 
 def test_layers_that_differ_are_not_for_mobilebert() -> None:
-    with pytest.raises(CheckpointError, match="tfedge is for bert and distilbert alone"):
+    with pytest.raises(CheckpointError, match="tfedge is only for bert, distilbert"):
         parse_config({**MOBILEBERT, "tfedge": {"neurons": [40, 40]}})

@@ -183,7 +183,7 @@ class Architecture(abc.ABC):
         the three may be left out.
         """
         if self.parts is None:
-            raise CheckpointError(f"config.json: {EXTENSION} is for {_cuttable()} alone")
+            raise CheckpointError(f"config.json: {EXTENSION} is only for {_cuttable()}")
         known = {"heads": "num_attention_heads", "neurons": "intermediate_size"}
         if not isinstance(content, Mapping) or not set(content) <= {*known, "head_size"}:
             raise CheckpointError(
@@ -266,7 +266,7 @@ class Architecture(abc.ABC):
         if self.parts is None:
             raise InputError(
                 f"a {self.model_type} cannot be cut: its layers are thin between wide hidden states "
-                f"already; take a model of the families {_cuttable(', ')}"
+                f"already; take a model of the families {_cuttable()}"
             )
         return self.parts
 
@@ -279,7 +279,7 @@ class Architecture(abc.ABC):
         if student.architecture is not self or self.parts is None:
             raise InputError(
                 f"a {student.model_type} student cannot start from a {self.model_type} teacher; both "
-                f"must be of one architecture among {_cuttable(', ')}"
+                f"must be of one architecture among {_cuttable()}"
             )
 
     def check_reads_texts(self, stage: str) -> None:  # noqa: B027  (most have nothing to refuse)
@@ -411,5 +411,5 @@ def is_within(name: str, modules: Iterable[str]) -> bool:
     return any(name.startswith(f"{module}.") for module in modules)
 
 
-def _cuttable(separator: str = " and ") -> str:
-    return separator.join(known.model_type for known in architectures() if known.parts)
+def _cuttable() -> str:
+    return ", ".join(known.model_type for known in architectures() if known.parts)
