@@ -43,6 +43,15 @@ _DISTILBERT: Config = {
     "max_position_embeddings": 20,
     "activation": "gelu",
 }
+_ROBERTA: Config = {
+    **_BERT,
+    "model_type": "roberta",
+    "type_vocab_size": 1,
+    "layer_norm_eps": 1e-5,
+    "bos_token_id": 0,
+    "pad_token_id": 1,
+    "eos_token_id": 2,
+}
 _MOBILEBERT: Config = {
     "model_type": "mobilebert",
     "vocab_size": 60,
@@ -101,6 +110,7 @@ CONFIGS: dict[str, Config] = {
     },
     "distilbert": _DISTILBERT,
     "distilbert-relu": {**_DISTILBERT, "activation": "relu"},
+    "roberta": _ROBERTA,
     "mobilebert": _MOBILEBERT,
     "mobilebert-bottleneck-attention": {**_MOBILEBERT, "use_bottleneck_attention": True},
     "mobilebert-plain-classifier": {**_MOBILEBERT, "classifier_activation": False},
@@ -128,7 +138,7 @@ IMAGES = "image-classification"
 
 # A head depends on the model type alone, so the recorded outputs have every head of these and one
 # of each variant.
-FAMILIES = ("bert", "distilbert", "mobilebert")
+FAMILIES = ("bert", "distilbert", "roberta", "mobilebert")
 TEXT_CASES = tuple(f"{config}.{head}" for config in CONFIGS for head in HEADS)
 IMAGE_CASES = (*(f"{config}.classes5" for config in IMAGE_CONFIGS), "deit.teacher5")
 ALL_CASES = (*TEXT_CASES, *IMAGE_CASES)
@@ -141,6 +151,7 @@ GOLDEN_CASES = tuple(
 CLASS_PREFIXES = {
     "bert": "Bert",
     "distilbert": "DistilBert",
+    "roberta": "Roberta",
     "mobilebert": "MobileBert",
     "vit": "ViT",
     "deit": "DeiT",
@@ -174,12 +185,33 @@ def batch(config: Mapping[str, Any], seed: int = 0) -> dict[str, np.ndarray]:
         shape = (4, 3, *np.broadcast_to(config["image_size"], 2))
         return {"pixel_values": random.standard_normal(shape).astype(np.float32)}
     mask = (np.arange(SEQUENCE_LENGTH) < np.array(LENGTHS)[:, None]).astype(np.int32)
-    ids = random.randint(1, config["vocab_size"], mask.shape).astype(np.int32)
-    inputs = {"input_ids": ids * mask, "attention_mask": mask}
-    if config["model_type"] != "distilbert":
+    # transformers takes a padding token for padding wherever it stands.
+    padding = config.get("pad_token_id", 0)
+    ids = random.randint(padding + 1, config["vocab_size"], mask.shape).astype(np.int32)
+    inputs = {"input_ids": np.where(mask, ids, np.int32(padding)), "attention_mask": mask}
+    if config.get("type_vocab_size", 0) > 1:
         second = np.arange(SEQUENCE_LENGTH) >= np.array(LENGTHS)[:, None] // 2
         inputs["token_type_ids"] = second.astype(np.int32) * mask
     return inputs
+
+
+def without_padding(
+    outputs: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Outputs with zeros for padding tokens that have a position of their own, as RoBERTa's have.
+
+    Nobody reads what comes out there, and a graph of one length numbers all positions.
+    """
+    mask = inputs.get("attention_mask")
+    if mask is None or not inputs["input_ids"][mask == 0].any():
+        return dict(outputs)
+
+    def visible(value: np.ndarray) -> np.ndarray:
+        if value.shape[:2] != mask.shape:
+            return value
+        return np.asarray(value * mask.reshape(mask.shape + (1,) * (value.ndim - 2)))
+
+    return {name: visible(np.asarray(value)) for name, value in outputs.items()}
 
 
 def hf_config(config: Mapping[str, Any], task: str, num_labels: int = 2) -> Config:
@@ -228,7 +260,9 @@ def tensor_shapes(config: Mapping[str, Any], task: str, num_labels: int = 2) -> 
     if task == IMAGES:
         return _image_classifier(config, num_labels)
     hidden = config["dim" if model_type == "distilbert" else "hidden_size"]
-    encoder = {"bert": _bert, "distilbert": _distilbert, "mobilebert": _mobilebert}[model_type]
+    encoder = {"bert": _bert, "distilbert": _distilbert, "mobilebert": _mobilebert}.get(
+        model_type, _bert
+    )
     has_pooler = task in {"text-classification", "sentence-embedding"} and (
         model_type == "bert" or (model_type == "mobilebert" and config["classifier_activation"])
     )
@@ -240,6 +274,9 @@ def tensor_shapes(config: Mapping[str, Any], task: str, num_labels: int = 2) -> 
     shapes = {f"{model_type}.{name}": shape for name, shape in shapes.items()}
     if task == "question-answering":
         return shapes | _dense("qa_outputs", hidden, 2)
+    if task == "text-classification" and model_type == "roberta":
+        shapes |= _dense("classifier.dense", hidden, hidden)
+        return shapes | _dense("classifier.out_proj", hidden, num_labels)
     if task == "text-classification" and model_type == "distilbert":
         shapes |= _dense("pre_classifier", hidden, hidden)
     return shapes | _dense("classifier", hidden, num_labels)

@@ -113,7 +113,7 @@ def outputs(model: Any, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         summed = (answer.last_hidden_state * mask).sum(1)
         mean = summed / mask.sum(1).clamp(min=1e-9)
         result["embedding"] = torch.nn.functional.normalize(mean, p=2, dim=1)
-    return {name: value.numpy() for name, value in result.items()}
+    return cases.without_padding({name: value.numpy() for name, value in result.items()}, batch)
 
 
 def golden(path: Path) -> None:
