@@ -156,7 +156,7 @@ def test_a_checkpoint_is_read_and_written_back(folder: Path, tmp_path: Path) -> 
     assert load_weights(model, checkpoint, TASK) == []
     both = (model.get_layer(f"trunk.block.{index}.grow").kernel.numpy() for index in (0, 1))
     np.testing.assert_array_equal(*both)
-    save_checkpoint(model, checkpoint.config, TASK, tmp_path / "copy", list(toys.LABELS), folder)
+    save_checkpoint(model, checkpoint.config, TASK, tmp_path / "copy", list(toys.LABELS))
     copied = load_file(tmp_path / "copy" / "model.safetensors")
     original = tensors()
     assert copied.keys() == original.keys()
