@@ -19,8 +19,16 @@ from pathlib import Path
 import pytest
 from privileges import obey_permissions
 
+from tfedge import files
 from tfedge.errors import InputError
-from tfedge.files import atomic_path, check_folder, sha256, write_bytes, write_json
+from tfedge.files import (
+    atomic_path,
+    check_folder,
+    replace_folder,
+    sha256,
+    write_bytes,
+    write_json,
+)
 
 OLD = b"the older file"
 FULL = "/dev/full"  # takes no byte: "No space left on device"
@@ -225,6 +233,25 @@ def test_what_is_no_json_leaves_the_older_file(target: Path) -> None:
     with pytest.raises(TypeError):
         write_json(target, {"path": Path("a")})
     assert_untouched(target)
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_folders_take_each_others_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool
+) -> None:
+    if not exchanges:  # as some file systems
+        monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    new, place = tmp_path / "new", tmp_path / "place"
+    for folder in (new, place):
+        folder.mkdir()
+        (folder / folder.name).write_text("")
+    replace_folder(new, place)
+    assert [path.name for path in place.iterdir()] == ["new"]
+    assert [path.name for path in new.iterdir()] == ["place"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "place"]
+    replace_folder(new, tmp_path / "elsewhere")
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["place"]
+    assert not new.exists()
 
 
 def test_sha256(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
@@ -60,6 +61,30 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
         raise InputError(
             f"cannot write into {path}: {error.strerror}; choose another folder"
         ) from error
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Moves a folder to its place; what was there, if anything, is then where `new` was.
+
+    At every moment one of both is in its place, where the file system can exchange two names, as
+    Linux's own do.
+    """
+    if not place.exists():
+        new.rename(place)
+    elif not _exchange(new, place):
+        aside = new.with_name(f".{new.name}.replaced")
+        place.rename(aside)
+        new.rename(place)
+        aside.rename(new)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """renameat2(2) with RENAME_EXCHANGE; whether it could be done."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    here, flags = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(first), here, os.fsencode(second), flags) == 0)
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

@@ -101,7 +101,7 @@ class ProgressBar:
             print(line, file=sys.stderr, flush=True)
 
 
-def training_report(bar: ProgressBar) -> Callable[[int, int, dict[str, float]], None]:
+def training_report(bar: Bar) -> Callable[[int, int, dict[str, float]], None]:
     """A report for the training loop that moves `bar` and shows losses and accuracies."""
 
     def report(step: int, steps: int, figures: dict[str, float]) -> None:

@@ -17,9 +17,9 @@ import toy_folders
 
 from tfedge.data.tokenizer import encode, load_tokenizer
 from tfedge.models.build import build
-from tfedge.models.checkpoint import Checkpoint, assign, load_weights
+from tfedge.models.checkpoint import Checkpoint, assign, load_weights, save_checkpoint
+from tfedge.models.folder import copy_rest
 from tfedge.train.cut import Cut, cut_config, cut_tensors, tensors_of
-from tfedge.train.result import RESULT, write_result
 
 TASK = "text-classification"
 LABELS = list(toy_folders.LABELS)
@@ -37,8 +37,9 @@ def write_cut(folder: Path, cut: Cut) -> Path:
     config = cut_config(source.config, cut)
     smaller = build(config, TASK).model
     assign(smaller, cut_tensors(source.config, tensors_of(model), cut))
-    write_result(smaller, config, TASK, LABELS, source, folder)
-    return folder / RESULT
+    save_checkpoint(smaller, config, TASK, folder / "cut", LABELS)
+    copy_rest(source.folder, folder / "cut")
+    return folder / "cut"
 
 
 def test_tokeniser_and_labels(tmp_path: Path) -> None:

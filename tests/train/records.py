@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
+
+from tfedge.data.texts import Texts
+from tfedge.progress import Bar
+from tfedge.train.run import Request
+from tfedge.train.training import TrainingOptions
 
 
 class Killed(Exception):
@@ -32,6 +40,34 @@ class Record:
             self.losses[step] = figures["loss"]
         if step == self.kill_at:
             raise Killed
+
+
+class Unseen:
+    """A progress bar that nobody sees."""
+
+    def advance(self, count: int = 1) -> None: ...
+
+    def update(self, done: int, note: str | None = None) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+def unseen(description: str, total: int) -> AbstractContextManager[Bar]:
+    """Makes such bars."""
+    return nullcontext(Unseen())
+
+
+def request(
+    source: Path,
+    texts: Texts,
+    output: Path,
+    options: TrainingOptions,
+    record: Callable[[int, int, dict[str, float]], None],
+    **others: Any,
+) -> Request:
+    """What a command is to do, its progress told to `record` alone."""
+    make_bar = others.pop("make_bar", unseen)
+    return Request(source, texts, output, options, make_bar, lambda bar: record, **others)
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:

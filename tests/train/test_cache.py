@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tf_keras as keras
 import toy_folders
-from records import Killed, Record, same_weights, weights
+from records import Killed, Record, request, same_weights, weights
 
 from tfedge.data.batches import Batch, pad
 from tfedge.data.texts import Texts
@@ -22,7 +22,8 @@ from tfedge.models.config import parse_config
 from tfedge.train import cache
 from tfedge.train.cache import Outputs, open_cache
 from tfedge.train.distil import DistillationLosses, distil
-from tfedge.train.training import Examples, TrainingOptions, batches
+from tfedge.train.examples import Examples
+from tfedge.train.training import Feed, TrainingOptions
 
 STUDENT = toy_folders.config(hidden_size=16, intermediate_size=24, num_hidden_layers=1)
 OPTIONS = TrainingOptions(
@@ -156,7 +157,7 @@ def test_changed_batches_come_without(outputs: Outputs, examples: Examples, tmp_
     def augment(batch: Batch, generator: np.random.Generator) -> Batch:
         return dict(batch) if generator.random() < 0.5 else batch
 
-    found = list(batches(examples, NAMES, OPTIONS, 0, augment, stored))
+    found = list(Feed(examples, NAMES, OPTIONS, augment, stored).batches())
     sizes = {len(batch["input_ids"]) == len(logits) for batch, _, logits, _ in found}
     assert sizes == {True, False}
     for batch, _, logits, rows in found:
@@ -167,7 +168,7 @@ def test_changed_batches_come_without(outputs: Outputs, examples: Examples, tmp_
 def run(teacher: Path, texts: Texts, output: Path, **changes: Any) -> Record:
     record = changes.pop("record", Record())
     changes = {"augmentation": 0.5, **changes}
-    distil(teacher, STUDENT, texts, output, OPTIONS, LOSSES, record, **changes)
+    distil(request(teacher, texts, output, OPTIONS, record), STUDENT, LOSSES, **changes)
     return record
 
 

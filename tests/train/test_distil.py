@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import toy_folders
-from records import Killed, Record, same_weights, weights
+from records import Killed, Record, request, same_weights, weights
 
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
@@ -101,7 +101,8 @@ def run(teacher: Path, texts: Texts, output: Path, **changes: Any) -> Run:
     held_out = changes.pop("held_out", texts)
     student = changes.pop("student", STUDENT)
     options = dataclasses.replace(OPTIONS, **changes)
-    accuracy = distil(teacher, student, texts, output, options, losses, record, held_out)
+    asked = request(teacher, texts, output, options, record, evaluation=held_out)
+    accuracy = distil(asked, student, losses)
     return Run(output, record, accuracy)
 
 

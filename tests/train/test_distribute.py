@@ -17,7 +17,7 @@ import tensorflow as tf
 import toy_folders
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from records import Killed, Record, same_weights, weights
+from records import Killed, Record, request, same_weights, weights
 
 from tfedge.errors import InputError
 from tfedge.train.distil import DistillationLosses, distil
@@ -84,8 +84,8 @@ def test_commands_of_one_process_say_so(
     monkeypatch.setenv("TF_CONFIG", cluster())
     with pytest.raises(InputError, match="this command trains in one process; unset it"):
         prune(
-            *(toy_encoder, toy_folders.sentences(8), tmp_path / "x", PruningOptions()),
-            *(OPTIONS, DistillationLosses(), Record()),
+            request(toy_encoder, toy_folders.sentences(8), tmp_path / "x", OPTIONS, Record()),
+            *(PruningOptions(), DistillationLosses()),
         )
 
 
@@ -93,10 +93,11 @@ def train(kind: str, source: Path, output: Path, record: Record, **changes: Any)
     """What both the one process and the workers do; 39 texts, so that batches differ in size."""
     texts = toy_folders.sentences(39)
     options = dataclasses.replace(OPTIONS, **changes)
+    asked = request(source, texts, output, options, record, evaluation=texts)
     if kind == "finetune":
-        finetune(source, texts, toy_folders.LABELS, output, options, record, texts)
+        finetune(asked, toy_folders.LABELS)
     else:
-        distil(source, STUDENT, texts, output, options, LOSSES, record, texts, 0.5)
+        distil(asked, STUDENT, LOSSES, 0.5)
 
 
 def worker(arguments: str) -> None:
@@ -117,8 +118,7 @@ def _pretend_two_devices() -> None:
     halves = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], halves)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    for module in ("finetune", "distil"):
-        sys.modules[f"tfedge.train.{module}"].training_strategy = lambda: strategy
+    sys.modules["tfedge.train.run"].training_strategy = lambda: strategy
 
 
 def start_worker(environment: dict[str, str], *arguments: Any) -> subprocess.Popen:
@@ -152,7 +152,7 @@ def run_workers(kind: str, source: Path, output: Path, kill_at: int | None = Non
     return found
 
 
-PATHS = (".", "compress", "models")
+PATHS = (".", "train", "models")
 
 
 @pytest.mark.slow
@@ -192,7 +192,7 @@ def test_killed_workers_resume_to_the_same_student(tmp_path: Path) -> None:
     source = toy_folders.write_folder(tmp_path / "source", **STEADY)
     run_workers("distil", source, tmp_path / "whole")
     assert run_workers("distil", source, tmp_path / "killed", kill_at=15) == [None, None]
-    assert (tmp_path / "killed.training" / "checkpoint").is_file()
+    assert (tmp_path / "killed.training" / "steps" / "checkpoint").is_file()
     (_, accuracies), _ = run_workers("distil", source, tmp_path / "killed")
     assert min(map(int, accuracies)) == 15
     assert same_weights(tmp_path / "killed", tmp_path / "whole")

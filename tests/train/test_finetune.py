@@ -10,7 +10,7 @@ import cases
 import numpy as np
 import pytest
 import toy_folders
-from records import Killed, Record, same_weights, weights
+from records import Killed, Record, request, same_weights, weights
 
 from tfedge.data.texts import Texts
 from tfedge.errors import CheckpointError, InputError
@@ -39,7 +39,8 @@ def run(source: Path, texts: Texts, output: Path, **changes: Any) -> Run:
     labels = changes.pop("labels", toy_folders.LABELS)
     held_out = changes.pop("held_out", texts)
     options = dataclasses.replace(OPTIONS, **changes)
-    accuracy = finetune(source, texts, labels, output, options, record, held_out)
+    asked = request(source, texts, output, options, record, evaluation=held_out)
+    accuracy = finetune(asked, labels)
     return Run(output, record, accuracy)
 
 

@@ -14,8 +14,8 @@ from tfedge.models.build import Encoder, build
 from tfedge.models.checkpoint import Checkpoint, assign, load_weights
 from tfedge.models.config import parse_config
 from tfedge.train.cut import tensors_of
+from tfedge.train.examples import Examples
 from tfedge.train.importance import Importance, importance_of_weights, measure_importance
-from tfedge.train.training import Examples
 
 FAMILIES = ("bert", "distilbert")
 TASKS = ("text-classification", "sentence-embedding")

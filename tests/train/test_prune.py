@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import toy_folders
-from records import Killed, Record, same_weights, weights
+from records import Killed, Record, request, same_weights, weights
 
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
@@ -52,11 +52,14 @@ def run(
     losses = changes.pop("losses", DistillationLosses())
     kept = {
         name: changes.pop(name)
-        for name in ("teacher", "evaluation", "task", "augmentation", "random_share")
+        for name in ("teacher", "augmentation", "random_share")
         if name in changes
     }
+    asked = {name: changes.pop(name) for name in ("evaluation", "task") if name in changes}
     options = dataclasses.replace(OPTIONS, **changes)
-    report = prune(source, texts, output, pruning, options, losses, record, **kept)
+    report = prune(
+        request(source, texts, output, options, record, **asked), pruning, losses, **kept
+    )
     return Run(output, record, report)
 
 
@@ -395,7 +398,7 @@ def test_output_is_replaced_only_by_force(
         run(toy_encoder, toy_texts, tmp_path / "out")
     (tmp_path / "out" / "older").write_text("")
     options, losses = dataclasses.replace(OPTIONS, epochs=1), DistillationLosses()
-    arguments = (toy_encoder, toy_texts.head(16), tmp_path / "out", HALF, options, losses)
-    prune(*arguments, Record(), force=True)
+    asked = (toy_encoder, toy_texts.head(16), tmp_path / "out", options, Record())
+    prune(request(*asked, force=True), HALF, losses)
     assert not (tmp_path / "out" / "older").exists()
     assert (tmp_path / "out" / "model.safetensors").is_file()

@@ -13,22 +13,21 @@ import pytest
 import tensorflow as tf
 import toy_folders
 from bars import Bars
-from records import Killed, Record, same_weights, weights
+from records import Killed, Record, request, same_weights, weights
 from safetensors.numpy import save_file
 
 from tfedge.data.batches import pad
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import encode, load_tokenizer
 from tfedge.errors import CheckpointError, InputError
-from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
-from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
-from tfedge.quantize import train as module
+from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.quantize.edgetpu_layers import EvenVariance
 from tfedge.quantize.layers import ChannelMean, ChannelScale, PointwiseDense
-from tfedge.quantize.prepare import Lowering, Shape, prepare
+from tfedge.quantize.prepare import Shape, prepare
 from tfedge.quantize.record import FILE, read_decisions
 from tfedge.quantize.rounding import rounded_constant, rounded_weights
+from tfedge.train import qad as module
 from tfedge.train.distil import DistillationLosses, soft_cross_entropy
 from tfedge.train.qad import QuantizedDistiller, differences, output_loss, qad
 from tfedge.train.training import TrainingOptions
@@ -96,22 +95,6 @@ def test_differences_by_hand() -> None:
     assert differences("question-answering", ends, moved, MASK).numpy().tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("architecture", ["bert", "distilbert"])
-def test_unfolding_gives_the_weights_back(
-    architecture: str, outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
-) -> None:
-    checkpoint = outlier_checkpoint(architecture)
-    lowering = Lowering(checkpoint, Shape("text-classification", 2, LENGTH), sequences)
-    folded = lowering.build(GraphOptions()).model
-    kept = {parameter.name: parameter.variable.numpy() for parameter in parameters(folded)}
-    changed = 0
-    for parameter in parameters(lowering.unfold(folded)):
-        wanted = {p.name: p for p in parameters(lowering.weights)}[parameter.name].variable
-        np.testing.assert_allclose(parameter.variable, wanted, rtol=1e-6, atol=1e-9)
-        changed += not np.allclose(kept[parameter.name], wanted, rtol=1e-3)
-    assert changed > 4
-
-
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A finished training."""
@@ -148,16 +131,10 @@ def run(source: Path, output: Path, record: Record | None = None, **changes: Any
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "compare", caught)
+        options, held_out = dataclasses.replace(OPTIONS, **changes), toy_folders.sentences(24)
+        asked = {"evaluation": held_out, "make_bar": bars}
         report = qad(
-            source,
-            texts,
-            toy_folders.sentences(24),
-            output,
-            dataclasses.replace(OPTIONS, **changes),
-            DistillationLosses(),
-            bars,
-            lambda bar: record,
-            graph=graph,
+            request(source, texts, output, options, record, **asked), DistillationLosses(), graph
         )
     return Run(source, output, record, report, bars, trainers[-1])
 

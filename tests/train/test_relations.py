@@ -11,7 +11,7 @@ import tensorflow as tf
 import toy_folders
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from records import Record
+from records import Record, request
 
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
@@ -107,9 +107,7 @@ def test_student_learns_relations(toy_encoder: Path, toy_texts: Texts, tmp_path:
     for name, layer in (("last", None), ("second", 2), ("first", 1)):
         figures[name] = Record()
         chosen = dataclasses.replace(losses, relation_layer=layer)
-        distil(
-            *(toy_encoder, STUDENT, toy_texts, tmp_path / name, options, chosen, figures[name]),
-            augmentation=0.0,
-        )
+        asked = request(toy_encoder, toy_texts, tmp_path / name, options, figures[name])
+        distil(asked, STUDENT, chosen, augmentation=0.0)
     assert figures["last"].losses[40] < 0.8 * figures["last"].losses[20]
     assert figures["last"].losses == figures["second"].losses != figures["first"].losses

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import cases
 import numpy as np
 import pytest
 import toy_folders
-from records import Killed, Record, same_weights, weights
+from records import Killed, Record, request, same_weights, weights
 
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
@@ -25,7 +24,7 @@ from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.cost import flops, load_costs, parameters
 from tfedge.train.distil import DistillationLosses
 from tfedge.train.select import Space
-from tfedge.train.shrink import Target, shrink
+from tfedge.train.shrink import Goal, shrink
 from tfedge.train.training import TrainingOptions
 
 ROOT = Path(__file__).parents[2]
@@ -46,31 +45,18 @@ class Run:
     report: dict[str, Any]
 
 
-def target(ratio: float = 0.5, remove: frozenset[str] = UNITS, uniform: bool = False) -> Target:
-    return Target(ratio, Space(remove, uniform), LENGTH, load_costs("rpi4"))
+def target(ratio: float = 0.5, remove: frozenset[str] = UNITS, uniform: bool = False) -> Goal:
+    return Goal(ratio, Space(remove, uniform), LENGTH, load_costs("rpi4"))
 
 
-def run(
-    source: Path, texts: Texts, output: Path, goal: Target | None = None, **changes: Any
-) -> Run:
+def run(source: Path, texts: Texts, output: Path, goal: Goal | None = None, **changes: Any) -> Run:
     record = changes.pop("record", Record())
     losses = changes.pop("losses", DistillationLosses())
     kept = {name: changes.pop(name) for name in ("evaluation", "task", "force") if name in changes}
     options = dataclasses.replace(OPTIONS, **changes)
-    report = shrink(
-        *(source, texts, output, goal or target(), options, losses),
-        lambda description, total: nullcontext(Bar()),
-        lambda bar: record,
-        **kept,
-    )
+    asked = request(source, texts, output, options, record, **kept)
+    report = shrink(asked, goal or target(), losses)
     return Run(output, record, report)
-
-
-class Bar:
-    """A progress bar that nobody sees."""
-
-    def advance(self, count: int = 1) -> None:
-        del count
 
 
 def ratio(folder: Path, source: Path) -> float:

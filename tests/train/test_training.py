@@ -17,17 +17,18 @@ from records import Killed, Record
 
 from tfedge.data.batches import Batch
 from tfedge.errors import InputError
+from tfedge.train.examples import Examples
+from tfedge.train.folder import RunFolder
 from tfedge.train.logs import logged
 from tfedge.train.training import (
-    Examples,
+    Feed,
+    Measured,
     TrainingOptions,
     WarmupLinearDecay,
-    batches,
     check_stopping,
-    claim_training_folder,
     compile_adam,
+    fit,
     total_steps,
-    train,
 )
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
@@ -93,7 +94,7 @@ def test_batches_resume_at_any_step(
         return {**batch, "input_ids": batch["input_ids"] + generator.integers(100)}
 
     def run(first_step: int) -> list[Any]:
-        found = batches(given_examples, NAMES, options, first_step, augment)
+        found = Feed(given_examples, NAMES, options, augment).batches(first_step)
         return [
             ({k: v.tolist() for k, v in batch.items()}, labels.tolist()) for batch, labels in found
         ]
@@ -106,7 +107,7 @@ def test_batches_resume_at_any_step(
 
 def test_every_epoch_has_every_text_and_an_order_of_its_own() -> None:
     options = TrainingOptions(epochs=3, batch_size=4, max_length=20)
-    found = [labels.tolist() for _, labels in batches(examples([9] * 20), NAMES, options)]
+    found = [labels.tolist() for _, labels in Feed(examples([9] * 20), NAMES, options).batches()]
     epochs = [found[start : start + 5] for start in (0, 5, 10)]
     for epoch in epochs:
         assert sorted(label for labels in epoch for label in labels) == list(range(20))
@@ -119,21 +120,21 @@ def test_steps_in_place_of_epochs(steps: int) -> None:
     given_examples = examples([9] * 20)
     options = TrainingOptions(epochs=3, batch_size=4, max_length=20)
     limited = dataclasses.replace(options, epochs=1, steps=steps)
-    found = [labels.tolist() for _, labels in batches(given_examples, NAMES, limited)]
-    whole = [labels.tolist() for _, labels in batches(given_examples, NAMES, options)]
+    found = [labels.tolist() for _, labels in Feed(given_examples, NAMES, limited).batches()]
+    whole = [labels.tolist() for _, labels in Feed(given_examples, NAMES, options).batches()]
     assert total_steps(given_examples, limited) == steps
     assert found == whole[:steps]
 
 
 def test_labels_stay_with_their_texts() -> None:
     options = TrainingOptions(epochs=1, batch_size=4, max_length=20)
-    for batch, labels in batches(examples([3, 5, 9, 9, 12, 4, 4]), NAMES, options):
+    for batch, labels in Feed(examples([3, 5, 9, 9, 12, 4, 4]), NAMES, options).batches():
         assert np.array_equal(batch["input_ids"][:, 0], labels + 1)
 
 
 def test_batches_are_no_longer_than_the_model_takes() -> None:
     options = TrainingOptions(epochs=1, batch_size=4, max_length=20)
-    (batch, _), *_ = batches(examples([19]), NAMES, options)
+    (batch, _), *_ = Feed(examples([19]), NAMES, options).batches()
     assert batch["input_ids"].shape == (1, 20)
 
 
@@ -189,7 +190,7 @@ class Sum(keras.Model):
 STOPPING = TrainingOptions(epochs=8, batch_size=8, max_length=20, steps_per_checkpoint=10)
 
 
-def fit(
+def trained(
     folder: Path, accuracies: list[float], record: Record | None = None, **changes: Any
 ) -> tuple[Sum, Record, dict[int, np.ndarray]]:
     """Trains; the measurement at step 5 n gives accuracies[n - 1]. Also the weights measured."""
@@ -204,7 +205,8 @@ def fit(
         seen[step] = trainer.weight
         return accuracies[step // 5 - 1]
 
-    train(*(trainer, given_examples, NAMES, options, folder, record, evaluate), stop_from=stop_from)
+    feed = Feed(given_examples, NAMES, options)
+    fit(trainer, feed, folder, record, Measured(evaluate, stop_from))
     return trainer, record, seen
 
 
@@ -218,14 +220,14 @@ UPS_AND_DOWNS = [0.5, 0.7, 0.6, 0.7, 0.9, 0.2, 0.2, 0.95]
 def test_stops_when_patience_ends_and_keeps_the_best(
     tmp_path: Path, patience: int, stop_from: int, last: int, best: int
 ) -> None:
-    trainer, record, seen = fit(tmp_path, UPS_AND_DOWNS, patience=patience, stop_from=stop_from)
+    trainer, record, seen = trained(tmp_path, UPS_AND_DOWNS, patience=patience, stop_from=stop_from)
     assert max(record.accuracies) == last
     assert np.array_equal(trainer.weight, seen[best])
     assert len({weight.tobytes() for weight in seen.values()}) == len(seen)
 
 
 def test_without_patience_the_last_weights_stay(tmp_path: Path) -> None:
-    trainer, record, seen = fit(tmp_path, [0.9, *[0.1] * 7])
+    trainer, record, seen = trained(tmp_path, [0.9, *[0.1] * 7])
     assert max(record.accuracies) == 40
     assert np.array_equal(trainer.weight, seen[40])
 
@@ -233,10 +235,10 @@ def test_without_patience_the_last_weights_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kill_at", [15, 20, 25])
 def test_killed_run_remembers_its_best(tmp_path: Path, kill_at: int) -> None:
     accuracies = [0.5, 0.8, 0.7, 0.6, 0.7, 0.1, 0.1, 0.1]
-    whole, _, _ = fit(tmp_path / "whole", accuracies, patience=4)
+    whole, _, _ = trained(tmp_path / "whole", accuracies, patience=4)
     with pytest.raises(Killed):
-        fit(tmp_path / "killed", accuracies, Record(kill_at), patience=4)
-    resumed, record, seen = fit(tmp_path / "killed", accuracies, patience=4)
+        trained(tmp_path / "killed", accuracies, Record(kill_at), patience=4)
+    resumed, record, seen = trained(tmp_path / "killed", accuracies, patience=4)
     # The best, of step 10, was measured before the kill only.
     assert min(seen) > 10
     assert max(record.accuracies) == 30
@@ -252,7 +254,7 @@ def test_patience_needs_texts_to_measure_on() -> None:
 def test_logs_for_tensorboard(tmp_path: Path) -> None:
     record = Record()
     report = logged(record, tmp_path / "logs")
-    _, _, seen = fit(tmp_path / "training", UPS_AND_DOWNS, report)
+    _, _, seen = trained(tmp_path / "training", UPS_AND_DOWNS, report)
     events = [
         (event.step, value.tag, float(tf.make_ndarray(value.tensor)))
         for path in (tmp_path / "logs").iterdir()
@@ -289,55 +291,94 @@ def test_hash_of_examples_is_of_tokens_labels_and_order() -> None:
 SETTINGS = {"source": "abc", "labels": ["a", "b"], "seed": 3}
 
 
+def claim(output: Path, steps: bool = False, force: bool = False, **changes: Any) -> RunFolder:
+    """Claims the folder of a run and, if asked to, leaves the checkpoint of a step in it."""
+    folder = RunFolder(output)
+    folder.claim({**SETTINGS, **changes}, force)
+    if steps:
+        folder.steps.mkdir(exist_ok=True)
+        (folder.steps / "checkpoint").write_text("x")
+    return folder
+
+
 def test_claims_a_new_folder(tmp_path: Path) -> None:
-    folder = claim_training_folder(tmp_path / "out" / "model", SETTINGS)
-    assert folder == tmp_path / "out" / "model.training"
-    assert json.loads((folder / "settings.json").read_text()) == SETTINGS
+    folder = claim(tmp_path / "out" / "model")
+    assert folder.path == tmp_path / "out" / "model.training"
+    assert json.loads((folder.path / "settings.json").read_text()) == SETTINGS
 
 
 def test_equal_settings_resume(tmp_path: Path) -> None:
-    folder = claim_training_folder(tmp_path / "model", SETTINGS)
-    (folder / "checkpoint").write_text("x")
+    folder = claim(tmp_path / "model", steps=True)
     # A tuple comes back from JSON as a list: no other setting.
-    again = claim_training_folder(tmp_path / "model", {**SETTINGS, "labels": ("a", "b")})
-    assert again == folder
-    assert (folder / "checkpoint").read_text() == "x"
+    assert claim(tmp_path / "model", labels=("a", "b")).has_steps
+    assert (folder.steps / "checkpoint").read_text() == "x"
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
-    folder = claim_training_folder(tmp_path / "model", SETTINGS)
+    folder = claim(tmp_path / "model", steps=True)
     with pytest.raises(InputError) as caught:
-        claim_training_folder(tmp_path / "model", {**SETTINGS, "seed": 4})
-    assert str(folder) in str(caught.value)
+        claim(tmp_path / "model", seed=4)
+    assert str(folder.path) in str(caught.value)
     assert "(seed: 3, now 4)" in str(caught.value)
-    assert json.loads((folder / "settings.json").read_text()) == SETTINGS
+    assert json.loads((folder.path / "settings.json").read_text()) == SETTINGS
+
+
+def test_what_ended_before_its_first_step_stands_in_nobodys_way(tmp_path: Path) -> None:
+    folder = claim(tmp_path / "model")
+    (folder.path / "cut.json").write_text("chosen for the older settings")
+    again = claim(tmp_path / "model", seed=4)
+    assert [path.name for path in again.path.iterdir()] == ["settings.json"]
+    assert json.loads((again.path / "settings.json").read_text())["seed"] == 4
 
 
 def test_existing_output_is_kept_unless_forced(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     with pytest.raises(InputError, match="--force to replace it"):
-        claim_training_folder(tmp_path / "model", SETTINGS)
+        claim(tmp_path / "model")
     assert not (tmp_path / "model.training").exists()
-    assert claim_training_folder(tmp_path / "model", SETTINGS, force=True).is_dir()
+    assert claim(tmp_path / "model", force=True).path.is_dir()
+    # Nor by what follows a forced one that ended before its first step.
+    with pytest.raises(InputError, match="--force to replace it"):
+        claim(tmp_path / "model")
 
 
-def test_a_run_killed_while_it_wrote_its_output_resumes(tmp_path: Path) -> None:
-    folder = claim_training_folder(tmp_path / "model", SETTINGS)
+def test_a_run_killed_behind_its_publication_resumes(tmp_path: Path) -> None:
+    folder = claim(tmp_path / "model", steps=True)
     (tmp_path / "model").mkdir()
-    assert claim_training_folder(tmp_path / "model", SETTINGS) == folder
+    assert claim(tmp_path / "model").path == folder.path
 
 
 def test_checkpoints_without_settings_are_not_resumed(tmp_path: Path) -> None:
     """What a kill between making the folder and writing its settings leaves."""
-    (tmp_path / "model.training").mkdir()
-    (tmp_path / "model.training" / "checkpoint").write_text("x")
-    folder = claim_training_folder(tmp_path / "model", SETTINGS)
-    assert [path.name for path in folder.iterdir()] == ["settings.json"]
+    (tmp_path / "model.training" / "steps").mkdir(parents=True)
+    (tmp_path / "model.training" / "steps" / "checkpoint").write_text("x")
+    folder = claim(tmp_path / "model")
+    assert [path.name for path in folder.path.iterdir()] == ["settings.json"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "\udcff"])
 def test_damaged_settings_are_refused(tmp_path: Path, content: str) -> None:
-    folder = claim_training_folder(tmp_path / "model", SETTINGS)
-    (folder / "settings.json").write_bytes(content.encode(errors="surrogateescape"))
+    folder = claim(tmp_path / "model", steps=True)
+    (folder.path / "settings.json").write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(InputError, match="delete that folder"):
-        claim_training_folder(tmp_path / "model", SETTINGS)
+        claim(tmp_path / "model")
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_publishes_the_result_and_leaves_nothing_else(tmp_path: Path, replaced: bool) -> None:
+    if replaced:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "older").write_text("")
+    folder = claim(tmp_path / "model", steps=True, force=True)
+    folder.result.mkdir()
+    (folder.result / "newer").write_text("")
+    folder.publish()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["newer"]
+
+
+@pytest.mark.parametrize("has_steps", [False, True])
+def test_leaves_only_what_can_be_gone_on_with(tmp_path: Path, has_steps: bool) -> None:
+    folder = claim(tmp_path / "model", steps=has_steps)
+    folder.leave()
+    assert folder.path.exists() == has_steps

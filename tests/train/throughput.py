@@ -26,7 +26,8 @@ from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.config import parse_config
 from tfedge.presets import load_preset
 from tfedge.train import distil, training
-from tfedge.train.training import Examples, TrainingOptions
+from tfedge.train.examples import Examples, tokenize
+from tfedge.train.training import TrainingOptions
 
 _UNTIMED = 20  # steps in which functions are traced; the training loop reports every 20
 
@@ -45,18 +46,22 @@ class Setup:
         """A fresh trainer, compiled, and its student."""
         checkpoint = Checkpoint(self.teacher)
         config = parse_config(load_preset(self.preset).config)
-        trainer, student = distil._student_and_teacher(
-            *(checkpoint, config, len(checkpoint.config.labels), distil.DistillationLosses())
-        )
+        losses = distil.DistillationLosses()
+        trainer, student = distil.student_and_teacher(checkpoint, config, losses)
         training.compile_adam(trainer, self.options, self.options.steps or 1)
         return trainer, student.model
 
+    @property
+    def feed(self) -> training.Feed:
+        """The batches of all of them."""
+        return training.Feed(self.examples, self.names, self.options)
+
     def dataset(self) -> tf.data.Dataset:
         """The batches that the training loop reads, read as it does."""
-        inputs = dict.fromkeys(self.names, tf.TensorSpec((None, None), tf.int32))
-        signature = (inputs, tf.TensorSpec((None,), tf.int32))
-        feed = lambda: training.batches(self.examples, self.names, self.options)  # noqa: E731
-        return tf.data.Dataset.from_generator(feed, output_signature=signature).prefetch(4)
+        made = tf.data.Dataset.from_generator(
+            self.feed.batches, output_signature=self.feed.signature
+        )
+        return made.prefetch(4)
 
 
 class Watch:
@@ -78,7 +83,7 @@ def time_ours(setup: Setup, steps: int) -> float:
     trainer, _ = setup.models()
     watch = Watch()
     with tempfile.TemporaryDirectory() as folder:
-        training.train(*(trainer, setup.examples, setup.names, setup.options, Path(folder), watch))
+        training.fit(trainer, setup.feed, Path(folder), watch)
     return watch.seconds(steps)
 
 
@@ -115,7 +120,7 @@ def main(
     checkpoint = Checkpoint(teacher)
     options = TrainingOptions(steps=steps, steps_per_checkpoint=10 * steps)
     tokenizer = load_tokenizer(teacher, checkpoint.config.vocab_size)
-    examples = training.tokenize(texts, tokenizer, checkpoint.config.labels, options)
+    examples = tokenize(texts, tokenizer, checkpoint.config.labels, options.max_length)
     setup = Setup(teacher, preset, examples, options, input_names(checkpoint.config))
     contestants: list[Callable[[Setup, int], float]] = [time_plain, time_ours]
     seconds = [[contestant(setup, steps) for contestant in contestants] for _ in range(rounds)]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from tfedge.cli.options import (
     augmentation_option,
+    echo_report,
     float_training_options,
+    hidden_option,
+    label_option,
     steps_option,
+    take,
     temperature_option,
     training_options,
+    training_request,
 )
 from tfedge.quiet import load_tensorflow
 
@@ -70,12 +74,8 @@ from tfedge.quiet import load_tensorflow
 )
 @steps_option
 @temperature_option
-@click.option(
-    "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
-)
-@click.option(
-    "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
-)
+@hidden_option
+@label_option
 @augmentation_option
 @click.option(
     "--random-tokens",
@@ -88,7 +88,7 @@ from tfedge.quiet import load_tensorflow
 )
 @float_training_options
 @training_options
-def prune(model: str, **settings: Any) -> None:
+def prune(model: str, as_json: bool, **settings: Any) -> None:
     """Makes the smallest weights of MODEL zero, so that its file compresses better.
 
     \b
@@ -102,49 +102,22 @@ def prune(model: str, **settings: Any) -> None:
     """
     load_tensorflow()
     from tfedge.cli.summary import pruning_summary
-    from tfedge.data.hub import read_data
     from tfedge.models.hub import resolve
-    from tfedge.progress import ProgressBar, training_report
     from tfedge.train.distil import DistillationLosses
-    from tfedge.train.logs import logged
     from tfedge.train.prune import prune as run
     from tfedge.train.sparsity import PruningOptions
-    from tfedge.train.training import TrainingOptions
 
-    def taken(*names: str) -> dict[str, Any]:
-        return {name: settings.pop(name) for name in names}
-
-    pruning = PruningOptions(
-        layers=settings.pop("layers") or None,
-        **taken("sparsity", "pattern", "schedule", "initial_sparsity"),
-        **taken("begin_step", "end_step", "frequency"),
-    )
-    weights = taken("temperature", "hidden_weight", "label_weight")
-    losses = DistillationLosses(
-        weights["temperature"], hidden=weights["hidden_weight"], labels=weights["label_weight"]
-    )
+    settings["layers"] = settings["layers"] or None
+    pruning, losses = take(PruningOptions, settings), take(DistillationLosses, settings)
     source, teacher = resolve(model), settings.pop("teacher")
-    texts, evaluation = read_data(settings.pop("data"), "train"), settings.pop("evaluation")
-    output, logs, force, as_json = taken("output", "logs", "force", "as_json").values()
-    augmenting = taken("augmentation", "random_share")
-    options = TrainingOptions(**settings, steps_per_checkpoint=100)
-    steps = options.steps or options.epochs * -(-len(texts) // options.batch_size)
-    with ProgressBar(f"pruning {model}", steps) as bar:
-        report = run(
-            source.folder,
-            texts,
-            output,
-            pruning,
-            options,
-            losses,
-            logged(training_report(bar), logs),
-            resolve(teacher).folder if teacher else None,
-            read_data(evaluation, "validation") if evaluation else None,
-            source.task,
-            force,
-            **augmenting,
-        )
-    click.echo(json.dumps(report, indent=2) if as_json else pruning_summary(report))
+    augmenting = [settings.pop(name) for name in ("augmentation", "random_share")]
+    request = training_request(
+        model, lambda: source.folder, settings, source.task, steps_per_checkpoint=100
+    )
+    report = run(
+        request, pruning, losses, resolve(teacher).folder if teacher else None, *augmenting
+    )
+    echo_report(report, as_json, pruning_summary)
 
 
 @click.command()
@@ -189,15 +162,11 @@ def prune(model: str, **settings: Any) -> None:
 )
 @steps_option
 @temperature_option
-@click.option(
-    "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
-)
-@click.option(
-    "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
-)
+@hidden_option
+@label_option
 @augmentation_option
 @training_options
-def shrink(model: str, **settings: Any) -> None:
+def shrink(model: str, as_json: bool, **settings: Any) -> None:
     """Removes the least important parts of MODEL, so that it gets faster everywhere.
 
     \b
@@ -214,50 +183,27 @@ def shrink(model: str, **settings: Any) -> None:
     """
     load_tensorflow()
     from tfedge.cli.summary import shrink_summary
-    from tfedge.data.hub import read_data
     from tfedge.models.cost import load_costs
     from tfedge.models.hub import resolve
-    from tfedge.progress import ProgressBar, training_report
     from tfedge.train.distil import DistillationLosses
-    from tfedge.train.logs import logged
     from tfedge.train.select import Space
-    from tfedge.train.shrink import Target
+    from tfedge.train.shrink import Goal
     from tfedge.train.shrink import shrink as run
-    from tfedge.train.training import TrainingOptions
 
     flops, latency = settings.pop("target_flops"), settings.pop("target_latency")
     if (flops is None) == (latency is None):
         raise click.UsageError("give one of --target-flops and --target-latency")
     remove = frozenset(settings.pop("remove") or ("neurons",))
-    target = Target(
+    goal = Goal(
         flops or latency,
         Space(remove, uniform=not settings.pop("per_layer")),
         settings.pop("seq_len"),
         load_costs(settings.pop("board") or "rpi4"),
         "flops" if flops else "instructions",
     )
-    losses = DistillationLosses(
-        settings.pop("temperature"),
-        hidden=settings.pop("hidden_weight"),
-        labels=settings.pop("label_weight"),
+    source, losses = resolve(model), take(DistillationLosses, settings)
+    augmentation = settings.pop("augmentation")
+    request = training_request(
+        model, lambda: source.folder, settings, source.task, steps_per_checkpoint=100
     )
-    source = resolve(model)
-    texts, evaluation = read_data(settings.pop("data"), "train"), settings.pop("evaluation")
-    output, logs, force, as_json, augmentation = (
-        settings.pop(name) for name in ("output", "logs", "force", "as_json", "augmentation")
-    )
-    report = run(
-        source.folder,
-        texts,
-        output,
-        target,
-        TrainingOptions(**settings, steps_per_checkpoint=100),
-        losses,
-        ProgressBar,
-        lambda bar: logged(training_report(bar), logs),
-        read_data(evaluation, "validation") if evaluation else None,
-        source.task,
-        augmentation,
-        force,
-    )
-    click.echo(json.dumps(report, indent=2) if as_json else shrink_summary(report))
+    echo_report(run(request, goal, losses, augmentation), as_json, shrink_summary)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+
+if TYPE_CHECKING:
+    from tfedge.train.run import Request
+
+Options = TypeVar("Options")
 
 
 def training_options(function: Any) -> Any:
@@ -74,13 +81,72 @@ def float_training_options(function: Any) -> Any:
     )(function)
 
 
-def echo_trained(output: Path, accuracy: float | None, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"output": str(output), "accuracy": accuracy}))
-    else:
-        click.echo(f"{output}" + (f"\taccuracy {accuracy:.4f}" if accuracy is not None else ""))
+def take(kind: type[Options], settings: dict[str, Any]) -> Options:
+    """A dataclass out of the options that are called as its fields, which leave `settings`."""
+    fields = dataclasses.fields(cast("Any", kind))
+    names = [field.name for field in fields if field.name in settings]
+    return kind(**{name: settings.pop(name) for name in names})
 
 
+def training_request(
+    name: str,
+    source: Callable[[], Path],
+    settings: dict[str, Any],
+    task: str | None = None,
+    **changes: Any,
+) -> Request:
+    """What a command with `training_options` is to do.
+
+    Args:
+        name: of the model, for people.
+        source: finds the folder to start from, once the texts have been read.
+        settings: the command's options.
+        changes: of the options of training.
+    """
+    from tfedge.data.hub import read_data
+    from tfedge.progress import ProgressBar, training_report
+    from tfedge.train.logs import logged
+    from tfedge.train.run import Request
+    from tfedge.train.training import TrainingOptions
+
+    evaluation, logs = settings.pop("evaluation"), settings.pop("logs")
+    return Request(
+        texts=read_data(settings.pop("data"), "train"),
+        evaluation=read_data(evaluation, "validation") if evaluation else None,
+        options=dataclasses.replace(take(TrainingOptions, settings), **changes),
+        source=source(),
+        make_bar=ProgressBar,
+        make_report=lambda bar: logged(training_report(bar), logs),
+        task=task,
+        name=name,
+        **settings,
+    )
+
+
+def echo_report(
+    report: dict[str, Any],
+    as_json: bool,
+    summary: Callable[[dict[str, Any]], str],
+    indent: int | None = 2,
+) -> None:
+    """Prints a report as JSON or as text."""
+    click.echo(json.dumps(report, indent=indent) if as_json else summary(report))
+
+
+hidden_option = click.option(
+    "--hidden-weight",
+    "hidden",
+    default=1.0,
+    show_default=True,
+    help="Weight of the hidden states' distance.",
+)
+label_option = click.option(
+    "--label-weight",
+    "labels",
+    default=0.0,
+    show_default=True,
+    help="Weight of the data's own labels.",
+)
 augmentation_option = click.option(
     "--augmentation",
     default=0.5,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,15 @@ import click
 
 from tfedge.cli.options import (
     augmentation_option,
-    echo_trained,
+    echo_report,
     float_training_options,
+    hidden_option,
+    label_option,
     steps_option,
+    take,
     temperature_option,
     training_options,
+    training_request,
 )
 from tfedge.quiet import load_tensorflow
 
@@ -24,17 +28,7 @@ from tfedge.quiet import load_tensorflow
 @click.option("--labels", help="Comma-separated names of the labels; default: those in the data.")
 @float_training_options
 @training_options
-def finetune(
-    model: str,
-    labels: str | None,
-    data: str,
-    evaluation: str | None,
-    output: Path,
-    logs: Path | None,
-    force: bool,
-    as_json: bool,
-    **settings: Any,
-) -> None:
+def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> None:
     """Trains a text classifier from an encoder.
 
     A killed run resumes when the same command is given again. All GPUs of the machine are used; with
@@ -42,24 +36,13 @@ def finetune(
     (--batch-size is that of all, --output on a file system that they share). So does distil.
     """
     load_tensorflow()
-    from tfedge.data.hub import read_data
     from tfedge.models.hub import resolve
-    from tfedge.progress import ProgressBar, training_report
     from tfedge.train.finetune import finetune as run
-    from tfedge.train.logs import logged
-    from tfedge.train.training import TrainingOptions
 
-    texts = read_data(data, "train")
+    request = training_request(model, lambda: resolve(model).folder, settings)
     given = [name.strip() for name in labels.split(",")] if labels else None
-    names = given or sorted(set(texts.labels or ()))
-    options = TrainingOptions(**settings)
-    held_out = read_data(evaluation, "validation") if evaluation else None
-    source = resolve(model).folder
-    steps = options.epochs * -(-len(texts) // options.batch_size)
-    with ProgressBar(f"fine-tuning {model}", steps) as bar:
-        report = logged(training_report(bar), logs)
-        accuracy = run(source, texts, names, output, options, report, held_out, force)
-    echo_trained(output, accuracy, as_json)
+    accuracy = run(request, given or sorted(set(request.texts.labels or ())))
+    _echo_accuracy(request.output, accuracy, as_json)
 
 
 @click.command()
@@ -72,16 +55,17 @@ def finetune(
 )
 @temperature_option
 @click.option(
-    "--logit-weight", default=1.0, show_default=True, help="Weight of the teacher's logits."
+    "--logit-weight",
+    "logits",
+    default=1.0,
+    show_default=True,
+    help="Weight of the teacher's logits.",
 )
-@click.option(
-    "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
-)
-@click.option(
-    "--label-weight", default=0.0, show_default=True, help="Weight of the data's own labels."
-)
+@hidden_option
+@label_option
 @click.option(
     "--relation-weight",
+    "relations",
     default=0.0,
     show_default=True,
     help="Weight of the relations between tokens (MiniLMv2): how alike their queries, keys and "
@@ -107,26 +91,7 @@ def finetune(
 )
 @float_training_options
 @training_options
-def distil(
-    preset: str,
-    teacher: Path,
-    temperature: float,
-    logit_weight: float,
-    hidden_weight: float,
-    label_weight: float,
-    relation_weight: float,
-    relation_layer: int | None,
-    relation_heads: int | None,
-    augmentation: float,
-    cache: Path | None,
-    data: str,
-    evaluation: str | None,
-    output: Path,
-    logs: Path | None,
-    force: bool,
-    as_json: bool,
-    **settings: Any,
-) -> None:
+def distil(preset: str, teacher: Path, cache: Path | None, as_json: bool, **settings: Any) -> None:
     """Makes the small model of PRESET out of a larger teacher.
 
     The student starts from the teacher's own weights, cut to size, and learns the teacher's
@@ -135,65 +100,35 @@ def distil(
     one layer. A killed run resumes when the same command is given again.
     """
     load_tensorflow()
-    from tfedge.data.hub import read_data
     from tfedge.presets import load_preset
-    from tfedge.progress import ProgressBar, training_report
     from tfedge.train.distil import DistillationLosses
     from tfedge.train.distil import distil as run
-    from tfedge.train.logs import logged
-    from tfedge.train.training import TrainingOptions
 
-    config = load_preset(preset).config
-    texts = read_data(data, "train")
-    held_out = read_data(evaluation, "validation") if evaluation else None
-    options = TrainingOptions(**settings)
-    losses = DistillationLosses(
-        temperature,
-        logits=logit_weight,
-        hidden=hidden_weight,
-        labels=label_weight,
-        relations=relation_weight,
-        relation_heads=relation_heads,
-        relation_layer=relation_layer,
-    )
-    steps = options.epochs * -(-len(texts) // options.batch_size)
-    with ProgressBar(f"distilling {preset}", steps) as bar:
-        report = logged(training_report(bar), logs)
-        accuracy = run(
-            *(teacher, config, texts, output, options, losses, report, held_out),
-            augmentation,
-            force,
-            cache,
-        )
-    echo_trained(output, accuracy, as_json)
+    student = load_preset(preset).config
+    losses, augmentation = take(DistillationLosses, settings), settings.pop("augmentation")
+    request = training_request(preset, lambda: teacher, settings)
+    accuracy = run(request, student, losses, augmentation, cache)
+    _echo_accuracy(request.output, accuracy, as_json)
+
+
+def _echo_accuracy(output: Path, accuracy: float | None, as_json: bool) -> None:
+    measured = f"\taccuracy {accuracy:.4f}" if accuracy is not None else ""
+    report = {"output": str(output), "accuracy": accuracy}
+    echo_report(report, as_json, lambda _: f"{output}{measured}", indent=None)
 
 
 @click.command()
 @click.argument("model")
 @steps_option
 @temperature_option
-@click.option(
-    "--hidden-weight", default=1.0, show_default=True, help="Weight of the hidden states' distance."
-)
+@hidden_option
 @click.option(
     "--target",
     type=click.Choice(["edgetpu", "edgetpu-plain"]),
     help="Simulate the graph that `tfedge convert --target` makes, in place of the usual one.",
 )
 @training_options
-def qad(
-    model: str,
-    temperature: float,
-    hidden_weight: float,
-    target: str | None,
-    as_json: bool,
-    data: str,
-    evaluation: str | None,
-    output: Path,
-    logs: Path | None,
-    force: bool,
-    **settings: Any,
-) -> None:
+def qad(model: str, target: str | None, as_json: bool, **settings: Any) -> None:
     """Trains MODEL to bear int8, for when calibration alone loses too much.
 
     \b
@@ -208,33 +143,17 @@ def qad(
     """
     load_tensorflow()
     from tfedge.cli.summary import qad_summary
-    from tfedge.data.hub import read_data
     from tfedge.data.texts import package_texts
     from tfedge.models.hub import resolve
-    from tfedge.progress import ProgressBar, training_report
-    from tfedge.targets import load_target
+    from tfedge.targets import INTEGER, load_target
     from tfedge.train.distil import DistillationLosses
-    from tfedge.train.logs import logged
     from tfedge.train.qad import qad as run
-    from tfedge.train.training import TrainingOptions
 
-    source = resolve(model)
-    texts = read_data(data, "train")
-    held_out = read_data(evaluation, "validation") if evaluation else package_texts()
-    options = TrainingOptions(**settings, steps_per_checkpoint=100)
-    losses = DistillationLosses(temperature, hidden=hidden_weight)
-    task = source.task
-    report = run(
-        source.folder,
-        texts,
-        held_out,
-        output,
-        options,
-        losses,
-        ProgressBar,
-        lambda bar: logged(training_report(bar), logs),
-        task,
-        force,
-        **({"graph": load_target(target).graph} if target else {}),
+    source, losses = resolve(model), take(DistillationLosses, settings)
+    request = training_request(
+        model, lambda: source.folder, settings, source.task, steps_per_checkpoint=100
     )
-    click.echo(json.dumps(report, indent=2) if as_json else qad_summary(report))
+    if request.evaluation is None:
+        request = dataclasses.replace(request, evaluation=package_texts())
+    report = run(request, losses, load_target(target).graph if target else INTEGER)
+    echo_report(report, as_json, qad_summary)

@@ -22,11 +22,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge import files
-from tfedge.data.batches import pad, padded_length
 from tfedge.errors import InputError
-from tfedge.train.training import Examples
+from tfedge.train.examples import Examples, by_length
 
-_BATCH_SIZE = 32
 _FORMAT = 1
 # Half precision: what a student is compared with need not be more exact than that.
 _ROWS_DTYPE = np.dtype("<f2")
@@ -160,7 +158,7 @@ def open_cache(
 def _size(outputs: Outputs, examples: Examples) -> int:
     """Bytes of a cache, headers left out."""
     rows = sum(examples.lengths) * outputs.width * _ROWS_DTYPE.itemsize
-    return rows + len(examples.sequences) * outputs.num_labels * _LOGITS_DTYPE.itemsize
+    return rows + len(examples) * outputs.num_labels * _LOGITS_DTYPE.itemsize
 
 
 def _make(
@@ -197,24 +195,19 @@ def _write(
     lengths = np.asarray(examples.lengths)
     _header(logits, (len(lengths), outputs.num_labels), _LOGITS_DTYPE)
     _header(rows, (int(lengths.sum()), outputs.width), _ROWS_DTYPE)
-    names = tuple(outputs.teacher.input_names)
-    limit = outputs.teacher.get_layer("embeddings.position_embeddings").max_positions
-
     run = tf.function(
         lambda batch: outputs.joined(outputs.teacher(batch, training=False)),
         reduce_retracing=True,
         autograph=False,
     )
-    order = np.argsort(lengths, kind="stable")
-    for start in range(0, len(order), _BATCH_SIZE):
-        indices = order[start : start + _BATCH_SIZE]
-        length = padded_length(lengths[indices], limit=limit)
-        batch = pad([examples.sequences[index] for index in indices], length, names)
+    done = 0
+    for indices, batch in by_length(examples, outputs.teacher):
         values, tokens = (tf.cast(tensor, tf.float32).numpy() for tensor in run(batch))
         logits.write(values.astype(_LOGITS_DTYPE).tobytes())
         for row, index in enumerate(indices if outputs.width else ()):
             rows.write(tokens[row, : lengths[index]].astype(_ROWS_DTYPE).tobytes())
-        progress((start + len(indices)) / len(order))
+        done += len(indices)
+        progress(done / len(examples))
 
 
 def _header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:

@@ -8,57 +8,40 @@ queries, keys and values (MiniLMv2, Wang et al. 2021, section 3.1; see `relation
 from __future__ import annotations
 
 import dataclasses
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
-from tokenizers import Tokenizer
 
 from tfedge import __version__
 from tfedge.architectures.base import EncoderConfig
-from tfedge.data.texts import Texts
-from tfedge.data.tokenizer import load_tokenizer, vocabulary
+from tfedge.data.tokenizer import vocabulary
 from tfedge.errors import InputError
-from tfedge.models.build import Encoder, build, input_names
-from tfedge.models.checkpoint import Checkpoint, assign, load_weights, save_checkpoint
+from tfedge.models.build import Encoder, build
+from tfedge.models.checkpoint import Checkpoint, assign
 from tfedge.models.config import parse_config
-from tfedge.models.folder import copy_inputs
 from tfedge.train.augment import neighbours, whole_words, word_substitution
-from tfedge.train.cache import Outputs, open_cache
+from tfedge.train.cache import Outputs, TeacherCache, open_cache
 from tfedge.train.cut import Cut, cut_tensors, plan, tensors_of
 from tfedge.train.distribute import (
     across_replicas,
     batch_mean,
     is_chief,
     replicas,
-    training_strategy,
     wait_for_all,
 )
-from tfedge.train.precision import precision
+from tfedge.train.logs import Report
 from tfedge.train.relations import (
     attention_vectors,
     relation_distance,
     relation_heads,
     relation_layer,
 )
-from tfedge.train.training import (
-    Augment,
-    Examples,
-    Report,
-    TrainingOptions,
-    accuracy_on,
-    check_length,
-    check_stopping,
-    claim_training_folder,
-    compile_adam,
-    tokenize,
-    total_steps,
-    train,
-)
+from tfedge.train.run import Request, TrainingRun, build_loaded
+from tfedge.train.training import Augment, check_length
 
 TASK = "text-classification"
 
@@ -101,6 +84,19 @@ class DistillationLosses:
                 raise InputError(f"the weight of {name} is {value}; it must not be negative")
         if not any(weights.values()):
             raise InputError("no loss has a weight; at least one must be above 0")
+
+    def of_task(self, run: TrainingRun) -> DistillationLosses:
+        """Those that a model of the run's task can learn by.
+
+        Raises:
+            InputError: labels are to be learned, and do not train the task.
+        """
+        if run.task == TASK:
+            return self
+        if self.labels:
+            source = run.request.source
+            raise InputError(f"labels train text classification; {source} is for {run.task}")
+        return dataclasses.replace(self, logits=0.0)
 
 
 class Distiller(keras.Model):
@@ -218,95 +214,79 @@ def relative_distance(student: tf.Tensor, teacher: tf.Tensor, mask: tf.Tensor) -
 
 
 def distil(
-    teacher: str | Path,
-    student_config: Mapping[str, Any],
-    texts: Texts,
-    output: str | Path,
-    options: TrainingOptions,
+    request: Request,
+    student: Mapping[str, Any],
     losses: DistillationLosses,
-    report: Report,
-    evaluation: Texts | None = None,
     augmentation: float = 0.5,
-    force: bool = False,
     cache: Path | None = None,
 ) -> float | None:
     """Cuts a student out of a teacher, trains it on the teacher's outputs, writes an HF folder.
 
     Args:
-        teacher: HF folder of a text classifier of the BERT family.
-        student_config: the `config.json` of the student.
-        texts: what both read; labels are needed only where `losses` uses them.
-        evaluation: held-out texts, on which the accuracy after each epoch is reported.
+        request: its source is the teacher, a text classifier of the BERT family; labels of its texts
+            are needed only where `losses` uses them.
+        student: the `config.json` of the student.
         augmentation: share of the batches in which words are replaced, 0..1.
         cache: folder for the teacher's outputs, see `tfedge.train.cache`; batches with replaced
             words are not in it. How far making it is, 0..1, is reported as `teacher_cached` of step 0.
 
     Returns:
-        The accuracy on `evaluation` of what was written, 0..1.
+        The accuracy of what was written on the held-out texts, 0..1; None without any.
 
     Raises:
         InputError: teacher, student and texts do not fit together, or the output exists.
     """
-    output = Path(output)
-    check_stopping(options, evaluation)
-    strategy = training_strategy()
-    keras.utils.set_random_seed(options.seed)
-    checkpoint = Checkpoint(teacher)
-    check_length(options, checkpoint.config)
-    labels = checkpoint.config.labels
-    if not labels:
-        raise InputError(f"{teacher} names no labels (id2label in config.json); fine-tune it first")
-    config = parse_config(student_config)
-    check_length(options, config)
-    losses = _settled(losses, config, checkpoint.config)
+    run = TrainingRun(request, TASK, distributed=True)
+    if not run.config.labels:
+        raise InputError(
+            f"{request.source} names no labels (id2label in config.json); fine-tune it first"
+        )
+    config = parse_config(student)
+    check_length(run.options, config)
+    losses = _settled(losses, config, run.config)
     if cache and augmentation == 1:
         raise InputError("augmentation 1 changes every batch, so that no cache would ever be read")
-    tokenizer = load_tokenizer(teacher, checkpoint.config.vocab_size)
-    examples = tokenize(texts, tokenizer, labels if losses.labels else None, options)
-    held_out = tokenize(evaluation, tokenizer, labels, options) if evaluation else None
-    settings = {
-        "teacher": checkpoint.sha256,
-        "student": dict(student_config),
-        "texts": examples.sha256,
-        "held_out": held_out.sha256 if held_out else None,
-        "augmentation": augmentation,
-        "cached": cache is not None,
-        **dataclasses.asdict(losses),
-        **dataclasses.asdict(options),
+    run.read(labelled=bool(losses.labels))
+    settings = {"student": dict(student), "augmentation": augmentation, "cached": cache is not None}
+    with run.claimed(**settings, **dataclasses.asdict(losses)):
+        with run.scope():
+            trainer, encoder = student_and_teacher(run.checkpoint, config, losses)
+        measure = run.measure_of(encoder.model)
+        augment = make_augment(trainer.teacher, run, augmentation)
+        with run.reporting(f"distilling {request.name}".rstrip()) as report:
+            stored = None
+            if cache:
+                stored = _cached(run, trainer, cache, student, report)
+            run.fit(trainer, report, measure, augment, stored)
+        run.write(run.folder.result, encoder.model, config, dtype="float16")
+        accuracy = measure() if measure else None
+        run.folder.publish()
+    return accuracy
+
+
+def _cached(
+    run: TrainingRun, trainer: Distiller, folder: Path, student: Mapping[str, Any], report: Report
+) -> TeacherCache:
+    """The teacher's outputs, which come along with the batches of `trainer` from now on."""
+    losses, options = trainer.losses_used, run.options
+    key = {
+        "teacher": run.checkpoint.sha256,
+        "student": dict(student),
+        "relation_layer": losses.relation_layer,
+        "max_length": options.max_length,
+        "tfedge": __version__,
+        "mixed_precision": options.mixed_precision,
     }
-    folder = claim_training_folder(output, settings, force, strategy)
-    steps = total_steps(examples, options)
-    with strategy.scope(), precision(options):
-        trainer, student = _student_and_teacher(checkpoint, config, len(labels), losses)
-        compile_adam(trainer, options, steps)
-    stored = None
-    if cache:
-        key = {name: settings[name] for name in ("teacher", "student", "relation_layer")}
-        key |= {"max_length": options.max_length, "tfedge": __version__}
-        key |= {"mixed_precision": options.mixed_precision}
-        trainer.cached = Outputs.of(trainer.teacher, losses.lists)
-        if not is_chief(strategy):
-            wait_for_all(strategy)  # the chief makes what the others then find
-        stored = open_cache(cache, key, trainer.cached, examples, _cache_progress(report, steps))
-        if is_chief(strategy):
-            wait_for_all(strategy)
-    measure = accuracy_on(student.model, held_out) if held_out else None
-    augment = make_augment(trainer.teacher, tokenizer, examples, augmentation)
-    names = input_names(config)
-    train(
-        *(trainer, examples, names, options, folder, report, measure, augment),
-        stored=stored,
-        strategy=strategy,
+    trainer.cached = Outputs.of(trainer.teacher, losses.lists)
+    if not is_chief(run.strategy):
+        wait_for_all(run.strategy)  # the chief makes what the others then find
+    stored = open_cache(
+        *(folder, key, trainer.cached, run.examples),
+        lambda share: report(0, run.steps, {"teacher_cached": share}),
     )
-    if is_chief(strategy):
-        save_checkpoint(student.model, config, TASK, output, labels, dtype="float16")
-        copy_inputs(Path(teacher), output)
-        shutil.rmtree(folder)
-    return measure() if measure else None
-
-
-def _cache_progress(report: Report, steps: int) -> Callable[[float], None]:
-    return lambda share: report(0, steps, {"teacher_cached": share})
+    if is_chief(run.strategy):
+        wait_for_all(run.strategy)
+    return stored
 
 
 def _settled(
@@ -322,11 +302,12 @@ def _settled(
     )
 
 
-def _student_and_teacher(
-    checkpoint: Checkpoint, config: EncoderConfig, num_labels: int, losses: DistillationLosses
+def student_and_teacher(
+    checkpoint: Checkpoint, config: EncoderConfig, losses: DistillationLosses
 ) -> tuple[Distiller, Encoder]:
-    teacher = build(checkpoint.config, TASK, num_labels)
-    load_weights(teacher.model, checkpoint, TASK)
+    """What trains a student of the given sizes cut out of `checkpoint`, and that student."""
+    num_labels = len(checkpoint.config.labels or ())
+    teacher = build_loaded(checkpoint, TASK, num_labels)
     tensors = tensors_of(teacher.model)
     kept = plan(checkpoint.config, config, tensors)
     student = build(config, TASK, num_labels)
@@ -362,16 +343,14 @@ def targets(teacher: Encoder, kept: Cut) -> keras.Model:
     return keras.Model(teacher.model.input, {**teacher.model.output, "hidden_states": hidden})
 
 
-def make_augment(
-    teacher: keras.Model, tokenizer: Tokenizer, examples: Examples, share: float
-) -> Augment | None:
+def make_augment(teacher: keras.Model, run: TrainingRun, share: float) -> Augment | None:
     """What replaces words in a share of the batches by those nearest in the teacher's table."""
     if share == 0:
         return None
     embeddings = teacher.get_layer("embeddings.word_embeddings").get_weights()[0]
-    tokens = vocabulary(tokenizer)
+    tokens = vocabulary(run.tokenizer)
     # A table may have more rows than there are tokens.
     words = whole_words(tokens + [""] * (len(embeddings) - len(tokens)))
-    used = np.unique(np.concatenate(examples.sequences))
+    used = np.unique(np.concatenate(run.examples.sequences))
     table = neighbours(embeddings, used[words[used]], words)
     return word_substitution(table, words, share, probability=0.25)

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge.data.texts import Texts
-from tfedge.data.tokenizer import load_tokenizer
 from tfedge.models.blocks import GraphOptions
-from tfedge.models.build import build, input_names
-from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint
-from tfedge.models.folder import copy_inputs
-from tfedge.train.distribute import batch_mean, is_chief, replicas, training_strategy
-from tfedge.train.precision import precision
-from tfedge.train.training import (
-    Report,
-    TrainingOptions,
-    accuracy_on,
-    check_length,
-    check_stopping,
-    claim_training_folder,
-    compile_adam,
-    tokenize,
-    total_steps,
-    train,
-)
+from tfedge.models.build import build
+from tfedge.models.checkpoint import load_weights
+from tfedge.train.distribute import batch_mean, replicas
+from tfedge.train.run import Request, TrainingRun, freeze_words
 
 TASK = "text-classification"
 
@@ -56,61 +38,31 @@ class Classifier(keras.Model):
         return {metric.name: metric.result() for metric in self.metrics}
 
 
-def finetune(
-    source: str | Path,
-    texts: Texts,
-    labels: Sequence[str],
-    output: str | Path,
-    options: TrainingOptions,
-    report: Report,
-    evaluation: Texts | None = None,
-    force: bool = False,
-) -> float | None:
-    """Trains a text classifier from the encoder in `source` and writes it as an HF folder.
+def finetune(request: Request, labels: Sequence[str]) -> float | None:
+    """Trains a text classifier from an encoder and writes it as an HF folder.
 
     Args:
         labels: names of the logits, in their order.
-        evaluation: held-out texts, on which the accuracy after each epoch is reported.
 
     Returns:
-        The accuracy on `evaluation` of what was written, 0..1.
+        The accuracy of what was written on the held-out texts, 0..1; None without any.
 
     Raises:
         InputError: labels that do not fit, an existing output, a checkpoint that does not load.
     """
-    output = Path(output)
-    check_stopping(options, evaluation)
-    strategy = training_strategy()
-    keras.utils.set_random_seed(options.seed)
-    checkpoint = Checkpoint(source)
-    check_length(options, checkpoint.config)
-    tokenizer = load_tokenizer(source, checkpoint.config.vocab_size)
-    examples = tokenize(texts, tokenizer, labels, options)
-    held_out = tokenize(evaluation, tokenizer, labels, options) if evaluation else None
-    settings = {
-        "source": checkpoint.sha256,
-        "labels": list(labels),
-        "texts": examples.sha256,
-        "held_out": held_out.sha256 if held_out else None,
-        **dataclasses.asdict(options),
-    }
-    folder = claim_training_folder(output, settings, force, strategy)
-    with strategy.scope(), precision(options):
-        encoder = build(checkpoint.config, TASK, len(labels), GraphOptions(dropout=True))
-        load_weights(encoder.model, checkpoint, TASK, new_head=True)
-        # Most of a small model's weights are word embeddings; a fine-tuning set changes few of
-        # them, for nearly the cost of the rest of the step.
-        encoder.model.get_layer("embeddings.word_embeddings").trainable = False
-        trainer = Classifier(encoder.model)
-        compile_adam(trainer, options, total_steps(examples, options))
-    measure = accuracy_on(encoder.model, held_out) if held_out else None
-    names = input_names(checkpoint.config)
-    train(
-        *(trainer, examples, names, options, folder, report, measure),
-        strategy=strategy,
-    )
-    if is_chief(strategy):
-        save_checkpoint(encoder.model, checkpoint.config, TASK, output, list(labels))
-        copy_inputs(checkpoint.folder, output)
-        shutil.rmtree(folder)
-    return measure() if measure else None
+    run = TrainingRun(request, TASK, labels, distributed=True)
+    run.read(labelled=True)
+    with run.claimed():
+        with run.scope():
+            encoder = build(run.config, TASK, len(labels), GraphOptions(dropout=True))
+            load_weights(encoder.model, run.checkpoint, TASK, new_head=True)
+            freeze_words(encoder)
+            trainer = Classifier(encoder.model)
+        measure = run.measure_of(encoder.model)
+        with run.reporting(f"fine-tuning {request.name}".rstrip()) as report:
+            run.fit(trainer, report, measure)
+        # What pools a sentence-transformers encoder is no part of a classifier.
+        run.write(run.folder.result, encoder.model, pooling=False)
+        accuracy = measure() if measure else None
+        run.folder.publish()
+    return accuracy

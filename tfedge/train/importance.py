@@ -15,18 +15,15 @@ A layer's importance is its block influence, how far it turns the hidden states 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
-from tfedge.data.batches import Batch, pad, padded_length
 from tfedge.models.build import Encoder
-from tfedge.train.training import Examples
-
-_BATCH = 32
+from tfedge.train.examples import Examples, by_length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +59,12 @@ def measure_importance(
     """
     step = tf.function(_Probe(encoder, config).step, reduce_retracing=True, autograph=False)
     sums: dict[str, np.ndarray] = {}
-    for index, batch in enumerate(_batches(examples, tuple(encoder.model.input_names))):
+    for index, (_, batch) in enumerate(by_length(examples, encoder.model)):
         inputs = {name: tf.constant(value) for name, value in batch.items()}
         for name, value in step(inputs, tf.constant((seed % 2**31, index))).items():
             sums[name] = sums.get(name, 0.0) + value.numpy().astype(np.float64)
         advance(len(batch["input_ids"]))
-    count = len(examples.sequences)
+    count = len(examples)
     parts, layers = config.architecture.named_parts(), range(config.num_hidden_layers)
     return Importance(
         channels=sums["channels"] / count,
@@ -75,13 +72,6 @@ def measure_importance(
         heads=[sums[f"{parts.layer(index)}.{parts.context}"] / count for index in layers],
         neurons=[sums[f"{parts.layer(index)}.{parts.activation}"] / count for index in layers],
     )
-
-
-def _batches(examples: Examples, names: tuple[str, ...]) -> Iterator[Batch]:
-    order = np.argsort(examples.lengths, kind="stable")
-    for start in range(0, len(order), _BATCH):
-        sequences = [examples.sequences[index] for index in order[start : start + _BATCH]]
-        yield pad(sequences, padded_length([len(sequence) for sequence in sequences]), names)
 
 
 class _Probe:

@@ -10,7 +10,6 @@ there: the graph it converts is the one that was trained.
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge.data.batches import pad, padded_length
-from tfedge.data.texts import Texts
-from tfedge.data.tokenizer import load_tokenizer
 from tfedge.models.blocks import GraphOptions
-from tfedge.models.build import Encoder, build, input_names
-from tfedge.models.checkpoint import (
-    Checkpoint,
-    load_weights,
-    save_checkpoint,
-    task_and_labels,
-)
-from tfedge.models.folder import copy_rest
+from tfedge.models.build import Encoder
+from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.pooling import normalizes_embeddings
-from tfedge.progress import MakeBar
 from tfedge.quantize.calibrate import Observer, calibrate
 from tfedge.quantize.equalize import is_pruned
 from tfedge.quantize.fake_quant import fake_quant_tap
@@ -46,21 +35,11 @@ from tfedge.train.distil import (
     soft_cross_entropy,
     with_hidden,
 )
-from tfedge.train.training import (
-    Examples,
-    Report,
-    TrainingOptions,
-    check_length,
-    claim_training_folder,
-    compile_adam,
-    tokenize,
-    total_steps,
-    train,
-)
+from tfedge.train.examples import Examples, run_over
+from tfedge.train.run import Request, TrainingRun, freeze_words
 
 # Texts that choose the ranges, spread over all of them.
 _CALIBRATION_TEXTS = 200
-_BATCH_SIZE = 32  # of comparisons
 
 Outputs = dict[str, Any]
 
@@ -198,50 +177,25 @@ def compare(
     Args:
         progress: called with a number of texts whenever as many have run.
     """
-    names = tuple(trainer.teacher.input_names)
-    limit = trainer.teacher.get_layer("embeddings.position_embeddings").max_positions
-    order = np.argsort(examples.lengths, kind="stable")
-    run = tf.function(
-        lambda batch: differences(
-            task, trainer.student(batch), trainer.teacher(batch), batch["attention_mask"]
-        ),
-        reduce_retracing=True,
-        autograph=False,
-    )
-    found: list[np.ndarray] = []
-    for start in range(0, len(order), _BATCH_SIZE):
-        sequences = [examples.sequences[index] for index in order[start : start + _BATCH_SIZE]]
-        length = padded_length([len(sequence) for sequence in sequences], limit=limit)
-        found.append(run(pad(sequences, length, names)).numpy())
-        progress(len(sequences))
-    values = np.concatenate(found)
+
+    def differ(batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        student, teacher = trainer.student(batch), trainer.teacher(batch)
+        return differences(task, student, teacher, batch["attention_mask"])
+
+    values = run_over(examples, trainer.teacher, differ, progress)()
     return Agreement(len(values), float(values.mean()), float(values.max()))
 
 
-def qad(
-    source: str | Path,
-    texts: Texts,
-    evaluation: Texts,
-    output: str | Path,
-    options: TrainingOptions,
-    losses: DistillationLosses,
-    make_bar: MakeBar,
-    make_report: Callable[[Any], Report],
-    task: str | None = None,
-    force: bool = False,
-    graph: str = INTEGER,
-) -> dict[str, Any]:
+def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> dict[str, Any]:
     """Trains a checkpoint to bear int8; writes an HF folder and, beside its weights, `FILE`.
 
     A killed run resumes, from the ranges that it had calibrated.
 
     Args:
-        source: HF folder, the teacher and what the student starts from.
-        texts: what both read; labels are ignored. 200 of them choose the ranges.
-        evaluation: texts on which the two are compared before and after.
+        request: its source is the teacher and what the student starts from; labels of its texts
+            are ignored, 200 of the texts choose the ranges, and on the held-out ones, which must be
+            given, student and teacher are compared before and after.
         losses: `logits` is the weight of `output_loss`; `labels` is not used.
-        make_report: makes the training's report from a bar of `make_bar`.
-        task: what the checkpoint is for; by default what it has a head for.
         graph: what is simulated, a key of `tfedge.quantize.graphs.GRAPHS`.
 
     Returns:
@@ -251,86 +205,58 @@ def qad(
     Raises:
         InputError: the checkpoint or an option cannot be used, or the output exists.
     """
-    output = Path(output)
-    keras.utils.set_random_seed(options.seed)
-    checkpoint = Checkpoint(source)
-    check_length(options, checkpoint.config)
-    task, labels = task_and_labels(checkpoint, task)
-    tokenizer = load_tokenizer(source, checkpoint.config.vocab_size)
-    examples, held_out = (tokenize(item, tokenizer, None, options) for item in (texts, evaluation))
-    settings = {
-        "source": checkpoint.sha256,
-        "task": task,
-        "graph": graph,
-        "texts": examples.sha256,
-        **dataclasses.asdict(losses),
-        **dataclasses.asdict(options),
-    }
-    folder = claim_training_folder(output, settings, force)
-    normalize = normalizes_embeddings(checkpoint.folder)
-    shape = Shape(task, len(labels), options.max_length, normalize, graph=graph)
-    start = folder / "start"
-    if not (start / FILE).is_file():
-        _calibrate(checkpoint, shape, examples, labels, start, make_bar)
-    lowering, decisions = _reopen(start, shape)
-    student = _student(lowering, decisions, shape)
-    trainer = _trainer(checkpoint, shape, student, lowering, losses)
-    with make_bar("comparing with float", len(held_out.sequences)) as bar:
-        before = compare(trainer, task, held_out, bar.advance)
-    steps = total_steps(examples, options)
-    compile_adam(trainer, options, steps)
-    with make_bar("training", steps) as bar:
-        names = input_names(checkpoint.config)
-        train(trainer, examples, names, options, folder / "steps", make_report(bar))
-    with make_bar("comparing with float", len(held_out.sequences)) as bar:
-        after = compare(trainer, task, held_out, bar.advance)
-    _save(lowering.unfold(student.model), checkpoint, task, labels, output, decisions)
-    shutil.rmtree(folder)
+    run = TrainingRun(request)
+    run.read(labelled=False, judged=False)
+    # What is compared decides nothing of the training: an interrupted run may have had others.
+    settings = {"graph": graph, "held_out": None, **dataclasses.asdict(losses)}
+    normalize = normalizes_embeddings(run.checkpoint.folder)
+    shape = Shape(run.task, len(run.labels), run.options.max_length, normalize, graph=graph)
+    with run.claimed(**settings):
+        start = run.folder.path / "start"
+        if not (start / FILE).is_file():
+            _calibrate(run, shape, start)
+        lowering, decisions = _reopen(start, shape)
+        student = _student(lowering, decisions, shape)
+        trainer = _trainer(run, student, lowering, losses)
+        before = _compared(run, trainer)
+        with run.reporting("training") as report:
+            run.fit(trainer, report)
+        after = _compared(run, trainer)
+        run.write(run.folder.result, lowering.unfold(student.model))
+        write_decisions(run.folder.result, decisions)
+        run.folder.publish()
     return {
-        "output": str(output),
-        "task": task,
-        "texts": len(texts),
-        "steps": steps,
-        "held_out": evaluation.source,
-        "before": dataclasses.asdict(before),
-        "after": dataclasses.asdict(after),
+        "output": str(request.output),
+        "task": run.task,
+        "texts": len(request.texts),
+        "steps": run.steps,
+        "held_out": request.evaluation.source if request.evaluation else None,
+        "before": before,
+        "after": after,
     }
 
 
-def _calibrate(
-    checkpoint: Checkpoint,
-    shape: Shape,
-    examples: Examples,
-    labels: list[str],
-    folder: Path,
-    make_bar: MakeBar,
-) -> None:
+def _compared(run: TrainingRun, trainer: QuantizedDistiller) -> dict[str, Any]:
+    assert run.held_out is not None
+    with run.request.make_bar("comparing with float", len(run.held_out)) as bar:
+        return dataclasses.asdict(compare(trainer, run.task, run.held_out, bar.advance))
+
+
+def _calibrate(run: TrainingRun, shape: Shape, folder: Path) -> None:
     """Writes what training starts from: the centred weights and the decisions that go with them."""
-    count = min(_CALIBRATION_TEXTS, len(examples.sequences))
-    chosen = np.linspace(0, len(examples.sequences) - 1, count).astype(int)
-    sequences = [examples.sequences[index] for index in chosen]
-    with make_bar("calibrating", PASSES * count) as bar:
-        lowering = Lowering(checkpoint, shape, sequences, bar.advance)
+    count = min(_CALIBRATION_TEXTS, len(run.examples))
+    chosen = np.linspace(0, len(run.examples) - 1, count).astype(int)
+    sequences = [run.examples.sequences[index] for index in chosen]
+    with run.request.make_bar("calibrating", PASSES * count) as bar:
+        lowering = Lowering(run.checkpoint, shape, sequences, bar.advance)
         found = calibrate(Observer(lowering.dynamic, sequences, bar.advance))
+    run.write(folder, lowering.weights)
     decisions = Decisions(shape.task, lowering.factors, lowering.plans, found, shape.graph)
-    _save(lowering.weights, checkpoint, shape.task, labels, folder, decisions)
-
-
-def _save(
-    model: keras.Model,
-    source: Checkpoint,
-    task: str,
-    labels: list[str],
-    folder: Path,
-    decisions: Decisions,
-) -> None:
-    save_checkpoint(model, source.config, task, folder, labels)
-    copy_rest(source.folder, folder)
     write_decisions(folder, decisions)
 
 
 def _reopen(folder: Path, shape: Shape) -> tuple[Lowering, Decisions]:
-    """What `tfedge convert` would make of a folder that `_save` wrote."""
+    """What `tfedge convert` would make of a folder that `_calibrate` wrote."""
     checkpoint = Checkpoint(folder)
     decisions = read_decisions(checkpoint, shape.task, shape.graph)
     assert decisions is not None  # the caller has seen the file
@@ -347,22 +273,14 @@ def _student(lowering: Lowering, decisions: Decisions, shape: Shape) -> Encoder:
 
 
 def _trainer(
-    checkpoint: Checkpoint,
-    shape: Shape,
-    student: Encoder,
-    lowering: Lowering,
-    losses: DistillationLosses,
+    run: TrainingRun, student: Encoder, lowering: Lowering, losses: DistillationLosses
 ) -> QuantizedDistiller:
-    teacher = build(checkpoint.config, shape.task, shape.num_labels)
-    load_weights(teacher.model, checkpoint, shape.task)
-    # As in fine-tuning: few of its rows are ever read, for much of the cost of a step.
-    student.model.get_layer("embeddings.word_embeddings").trainable = False
+    teacher = run.build_source()
+    freeze_words(student)
     streams = {
         stream.writers[0]: lowering.factors[stream.name]
-        for stream in checkpoint.config.architecture.streams(checkpoint.config)
+        for stream in run.config.architecture.streams(run.config)
     }
     names = {id(tensor): name for name, tensor in student.tapped.items()}
     factors = [streams.get(names[id(state)], np.ones(())) for state in student.hidden_states]
-    return QuantizedDistiller(
-        with_hidden(student), with_hidden(teacher), losses, factors, shape.task
-    )
+    return QuantizedDistiller(with_hidden(student), with_hidden(teacher), losses, factors, run.task)

@@ -1,36 +1,24 @@
-"""The training loop that fine-tuning and distillation share: batches, schedule, resuming."""
+"""The training loop that all commands share: batches, schedule, resuming."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
-import json
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
-from tokenizers import Tokenizer
 
-from tfedge import files
 from tfedge.architectures.base import EncoderConfig
 from tfedge.data.batches import Batch, grouped_by_length, pad, padded_length
 from tfedge.data.texts import Texts
-from tfedge.data.tokenizer import encode
 from tfedge.errors import InputError
-from tfedge.train.distribute import (
-    checkpoints_of,
-    distributed,
-    is_chief,
-    wait_for_all,
-    workers_of_cluster,
-)
-from tfedge.train.logs import Report as Report
-from tfedge.train.logs import writes_to
+from tfedge.train.distribute import checkpoints_of, distributed, wait_for_all
+from tfedge.train.examples import Examples
+from tfedge.train.logs import Report, writes_to
 from tfedge.train.stopping import EarlyStopping
 
 _STEPS_PER_REPORT = 20
@@ -80,47 +68,6 @@ class TrainingOptions:
             raise InputError(f"seed is {self.seed}; it must be from 0 to 4294967295")
 
 
-@dataclasses.dataclass(frozen=True)
-class Examples:
-    """Tokenised texts, int32 (n,) each, and their labels as indices, int32 (len(sequences),)."""
-
-    sequences: list[np.ndarray]
-    labels: np.ndarray
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each text."""
-        return [len(sequence) for sequence in self.sequences]
-
-    @property
-    def sha256(self) -> str:
-        """Hash of tokens and labels, in their order."""
-        digest = hashlib.sha256(np.asarray(self.lengths, "<i8").tobytes())
-        for values in (*self.sequences, self.labels):
-            digest.update(np.asarray(values, "<i4").tobytes())
-        return digest.hexdigest()
-
-
-def tokenize(
-    texts: Texts,
-    tokenizer: Tokenizer,
-    labels: Sequence[str] | None,
-    options: TrainingOptions,
-) -> Examples:
-    """Texts as training examples.
-
-    Args:
-        labels: names of the logits; None leaves the texts' labels unread, all are then 0.
-
-    Raises:
-        InputError: a label that is not among `labels`, or none at all.
-    """
-    label_ids = np.zeros(len(texts), np.int32)
-    if labels is not None:
-        label_ids = np.asarray(texts.label_ids(labels), np.int32)
-    return Examples(encode(tokenizer, texts.texts, options.max_length), label_ids)
-
-
 @keras.saving.register_keras_serializable("tfedge")
 class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up, then linear decay to zero (Devlin et al. 2019, appendix A.2)."""
@@ -165,7 +112,7 @@ def check_stopping(options: TrainingOptions, evaluation: Texts | None) -> None:
 
 def total_steps(examples: Examples, options: TrainingOptions) -> int:
     """Batches in all epochs, unless their number is given; the last of an epoch may be small."""
-    return options.steps or options.epochs * -(-len(examples.sequences) // options.batch_size)
+    return options.steps or options.epochs * -(-len(examples) // options.batch_size)
 
 
 def compile_adam(trainer: keras.Model, options: TrainingOptions, steps: int) -> None:
@@ -190,52 +137,85 @@ class Stored(Protocol):
     def nothing(self) -> tuple[np.ndarray, ...]: ...
 
 
-def batches(
-    examples: Examples,
-    input_names: tuple[str, ...],
-    options: TrainingOptions,
-    first_step: int = 0,
-    augment: Augment | None = None,
-    stored: Stored | None = None,
-) -> Iterator[tuple[Any, ...]]:
-    """Batches of all epochs from `first_step` on, the same ones whenever they are asked for.
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """The batches of a run.
 
-    Yields:
-        Inputs, labels and, with `stored`, what it has for the texts, or nothing if `augment` has
-        changed them.
+    Attributes:
+        names: of the model's inputs.
+        augment: changes each batch.
+        stored: comes along with each batch.
     """
-    step, last_step = 0, total_steps(examples, options)
-    for epoch in itertools.count():
-        generator = np.random.default_rng((options.seed, epoch))
-        for indices in grouped_by_length(examples.lengths, options.batch_size, generator):
-            if step == last_step:
-                return
-            step += 1
-            if step <= first_step:
-                continue
-            sequences = [examples.sequences[index] for index in indices]
-            lengths = [len(sequence) for sequence in sequences]
-            length = padded_length(lengths, limit=options.max_length)
-            plain = batch = pad(sequences, length, input_names)
-            if augment:
-                batch = augment(batch, np.random.default_rng((options.seed, epoch, step)))
-            along: tuple[np.ndarray, ...] = ()
-            if stored:
-                along = stored.batch(indices, length) if batch is plain else stored.nothing()
-            yield batch, examples.labels[indices], *along
+
+    examples: Examples
+    names: tuple[str, ...]
+    options: TrainingOptions
+    augment: Augment | None = None
+    stored: Stored | None = None
+
+    @property
+    def steps(self) -> int:
+        """Batches in all."""
+        return total_steps(self.examples, self.options)
+
+    @property
+    def signature(self) -> tuple[Any, ...]:
+        """Of what `batches` yields."""
+        inputs = dict.fromkeys(self.names, tf.TensorSpec((None, None), tf.int32))
+        along = self.stored.signature if self.stored else ()
+        return (inputs, tf.TensorSpec((None,), tf.int32), *along)
+
+    def batches(self, first_step: int = 0) -> Iterator[tuple[Any, ...]]:
+        """Batches of all epochs from `first_step` on, the same ones whenever they are asked for.
+
+        Yields:
+            Inputs, labels and, with `stored`, what it has for the texts, or nothing if `augment`
+            has changed them.
+        """
+        step, last_step, options = 0, self.steps, self.options
+        for epoch in itertools.count():
+            generator = np.random.default_rng((options.seed, epoch))
+            lengths = self.examples.lengths
+            for indices in grouped_by_length(lengths, options.batch_size, generator):
+                if step == last_step:
+                    return
+                step += 1
+                if step > first_step:
+                    seed = (options.seed, epoch, step)
+                    yield self._batch(indices, np.random.default_rng(seed))
+
+    def _batch(self, indices: np.ndarray, generator: np.random.Generator) -> tuple[Any, ...]:
+        sequences = [self.examples.sequences[index] for index in indices]
+        lengths = [len(sequence) for sequence in sequences]
+        length = padded_length(lengths, limit=self.options.max_length)
+        plain = batch = pad(sequences, length, self.names)
+        if self.augment:
+            batch = self.augment(batch, generator)
+        along: tuple[np.ndarray, ...] = ()
+        if stored := self.stored:
+            along = stored.batch(indices, length) if batch is plain else stored.nothing()
+        return batch, self.examples.labels[indices], *along
 
 
-def train(
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The accuracy on held-out texts, which is measured after each epoch.
+
+    Attributes:
+        measure: gives it, 0..1.
+        counts_from: the first step whose accuracy counts for early stopping.
+    """
+
+    measure: Callable[[], float]
+    counts_from: int = 0
+
+
+def fit(
     trainer: keras.Model,
-    examples: Examples,
-    input_names: tuple[str, ...],
-    options: TrainingOptions,
+    feed: Feed,
     folder: Path,
     report: Report,
-    evaluate: Callable[[], float] | None = None,
-    augment: Augment | None = None,
-    stop_from: int = 0,
-    stored: Stored | None = None,
+    measured: Measured | None = None,
     strategy: tf.distribute.Strategy | None = None,
 ) -> None:
     """Runs a compiled model's `train_step` over all epochs, resuming where a killed run stopped.
@@ -246,41 +226,16 @@ def train(
     Args:
         trainer: a compiled Keras model.
         folder: where checkpoints are kept; the same folder resumes.
-        evaluate: called after each epoch; gives the accuracy on held-out texts, 0..1.
-        augment: changes each batch.
-        stop_from: the first step whose accuracy counts for early stopping.
-        stored: comes along with each batch.
-        strategy: in whose scope the trainer was made, if it can be trained on several devices.
-
-    Raises:
-        InputError: TF_CONFIG names several workers, but there is no strategy.
+        strategy: in whose scope the trainer was made, if it is trained on several devices.
     """
-    if strategy is None and workers_of_cluster() > 1:
-        raise InputError(
-            "TF_CONFIG names several workers, but this command trains in one process; unset it"
-        )
+    options, steps = feed.options, feed.steps
     strategy = strategy or tf.distribute.get_strategy()
-    steps = total_steps(examples, options)
-    # Model and optimizer, so that Adam's moments and the schedule go on too.
-    parts = {"model": trainer, "optimizer": trainer.optimizer}
-    stopping = None
-    if evaluate and options.patience is not None:
-        stopping = EarlyStopping(trainer.trainable_variables, options.patience, stop_from)
-        parts["stopping"] = stopping
-    checkpoint = tf.train.Checkpoint(**parts)
-    if latest := tf.train.latest_checkpoint(str(folder)):
-        checkpoint.restore(latest).expect_partial()
-    step = int(trainer.optimizer.iterations.numpy())
+    checkpoint, stopping = _restored(trainer, options, folder, measured)
+    first = step = int(trainer.optimizer.iterations.numpy())
     wait_for_all(strategy, step)
-    names = dict.fromkeys(input_names, tf.TensorSpec((None, None), tf.int32))
-    along = stored.signature if stored else ()
-    signature = (names, tf.TensorSpec((None,), tf.int32), *along)
-    first = step
-
-    def feed() -> Iterator[Any]:
-        return batches(examples, input_names, options, first, augment, stored)
-
-    dataset, train_step = _compiled(trainer, strategy, feed, signature, options.xla)
+    dataset, train_step = _compiled(
+        trainer, strategy, lambda: feed.batches(first), feed.signature, options.xla
+    )
     with checkpoints_of(strategy, folder) as kept:
         manager = tf.train.CheckpointManager(checkpoint, str(kept), max_to_keep=1)
         rate = trainer.optimizer.learning_rate
@@ -291,8 +246,8 @@ def train(
                 figures = {metric.name: float(metric.result()) for metric in trainer.metrics}
                 report(step, steps, {**figures, "learning_rate": float(rate(step - 1))})
                 trainer.reset_metrics()
-            if evaluate and step % max(1, steps // options.epochs) == 0:
-                accuracy = evaluate()
+            if measured and step % max(1, steps // options.epochs) == 0:
+                accuracy = measured.measure()
                 report(step, steps, {"eval_accuracy": accuracy})
                 if stopping and stopping.is_over(accuracy, step):
                     break
@@ -301,6 +256,24 @@ def train(
                     manager.save(step)
     if stopping:
         stopping.keep_best()
+
+
+def _restored(
+    trainer: keras.Model, options: TrainingOptions, folder: Path, measured: Measured | None
+) -> tuple[tf.train.Checkpoint, EarlyStopping | None]:
+    """What is kept of a training, as the last checkpoint has it, and what stops it early."""
+    # Model and optimizer, so that Adam's moments and the schedule go on too.
+    parts = {"model": trainer, "optimizer": trainer.optimizer}
+    stopping = None
+    if measured and options.patience is not None:
+        stopping = EarlyStopping(
+            trainer.trainable_variables, options.patience, measured.counts_from
+        )
+        parts["stopping"] = stopping
+    checkpoint = tf.train.Checkpoint(**parts)
+    if latest := tf.train.latest_checkpoint(str(folder)):
+        checkpoint.restore(latest).expect_partial()
+    return checkpoint, stopping
 
 
 def _compiled(
@@ -328,77 +301,3 @@ def _compiled(
         autograph=False,
     )
     return dataset, run
-
-
-def accuracy_on(model: keras.Model, examples: Examples) -> Callable[[], float]:
-    """A function that measures the share of `examples` that `model` now labels rightly, 0..1."""
-    names = tuple(model.input_names)
-    predict = tf.function(
-        lambda inputs: tf.argmax(model(inputs, training=False)["logits"], -1),
-        reduce_retracing=True,
-        autograph=False,
-    )
-    order = np.argsort(examples.lengths, kind="stable")
-    limit = model.get_layer("embeddings.position_embeddings").max_positions
-
-    def measure() -> float:
-        right = 0
-        for start in range(0, len(order), 32):
-            indices = order[start : start + 32]
-            sequences = [examples.sequences[index] for index in indices]
-            length = padded_length([len(sequence) for sequence in sequences], limit=limit)
-            predicted = predict(pad(sequences, length, names)).numpy()
-            right += int((predicted == examples.labels[indices]).sum())
-        return right / len(order)
-
-    return measure
-
-
-def claim_training_folder(
-    output: Path,
-    settings: dict[str, Any],
-    force: bool = False,
-    strategy: tf.distribute.Strategy | None = None,
-) -> Path:
-    """The folder beside `output` where a run keeps its checkpoints, made or found for resuming.
-
-    Of several workers the chief makes it, and the others wait for that.
-
-    Raises:
-        InputError: `output` exists already, or a run with other settings was interrupted.
-    """
-    folder = output.with_name(f"{output.name}.training")
-    if strategy is not None:
-        if is_chief(strategy):
-            claim_training_folder(output, settings, force)
-        wait_for_all(strategy)
-        return folder
-    record = folder / "settings.json"
-    # Beside an interrupted run `output` is its own, half written.
-    if output.exists() and not force and not record.is_file():
-        raise InputError(f"{output} exists; choose another --output, or --force to replace it")
-    if record.is_file():
-        if other := _differences(record, json.loads(json.dumps(settings))):
-            raise InputError(
-                f"{folder} holds an interrupted run with other settings ({other}); delete that "
-                "folder, or repeat the command with its settings to resume"
-            )
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-        files.write_json(record, settings)
-    return folder
-
-
-def _differences(record: Path, settings: dict[str, Any]) -> str:
-    """What an interrupted run was given and this one is not, for a message; empty if nothing."""
-    try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError:
-        return "unreadable ones"
-    if not isinstance(found, dict):
-        return "unreadable ones"
-    names = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
-    return ", ".join(
-        f"{name}: {json.dumps(found.get(name))}, now {json.dumps(settings.get(name))}"
-        for name in names
-    )

@@ -1,0 +1,115 @@
+"""Tokenised texts, and one way to run a model over all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+from tokenizers import Tokenizer
+
+from tfedge.data.batches import Batch, pad, padded_length
+from tfedge.data.texts import Texts
+from tfedge.data.tokenizer import encode
+
+_BATCH_SIZE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Tokenised texts, int32 (n,) each, and their labels as indices, int32 (len(sequences),)."""
+
+    sequences: list[np.ndarray]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each text."""
+        return [len(sequence) for sequence in self.sequences]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of tokens and labels, in their order."""
+        digest = hashlib.sha256(np.asarray(self.lengths, "<i8").tobytes())
+        for values in (*self.sequences, self.labels):
+            digest.update(np.asarray(values, "<i4").tobytes())
+        return digest.hexdigest()
+
+    def drawn(self, count: int, seed: int) -> Examples:
+        """`count` of the texts, drawn by `seed`; all where there are no more."""
+        if len(self) <= count:
+            return self
+        chosen = np.random.default_rng(seed).permutation(len(self))[:count]
+        return Examples([self.sequences[index] for index in chosen], self.labels[chosen])
+
+
+def tokenize(
+    texts: Texts, tokenizer: Tokenizer, labels: Sequence[str] | None, max_length: int
+) -> Examples:
+    """Texts as examples.
+
+    Args:
+        labels: names of the logits; None leaves the texts' labels unread, all are then 0.
+        max_length: tokens of a text; longer ones are cut.
+
+    Raises:
+        InputError: a label that is not among `labels`, or none at all.
+    """
+    label_ids = np.zeros(len(texts), np.int32)
+    if labels is not None:
+        label_ids = np.asarray(texts.label_ids(labels), np.int32)
+    return Examples(encode(tokenizer, texts.texts, max_length), label_ids)
+
+
+def by_length(examples: Examples, model: keras.Model) -> Iterator[tuple[np.ndarray, Batch]]:
+    """All texts once, from the shortest to the longest, in padded batches: indices and inputs."""
+    names = tuple(model.input_names)
+    limit = model.get_layer("embeddings.position_embeddings").max_positions
+    lengths = np.asarray(examples.lengths)
+    order = np.argsort(lengths, kind="stable")
+    for start in range(0, len(order), _BATCH_SIZE):
+        indices = order[start : start + _BATCH_SIZE]
+        sequences = [examples.sequences[index] for index in indices]
+        yield indices, pad(sequences, padded_length(lengths[indices], limit=limit), names)
+
+
+def run_over(
+    examples: Examples,
+    model: keras.Model,
+    function: Callable[[dict[str, tf.Tensor]], tf.Tensor],
+    progress: Callable[[int], None] = lambda count: None,
+) -> Callable[[], np.ndarray]:
+    """A function that computes something for each text as `model` now is.
+
+    Args:
+        function: from a batch of `model`'s inputs to a tensor (B, ...).
+        progress: called with a number of texts whenever that many more have run.
+
+    Returns:
+        A function that gives the rows of all texts, in the order of `examples`.
+    """
+    run = tf.function(function, reduce_retracing=True, autograph=False)
+
+    def compute() -> np.ndarray:
+        places, rows = [], []
+        for indices, batch in by_length(examples, model):
+            places.append(indices)
+            rows.append(run(batch).numpy())
+            progress(len(indices))
+        return np.concatenate(rows)[np.argsort(np.concatenate(places))]
+
+    return compute
+
+
+def accuracy_on(model: keras.Model, examples: Examples) -> Callable[[], float]:
+    """A function that measures the share of `examples` that `model` now labels rightly, 0..1."""
+    predicted = run_over(
+        examples, model, lambda inputs: tf.argmax(model(inputs, training=False)["logits"], -1)
+    )
+    return lambda: int((predicted() == examples.labels).sum()) / len(examples)

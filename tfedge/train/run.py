@@ -1,0 +1,254 @@
+"""One run of a command that trains: what goes in, where it keeps its state, what comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tf_keras as keras
+from tokenizers import Tokenizer
+
+from tfedge.architectures.base import EncoderConfig
+from tfedge.data.texts import Texts
+from tfedge.data.tokenizer import load_tokenizer
+from tfedge.errors import InputError, TfedgeError
+from tfedge.models.build import Encoder, build, input_names
+from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint, task_and_labels
+from tfedge.models.folder import copy_inputs, copy_rest
+from tfedge.progress import Bar, MakeBar
+from tfedge.train.distribute import is_chief, training_strategy, workers_of_cluster
+from tfedge.train.examples import Examples, accuracy_on, tokenize
+from tfedge.train.folder import RunFolder
+from tfedge.train.logs import Report
+from tfedge.train.precision import precision
+from tfedge.train.training import (
+    Augment,
+    Feed,
+    Measured,
+    Stored,
+    TrainingOptions,
+    check_length,
+    check_stopping,
+    compile_adam,
+    fit,
+    total_steps,
+)
+
+WORDS = "embeddings.word_embeddings"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What every command that trains is given.
+
+    Attributes:
+        source: HF folder of the model to start from; of `distil` the teacher's.
+        texts: what is trained on.
+        output: the HF folder to write.
+        make_bar: makes the bars of progress.
+        make_report: turns the bar of the training into a report of it.
+        evaluation: held-out texts, on which the model is measured after each epoch.
+        task: what `source` is for; by default what it has a head for.
+        force: whether an existing `output` is replaced.
+        name: of the model, for people.
+    """
+
+    source: str | Path
+    texts: Texts
+    output: Path
+    options: TrainingOptions
+    make_bar: MakeBar
+    make_report: Callable[[Bar], Report]
+    evaluation: Texts | None = None
+    task: str | None = None
+    force: bool = False
+    name: str = ""
+
+
+class TrainingRun:
+    """What the commands that train have in common; `claimed` must be around what takes long.
+
+    Attributes:
+        checkpoint: of the model to start from; `config` is its configuration.
+        labels: names of the logits, in their order.
+        examples, held_out: the texts, set by `read`.
+        folder: see `RunFolder`.
+
+    Args:
+        task, labels: in place of those of the checkpoint.
+        distributed: whether the command trains on all devices and workers at once.
+
+    Raises:
+        InputError: options that contradict each other or the checkpoint, TF_CONFIG that names
+            several workers where the command trains in one process.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        task: str | None = None,
+        labels: Sequence[str] | None = None,
+        distributed: bool = False,
+    ) -> None:
+        self.request, self.options = request, request.options
+        check_stopping(self.options, request.evaluation)
+        if not distributed and workers_of_cluster() > 1:
+            raise InputError(
+                "TF_CONFIG names several workers, but this command trains in one process; unset it"
+            )
+        # Before anything is computed.
+        self.strategy = training_strategy() if distributed else tf.distribute.get_strategy()
+        keras.utils.set_random_seed(self.options.seed)
+        self.checkpoint = Checkpoint(request.source)
+        self.config = self.checkpoint.config
+        check_length(self.options, self.config)
+        task = task or request.task
+        if task is None or labels is None:
+            task, labels = task_and_labels(self.checkpoint, task)
+        self.task, self.labels = task, list(labels)
+        self.folder = RunFolder(Path(request.output), self.strategy)
+        self.examples: Examples
+        self.held_out: Examples | None = None
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The checkpoint's.
+
+        Raises:
+            CheckpointError: it has none, or another model's.
+        """
+        return load_tokenizer(self.checkpoint.folder, self.config.vocab_size)
+
+    @property
+    def steps(self) -> int:
+        """Batches in all."""
+        return total_steps(self.examples, self.options)
+
+    def read(self, labelled: bool, judged: bool = True) -> None:
+        """Tokenises all texts.
+
+        Args:
+            labelled: whether the labels of the texts to train on are read.
+            judged: whether those of the held-out ones are.
+
+        Raises:
+            InputError: labels that are read are missing, or unknown to the model.
+        """
+
+        def examples(texts: Texts, with_labels: bool) -> Examples:
+            labels = self.labels if with_labels else None
+            return tokenize(texts, self.tokenizer, labels, self.options.max_length)
+
+        self.examples = examples(self.request.texts, labelled)
+        if self.request.evaluation:
+            self.held_out = examples(self.request.evaluation, judged)
+
+    @contextlib.contextmanager
+    def claimed(self, **settings: Any) -> Iterator[None]:
+        """Within it the run's folder is this run's; an error before the first step leaves none.
+
+        Args:
+            settings: what else an interrupted run must have been started with to be resumed.
+
+        Raises:
+            InputError: see `RunFolder.claim`.
+        """
+        common = {
+            "source": self.checkpoint.sha256,
+            "task": self.task,
+            "label_names": self.labels,
+            "texts": self.examples.sha256,
+            "held_out": self.held_out.sha256 if self.held_out else None,
+        }
+        settings = {**common, **settings, **dataclasses.asdict(self.options)}
+        self.folder.claim(settings, self.request.force)
+        try:
+            yield
+        except TfedgeError:
+            self.folder.leave()
+            raise
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Within it models are made that compute as the options say, on all devices."""
+        with self.strategy.scope(), precision(self.options):
+            yield
+
+    def build_source(self) -> Encoder:
+        """The model to start from, with its weights."""
+        return build_loaded(self.checkpoint, self.task, len(self.labels))
+
+    def measure_of(self, model: keras.Model) -> Callable[[], float] | None:
+        """What measures the accuracy of a text classifier on the held-out texts, if there are any."""
+        return accuracy_on(model, self.held_out) if self.held_out else None
+
+    @contextlib.contextmanager
+    def reporting(self, doing: str) -> Iterator[Report]:
+        """The report of the training, with a bar as long as the bar is needed."""
+        with self.request.make_bar(doing, self.steps) as bar:
+            yield self.request.make_report(bar)
+
+    def fit(
+        self,
+        trainer: keras.Model,
+        report: Report,
+        measure: Callable[[], float] | None = None,
+        augment: Augment | None = None,
+        stored: Stored | None = None,
+        counts_from: int = 0,
+    ) -> None:
+        """Trains, from the last checkpoint if there is one; see `training.fit`."""
+        feed = Feed(self.examples, input_names(self.config), self.options, augment, stored)
+        with self.strategy.scope():
+            compile_adam(trainer, self.options, feed.steps)
+        measured = Measured(measure, counts_from) if measure else None
+        fit(trainer, feed, self.folder.steps, report, measured, self.strategy)
+
+    def write(
+        self,
+        folder: Path,
+        model: keras.Model,
+        config: EncoderConfig | None = None,
+        dtype: str = "float32",
+        pooling: bool = True,
+    ) -> None:
+        """Writes `model` with all that belongs to a checkpoint; of several workers the chief does.
+
+        Args:
+            config: of `model`, by default the source's.
+            pooling: whether what the source says of pooling is true of `model`.
+        """
+        if not is_chief(self.strategy):
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        save_checkpoint(model, config or self.config, self.task, folder, self.labels, dtype)
+        (copy_rest if pooling else copy_inputs)(self.checkpoint.folder, folder)
+
+
+def build_loaded(checkpoint: Checkpoint, task: str, num_labels: int) -> Encoder:
+    """The encoder of a checkpoint with its weights."""
+    encoder = build(checkpoint.config, task, num_labels)
+    load_weights(encoder.model, checkpoint, task)
+    return encoder
+
+
+def freeze_words(encoder: Encoder) -> None:
+    """Leaves the word embeddings as they are.
+
+    They are most of a small model's weights; few of their rows are ever read in training, for
+    nearly the cost of the rest of a step.
+    """
+    encoder.model.get_layer(WORDS).trainable = False
+
+
+def stored_dtype(checkpoint: Checkpoint) -> str:
+    """`float16` where a checkpoint's weights are stored so, else `float32`."""
+    source = checkpoint.config.source
+    stored = source.get("dtype") or source.get("torch_dtype")
+    return "float16" if stored == "float16" else "float32"
