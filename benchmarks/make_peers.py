@@ -19,7 +19,9 @@ from tfedge.errors import InputError, MissingPackageError, TfedgeError
 from tfedge.measure import child
 from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle
-from tfedge.tflite.metadata import BundleSpec, parse, text, write_bundle
+from tfedge.tflite.flatbuffer import parse, text
+from tfedge.tflite.metadata import write_bundle
+from tfedge.tflite.spec import BundleSpec
 
 SETTINGS_FILE = "peer.json"
 _MAKE = "`make .venv-bench/.done` makes one that has all"

@@ -8,11 +8,11 @@ import pytest
 import toy_folders
 
 from tfedge.convert.convert import ConvertOptions, convert
+from tfedge.inspect.contents import contents as held
 from tfedge.measure.accuracy import disagreement
 from tfedge.measure.board import Board
 from tfedge.progress import ProgressBar
 from tfedge.runtime.bundle import read_bundle
-from tfedge.tflite.inspect import inspect
 
 WORDS = 12
 
@@ -40,7 +40,7 @@ def test_buckets_share_weights_and_give_the_same_answers(quantization: str, tmp_
     signatures = read_bundle(path).manifest.signatures
     assert signatures == {"serving_default": 16, "tokens_8": 8, "tokens_12": 12}
 
-    one, three = (sum(inspect(content).constants.values()) for content in contents.values())
+    one, three = (sum(held(content).constants.values()) for content in contents.values())
     table = toy_folders.config()["vocab_size"] * toy_folders.config()["hidden_size"]
     assert three - one < table  # not even the words' embeddings come twice
 

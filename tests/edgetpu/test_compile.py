@@ -26,7 +26,7 @@ from tfedge.edgetpu.compile import compile_model, find_compiler
 from tfedge.edgetpu.result import MAPPED, Check
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError
 from tfedge.runtime.bundle import read_bundle
-from tfedge.tflite.metadata import parse
+from tfedge.tflite.flatbuffer import parse
 
 PAYLOAD = bytes(range(256)) * 3
 Tell = Callable[..., None]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from trees import INT8, packed, quantized, tensor
 
 from tfedge.errors import InputError
-from tfedge.inspect import graph
+from tfedge.inspect.contents import contents
 from tfedge.inspect.graph import Signature, Tensor, read_model
-from tfedge.tflite.inspect import inspect as contents
 
 
 def message(path: Path) -> str:
@@ -100,7 +100,7 @@ def test_any_truncation_is_found(tree: Any, make_file: Any) -> None:
 def test_weights_cut_off(toys: Path, make_file: Any) -> None:
     """A buffer that claims to be longer than the file; where it lies does not matter."""
     content = bytearray((toys / "classifier.bare.tflite").read_bytes())
-    root = graph._schema().Model.GetRootAsModel(bytes(content), 0)
+    root = schema.Model.GetRootAsModel(bytes(content), 0)
     tables = [root.Buffers(index)._tab for index in range(root.BuffersLength())]
     table = next(table for table in tables if table.Offset(4))
     struct.pack_into("<I", content, table.Vector(table.Offset(4)) - 4, 0x7FFFFFFF)
@@ -109,7 +109,7 @@ def test_weights_cut_off(toys: Path, make_file: Any) -> None:
 
 def vector_length(content: bytes, slot: int) -> int:
     """Where the length of a vector of the first subgraph stands."""
-    table = graph._schema().Model.GetRootAsModel(content, 0).Subgraphs(0)._tab
+    table = schema.Model.GetRootAsModel(content, 0).Subgraphs(0)._tab
     return int(table.Vector(table.Offset(slot)) - 4)
 
 
@@ -123,7 +123,7 @@ def test_no_length_is_believed(tree: Any, make_file: Any, slot: int) -> None:
 def test_names_that_unfold(tree: Any, make_file: Any) -> None:
     """Many tensors with one long name: small on the disk, large in memory."""
     content = bytearray(packed(tree))
-    subgraph = graph._schema().Model.GetRootAsModel(bytes(content), 0).Subgraphs(0)
+    subgraph = schema.Model.GetRootAsModel(bytes(content), 0).Subgraphs(0)
     for index in range(subgraph.TensorsLength()):
         table = subgraph.Tensors(index)._tab
         start = table.Vector(table.Offset(10))

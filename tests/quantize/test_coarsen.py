@@ -12,7 +12,7 @@ import tf_keras as keras
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.coarsen import round_weights
 from tfedge.quantize.prepare import Shape, prepare
-from tfedge.tflite.metadata import parse
+from tfedge.tflite.flatbuffer import parse
 from tfedge.tflite.tflite import to_tflite
 
 TASK = "text-classification"

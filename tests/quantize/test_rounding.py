@@ -18,7 +18,7 @@ from tfedge.quantize.rounding import (
     rounded_constant,
     rounded_weights,
 )
-from tfedge.tflite.metadata import parse
+from tfedge.tflite.flatbuffer import parse
 from tfedge.tflite.tflite import to_tflite
 
 

@@ -14,8 +14,10 @@ from tfedge.errors import InputError
 from tfedge.measure.board import Board
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.prepare import Shape, float_graphs
+from tfedge.tflite.flatbuffer import pack, parse
 from tfedge.tflite.halves import halve_weights
-from tfedge.tflite.metadata import BundleSpec, pack, parse, write_bundle
+from tfedge.tflite.metadata import write_bundle
+from tfedge.tflite.spec import BundleSpec
 from tfedge.tflite.tflite import signature_name, to_tflite
 
 TASK = "text-classification"

@@ -10,8 +10,8 @@ from program import each_runtime
 
 from tfedge.errors import InputError
 from tfedge.measure.board import Board
+from tfedge.tflite.flatbuffer import parse, text
 from tfedge.tflite.merge import merge
-from tfedge.tflite.metadata import parse, text
 
 
 def _contents(toys: Path, *names: str) -> list[bytes]:

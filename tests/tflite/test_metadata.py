@@ -27,7 +27,8 @@ from tfedge.runtime.bundle import (
     VOCABULARY_FILE,
     read_bundle,
 )
-from tfedge.tflite.metadata import BundleSpec, set_runtimes, write_bundle
+from tfedge.tflite.metadata import set_runtimes, write_bundle
+from tfedge.tflite.spec import BundleSpec
 from tfedge.tflite.tflite_metadata import METADATA_IDENTIFIER, METADATA_NAME
 
 SPEC = BundleSpec(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ai_edge_litert import schema_py_generated as schema
 from trees import code, made, packed
 
-from tfedge.tflite.metadata import parse
+from tfedge.tflite.flatbuffer import parse
 from tfedge.tflite.order import inputs_first
 
 

@@ -10,10 +10,10 @@ import tf_keras as keras
 import toy_folders
 
 from tfedge.errors import InputError
+from tfedge.inspect.contents import contents as held
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.layers import TokenTable
 from tfedge.quantize.prepare import Shape, prepare
-from tfedge.tflite.inspect import inspect
 from tfedge.tflite.tflite import to_tflite
 
 CASES = [
@@ -53,12 +53,12 @@ def test_nothing_is_left_in_float(
 ) -> None:
     folder = toy_folders.write_folder(tmp_path / "toy", architecture, task)
     graphs = prepare(Checkpoint(folder), Shape(task, 2, 16), sequences).graphs()
-    contents = inspect(to_tflite(graphs, "int8", "tflite-runtime"))
+    contents = held(to_tflite(graphs, "int8", "tflite-runtime"))
     assert set(contents.activations) <= {"INT8", "INT32"}
     assert {tensor.dtype for tensor in contents.outputs} == {"INT8"}
     assert all(version <= KNOWN_VERSIONS[name] for name, version in contents.versions.items())
     # With float outputs, one conversion an output and no more.
-    contents = inspect(to_tflite(graphs, "int8-float-io", "tflite-runtime"))
+    contents = held(to_tflite(graphs, "int8-float-io", "tflite-runtime"))
     assert {tensor.dtype for tensor in contents.outputs} == {"FLOAT32"}
     assert contents.float_operators == {"DEQUANTIZE FLOAT32": len(contents.outputs)}
 
@@ -76,4 +76,4 @@ def test_the_table_of_an_images_tokens_is_a_constant() -> None:
     table = TokenTable(197, ("cls_token", "distillation_token"), name="embeddings")(patches)
     model = keras.Model({"patches": patches}, {"y": keras.layers.Add()([patches, table])})
     content = to_tflite({197: model}, "float32", "litert")
-    assert inspect(content).operators == {"ADD FLOAT32": 1}
+    assert held(content).operators == {"ADD FLOAT32": 1}

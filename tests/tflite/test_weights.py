@@ -14,7 +14,7 @@ from trees import EMPTY, FLOAT32, INT32, code, made, named, operator, packed, te
 from tfedge.errors import InputError, RejectedModelError
 from tfedge.measure.board import Board
 from tfedge.quantize.weights import RoundedRows, round_nearest
-from tfedge.tflite.metadata import parse, text
+from tfedge.tflite.flatbuffer import parse, text
 from tfedge.tflite.weights import dense_inputs, layer_of, quantize_weights
 
 WORDS, TOKENS, CHANNELS, UNITS = 50, 6, 64, 24

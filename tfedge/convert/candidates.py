@@ -18,6 +18,7 @@ from tfedge.data.reader import ImageReader, Reader, TextReader
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import vocabulary
 from tfedge.errors import RejectedModelError
+from tfedge.inspect.contents import contents
 from tfedge.measure.board import Board
 from tfedge.models.build import input_names
 from tfedge.quantize.bias import correct_bias
@@ -30,9 +31,9 @@ from tfedge.quantize.prepare import PASSES, Prepared, Shape, prepare
 from tfedge.quantize.record import FILE as RECORD
 from tfedge.quantize.record import Decisions, read_decisions
 from tfedge.quantize.weights import RoundedRows, round_nearest
-from tfedge.tflite.inspect import inspect
-from tfedge.tflite.metadata import BundleSpec, write_bundle
+from tfedge.tflite.metadata import write_bundle
 from tfedge.tflite.order import inputs_first
+from tfedge.tflite.spec import BundleSpec
 from tfedge.tflite.tflite import (
     INTEGER_QUANTIZATIONS,
     MIXED_QUANTIZATIONS,
@@ -219,7 +220,7 @@ def _converted_integers(
         content = quantize_weights(content, round_dynamic)
     if job.shape.graph != INTEGER:
         content = inputs_first(content)
-    found = set(inspect(content).float_operators) - GRAPHS[job.shape.graph].float_operators
+    found = set(contents(content).float_operators) - GRAPHS[job.shape.graph].float_operators
     if job.quantization == "int8" and found:
         raise RejectedModelError(
             f"int8 left operators in float: {', '.join(sorted(found))}; this is a fault of "

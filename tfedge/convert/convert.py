@@ -20,13 +20,13 @@ from tfedge.convert.job import ConvertOptions, Job, make_job, texts_of
 from tfedge.convert.judge import measure, truth_of
 from tfedge.data.texts import Texts
 from tfedge.errors import CheckpointError, RejectedModelError
+from tfedge.inspect.contents import contents
 from tfedge.measure.board import Board
 from tfedge.models import cost
 from tfedge.progress import MakeBar
 from tfedge.quantize.prepare import Shape, float_graphs
 from tfedge.runtime import tasks
 from tfedge.runtime.inputs import PAIR
-from tfedge.tflite.inspect import inspect
 from tfedge.tflite.metadata import set_runtimes
 from tfedge.tflite.tflite import (
     to_tflite,
@@ -169,7 +169,7 @@ def _report(
     evaluation: Texts,
 ) -> dict[str, Any]:
     content = path.read_bytes()
-    contents = inspect(content)
+    held = contents(content)
     config = job.checkpoint.config
     return {
         "model": job.source.name,
@@ -187,16 +187,16 @@ def _report(
         "quantization": {
             "mode": job.quantization,
             "graph": job.shape.graph,
-            "activations_by_dtype": contents.activations,
-            "constant_bytes_by_dtype": contents.constants,
-            "operators": contents.operators,
-            "float_operators": sum(contents.float_operators.values()),
-            "operator_versions": contents.versions,
+            "activations_by_dtype": held.activations,
+            "constant_bytes_by_dtype": held.constants,
+            "operators": held.operators,
+            "float_operators": sum(held.float_operators.values()),
+            "operator_versions": held.versions,
             "ranges": None,
             **(figures or {}),
         },
-        "inputs": [dataclasses.asdict(tensor) for tensor in contents.inputs],
-        "outputs": [dataclasses.asdict(tensor) for tensor in contents.outputs],
+        "inputs": [dataclasses.asdict(tensor) for tensor in held.inputs],
+        "outputs": [dataclasses.asdict(tensor) for tensor in held.outputs],
         "float32_tflite_error": float_error,
         "evaluation": {"source": evaluation.source, "runtimes": measured},
         "options": {

@@ -15,7 +15,8 @@ from tfedge.errors import InputError, RejectedModelError
 from tfedge.runtime import bundle
 from tfedge.runtime.bundle import Manifest
 from tfedge.runtime.errors import ModelFileError
-from tfedge.tflite.metadata import append_archive, pack, parse
+from tfedge.tflite.flatbuffer import pack, parse, text
+from tfedge.tflite.metadata import append_archive
 from tfedge.tflite.tflite_metadata import METADATA_NAME
 
 
@@ -79,14 +80,10 @@ def carry_over(source: Source, compiled: bytes, facts: dict[str, Any]) -> bytes:
     flatbuffer = pack(after)
     files = dict(source.files)
     if source.manifest is not None:
-        keys = [_text(signature.signatureKey) for signature in signatures]
+        keys = [text(signature.signatureKey) for signature in signatures]
         manifest = _manifest(source.manifest, keys, flatbuffer, facts)
         files[bundle.MANIFEST_FILE] = manifest.to_json()
     return append_archive(flatbuffer, files) if files else flatbuffer
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _matching_ends(before: Any, after: Any) -> dict[int, int]:
@@ -110,11 +107,11 @@ def _matching_ends(before: Any, after: Any) -> dict[int, int]:
 def _carry_metadata(before: Any, after: Any, schema: Any) -> None:
     """TFLite Metadata, which describe inputs and outputs in their order."""
     for entry in before.metadata or ():
-        if _text(entry.name) == METADATA_NAME:
+        if text(entry.name) == METADATA_NAME:
             moved = schema.MetadataT()
             moved.name, moved.buffer = entry.name, len(after.buffers)
             after.buffers.append(before.buffers[entry.buffer])
-            kept = [item for item in after.metadata or () if _text(item.name) != METADATA_NAME]
+            kept = [item for item in after.metadata or () if text(item.name) != METADATA_NAME]
             after.metadata = [*kept, moved]
 
 

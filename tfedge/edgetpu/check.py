@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,6 +34,7 @@ from tfedge.inspect.graph import (
     Subgraph,
     read_model,
 )
+from tfedge.tflite.flatbuffer import tools
 
 
 def check(path: Path) -> Check:
@@ -104,8 +104,7 @@ def problems(subgraph: Subgraph, rules: Rules) -> list[Problem]:
 
 
 def _unreadable(operator: Operator, rules: Rules) -> Problem | None:
-    schema = importlib.import_module("ai_edge_litert.schema_py_generated")
-    number = getattr(schema.BuiltinOperator, operator.name, None)
+    number = getattr(tools().schema_fb.BuiltinOperator, operator.name, None)
     if operator.name.startswith("OPERATOR "):
         number = int(operator.name.split()[1])
     if number is not None and number >= rules.first_unreadable_code:

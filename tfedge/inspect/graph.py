@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import importlib
 import math
 import mmap
 import os
@@ -19,9 +17,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tfedge.errors import InputError, MissingPackageError
+from tfedge.errors import InputError
 from tfedge.runtime.bundle import open_model
 from tfedge.runtime.errors import ModelFileError, one_line
+from tfedge.tflite.flatbuffer import MODEL_IDENTIFIER, tools
 
 # Operators, tensors and their indices together; a transformer of 100 layers has 50,000.
 MAX_ITEMS = 500_000
@@ -170,9 +169,19 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
         InputError: it cannot be read, is no .tflite, is damaged or implausibly large.
         MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
     """
-    name, content = _map(path)
+    return read_content(*_map(path))
+
+
+def read_content(name: str, content: bytes | mmap.mmap) -> ModelFile:
+    """Reads a .tflite that is in memory; `name` is for messages, as its path is.
+
+    Raises:
+        InputError, MissingPackageError: as `read_model`.
+    """
     with _damage(name):
-        return _Reader(name, content, _schema()).read()
+        if content[4:8] != MODEL_IDENTIFIER:
+            raise InputError("not a TensorFlow Lite model; give the output of the TFLite converter")
+        return _Reader(name, content, tools()).read()
 
 
 def outputs_field(path: str | os.PathLike[str], subgraph: int) -> int:
@@ -183,7 +192,7 @@ def outputs_field(path: str | os.PathLike[str], subgraph: int) -> int:
     """
     name, content = _map(path)
     with _damage(name):
-        table = _schema().Model.GetRootAsModel(content, 0).Subgraphs(subgraph)._tab
+        table = tools().schema_fb.Model.GetRootAsModel(content, 0).Subgraphs(subgraph)._tab
         field = table.Offset(8)
         if not field:
             raise InputError("the graph has no outputs")
@@ -212,16 +221,6 @@ def _damage(name: str) -> Iterator[None]:
         ) from error
 
 
-@functools.cache
-def _schema() -> Any:
-    try:
-        return importlib.import_module("ai_edge_litert.schema_py_generated")
-    except ImportError as error:
-        raise MissingPackageError(
-            f"reading a model needs ai-edge-litert ({error}): `pip install 'tfedge[convert]'`"
-        ) from error
-
-
 def _names(enumeration: Any) -> dict[int, str]:
     return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
 
@@ -231,10 +230,12 @@ class _Reader:
 
     Args:
         content: the file, at least its first 8 bytes checked.
+        litert: LiteRT's tools for flatbuffers.
     """
 
-    def __init__(self, name: str, content: Any, schema: Any) -> None:
-        self._name, self._content, self._schema = name, content, schema
+    def __init__(self, name: str, content: Any, litert: Any) -> None:
+        schema = litert.schema_fb
+        self._name, self._content, self._litert, self._schema = name, content, litert, schema
         self._dtypes = _names(schema.TensorType)
         self._builtin = _names(schema.BuiltinOperator)
         self._settings = _names(schema.BuiltinOptions)
@@ -309,7 +310,7 @@ class _Reader:
 
     def _code(self, code: Any) -> tuple[str, int]:
         """Name and version of an operator. Old files number operators in one byte only."""
-        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        number = self._litert.get_builtin_code_from_operator_code(code)
         name = self._builtin.get(number, f"OPERATOR {number}")
         if name == "CUSTOM":
             name = f"CUSTOM:{self._text(code._tab, 6)}"

@@ -22,7 +22,7 @@ class Graph:
     Attributes:
         blocks: to be converted.
         rounded: with the rounding of constants in it, to be trained.
-        float_operators: what is left in float, as `tfedge.tflite.inspect` names it: the
+        float_operators: what is left in float, as `tfedge.inspect.contents` names it: the
             conversion of inputs.
     """
 

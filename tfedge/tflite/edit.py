@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfedge.tflite.metadata import pack, parse
+from tfedge.tflite.flatbuffer import pack, parse, tools
 from tfedge.tflite.share import drop_unused
 
 
@@ -33,7 +33,7 @@ class Editor:
     def kind(self, operator: Any) -> int:
         """The builtin operator's number."""
         code = self.tree.operatorCodes[operator.opcodeIndex]
-        return int(max(code.builtinCode, code.deprecatedBuiltinCode))
+        return int(tools().get_builtin_code_from_operator_code(code))
 
     def is_float(self, tensor: Any) -> bool:
         """Whether it holds float32."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfedge.tflite.edit import Editor
-from tfedge.tflite.metadata import text
+from tfedge.tflite.flatbuffer import text
 
 # Constants with fewer numbers stay as they are.
 _LEAST_NUMBERS = 1024

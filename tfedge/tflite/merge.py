@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfedge.errors import InputError
-from tfedge.tflite.metadata import pack, parse, text
+from tfedge.tflite.flatbuffer import pack, parse, text
 
 
 def merge(models: Mapping[str, bytes]) -> bytes:

@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib
 import io
 import os
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 
 from tfedge import __version__, files
-from tfedge.errors import InputError, MissingPackageError
+from tfedge.errors import InputError
 from tfedge.runtime import bundle
 from tfedge.runtime.bundle import Manifest
 from tfedge.runtime.errors import ModelFileError
-from tfedge.runtime.image_settings import ImageSettings
-from tfedge.tflite.share import share
+from tfedge.tflite.flatbuffer import pack, parse, text
+from tfedge.tflite.spec import BundleSpec
 from tfedge.tflite.tflite_metadata import METADATA_NAME, model_metadata
-
-MODEL_IDENTIFIER = b"TFL3"
 
 # ZIP's extra field for alignment (as Android's zipalign writes it) and its header's length.
 _ALIGNMENT_FIELD = 0xD935
@@ -37,36 +33,6 @@ _ALIGNMENT_HEADER = struct.Struct("<HH")
 _ALIGNMENT = 4
 _LOCAL_HEADER_BYTES = 30
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # ZIP's first; equal inputs shall give equal files
-# TFLite's schema demands this of buffers; kernels load whole vectors from them.
-_BUFFER_ALIGNMENT = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class BundleSpec:
-    """What a bundle says of its model; see `tfedge.runtime.bundle.Manifest` for the shared fields.
-
-    Attributes:
-        signatures: signature key -> sequence length; every one must be in the model.
-        max_length: longest input in tokens; None takes the longest signature.
-        tokenizer_json: contents of the checkpoint's `tokenizer.json`, of a model of texts.
-        image: how images are read, of a model of images.
-        vocab: the WordPiece vocabulary in order, None for other tokenisers.
-        description: a sentence for people.
-    """
-
-    name: str
-    task: str
-    signatures: Mapping[str, int]
-    runtimes: Sequence[str]
-    quantization: str
-    tokenizer_json: bytes | None = None
-    image: ImageSettings | None = None
-    labels: Sequence[str] | None = None
-    vocab: Sequence[str] | None = None
-    max_length: int | None = None
-    normalize: bool = False
-    description: str = ""
-    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def write_bundle(
@@ -144,39 +110,6 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         raise InputError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
 
 
-def parse(content: bytes) -> tuple[Any, Any]:
-    """The model as a tree of objects, and the schema module that made it.
-
-    Raises:
-        InputError: it is no TensorFlow Lite model, or one that this cannot write again.
-        MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
-    """
-    if content[4:8] != MODEL_IDENTIFIER:
-        raise InputError("not a TensorFlow Lite model; give the output of the TFLite converter")
-    try:
-        schema = importlib.import_module("ai_edge_litert.schema_py_generated")
-    except ImportError as error:
-        raise MissingPackageError(
-            f"reading a model needs ai-edge-litert ({error}): `pip install tfedge[convert]`"
-        ) from error
-    try:
-        tree = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
-    # flatbuffers follows offsets wherever they lead.
-    except (struct.error, ValueError, TypeError, IndexError) as error:
-        raise InputError(f"a damaged TensorFlow Lite model: {error}; convert it again") from error
-    if any(buffer.offset > 1 for buffer in tree.buffers):
-        # Offsets count from the file's beginning, and rewriting the model would move them.
-        raise InputError(
-            "the model is larger than 2 GB and keeps its weights outside the flatbuffer"
-        )
-    return tree, schema
-
-
-def text(value: bytes | str) -> str:
-    """A string of the tree, which are bytes where a model has been read."""
-    return value.decode() if isinstance(value, bytes) else value
-
-
 def _check_signatures(tree: Any, spec: BundleSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Checks the shapes of the signatures' inputs; returns the names of inputs and outputs."""
     present = {text(signature.signatureKey): signature for signature in tree.signatureDefs or []}
@@ -215,15 +148,10 @@ def _metadata(tree: Any, spec: BundleSpec) -> bytes:
         if signature.subgraphIndex == 0
         for item in (*signature.inputs, *signature.outputs)
     }
-    return model_metadata(
-        name=spec.name,
-        description=spec.description or f"{spec.task}, made by tfedge.",
-        inputs=[names[index] for index in subgraph.inputs],
-        outputs=[names[index] for index in subgraph.outputs],
-        labels=spec.labels,
-        has_vocabulary=spec.vocab is not None,
-        image=spec.image,
+    inputs, outputs = (
+        [names[index] for index in ends] for ends in (subgraph.inputs, subgraph.outputs)
     )
+    return model_metadata(spec, inputs, outputs)
 
 
 def _insert_metadata(tree: Any, schema: Any, content: bytes) -> None:
@@ -240,23 +168,6 @@ def _insert_metadata(tree: Any, schema: Any, content: bytes) -> None:
     entry.buffer = len(tree.buffers)
     tree.buffers.append(buffer)
     tree.metadata.append(entry)
-
-
-class _Builder(flatbuffers.Builder):
-    """Aligns weights, which Python's builder would put at any multiple of 4."""
-
-    def CreateNumpyVector(self, x: Any) -> Any:
-        if x.dtype.itemsize == 1:
-            self.Prep(_BUFFER_ALIGNMENT, x.size)
-        return super().CreateNumpyVector(x)
-
-
-def pack(tree: Any) -> bytes:
-    """The flatbuffer of a tree of objects, equal weights shared."""
-    share(tree)
-    builder = _Builder(1 << 20)
-    builder.Finish(tree.Pack(builder), MODEL_IDENTIFIER)
-    return bytes(builder.Output())
 
 
 def _associated_files(manifest: Manifest, spec: BundleSpec) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ import numpy as np
 from tfedge import __version__
 from tfedge.runtime import bundle
 from tfedge.runtime.image_settings import ImageSettings
+from tfedge.tflite.spec import BundleSpec
 
 METADATA_NAME = "TFLITE_METADATA"
 METADATA_IDENTIFIER = b"M001"
@@ -87,45 +88,33 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
 _Table = tuple[str, Mapping[str, Any]]
 
 
-def model_metadata(
-    *,
-    name: str,
-    description: str,
-    inputs: Sequence[str],
-    outputs: Sequence[str],
-    labels: Sequence[str] | None,
-    has_vocabulary: bool,
-    image: ImageSettings | None = None,
-) -> bytes:
+def model_metadata(spec: BundleSpec, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     """The metadata of a model, to be put into its buffer `METADATA_NAME`.
 
     Args:
         inputs, outputs: names of the tensors of the first subgraph, in its order.
-        labels: what the last axis of the outputs means.
-        has_vocabulary: whether `vocab.txt` goes with the model.
-        image: what the one input is, of a model of images.
     """
     subgraph: dict[str, Any] = {
         "input_tensor_metadata": [
-            _tensor(*_INPUTS.get(item, (item, "")), image=image) for item in inputs
+            _tensor(*_INPUTS.get(item, (item, "")), image=spec.image) for item in inputs
         ],
-        "output_tensor_metadata": [_tensor(item, "", labels) for item in outputs],
+        "output_tensor_metadata": [_tensor(item, "", spec.labels) for item in outputs],
     }
-    if has_vocabulary:
+    if spec.vocab is not None:
         vocabulary = _file(bundle.VOCABULARY_FILE, "WordPiece vocabulary.", _TYPE_VOCABULARY)
         options: _Table = ("BertTokenizerOptions", {"vocab_file": [vocabulary]})
         unit = {"options_type": _OPTIONS_BERT_TOKENIZER, "options": options}
         subgraph["input_process_units"] = [("ProcessUnit", unit)]
     fields = {
-        "name": name,
-        "description": description,
+        "name": spec.name,
+        "description": spec.description or f"{spec.task}, made by tfedge.",
         "version": __version__,
         "subgraph_metadata": [("SubGraphMetadata", subgraph)],
         "associated_files": [
             _file(bundle.MANIFEST_FILE, "What tfedge's runtime needs to know."),
-            *([] if image else [_file(bundle.TOKENIZER_FILE, _TOKENISER)]),
+            *([] if spec.image else [_file(bundle.TOKENIZER_FILE, _TOKENISER)]),
         ],
-        "min_parser_version": _PARSER_WITH_TOKENIZER if has_vocabulary else _PARSER_WITHOUT,
+        "min_parser_version": _PARSER_WITHOUT if spec.vocab is None else _PARSER_WITH_TOKENIZER,
     }
     builder = flatbuffers.Builder(1024)
     builder.Finish(_add_table(builder, ("ModelMetadata", fields)), METADATA_IDENTIFIER)

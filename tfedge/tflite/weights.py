@@ -15,7 +15,7 @@ import numpy as np
 
 from tfedge.quantize.weights import RoundedRows
 from tfedge.tflite.edit import Editor
-from tfedge.tflite.metadata import text
+from tfedge.tflite.flatbuffer import text
 
 # Smaller than what the 4-bit kernels take at once: tflite-runtime 2.14 has other kernels for that,
 # which know no scale a row and answer wrongly.

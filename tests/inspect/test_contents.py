@@ -28,8 +28,8 @@ from trees import (
 )
 
 from tfedge.errors import InputError
-from tfedge.tflite.inspect import Contents, Tensor, inspect
-from tfedge.tflite.metadata import parse, text
+from tfedge.inspect.contents import Contents, Tensor, contents
+from tfedge.tflite.flatbuffer import parse, text
 
 
 @pytest.fixture
@@ -92,11 +92,11 @@ def tree() -> Any:
 
 def test_contents_by_hand(tree: Any) -> None:
     assert GELU > 127  # as it must be for this to be a test of the newer operators
-    assert inspect(packed(tree)) == Contents(
+    assert contents(packed(tree)) == Contents(
         inputs=[Tensor("input_ids", [1, 6], "INT32", None, None)],
         outputs=[
             Tensor("hidden", [1, 6], "FLOAT32", None, None),
-            Tensor("logits", [1, 6], "INT8", 0.25, 7),
+            Tensor("logits", [1, 6], "INT8", None, None),
         ],
         activations={"FLOAT32": 2, "INT8": 3},
         constants={"FLOAT32": 24, "INT8": 5 + 7},
@@ -111,7 +111,7 @@ def test_contents_by_hand(tree: Any) -> None:
 
 
 def test_float_operators(tree: Any) -> None:
-    assert inspect(packed(tree)).float_operators == {
+    assert contents(packed(tree)).float_operators == {
         "CUSTOM:Betainc FLOAT32": 1,
         "GELU FLOAT32": 1,
     }
@@ -121,28 +121,28 @@ def test_file_of_an_old_converter(tree: Any) -> None:
     """It numbers operators in one byte only and has no signature."""
     tree.operatorCodes[2] = code(0, 1, old=SOFTMAX)
     tree.signatureDefs = None
-    contents = inspect(packed(tree))
-    assert contents.operators["SOFTMAX INT8"] == 1
-    assert (contents.inputs, contents.outputs) == ([], [])
+    found = contents(packed(tree))
+    assert found.operators["SOFTMAX INT8"] == 1
+    assert (found.inputs, found.outputs) == ([], [])
 
 
 def test_empty_lists_of_scales(tree: Any) -> None:
     """Some writers leave them out of tensors in float, some leave them empty."""
     tree.subgraphs[0].tensors[4].quantization = quantized([], [])
-    (hidden, _) = inspect(packed(tree)).outputs
+    (hidden, _) = contents(packed(tree)).outputs
     assert (hidden.scale, hidden.zero_point) == (None, None)
 
 
 @pytest.mark.parametrize("name", ["int8_output", "buckets"])
 def test_converted_model_as_its_runtime_sees_it(toys: Path, name: str) -> None:
     path = toys / f"{name}.bare.tflite"
-    contents = inspect(path.read_bytes())
+    found = contents(path.read_bytes())
     interpreter = Interpreter(str(path), num_threads=1)
     key = next(iter(interpreter.get_signature_list()))
     runner = interpreter.get_signature_runner(key)
     for tensors, details in (
-        (contents.inputs, runner.get_input_details()),
-        (contents.outputs, runner.get_output_details()),
+        (found.inputs, runner.get_input_details()),
+        (found.outputs, runner.get_output_details()),
     ):
         assert [item.name for item in tensors] == sorted(details)
         for item in tensors:
@@ -153,8 +153,8 @@ def test_converted_model_as_its_runtime_sees_it(toys: Path, name: str) -> None:
 
 
 def test_toy_in_integers(toys: Path) -> None:
-    in_float = inspect((toys / "classifier.bare.tflite").read_bytes())
-    in_integers = inspect((toys / "int8_output.bare.tflite").read_bytes())
+    in_float = contents((toys / "classifier.bare.tflite").read_bytes())
+    in_integers = contents((toys / "int8_output.bare.tflite").read_bytes())
     # The embeddings and the layer behind them.
     weights = len(toy_builder.VOCABULARY) * toy_builder.WIDTH + toy_builder.WIDTH * 2
     assert in_float.constants["FLOAT32"] == 4 * weights
@@ -166,18 +166,18 @@ def test_toy_in_integers(toys: Path) -> None:
 
 
 def test_metadata_change_nothing_but_themselves(toys: Path) -> None:
-    bare = inspect((toys / "classifier.bare.tflite").read_bytes())
-    assert inspect((toys / "classifier.tflite").read_bytes()) == bare
+    bare = contents((toys / "classifier.bare.tflite").read_bytes())
+    assert contents((toys / "classifier.tflite").read_bytes()) == bare
 
 
 def test_what_is_no_model(toys: Path) -> None:
     for content in (b"", b"hello" * 99):
         with pytest.raises(InputError, match="not a TensorFlow Lite model"):
-            inspect(content)
+            contents(content)
     content = (toys / "classifier.bare.tflite").read_bytes()
     for length in (8, 100, len(content) // 2):
-        with pytest.raises(InputError, match="a damaged TensorFlow Lite model"):
-            inspect(content[:length])
+        with pytest.raises(InputError, match="a damaged or truncated model"):
+            contents(content[:length])
 
 
 def test_weights_outside_the_model(tree: Any) -> None:

@@ -1,0 +1,82 @@
+"""Sums up what a converted .tflite holds: its tensors, operators and signature."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from tfedge.inspect import graph
+from tfedge.inspect.graph import read_content
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """An input or output. Scale and zero point are None for a tensor without one scale."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    scale: float | None
+    zero_point: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What a model file holds.
+
+    Attributes:
+        inputs, outputs: of the first signature, by the signature's names.
+        activations: tensors that operators compute, counted by dtype.
+        constants: bytes of weights by dtype; those that several tensors share are there once.
+        operators: operators by name and the dtype of their first output, e.g. `ADD INT8`.
+        versions: the highest version of each operator.
+    """
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    activations: dict[str, int]
+    constants: dict[str, int]
+    operators: dict[str, int]
+    versions: dict[str, int]
+
+    @property
+    def float_operators(self) -> dict[str, int]:
+        """Operators that compute in floating point."""
+        return {name: count for name, count in self.operators.items() if " FLOAT" in name}
+
+
+def contents(content: bytes) -> Contents:
+    """What the .tflite `content` holds.
+
+    Raises:
+        InputError: it is no TensorFlow Lite model.
+    """
+    model = read_content("the converted model", content)
+    activations: Counter[str] = Counter()
+    operators: Counter[str] = Counter()
+    versions: dict[str, int] = {}
+    for subgraph in model.subgraphs:
+        for operator in subgraph.operators:
+            dtypes = [subgraph.tensors[index].dtype for index in operator.outputs]
+            activations.update(dtypes)
+            operators[f"{operator.name} {dtypes[0]}"] += 1
+            versions[operator.name] = max(versions.get(operator.name, 0), operator.version)
+    entry = model.signature(None)
+    tensors = model.subgraphs[entry.subgraph].tensors if entry else []
+    return Contents(
+        inputs=_ends(tensors, entry.inputs if entry else {}),
+        outputs=_ends(tensors, entry.outputs if entry else {}),
+        activations=dict(sorted(activations.items())),
+        constants=model.constants,
+        operators=dict(sorted(operators.items())),
+        versions=dict(sorted(versions.items())),
+    )
+
+
+def _ends(tensors: Sequence[graph.Tensor], indices: Mapping[str, int]) -> list[Tensor]:
+    found = ((name, tensors[index]) for name, index in sorted(indices.items()))
+    return [
+        Tensor(name, list(item.shape), item.dtype, item.scale, item.zero_point)
+        for name, item in found
+    ]
