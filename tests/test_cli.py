@@ -26,6 +26,7 @@ import tfedge.presets
 import tfedge.quantize.prepare
 from tfedge import __version__, cli, errors
 from tfedge.cli.summary import bench_summary, conversion_summary
+from tfedge.convert.result import Conversion, Evaluation, Figures, Quantization, Refused
 from tfedge.measure.race import Machine, Race, Standing, Times
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.presets import Preset, preset_names
@@ -510,6 +511,26 @@ def test_file_whose_name_is_not_utf_8(toys: Path, sentences: Path, tmp_path: Pat
     assert f" on {tmp_path}/caf\\udce9.tsv: 12 texts" in result.lines[0]
 
 
+def conversion_of(content: dict[str, Any]) -> Conversion:
+    """The report that was printed as JSON, or a part of it."""
+    names = [field.name for field in dataclasses.fields(Conversion)]
+    quantization = dict.fromkeys(field.name for field in dataclasses.fields(Quantization))
+    quantization |= {k: v for k, v in content["quantization"].items() if k in quantization}
+    measured: dict[str, Figures | Refused] = {}
+    for runtime, figures in content["evaluation"]["runtimes"].items():
+        if "error" in figures:
+            measured[runtime] = Refused(**figures)
+        else:
+            scores = {name: figures[name] for name in figures if name.endswith("accuracy")}
+            rest = {name: figures[name] for name in figures if name not in scores}
+            measured[runtime] = Figures(**rest, scores=scores)
+    parts = {
+        "quantization": Quantization(**quantization),
+        "evaluation": Evaluation(content["evaluation"]["source"], measured),
+    }
+    return Conversion(**{**dict.fromkeys(names), **content, **parts})
+
+
 def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     options = (
@@ -524,7 +545,7 @@ def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path)
     assert report["buckets"] == report["options"]["buckets"] == [8]
     manifest = read_bundle(output / "toy" / "toy_float32.tflite").manifest
     assert sorted(manifest.signatures.values()) == [8, 16]
-    summary = conversion_summary(report, output).splitlines()
+    summary = conversion_summary(conversion_of(report), output).splitlines()
     path = output / "toy" / "toy_float32.tflite"
     packed = len(gzip.compress(path.read_bytes()))
     sizes = (path.stat().st_size, packed)
@@ -559,7 +580,7 @@ def test_summary_of_a_runtime_that_crashed() -> None:
             },
         },
     }
-    assert conversion_summary(report, Path("out")).splitlines() == [
+    assert conversion_summary(conversion_of(report), Path("out")).splitlines() == [
         "out/toy/toy_int8.tflite  4.2 MB, 3.1 compressed",
         "  text-classification, 128 tokens, 14.3M parameters, 1.25 GFLOPs",
         "  int8: 2 of 5 operators compute in float",

@@ -21,6 +21,7 @@ from tfedge.errors import InputError
 Count = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Ge(0), Le(1)]
+FLAT: Mapping[str, bool] = {"flat": True}  # of a field whose content stands beside the others
 _HALVES = re.compile("[\ud800-\udfff]")
 _Record = TypeVar("_Record")
 
@@ -32,11 +33,14 @@ def _key_of(name: str) -> str:
 def as_json(value: Any) -> Any:
     """What `json.dumps` takes of a record, and of all records in it."""
     if dataclasses.is_dataclass(value):
-        return {
-            _key_of(field.name): as_json(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if field.default is dataclasses.MISSING or getattr(value, field.name) != field.default
-        }
+        content: dict[str, Any] = {}
+        for field in dataclasses.fields(value):
+            found = getattr(value, field.name)
+            if field.metadata == FLAT:
+                content |= as_json(found)
+            elif field.default is dataclasses.MISSING or found != field.default:
+                content[_key_of(field.name)] = as_json(found)
+        return content
     if isinstance(value, Mapping):
         return {key: as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

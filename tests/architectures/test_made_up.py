@@ -43,6 +43,7 @@ from tfedge.presets import Preset
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.equalize import channel_factors, equalize
 from tfedge.quantize.integer import IntegerBlocks
+from tfedge.records import as_json
 from tfedge.train.cut import Cut, cut_config, cut_tensors, tensors_of
 
 TASK = "text-classification"
@@ -222,7 +223,7 @@ def test_it_is_listed_as_other_models_are(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(catalogue, "load_preset", lambda name: preset)
     (row,) = catalogue.catalogue(16)
     stored = sum(value.size for value in tensors().values()) - 2 * 33
-    assert (row["name"], row["parameters"]) == ("mine", stored)
+    assert (row.name, row.parameters) == ("mine", stored)
 
 
 def test_unknown_models_are_told_that_it_is_supported() -> None:
@@ -257,5 +258,5 @@ def test_it_is_converted_and_agrees(folder: Path, tmp_path: Path) -> None:
         buckets=(),
         runtime="litert",
     )
-    report = convert(str(folder), options, Bars())
+    report = as_json(convert(str(folder), options, Bars()))
     assert report["float32_tflite_error"] < 1e-4

@@ -99,7 +99,7 @@ def _mean_of_texts(model: Path, counts: Sequence[Count], data: str) -> dict[str,
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """What the table and the JSON file say; see the module."""
-    sizes = {row["name"]: row for row in catalogue(_TOKENS)}
+    sizes = {row.name: row for row in catalogue(_TOKENS)}
     rows: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys((*given.models, BASE)):
         counts: dict[str, list[Count]] = {}
@@ -109,8 +109,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             tokens = () if name == SHORT and mode != "float32" else (_TOKENS,)
             counts[mode] = list(count_model(file, [given.board], (), tokens, given.emulator))
         rows[name] = {
-            "parameters": sizes[name]["parameters"],
-            "flops": sizes[name]["flops"],
+            "parameters": sizes[name].parameters,
+            "flops": sizes[name].flops,
             "minsn": {mode: _fewest(found, _TOKENS) for mode, found in counts.items()},
             "counts": [dataclasses.asdict(count) for found in counts.values() for count in found],
         }

@@ -12,6 +12,7 @@ from tfedge.inspect.contents import contents as held
 from tfedge.measure.accuracy import disagreement
 from tfedge.measure.board import Board
 from tfedge.progress import ProgressBar
+from tfedge.records import as_json
 from tfedge.runtime.bundle import read_bundle
 
 WORDS = 12
@@ -32,7 +33,7 @@ def test_buckets_share_weights_and_give_the_same_answers(quantization: str, tmp_
             max_drop=100.0,
             output=tmp_path / name,
         )
-        reports[name] = convert(str(folder), options, ProgressBar)
+        reports[name] = as_json(convert(str(folder), options, ProgressBar))
         contents[name] = (tmp_path / name / "toy" / f"toy_{quantization}.tflite").read_bytes()
     # Those not below the longest are left out.
     assert reports["three"]["buckets"] == [8, 12]

@@ -14,6 +14,7 @@ from bars import Bars
 from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.errors import InputError, RejectedModelError
 from tfedge.inspect.graph import read_model
+from tfedge.records import as_json
 
 LENGTH = 16
 CLASSIFICATION = "text-classification"
@@ -37,7 +38,7 @@ def toy(tmp_path: Path) -> str:
 def test_mixed_puts_float_where_a_rule_says(toy: str, tmp_path: Path, runtime: str) -> None:
     rules = {"norm": "float", "*.output.dense": "dynamic"}
     changes = {"quantization": "mixed", "precisions": rules, "runtime": runtime}
-    report = convert(toy, options(tmp_path, **changes), Bars())
+    report = as_json(convert(toy, options(tmp_path, **changes), Bars()))
     found = report["quantization"]
     chosen = Counter(found["precisions"].values())
     # Two layers: attention.output.dense and output.dense in each, their norms and the embeddings'.
@@ -63,7 +64,7 @@ def test_mixed_puts_float_where_a_rule_says(toy: str, tmp_path: Path, runtime: s
 @pytest.mark.slow
 def test_auto_says_what_it_chose_and_keeps_what_it_measured(toy: str, tmp_path: Path) -> None:
     bars = Bars()
-    report = convert(toy, options(tmp_path, quantization="auto", target="rpi5"), bars)
+    report = as_json(convert(toy, options(tmp_path, quantization="auto", target="rpi5"), bars))
     search = report["quantization"]["search"]
     assert search["board"] == "rpi5"
     # At any drop allowed, what is faster in float is taken and nothing else: there, the norms.
@@ -72,7 +73,7 @@ def test_auto_says_what_it_chose_and_keeps_what_it_measured(toy: str, tmp_path: 
     measured = tmp_path / "out" / "toy" / "toy_auto_measured.json"
     before = json.loads(measured.read_text())
     assert len(before["values"]) == len(search["groups"]) + 1
-    again = convert(toy, options(tmp_path, quantization="auto", target="rpi5"), Bars())
+    again = as_json(convert(toy, options(tmp_path, quantization="auto", target="rpi5"), Bars()))
     assert json.loads(measured.read_text()) == before
     assert again["sha256"] == report["sha256"]
 
@@ -83,7 +84,9 @@ def test_auto_takes_all_out_of_the_integers_where_that_is_asked_for(
 ) -> None:
     """No drop at all is allowed, and near ties leave one: the most exact model is what remains."""
     try:
-        report = convert(toy, options(tmp_path, quantization="auto", max_drop=-1.0), Bars())
+        report = as_json(
+            convert(toy, options(tmp_path, quantization="auto", max_drop=-1.0), Bars())
+        )
     except RejectedModelError:
         path = tmp_path / "out" / "toy" / "toy_auto.tflite.rejected.json"
         report = json.loads(path.read_text())

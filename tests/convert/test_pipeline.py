@@ -27,6 +27,7 @@ from tfedge.errors import CheckpointError, InputError, MissingPackageError, Reje
 from tfedge.measure.accuracy import disagreement
 from tfedge.measure.board import Board
 from tfedge.measure.checkpoint import CheckpointAnswers
+from tfedge.records import as_json
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.runtimes import RUNTIMES, Runtime
 
@@ -137,7 +138,7 @@ def converted(
         bars = Bars()
         changes = {"calibration": data, "output": root / name / "out", "max_drop": ALWAYS}
         changes |= {"sequence_length": LENGTH, "quantization": quantization}
-        report = convert(str(source), ConvertOptions(**{**changes, **options}), bars)
+        report = as_json(convert(str(source), ConvertOptions(**{**changes, **options}), bars))
         return Conversion(source, quantization, report, root / name / "out" / "toy", bars)
 
     def get(name: str) -> Conversion:

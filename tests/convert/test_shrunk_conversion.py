@@ -14,6 +14,7 @@ from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, assign, load_weights, save_checkpoint
 from tfedge.models.cost import flops
 from tfedge.models.folder import copy_inputs
+from tfedge.records import as_json
 from tfedge.train.cut import Cut, cut_config, cut_tensors, tensors_of
 
 LENGTH = 16
@@ -58,7 +59,7 @@ def test_layers_that_differ_are_converted(family: str, quantization: str, tmp_pa
         buckets=(8,),
         runtime="litert",
     )
-    report = convert(str(folder), options, Bars())
+    report = as_json(convert(str(folder), options, Bars()))
     assert report["float32_tflite_error"] < 1e-4
     assert report["evaluation"]["runtimes"]["litert"]["disagreement"] <= 0.25
     assert report["flops"] == flops(Checkpoint(folder).config, LENGTH)

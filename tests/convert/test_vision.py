@@ -27,6 +27,7 @@ from tfedge.measure.board import Board
 from tfedge.measure.checkpoint import CheckpointAnswers
 from tfedge.models.config import parse_config
 from tfedge.presets import load_preset
+from tfedge.records import as_json
 from tfedge.runtime.bundle import LABELS_FILE, MANIFEST_FILE, read_bundle
 
 pytest.importorskip("PIL")
@@ -59,7 +60,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     options = ConvertOptions(
         calibration=str(calibration), evaluation=str(evaluation), output=root / "out"
     )
-    report = convert(str(source), options, Bars())
+    report = as_json(convert(str(source), options, Bars()))
     return Toy(source, calibration, evaluation, root / "out", report)
 
 
@@ -99,7 +100,7 @@ def test_full_size(tmp_path: Path, preset: str, quantization: str, least: float)
         output=tmp_path / "out",
         max_drop=100.0,
     )
-    report = convert(str(source), options, Bars())
+    report = as_json(convert(str(source), options, Bars()))
     assert (report["quantization"]["float_operators"] == 0) is (quantization == "int8")
     assert 0 < report["float32_tflite_error"] < 1e-4
     figures = report["evaluation"]["runtimes"]

@@ -16,6 +16,7 @@ from tfedge.edgetpu.check import check
 from tfedge.edgetpu.deliver import deliver
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError
 from tfedge.progress import ProgressBar
+from tfedge.records import as_json
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +74,11 @@ def test_with_a_compiler(
     predicted = check(path)
     left = {row.index for row in predicted.operators if row.class_ == "CPU"}
     tell(print=said(predicted, left), compiled=str(compiled(path, tmp_path, left)))
-    report: dict[str, object] = {"model": "toy"}
     copy = tmp_path / path.name
     copy.write_bytes(path.read_bytes())
-    assert deliver(copy, report)[1] is None
-    section = json.loads(copy.with_suffix(".json").read_text())["edgetpu"]
+    delivery, failure = deliver(copy)
+    assert failure is None
+    section = as_json(delivery)
     assert section["not_compiled"] is None
     assert section["compile"]["agrees"] is True
     assert section["compile"]["on_cpu"] == len(left)
@@ -92,12 +93,10 @@ def test_compiler_that_fails(
     path = tmp_path / "toy.tflite"
     path.write_bytes((converted[2] / "toy_edgetpu_int8.tflite").read_bytes())
     tell(print="broken", code=1)
-    report: dict[str, object] = {}
-    assert isinstance(deliver(path, report)[1], RejectedModelError)
-    assert (
-        "failed (exit code 1): broken"
-        in json.loads(path.with_suffix(".json").read_text())["edgetpu"]["not_compiled"]
-    )
+    delivery, failure = deliver(path)
+    assert isinstance(failure, RejectedModelError)
+    assert delivery.compile is None
+    assert "failed (exit code 1): broken" in str(delivery.not_compiled)
 
 
 def test_target_is_settled_by_its_file(toy: Path) -> None:

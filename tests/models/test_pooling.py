@@ -23,6 +23,7 @@ from tfedge.models.pooling import (
     normalizes_embeddings,
     pooling_of,
 )
+from tfedge.records import as_json
 
 NAME = "sentence_transformers.models."
 
@@ -170,7 +171,7 @@ def test_cls_embeddings_in_integers(tmp_path: Path) -> None:
     settings = ConvertOptions(
         "int8", buckets=(), calibration=str(texts), output=tmp_path, max_drop=5.0
     )
-    report = convert(str(folder), settings, Bars())
+    report = as_json(convert(str(folder), settings, Bars()))
     assert report["sequence_length"] == 16
     assert report["quantization"]["float_operators"] == 0
     (output,) = report["outputs"]

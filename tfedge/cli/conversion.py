@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tfedge import files
 from tfedge.cli.options import task_option
 from tfedge.quiet import load_tensorflow
 
@@ -151,8 +153,8 @@ def _precisions(
     help="Also write MODEL_QUANT_reference.tflite, the same graph in float32, which "
     "`tfedge inspect --against` measures the error of every layer with.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the whole report.")
-def convert(model: str, as_json: bool, **settings: Any) -> None:
+@click.option("--json", "prints_json", is_flag=True, help="Print the whole report.")
+def convert(model: str, prints_json: bool, **settings: Any) -> None:
     """Converts MODEL to one .tflite that holds all a board needs, and measures it.
 
     \b
@@ -172,6 +174,7 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
     from tfedge.convert.convert import ConvertOptions
     from tfedge.convert.convert import convert as run
     from tfedge.progress import ProgressBar
+    from tfedge.records import as_json
 
     options = ConvertOptions(
         quantization=settings["quant"],
@@ -190,16 +193,19 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
         weight_bits=settings["weight_bits"],
     )
     report = run(model, options, ProgressBar)
-    failure = delivery = None
-    if report["quantization"]["graph"].startswith("edgetpu"):
-        from tfedge.edgetpu.deliver import deliver, delivery_summary
+    failure = None
+    if report.quantization.graph.startswith("edgetpu"):
+        from tfedge.edgetpu.deliver import deliver
 
-        delivery, failure = deliver(options.output / report["model"] / report["file"], report)
+        path = options.output / report.model / report.file
+        delivery, failure = deliver(path)
+        report = dataclasses.replace(report, edgetpu=delivery)
+        files.write_json(path.with_suffix(".json"), as_json(report))
     click.echo(
-        json.dumps(report, indent=2) if as_json else conversion_summary(report, options.output)
+        json.dumps(as_json(report), indent=2)
+        if prints_json
+        else conversion_summary(report, options.output)
     )
-    if delivery is not None and not as_json:
-        click.echo(delivery_summary(delivery))
     if failure is not None:
         raise failure
 
@@ -212,14 +218,19 @@ def convert(model: str, as_json: bool, **settings: Any) -> None:
     type=click.IntRange(3, 512),
     help="Tokens that FLOPs are given for.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def models(seq_len: int, as_json: bool) -> None:
+@click.option("--json", "prints_json", is_flag=True, help="Print one JSON object a line.")
+def models(seq_len: int, prints_json: bool) -> None:
     """Lists the presets: their sizes, operations, and where their weights come from."""
     from tfedge.cli.summary import models_summary
     from tfedge.measure.catalogue import catalogue
+    from tfedge.records import as_json
 
     rows = catalogue(seq_len)
-    click.echo("\n".join(map(json.dumps, rows)) if as_json else models_summary(rows, seq_len))
+    click.echo(
+        "\n".join(json.dumps(as_json(row)) for row in rows)
+        if prints_json
+        else models_summary(rows, seq_len)
+    )
 
 
 @click.command()

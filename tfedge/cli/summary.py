@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfedge.runtime import tasks
 
 if TYPE_CHECKING:  # what a command does not print, it does not import
+    from tfedge.convert.result import Conversion, Figures, Refused
     from tfedge.edgetpu.result import Compilation
+    from tfedge.measure.catalogue import Listed
     from tfedge.measure.race import Race, Standing
     from tfedge.show.table import Column
 
 
-def conversion_summary(report: dict[str, Any], output: Path) -> str:
+def conversion_summary(report: Conversion, output: Path) -> str:
     """What `tfedge convert` prints: the file, what it holds, how it did in each runtime."""
-    path = output / report["model"] / report["file"]
-    quantization = report["quantization"]
-    operators = sum(quantization["operators"].values())
+    path = output / report.model / report.file
+    quantization, unit = report.quantization, _unit(report.task)
+    operators = sum(quantization.operators.values())
     lines = [
-        f"{path}  {report['size_bytes'] / 1e6:.1f} MB, {report['gzip_bytes'] / 1e6:.1f} compressed",
-        f"  {report['task']}, {report['sequence_length']} tokens, {report['parameters'] / 1e6:.1f}M "
-        f"parameters, {report['flops'] / 1e9:.2f} GFLOPs",
-        f"  {quantization['mode']}: {quantization['float_operators']} of {operators} operators "
+        f"{path}  {report.size_bytes / 1e6:.1f} MB, {report.gzip_bytes / 1e6:.1f} compressed",
+        f"  {report.task}, {report.sequence_length} tokens, {report.parameters / 1e6:.1f}M "
+        f"parameters, {report.flops / 1e9:.2f} GFLOPs",
+        f"  {quantization.mode}: {quantization.float_operators} of {operators} operators "
         "compute in float",
-        f"  float32 .tflite against Keras: largest difference {report['float32_tflite_error']:.1e}",
-        f"  on {report['evaluation']['source']}:",
+        f"  float32 .tflite against Keras: largest difference {report.float32_tflite_error:.1e}",
+        f"  on {report.evaluation.source}:",
     ]
-    for runtime, figures in report["evaluation"]["runtimes"].items():
-        lines.append(f"    {runtime:<15} {_figures(figures, _unit(report['task']))}")
-    example = "photo.jpg" if _unit(report["task"]) == "images" else '"a text"'
+    for runtime, figures in report.evaluation.runtimes.items():
+        lines.append(f"    {runtime:<15} {_figures(figures, unit)}")
+    example = "photo.jpg" if unit == "images" else '"a text"'
     lines.append(f"try it: tfedge-infer --model {path} {example}")
+    if report.edgetpu is not None:
+        from tfedge.edgetpu.deliver import delivery_summary
+
+        lines.append(delivery_summary(report.edgetpu))
     return "\n".join(lines)
 
 
@@ -40,15 +47,18 @@ def _unit(task: str) -> str:
     return f"{tasks.find(task).input.unit}s"
 
 
-def _figures(figures: dict[str, Any], unit: str) -> str:
-    if "error" in figures:
-        return f"does not run it: {figures['error']}"
-    same = 100 * (1 - figures["disagreement"])
-    if "accuracy" not in figures:
-        return f"agreement with float {same:.1f} % on {figures['texts']} {unit}"
+def _figures(figures: Figures | Refused, unit: str) -> str:
+    from tfedge.convert.result import Refused
+
+    if isinstance(figures, Refused):
+        return f"does not run it: {figures.error}"
+    same = 100 * (1 - figures.disagreement)
+    if not figures.scores:
+        return f"agreement with float {same:.1f} % on {figures.texts} {unit}"
+    before, after = figures.scores["float_accuracy"], figures.scores["accuracy"]
     return (
-        f"accuracy {100 * figures['accuracy']:.1f} % (float {100 * figures['float_accuracy']:.1f} %), "
-        f"same answer as float {same:.1f} % on {figures['texts']} {unit}"
+        f"accuracy {100 * after:.1f} % (float {100 * before:.1f} %), "
+        f"same answer as float {same:.1f} % on {figures.texts} {unit}"
     )
 
 
@@ -197,7 +207,7 @@ def pruning_summary(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def models_summary(rows: list[dict[str, Any]], sequence_length: int) -> str:
+def models_summary(rows: Sequence[Listed], sequence_length: int) -> str:
     """What `tfedge models` prints."""
     lines = [
         f"{'name':<20}{'parameters':>11}{f'GFLOPs@{sequence_length}':>12}{'float32':>10}{'int8':>9}"
@@ -205,9 +215,9 @@ def models_summary(rows: list[dict[str, Any]], sequence_length: int) -> str:
     ]
     for row in rows:
         lines.append(
-            f"{row['name']:<20}{row['parameters'] / 1e6:>10.1f}M{row['flops'] / 1e9:>12.2f}"
-            f"{row['float32_bytes'] / 1e6:>7.0f} MB{row['int8_bytes'] / 1e6:>6.0f} MB"
-            f"  {row['task']:<20}{row['weights']}"
+            f"{row.name:<20}{row.parameters / 1e6:>10.1f}M{row.flops / 1e9:>12.2f}"
+            f"{row.float32_bytes / 1e6:>7.0f} MB{row.int8_bytes / 1e6:>6.0f} MB"
+            f"  {row.task:<20}{row.weights}"
         )
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfedge.convert.result import Group, SearchReport
 from tfedge.progress import MakeBar
 from tfedge.quantize.costs import Costs, units_of
 from tfedge.quantize.mixed import Precision
@@ -65,23 +66,19 @@ class Choice:
         """What sites compute in; those not named in int8."""
         return precisions_after(self.moves[: self.count])
 
-    def report(self, board: str) -> dict[str, Any]:
-        """A JSON object: each group in the order of choice, its harm, cost and precision."""
+    def report(self, board: str) -> SearchReport:
+        """Each group in the order of choice, its harm, cost and precision."""
         groups = [
-            {
-                "group": move.group,
-                "precision": _name(move) if index < self.count else "int8",
-                "harm": move.harm,
-                "added_minsn": round(move.cost, 4),
-            }
+            Group(
+                move.group,
+                _name(move) if index < self.count else "int8",
+                move.harm,
+                round(move.cost, 4),
+            )
             for index, move in enumerate(self.moves)
         ]
-        return {
-            "board": board,
-            "simulated_drop": self.loss,
-            "added_minsn": round(sum(move.cost for move in self.moves[: self.count]), 3),
-            "groups": groups,
-        }
+        added = round(sum(move.cost for move in self.moves[: self.count]), 3)
+        return SearchReport(board, self.loss, added, groups)
 
 
 def _name(move: Move) -> str:

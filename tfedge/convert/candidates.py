@@ -14,6 +14,7 @@ from tfedge import __version__
 from tfedge.convert.auto import Search
 from tfedge.convert.auto import Texts as SearchTexts
 from tfedge.convert.job import Job
+from tfedge.convert.result import Choices, IntegerChoices, SearchReport
 from tfedge.data.reader import ImageReader, Reader, TextReader
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import vocabulary
@@ -88,7 +89,7 @@ def candidates(
     evaluation: Texts,
     truth: list[int] | None,
     folder: Path,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Choices]:
     """Writes the quantised model; again, slower and more exact, as often as another is asked for.
 
     Only the quantization `auto` has more than one to offer.
@@ -98,22 +99,22 @@ def candidates(
         folder: where what is kept beside the model goes.
 
     Yields:
-        What the report is to say of it: `ranges`, `precisions` and `search`, where it has such.
+        What was chosen of it.
     """
     if job.quantization in (*INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS):
         yield from _write_integers(job, path, calibration, evaluation, truth, folder)
     elif job.quantization == "int16x8":
         _write_int16x8(job, path, calibration, folder)
-        yield {}
+        yield Choices(None)
     elif job.quantization in WEIGHT_QUANTIZATIONS:
         _write_weights(job, path, calibration, folder)
-        yield {}
+        yield Choices(None)
     else:
         graphs = lean_graphs(job.checkpoint, job.shape)
         if job.options.keep_reference:
             _keep_reference(job, folder, graphs)
         _write(job, path, lambda: to_tflite(graphs, job.quantization, job.runtime))
-        yield {}
+        yield Choices(None)
 
 
 def _write_integers(
@@ -123,7 +124,7 @@ def _write_integers(
     evaluation: Texts,
     truth: list[int] | None,
     folder: Path,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Choices]:
     """The modes that compute in integers, all or some of their operations."""
     samples = job.reader.samples(calibration, job.shape.sequence_length)
     decisions = read_decisions(job.checkpoint, job.shape.task, job.shape.graph)
@@ -141,7 +142,7 @@ def _write_integers(
             return _converted_integers(job, graphs, precisions)
 
         _write(job, path, make)
-        yield {"ranges": ranges, "precisions": precisions, "search": search}
+        yield IntegerChoices(ranges, precisions, search)
 
 
 def _prepare(job: Job, samples: Sequence[np.ndarray], decisions: Decisions | None) -> Prepared:
@@ -169,7 +170,7 @@ def _assignments(
     evaluation: Texts,
     truth: list[int] | None,
     folder: Path,
-) -> Iterator[tuple[dict[str, Precision], dict[str, Any] | None]]:
+) -> Iterator[tuple[dict[str, Precision], SearchReport | None]]:
     """The precisions to try, fastest first, and what is to be said of how they were found."""
     if job.quantization in INTEGER_QUANTIZATIONS:
         yield {}, None

@@ -8,7 +8,6 @@ import importlib.metadata
 import platform
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +17,7 @@ from tfedge import __version__, files
 from tfedge.convert.candidates import bundle, candidates
 from tfedge.convert.job import ConvertOptions, Job, make_job, texts_of
 from tfedge.convert.judge import measure, truth_of
+from tfedge.convert.result import Choices, Conversion, Evaluation, Origin, Quantization
 from tfedge.data.texts import Texts
 from tfedge.errors import CheckpointError, RejectedModelError
 from tfedge.inspect.contents import contents
@@ -25,6 +25,7 @@ from tfedge.measure.board import Board
 from tfedge.models import cost
 from tfedge.progress import MakeBar
 from tfedge.quantize.prepare import Shape, float_graphs
+from tfedge.records import as_json
 from tfedge.runtime import tasks
 from tfedge.runtime.inputs import PAIR
 from tfedge.tflite.metadata import set_runtimes
@@ -39,7 +40,7 @@ _FLOAT_CHECK_TEXTS = 8
 _VERSIONS = ("tensorflow", "tf-keras", "transformers", "tflite-runtime", "ai-edge-litert", "numpy")
 
 
-def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str, Any]:
+def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversion:
     """Converts `model`, runs the result in the runtime it is meant for, and judges it.
 
     Writes `<output>/<name>/<name>_<quantization>.tflite` and a `.json` beside it, and with
@@ -71,17 +72,17 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
         reference = Path(work) / "float32.tflite"
         float_error = _convert_float(job, reference, evaluation)
         candidate = reference
-        figures = None
+        choices = Choices(None)
         verdict = None
         if job.quantization != "float32":
             candidate = Path(work) / f"{name}.tflite"
             for found in candidates(job, candidate, calibration, evaluation, truth, folder):
-                figures = found
+                choices = found
                 verdict = measure(job, candidate, reference, evaluation, truth)
                 if verdict[1] is None:
                     break
-        measured, reason = verdict or measure(job, candidate, reference, evaluation, truth)
-        passed = [runtime for runtime, result in measured.items() if result["passed"]]
+        figures, reason = verdict or measure(job, candidate, reference, evaluation, truth)
+        passed = [runtime for runtime, result in figures.items() if result.passed]
         if reason is None:
             set_runtimes(candidate, passed)
         target = folder / (f"{name}.tflite" if reason is None else f"{name}.tflite.rejected")
@@ -89,9 +90,12 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> dict[str,
     if reason is None:
         for suffix in (".tflite.rejected", ".tflite.rejected.json"):
             (folder / f"{name}{suffix}").unlink(missing_ok=True)
-    report = _report(job, target, float_error, figures, measured, evaluation)
-    report["rejected"] = reason
-    files.write_json(target.with_name(f"{target.name.removesuffix('.tflite')}.json"), report)
+    measured = Evaluation(evaluation.source, figures)
+    report = dataclasses.replace(
+        _report(job, target, float_error, choices, measured), rejected=reason
+    )
+    name = f"{target.name.removesuffix('.tflite')}.json"
+    files.write_json(target.with_name(name), as_json(report))
     if reason is not None:
         raise RejectedModelError(f"{reason}; the file is kept as {target}")
     return report
@@ -161,51 +165,42 @@ def _error(actual: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _report(
-    job: Job,
-    path: Path,
-    float_error: float,
-    figures: dict[str, Any] | None,
-    measured: dict[str, dict[str, Any]],
-    evaluation: Texts,
-) -> dict[str, Any]:
+    job: Job, path: Path, float_error: float, choices: Choices, measured: Evaluation
+) -> Conversion:
     content = path.read_bytes()
     held = contents(content)
     config = job.checkpoint.config
-    return {
-        "model": job.source.name,
-        "file": path.name,
-        "size_bytes": len(content),
-        "gzip_bytes": len(gzip.compress(content, mtime=0)),
-        "sha256": files.sha256(path),
-        "source": {"origin": job.source.origin, "weights_sha256": job.checkpoint.sha256},
-        "task": job.shape.task,
-        "labels": job.labels,
-        "sequence_length": job.shape.sequence_length,
-        "buckets": list(job.shape.buckets),
-        "parameters": cost.parameters(config),
-        "flops": cost.flops(config, job.shape.sequence_length),
-        "quantization": {
-            "mode": job.quantization,
-            "graph": job.shape.graph,
-            "activations_by_dtype": held.activations,
-            "constant_bytes_by_dtype": held.constants,
-            "operators": held.operators,
-            "float_operators": sum(held.float_operators.values()),
-            "operator_versions": held.versions,
-            "ranges": None,
-            **(figures or {}),
-        },
-        "inputs": [dataclasses.asdict(tensor) for tensor in held.inputs],
-        "outputs": [dataclasses.asdict(tensor) for tensor in held.outputs],
-        "float32_tflite_error": float_error,
-        "evaluation": {"source": evaluation.source, "runtimes": measured},
-        "options": {
-            key: str(value) if isinstance(value, Path) else value
-            for key, value in dataclasses.asdict(job.options).items()
-        }
-        | {"runtime": job.runtime, "max_drop": job.max_drop},
-        "versions": {"tfedge": __version__, "python": platform.python_version(), **_versions()},
-    }
+    return Conversion(
+        model=job.source.name,
+        file=path.name,
+        size_bytes=len(content),
+        gzip_bytes=len(gzip.compress(content, mtime=0)),
+        sha256=files.sha256(path),
+        source=Origin(job.source.origin, job.checkpoint.sha256),
+        task=job.shape.task,
+        labels=job.labels,
+        sequence_length=job.shape.sequence_length,
+        buckets=job.shape.buckets,
+        parameters=cost.parameters(config),
+        flops=cost.flops(config, job.shape.sequence_length),
+        quantization=Quantization(
+            mode=job.quantization,
+            graph=job.shape.graph,
+            activations_by_dtype=held.activations,
+            constant_bytes_by_dtype=held.constants,
+            operators=held.operators,
+            float_operators=sum(held.float_operators.values()),
+            operator_versions=held.versions,
+            choices=choices,
+        ),
+        inputs=held.inputs,
+        outputs=held.outputs,
+        float32_tflite_error=float_error,
+        evaluation=measured,
+        options={**vars(job.options), "runtime": job.runtime, "max_drop": job.max_drop},
+        versions={"tfedge": __version__, "python": platform.python_version(), **_versions()},
+        rejected=None,
+    )
 
 
 def _versions() -> dict[str, str]:

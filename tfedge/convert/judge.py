@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfedge.convert.job import Job
+from tfedge.convert.result import Figures, Refused
 from tfedge.data.texts import Texts
 from tfedge.errors import RejectedModelError
 from tfedge.measure.accuracy import accuracy, disagreement
@@ -27,14 +28,14 @@ _MORE_EXACT = {
 
 def measure(
     job: Job, candidate: Path, reference: Path, texts: Texts, truth: list[int] | None
-) -> tuple[dict[str, dict[str, Any]], str | None]:
+) -> tuple[dict[str, Figures | Refused], str | None]:
     """Runs both models on the evaluation texts in each runtime.
 
     Returns:
         Figures by runtime, and why the candidate is rejected, or None.
     """
     items = items_of(job, texts)
-    measured: dict[str, dict[str, Any]] = {}
+    measured: dict[str, Figures | Refused] = {}
     reason = None
     for runtime in job.runtimes:
         board = Board.here(runtime)
@@ -46,15 +47,15 @@ def measure(
                 if candidate != reference:
                     answers = board.answers(candidate, items, bar.advance)
         except RejectedModelError as error:
-            measured[runtime] = {"passed": False, "error": str(error)}
+            measured[runtime] = Refused(passed=False, error=str(error))
             if runtime == job.runtime:
                 reason = str(error)
             continue
         figures = _figures(job, expected, answers, truth)
         measured[runtime] = figures
-        if not figures["passed"] and runtime == job.runtime:
+        if not figures.passed and runtime == job.runtime:
             reason = (
-                f"{job.source.name} in {job.quantization} loses {figures['drop']:.2f} points against "
+                f"{job.source.name} in {job.quantization} loses {figures.drop:.2f} points against "
                 f"float on {texts.source} in {runtime}, more than the {job.max_drop} allowed "
                 f"by --max-drop; {_advice(job)}"
             )
@@ -99,15 +100,13 @@ def _figures(
     expected: list[dict[str, Any]],
     answers: list[dict[str, Any]],
     truth: list[int] | None,
-) -> dict[str, Any]:
-    figures: dict[str, Any] = {
-        "texts": len(answers),
-        "disagreement": disagreement(answers, expected),
-    }
-    figures["drop"] = 100 * figures["disagreement"]
+) -> Figures:
+    differs = disagreement(answers, expected)
+    drop, scores = 100 * differs, {}
     if truth is not None:
-        figures["float_accuracy"] = accuracy(expected, truth, job.labels).accuracy
-        figures["accuracy"] = accuracy(answers, truth, job.labels).accuracy
-        figures["drop"] = 100 * (figures["float_accuracy"] - figures["accuracy"])
-    figures["passed"] = figures["drop"] <= job.max_drop
-    return figures
+        before, after = (
+            accuracy(found, truth, job.labels).accuracy for found in (expected, answers)
+        )
+        scores = {"float_accuracy": before, "accuracy": after}
+        drop = 100 * (before - after)
+    return Figures(len(answers), differs, drop, drop <= job.max_drop, scores)

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from tfedge import files
 from tfedge.edgetpu.check import check
 from tfedge.edgetpu.compile import compile_model
 from tfedge.edgetpu.result import Delivery
 from tfedge.edgetpu.table import changes, verdict_lines
 from tfedge.errors import MissingPackageError, RejectedModelError, TfedgeError
-from tfedge.records import as_json
 
 
-def deliver(path: Path, report: dict[str, Any]) -> tuple[Delivery, TfedgeError | None]:
+def deliver(path: Path) -> tuple[Delivery, TfedgeError | None]:
     """Predicts what the Edge TPU runs of a converted model, and compiles it.
-
-    Args:
-        path: the model, whose report is beside it.
-        report: of its conversion; gets the key `edgetpu` with what is found, here and in its file.
 
     Returns:
         What is found, and why it was not compiled, or None: the converted model is kept.
@@ -34,8 +27,6 @@ def deliver(path: Path, report: dict[str, Any]) -> tuple[Delivery, TfedgeError |
     except (MissingPackageError, RejectedModelError) as error:
         failure = error
         delivery = Delivery(checked, None, str(error))
-    report["edgetpu"] = as_json(delivery)
-    files.write_json(path.with_suffix(".json"), report)
     return delivery, failure
 
 

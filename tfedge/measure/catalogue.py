@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
 
 from tfedge.models import cost
 from tfedge.models.config import parse_config
 from tfedge.presets import load_preset, preset_names
 
 
-def catalogue(sequence_length: int) -> list[dict[str, Any]]:
-    """One row a preset; sizes are of the weights alone, in bytes."""
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """A preset.
+
+    Attributes:
+        flops: of a text or an image.
+        float32_bytes, int8_bytes: of the weights alone.
+        weights: where they come from.
+    """
+
+    name: str
+    task: str
+    parameters: int
+    flops: int
+    float32_bytes: int
+    int8_bytes: int
+    weights: str | None
+    hub_id: str | None
+    description: str
+
+
+def catalogue(sequence_length: int) -> list[Listed]:
+    """All presets; FLOPs are for texts of `sequence_length` tokens."""
     rows = []
     for name in preset_names():
         preset = load_preset(name)
         config = parse_config(preset.config)
         parameters = cost.parameters(config, pooler=config.architecture.counts_summary)
         rows.append(
-            {
-                "name": name,
-                "task": preset.task,
-                "parameters": parameters,
-                "flops": cost.flops(config, sequence_length),
-                "float32_bytes": 4 * parameters,
-                "int8_bytes": parameters,
-                "weights": preset.checkpoint or preset.package or preset.hub_id,
-                "hub_id": preset.hub_id,
-                "description": preset.description,
-            }
+            Listed(
+                name=name,
+                task=preset.task,
+                parameters=parameters,
+                flops=cost.flops(config, sequence_length),
+                float32_bytes=4 * parameters,
+                int8_bytes=parameters,
+                weights=preset.checkpoint or preset.package or preset.hub_id,
+                hub_id=preset.hub_id,
+                description=preset.description,
+            )
         )
     return rows
