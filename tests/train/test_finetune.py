@@ -38,8 +38,9 @@ def run(source: Path, texts: Texts, output: Path, **changes: Any) -> Run:
     record = changes.pop("record", Record())
     labels = changes.pop("labels", toy_folders.LABELS)
     held_out = changes.pop("held_out", texts)
+    force = changes.pop("force", False)
     options = dataclasses.replace(OPTIONS, **changes)
-    asked = request(source, texts, output, options, record, evaluation=held_out)
+    asked = request(source, texts, output, options, record, evaluation=held_out, force=force)
     accuracy = finetune(asked, labels)
     return Run(output, record, accuracy)
 
@@ -104,6 +105,25 @@ def test_killed_run_resumes_to_the_same_model(
     # It went on behind the last checkpoint, at step 20, not from the beginning.
     assert min(resumed.record.accuracies) == 25
     assert same_weights(resumed.output, finished.output)
+
+
+def test_older_output_stays_until_the_new_one_is_whole(
+    finished: Run, steady: Path, toy_texts: Texts, tmp_path: Path
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "older").write_text("")
+    with pytest.raises(InputError, match="--force to replace it"):
+        run(steady, toy_texts, tmp_path / "model")
+    with pytest.raises(Killed):
+        run(steady, toy_texts, tmp_path / "model", record=Record(kill_at=25), force=True)
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["older"]
+    # An error before the first step leaves what can be gone on with.
+    with pytest.raises(InputError, match="other settings"):
+        run(steady, toy_texts, tmp_path / "model", seed=1, force=True)
+    resumed = run(steady, toy_texts, tmp_path / "model", force=True)
+    assert same_weights(resumed.output, finished.output)
+    assert not (tmp_path / "model" / "older").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.parametrize(

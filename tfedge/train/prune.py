@@ -39,7 +39,7 @@ from tfedge.train.run import (
     stored_dtype,
 )
 from tfedge.train.sparsity import PruningOptions, choose_layers, timing, wrap
-from tfedge.train.training import check_length
+from tfedge.train.training import Augment, check_length
 
 
 def prune(
@@ -84,6 +84,7 @@ def prune(
         freeze_words(student)
     settings = {"teacher": other.sha256, "augmentation": augmentation, "random_share": random_share}
     settings |= {**dataclasses.asdict(pruning), **dataclasses.asdict(losses)}
+    pruned_at = list(when.fires(run.steps)) if ":" not in pruning.pattern else [1]
     with run.claimed(**settings):
         with run.scope():
             wrapped = wrap(with_hidden(student), chosen, pruning, when)
@@ -93,13 +94,7 @@ def prune(
             make_augment(trainer.teacher, run, augmentation),
             random_tokens(ordinary_tokens(run.tokenizer), random_share),
         )
-        pruned_at = list(when.fires(run.steps)) if ":" not in pruning.pattern else [1]
-        masks = _Masks(wrapped)
-        measure = masks.applied_before(run.measure_of(student.model))
-        with run.reporting(f"pruning {request.name}".rstrip()) as report:
-            # Before the last pruning the weights are not yet as sparse as they shall be.
-            run.fit(trainer, report, measure, augment, counts_from=pruned_at[-1])
-        masks.apply()
+        measure = _fit(run, trainer, student, augment, pruned_at[-1])
         run.write(run.folder.result, student.model, dtype=stored_dtype(run.checkpoint))
         result = sparsity_report(run.folder.result, run.checkpoint.folder, chosen)
         result |= {"steps": run.steps, "texts": len(request.texts), "pruned_at": pruned_at}
@@ -107,6 +102,25 @@ def prune(
             result["accuracy"] = measure()
         run.folder.publish()
     return {"output": str(request.output), **result}
+
+
+def _fit(
+    run: TrainingRun, trainer: Distiller, student: Encoder, augment: Augment | None, last: int
+) -> Callable[[], float] | None:
+    """Trains the wrapped student.
+
+    Args:
+        last: the step of the last pruning; before it the weights are not as sparse as they shall be.
+
+    Returns:
+        What measures the accuracy of the student with its zeros.
+    """
+    masks = _Masks(trainer.student)
+    measure = masks.applied_before(run.measure_of(student.model))
+    with run.reporting(f"pruning {run.request.name}".rstrip()) as report:
+        run.fit(trainer, report, measure, augment, counts_from=last)
+    masks.apply()
+    return measure
 
 
 def _check_teacher(run: TrainingRun, teacher: Checkpoint, losses: DistillationLosses) -> None:

@@ -26,7 +26,6 @@ from tfedge.train.distribute import is_chief, training_strategy, workers_of_clus
 from tfedge.train.examples import Examples, accuracy_on, tokenize
 from tfedge.train.folder import RunFolder
 from tfedge.train.logs import Report
-from tfedge.train.precision import precision
 from tfedge.train.training import (
     Augment,
     Feed,
@@ -177,8 +176,15 @@ class TrainingRun:
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
         """Within it models are made that compute as the options say, on all devices."""
-        with self.strategy.scope(), precision(self.options):
-            yield
+        before = keras.mixed_precision.global_policy()
+        with self.strategy.scope():
+            if self.options.mixed_precision:
+                # bfloat16 has the exponents of float32, so that no loss need be scaled.
+                keras.mixed_precision.set_global_policy("mixed_bfloat16")
+            try:
+                yield
+            finally:
+                keras.mixed_precision.set_global_policy(before)
 
     def build_source(self) -> Encoder:
         """The model to start from, with its weights."""
