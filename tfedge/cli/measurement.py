@@ -16,6 +16,7 @@ from tfedge.quiet import load_tensorflow
 if TYPE_CHECKING:
     from tfedge.data.texts import Texts
     from tfedge.measure.bench import BenchOptions
+    from tfedge.measure.board import Board
     from tfedge.measure.race import Race
     from tfedge.progress import MakeBar
 
@@ -59,11 +60,9 @@ def evaluate(
     model: Path,
     data: str,
     against: Path | None,
-    runtime: str | None,
-    threads: int | None,
     limit: int | None,
-    python: str | None,
     as_json: bool,
+    **place: Any,
 ) -> None:
     """Measures a model on labelled texts: accuracy, macro F1, confusion, disagreement.
 
@@ -73,7 +72,6 @@ def evaluate(
     tfedge eval --model saved_models/tinybert --data dev.tsv         (Keras, float32)
     """
     from tfedge.cli.summary import evaluation_summary
-    from tfedge.measure.board import Board
     from tfedge.measure.evaluate import evaluate as run
     from tfedge.measure.evaluate import read_items
     from tfedge.progress import ProgressBar
@@ -81,10 +79,15 @@ def evaluate(
     if any(path and path.is_dir() for path in (model, against)):
         load_tensorflow()
     texts = read_items(model, data, "validation")
-    here = python is None and threads is None
-    board = Board.here(runtime) if here else Board(Board.command(python), runtime, threads)
-    result = run(model, against, texts.head(limit or len(texts)), board, ProgressBar)
+    result = run(model, against, texts.head(limit or len(texts)), _board(**place), ProgressBar)
     click.echo(json.dumps(result) if as_json else evaluation_summary(result))
+
+
+def _board(python: str | None, runtime: str | None, threads: int | None) -> Board:
+    from tfedge.measure.board import Board
+
+    here = python is None and threads is None
+    return Board.here(runtime) if here else Board(Board.command(python), runtime, threads)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,7 +37,7 @@ _LEAST_SHARE = 32  # texts; a process takes as long to start as to answer these
 
 @dataclasses.dataclass(frozen=True)
 class Board:
-    """Where and how a model is run.
+    """Where and how a model is run. All that run one raise what `answers` does.
 
     Attributes:
         python: the command that starts a Python with tfedge's base install; this one's by default,
@@ -118,11 +118,6 @@ class Board:
     ) -> dict[str, np.ndarray]:
         """The model's outputs by name, float32 (n, ...), for inputs int32 (n, length), or pixels
         (n, height, width, 3).
-
-        Raises:
-            RejectedModelError: the runtime crashed or refused the model.
-            MissingPackageError: the runtime is not installed.
-            TfedgeError: `python` does not start, or is something else.
         """
         return self._ask("outputs", model, inputs, progress)
 
@@ -143,11 +138,6 @@ class Board:
 
         Returns:
             (n, ...) for each of `indices`, in the tensors' own dtypes.
-
-        Raises:
-            RejectedModelError: the runtime crashed or refused the model.
-            MissingPackageError: the runtime is not installed.
-            TfedgeError: `python` does not start, or is something else.
         """
         entry = _entry(signature, indices)
         arrays = self._ask("tensors", model, inputs, progress, **entry)
@@ -171,11 +161,6 @@ class Board:
 
         Returns:
             By index the sum of x x^T over the vectors x of the tensor's last axis, float32 (C, C).
-
-        Raises:
-            RejectedModelError: the runtime crashed or refused the model.
-            MissingPackageError: the runtime is not installed.
-            TfedgeError: `python` does not start, or is something else.
         """
         arrays = self._ask("grams", model, inputs, progress, **_entry(signature, indices))
         return {index: arrays[str(index)] for index in indices}
@@ -196,11 +181,6 @@ class Board:
 
         Returns:
             Seconds, float64 (rounds, signatures).
-
-        Raises:
-            RejectedModelError: the runtime crashed or refused the model.
-            MissingPackageError: the runtime is not installed.
-            TfedgeError: `python` does not start, or is something else.
         """
         options = {"signatures": list(keys), "rounds": rounds}
         return self._ask("turns", model, inputs, progress, **options)[SECONDS]

@@ -67,7 +67,7 @@ class Request:
 
     @property
     def threads(self) -> int:
-        """Likewise; all processors unless a number is given."""
+        """Likewise; `default_threads` unless a number is given."""
         return self["threads"] or default_threads()
 
     def inputs(self) -> Arrays:
