@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tfedge.cli import main
 from tfedge.errors import InputError
-from tfedge.report.pareto import front
+from tfedge.report.plots import front
 from tfedge.report.read import read_results
 from tfedge.report.write import write_report
 

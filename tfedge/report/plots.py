@@ -68,3 +68,16 @@ def _times(x: Scale, low: float, high: float) -> list[str]:
                 text = f"{digit * 10.0**power:g}"
                 parts.append(label(x(at), bottom + 16, text, "middle"))
     return parts
+
+
+def front(costs: Sequence[float], worths: Sequence[float]) -> list[int]:
+    """The indices of the points that no other is at least as cheap and as good as, cheapest first.
+
+    Of equal points the first stays.
+    """
+    order = sorted(range(len(costs)), key=lambda index: (costs[index], -worths[index], index))
+    found: list[int] = []
+    for index in order:
+        if not found or worths[index] > worths[found[-1]]:
+            found.append(index)
+    return found

@@ -34,16 +34,18 @@ def read_results(paths: Sequence[Path]) -> Results:
         InputError: a file cannot be read, or is none of these.
     """
     found = Results([], [], [], [])
+    kinds: list[tuple[str, type, str, list[Any]]] = [
+        ("contestants", Race, "tfedge bench --json", found.races),
+        ("operators", Report, "tfedge inspect --json", found.models),
+        ("counts", Counts, "make bench-arm", found.counts),
+        ("models", Mission, "make mission", found.missions),
+    ]
     for path in paths:
         content = _read(path)
-        if "contestants" in content:
-            found.races.append(read_record(content, Race, str(path), "tfedge bench --json"))
-        elif "operators" in content:
-            found.models.append(read_record(content, Report, str(path), "tfedge inspect --json"))
-        elif "counts" in content:
-            found.counts.append(read_record(content, Counts, str(path), "make bench-arm"))
-        elif "models" in content:
-            found.missions.append(read_record(content, Mission, str(path), "make mission"))
+        for key, kind, origin, records in kinds:
+            if key in content:
+                records.append(read_record(content, kind, str(path), origin))
+                break
         else:
             raise InputError(
                 f"{path} has nothing to report on; give what `tfedge bench --json` or `tfedge inspect "

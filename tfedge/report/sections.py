@@ -10,8 +10,7 @@ from tfedge.inspect.plots import cost_plot
 from tfedge.inspect.result import Report
 from tfedge.inspect.table import noise_section, summary, times_section
 from tfedge.measure.race import BUSY, Race, Standing, busy_note
-from tfedge.report.pareto import front
-from tfedge.report.plots import Point, pareto_plot
+from tfedge.report.plots import Point, front, pareto_plot
 from tfedge.report.read import Results
 from tfedge.report.schema import Architecture, Counts, Mission
 from tfedge.show.numbers import percent, size
