@@ -33,49 +33,27 @@ def check_mediapipe(
     Raises:
         InputError: with all the reasons, and what to give instead.
     """
-    reasons = [
-        reason
-        for reason in (
-            _task(shape),
-            _outputs(quantization),
-            _graphs(shape),
-            _inputs(inputs),
-            _tokenizer(tokenizer),
+    reasons = []
+    if shape.task not in TASKS:
+        reasons.append(f"it has no task for {shape.task}, only for {' and '.join(TASKS)}")
+    if quantization in _INTEGER_OUTPUTS:
+        reasons.append(
+            f"it reads no outputs of {quantization}; leave out --quant, or give int8-float-io, which "
+            "is the same with outputs in float"
         )
-        if reason
-    ]
+    if shape.buckets:
+        reasons.append(
+            f"it takes files of one graph, not of {len(shape.buckets) + 1}; give --buckets none"
+        )
+    if set(inputs) != set(INPUTS):
+        reasons.append(
+            f"its preprocessor fills {len(INPUTS)} inputs and this encoder has {len(inputs)} "
+            f"({', '.join(inputs)}), as DistilBERT does; take a BERT or a MobileBERT"
+        )
+    if reason := _tokenizer(tokenizer):
+        reasons.append(reason)
     if reasons:
         raise InputError(f"MediaPipe could not run this: {'; '.join(reasons)}")
-
-
-def _task(shape: Shape) -> str | None:
-    if shape.task in TASKS:
-        return None
-    return f"it has no task for {shape.task}, only for {' and '.join(TASKS)}"
-
-
-def _outputs(quantization: str) -> str | None:
-    if quantization not in _INTEGER_OUTPUTS:
-        return None
-    return (
-        f"it reads no outputs of {quantization}; leave out --quant, or give int8-float-io, which is "
-        "the same with outputs in float"
-    )
-
-
-def _graphs(shape: Shape) -> str | None:
-    if not shape.buckets:
-        return None
-    return f"it takes files of one graph, not of {len(shape.buckets) + 1}; give --buckets none"
-
-
-def _inputs(inputs: Sequence[str]) -> str | None:
-    if set(inputs) == set(INPUTS):
-        return None
-    return (
-        f"its preprocessor fills {len(INPUTS)} inputs and this encoder has {len(inputs)} "
-        f"({', '.join(inputs)}), as DistilBERT does; take a BERT or a MobileBERT"
-    )
 
 
 def _tokenizer(tokenizer: Tokenizer) -> str | None:

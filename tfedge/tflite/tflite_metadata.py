@@ -42,45 +42,29 @@ _COLOR_RGB = 1  # ColorSpaceType.RGB
 _OPTIONS_NORMALIZATION = 1  # ProcessUnitOptions.NormalizationOptions
 _OPTIONS_BERT_TOKENIZER = 4  # ProcessUnitOptions.BertTokenizerOptions
 
-# Tables of metadata_schema.fbs: their fields in order, as far as they are used. A union has two
-# fields, its type and its value.
-_TABLES: Mapping[str, tuple[str, ...]] = {
-    "ModelMetadata": (
-        "name",
-        "description",
-        "version",
-        "subgraph_metadata",
-        "author",
-        "license",
-        "associated_files",
-        "min_parser_version",
-    ),
-    "SubGraphMetadata": (
-        "name",
-        "description",
-        "input_tensor_metadata",
-        "output_tensor_metadata",
-        "associated_files",
-        "input_process_units",
-    ),
-    "TensorMetadata": (
-        "name",
-        "description",
-        "dimension_names",
-        "content",
-        "process_units",
-        "stats",
-        "associated_files",
-    ),
-    "AssociatedFile": ("name", "description", "type"),
-    "Content": ("content_properties_type", "content_properties"),
-    "FeatureProperties": (),
-    "ImageProperties": ("color_space", "default_size"),
-    "ImageSize": ("width", "height"),
-    "Stats": ("max", "min"),
-    "NormalizationOptions": ("mean", "std"),
-    "ProcessUnit": ("options_type", "options"),
-    "BertTokenizerOptions": ("vocab_file",),
+# Tables of metadata_schema.fbs: the name of each and its fields in order, as far as they are used. A
+# union has two fields, its type and its value.
+_TABLES = {
+    name: fields
+    for name, *fields in map(
+        str.split,
+        """\
+ModelMetadata name description version subgraph_metadata author license associated_files \
+    min_parser_version
+SubGraphMetadata name description input_tensor_metadata output_tensor_metadata associated_files \
+    input_process_units
+TensorMetadata name description dimension_names content process_units stats associated_files
+AssociatedFile name description type
+Content content_properties_type content_properties
+FeatureProperties
+ImageProperties color_space default_size
+ImageSize width height
+Stats max min
+NormalizationOptions mean std
+ProcessUnit options_type options
+BertTokenizerOptions vocab_file
+""".splitlines(),
+    )
 }
 
 # A table of the metadata: its name in `_TABLES` and its fields. Strings become strings, numbers
