@@ -7,7 +7,6 @@ each other could otherwise unfold to gigabytes.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import mmap
@@ -169,7 +168,12 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
         InputError: it cannot be read, is no .tflite, is damaged or implausibly large.
         MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
     """
-    return read_content(*_map(path))
+    try:
+        with open_model(path) as (name, file):  # its content stays on the disk
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except ModelFileError as error:
+        raise InputError(str(error)) from error
+    return read_content(name, content)
 
 
 def read_content(name: str, content: bytes | mmap.mmap) -> ModelFile:
@@ -178,41 +182,10 @@ def read_content(name: str, content: bytes | mmap.mmap) -> ModelFile:
     Raises:
         InputError, MissingPackageError: as `read_model`.
     """
-    with _damage(name):
+    try:
         if content[4:8] != MODEL_IDENTIFIER:
             raise InputError("not a TensorFlow Lite model; give the output of the TFLite converter")
         return _Reader(name, content, tools()).read()
-
-
-def outputs_field(path: str | os.PathLike[str], subgraph: int) -> int:
-    """Where in a file the offset of a subgraph's list of outputs stands.
-
-    Raises:
-        InputError: it cannot be read, or the subgraph has no such list.
-    """
-    name, content = _map(path)
-    with _damage(name):
-        table = tools().schema_fb.Model.GetRootAsModel(content, 0).Subgraphs(subgraph)._tab
-        field = table.Offset(8)
-        if not field:
-            raise InputError("the graph has no outputs")
-        return int(table.Pos + field)
-
-
-def _map(path: str | os.PathLike[str]) -> tuple[str, mmap.mmap]:
-    """The name of a .tflite and its content, which stays on the disk."""
-    try:
-        with open_model(path) as (name, file):
-            return name, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ModelFileError as error:
-        raise InputError(str(error)) from error
-
-
-@contextlib.contextmanager
-def _damage(name: str) -> Iterator[None]:
-    """Turns what a damaged file leads to into one line."""
-    try:
-        yield
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     except _DAMAGE as error:

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from tfedge.errors import InputError, RejectedModelError
-from tfedge.inspect.expose import expose
 from tfedge.inspect.graph import ModelFile, Signature, Tensor
 from tfedge.inspect.inputs import Inputs
 from tfedge.inspect.layers import layer_outputs
 from tfedge.measure.board import Board
 from tfedge.runtime.interpreter import dequantise
+from tfedge.tflite.edit import Editor
 
 # What both models' tensors of the rows that run together may take.
 _BATCH_BYTES = 256 << 20
@@ -143,7 +143,11 @@ def _match(
 
 
 class _Run:
-    """A model made to give out tensors inside it.
+    """A model whose tensors inside are outputs too, so that its runtime keeps them to be read.
+
+    A runtime reuses the memory of a tensor that nothing reads any more. With
+    `experimental_preserve_all_tensors` tflite-runtime 2.14 still lets SOFTMAX, ADD and others write
+    over their operands; no runtime does so to an output.
 
     Args:
         copy: where the model that does so is written.
@@ -154,7 +158,11 @@ class _Run:
     ) -> None:
         self._file, self._signature = model
         self._indices, self._board, self._copy = indices, board, copy
-        expose(self._file, self._signature.subgraph, indices, copy)
+        editor = Editor(Path(self._file.path).read_bytes())
+        graph = editor.tree.subgraphs[self._signature.subgraph]
+        graph.outputs = np.array(list(dict.fromkeys([*graph.outputs, *indices])), np.int32)
+        editor.tree.metadata = editor.tree.metadataBuffer = None
+        copy.write_bytes(editor.content())
 
     def tensors(self, inputs: Inputs, progress: Callable[[int], None]) -> list[np.ndarray]:
         """Each tensor for all rows of `inputs`, in its own dtype."""

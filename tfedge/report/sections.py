@@ -11,8 +11,7 @@ from tfedge.inspect.result import Report
 from tfedge.inspect.table import noise_section, summary, times_section
 from tfedge.measure.race import BUSY, Race, Standing, busy_note
 from tfedge.report.plots import Point, front, pareto_plot
-from tfedge.report.read import Results
-from tfedge.report.schema import Architecture, Counts, Mission
+from tfedge.report.read import Architecture, Counts, Mission, Results
 from tfedge.show.numbers import percent, size
 from tfedge.show.plots import bar_plot
 from tfedge.show.table import Column, Section, number, table
