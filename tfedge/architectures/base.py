@@ -7,20 +7,15 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from tfedge.architectures.fields import LARGEST_DEPTH, Fields
+from tfedge.architectures.fields import Fields
 from tfedge.architectures.parts import Embeddings, Parts
 from tfedge.architectures.registry import architectures
+from tfedge.architectures.sizes import EXTENSION, head_size, read_differing, refuse_matrix
 from tfedge.architectures.streams import Stream
 from tfedge.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
     from tfedge.models.blocks import Blocks, Symbolic
-
-ACTIVATIONS = ("gelu", "relu", "gelu_new")
-# The key of config.json under which layers that differ are described; see `_extension`.
-EXTENSION = "tfedge"
-# A .tflite file ends at 2 GB, so not even at one byte a weight could a larger matrix be converted.
-LARGEST_MATRIX = 2**31
 
 Dense = tuple[int, int]
 
@@ -164,54 +159,14 @@ class Architecture(abc.ABC):
         if "head_size" not in values:
             values["head_size"] = head_size(values["hidden_size"], values["num_attention_heads"])
         if EXTENSION in source:
-            values |= self._extension(source[EXTENSION], values)
+            if self.parts is None:
+                raise CheckpointError(f"config.json: {EXTENSION} is only for {_cuttable()}")
+            values |= read_differing(source[EXTENSION], values)
         return self.config_class(architecture=self, source=dict(source), **values)
 
     @abc.abstractmethod
     def read(self, fields: Fields) -> dict[str, Any]:
         """The arguments of `config_class`, without what `parse` adds."""
-
-    def _extension(self, content: Any, config: Mapping[str, Any]) -> dict[str, Any]:
-        """What `EXTENSION` says of layers that differ, checked against the rest of the config.
-
-        Hugging Face's configs give all layers the same number of heads, of `hidden_size / heads`
-        channels each, and the same number of neurons. A model whose layers differ has besides
-
-            "tfedge": {"heads": [5, 7, ...], "head_size": 32, "neurons": [640, 808, ...]}
-
-        with a number for each layer, none above `num_attention_heads` and `intermediate_size`. Any of
-        the three may be left out.
-        """
-        if self.parts is None:
-            raise CheckpointError(f"config.json: {EXTENSION} is only for {_cuttable()}")
-        known = {"heads": "num_attention_heads", "neurons": "intermediate_size"}
-        if not isinstance(content, Mapping) or not set(content) <= {*known, "head_size"}:
-            raise CheckpointError(
-                f"config.json: {EXTENSION} is {content!r}; it must be an object with no other keys "
-                f"than {', '.join(known)}, head_size"
-            )
-
-        def refuse(key: str, value: Any, kind: str, largest: int) -> None:
-            raise CheckpointError(
-                f"config.json: {EXTENSION}.{key} is {value!r}; it must be {kind} from 1 to {largest}"
-            )
-
-        def within(number: Any, largest: int) -> bool:
-            return type(number) is int and 0 < number <= largest
-
-        result: dict[str, Any] = {}
-        layers = config["num_hidden_layers"]
-        for key, size in known.items():
-            value = content.get(key, [config[size]] * layers)
-            fits = isinstance(value, list) and len(value) == layers
-            if not (fits and all(within(number, config[size]) for number in value)):
-                refuse(key, value, f"a list of {layers} whole numbers", config[size])
-            result[f"layer_{key}"] = tuple(value)
-        largest = config["hidden_size"] // max(result["layer_heads"])
-        size_of_head = content.get("head_size", config["head_size"])
-        if not within(size_of_head, largest):
-            refuse("head_size", size_of_head, "a whole number", largest)
-        return {**result, "head_size": size_of_head}
 
     def resized(
         self, config: EncoderConfig, sizes: Mapping[str, int], differing: Mapping[str, Any]
@@ -370,40 +325,6 @@ class Architecture(abc.ABC):
     def layer_norm_channels(self, config: EncoderConfig) -> int:
         """The channels of all norms in one encoder layer, each with a gain and a bias."""
         return 2 * config.hidden_size
-
-
-def read_sizes(fields: Fields, **defaults: int) -> dict[str, int]:
-    """The sizes of layers that every config.json has, with defaults for those it may leave out."""
-    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    depth = {"num_hidden_layers": {"largest": LARGEST_DEPTH}}
-    return {name: fields.size(name, defaults.get(name), **depth.get(name, {})) for name in names}
-
-
-def head_size(width: int, heads: int) -> int:
-    """The channels of one head.
-
-    Raises:
-        CheckpointError: the heads would not be of one size.
-    """
-    if width % heads:
-        raise CheckpointError(
-            f"config.json: {width} channels cannot be split into {heads} attention heads"
-        )
-    return width // heads
-
-
-def refuse_matrix(width: int, *rows: int) -> None:
-    """Refuses before anything is built what could only end in a lack of memory.
-
-    Raises:
-        CheckpointError: a matrix of one of these numbers of rows has too many weights.
-    """
-    largest = width * max(rows)
-    if largest > LARGEST_MATRIX:
-        raise CheckpointError(
-            f"config.json describes a matrix of {largest} weights; no .tflite file can hold "
-            f"more than {LARGEST_MATRIX}"
-        )
 
 
 def is_within(name: str, modules: Iterable[str]) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
-from tfedge.architectures.base import Dense, EncoderConfig, head_size, is_within, refuse_matrix
+from tfedge.architectures.base import Dense, EncoderConfig, is_within
 from tfedge.architectures.fields import LARGEST_DEPTH, Fields
 from tfedge.architectures.kinds import KEY, QUERY, VALUE
 from tfedge.architectures.postnorm import PostNorm
 from tfedge.architectures.registry import register
+from tfedge.architectures.sizes import ACTIVATIONS, head_size, refuse_matrix
 from tfedge.architectures.streams import Entry, Junction
 from tfedge.errors import CheckpointError
 
@@ -67,7 +68,7 @@ class MobileBert(PostNorm):
     def read(self, fields: Fields) -> dict[str, Any]:
         """See `Architecture`."""
         values: dict[str, Any] = {
-            "hidden_act": fields.choice("hidden_act", ("gelu", "relu", "gelu_new"), "relu"),
+            "hidden_act": fields.choice("hidden_act", ACTIVATIONS, "relu"),
             "hidden_dropout_prob": fields.number("hidden_dropout_prob", 0.0),
         }
         values = {**super().read(fields), **values}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tfedge.architectures.base import ACTIVATIONS, Architecture, EncoderConfig, Input, read_sizes
+from tfedge.architectures.base import Architecture, EncoderConfig, Input
 from tfedge.architectures.fields import Fields
 from tfedge.architectures.kinds import KEY, QUERY, VALUE
+from tfedge.architectures.sizes import ACTIVATIONS, read_sizes
 from tfedge.architectures.streams import Entry, Junction, Stream, streams_between_norms
 
 if TYPE_CHECKING:

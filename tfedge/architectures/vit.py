@@ -11,16 +11,15 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
 from tfedge.architectures.base import (
-    ACTIVATIONS,
     Architecture,
     Dense,
     EncoderConfig,
     Input,
-    read_sizes,
 )
 from tfedge.architectures.fields import Fields
 from tfedge.architectures.kinds import KEY, QUERY, VALUE
 from tfedge.architectures.registry import register
+from tfedge.architectures.sizes import ACTIVATIONS, read_sizes
 from tfedge.architectures.streams import Stream
 from tfedge.errors import CheckpointError, InputError
 

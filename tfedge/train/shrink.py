@@ -17,7 +17,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge import files
-from tfedge.architectures.base import EXTENSION, EncoderConfig
+from tfedge.architectures.base import EncoderConfig
+from tfedge.architectures.sizes import EXTENSION
 from tfedge.errors import InputError
 from tfedge.models import cost
 from tfedge.models.build import Encoder, build
