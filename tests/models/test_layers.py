@@ -157,19 +157,23 @@ def test_a_graph_survives_clone_model(name: str) -> None:
 
 
 def test_every_layer_keeps_its_settings_in_its_config() -> None:
-    changed: list[keras.layers.Layer] = [
-        layers.LayerNorm(0.25),
-        layers.PositionEmbedding(7, 3),
-        layers.AttentionBias(-30.0),
-        layers.SplitHeads(3, keys=True),
-        layers.Scale(0.5),
-        layers.Channel(1),
-        layers.Gelu(approximate=True),
+    changed: list[tuple[keras.layers.Layer, dict[str, Any]]] = [
+        (layers.LayerNorm(0.25), {"epsilon": 0.25}),
+        (layers.PositionEmbedding(7, 3), {"max_positions": 7, "channels": 3}),
+        (layers.AttentionBias(-30.0), {"mask_value": -30.0}),
+        (layers.SplitHeads(3, keys=True), {"num_heads": 3, "keys": True}),
+        (layers.Scale(0.5), {"factor": 0.5}),
+        (layers.Channel(1), {"index": 1}),
+        (layers.Gelu(approximate=True), {"approximate": True}),
+        (layers.PatchDense(4, (2, 3), offset=(1.0, 2.0, 3.0)), {"offset": (1.0, 2.0, 3.0)}),
+        (layers.TokenTable(9, ("a", "b")), {"tokens": 9, "leading": ("a", "b")}),
     ]
-    for layer in changed:
+    for layer, settings in changed:
         again = keras.layers.deserialize(keras.layers.serialize(layer))
         assert type(again) is type(layer)
         assert again.get_config() == layer.get_config()
+        for name, value in settings.items():
+            assert getattr(again, name) == value
 
 
 @pytest.mark.parametrize("name", [*cases.FAMILIES, "mobilebert-no-bottleneck"])

@@ -11,7 +11,7 @@ from tfedge.architectures.kinds import KEY, QUERY, VALUE
 from tfedge.architectures.postnorm import PostNorm
 from tfedge.architectures.registry import register
 from tfedge.architectures.sizes import ACTIVATIONS, head_size, refuse_matrix
-from tfedge.architectures.streams import Entry, Junction
+from tfedge.architectures.streams import Stream, residual
 from tfedge.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -145,28 +145,27 @@ class MobileBert(PostNorm):
             return super().summary(blocks, hidden)
         return [blocks.dropout("pooler", blocks.token(hidden))]
 
-    def entry(self, config: EncoderConfig) -> Entry:
-        """The sum of the embeddings, words after their transformation to the hidden size."""
+    def entry(self, config: EncoderConfig) -> Stream:
+        """See `PostNorm`; words after their transformation to the hidden size."""
         names = self.embeddings
         words = _TRANSFORMATION if _own(config).transforms_words else names.words
-        return Entry((words, names.positions, names.types), names.total, names.norm)
+        writers = (words, names.positions, names.types)
+        return Stream(names.norm, writers, (names.total,), (names.norm,))
 
-    def junctions(self, config: EncoderConfig) -> list[Junction]:
-        """The residual connections: within each layer's bottleneck, then around it."""
+    def streams(self, config: EncoderConfig) -> list[Stream]:
+        """See `PostNorm`: within each layer's bottleneck, then around it."""
         own = _own(config)
-        result: list[Junction] = []
-        source = self.embeddings.norm
+        result = [self.entry(config)]
         for index in range(config.num_hidden_layers):
-            name = f"encoder.layer.{index}"
+            name, source = f"encoder.layer.{index}", result[-1].name
             narrow, readers, wide_readers = _attention_inputs(own, name, source)
-            result.append(_junction(narrow, readers, f"{name}.attention.output"))
+            result.append(_stream(narrow, readers, f"{name}.attention.output"))
             networks = [f"{name}.ffn.{i}" for i in range(own.num_feedforward_networks - 1)]
             for part in (*networks, name):
                 dense = (f"{part}.intermediate.dense",)
-                result.append(_junction(result[-1].norm, dense, f"{part}.output"))
+                result.append(_stream(result[-1].name, dense, f"{part}.output"))
             if own.use_bottleneck:
-                result.append(_junction(source, wide_readers, f"{name}.output.bottleneck"))
-            source = result[-1].norm
+                result.append(_stream(source, wide_readers, f"{name}.output.bottleneck"))
         return result
 
     def is_unread(self, config: EncoderConfig, tensor: str) -> bool:
@@ -246,9 +245,9 @@ def _residual(
     return blocks.norm(f"{name}.LayerNorm", total, epsilon)
 
 
-def _junction(source: str, readers: tuple[str, ...], name: str) -> Junction:
-    """The junction that `_residual` of the same name makes."""
-    return Junction(source, readers, f"{name}.dense", f"{name}.sum", f"{name}.LayerNorm")
+def _stream(source: str, readers: tuple[str, ...], name: str) -> Stream:
+    """The stream that `_residual` of the same name ends."""
+    return residual(source, readers, f"{name}.dense", f"{name}.sum", f"{name}.LayerNorm")
 
 
 def _attention_inputs(

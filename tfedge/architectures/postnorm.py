@@ -8,7 +8,7 @@ from tfedge.architectures.base import Architecture, EncoderConfig, Input
 from tfedge.architectures.fields import Fields
 from tfedge.architectures.kinds import KEY, QUERY, VALUE
 from tfedge.architectures.sizes import ACTIVATIONS, read_sizes
-from tfedge.architectures.streams import Entry, Junction, Stream, streams_between_norms
+from tfedge.architectures.streams import Stream, residual
 
 if TYPE_CHECKING:
     from tfedge.models.blocks import Blocks, Symbolic
@@ -117,31 +117,28 @@ class PostNorm(Architecture):
         pooled = blocks.tanh("pooler.act", blocks.dense(name, blocks.config.hidden_size, first))
         return [blocks.dropout("pooler", pooled)]
 
-    def entry(self, config: EncoderConfig) -> Entry:
-        """The sum of the embeddings."""
-        del config
+    def entry(self, config: EncoderConfig) -> Stream:
+        """The stream of the sum of the embeddings."""
         names = self.embeddings
-        types = (names.types,) if self.has_token_types else ()
-        return Entry((names.words, *types, names.positions), names.total, names.norm)
+        types = (names.types,) if config.type_vocab_size else ()
+        writers = (names.words, *types, names.positions)
+        return Stream(names.norm, writers, (names.total,), (names.norm,))
 
-    def junctions(self, config: EncoderConfig) -> list[Junction]:
-        """The residual connections in the order of the data's flow."""
-        result: list[Junction] = []
-        source = self.embeddings.norm
+    def streams(self, config: EncoderConfig) -> list[Stream]:
+        """See `Architecture`: from one norm to the next, in the order of the data's flow."""
+        result = [self.entry(config)]
         for index in range(config.num_hidden_layers):
             names = self.named_parts().of_layer(index)
             readers = (names.query, names.key, names.value)
-            middle, end = names.attention_norm, names.ffn_norm
-            output, total = names.attention_output, names.attention_total
-            result.append(Junction(source, readers, output, total, middle))
-            inner, output, total = (names.ffn_input,), names.ffn_output, names.ffn_total
-            result.append(Junction(middle, inner, output, total, end))
-            source = end
+            middle, output, total = (
+                names.attention_norm,
+                names.attention_output,
+                names.attention_total,
+            )
+            result.append(residual(result[-1].name, readers, output, total, middle))
+            output, total = names.ffn_output, names.ffn_total
+            result.append(residual(middle, (names.ffn_input,), output, total, names.ffn_norm))
         return result
-
-    def streams(self, config: EncoderConfig) -> list[Stream]:
-        """See `Architecture`: from one norm to the next."""
-        return streams_between_norms(self.entry(config), self.junctions(config))
 
     def table_weights(self, config: EncoderConfig) -> int:
         """See `Architecture`."""

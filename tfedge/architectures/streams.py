@@ -3,41 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-
-
-@dataclasses.dataclass(frozen=True)
-class Junction:
-    """One residual connection: norm -> (readers ...) -> dense, dense + norm's output -> next norm.
-
-    Attributes:
-        source: the norm whose output the connection carries.
-        readers: the dense layers that read that output too.
-        dense: the dense layer whose output is added to it.
-        total: the sum.
-        norm: what normalises the sum.
-    """
-
-    source: str
-    readers: tuple[str, ...]
-    dense: str
-    total: str
-    norm: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """Where tokens enter the encoder: tables and dense layers added up, then a norm.
-
-    Attributes:
-        terms: the tables and dense layers.
-        total: their sum.
-        norm: what normalises the sum.
-    """
-
-    terms: tuple[str, ...]
-    total: str
-    norm: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +11,7 @@ class Stream:
 
     Attributes:
         name: of the stream; of one that ends in a norm, the norm's.
-        writers: the tables, dense layers and norms whose outputs are in it; where it ends in one norm
+        writers: the tables, dense layers and norms whose outputs are in it; of a residual connection
             the norm that it starts from is the first.
         totals: their sums, each read by the norm of the same place in `norms`.
         norms: what normalises the sums.
@@ -62,19 +27,16 @@ class Stream:
     dense: str | None = None
 
 
-def streams_between_norms(entry: Entry, junctions: Iterable[Junction]) -> list[Stream]:
-    """The streams of an encoder that normalises every sum: from one norm to the next."""
-    return [
-        Stream(entry.norm, entry.terms, (entry.total,), (entry.norm,)),
-        *(
-            Stream(
-                name=junction.norm,
-                writers=(junction.source, junction.dense),
-                totals=(junction.total,),
-                norms=(junction.norm,),
-                readers=junction.readers,
-                dense=junction.dense,
-            )
-            for junction in junctions
-        ),
-    ]
+def residual(source: str, readers: tuple[str, ...], dense: str, total: str, norm: str) -> Stream:
+    """The stream of one residual connection between norms.
+
+    norm -> (readers ...) -> dense, dense + norm's output -> next norm.
+
+    Args:
+        source: the norm whose output the connection carries.
+        readers: the dense layers that read that output too.
+        dense: the dense layer whose output is added to it.
+        total: the sum.
+        norm: what normalises the sum.
+    """
+    return Stream(norm, (source, dense), (total,), (norm,), readers, dense)

@@ -1,5 +1,7 @@
 """The few layers that tf_keras lacks, each made of ops that TFLite has kernels for (no Einsum).
 
+Their arguments are numbers and strings, so that Keras keeps them for `get_config` by itself.
+
 Shapes use B = batch, S = sequence length, C = channels, H = heads, D = channels per head.
 """
 
@@ -40,9 +42,6 @@ class LayerNorm(keras.layers.Layer):
         variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
         return centred * tf.math.rsqrt(variance + self.epsilon) * self.gamma + self.beta
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "epsilon": self.epsilon}
-
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class NoNorm(keras.layers.Layer):
@@ -82,10 +81,6 @@ class PositionEmbedding(keras.layers.Layer):
         length = input_ids.shape[1] or tf.shape(input_ids)[1]
         return self.embeddings[tf.newaxis, self.first : self.first + length]  # (1, S, C)
 
-    def get_config(self) -> dict[str, Any]:
-        sizes = {"max_positions": self.max_positions, "channels": self.channels}
-        return {**super().get_config(), **sizes, "first": self.first}
-
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class TableRow(keras.layers.Layer):
@@ -103,9 +98,6 @@ class TableRow(keras.layers.Layer):
     def call(self, input_ids: tf.Tensor) -> tf.Tensor:
         del input_ids  # a layer needs an input
         return self.embeddings[tf.newaxis]
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "channels": self.channels}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -125,9 +117,6 @@ class AttentionBias(keras.layers.Layer):
         length = attention_mask.shape[1] or tf.shape(attention_mask)[1]
         return tf.reshape(bias, (-1, 1, 1, length))
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "mask_value": self.mask_value}
-
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SplitHeads(keras.layers.Layer):
@@ -146,9 +135,6 @@ class SplitHeads(keras.layers.Layer):
         length = x.shape[1] or tf.shape(x)[1]
         heads = tf.reshape(x, (-1, length, self.num_heads, x.shape[-1] // self.num_heads))
         return tf.transpose(heads, (0, 2, 3, 1) if self.keys else (0, 2, 1, 3))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_heads": self.num_heads, "keys": self.keys}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -179,9 +165,6 @@ class Scale(keras.layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return x * self.factor
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor}
-
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Trigram(keras.layers.Layer):
@@ -205,9 +188,6 @@ class Token(keras.layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return x[:, self.index : self.index + 1] if self.keepdims else x[:, self.index]
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "index": self.index, "keepdims": self.keepdims}
-
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class FirstTokens(keras.layers.Layer):
@@ -220,9 +200,6 @@ class FirstTokens(keras.layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return x[:, : self.count]
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "count": self.count}
-
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class LeadingRows(keras.layers.Layer):
@@ -234,9 +211,6 @@ class LeadingRows(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.pad(x, ((0, 0), (self.count, 0), *((0, 0),) * (len(x.shape) - 2)))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "count": self.count}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -297,10 +271,6 @@ class PatchDense(keras.layers.Layer):
         y = tf.nn.bias_add(tf.matmul(flat, self.constant()), self.term())
         return tf.reshape(y, (-1, rows.shape[1], self.units))
 
-    def get_config(self) -> dict[str, Any]:
-        own = {"units": self.units, "patch_size": self.patch_size}
-        return {**super().get_config(), **own, "scale": self.scale, "offset": self.offset}
-
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class TokenTable(keras.layers.Layer):
@@ -335,9 +305,6 @@ class TokenTable(keras.layers.Layer):
             total = total + place * self.table[name]
         return total
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "tokens": self.tokens, "leading": self.leading}
-
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Channel(keras.layers.Layer):
@@ -349,9 +316,6 @@ class Channel(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return x[..., self.index]
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "index": self.index}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -390,9 +354,6 @@ class Gelu(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.gelu(x, approximate=self.approximate)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "approximate": self.approximate}
 
 
 def initializer() -> keras.initializers.Initializer:
