@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-from tfedge.data.texts import LABEL_COLUMNS, TEXT_COLUMNS, Texts, read_texts
+from tfedge.data.texts import LABEL_COLUMNS, TEXT_COLUMNS, Texts, find_column, read_texts
 from tfedge.errors import InputError, MissingPackageError
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:.+)?")  # owner/name:split
@@ -28,7 +26,7 @@ def read_data(name: str, split: str) -> Texts:
         split: the split that is read where `name` gives none.
 
     Raises:
-        InputError: neither a file nor a data set that can be had.
+        InputError: it is neither a file nor a data set that can be downloaded.
         MissingPackageError: the hub is asked for without the package `datasets`.
     """
     if is_file_name(name):
@@ -45,26 +43,22 @@ def read_data(name: str, split: str) -> Texts:
         rows = load_dataset(identifier, split=wanted or split)
     # datasets raises many kinds of errors for what is one thing to the user.
     except Exception as error:
-        raise InputError(f"data set {name} cannot be had from the hub: {error}") from error
-    text = next((column for column in TEXT_COLUMNS if column in rows.column_names), None)
-    label = next((column for column in LABEL_COLUMNS if column in rows.column_names), None)
+        raise InputError(
+            f"data set {name} could not be downloaded from the hub: {error}"
+        ) from error
+    text, label = (find_column(rows.column_names, names) for names in (TEXT_COLUMNS, LABEL_COLUMNS))
     if text is None:
         raise InputError(
             f"data set {name} has the columns {rows.column_names}, none of {TEXT_COLUMNS}"
         )
     if not all(isinstance(value, str) and value.strip() for value in rows[text]):
         raise InputError(f"data set {name} has rows without text in its column {text!r}")
-    labels = None
-    if label is not None:
-        feature = rows.features[label]
-        as_word = feature.int2str if isinstance(feature, ClassLabel) else str
-        labels = _words(name, rows[label], as_word)
-    return Texts(list(rows[text]), labels, name)
-
-
-def _words(name: str, values: Iterable[Any], as_word: Callable[[Any], str]) -> list[str]:
+    if label is None:
+        return Texts(list(rows[text]), None, name)
+    feature = rows.features[label]
+    as_word = feature.int2str if isinstance(feature, ClassLabel) else str
     try:
-        return [as_word(value) for value in values]
+        return Texts(list(rows[text]), [as_word(value) for value in rows[label]], name)
     except ValueError as error:  # -1 in splits whose labels are kept secret
         raise InputError(
             f"data set {name} has rows without a label ({error}); use another split"

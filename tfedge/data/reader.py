@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -19,9 +19,10 @@ from tfedge.runtime.image_settings import ImageSettings
 from tfedge.runtime.tokenizer import find_pad_id
 
 
-class Reader(Protocol):
+class Reader(abc.ABC):
     """What a checkpoint reads its input with."""
 
+    @abc.abstractmethod
     def samples(self, data: Texts, length: int) -> list[np.ndarray]:
         """What `inputs` makes inputs of, in the order of the items.
 
@@ -32,8 +33,13 @@ class Reader(Protocol):
             InputError: an item cannot be read.
         """
 
+    @abc.abstractmethod
     def inputs(self, samples: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
         """The model's named inputs for some samples, see `tfedge.data.batches`."""
+
+    @abc.abstractmethod
+    def _trial(self, length: int, pairs: bool) -> Callable[[str], object]:
+        """A function that raises InputError or TextError for an item that cannot be answered."""
 
     def check(self, data: Texts, length: int, pairs: bool) -> None:
         """Raises InputError where no item can be answered, so that nothing could be compared.
@@ -42,58 +48,44 @@ class Reader(Protocol):
             length: tokens of the graph.
             pairs: whether a model answers two items at a time.
         """
+        attempt, reason = self._trial(length, pairs), ""
+        for item in data.texts:
+            try:
+                attempt(item)
+                return
+            except (InputError, TextError) as error:
+                reason = reason or str(error)
+        raise InputError(f"nothing of {data.source} can be answered with {length} tokens: {reason}")
 
 
 @dataclasses.dataclass(frozen=True)
-class TextReader:
+class TextReader(Reader):
     """Reads texts with a tokeniser; samples are token ids, int32 (n,)."""
 
     tokenizer: Tokenizer
 
     def samples(self, data: Texts, length: int) -> list[np.ndarray]:
-        """See `Reader`."""
         return encode(self.tokenizer, data.texts, length)
 
     def inputs(self, samples: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
-        """See `Reader`."""
         return pad(samples, length, names, find_pad_id(self.tokenizer))
 
-    def check(self, data: Texts, length: int, pairs: bool) -> None:
-        """See `Reader`."""
+    def _trial(self, length: int, pairs: bool) -> Callable[[str], object]:
         encoder = text_encoder(self.tokenizer, length, pairs)
-        reason = ""
-        for text in data.texts:
-            try:
-                encoder.encode(*((text, text) if pairs else (text,)))
-                return
-            except TextError as error:
-                reason = reason or str(error)
-        raise InputError(f"no text of {data.source} can be answered with {length} tokens: {reason}")
+        return lambda text: encoder.encode(text, text if pairs else None)
 
 
 @dataclasses.dataclass(frozen=True)
-class ImageReader:
-    """Reads images; samples are pixels, uint8 (height, width, 3)."""
+class ImageReader(Reader):
+    """Reads images, all of the same number of tokens; samples are pixels, uint8 (height, width, 3)."""
 
     settings: ImageSettings
 
     def samples(self, data: Texts, length: int) -> list[np.ndarray]:
-        """See `Reader`."""
-        del length  # every image has the same number of tokens
         return pixels_of(data.texts, self.settings)
 
     def inputs(self, samples: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
-        """See `Reader`."""
         return as_inputs(samples, length, names)
 
-    def check(self, data: Texts, length: int, pairs: bool) -> None:
-        """See `Reader`."""
-        del length, pairs
-        reason = ""
-        for path in data.texts:
-            try:
-                pixels_of([path], self.settings)
-                return
-            except InputError as error:
-                reason = reason or str(error)
-        raise InputError(f"no image of {data.source} can be answered: {reason}")
+    def _trial(self, length: int, pairs: bool) -> Callable[[str], object]:
+        return lambda path: pixels_of([path], self.settings)

@@ -8,7 +8,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -106,13 +106,13 @@ def read_columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[s
         rows = list(_table_rows(path, content, suffix))
     if not rows:
         raise InputError(f"{path} has no rows; give a file with at least one {wanted[0]}")
-    column = _column(rows[0], wanted)
+    column = find_column(rows[0], wanted)
     if column is None:
         raise InputError(
             f"{path} has the columns {sorted(rows[0])}; name the one with the {wanted[0]} "
             f"{wanted[0]!r}"
         )
-    label_column = _column(rows[0], LABEL_COLUMNS)
+    label_column = find_column(rows[0], LABEL_COLUMNS)
     labels = _values(path, rows, label_column) if label_column else None
     return _values(path, rows, column), labels
 
@@ -200,8 +200,9 @@ def _table_rows(path: Path, content: str, suffix: str) -> Iterator[dict[str, str
         raise InputError(f"{path}, line {reader.line_num}: {error}") from error
 
 
-def _column(row: dict[str, str], names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in row), None)
+def find_column(columns: Collection[str], names: tuple[str, ...]) -> str | None:
+    """The first of `names` that is a column."""
+    return next((name for name in names if name in columns), None)
 
 
 def _values(path: Path, rows: list[dict[str, str]], column: str) -> list[str]:

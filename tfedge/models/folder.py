@@ -113,11 +113,10 @@ def transformer_folder(folder: Path) -> Path:
     Raises:
         CheckpointError: see `modules_of`.
     """
-    if (folder / CONFIG).is_file():
-        return folder
-    for kind, path in modules_of(folder):
-        if kind == "Transformer" and path:
-            return folder / path
+    if not (folder / CONFIG).is_file():
+        for kind, path in modules_of(folder):
+            if kind == "Transformer":
+                return folder / path
     return folder
 
 

@@ -47,6 +47,9 @@ class Kind:
     packages: tuple[str, ...] = ()
 
 
+# The table of what several stages share, and its keys.
+_DEFAULTS = "defaults"
+_SHARED = ("data", "eval", "seed", "max_length")
 _RUNTIMES = ("tflite-runtime", "ai-edge-litert")
 KINDS: dict[str, Kind] = {
     "finetune": Kind(),
@@ -61,9 +64,6 @@ KINDS: dict[str, Kind] = {
         makes=None, accepts=("checkpoint", "tflite"), shared={"eval": "data"}, packages=_RUNTIMES
     ),
 }
-# The table of what several stages share, and its keys.
-_DEFAULTS = "defaults"
-_SHARED = ("data", "eval", "seed", "max_length")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,13 +88,13 @@ class Stage:
         """The command line behind `tfedge`, with `extra` settings."""
         values = {**self.given, **extra}
         words: list[str] = []
-        for key, parameter in parameters(self.command).items():
-            if key in values and isinstance(parameter, click.Argument):
-                words.append(str(values[key]))
+        arguments: list[str] = []
         for key, parameter in parameters(self.command).items():
             if key in values and isinstance(parameter, click.Option):
                 words += _option(parameter, values[key])
-        return [self.name, *words]
+            elif key in values:
+                arguments.append(str(values[key]))
+        return [self.name, *arguments, *words]
 
 
 @dataclasses.dataclass(frozen=True)
