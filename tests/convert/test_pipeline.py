@@ -458,7 +458,7 @@ def test_weights_that_are_not_finite(tmp_path: Path, quick: ConvertOptions) -> N
 def test_texts_that_no_model_can_answer(tmp_path: Path, quick: ConvertOptions) -> None:
     source = write_toy(tmp_path / "toy", task="question-answering")
     quick = dataclasses.replace(quick, sequence_length=4)
-    message = r"no text of .*toy\.tsv can be answered with 4 tokens: the question leaves no room"
+    message = r"no text of .*toy\.tsv can be answered: the question leaves no room for .*: 4 tokens"
     bars = Bars()
     with pytest.raises(InputError, match=message):
         convert(str(source), quick, bars)

@@ -114,7 +114,7 @@ def test_set_without_labels(hub: dict[tuple[str, str], Rows | Exception]) -> Non
 
 
 FAULTS: dict[str, tuple[Rows | Exception, str]] = {
-    "offline": (ConnectionError("no route"), "cannot be had from the hub: no route"),
+    "offline": (ConnectionError("no route"), "could not be downloaded from the hub: no route"),
     "no text": (Rows(premise=["a"], label=[0]), "has the columns ['premise', 'label']"),
     "secret labels": (
         Rows({"text": None, "label": ClassLabel(["x", "y"])}, text=["a"], label=[-1]),

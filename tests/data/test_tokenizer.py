@@ -18,6 +18,7 @@ from tfedge.data.tokenizer import encode, load_tokenizer, text_encoder, vocabula
 from tfedge.errors import CheckpointError
 from tfedge.runtime import TextError
 from tfedge.runtime.tokenizer import TextEncoder
+from tfedge.train.examples import tokenize
 
 TEXTS = ("A Good film.", "ada was born", "where ?", "unbelievable")
 
@@ -207,6 +208,17 @@ def test_host_and_board_make_the_same_pairs(tokenizer: Tokenizer) -> None:
         }
     with pytest.raises(TextError, match="leaves no room"):
         text_encoder(tokenizer, 24, pairs=True).encode_batch([("who " * 40, "good")])
+
+
+def test_training_pads_as_a_board(tokenizer: Tokenizer) -> None:
+    texts = Texts(["good", "a good film"], None, "x")
+    examples = tokenize(texts, tokenizer, None, 16)
+    batch = examples.inputs(np.arange(2), ("input_ids", "attention_mask"), 16)
+    board = TextEncoder(tokenizer.to_str().encode(), 16)
+    length = batch["input_ids"].shape[1]
+    for row, text in enumerate(texts.texts):
+        arrays = board.encode(text).arrays(length)
+        assert all(batch[name][row].tolist() == arrays[name][0].tolist() for name in batch)
 
 
 def test_a_tokeniser_without_padding_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -20,7 +21,13 @@ from tfedge.runtime.tokenizer import find_pad_id
 
 
 class Reader(abc.ABC):
-    """What a checkpoint reads its input with."""
+    """What a checkpoint reads its input with.
+
+    Attributes:
+        unit: what an item is called.
+    """
+
+    unit: ClassVar[str]
 
     @abc.abstractmethod
     def samples(self, data: Texts, length: int) -> list[np.ndarray]:
@@ -55,13 +62,14 @@ class Reader(abc.ABC):
                 return
             except (InputError, TextError) as error:
                 reason = reason or str(error)
-        raise InputError(f"nothing of {data.source} can be answered with {length} tokens: {reason}")
+        raise InputError(f"no {self.unit} of {data.source} can be answered: {reason}")
 
 
 @dataclasses.dataclass(frozen=True)
 class TextReader(Reader):
     """Reads texts with a tokeniser; samples are token ids, int32 (n,)."""
 
+    unit = "text"
     tokenizer: Tokenizer
 
     def samples(self, data: Texts, length: int) -> list[np.ndarray]:
@@ -79,6 +87,7 @@ class TextReader(Reader):
 class ImageReader(Reader):
     """Reads images, all of the same number of tokens; samples are pixels, uint8 (height, width, 3)."""
 
+    unit = "image"
     settings: ImageSettings
 
     def samples(self, data: Texts, length: int) -> list[np.ndarray]:

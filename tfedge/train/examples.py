@@ -13,17 +13,22 @@ from tokenizers import Tokenizer
 
 from tfedge.data.batches import Batch, pad, padded_length
 from tfedge.data.texts import Texts
-from tfedge.data.tokenizer import encode
+from tfedge.data.tokenizer import text_encoder
 
 _BATCH_SIZE = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Tokenised texts, int32 (n,) each, and their labels as indices, int32 (len(sequences),)."""
+    """Tokenised texts, int32 (n,) each, and their labels as indices, int32 (len(sequences),).
+
+    Attributes:
+        pad_id: token that shorter texts of a batch are filled with.
+    """
 
     sequences: list[np.ndarray]
     labels: np.ndarray
+    pad_id: int = 0
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -46,7 +51,14 @@ class Examples:
         if len(self) <= count:
             return self
         chosen = np.random.default_rng(seed).permutation(len(self))[:count]
-        return Examples([self.sequences[index] for index in chosen], self.labels[chosen])
+        sequences = [self.sequences[index] for index in chosen]
+        return dataclasses.replace(self, sequences=sequences, labels=self.labels[chosen])
+
+    def inputs(self, indices: np.ndarray, names: Sequence[str], limit: int) -> Batch:
+        """The model's inputs for some of the texts, none longer than `limit`; see `pad`."""
+        sequences = [self.sequences[index] for index in indices]
+        length = padded_length([len(sequence) for sequence in sequences], limit=limit)
+        return pad(sequences, length, names, self.pad_id)
 
 
 def tokenize(
@@ -64,19 +76,18 @@ def tokenize(
     label_ids = np.zeros(len(texts), np.int32)
     if labels is not None:
         label_ids = np.asarray(texts.label_ids(labels), np.int32)
-    return Examples(encode(tokenizer, texts.texts, max_length), label_ids)
+    encoder = text_encoder(tokenizer, max_length)
+    return Examples(encoder.encode_batch(texts.texts), label_ids, encoder.pad_id)
 
 
 def by_length(examples: Examples, model: keras.Model) -> Iterator[tuple[np.ndarray, Batch]]:
     """All texts once, from the shortest to the longest, in padded batches: indices and inputs."""
     names = tuple(model.input_names)
     limit = model.get_layer("embeddings.position_embeddings").max_positions
-    lengths = np.asarray(examples.lengths)
-    order = np.argsort(lengths, kind="stable")
+    order = np.argsort(examples.lengths, kind="stable")
     for start in range(0, len(order), _BATCH_SIZE):
         indices = order[start : start + _BATCH_SIZE]
-        sequences = [examples.sequences[index] for index in indices]
-        yield indices, pad(sequences, padded_length(lengths[indices], limit=limit), names)
+        yield indices, examples.inputs(indices, names, limit)
 
 
 def run_over(

@@ -13,7 +13,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
-from tfedge.data.batches import Batch, grouped_by_length, pad, padded_length
+from tfedge.data.batches import Batch, grouped_by_length
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.train.distribute import checkpoints_of, distributed, wait_for_all
@@ -185,10 +185,8 @@ class Feed:
                     yield self._batch(indices, np.random.default_rng(seed))
 
     def _batch(self, indices: np.ndarray, generator: np.random.Generator) -> tuple[Any, ...]:
-        sequences = [self.examples.sequences[index] for index in indices]
-        lengths = [len(sequence) for sequence in sequences]
-        length = padded_length(lengths, limit=self.options.max_length)
-        plain = batch = pad(sequences, length, self.names)
+        plain = batch = self.examples.inputs(indices, self.names, self.options.max_length)
+        length = batch["input_ids"].shape[1]
         if self.augment:
             batch = self.augment(batch, generator)
         along: tuple[np.ndarray, ...] = ()
