@@ -112,7 +112,7 @@ def prune(model: str, as_json: bool, **settings: Any) -> None:
     source, teacher = resolve(model), settings.pop("teacher")
     augmenting = [settings.pop(name) for name in ("augmentation", "random_share")]
     request = training_request(
-        model, lambda: source.folder, settings, source.task, steps_per_checkpoint=100
+        model, source.folder, settings, source.task, steps_per_checkpoint=100
     )
     report = run(
         request, pruning, losses, resolve(teacher).folder if teacher else None, *augmenting
@@ -204,6 +204,6 @@ def shrink(model: str, as_json: bool, **settings: Any) -> None:
     source, losses = resolve(model), take(DistillationLosses, settings)
     augmentation = settings.pop("augmentation")
     request = training_request(
-        model, lambda: source.folder, settings, source.task, steps_per_checkpoint=100
+        model, source.folder, settings, source.task, steps_per_checkpoint=100
     )
     echo_report(run(request, goal, losses, augmentation), as_json, shrink_summary)

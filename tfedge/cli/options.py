@@ -90,7 +90,7 @@ def take(kind: type[Options], settings: dict[str, Any]) -> Options:
 
 def training_request(
     name: str,
-    source: Callable[[], Path],
+    source: Path,
     settings: dict[str, Any],
     task: str | None = None,
     **changes: Any,
@@ -99,7 +99,7 @@ def training_request(
 
     Args:
         name: of the model, for people.
-        source: finds the folder to start from, once the texts have been read.
+        source: the folder to start from.
         settings: the command's options.
         changes: of the options of training.
     """
@@ -114,7 +114,7 @@ def training_request(
         texts=read_data(settings.pop("data"), "train"),
         evaluation=read_data(evaluation, "validation") if evaluation else None,
         options=dataclasses.replace(take(TrainingOptions, settings), **changes),
-        source=source(),
+        source=source,
         make_bar=ProgressBar,
         make_report=lambda bar: logged(training_report(bar), logs),
         task=task,

@@ -39,7 +39,7 @@ def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> 
     from tfedge.models.hub import resolve
     from tfedge.train.finetune import finetune as run
 
-    request = training_request(model, lambda: resolve(model).folder, settings)
+    request = training_request(model, resolve(model).folder, settings)
     given = [name.strip() for name in labels.split(",")] if labels else None
     accuracy = run(request, given or sorted(set(request.texts.labels or ())))
     _echo_accuracy(request.output, accuracy, as_json)
@@ -106,7 +106,7 @@ def distil(preset: str, teacher: Path, cache: Path | None, as_json: bool, **sett
 
     student = load_preset(preset).config
     losses, augmentation = take(DistillationLosses, settings), settings.pop("augmentation")
-    request = training_request(preset, lambda: teacher, settings)
+    request = training_request(preset, teacher, settings)
     accuracy = run(request, student, losses, augmentation, cache)
     _echo_accuracy(request.output, accuracy, as_json)
 
@@ -151,7 +151,7 @@ def qad(model: str, target: str | None, as_json: bool, **settings: Any) -> None:
 
     source, losses = resolve(model), take(DistillationLosses, settings)
     request = training_request(
-        model, lambda: source.folder, settings, source.task, steps_per_checkpoint=100
+        model, source.folder, settings, source.task, steps_per_checkpoint=100
     )
     if request.evaluation is None:
         request = dataclasses.replace(request, evaluation=package_texts())

@@ -253,7 +253,7 @@ def distil(
             trainer, encoder = student_and_teacher(run.checkpoint, config, losses)
         measure = run.measure_of(encoder.model)
         augment = make_augment(trainer.teacher, run, augmentation)
-        with run.reporting(f"distilling {request.name}".rstrip()) as report:
+        with run.reporting(f"distilling {request.name}") as report:
             stored = None
             if cache:
                 stored = _cached(run, trainer, cache, student, report)

@@ -59,7 +59,7 @@ def finetune(request: Request, labels: Sequence[str]) -> float | None:
             freeze_words(encoder)
             trainer = Classifier(encoder.model)
         measure = run.measure_of(encoder.model)
-        with run.reporting(f"fine-tuning {request.name}".rstrip()) as report:
+        with run.reporting(f"fine-tuning {request.name}") as report:
             run.fit(trainer, report, measure)
         # What pools a sentence-transformers encoder is no part of a classifier.
         run.write(run.folder.result, encoder.model, pooling=False)

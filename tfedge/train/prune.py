@@ -117,7 +117,7 @@ def _fit(
     """
     masks = _Masks(trainer.student)
     measure = masks.applied_before(run.measure_of(student.model))
-    with run.reporting(f"pruning {run.request.name}".rstrip()) as report:
+    with run.reporting(f"pruning {run.request.name}") as report:
         run.fit(trainer, report, measure, augment, counts_from=last)
     masks.apply()
     return measure

@@ -67,7 +67,7 @@ class Request:
     evaluation: Texts | None = None
     task: str | None = None
     force: bool = False
-    name: str = ""
+    name: str = "the model"
 
 
 class TrainingRun:
@@ -111,7 +111,7 @@ class TrainingRun:
         if task is None or labels is None:
             task, labels = task_and_labels(self.checkpoint, task)
         self.task, self.labels = task, list(labels)
-        self.folder = RunFolder(Path(request.output), self.strategy)
+        self.folder = RunFolder(request.output, self.strategy)
         self.examples: Examples
         self.held_out: Examples | None = None
 
