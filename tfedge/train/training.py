@@ -228,6 +228,9 @@ def fit(
     """
     options, steps = feed.options, feed.steps
     strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        # Adam's moments would else be made while the step is traced, which is then traced again.
+        trainer.optimizer._create_all_weights(trainer.trainable_variables)
     checkpoint, stopping = _restored(trainer, options, folder, measured)
     first = step = int(trainer.optimizer.iterations.numpy())
     wait_for_all(strategy, step)
