@@ -13,14 +13,15 @@ import numpy as np
 
 from benchmarks.make_peers import Kitchen, missing_packages
 from benchmarks.peers.registry import INSTALLED, PEERS, TFLITE, Peer
+from tfedge import tasks
 from tfedge.errors import InputError, MissingPackageError, TfedgeError
 from tfedge.measure.contestant import CLOCK, Contestant, Facts, clock_request
 from tfedge.measure.race import BLOCK, take_turns
-from tfedge.models.pooling import MEAN, pooling_of
+from tfedge.models.pooling import pooling_of
 from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle
+from tfedge.tasks.sentence_embedding import MEAN
 
-TASKS = ("text-classification", "sentence-embedding")
 _TRIAL_ROUNDS = 5
 
 
@@ -104,10 +105,11 @@ def peers(
 
 
 def _check_task(bundle: Bundle, checkpoint: Path) -> None:
-    task = bundle.manifest.task
-    if task not in TASKS:
-        raise InputError(f"no peer answers {task}, only {' and '.join(TASKS)}; leave out --peer")
-    if task == "sentence-embedding" and (pooling := pooling_of(checkpoint)) != MEAN:
+    task = tasks.find(bundle.manifest.task)
+    if not task.in_peers:
+        known = " and ".join(other.name for other in tasks.every() if other.in_peers)
+        raise InputError(f"no peer answers {task.name}, only {known}; leave out --peer")
+    if task.is_embedding and (pooling := pooling_of(checkpoint)) != MEAN:
         raise InputError(
             f"the peers embed by the mean of tokens, not by {pooling}; leave out --peer"
         )

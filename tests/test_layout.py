@@ -15,6 +15,7 @@ STAGES = [
     "targets",
     "show",
     "architectures",
+    "tasks",
     "models",
     "data",
     "quantize",
@@ -41,7 +42,7 @@ def _imports(folder: str) -> set[str]:
     names: set[str] = set()
     for path in (ROOT / "tfedge" / folder).glob("*.py"):
         tree: ast.AST = ast.parse(path.read_text(encoding="utf-8"))
-        if folder == "architectures":  # which are given the blocks that are built from them
+        if folder in ("architectures", "tasks"):  # they are given blocks, which later stages make
             tree = _AtRunTime().visit(tree)
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):

@@ -36,7 +36,6 @@ from tfedge.models.checkpoint import (
     load_weights,
     parameters,
     save_checkpoint,
-    task_and_labels,
 )
 from tfedge.models.config import parse_config
 from tfedge.presets import Preset
@@ -44,6 +43,7 @@ from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.equalize import channel_factors, equalize
 from tfedge.quantize.integer import IntegerBlocks
 from tfedge.records import as_json
+from tfedge.tasks import task_and_labels
 from tfedge.train.cut import Cut, cut_config, cut_tensors, tensors_of
 
 TASK = "text-classification"

@@ -18,11 +18,12 @@ from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.errors import CheckpointError
 from tfedge.models import cost
 from tfedge.models.build import build, input_names
-from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint, task_and_labels
+from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint
 from tfedge.models.config import parse_config
 from tfedge.presets import load_preset
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.tokenizer import TextEncoder
+from tfedge.tasks import task_and_labels
 
 CONFIG = cases.CONFIGS["roberta"]
 CLASSIFICATION, SPANS, EMBEDDING = (

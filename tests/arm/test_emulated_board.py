@@ -20,9 +20,9 @@ import pytest
 from count import per_inference
 
 from tfedge.data.texts import Texts, read_texts
-from tfedge.measure.accuracy import Answer
 from tfedge.measure.board import Board
 from tfedge.runtime.bundle import read_bundle
+from tfedge.runtime.tasks.base import Answer
 
 pytestmark = pytest.mark.arm
 

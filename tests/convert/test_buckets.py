@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import toy_folders
 
+from tfedge import tasks
 from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.inspect.contents import contents as held
-from tfedge.measure.accuracy import disagreement
 from tfedge.measure.board import Board
 from tfedge.progress import ProgressBar
 from tfedge.records import as_json
 from tfedge.runtime.bundle import read_bundle
+from tfedge.tasks.base import disagreement
 
 WORDS = 12
 
@@ -50,6 +51,6 @@ def test_buckets_share_weights_and_give_the_same_answers(quantization: str, tmp_
         Board(runtime="litert").answers(tmp_path / name / "toy" / path.name, texts)
         for name in ("one", "three")
     ]
-    assert disagreement(*answers) == 0
+    assert disagreement(tasks.find("text-classification"), *answers) == 0
     for a, b in zip(*answers, strict=True):
         assert a["score"] == pytest.approx(b["score"], abs=0.02)

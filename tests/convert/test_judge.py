@@ -12,14 +12,13 @@ from tfedge.tflite.tflite import QUANTIZATIONS
 
 
 def job(
-    quantization: str, graph: str = "integer", weight_bits: float = 8, reads_images: bool = False
+    quantization: str, graph: str = "integer", weight_bits: float = 8, what: str = "text"
 ) -> Any:
     """What `_advice` reads of a job."""
     return SimpleNamespace(
         quantization=quantization,
-        shape=SimpleNamespace(graph=graph),
+        shape=SimpleNamespace(graph=graph, task=f"{what}-classification"),
         options=SimpleNamespace(weight_bits=weight_bits),
-        checkpoint=SimpleNamespace(config=SimpleNamespace(reads_images=reads_images)),
     )
 
 
@@ -32,7 +31,7 @@ def job(
             "a larger --max-drop",
         ),
         (
-            job("int8", reads_images=True),
+            job("int8", what="image"),
             "try --quant mixed, --quant auto, --quant dynamic or a larger --max-drop",
         ),
         (

@@ -17,19 +17,19 @@ import toy_folders
 from bars import Bars
 from safetensors.numpy import load_file, save_file
 
-from tfedge import __version__
+from tfedge import __version__, tasks
 from tfedge.convert import convert as whole
 from tfedge.convert import judge
 from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.convert.job import make_job
 from tfedge.data.texts import Texts, read_texts
 from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
-from tfedge.measure.accuracy import disagreement
 from tfedge.measure.board import Board
 from tfedge.measure.checkpoint import CheckpointAnswers
 from tfedge.records import as_json
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.runtimes import RUNTIMES, Runtime
+from tfedge.tasks.base import disagreement
 
 LENGTH = 16
 TEXTS = 12
@@ -354,9 +354,10 @@ def test_answers_of_other_tasks(converted: Callable[[str], Conversion]) -> None:
     lengths = [np.linalg.norm(answer["embedding"]) for answer in embedded]
     assert lengths == pytest.approx([1, 1])
     in_keras = CheckpointAnswers(converted("mobilebert").source, LENGTH).answers(texts)
-    apart = disagreement(in_keras[:1], in_keras[1:])
+    embedding = tasks.find("sentence-embedding")
+    apart = disagreement(embedding, in_keras[:1], in_keras[1:])
     for one, other in zip(embedded, in_keras, strict=True):
-        assert disagreement([one], [other]) < apart
+        assert disagreement(embedding, [one], [other]) < apart
     for name, count in (("distilbert", TEXTS), ("dynamic", TEXTS), ("mobilebert", TEXTS)):
         for figures in converted(name).figures.values():
             assert figures["texts"] == count

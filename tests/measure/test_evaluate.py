@@ -12,20 +12,20 @@ import toy_folders
 from bars import Bars
 from safetensors.numpy import load_file, save_file
 
-from tfedge.data.texts import Texts
 from tfedge.errors import CheckpointError, InputError, RejectedModelError
 from tfedge.measure.board import Board
-from tfedge.measure.evaluate import evaluate
+from tfedge.measure.evaluate import evaluate, read_rows
+from tfedge.tasks.base import Rows
 
 # The toy classifier answers positive, negative, negative, positive, and nothing to the last.
 TEXTS = ["a good film", "awful", "the film was dull", "great", "\0"]
 LABELS = ["positive", "negative", "positive", "Positive", "negative"]
-LABELLED = Texts(TEXTS, LABELS, "toy.tsv")
-UNLABELLED = Texts(TEXTS, None, "toy.txt")
+LABELLED = Rows(TEXTS, LABELS, "toy.tsv")
+UNLABELLED = Rows(TEXTS, None, "toy.txt")
 BOARD = Board(threads=1)
 
 
-def run(model: Path, texts: Texts, against: Path | None = None, board: Board = BOARD) -> Any:
+def run(model: Path, texts: Rows, against: Path | None = None, board: Board = BOARD) -> Any:
     return evaluate(model, against, texts, board, Bars())
 
 
@@ -51,7 +51,7 @@ def test_figures_of_a_bundle(toys: Path) -> None:
 
 
 def test_labels_as_numbers(toys: Path) -> None:
-    texts = Texts(TEXTS[:2], ["1", "1"], "hub")
+    texts = Rows(TEXTS[:2], ["1", "1"], "hub")
     assert run(toys / "classifier.tflite", texts)["confusion"] == [[0, 0], [1, 1]]
 
 
@@ -79,12 +79,12 @@ def test_two_models_differ(toys: Path, tmp_path: Path) -> None:
         shutil.copyfile(toys / "classifier.tflite", path)
     good, bad = "positive", "negative"
     board = fake_board(tmp_path, a=[good, good, bad, bad], b=[good, bad, good, bad])
-    texts = Texts(TEXTS[:4], [good, bad, bad, bad], "toy.tsv")
+    texts = Rows(TEXTS[:4], [good, bad, bad, bad], "toy.tsv")
     result = run(a, texts, b, board)
     assert result["against"] == str(b)
     assert result["disagreement"] == 2 / 4
     assert result["accuracy"] == 3 / 4  # a's, not b's
-    without_labels = run(a, Texts(TEXTS[:4], None, "toy.txt"), b, board)
+    without_labels = run(a, Rows(TEXTS[:4], None, "toy.txt"), b, board)
     assert without_labels["disagreement"] == 2 / 4
     assert "accuracy" not in without_labels
 
@@ -109,7 +109,7 @@ def folder_that_says(folder: Path, label: str) -> Path:
 def test_folder(tmp_path: Path) -> None:
     bars = Bars()
     folder = folder_that_says(tmp_path / "optimist", "positive")
-    texts = Texts([*TEXTS, "good " * 99], [*LABELS, "positive"], "toy.tsv")
+    texts = Rows([*TEXTS, "good " * 99], [*LABELS, "positive"], "toy.tsv")
     result = evaluate(folder, None, texts, BOARD, bars)
     assert (result["runtime"], result["task"]) == ("keras", "text-classification")
     assert result["confusion"] == [[0, 1], [0, 4]]
@@ -132,7 +132,7 @@ def test_labels_that_the_model_does_not_know(toys: Path, tmp_path: Path, name: s
     if name == "folder":
         model = toy_folders.write_folder(tmp_path / "folder")
     bars = Bars()
-    texts = Texts(TEXTS[:2], ["good", "negative"], "toy.tsv")
+    texts = Rows(TEXTS[:2], ["good", "negative"], "toy.tsv")
     message = r"toy\.tsv has labels \['good'\] .*; its labels are \['negative', 'positive'\]"
     with pytest.raises(InputError, match=message):
         evaluate(model, None, texts, BOARD, bars)
@@ -141,10 +141,10 @@ def test_labels_that_the_model_does_not_know(toys: Path, tmp_path: Path, name: s
 
 @pytest.mark.parametrize(
     ("name", "texts"),
-    [("classifier", UNLABELLED), ("embedder", LABELLED), ("tagger", LABELLED)],
+    [("classifier", UNLABELLED), ("embedder", UNLABELLED), ("tagger", UNLABELLED)],
     ids=["no labels", "embeddings", "tokens"],
 )
-def test_nothing_to_measure(toys: Path, name: str, texts: Texts) -> None:
+def test_nothing_to_measure(toys: Path, name: str, texts: Rows) -> None:
     bars = Bars()
     with pytest.raises(InputError, match=r"nothing to measure: .*--against"):
         evaluate(toys / f"{name}.tflite", None, texts, BOARD, bars)
@@ -152,17 +152,23 @@ def test_nothing_to_measure(toys: Path, name: str, texts: Texts) -> None:
 
 
 @pytest.mark.parametrize("name", ["embedder", "tagger"])
-def test_other_tasks_against_themselves(toys: Path, name: str) -> None:
+def test_other_tasks_against_themselves(toys: Path, tmp_path: Path, name: str) -> None:
+    """Labels of whole texts are not what they are measured by."""
     model = toys / f"{name}.tflite"
-    result = run(model, LABELLED, model)
+    data = tmp_path / "toy.tsv"
+    data.write_text(
+        "".join(f"{a}\t{b}\n" for a, b in [("text", "label"), *zip(TEXTS, LABELS, strict=True)])
+    )
+    result = run(model, read_rows(model, str(data), "train"), model)
     assert result["disagreement"] == pytest.approx(0, abs=1e-9)
     assert "accuracy" not in result
 
 
-def test_questions_without_contexts(toys: Path) -> None:
-    model = toys / "reader.tflite"
+def test_questions_without_contexts(toys: Path, tmp_path: Path) -> None:
+    data = tmp_path / "toy.txt"
+    data.write_text("Who was born?\n")
     with pytest.raises(InputError, match="question-answering needs a context with each question"):
-        run(model, UNLABELLED, model)
+        read_rows(toys / "reader.tflite", str(data), "train")
 
 
 def test_two_tasks(toys: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from bars import Bars
 from talker import talker
 
+from tfedge import tasks
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure import race as module
@@ -19,6 +20,7 @@ from tfedge.measure.race import Race, race
 from tfedge.records import as_json
 
 LABELS = ("negative", "positive")
+TASK = tasks.find("text-classification")
 TEXTS = Texts(["a", "b", "c", "d", "e"], ["1", "positive", "negative", "1", "1"], "toy.tsv")
 
 
@@ -31,7 +33,7 @@ def test_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "log"
     pair = [talker(tmp_path, name, log=str(log)) for name in "AB"]
     bars = Bars()
-    race(pair, TEXTS, None, 2, bars)
+    race(pair, TEXTS, None, 2, bars, TASK)
     lines = log.read_text().splitlines()
     # Two starts with one text each and a warm-up; then, the first text of a turn coming twice,
     # blocks of 3 and 2 texts in 2 rounds.
@@ -45,7 +47,7 @@ def test_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_others_that_keep_processors_busy_are_told(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
         try:
-            result = race([talker(tmp_path, "A")], TEXTS, None, 1, Bars())
+            result = race([talker(tmp_path, "A")], TEXTS, None, 1, Bars(), TASK)
         finally:
             other.kill()
     assert 0.3 < result.machine.load <= result.machine.processors + 0.1
@@ -57,7 +59,7 @@ def test_figures(tmp_path: Path) -> None:
     # The first two calls are the start and the warm-up; then three rounds.
     slow = talker(weights, "slow", ms=[9, 9, 4, 8, 40])
     fast = talker(weights, "fast", ms=[9, 9, 2, 2, 4], label="negative")
-    result = race([slow, fast], TEXTS, LABELS, 3, Bars())
+    result = race([slow, fast], TEXTS, LABELS, 3, Bars(), TASK)
     content = as_json(result)
     assert json.loads(json.dumps(content)) == content
     assert (result.data, result.texts, result.rounds) == ("toy.tsv", 5, 3)
@@ -86,7 +88,7 @@ def test_ratio_of_texts_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "BLOCK", 1)
     even = talker(tmp_path, "even", ms=[9, 9, 10])
     uneven = talker(tmp_path, "uneven", ms=[9, 9, 1, 2, 3, 4, 20])
-    second = row(race([even, uneven], TEXTS, None, 1, Bars()), 1)
+    second = row(race([even, uneven], TEXTS, None, 1, Bars(), TASK), 1)
     assert second["ratios"]["mean"] == pytest.approx(0.6)
     assert second["ratios"]["median"] == pytest.approx(0.3)
     assert second["ratios"]["p90"] == pytest.approx((4 + 0.6 * 16) / 10)
@@ -96,5 +98,5 @@ def test_ratio_of_texts_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_unknown_labels_are_found_before_the_start(tmp_path: Path) -> None:
     bars = Bars()
     with pytest.raises(InputError, match="has labels"):
-        race([talker(tmp_path, then="crash")], TEXTS, ("bad", "good"), 1, bars)
+        race([talker(tmp_path, then="crash")], TEXTS, ("bad", "good"), 1, bars, TASK)
     assert bars == []

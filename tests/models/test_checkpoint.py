@@ -25,10 +25,10 @@ from tfedge.models.checkpoint import (
     load_weights,
     parameters,
     save_checkpoint,
-    task_and_labels,
 )
 from tfedge.models.config import parse_config
 from tfedge.models.folder import copy_inputs
+from tfedge.tasks import task_and_labels
 
 CONFIG = cases.CONFIGS["bert"]
 TASK = "text-classification"

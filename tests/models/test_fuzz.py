@@ -16,9 +16,10 @@ from tfedge.architectures.fields import LARGEST_SIZE
 from tfedge.data.tokenizer import load_tokenizer
 from tfedge.errors import TfedgeError
 from tfedge.models import cost
-from tfedge.models.checkpoint import Checkpoint, task_and_labels
+from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.config import parse_config
 from tfedge.models.pooling import embedding_length, pooling_of
+from tfedge.tasks import task_and_labels
 
 RELAXED = settings(
     deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]

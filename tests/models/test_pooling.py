@@ -18,12 +18,12 @@ from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.folder import copy_rest, transformer_folder
 from tfedge.models.hub import resolve
 from tfedge.models.pooling import (
-    check_pooling,
     embedding_length,
     normalizes_embeddings,
     pooling_of,
 )
 from tfedge.records import as_json
+from tfedge.tasks.sentence_embedding import check_pooling
 
 NAME = "sentence_transformers.models."
 

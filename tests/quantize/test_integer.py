@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras as keras
 import toy_images
 
+from tfedge import tasks
 from tfedge.architectures.kinds import Seen
 from tfedge.data.batches import as_inputs
 from tfedge.models.blocks import GraphOptions, Pixels
@@ -52,7 +53,7 @@ def test_same_outputs_as_the_plain_graph(
     lowering.plans = {}
     inputs = cases.batch(checkpoint.config.source)
     # All rows of the last layer, and the first alone where the head reads no other.
-    for pruned in {False, checkpoint.config.reads_first_token_only(task)}:
+    for pruned in {False, tasks.find(task).reads_first_token_only(checkpoint.config)}:
         options = GraphOptions(normalize=False, prune_last_layer=pruned)
         actual = lowering.build(options).model(inputs)
         for name, expected in plain.model(inputs).items():

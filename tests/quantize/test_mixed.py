@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 import toy_folders
 
+from tfedge import tasks
 from tfedge.errors import InputError
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.costs import Costs, read_costs, units_of
@@ -28,7 +29,6 @@ from tfedge.quantize.search import (
     precisions_after,
 )
 from tfedge.targets import load_target, target_names
-from tfedge.train.qad import output_loss
 
 TASK = "text-classification"
 SITES = {"a.dense": "dense", "b.dense": "dense", "a": "attention", "a.LayerNorm": "norm"}
@@ -142,7 +142,7 @@ def test_harms_are_kept_and_taken_up_again(
     cache = tmp_path / "measured.json"
 
     def distance(output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
-        return output_loss(TASK, output, target, mask, 1.0)
+        return tf.reduce_mean(tasks.find(TASK).output_losses(output, target, mask, 1.0))
 
     def interrupt(count: int) -> None:
         raise KeyboardInterrupt

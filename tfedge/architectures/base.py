@@ -71,17 +71,6 @@ class EncoderConfig:
         return self.layer_neurons[layer] if self.layer_neurons else self.intermediate_size
 
     @property
-    def reads_images(self) -> bool:
-        """Whether the input is an image, not a text."""
-        return self.architecture.reads == "images"
-
-    def reads_first_token_only(self, task: str) -> bool:
-        """Whether a task's head reads no tokens but the first, [CLS]; of a DeiT with two
-        classifiers the first two."""
-        embeds_first = task == "sentence-embedding" and self.pooling == "cls"
-        return task in ("text-classification", "image-classification") or embeds_first
-
-    @property
     def labels(self) -> list[str] | None:
         """Label names in the order of the logits, or None where the checkpoint names none."""
         id2label = self.source.get("id2label")

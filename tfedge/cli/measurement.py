@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 @click.option(
     "--data",
     required=True,
-    help="TSV, CSV or JSONL with columns text and label, or a data set id on the hub; for a model of "
-    "images a folder with a sub-folder a label, or a table with columns image and label.",
+    help="TSV, CSV or JSONL, or a data set id on the hub, with the columns that the task needs: text "
+    "and label; tokens and labels; question, context and answers; text, text_pair and score. For a "
+    "model of images a folder with a sub-folder a label, or a table with columns image and label.",
 )
 @click.option(
     "--against",
@@ -64,7 +65,10 @@ def evaluate(
     as_json: bool,
     **place: Any,
 ) -> None:
-    """Measures a model on labelled texts: accuracy, macro F1, confusion, disagreement.
+    """Measures a model on labelled data, and how its answers differ from another's.
+
+    Classifiers: accuracy, macro F1, confusion. Token classification: accuracy of words, F1 of
+    entities. Question answering: exact match, F1. Sentence embedding: Spearman's correlation.
 
     \b
     tfedge eval --model saved_models/tinybert/tinybert_int8.tflite --data dev.tsv
@@ -73,13 +77,13 @@ def evaluate(
     """
     from tfedge.cli.summary import evaluation_summary
     from tfedge.measure.evaluate import evaluate as run
-    from tfedge.measure.evaluate import read_items
+    from tfedge.measure.evaluate import read_rows
     from tfedge.progress import ProgressBar
 
     if any(path and path.is_dir() for path in (model, against)):
         load_tensorflow()
-    texts = read_items(model, data, "validation")
-    result = run(model, against, texts.head(limit or len(texts)), _board(**place), ProgressBar)
+    rows = read_rows(model, data, "validation").head(limit)
+    result = run(model, against, rows, _board(**place), ProgressBar)
     click.echo(json.dumps(result) if as_json else evaluation_summary(result))
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from tfedge import tasks
+
 if TYPE_CHECKING:
     from tfedge.train.run import Request
 
@@ -162,8 +164,6 @@ steps_option = click.option(
 )
 task_option = click.option(
     "--task",
-    type=click.Choice(
-        ["text-classification", "sentence-embedding", "token-classification", "question-answering"]
-    ),
+    type=click.Choice(tasks.names()),
     help="Default: the preset's, else what the checkpoint has a head for.",
 )

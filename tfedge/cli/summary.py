@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfedge.runtime import tasks
+from tfedge import tasks
+from tfedge.tasks.base import Task
 
 if TYPE_CHECKING:  # what a command does not print, it does not import
     from tfedge.convert.result import Conversion, Figures, Refused
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # what a command does not print, it does not import
 def conversion_summary(report: Conversion, output: Path) -> str:
     """What `tfedge convert` prints: the file, what it holds, how it did in each runtime."""
     path = output / report.model / report.file
-    quantization, unit = report.quantization, _unit(report.task)
+    quantization, task = report.quantization, tasks.find(report.task)
     operators = sum(quantization.operators.values())
     lines = [
         f"{path}  {report.size_bytes / 1e6:.1f} MB, {report.gzip_bytes / 1e6:.1f} compressed",
@@ -32,9 +33,8 @@ def conversion_summary(report: Conversion, output: Path) -> str:
         f"  on {report.evaluation.source}:",
     ]
     for runtime, figures in report.evaluation.runtimes.items():
-        lines.append(f"    {runtime:<15} {_figures(figures, unit)}")
-    example = "photo.jpg" if unit == "images" else '"a text"'
-    lines.append(f"try it: tfedge-infer --model {path} {example}")
+        lines.append(f"    {runtime:<15} {_figures(figures, task)}")
+    lines.append(f"try it: tfedge-infer --model {path} {task.example}")
     if report.edgetpu is not None:
         from tfedge.edgetpu.deliver import delivery_summary
 
@@ -42,50 +42,35 @@ def conversion_summary(report: Conversion, output: Path) -> str:
     return "\n".join(lines)
 
 
-def _unit(task: str) -> str:
-    """What a model of a task answers."""
-    return f"{tasks.find(task).input.unit}s"
-
-
-def _figures(figures: Figures | Refused, unit: str) -> str:
+def _figures(figures: Figures | Refused, task: Task) -> str:
     from tfedge.convert.result import Refused
 
     if isinstance(figures, Refused):
         return f"does not run it: {figures.error}"
     same = 100 * (1 - figures.disagreement)
+    where = f"{figures.texts} {task.units}"
     if not figures.scores:
-        return f"agreement with float {same:.1f} % on {figures.texts} {unit}"
-    before, after = figures.scores["float_accuracy"], figures.scores["accuracy"]
+        return f"agreement with float {same:.1f} % on {where}"
+    before, after = (100 * figures.scores[name] for name in (f"float_{task.score}", task.score))
     return (
-        f"accuracy {100 * after:.1f} % (float {100 * before:.1f} %), "
-        f"same answer as float {same:.1f} % on {figures.texts} {unit}"
+        f"{task.score} {after:.1f} % (float {before:.1f} %), same answer as float {same:.1f} % on "
+        f"{where}"
     )
 
 
 def evaluation_summary(result: dict[str, Any]) -> str:
     """What `tfedge eval` prints."""
-    unit = _unit(result["task"])
+    task = tasks.find(result["task"])
     lines = [
-        f"{result['model']} on {result['data']}: {result['texts']} {unit}, {result['runtime']}"
+        f"{result['model']} on {result['data']}: {result['texts']} {task.units}, {result['runtime']}"
     ]
-    if "accuracy" in result:
-        accuracy, macro_f1 = 100 * result["accuracy"], 100 * result["macro_f1"]
-        lines += [f"accuracy {accuracy:.2f} %   macro F1 {macro_f1:.2f} %", *_confusion(result)]
+    if task.score in result:
+        lines += task.summary(result)
     if "disagreement" in result:
         lines.append(f"differs from {result['against']}: {100 * result['disagreement']:.2f} %")
     if result["unanswered"]:
         lines.append(f"not answered: {result['unanswered']}")
     return "\n".join(lines)
-
-
-def _confusion(result: dict[str, Any]) -> list[str]:
-    labels = result["labels"]
-    corner = "true, predicted:"
-    width = max(map(len, [*labels, corner]))
-    rows = [(corner, labels), *zip(labels, result["confusion"], strict=True)]
-    return [
-        "".join([f"{name:<{width}}", *(f"{cell:>10}" for cell in cells)]) for name, cells in rows
-    ]
 
 
 def bench_summary(result: Race) -> str:

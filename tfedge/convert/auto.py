@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfedge import tasks
 from tfedge.convert.result import Group, SearchReport
 from tfedge.progress import MakeBar
 from tfedge.quantize.costs import Costs, units_of
@@ -24,7 +25,6 @@ from tfedge.quantize.search import (
     order_moves,
     precisions_after,
 )
-from tfedge.train.qad import differences, output_loss
 
 # Multiply-accumulates of texts that measuring the harms of all groups may take: with many groups
 # or a large model fewer texts are taken, never less than 16 nor more than 64.
@@ -101,7 +101,7 @@ class Search:
         key: Mapping[str, Any],
         make_bar: MakeBar,
     ) -> None:
-        self._task = prepared.shape.task
+        self._task = tasks.find(prepared.shape.task)
         self._texts = texts
         self._make_bar = make_bar
         encoder = prepared.encoder()
@@ -140,7 +140,7 @@ class Search:
         return Choice(self._moves, count, loss)
 
     def _harm(self, output: Any, target: Any, mask: Any) -> tf.Tensor:
-        return output_loss(self._task, output, target, mask, temperature=1.0)
+        return tf.reduce_mean(self._task.output_losses(output, target, mask, temperature=1.0))
 
     def _loss(self, moves: Sequence[Move]) -> float:
         """What the model loses in points once `moves` are made, as `tfedge convert` counts it."""
@@ -149,10 +149,7 @@ class Search:
         self._simulation.round_only(site for site in self._simulation.sites if site not in spared)
         sequences = texts.evaluation[:_MOST_EVALUATED]
         if truth is None:
-            distances = self._simulation.distances(
-                sequences,
-                lambda output, target, mask: differences(self._task, output, target, mask),
-            )
+            distances = self._simulation.distances(sequences, self._task.differences)
             return 100 * float(distances.mean())
         right = np.asarray(truth[: len(sequences)])
         accuracies = [

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
-from tfedge import __version__
+from tfedge import __version__, tasks
 from tfedge.convert.auto import Search
 from tfedge.convert.auto import Texts as SearchTexts
 from tfedge.convert.job import Job
@@ -63,7 +63,7 @@ def bundle(
         },
         runtimes=job.runtimes,
         quantization=quantization,
-        normalize=job.shape.task == "sentence-embedding" and job.shape.normalize,
+        normalize=tasks.find(job.shape.task).is_embedding and job.shape.normalize,
         **_reading(job.reader),
     )
     write_bundle(content, spec, path)
@@ -87,7 +87,7 @@ def candidates(
     path: Path,
     calibration: Texts,
     evaluation: Texts,
-    truth: list[int] | None,
+    truth: Sequence[Any] | None,
     folder: Path,
 ) -> Iterator[Choices]:
     """Writes the quantised model; again, slower and more exact, as often as another is asked for.
@@ -122,7 +122,7 @@ def _write_integers(
     path: Path,
     calibration: Texts,
     evaluation: Texts,
-    truth: list[int] | None,
+    truth: Sequence[Any] | None,
     folder: Path,
 ) -> Iterator[Choices]:
     """The modes that compute in integers, all or some of their operations."""
@@ -168,7 +168,7 @@ def _assignments(
     prepared: Prepared,
     samples: Sequence[np.ndarray],
     evaluation: Texts,
-    truth: list[int] | None,
+    truth: Sequence[Any] | None,
     folder: Path,
 ) -> Iterator[tuple[dict[str, Precision], SearchReport | None]]:
     """The precisions to try, fastest first, and what is to be said of how they were found."""

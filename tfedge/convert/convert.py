@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge import __version__, files
+from tfedge import __version__, files, tasks
 from tfedge.convert.candidates import bundle, candidates
 from tfedge.convert.job import ConvertOptions, Job, make_job, texts_of
 from tfedge.convert.judge import measure, truth_of
@@ -26,8 +26,6 @@ from tfedge.models import cost
 from tfedge.progress import MakeBar
 from tfedge.quantize.prepare import Shape, float_graphs
 from tfedge.records import as_json
-from tfedge.runtime import tasks
-from tfedge.runtime.inputs import PAIR
 from tfedge.tflite.metadata import set_runtimes
 from tfedge.tflite.tflite import (
     to_tflite,
@@ -62,9 +60,8 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversio
     job = make_job(model, options, make_bar)
     calibration, evaluation = texts_of(job)
     truth = truth_of(job, evaluation)
-    job.reader.check(
-        evaluation, job.shape.sequence_length, tasks.find(job.shape.task).input is PAIR
-    )
+    rows = tasks.find(job.shape.task).rows(evaluation)
+    job.reader.check(rows.items, rows.source, job.shape.sequence_length)
     folder = options.output / job.source.name
     files.check_folder(folder)
     name = job.name

@@ -18,19 +18,17 @@ import tf_keras as keras
 from tfedge import __version__, files
 from tfedge.architectures.base import EncoderConfig
 from tfedge.convert.job import default_length
-from tfedge.data.batches import as_inputs, padded_length
-from tfedge.data.reader import TextReader
-from tfedge.data.texts import package_texts
-from tfedge.data.tokenizer import load_tokenizer
+from tfedge.data.batches import padded_length
+from tfedge.data.reader import Reader, open_reader
 from tfedge.errors import CheckpointError, InputError, RejectedModelError
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
-from tfedge.models.checkpoint import Checkpoint, load_weights, task_and_labels
+from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.folder import CONFIG, copy_inputs
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
-from tfedge.models.preprocessor import pixels, read_preprocessor
 from tfedge.progress import MakeBar
+from tfedge.tasks import task_and_labels
 from tfedge.tflite.onnx import OPSET, run_onnx, to_onnx
 from tfedge.tflite.tflite import SIGNATURE
 
@@ -95,14 +93,13 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> dict[str, A
     checkpoint = Checkpoint(source.folder)
     task, labels = task_and_labels(checkpoint, options.task or source.task)
     length = _length(source, checkpoint.config, task, options)
+    reader = open_reader(source.folder, checkpoint.config)
     graph = GraphOptions(
         batch_size=None if options.dynamic else 1,
         sequence_length=None if options.dynamic else length,
         normalize=normalizes_embeddings(source.folder),
+        pixels=reader.pixels,
     )
-    if checkpoint.config.reads_images:
-        settings = read_preprocessor(source.folder, checkpoint.config)
-        graph = dataclasses.replace(graph, pixels=pixels(settings))
     with (
         make_bar(f"exporting to {options.format}", 3) as bar,
         tempfile.TemporaryDirectory(prefix=".export-", dir=options.output.parent) as scratch,
@@ -113,7 +110,7 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> dict[str, A
         bar.advance()
         run = _write(keras_model, folder, options)
         bar.advance()
-        inputs = _inputs(source, checkpoint, length, options.dynamic, keras_model.input_names)
+        inputs = _inputs(reader, length, options.dynamic, keras_model.input_names)
         error = _verify(keras_model, run, inputs)
         found = _report(source, checkpoint, options, (task, labels), keras_model)
         report = {**found, "sequence_length": graph.sequence_length, "largest_difference": error}
@@ -129,8 +126,9 @@ def _length(source: Source, config: EncoderConfig, task: str, options: ExportOpt
         InputError: another number is asked for of images.
     """
     config.architecture.check_length(config, options.sequence_length)
-    if config.reads_images:
-        return config.max_position_embeddings
+    least, most = config.architecture.lengths(config)
+    if least == most:
+        return most
     return options.sequence_length or default_length(source, task)
 
 
@@ -189,22 +187,15 @@ def _write(model: keras.Model, folder: Path, options: ExportOptions) -> Run:
 
 
 def _inputs(
-    source: Source, checkpoint: Checkpoint, length: int, dynamic: bool, names: list[str]
+    reader: Reader, length: int, dynamic: bool, names: list[str]
 ) -> list[dict[str, np.ndarray]]:
     """Batches of the package's sentences, or of made-up images: one of all, or one of each where the
     shape is static."""
-    config = checkpoint.config
-    if config.reads_images:
-        random = np.random.default_rng(0)
-        shape = (_SAMPLES, *config.architecture.inputs(config)[0].sides)
-        samples, inputs = list(random.integers(0, 256, shape, np.uint8)), as_inputs
-    else:
-        reader = TextReader(load_tokenizer(source.folder, config.vocab_size))
-        samples, inputs = reader.samples(package_texts().head(_SAMPLES), length), reader.inputs
-        if dynamic:
-            length = padded_length([len(sample) for sample in samples], limit=length)
+    samples = reader.examples(_SAMPLES, length)
+    if dynamic:
+        length = padded_length([len(sample) for sample in samples], limit=length)
     groups = [samples] if dynamic else [[sample] for sample in samples]
-    return [dict(inputs(group, length, names)) for group in groups]
+    return [dict(reader.inputs(group, length, names)) for group in groups]
 
 
 def _verify(model: keras.Model, run: Run, batches: list[dict[str, np.ndarray]]) -> float:

@@ -6,23 +6,15 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from tfedge import tasks
 from tfedge.architectures.base import EncoderConfig
-from tfedge.data.images import read_images
-from tfedge.data.reader import ImageReader, Reader, TextReader
-from tfedge.data.texts import Texts, package_texts, read_texts
-from tfedge.data.tokenizer import load_tokenizer
+from tfedge.data.reader import Reader, TextReader, open_reader
+from tfedge.data.texts import Texts, package_texts
 from tfedge.errors import InputError, MissingPackageError
-from tfedge.models.blocks import Pixels
 from tfedge.models.build import input_names
-from tfedge.models.checkpoint import Checkpoint, task_and_labels
+from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.hub import Source, resolve
-from tfedge.models.pooling import (
-    check_pooling,
-    embedding_length,
-    normalizes_embeddings,
-    pooling_of,
-)
-from tfedge.models.preprocessor import pixels, read_preprocessor
+from tfedge.models.pooling import embedding_length, normalizes_embeddings
 from tfedge.presets import Preset
 from tfedge.progress import MakeBar
 from tfedge.quantize.coarsen import LEAST_BITS, MOST_BITS
@@ -32,13 +24,10 @@ from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import Shape
 from tfedge.runtime.runtimes import RUNTIMES
 from tfedge.targets import Target, load_target
+from tfedge.tasks import task_and_labels
 from tfedge.tflite.mediapipe import check_mediapipe
 from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS, MIXED_QUANTIZATIONS, QUANTIZATIONS
 
-# Texts of a labelled calibration set that choose ranges; the others evaluate.
-_CALIBRATION_TEXTS = 200
-# Those have 13,000 tokens.
-_CALIBRATION_IMAGES = 64
 _BUCKETS = (16, 24, 32, 48, 64)
 _LENGTH = 128
 _MAX_DROP = 1.0
@@ -147,17 +136,13 @@ def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
         raise InputError(
             f"the target {options.target} computes in int8 only, not {quantization}; leave out --quant"
         )
-    if checkpoint.config.reads_images:
-        settings = read_preprocessor(source.folder, checkpoint.config)
-        _check_image_options(options, target, checkpoint.config)
-        shape = _image_shape(checkpoint.config, task, len(labels), pixels(settings))
-        reader: Reader = ImageReader(settings)
-    else:
-        shape = _shape(source, options, target, task, len(labels))
-        tokenizer = load_tokenizer(source.folder, checkpoint.config.vocab_size)
-        if target is not None and target.reader == "mediapipe":
-            check_mediapipe(shape, quantization, input_names(checkpoint.config), tokenizer)
-        reader = TextReader(tokenizer)
+    reader = open_reader(source.folder, checkpoint.config)
+    shape = _shape(source, options, target, task, len(labels), checkpoint.config)
+    shape = dataclasses.replace(shape, pixels=reader.pixels)
+    if target is not None and target.reader == "mediapipe":
+        assert isinstance(reader, TextReader)  # `_check_target` has refused what reads images
+        inputs = input_names(checkpoint.config)
+        check_mediapipe(shape, quantization, inputs, reader.tokenizer)
     costs = None
     if quantization == "auto":
         costs = read_costs(runtime, target.costs if target else None)
@@ -184,11 +169,19 @@ def _max_drop(options: ConvertOptions, preset: Preset | None) -> float:
 
 
 def _shape(
-    source: Source, options: ConvertOptions, target: Target | None, task: str, num_labels: int
+    source: Source,
+    options: ConvertOptions,
+    target: Target | None,
+    task: str,
+    num_labels: int,
+    config: EncoderConfig,
 ) -> Shape:
     """The graphs to build: options come before the target, that before the preset."""
-    if task == "sentence-embedding":
-        check_pooling(pooling_of(source.folder))
+    tasks.find(task).check(config)
+    _check_target(options, target, config, task)
+    least, most = config.architecture.lengths(config)
+    if least == most:
+        return Shape(task, num_labels, most)
     length = options.sequence_length or default_length(source, task, target)
     normalize = options.normalize
     if normalize is None:
@@ -203,17 +196,14 @@ def _shape(
     return Shape(task, num_labels, length, normalize, shorter, graph)
 
 
-def _image_shape(config: EncoderConfig, task: str, num_labels: int, made_of: Pixels) -> Shape:
-    """The one graph of an encoder whose images have one size."""
-    return Shape(task, num_labels, config.max_position_embeddings, pixels=made_of)
-
-
-def _check_image_options(
-    options: ConvertOptions, target: Target | None, config: EncoderConfig
+def _check_target(
+    options: ConvertOptions, target: Target | None, config: EncoderConfig, task: str
 ) -> None:
     """Refuses what is for models of texts alone."""
     config.architecture.check_length(config, options.sequence_length or options.buckets)
-    if target is not None and (target.graph != INTEGER or target.reader != "tfedge"):
+    if tasks.find(task).input.has_tokenizer or target is None:
+        return
+    if target.graph != INTEGER or target.reader != "tfedge":
         raise InputError(
             f"the target {target.name} is for models of texts, and a {config.model_type} reads "
             "images; give another one, jetson-nano, rpi4 or rpi5"
@@ -229,7 +219,7 @@ def default_length(source: Source, task: str, target: Target | None = None) -> i
     length = source.preset.sequence_length if source.preset else _LENGTH
     if target is not None and target.sequence_length:
         length = target.sequence_length
-    if task == "sentence-embedding":
+    if tasks.find(task).is_embedding:
         length = min(length, embedding_length(source.folder) or length)
     return length
 
@@ -282,21 +272,19 @@ def texts_of(job: Job) -> tuple[Texts, Texts]:
         InputError: a file cannot be read, or there are no images.
     """
     options, preset = job.options, job.source.preset
-    is_image = job.checkpoint.config.reads_images
-    read = read_images if is_image else read_texts
+    read, count = job.reader.read, job.reader.calibrates_with
     if options.calibration:
         data: Texts = read(options.calibration)
-    elif not is_image:
+    elif tasks.find(job.shape.task).calibrates_itself:
         data = package_texts(preset.calibration) if preset else package_texts()
     elif options.evaluation and job.quantization in _UNCALIBRATED:
         data = read(options.evaluation)
     else:
         raise InputError(
             f"a {job.checkpoint.config.model_type} needs images like those that it will see, at best "
-            f"{2 * _CALIBRATION_IMAGES} of all labels: give --calibration a folder with a sub-folder a "
+            f"{2 * count} of all labels: give --calibration a folder with a sub-folder a "
             "label, or a table with the columns image and label"
         )
-    count = _CALIBRATION_IMAGES if is_image else _CALIBRATION_TEXTS
     if options.evaluation:
         return data.head(count), read(options.evaluation)
     return data.head(count), data.tail(len(data) - count) if len(data) > 2 * count else data

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tfedge import tasks
 from tfedge.convert.job import Job
 from tfedge.convert.result import Figures, Refused
 from tfedge.data.texts import Texts
 from tfedge.errors import RejectedModelError
-from tfedge.measure.accuracy import accuracy, disagreement
 from tfedge.measure.board import Board
 from tfedge.quantize.coarsen import MOST_BITS
 from tfedge.quantize.graphs import INTEGER
-from tfedge.runtime import tasks
+from tfedge.tasks.base import disagreement
 from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS
 
 # What loses less than a mode of integers.
@@ -27,14 +27,14 @@ _MORE_EXACT = {
 
 
 def measure(
-    job: Job, candidate: Path, reference: Path, texts: Texts, truth: list[int] | None
+    job: Job, candidate: Path, reference: Path, texts: Texts, truth: Sequence[Any] | None
 ) -> tuple[dict[str, Figures | Refused], str | None]:
     """Runs both models on the evaluation texts in each runtime.
 
     Returns:
         Figures by runtime, and why the candidate is rejected, or None.
     """
-    items = items_of(job, texts)
+    items = tasks.find(job.shape.task).rows(texts).items
     measured: dict[str, Figures | Refused] = {}
     reason = None
     for runtime in job.runtimes:
@@ -69,44 +69,35 @@ def _advice(job: Job) -> str:
         steps.append("more --weight-bits")
     if job.shape.graph == INTEGER:
         steps += [f"--quant {mode}" for mode in _MORE_EXACT.get(job.quantization, ())]
-    if job.quantization in INTEGER_QUANTIZATIONS and not job.checkpoint.config.reads_images:
+    if job.quantization in INTEGER_QUANTIZATIONS and tasks.find(job.shape.task).trains:
         target = "" if job.shape.graph == INTEGER else f" --target {job.shape.graph}"
         steps.append(f"training for integers (tfedge qad{target})")
     return f"try {', '.join(steps)} or a larger --max-drop" if steps else "try a larger --max-drop"
 
 
-def items_of(job: Job, texts: Texts) -> Sequence[Any]:
-    """What a model of the task is asked."""
-    if job.shape.task != "question-answering":
-        return texts.texts
-    # The package's texts have no questions; what a model answers to any pair can be compared.
-    return list(zip([*texts.texts[1:], texts.texts[0]], texts.texts, strict=True))
-
-
-def truth_of(job: Job, texts: Texts) -> list[int] | None:
-    """True labels as indices; None where the texts have none that the model knows."""
-    if not tasks.find(job.shape.task).ranked or texts.labels is None:
-        return None
-    if job.options.evaluation:
-        return texts.label_ids(job.labels)
+def truth_of(job: Job, texts: Texts) -> Sequence[Any] | None:
+    """What the answers are compared with; None where the texts have no labels that the model knows."""
+    task = tasks.find(job.shape.task)
+    rows = task.rows(texts)
     known = {label.lower() for label in job.labels}
-    if not {label.lower() for label in texts.labels} <= known:
-        return None
-    return texts.label_ids(job.labels)
+    if rows.truth is None or job.options.evaluation:
+        return task.truth(rows, job.labels)
+    return task.truth(rows, job.labels) if {word.lower() for word in rows.truth} <= known else None
 
 
 def _figures(
     job: Job,
     expected: list[dict[str, Any]],
     answers: list[dict[str, Any]],
-    truth: list[int] | None,
+    truth: Sequence[Any] | None,
 ) -> Figures:
-    differs = disagreement(answers, expected)
+    task = tasks.find(job.shape.task)
+    differs = disagreement(task, answers, expected)
     drop, scores = 100 * differs, {}
     if truth is not None:
         before, after = (
-            accuracy(found, truth, job.labels).accuracy for found in (expected, answers)
+            task.metric(found, truth, job.labels)[task.score] for found in (expected, answers)
         )
-        scores = {"float_accuracy": before, "accuracy": after}
+        scores = {f"float_{task.score}": before, task.score: after}
         drop = 100 * (before - after)
     return Figures(len(answers), differs, drop, drop <= job.max_drop, scores)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.data.batches import Batch, as_inputs, pad
-from tfedge.data.images import pixels_of
-from tfedge.data.texts import Texts
-from tfedge.data.tokenizer import encode, text_encoder
+from tfedge.data.images import pixels_of, read_images
+from tfedge.data.texts import Texts, package_texts, read_texts
+from tfedge.data.tokenizer import encode, load_tokenizer, text_encoder
 from tfedge.errors import InputError
+from tfedge.models.blocks import NORMALISED, Pixels
+from tfedge.models.preprocessor import pixels, read_preprocessor
 from tfedge.runtime.errors import TextError
 from tfedge.runtime.image_settings import ImageSettings
 from tfedge.runtime.tokenizer import find_pad_id
@@ -25,9 +29,28 @@ class Reader(abc.ABC):
 
     Attributes:
         unit: what an item is called.
+        calibrates_with: so many of them choose the ranges.
     """
 
     unit: ClassVar[str]
+    calibrates_with: ClassVar[int]
+
+    @property
+    def pixels(self) -> Pixels:
+        """What the graph makes of pixels."""
+        return NORMALISED
+
+    @abc.abstractmethod
+    def read(self, path: str) -> Texts:
+        """A file of texts, or a folder or table of images; raises InputError."""
+
+    @abc.abstractmethod
+    def examples(self, count: int, length: int) -> list[np.ndarray]:
+        """Samples where nobody brings any: of the package's sentences, or of random pixels."""
+
+    @abc.abstractmethod
+    def encoding(self) -> dict[str, Any]:
+        """`tokenizer_json` and `image`, as `tfedge.runtime.inputs.Input.encoder` takes them."""
 
     @abc.abstractmethod
     def samples(self, data: Texts, length: int) -> list[np.ndarray]:
@@ -45,24 +68,25 @@ class Reader(abc.ABC):
         """The model's named inputs for some samples, see `tfedge.data.batches`."""
 
     @abc.abstractmethod
-    def _trial(self, length: int, pairs: bool) -> Callable[[str], object]:
+    def _trial(self, length: int, pairs: bool) -> Callable[[Any], object]:
         """A function that raises InputError or TextError for an item that cannot be answered."""
 
-    def check(self, data: Texts, length: int, pairs: bool) -> None:
+    def check(self, items: Sequence[Any], source: str, length: int) -> None:
         """Raises InputError where no item can be answered, so that nothing could be compared.
 
         Args:
+            items: what a model is asked: texts, pairs or paths.
+            source: where they come from.
             length: tokens of the graph.
-            pairs: whether a model answers two items at a time.
         """
-        attempt, reason = self._trial(length, pairs), ""
-        for item in data.texts:
+        attempt, reason = self._trial(length, isinstance(items[0], tuple)), ""
+        for item in items:
             try:
                 attempt(item)
                 return
             except (InputError, TextError) as error:
                 reason = reason or str(error)
-        raise InputError(f"no {self.unit} of {data.source} can be answered: {reason}")
+        raise InputError(f"no {self.unit} of {source} can be answered: {reason}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +94,17 @@ class TextReader(Reader):
     """Reads texts with a tokeniser; samples are token ids, int32 (n,)."""
 
     unit = "text"
+    calibrates_with = 200
     tokenizer: Tokenizer
+
+    def read(self, path: str) -> Texts:
+        return read_texts(path)
+
+    def examples(self, count: int, length: int) -> list[np.ndarray]:
+        return self.samples(package_texts().head(count), length)
+
+    def encoding(self) -> dict[str, Any]:
+        return {"tokenizer_json": self.tokenizer.to_str().encode(), "image": None}
 
     def samples(self, data: Texts, length: int) -> list[np.ndarray]:
         return encode(self.tokenizer, data.texts, length)
@@ -78,9 +112,9 @@ class TextReader(Reader):
     def inputs(self, samples: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
         return pad(samples, length, names, find_pad_id(self.tokenizer))
 
-    def _trial(self, length: int, pairs: bool) -> Callable[[str], object]:
+    def _trial(self, length: int, pairs: bool) -> Callable[[Any], object]:
         encoder = text_encoder(self.tokenizer, length, pairs)
-        return lambda text: encoder.encode(text, text if pairs else None)
+        return lambda item: encoder.encode(*(item if pairs else (item,)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +122,22 @@ class ImageReader(Reader):
     """Reads images, all of the same number of tokens; samples are pixels, uint8 (height, width, 3)."""
 
     unit = "image"
+    calibrates_with = 64  # they have 13,000 tokens
     settings: ImageSettings
+
+    @property
+    def pixels(self) -> Pixels:
+        return pixels(self.settings)
+
+    def read(self, path: str) -> Texts:
+        return read_images(path)
+
+    def examples(self, count: int, length: int) -> list[np.ndarray]:
+        shape = (count, *self.settings.shape)
+        return list(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+
+    def encoding(self) -> dict[str, Any]:
+        return {"tokenizer_json": b"", "image": dataclasses.asdict(self.settings)}
 
     def samples(self, data: Texts, length: int) -> list[np.ndarray]:
         return pixels_of(data.texts, self.settings)
@@ -96,5 +145,21 @@ class ImageReader(Reader):
     def inputs(self, samples: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
         return as_inputs(samples, length, names)
 
-    def _trial(self, length: int, pairs: bool) -> Callable[[str], object]:
+    def _trial(self, length: int, pairs: bool) -> Callable[[Any], object]:
         return lambda path: pixels_of([path], self.settings)
+
+
+# By what an architecture reads.
+_OPENERS: dict[str, Callable[[Path, EncoderConfig], Reader]] = {
+    "texts": lambda folder, config: TextReader(load_tokenizer(folder, config.vocab_size)),
+    "images": lambda folder, config: ImageReader(read_preprocessor(folder, config)),
+}
+
+
+def open_reader(folder: Path, config: EncoderConfig) -> Reader:
+    """What the encoder in a folder reads with.
+
+    Raises:
+        CheckpointError: its tokeniser, or its settings for images, cannot be used.
+    """
+    return _OPENERS[config.architecture.reads](folder, config)

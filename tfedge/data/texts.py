@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from tfedge.errors import InputError
+from tfedge.tasks import columns
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".txt")
-# Column names in use on the hub for the text of a single-sentence task.
-TEXT_COLUMNS = ("text", "sentence", "question")
-LABEL_COLUMNS = ("label", "labels", "label_text")
-IMAGE_COLUMNS = ("image", "file_name")
+TEXT_COLUMNS, LABEL_COLUMNS, IMAGE_COLUMNS = columns.TEXT, columns.LABEL, columns.IMAGE
 _LARGEST_FILE_BYTES = 2 << 30
 
 
@@ -56,15 +54,7 @@ class Texts:
             raise InputError(
                 f"{self.source} has no labels; it needs a column 'label' with {list(names)}"
             )
-        known = {name.lower(): index for index, name in enumerate(names)}
-        known |= {str(index): index for index in range(len(names)) if str(index) not in known}
-        unknown = sorted({label for label in self.labels if label.lower() not in known})
-        if unknown:
-            raise InputError(
-                f"{self.source} has labels {unknown[:5]} that the model does not know; "
-                f"its labels are {list(names)}"
-            )
-        return [known[label.lower()] for label in self.labels]
+        return columns.label_ids(self.labels, names, self.source)
 
 
 def read_texts(path: str | Path) -> Texts:
@@ -77,12 +67,18 @@ def read_texts(path: str | Path) -> Texts:
     Raises:
         InputError: the file is missing, empty, not UTF-8, or has a row without text or label.
     """
+    path = existing(path)
+    return Texts(*read_columns(path, TEXT_COLUMNS), str(path))
+
+
+def existing(path: str | Path) -> Path:
+    """The path of a file; raises InputError where there is none."""
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a file of texts ({', '.join(SUFFIXES)})")
-    return Texts(*read_columns(path, TEXT_COLUMNS), str(path))
+    return path
 
 
 def read_columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[str] | None]:
@@ -95,15 +91,10 @@ def read_columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[s
     Raises:
         InputError: as `read_texts`.
     """
-    suffix = _suffix(path)
-    content = _decode(path)
-    if suffix == ".txt":
-        # Not splitlines(), which also splits at characters that a text may contain.
-        rows = [{wanted[0]: line} for line in content.split("\n") if line.strip()]
-    elif suffix == ".jsonl":
-        rows = list(_json_rows(path, content))
-    else:
-        rows = list(_table_rows(path, content, suffix))
+    rows = [
+        {key: _cell(path, number, key, value) for key, value in row.items()}
+        for number, row in _rows(path, wanted[0])
+    ]
     if not rows:
         raise InputError(f"{path} has no rows; give a file with at least one {wanted[0]}")
     column = find_column(rows[0], wanted)
@@ -115,6 +106,32 @@ def read_columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[s
     label_column = find_column(rows[0], LABEL_COLUMNS)
     labels = _values(path, rows, label_column) if label_column else None
     return _values(path, rows, column), labels
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file by the names of its columns: strings, of JSONL whatever values it has.
+
+    Raises:
+        InputError: the file cannot be read, or has no rows.
+    """
+    rows = [row for _, row in _rows(path, TEXT_COLUMNS[0])]
+    if not rows:
+        raise InputError(f"{path} has no rows")
+    return rows
+
+
+def _rows(path: Path, column: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows, and the line that each of JSONL is in; `column` is that of a plain TXT."""
+    suffix = _suffix(path)
+    content = _decode(path)
+    if suffix == ".jsonl":
+        yield from _json_rows(path, content)
+    elif suffix == ".txt":
+        # Not splitlines(), which also splits at characters that a text may contain.
+        lines = enumerate(content.split("\n"), start=1)
+        yield from ((number, {column: line}) for number, line in lines if line.strip())
+    else:
+        yield from enumerate(_table_rows(path, content, suffix), start=1)
 
 
 def package_texts(name: str = "sentences.tsv") -> Texts:
@@ -147,7 +164,7 @@ def _decode(path: Path) -> str:
         raise InputError(f"{path}, line {line}, is not UTF-8; convert the file first") from error
 
 
-def _json_rows(path: Path, content: str) -> Iterator[dict[str, str]]:
+def _json_rows(path: Path, content: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
             continue
@@ -157,24 +174,23 @@ def _json_rows(path: Path, content: str) -> Iterator[dict[str, str]]:
             raise InputError(f"{path}, line {number}, is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: an object with 'text' is expected")
-        try:
-            yield {key: _json_value(key, value) for key, value in row.items()}
-        except ValueError as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
+        yield number, row
 
 
-def _json_value(key: str, value: Any) -> str:
+def _cell(path: Path, number: int, key: str, value: Any) -> str:
     """A value as a cell of a table would hold it."""
     if value is None:
         return ""
     is_read = key in (*TEXT_COLUMNS, *IMAGE_COLUMNS, *LABEL_COLUMNS)
     if is_read and not isinstance(value, (str, int, float)):
-        raise ValueError(f"{key!r} is a {type(value).__name__}, not a string")
+        raise InputError(
+            f"{path}, line {number}: {key!r} is a {type(value).__name__}, not a string"
+        )
     text = str(value)
     try:
         text.encode()
     except UnicodeEncodeError:  # "\ud800", half of a character beyond U+FFFF
-        raise ValueError(f"{key!r} is not Unicode") from None
+        raise InputError(f"{path}, line {number}: {key!r} is not Unicode") from None
     return text
 
 

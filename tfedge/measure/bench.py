@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
-from tfedge import __version__
+from tfedge import __version__, tasks
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.contestant import Contestant, converted
@@ -64,9 +64,8 @@ def entrants(
     ]
     first = entries[0][1]
     _check_same_task([bundle for _, bundle in entries])
-    labels = first.manifest.labels
-    if labels is not None and texts.labels is not None:
-        texts.label_ids(labels)  # before anything slow
+    task = tasks.find(first.manifest.task)
+    task.truth(task.rows(texts), first.manifest.labels or ())  # before anything slow
     return [contestant for contestant, _ in entries], first
 
 
@@ -74,7 +73,9 @@ def race_of(
     contestants: Sequence[Contestant], first: Bundle, texts: Texts, rounds: int, make_bar: MakeBar
 ) -> Race:
     """What `bench` returns, of any contestants that answer as the model `first` does."""
-    found = race(contestants, texts, first.manifest.labels, rounds, make_bar)
+    manifest = first.manifest
+    task = tasks.find(manifest.task)
+    found = race(contestants, texts, manifest.labels, rounds, make_bar, task)
     return dataclasses.replace(found, format=FORMAT, tfedge=__version__)
 
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from tfedge import tasks
 from tfedge.data.batches import padded_length
-from tfedge.data.tokenizer import load_tokenizer, text_encoder
-from tfedge.measure.accuracy import Answer
-from tfedge.models.blocks import NORMALISED, GraphOptions
+from tfedge.data.reader import open_reader
+from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
-from tfedge.models.checkpoint import Checkpoint, load_weights, task_and_labels
+from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.folder import transformer_folder
-from tfedge.models.preprocessor import pixels, read_preprocessor
-from tfedge.runtime import tasks
 from tfedge.runtime.errors import TextError
-from tfedge.runtime.image import ImageEncoder
-from tfedge.runtime.inputs import IMAGE, PAIR
-from tfedge.runtime.tokenizer import TextEncoder
+from tfedge.runtime.tasks.base import Answer
 
 
 class CheckpointAnswers:
@@ -33,48 +29,41 @@ class CheckpointAnswers:
     def __init__(self, folder: Path, max_length: int = 512) -> None:
         folder = transformer_folder(folder)
         checkpoint = Checkpoint(folder)
-        self._task_name, self._labels = task_and_labels(checkpoint)
-        self._task = tasks.find(self._task_name)
         config = checkpoint.config
-        self._max_length = min(max_length, config.max_position_embeddings)
-        self._encoder: TextEncoder | ImageEncoder
-        made_of = NORMALISED
-        if config.reads_images:
-            settings = read_preprocessor(folder, config)
-            made_of = pixels(settings)
-            self._encoder = ImageEncoder(settings, config.max_position_embeddings)
-        else:
-            tokenizer = load_tokenizer(folder, config.vocab_size)
-            self._encoder = text_encoder(tokenizer, self._max_length, self._task.input is PAIR)
-        options = GraphOptions(pixels=made_of)
-        model = build(config, self._task_name, len(self._labels), options).model
-        load_weights(model, checkpoint, self._task_name)
-        self._names = model.input_names
+        name, self._labels = tasks.task_and_labels(checkpoint)
+        self._task = tasks.find(name)
+        self._max_length = min(max_length, config.architecture.lengths(config)[1])
+        reader = open_reader(folder, config)
+        self._encoder = self._task.input.encoder(**reader.encoding(), max_length=self._max_length)
+        options = GraphOptions(pixels=reader.pixels)
+        model = build(config, name, len(self._labels), options).model
+        load_weights(model, checkpoint, name)
+        self._inputs = {tensor.name: tensor.dtype.as_numpy_dtype for tensor in model.inputs}
         self._run = tf.function(model, reduce_retracing=True, autograph=False)
 
     @staticmethod
     def task_of(folder: Path) -> tuple[str, list[str]]:
         """The task and the labels of a checkpoint's folder."""
-        return task_and_labels(Checkpoint(transformer_folder(folder)))
+        return tasks.task_and_labels(Checkpoint(transformer_folder(folder)))
 
     def answers(
-        self, texts: Sequence[str], progress: Callable[[int], None] = lambda count: None
+        self, items: Sequence[Any], progress: Callable[[int], None] = lambda count: None
     ) -> list[Answer]:
-        """What the model answers to each text or path, as `tfedge-infer --json` gives it."""
+        """What the model answers to each text, pair or path, as `tfedge-infer --json` gives it."""
         result = []
-        for text in texts:
-            key = self._task.input.key
-            result.append({key: text, **self._answer(text)})
+        for item in items:
+            result.append({**self._task.input.named(item), **self._answer(item)})
             progress(1)
         return result
 
-    def _answer(self, text: str) -> Answer:
+    def _answer(self, item: Any) -> Answer:
         try:
-            encoded = self._encoder.encode(text)
+            encoded = self._encoder.encode(*(item if isinstance(item, tuple) else (item,)))
         except TextError as error:
             return {"error": str(error)}
         arrays = encoded.arrays(padded_length([len(encoded)], limit=self._max_length))
-        dtype = np.float32 if self._task.input is IMAGE else np.int32
-        outputs = self._run({name: arrays[name].astype(dtype) for name in self._names})
-        numpy_outputs = {name: value.numpy() for name, value in outputs.items()}
-        return self._task.answer(numpy_outputs, encoded, text, self._labels)
+        outputs = self._run(
+            {name: arrays[name].astype(dtype) for name, dtype in self._inputs.items()}
+        )
+        found = {name: value.numpy() for name, value in outputs.items()}
+        return self._task.answer(found, encoded, item, self._labels)

@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from tfedge import tasks
 from tfedge.errors import InputError, RejectedModelError, TfedgeError
 from tfedge.measure import child
-from tfedge.measure.accuracy import Answer
 from tfedge.measure.board import WORKER, failure
-from tfedge.runtime import tasks
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.errors import ModelFileError
-from tfedge.runtime.inputs import PAIR
+from tfedge.runtime.tasks.base import Answer
 
 CLOCK = (sys.executable, *WORKER)  # answers texts with a converted model
 
@@ -100,7 +99,7 @@ def converted(given: str, runtime: str | None, threads: int) -> tuple[Contestant
         raise InputError(
             f"{path} has no graph for {length} tokens; it has {', '.join(map(str, lengths))}"
         )
-    if tasks.find(manifest.task).input is PAIR:
+    if not isinstance(tasks.find(manifest.task).items(["a text"])[0], str):
         raise InputError(f"{path}: {manifest.task} needs a context with each question, not texts")
     facts = Facts(
         kind="tfedge",

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfedge.data.hub import read_data
-from tfedge.data.images import read_images
+from tfedge import tasks
+from tfedge.data.source import KINDS, Data
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
-from tfedge.measure.accuracy import Answer, accuracy, disagreement
 from tfedge.measure.board import Board
 from tfedge.progress import MakeBar
-from tfedge.runtime import tasks
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.errors import ModelFileError
-from tfedge.runtime.inputs import IMAGE, PAIR
+from tfedge.runtime.tasks.base import Answer
+from tfedge.tasks.base import Rows, Task, disagreement
 
 
 def read_items(model: Path, data: str, split: str) -> Texts:
@@ -31,71 +29,76 @@ def read_items(model: Path, data: str, split: str) -> Texts:
     Raises:
         InputError: model or data cannot be used.
     """
-    return (
-        read_images(data) if tasks.find(_task(model)[0]).input is IMAGE else read_data(data, split)
-    )
+    return _data(_task(model)[0], data, split).texts()
+
+
+def read_rows(model: Path, data: str, split: str) -> Rows:
+    """The same with what the model's task measures answers by; see `read_items`."""
+    task = _task(model)[0]
+    return task.read(_data(task, data, split))
+
+
+def _data(task: Task, data: str, split: str) -> Data:
+    return KINDS[task.units](data, split)
 
 
 def evaluate(
-    model: Path, against: Path | None, texts: Texts, board: Board, make_bar: MakeBar
+    model: Path, against: Path | None, rows: Rows, board: Board, make_bar: MakeBar
 ) -> dict[str, Any]:
-    """Answers all texts or images with `model` and compares with the labels and with another model.
+    """Asks `model` all rows and compares with the truth and with another model.
 
     Args:
         model: a .tflite, run by `board`, or a checkpoint's folder, run by Keras in this process.
         against: a second model of either kind.
 
     Returns:
-        A JSON object: `model`, `texts`, `runtime`; for labelled texts `accuracy`, `macro_f1`,
-        `confusion`, `labels`; with `against`, `disagreement`.
+        A JSON object: `model`, `task`, `runtime`, `data`, `texts`, `unanswered`; where the truth is
+        known what the task's `metric` gives; with `against`, `disagreement`.
 
     Raises:
         InputError: a model or the labels cannot be used.
         RejectedModelError: a model crashed.
     """
     task, labels = _task(model)
-    if tasks.find(task).input is PAIR:
-        raise InputError(
-            f"{task} needs a context with each question; {texts.source} has texts alone"
-        )
-    truth = None
-    if tasks.find(task).ranked and texts.labels is not None:
-        truth = texts.label_ids(labels)
+    truth = task.truth(rows, labels)
     if against is not None:
-        if (other := _task(against)[0]) != task:
-            raise InputError(f"{model} answers {task} and {against} {other}; give two of one task")
+        if (other := _task(against)[0]) is not task:
+            raise InputError(
+                f"{model} answers {task.name} and {against} {other.name}; give two of one task"
+            )
     elif truth is None:
         raise InputError(
-            f"nothing to measure: {task} on {texts.source} has no labels to compare with; "
-            "give a second model with --against"
+            f"nothing to measure: {task.name} on {rows.source} has no labels to compare with; "
+            f"give {task.wanted}, or a second model with --against"
         )
-    answers = _answers(model, texts.texts, board, make_bar)
+    answers = _answers(model, rows.items, board, make_bar)
     result: dict[str, Any] = {
         "model": str(model),
-        "task": task,
+        "task": task.name,
         "runtime": _runtime(model, board),
-        "data": texts.source,
-        "texts": len(texts),
+        "data": rows.source,
+        "texts": len(rows.items),
         "unanswered": sum("error" in answer for answer in answers),
     }
     if truth is not None:
-        result |= dataclasses.asdict(accuracy(answers, truth, labels))
+        result |= task.metric(answers, truth, labels)
     if against is not None:
-        others = _answers(against, texts.texts, board, make_bar)
-        result |= {"against": str(against), "disagreement": disagreement(answers, others)}
+        others = _answers(against, rows.items, board, make_bar)
+        result |= {"against": str(against), "disagreement": disagreement(task, answers, others)}
     return result
 
 
-def _task(model: Path) -> tuple[str, list[str]]:
+def _task(model: Path) -> tuple[Task, list[str]]:
     if model.is_dir():
         from tfedge.measure.checkpoint import CheckpointAnswers
 
-        return CheckpointAnswers.task_of(model)
+        name, labels = CheckpointAnswers.task_of(model)
+        return tasks.find(name), labels
     try:
         manifest = read_bundle(model).manifest
     except ModelFileError as error:
         raise InputError(str(error)) from error
-    return manifest.task, list(manifest.labels or ())
+    return tasks.find(manifest.task), list(manifest.labels or ())
 
 
 def _runtime(model: Path, board: Board) -> str:
@@ -104,10 +107,10 @@ def _runtime(model: Path, board: Board) -> str:
     return board.runtime or read_bundle(model).manifest.runtimes[0]
 
 
-def _answers(model: Path, texts: Sequence[str], board: Board, make_bar: MakeBar) -> list[Answer]:
-    with make_bar(f"running {model.name}", len(texts)) as bar:
+def _answers(model: Path, items: Sequence[Any], board: Board, make_bar: MakeBar) -> list[Answer]:
+    with make_bar(f"running {model.name}", len(items)) as bar:
         if not model.is_dir():
-            return board.answers(model, texts, bar.advance)
+            return board.answers(model, items, bar.advance)
         from tfedge.measure.checkpoint import CheckpointAnswers
 
-        return CheckpointAnswers(model).answers(texts, bar.advance)
+        return CheckpointAnswers(model).answers(items, bar.advance)

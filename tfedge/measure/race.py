@@ -20,10 +20,11 @@ import numpy as np
 from annotated_types import Len
 
 from tfedge.data.texts import Texts
-from tfedge.measure.accuracy import Answer, accuracy, disagreement
 from tfedge.measure.contestant import Contestant, Facts, Running
 from tfedge.progress import MakeBar
 from tfedge.records import Count, Positive, Share
+from tfedge.runtime.tasks.base import Answer
+from tfedge.tasks.base import Task, disagreement
 
 # Texts that a contestant answers before it is the next one's turn: about half a second of a small
 # model, so that a drift of the clock finds all in one state.
@@ -141,30 +142,31 @@ def race(
     labels: Sequence[str] | None,
     rounds: int,
     make_bar: MakeBar,
+    task: Task,
 ) -> Race:
     """Answers all texts `rounds` times with every contestant, in turns.
 
     Args:
-        labels: the labels of a text classifier, or None; with them and labelled texts the accuracy
-            is measured.
+        labels: those of the models, or None; with them and labelled texts the accuracy is measured.
+        task: of the models.
 
     Raises:
         InputError: a label that the model does not know.
         RejectedModelError, MissingPackageError, TfedgeError: see `Running`.
     """
-    truth = texts.label_ids(labels) if labels is not None and texts.labels is not None else None
+    truth = task.truth(task.rows(texts), labels) if labels is not None else None
     machine = _machine()
     with make_bar("answering in turns", len(contestants) * rounds * len(texts)) as bar:
         records = take_turns(contestants, texts.texts, rounds, bar.advance)
-    rows = [_standing(record, records[0]) for record in records]
+    rows = [_standing(record, records[0], task) for record in records]
     reference = next((record for record in records if record.running.contestant.is_float), None)
     for index, record in enumerate(records):
         row, answers = rows[index], record.answers
         if reference is not None:
-            differs = disagreement(answers, reference.answers)
+            differs = disagreement(task, answers, reference.answers)
             row = dataclasses.replace(row, float_disagreement=differs)
         if truth is not None and labels is not None:
-            right = accuracy(answers, truth, labels).accuracy
+            right = task.metric(answers, truth, labels)[task.score]
             row = dataclasses.replace(row, accuracy=right)
         rows[index] = row
     name = reference.running.contestant.name if reference else None
@@ -223,7 +225,7 @@ def _times(record: Record) -> Times:
     )
 
 
-def _standing(record: Record, first: Record) -> Standing:
+def _standing(record: Record, first: Record, task: Task) -> Standing:
     """One contestant's figures, alone and by the first one's."""
     running, times, firsts = record.running, _times(record), _times(first)
     by_round = record.total_s().mean(1) / first.total_s().mean(1)  # (rounds,)
@@ -248,7 +250,7 @@ def _standing(record: Record, first: Record) -> Standing:
         peak_rss_bytes=record.peak_rss_bytes,
         size_bytes=running.contestant.size_bytes,
         unanswered=sum("error" in answer for answer in record.answers),
-        disagreement=disagreement(record.answers, first.answers),
+        disagreement=disagreement(task, record.answers, first.answers),
     )
 
 

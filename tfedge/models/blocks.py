@@ -271,6 +271,10 @@ class Blocks:
         """The hidden state of one token for a head, [CLS] by default: (B, S, C) -> (B, C)."""
         return layers.Token(index, name=f"token.{index}")(hidden)
 
+    def channel(self, name: str, index: int, x: Symbolic) -> Symbolic:
+        """One channel of each token, as an output: (B, S, C) -> (B, S)."""
+        return layers.Channel(index, name=f"{name}.channel")(x)
+
     def mean(self, name: str, *terms: Symbolic) -> Symbolic:
         """The mean of tensors of one shape."""
         if len(terms) == 1:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import tf_keras as keras
 
+from tfedge import tasks
 from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import Kind
 from tfedge.errors import InputError
@@ -17,13 +18,11 @@ from tfedge.models.blocks import (
     SiteKind,
     Symbolic,
 )
-from tfedge.models.heads import HEADS
 
 # tf_keras walks a functional graph by recursion; MobileBERT with its ranges is deeper than Python's
 # default of 1000.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))
 
-TASKS = tuple(HEADS)
 MakeBlocks = Callable[[EncoderConfig, GraphOptions], Blocks]
 
 
@@ -68,20 +67,18 @@ def build(
         InputError: an unknown task, or more positions asked for than the encoder has.
     """
     options = options or GraphOptions()
-    if task not in HEADS:
-        raise InputError(f"unknown task {task!r}; known are {', '.join(TASKS)}")
+    purpose = tasks.find(task)
     length = options.sequence_length
     least, most = config.architecture.lengths(config)
     if length is not None and not least <= length <= most:
         raise InputError(
             f"sequence length {length} is not possible: this encoder takes {least} to {most} tokens"
         )
-    if (task == "image-classification") != config.reads_images:
-        raise InputError(f"{task} is not what a {config.model_type} can be for")
+    purpose.check(config)
     inputs = _inputs(config, options)
     blocks = make_blocks(config, options)
     hidden_states = config.architecture.encode(blocks, inputs)
-    outputs = HEADS[task](blocks, hidden_states[-1], inputs, num_labels)
+    outputs = purpose.head(blocks, hidden_states[-1], inputs, num_labels)
     model = keras.Model(inputs, outputs, name=config.model_type)
     return Encoder(model, hidden_states, blocks.tapped, blocks.kinds, blocks.sites)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,23 +14,26 @@ import tf_keras as keras
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from tfedge import files
+from tfedge import files, tasks
 from tfedge.architectures.base import EncoderConfig, is_within
-from tfedge.errors import CheckpointError, InputError
+from tfedge.errors import CheckpointError
 from tfedge.models.config import read_config
 from tfedge.models.folder import CONFIG, WEIGHTS, weight_files
-from tfedge.models.heads import HEADS, PRETRAINING_MODULES, head_modules, logits_modules
 from tfedge.models.layers import PatchDense, TokenTable
 
 # Names that PyTorch gave to layer norm's parameters before Hugging Face renamed them.
 _LEGACY_NAMES = {".gamma": ".weight", ".beta": ".bias"}
-_CLASSES = {
-    "text-classification": "ForSequenceClassification",
-    "token-classification": "ForTokenClassification",
-    "question-answering": "ForQuestionAnswering",
-    "sentence-embedding": "Model",
-    "image-classification": "ForImageClassification",
-}
+# What pretraining leaves in a checkpoint and no task reads.
+_PRETRAINING_MODULES = (
+    "cls",
+    "lm_head",
+    "vocab_transform",
+    "vocab_layer_norm",
+    "vocab_projector",
+    "fit_dense",
+    "fit_denses",
+    "pooler",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +172,7 @@ def load_weights(
     named = [(config.architecture.tensor_name(p.name), p) for p in parameters(model)]
     wanted = dict(named)  # of several parameters with one tensor, one
     absent = [name for name in wanted if name not in checkpoint.names]
-    head = head_modules(task, config)
+    head = tasks.find(task).modules(config)
     fresh = [name for name in absent if new_head and is_within(name, head)]
     surplus = [
         name
@@ -194,9 +196,9 @@ def _unused_head(name: str, task: str, config: EncoderConfig) -> bool:
     """Whether a tensor belongs to a head that `task` does not have, or is no weight at all."""
     if name.endswith("position_ids"):
         return True
-    of_tasks = {module for other in HEADS for module in head_modules(other, config)}
-    others = {*PRETRAINING_MODULES, *of_tasks} - set(head_modules(task, config))
-    return is_within(name, others)
+    head = tasks.find(task)
+    pretraining = set(_PRETRAINING_MODULES) - set(head.modules(config))
+    return is_within(name, pretraining | tasks.modules_of_others(head, config))
 
 
 def _raise_mismatch(
@@ -210,63 +212,15 @@ def _raise_mismatch(
     if not parts:
         return
     hint = ""
-    if missing and all(is_within(name, head_modules(task, checkpoint.config)) for name in missing):
-        other = "(tfedge finetune), or convert it with --task sentence-embedding"
-        if checkpoint.config.reads_images:
-            other = "with transformers, or take a checkpoint that is fine-tuned"
+    head = tasks.find(task)
+    if missing and all(is_within(name, head.modules(checkpoint.config)) for name in missing):
         hint = (
-            f". The checkpoint is an encoder without a head for {task}: fine-tune it first {other}"
+            f". The checkpoint is an encoder without a head for {task}: fine-tune it first "
+            f"{head.head_advice}"
         )
     raise CheckpointError(
         f"{checkpoint.folder}: the weights do not fit its config.json: {'; '.join(parts)}{hint}"
     )
-
-
-def task_and_labels(checkpoint: Checkpoint, task: str | None = None) -> tuple[str, list[str]]:
-    """What a checkpoint is for, told by its head unless `task` says it, and its labels.
-
-    Labels without names in config.json are `LABEL_0`, `LABEL_1`, ... as transformers calls them;
-    a task without labels has none.
-
-    Raises:
-        InputError: `task` is unknown.
-    """
-    if task is None:
-        task = _task_of(checkpoint)
-    if task not in HEADS:
-        raise InputError(f"unknown task {task!r}; known are {', '.join(HEADS)}")
-    modules = logits_modules(task, checkpoint.config)
-    if not modules:
-        return task, []
-    named = checkpoint.config.labels
-    weights = f"{modules[0]}.weight"
-    if weights not in checkpoint.names:
-        return task, named or ["LABEL_0", "LABEL_1"]
-    count = checkpoint.shape(weights)[0]
-    labels = named or [f"LABEL_{index}" for index in range(count)]
-    return task, _distinct(labels) if task == "image-classification" else labels
-
-
-def _distinct(labels: list[str]) -> list[str]:
-    """Labels with their number behind those that others are equal to: ImageNet has two cranes."""
-    counts = Counter(labels)
-    return [
-        f"{label} ({index})" if counts[label] > 1 else label for index, label in enumerate(labels)
-    ]
-
-
-def _task_of(checkpoint: Checkpoint) -> str:
-    if checkpoint.config.reads_images:
-        return "image-classification"
-    if "qa_outputs.weight" in checkpoint.names:
-        return "question-answering"
-    classifiers = ("classifier", *checkpoint.config.classifiers)
-    if any(f"{name}.weight" in checkpoint.names for name in classifiers):
-        architectures = checkpoint.config.source.get("architectures")
-        first = architectures[0] if isinstance(architectures, list) and architectures else ""
-        tokens = str(first).endswith("ForTokenClassification")
-        return "token-classification" if tokens else "text-classification"
-    return "sentence-embedding"
 
 
 def assign(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
@@ -318,8 +272,8 @@ def _stored_tensors(
         CheckpointError: layers that share a tensor have different weights.
     """
     architecture = config.architecture
-    prefix = "" if task == "sentence-embedding" else architecture.prefix
-    head = head_modules(task, config)
+    head = tasks.find(task).modules(config)
+    prefix = architecture.prefix if head else ""
     tensors: dict[str, np.ndarray] = {}
     for parameter in parameters(model):
         name = architecture.tensor_name(parameter.name)
@@ -340,7 +294,7 @@ def _exported_config(
     exported = {
         **config.source,
         **config.architecture.exported(config),
-        "architectures": [config.architecture.class_of(config, _CLASSES[task])],
+        "architectures": [config.architecture.class_of(config, tasks.find(task).kind)],
         "torch_dtype": dtype,
     }
     for key in ("_name_or_path", "transformers_version", "dtype"):

@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
+from tfedge import tasks
 from tfedge.architectures.base import Dense, EncoderConfig
 from tfedge.errors import InputError
 
@@ -98,7 +99,7 @@ def instructions(
     total = costs.norm * length * hidden
     for index in range(config.num_hidden_layers):
         is_last = index == config.num_hidden_layers - 1
-        rows = 1 if is_last and config.reads_first_token_only(task) else length
+        rows = 1 if is_last and tasks.find(task).reads_first_token_only(config) else length
         width, neurons = config.heads(index) * config.head_size, config.neurons(index)
         dense = hidden * (length * width + rows * (width + neurons))
         total += costs.product * 2 * (dense + rows * length * width)

@@ -6,16 +6,13 @@ from pathlib import Path
 
 import tf_keras as keras
 
-from tfedge import files
+from tfedge import files, tasks
 from tfedge.errors import InputError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import save_checkpoint
 from tfedge.models.config import parse_config
 from tfedge.models.folder import PREPROCESSOR, copy_inputs
 from tfedge.presets import Preset
-
-# A model of images without labels has those of ImageNet, without their names.
-_IMAGE_LABELS = 1000
 
 
 def initialize(preset: Preset, folder: Path, tokenizer: Path | None, seed: int = 0) -> None:
@@ -31,14 +28,14 @@ def initialize(preset: Preset, folder: Path, tokenizer: Path | None, seed: int =
     if folder.exists():
         raise InputError(f"{folder} exists; give the name of a new folder")
     config = parse_config(preset.config)
-    if config.reads_images != (tokenizer is None):
-        what = "reads images; leave out" if config.reads_images else "reads texts; give"
-        raise InputError(f"{preset.name} {what} --tokenizer")
+    task = tasks.find(preset.task)
+    if task.input.has_tokenizer != (tokenizer is not None):
+        what = "give" if task.input.has_tokenizer else "leave out"
+        raise InputError(f"{preset.name} reads {task.units}; {what} --tokenizer")
     keras.utils.set_random_seed(seed)
-    labels = list(preset.labels) if preset.labels else None
-    if labels is None and config.reads_images:
-        labels = [f"LABEL_{index}" for index in range(_IMAGE_LABELS)]
-    model = build(config, preset.task, len(labels or ())).model
+    labels = [f"LABEL_{index}" for index in range(task.default_labels)]
+    labels = list(preset.labels or labels)
+    model = build(config, preset.task, len(labels)).model
     save_checkpoint(model, config, preset.task, folder, labels)
     if tokenizer is not None:
         copy_inputs(tokenizer, folder)

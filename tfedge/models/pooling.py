@@ -7,9 +7,8 @@ from pathlib import Path
 from tfedge.architectures.fields import read_object
 from tfedge.errors import CheckpointError
 from tfedge.models.folder import PROMPTS, TRANSFORMER_SETTINGS, modules_of, modules_root
+from tfedge.tasks.sentence_embedding import CLS, MEAN, WITH_PROMPT
 
-MEAN = "mean"
-CLS = "cls"
 # The flags of a Pooling's config.json; newer ones have a name, or several, in `pooling_mode`.
 _FLAGS = {
     "pooling_mode_mean_tokens": MEAN,
@@ -20,7 +19,6 @@ _FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _WHY = "it says how embeddings are made"
-_SUFFIX_PROMPT = " of texts with the prompt "
 
 
 def normalizes_embeddings(folder: Path) -> bool:
@@ -55,7 +53,8 @@ def embedding_length(folder: Path) -> int | None:
 def pooling_of(folder: Path) -> str:
     """How a checkpoint makes an embedding of its tokens: `mean`, `cls`, or another way in words.
 
-    Nothing is refused here, as a classifier may be made of any such folder; see `check_pooling`.
+    Nothing is refused here, as a classifier may be made of any such folder; see
+    `tfedge.tasks.sentence_embedding.check_pooling`.
 
     Raises:
         CheckpointError: a file cannot be understood.
@@ -73,31 +72,8 @@ def pooling_of(folder: Path) -> str:
     prompts, name = settings.get("prompts"), settings.get("default_prompt_name")
     if name is not None:
         prompt = prompts.get(name, name) if isinstance(prompts, dict) else name
-        found = f"{found}{_SUFFIX_PROMPT}{prompt!r} before them"
+        found = f"{found}{WITH_PROMPT}{prompt!r} before them"
     return found
-
-
-def check_pooling(pooling: str) -> None:
-    """Refuses what no graph here computes.
-
-    Args:
-        pooling: as `pooling_of` gives it.
-
-    Raises:
-        CheckpointError: it is neither `mean` nor `cls`.
-    """
-    if pooling in (MEAN, CLS):
-        return
-    hint = "take another checkpoint"
-    if _SUFFIX_PROMPT in pooling:
-        hint = (
-            f"remove default_prompt_name from its {PROMPTS} and put the prompt before each text "
-            "yourself, in calibration too"
-        )
-    raise CheckpointError(
-        f"the checkpoint's sentence embeddings are the {pooling}; only mean and cls pooling, with or "
-        f"without Normalize behind it, can be converted: {hint}"
-    )
 
 
 def _mode(path: Path) -> str:

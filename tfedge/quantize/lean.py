@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tf_keras as keras
 
+from tfedge import tasks
 from tfedge.architectures.kinds import QUERY, Scores
 from tfedge.models.blocks import FLOAT_MASK_VALUE, Blocks, GraphOptions, Symbolic
 from tfedge.models.build import Encoder, MakeBlocks, build
@@ -92,7 +93,7 @@ def wide_graphs(
 def _static_graphs(
     checkpoint: Checkpoint, shape: Shape, make_blocks: MakeBlocks, mask_value: float
 ) -> dict[int, keras.Model]:
-    prune = checkpoint.config.reads_first_token_only(shape.task)
+    prune = tasks.find(shape.task).reads_first_token_only(checkpoint.config)
     graphs: dict[int, keras.Model] = {}
     for length in shape.lengths:
         options = shape.options(length, prune_last_layer=prune, mask_value=mask_value)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge import tasks
 from tfedge.architectures.kinds import GATE, QUERY, Clipping, Kind
 from tfedge.errors import CheckpointError
 from tfedge.models.blocks import NORMALISED, GraphOptions, Pixels
@@ -176,7 +177,9 @@ class Prepared:
         """The options of the graph of `length` tokens, or of any batch and length."""
         return self.shape.options(
             length,
-            prune_last_layer=self.lowering.config.reads_first_token_only(self.shape.task),
+            prune_last_layer=tasks.find(self.shape.task).reads_first_token_only(
+                self.lowering.config
+            ),
             mask_value=self.calibration.mask_value,
             **changes,
         )

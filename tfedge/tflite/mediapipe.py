@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
+from tfedge import tasks
 from tfedge.errors import InputError
 from tfedge.quantize.prepare import Shape
 
-TASKS = ("text-classification", "sentence-embedding")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Modes whose outputs are integers: MediaPipe takes uint8, which TFLite makes no more.
 _INTEGER_OUTPUTS = ("int8",)
@@ -34,8 +34,9 @@ def check_mediapipe(
         InputError: with all the reasons, and what to give instead.
     """
     reasons = []
-    if shape.task not in TASKS:
-        reasons.append(f"it has no task for {shape.task}, only for {' and '.join(TASKS)}")
+    if not tasks.find(shape.task).in_mediapipe:
+        known = " and ".join(task.name for task in tasks.every() if task.in_mediapipe)
+        reasons.append(f"it has no task for {shape.task}, only for {known}")
     if quantization in _INTEGER_OUTPUTS:
         reasons.append(
             f"it reads no outputs of {quantization}; leave out --quant, or give int8-float-io, which "

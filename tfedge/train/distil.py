@@ -16,13 +16,14 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge import __version__
+from tfedge import __version__, tasks
 from tfedge.architectures.base import EncoderConfig
 from tfedge.data.tokenizer import vocabulary
 from tfedge.errors import InputError
 from tfedge.models.build import Encoder, build
 from tfedge.models.checkpoint import Checkpoint, assign
 from tfedge.models.config import parse_config
+from tfedge.tasks.losses import soft_cross_entropies
 from tfedge.train.augment import neighbours, whole_words, word_substitution
 from tfedge.train.cache import Outputs, TeacherCache, open_cache
 from tfedge.train.cut import Cut, cut_tensors, plan, tensors_of
@@ -91,7 +92,7 @@ class DistillationLosses:
         Raises:
             InputError: labels are to be learned, and do not train the task.
         """
-        if run.task == TASK:
+        if tasks.find(run.task).trains_on_labels:
             return self
         if self.labels:
             source = run.request.source
@@ -196,9 +197,7 @@ def _in_float32(outputs: dict[str, Any]) -> dict[str, Any]:
 
 def soft_cross_entropy(student: tf.Tensor, teacher: tf.Tensor, temperature: float) -> tf.Tensor:
     """T^2 KL(teacher || student) of logits (B, L) at temperature T, mean over the batch."""
-    target = tf.nn.softmax(teacher / temperature)
-    log_ratio = tf.nn.log_softmax(teacher / temperature) - tf.nn.log_softmax(student / temperature)
-    return temperature**2 * batch_mean(tf.reduce_sum(target * log_ratio, axis=-1))
+    return batch_mean(soft_cross_entropies(student, teacher, temperature))
 
 
 def relative_distance(student: tf.Tensor, teacher: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

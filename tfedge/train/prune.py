@@ -22,12 +22,13 @@ import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
+from tfedge import tasks
 from tfedge.architectures.base import EncoderConfig
 from tfedge.data.tokenizer import load_tokenizer, vocabulary
 from tfedge.errors import InputError
 from tfedge.models.build import Encoder
-from tfedge.models.checkpoint import Checkpoint, task_and_labels
-from tfedge.models.heads import head_modules
+from tfedge.models.checkpoint import Checkpoint
+from tfedge.tasks import task_and_labels
 from tfedge.train.augment import chained, ordinary_tokens, random_tokens
 from tfedge.train.distil import DistillationLosses, Distiller, make_augment, with_hidden
 from tfedge.train.run import (
@@ -154,7 +155,7 @@ def _student(run: TrainingRun, losses: DistillationLosses) -> Encoder:
     """The model to prune, of which only what a loss reaches is trained."""
     encoder = run.build_source()
     if not (losses.logits or losses.labels):
-        head = head_modules(run.task, run.config)
+        head = tasks.find(run.task).modules(run.config)
         for layer in encoder.model.layers:
             layer.trainable = layer.name not in head
     return encoder

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge import tasks
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import Checkpoint
@@ -28,20 +29,19 @@ from tfedge.quantize.fake_quant import fake_quant_tap
 from tfedge.quantize.graphs import GRAPHS, INTEGER
 from tfedge.quantize.prepare import PASSES, Lowering, Shape
 from tfedge.quantize.record import FILE, Decisions, read_decisions, write_decisions
+from tfedge.tasks.base import Task
 from tfedge.train.distil import (
     DistillationLosses,
     Distiller,
     relative_distance,
-    soft_cross_entropy,
     with_hidden,
 )
+from tfedge.train.distribute import batch_mean
 from tfedge.train.examples import Examples, run_over
 from tfedge.train.run import Request, TrainingRun, freeze_words
 
 # Texts that choose the ranges, spread over all of them.
 _CALIBRATION_TEXTS = 200
-
-Outputs = dict[str, Any]
 
 
 class QuantizedDistiller(Distiller):
@@ -67,7 +67,7 @@ class QuantizedDistiller(Distiller):
     ) -> None:
         super().__init__(student, teacher, losses)
         self._factors = [tf.constant(factor, tf.float32) for factor in factors]
-        self._task = task
+        self._task = tasks.find(task)
         # Adam moves nothing whose gradient has always been 0.
         self._masks = [
             tf.constant(value != 0, tf.float32) if is_pruned(value) else None
@@ -91,8 +91,8 @@ class QuantizedDistiller(Distiller):
         weights, mask = self.losses_used, inputs["attention_mask"]
         losses = {}
         if weights.logits:
-            loss = output_loss(self._task, output, target, mask, weights.temperature)
-            losses["output"] = weights.logits * loss
+            rows = self._task.output_losses(output, target, mask, weights.temperature)
+            losses["output"] = weights.logits * batch_mean(rows)
         if weights.hidden:
             real = tf.cast(mask, tf.float32)
             states = zip(
@@ -106,60 +106,9 @@ class QuantizedDistiller(Distiller):
         return losses
 
 
-def output_loss(
-    task: str, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
-) -> tf.Tensor:
-    """How far a student's outputs are from its teacher's, mean over the batch.
-
-    1 minus the cosine of embeddings (B, C); soft cross-entropy of logits (B, L), of each real
-    token's (B, S, L), or of the two ends of an answer (B, S) over the real tokens.
-
-    Args:
-        mask: int32 (B, S), 0 for padding.
-    """
-    if task == "sentence-embedding":
-        return 1 - tf.reduce_mean(_cosine(output["embedding"], target["embedding"]))
-    if task == "question-answering":
-        padding = -1e4 * tf.cast(1 - mask, tf.float32)
-        ends = [
-            soft_cross_entropy(output[name] + padding, target[name] + padding, temperature)
-            for name in ("start_logits", "end_logits")
-        ]
-        return tf.add_n(ends) / len(ends)
-    logits, expected = output["logits"], target["logits"]
-    if task == "token-classification":
-        logits, expected = (tf.boolean_mask(x, mask) for x in (logits, expected))
-    return soft_cross_entropy(logits, expected, temperature)
-
-
-def _cosine(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    a, b = tf.math.l2_normalize(a, -1), tf.math.l2_normalize(b, -1)
-    return tf.reduce_sum(a * b, axis=-1)
-
-
-def differences(task: str, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
-    """How much the answers to each text differ, float32 (B,), 0..1: 1 minus the cosine, or whether
-    the label or an end of the answer differs, or the share of real tokens with another label."""
-    if task == "sentence-embedding":
-        return 1 - _cosine(output["embedding"], target["embedding"])
-    if task == "question-answering":
-        padding = -1e4 * (1 - tf.cast(mask, tf.float32))
-        others = [
-            tf.argmax(output[name] + padding, -1) != tf.argmax(target[name] + padding, -1)
-            for name in ("start_logits", "end_logits")
-        ]
-        return tf.cast(tf.logical_or(*others), tf.float32)
-    other = tf.argmax(output["logits"], -1) != tf.argmax(target["logits"], -1)
-    other = tf.cast(other, tf.float32)
-    if task == "token-classification":
-        real = tf.cast(mask, tf.float32)
-        return tf.reduce_sum(other * real, -1) / tf.reduce_sum(real, -1)
-    return other
-
-
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How much a simulated int8 graph differs from its teacher, 0..1, see `differences`."""
+    """How much a simulated int8 graph differs from its teacher, 0..1, see `Task.differences`."""
 
     texts: int
     mean: float
@@ -168,7 +117,7 @@ class Agreement:
 
 def compare(
     trainer: QuantizedDistiller,
-    task: str,
+    task: Task,
     examples: Examples,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Agreement:
@@ -180,7 +129,7 @@ def compare(
 
     def differ(batch: dict[str, tf.Tensor]) -> tf.Tensor:
         student, teacher = trainer.student(batch), trainer.teacher(batch)
-        return differences(task, student, teacher, batch["attention_mask"])
+        return task.differences(student, teacher, batch["attention_mask"])
 
     values = run_over(examples, trainer.teacher, differ, progress)()
     return Agreement(len(values), float(values.mean()), float(values.max()))
@@ -195,12 +144,12 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> d
         request: its source is the teacher and what the student starts from; labels of its texts
             are ignored, 200 of the texts choose the ranges, and on the held-out ones, which must be
             given, student and teacher are compared before and after.
-        losses: `logits` is the weight of `output_loss`; `labels` is not used.
+        losses: `logits` is the weight of `Task.output_losses`; `labels` is not used.
         graph: what is simulated, a key of `tfedge.quantize.graphs.GRAPHS`.
 
     Returns:
         A JSON object: `output`, `task`, `texts`, `steps`, and of the comparisons with the teacher
-        `before` and `after`, each `mean` and `largest` difference, see `differences`.
+        `before` and `after`, each `mean` and `largest` difference, see `Task.differences`.
 
     Raises:
         InputError: the checkpoint or an option cannot be used, or the output exists.
@@ -239,7 +188,7 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> d
 def _compared(run: TrainingRun, trainer: QuantizedDistiller) -> dict[str, Any]:
     assert run.held_out is not None
     with run.request.make_bar("comparing with float", len(run.held_out)) as bar:
-        return dataclasses.asdict(compare(trainer, run.task, run.held_out, bar.advance))
+        return dataclasses.asdict(compare(trainer, tasks.find(run.task), run.held_out, bar.advance))
 
 
 def _calibrate(run: TrainingRun, shape: Shape, folder: Path) -> None:

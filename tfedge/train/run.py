@@ -19,9 +19,10 @@ from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import load_tokenizer
 from tfedge.errors import InputError, TfedgeError
 from tfedge.models.build import Encoder, build, input_names
-from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint, task_and_labels
+from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint
 from tfedge.models.folder import copy_inputs, copy_rest
 from tfedge.progress import Bar, MakeBar
+from tfedge.tasks import task_and_labels
 from tfedge.train.distribute import is_chief, training_strategy, workers_of_cluster
 from tfedge.train.examples import Examples, accuracy_on, tokenize
 from tfedge.train.folder import RunFolder

@@ -13,10 +13,9 @@ import dataclasses
 from typing import Any, Literal
 
 import numpy as np
-import tensorflow as tf
 import tf_keras as keras
 
-from tfedge import files
+from tfedge import files, tasks
 from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.sizes import EXTENSION
 from tfedge.errors import InputError
@@ -36,7 +35,6 @@ from tfedge.train.importance import importance_of_weights, measure_importance
 from tfedge.train.run import Request, TrainingRun, freeze_words, stored_dtype
 from tfedge.train.select import Cost, Space, candidates
 
-TASKS = ("text-classification", "sentence-embedding")
 # Texts that importance is measured on, and those on which shapes are compared.
 _TEXTS = 1024
 _COMPARED = 256
@@ -139,9 +137,11 @@ def _check(run: TrainingRun, goal: Goal) -> None:
     """Raises InputError where the checkpoint cannot be cut as asked."""
     run.config.architecture.named_parts()  # refuses other families
     source, task = run.request.source, run.task
-    if task not in TASKS:
-        raise InputError(f"{source} is for {task}; what is cut must be for {' or '.join(TASKS)}")
-    if task == "sentence-embedding" and "width" in goal.space.remove:
+    found = tasks.find(task)
+    if not found.shrinks:
+        known = " or ".join(other.name for other in tasks.every() if other.shrinks)
+        raise InputError(f"{source} is for {task}; what is cut must be for {known}")
+    if found.is_embedding and "width" in goal.space.remove:
         raise InputError(
             "removing width would change the length of the embeddings; remove heads, neurons or "
             "layers"
@@ -179,11 +179,12 @@ def _choose(run: TrainingRun, goal: Goal, teacher: Encoder) -> dict[str, Any]:
     cuts = candidates(config, importance, price, limit, goal.space)
     compared = run.examples.drawn(_COMPARED, seed)
     expected = _answers(teacher.model, compared)
+    task = tasks.find(run.task)
     rows = []
     with make_bar("comparing shapes", len(cuts)) as bar:
         for cut in cuts:
             student = _student(run, teacher, cut)
-            distance = _divergence(expected, _answers(student.model, compared), run.task)
+            distance = task.divergence(expected, _answers(student.model, compared))
             rows.append({**_shape(cut), "divergence": distance})
             bar.advance(1)
             keras.backend.clear_session()
@@ -194,15 +195,6 @@ def _choose(run: TrainingRun, goal: Goal, teacher: Encoder) -> dict[str, Any]:
 def _answers(model: keras.Model, examples: Examples) -> np.ndarray:
     """The logits or embeddings of all texts, (n, L)."""
     return run_over(examples, model, lambda inputs: next(iter(model(inputs).values())))()
-
-
-def _divergence(expected: np.ndarray, answers: np.ndarray, task: str) -> float:
-    """KL divergence of the labels' probabilities, or 1 - cosine of embeddings; the mean."""
-    if task == "sentence-embedding":
-        norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(answers, axis=1)
-        return float(np.mean(1 - (expected * answers).sum(1) / norms))
-    before, after = (tf.nn.log_softmax(logits).numpy() for logits in (expected, answers))
-    return float(np.mean((np.exp(before) * (before - after)).sum(1)))
 
 
 def _shape(cut: Cut) -> dict[str, Any]:

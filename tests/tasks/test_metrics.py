@@ -1,0 +1,196 @@
+"""What tasks read of data, and their metrics against published or hand-made figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfedge import tasks
+from tfedge.data.source import Data
+from tfedge.errors import InputError
+from tfedge.tasks.base import Rows
+from tfedge.tasks.token_classification import entities
+
+TOKENS = tasks.find("token-classification")
+QUESTIONS = tasks.find("question-answering")
+SENTENCES = tasks.find("sentence-embedding")
+
+
+def written(folder: Path, *rows: dict[str, Any]) -> Data:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return Data(str(path), "validation")
+
+
+# seqeval's README and documentation of get_entities.
+SEQEVAL = [
+    ("B-PER I-PER O B-LOC", [("PER", 0, 1), ("LOC", 3, 3)]),
+    ("O O O B-MISC I-MISC I-MISC O", [("MISC", 3, 5)]),
+    ("O O B-MISC I-MISC I-MISC I-MISC O", [("MISC", 2, 5)]),
+    ("I-PER I-PER", [("PER", 0, 1)]),  # IOB1
+    ("I-PER I-LOC B-LOC", [("PER", 0, 0), ("LOC", 1, 1), ("LOC", 2, 2)]),
+    ("B-PER E-PER I-PER S-LOC S-LOC", [("PER", 0, 1), ("PER", 2, 2), ("LOC", 3, 3), ("LOC", 4, 4)]),
+    ("NAME NAME O CITY NAME", [("NAME", 0, 1), ("CITY", 3, 3), ("NAME", 4, 4)]),
+    ("O", []),
+]
+
+
+@pytest.mark.parametrize(("tags", "expected"), SEQEVAL)
+def test_entities(tags: str, expected: list[tuple[str, int, int]]) -> None:
+    assert list(entities(tags.split())) == expected
+
+
+def tagged(words: list[str], tags: list[str]) -> dict[str, Any]:
+    """An answer in which every letter is a piece, and pieces after the first have other labels."""
+    tokens, start = [], 0
+    for word, tag in zip(words, tags, strict=True):
+        tokens.append({"start": start, "end": start + 1, "label": tag})
+        tokens += [
+            {"start": start + at, "end": start + at + 1, "label": "O"} for at in range(1, len(word))
+        ]
+        start += len(word) + 1
+    return {"tokens": tokens}
+
+
+def test_tokens_by_seqeval(tmp_path: Path) -> None:
+    """The README's example: F1 0.50, precision 0.50, recall 0.50, accuracy 0.80."""
+    true = ["O O O B-MISC I-MISC I-MISC O", "B-PER I-PER O"]
+    found = ["O O B-MISC I-MISC I-MISC I-MISC O", "B-PER I-PER O"]
+    words = [[f"w{i}" for i in range(len(tags.split()))] for tags in true]
+    data = written(
+        tmp_path,
+        *({"tokens": w, "labels": t.split()} for w, t in zip(words, true, strict=True)),
+    )
+    rows = TOKENS.read(data)
+    assert rows.items[1] == "w0 w1 w2"
+    labels = ["O", "B-MISC", "I-MISC", "B-PER", "I-PER"]
+    answers = [tagged(w, t.split()) for w, t in zip(words, found, strict=True)]
+    truth = TOKENS.truth(rows, labels)
+    assert truth is not None
+    assert TOKENS.metric(answers, truth, labels) == {
+        "words": 10,
+        "accuracy": 0.8,
+        "entities": 2,
+        "precision": 0.5,
+        "recall": 0.5,
+        "f1": 0.5,
+    }
+    # A text without an answer has no entities, and no right word.
+    figures = TOKENS.metric([{"error": "?"}, answers[1]], truth, labels)
+    assert (figures["accuracy"], figures["precision"], figures["recall"]) == (0.3, 1.0, 0.5)
+
+
+def test_numbers_of_labels(tmp_path: Path) -> None:
+    rows = TOKENS.read(written(tmp_path, {"tokens": ["ada", "is"], "ner_tags": [1, 0]}))
+    assert TOKENS.truth(rows, ["O", "NAME"]) == [[(0, "NAME"), (4, "O")]]
+    with pytest.raises(InputError, match=r"labels \['1'\] that the model does not know"):
+        TOKENS.truth(rows, ["O"])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"tokens": ["a"], "labels": []},
+        {"tokens": "a", "labels": ["O"]},
+        {"tokens": [], "labels": []},
+        {"tokens": [1], "labels": ["O"]},
+    ],
+)
+def test_bad_tokens(tmp_path: Path, row: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"row 1: 'tokens' and 'labels' must be lists"):
+        TOKENS.read(written(tmp_path, row))
+
+
+# Golden values of SQuAD's evaluate-v1.1.py, worked through by its rules.
+@pytest.mark.parametrize(
+    ("found", "right", "exact", "f1"),
+    [
+        ("The Eiffel Tower!", ["eiffel tower"], 1, 1),
+        ("an apple", ["the  Apple."], 1, 1),
+        ("in London", ["London", "London, England"], 0, 2 / 3),
+        ("new york city", ["New York"], 0, 4 / 5),
+        ("Paris", ["Rome"], 0, 0),
+        ("Paris", [], 0, 0),
+        ("", [], 1, 1),
+    ],
+)
+def test_answers_by_squad(
+    tmp_path: Path, found: str, right: list[str], exact: float, f1: float
+) -> None:
+    row = {"question": "Where?", "context": "There.", "answers": {"text": right}}
+    rows = QUESTIONS.read(written(tmp_path, row))
+    assert rows.items == [("Where?", "There.")]
+    truth = QUESTIONS.truth(rows, [])
+    assert truth is not None
+    figures = QUESTIONS.metric([{"answer": found}], truth, [])
+    assert figures == {"exact_match": exact, "f1": pytest.approx(f1)}
+    assert QUESTIONS.metric([{"error": "?"}], [["Rome"]], []) == {"exact_match": 0, "f1": 0}
+
+
+@pytest.mark.parametrize("answers", ["Ada", ["Ada", "Bob"]])
+def test_answers_as_texts(tmp_path: Path, answers: Any) -> None:
+    row = {"question": "Who?", "context": "Ada.", "answer": answers}
+    (right,) = QUESTIONS.read(written(tmp_path, row)).truth or ()
+    assert right == (["Ada"] if answers == "Ada" else answers)
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ({"question": "Who?"}, "no column context"),
+        ({"context": "Ada."}, "no column question"),
+        ({"text": "Ada."}, "no column question and no column context"),
+        ({"question": "Who?", "context": "Ada.", "answers": 3}, "the answers 3"),
+    ],
+)
+def test_columns_of_questions_are_named(tmp_path: Path, row: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        QUESTIONS.read(written(tmp_path, row))
+
+
+PAIRS = st.lists(st.tuples(st.sampled_from((-0.9, 0.0, 0.2, 0.7)), st.integers(0, 3)), min_size=3)
+
+
+@given(pairs=PAIRS)
+def test_spearman(pairs: list[tuple[float, int]]) -> None:
+    """Against scipy, ties included."""
+    cosines, scores = zip(*pairs, strict=True)
+    answers = []
+    for cosine in cosines:
+        answers += [{"embedding": [1.0, 0.0]}, {"embedding": [cosine, (1 - cosine**2) ** 0.5]}]
+    found = SENTENCES.metric(answers, scores, [])
+    if len(set(cosines)) == 1 or len(set(scores)) == 1:
+        expected = 0.0
+    else:
+        expected = scipy.stats.spearmanr(cosines, scores).statistic
+    assert found == {"pairs": len(pairs), "spearman": pytest.approx(expected, abs=1e-9)}
+
+
+@pytest.mark.parametrize("names", [("text", "text_pair"), ("sentence1", "sentence2")])
+def test_pairs_of_sentences(tmp_path: Path, names: tuple[str, str]) -> None:
+    rows = [{names[0]: f"a{i}", names[1]: f"b{i}", "score": i / 2} for i in range(3)]
+    found = SENTENCES.read(written(tmp_path, *rows))
+    assert found == Rows(["a0", "b0", "a1", "b1", "a2", "b2"], [0, 0.5, 1], found.source, 2)
+    assert found.head(2) == Rows(["a0", "b0", "a1", "b1"], [0, 0.5], found.source, 2)
+
+
+def test_bad_scores_and_sentences(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'score' is 'high'; give a number"):
+        SENTENCES.read(written(tmp_path, {"text": "a", "text_pair": "b", "score": "high"}))
+    with pytest.raises(InputError, match="row 1: 'text_pair' is ''; give a text"):
+        SENTENCES.read(written(tmp_path, {"text": "a", "text_pair": "", "score": 1}))
+
+
+@pytest.mark.parametrize("task", [TOKENS, SENTENCES])
+def test_columns_are_named(tmp_path: Path, task: Any) -> None:
+    with pytest.raises(InputError, match=f"{task.name} is measured on the columns t"):
+        task.read(written(tmp_path, {"words": "a"}))
+    assert task.read(written(tmp_path, {"text": "a"})) == Rows(
+        ["a"], None, str(tmp_path / "rows.jsonl")
+    )

@@ -1,0 +1,62 @@
+"""What the host knows of a task besides the board: a module a task, found by walking this folder.
+
+A module defines a class that inherits `tfedge.tasks.base.Task` and the board's class of the task, and
+`TASK`, one of it. Nothing here imports TensorFlow before it computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tfedge.errors import InputError
+from tfedge.runtime import tasks as board
+from tfedge.runtime.registry import Registry
+from tfedge.tasks.base import Task
+
+if TYPE_CHECKING:
+    from tfedge.architectures.base import EncoderConfig
+    from tfedge.models.checkpoint import Checkpoint
+
+_REGISTRY: Registry[Task] = Registry(__name__, __path__, "TASK")
+
+names = _REGISTRY.names
+
+
+def find(name: str) -> Task:
+    """The task of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    task = _REGISTRY.find(name)
+    if task is None:
+        raise InputError(f"unknown task {name!r}; known are {', '.join(names())}")
+    return task
+
+
+def every() -> Iterator[Task]:
+    """All tasks, sorted by name."""
+    return map(find, names())
+
+
+def register(task: Task) -> None:
+    """Makes a task known that has no module here, to the host and to the board's side."""
+    _REGISTRY.register(task)
+    board.register(task)
+
+
+def task_and_labels(checkpoint: Checkpoint, name: str | None = None) -> tuple[str, list[str]]:
+    """What a checkpoint is for, told by its head unless `name` says it, and its labels.
+
+    Raises:
+        InputError: the task is unknown.
+    """
+    task = max(every(), key=lambda task: task.fit(checkpoint)) if name is None else find(name)
+    return task.name, task.labels(checkpoint)
+
+
+def modules_of_others(task: Task, config: EncoderConfig) -> set[str]:
+    """Modules of the heads that a task does not have."""
+    of_all = {module for other in every() for module in other.modules(config)}
+    return of_all - set(task.modules(config))

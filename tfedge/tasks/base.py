@@ -1,0 +1,235 @@
+"""What every task tells the host."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tfedge.errors import InputError
+from tfedge.runtime.tasks import base
+from tfedge.runtime.tasks.base import Answer
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfedge.architectures.base import EncoderConfig
+    from tfedge.data.source import Data
+    from tfedge.data.texts import Texts
+    from tfedge.models.blocks import Blocks, Symbolic
+    from tfedge.models.checkpoint import Checkpoint
+
+Outputs = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What a model is measured on.
+
+    Attributes:
+        items: what it is asked, as `tfedge.runtime.pipeline.Pipeline` takes it.
+        truth: what the answers are compared with, as the task reads it; None where the data have none.
+        source: where they come from.
+        items_a_row: how many items have one truth together.
+    """
+
+    items: Sequence[Any]
+    truth: Sequence[Any] | None
+    source: str
+    items_a_row: int = 1
+
+    def head(self, count: int | None) -> Rows:
+        """The first `count` rows, None for all."""
+        if count is None:
+            return self
+        truth = None if self.truth is None else self.truth[:count]
+        return dataclasses.replace(self, items=self.items[: count * self.items_a_row], truth=truth)
+
+
+class Task(base.Task):
+    """The host's half of a task; the board's half is inherited beside it.
+
+    Attributes:
+        kind: how the names of transformers' classes end, `ForSequenceClassification` say.
+        wanted: the columns that `read` reads, for messages.
+        score: the figure of `metric` that counts in a conversion, 0 to 1.
+        example: what a user tries a model with, as on a command line.
+        is_embedding: whether sentence-transformers' modules are about its models: length, norm.
+        calibrates_itself: whether the package's sentences do for calibration.
+        trains: whether `tfedge qad` takes its models.
+        trains_on_labels: whether labels and logits train it.
+        shrinks: whether `tfedge shrink` takes its models.
+        in_mediapipe: whether MediaPipe has a task for it.
+        in_peers: whether other products answer it in `tfedge bench`.
+        default_labels: how many labels a fresh model without names for them has.
+        head_advice: what to do where a checkpoint lacks the head.
+    """
+
+    kind: ClassVar[str]
+    wanted: ClassVar[str]
+    score: ClassVar[str] = "accuracy"
+    example: ClassVar[str] = '"a text"'
+    is_embedding: ClassVar[bool] = False
+    calibrates_itself: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
+    trains_on_labels: ClassVar[bool] = False
+    shrinks: ClassVar[bool] = False
+    in_mediapipe: ClassVar[bool] = False
+    in_peers: ClassVar[bool] = False
+    default_labels: ClassVar[int] = 0
+    head_advice: ClassVar[str] = "(tfedge finetune), or convert it with --task sentence-embedding"
+
+    @property
+    def units(self) -> str:
+        """What its models are asked, to the user: `texts`, `images`."""
+        return f"{self.input.unit}s"
+
+    # The checkpoint.
+
+    def check(self, config: EncoderConfig) -> None:
+        """Raises InputError or CheckpointError where an encoder cannot be for this task."""
+        if config.architecture.reads != self.units:
+            raise InputError(f"{self.name} is not what a {config.model_type} can be for")
+
+    def logits_modules(self, config: EncoderConfig) -> tuple[str, ...]:
+        """The dense layers that have an output for each label; none of a task without labels."""
+        return ()
+
+    def modules(self, config: EncoderConfig) -> tuple[str, ...]:
+        """The modules of the head: trained with the task, so absent from a pretrained checkpoint and
+        unused by other tasks."""
+        return self.logits_modules(config)
+
+    def fit(self, checkpoint: Checkpoint) -> int:
+        """How well a checkpoint's head is this task's; the task with most has it.
+
+        Returns:
+            0: it reads something else, or has no such head; 1: no head is needed; 2: it has the
+            weights; 3: and its class is named in config.json.
+        """
+        config = checkpoint.config
+        if config.architecture.reads != self.units:
+            return 0
+        modules = self.modules(config)
+        if not modules:
+            return 1
+        if f"{modules[-1]}.weight" not in checkpoint.names:
+            return 0
+        return 2 + self.is_named(checkpoint)
+
+    def is_named(self, checkpoint: Checkpoint) -> bool:
+        """Whether config.json names a class of this task."""
+        classes = checkpoint.config.source.get("architectures")
+        return bool(isinstance(classes, list) and classes and str(classes[0]).endswith(self.kind))
+
+    def labels(self, checkpoint: Checkpoint) -> list[str]:
+        """The labels of a checkpoint; without names in config.json `LABEL_0`, `LABEL_1`, ... as
+        transformers calls them."""
+        modules = self.logits_modules(checkpoint.config)
+        if not modules:
+            return []
+        named = checkpoint.config.labels
+        weights = f"{modules[0]}.weight"
+        count = checkpoint.shape(weights)[0] if weights in checkpoint.names else 2
+        return named or [f"LABEL_{index}" for index in range(count)]
+
+    def reads_first_token_only(self, config: EncoderConfig) -> bool:
+        """Whether the head reads no tokens but the first, [CLS]; of a DeiT with two classifiers the
+        first two."""
+        return False
+
+    # The graph.
+
+    @abc.abstractmethod
+    def head(
+        self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
+    ) -> dict[str, Symbolic]:
+        """The outputs by name.
+
+        Args:
+            hidden: the last hidden states, (B, S, C).
+            inputs: of the encoder, by name.
+        """
+
+    # Training.
+
+    @abc.abstractmethod
+    def output_losses(
+        self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
+    ) -> tf.Tensor:
+        """How far a student's outputs are from its teacher's, float32, one value a text or token.
+
+        Args:
+            output, target: of models, batches by name.
+            mask: int32 (B, S), 0 for padding.
+        """
+
+    @abc.abstractmethod
+    def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
+        """How much the answers of two models to each text differ, float32 (B,), 0..1."""
+
+    def label_losses(self, output: Outputs, labels: tf.Tensor) -> tf.Tensor:
+        """How far outputs are from true labels (B,), float32 (B,), where `trains_on_labels`."""
+        raise NotImplementedError(f"no labels train {self.name}")
+
+    def divergence(self, expected: np.ndarray, answers: np.ndarray) -> float:
+        """How far outputs (n, L) of a model are from those expected, where it `shrinks`."""
+        raise NotImplementedError(f"{self.name} is not shrunk")
+
+    # Measuring.
+
+    def items(self, texts: Sequence[str]) -> Sequence[Any]:
+        """What a model is asked of plain texts, to compare it with another."""
+        return texts
+
+    def rows(self, texts: Texts) -> Rows:
+        """What plain texts, or images, ask; their labels where one label is the truth of each."""
+        return Rows(self.items(texts.texts), None, texts.source)
+
+    @abc.abstractmethod
+    def read(self, data: Data) -> Rows:
+        """What a model is measured on.
+
+        Raises:
+            InputError: the data cannot be read, or a column that is needed is missing or holds
+                something else.
+        """
+
+    def truth(self, rows: Rows, labels: Sequence[str]) -> Sequence[Any] | None:
+        """The truth of rows as `metric` takes it, or None where they have none.
+
+        Raises:
+            InputError: it is nothing that the model could answer.
+        """
+        return rows.truth
+
+    @abc.abstractmethod
+    def metric(
+        self, answers: Sequence[Answer], truth: Sequence[Any], labels: Sequence[str]
+    ) -> dict[str, Any]:
+        """How well answers fit the truth: a JSON object of figures, `score` among them."""
+
+    @abc.abstractmethod
+    def summary(self, figures: Mapping[str, Any]) -> list[str]:
+        """What `metric` gives, as lines for people."""
+
+    @abc.abstractmethod
+    def difference(self, answer: Answer, other: Answer) -> float:
+        """How much two answers to one item differ, 0..1."""
+
+
+def disagreement(task: Task, answers: Sequence[Answer], others: Sequence[Answer]) -> float:
+    """How much two models' answers differ, 0..1, mean over all items.
+
+    An item that only one of the two answers counts as 1.
+    """
+
+    def difference(answer: Answer, other: Answer) -> float:
+        if "error" in answer or "error" in other:
+            return float(("error" in answer) != ("error" in other))
+        return task.difference(answer, other)
+
+    return float(np.mean([difference(a, b) for a, b in zip(answers, others, strict=True)]))

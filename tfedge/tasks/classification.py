@@ -1,0 +1,143 @@
+"""What tasks share that choose one label for the whole input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfedge.runtime.tasks import classification as board
+from tfedge.runtime.tasks.base import Answer
+from tfedge.tasks import columns
+from tfedge.tasks.base import Outputs, Rows, Task
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfedge.architectures.base import EncoderConfig
+    from tfedge.data.source import Data
+    from tfedge.data.texts import Texts
+    from tfedge.models.blocks import Blocks, Symbolic
+
+
+class Classification(Task, board.Classification):
+    """`logits` (B, num_labels) of a whole text or image, the mean over the classifiers."""
+
+    wanted = "the columns text and label"
+
+    def logits_modules(self, config: EncoderConfig) -> tuple[str, ...]:
+        """See `Task`."""
+        return config.classifiers
+
+    def modules(self, config: EncoderConfig) -> tuple[str, ...]:
+        """See `Task`."""
+        return (*config.architecture.summary_modules, *config.classifiers)
+
+    def reads_first_token_only(self, config: EncoderConfig) -> bool:
+        """See `Task`."""
+        return True
+
+    def head(
+        self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
+    ) -> dict[str, Symbolic]:
+        """See `Task`."""
+        summary = blocks.config.architecture.summary(blocks, hidden)
+        logits = [
+            blocks.dense(name, num_labels, read)
+            for name, read in zip(blocks.config.classifiers, summary, strict=True)
+        ]
+        return {"logits": blocks.per_text(blocks.mean("logits", *logits))}
+
+    def output_losses(
+        self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
+    ) -> tf.Tensor:
+        """Soft cross-entropy of logits (B, L); see `Task`."""
+        from tfedge.tasks.losses import soft_cross_entropies
+
+        return soft_cross_entropies(output["logits"], target["logits"], temperature)
+
+    def label_losses(self, output: Outputs, labels: tf.Tensor) -> tf.Tensor:
+        """Cross-entropy; see `Task`."""
+        import tensorflow as tf
+
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output["logits"])
+
+    def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
+        """Whether the label differs; see `Task`."""
+        from tfedge.tasks.losses import others
+
+        return others(output["logits"], target["logits"])
+
+    def divergence(self, expected: np.ndarray, answers: np.ndarray) -> float:
+        """KL divergence of the labels' probabilities, the mean; see `Task`."""
+        import tensorflow as tf
+
+        before, after = (tf.nn.log_softmax(logits).numpy() for logits in (expected, answers))
+        return float(np.mean((np.exp(before) * (before - after)).sum(1)))
+
+    def rows(self, texts: Texts) -> Rows:
+        """See `Task`."""
+        return Rows(texts.texts, texts.labels, texts.source)
+
+    def read(self, data: Data) -> Rows:
+        """Texts or images and, where there are any, labels as words; see `Task`."""
+        return self.rows(data.texts())
+
+    def truth(self, rows: Rows, labels: Sequence[str]) -> Sequence[int] | None:
+        """The labels as indices; see `Task`."""
+        return None if rows.truth is None else columns.label_ids(rows.truth, labels, rows.source)
+
+    def metric(
+        self, answers: Sequence[Answer], truth: Sequence[Any], labels: Sequence[str]
+    ) -> dict[str, Any]:
+        """How well predicted labels fit; see `Task`.
+
+        Returns:
+            `accuracy`, the share of items labelled rightly, one without an answer counting as wrong;
+            `macro_f1`, the mean over the labels of the harmonic mean of precision and recall, where
+            labels that neither occur nor are predicted are left out, as scikit-learn does;
+            `confusion`, whose rows are true labels and columns predicted ones, in the order of
+            `labels`; `labels`, `texts`, and how many are `unanswered`.
+        """
+        index = {label: position for position, label in enumerate(labels)}
+        confusion = np.zeros((len(labels), len(labels)), np.int64)
+        unanswered = 0
+        for answer, true in zip(answers, truth, strict=True):
+            if "error" in answer:
+                unanswered += 1
+            else:
+                confusion[true, index[answer["label"]]] += 1
+        right = np.diag(confusion)
+        missed = np.bincount(np.asarray(truth), minlength=len(labels)) - right
+        denominator = 2 * right + missed + (confusion.sum(0) - right)
+        f1 = 2 * right[denominator > 0] / denominator[denominator > 0]
+        return {
+            "labels": list(labels),
+            "texts": len(truth),
+            "accuracy": float(right.sum() / len(truth)),
+            "macro_f1": float(f1.mean()),
+            "confusion": confusion.tolist(),
+            "unanswered": unanswered,
+        }
+
+    def summary(self, figures: Mapping[str, Any]) -> list[str]:
+        """Accuracy, macro F1 and the confusion; see `Task`."""
+        corner = "true, predicted:"
+        width = max(map(len, [*figures["labels"], corner]))
+        table = [
+            (corner, figures["labels"]),
+            *zip(figures["labels"], figures["confusion"], strict=True),
+        ]
+        return [
+            f"accuracy {100 * figures['accuracy']:.2f} %   "
+            f"macro F1 {100 * figures['macro_f1']:.2f} %",
+            *(
+                "".join([f"{name:<{width}}", *(f"{cell:>10}" for cell in cells)])
+                for name, cells in table
+            ),
+        ]
+
+    def difference(self, answer: Answer, other: Answer) -> float:
+        """1 where the labels differ; see `Task`."""
+        return float(answer["label"] != other["label"])

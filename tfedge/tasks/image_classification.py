@@ -1,0 +1,40 @@
+"""Chooses one label for an image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tfedge.runtime.tasks import image_classification as board
+from tfedge.tasks.classification import Classification
+
+if TYPE_CHECKING:
+    from tfedge.models.checkpoint import Checkpoint
+
+
+class ImageClassification(Classification, board.ImageClassification):
+    """See `Classification`."""
+
+    kind = "ForImageClassification"
+    wanted = "a folder with a sub-folder a label, or the columns image and label"
+    example = "photo.jpg"
+    calibrates_itself = False
+    trains = False
+    default_labels = 1000  # ImageNet's
+    head_advice = "with transformers, or take a checkpoint that is fine-tuned"
+
+    def fit(self, checkpoint: Checkpoint) -> int:
+        """Of images whatever there is, for want of another task; see `Task`."""
+        return int(checkpoint.config.architecture.reads == self.units)
+
+    def labels(self, checkpoint: Checkpoint) -> list[str]:
+        """Those that others are equal to have their number behind them: ImageNet has two cranes."""
+        labels = super().labels(checkpoint)
+        counts = Counter(labels)
+        return [
+            f"{label} ({index})" if counts[label] > 1 else label
+            for index, label in enumerate(labels)
+        ]
+
+
+TASK = ImageClassification()

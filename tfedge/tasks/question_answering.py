@@ -1,0 +1,138 @@
+"""Finds the part of a context that answers a question."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tfedge.errors import InputError
+from tfedge.runtime.tasks import question_answering as board
+from tfedge.runtime.tasks.base import Answer
+from tfedge.tasks import columns
+from tfedge.tasks.base import Outputs, Rows, Task
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfedge.architectures.base import EncoderConfig
+    from tfedge.data.source import Data
+    from tfedge.models.blocks import Blocks, Symbolic
+
+_ENDS = ("start_logits", "end_logits")
+_ANSWERS = ("answers", "answer")
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+class QuestionAnswering(Task, board.QuestionAnswering):
+    """`start_logits` and `end_logits`, (B, S) each."""
+
+    kind = "ForQuestionAnswering"
+    wanted = "the columns question, context and answers"
+    score = "f1"
+
+    def modules(self, config: EncoderConfig) -> tuple[str, ...]:
+        """See `Task`."""
+        return ("qa_outputs",)
+
+    def head(
+        self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
+    ) -> dict[str, Symbolic]:
+        """See `Task`."""
+        spans = blocks.per_token(blocks.dense("qa_outputs", 2, hidden))
+        return {name: blocks.channel(name, index, spans) for index, name in enumerate(_ENDS)}
+
+    def output_losses(
+        self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
+    ) -> tf.Tensor:
+        """Soft cross-entropy of the two ends (B, S) over the real tokens; see `Task`."""
+        from tfedge.tasks.losses import padding, soft_cross_entropies
+
+        masked = padding(mask)
+        start, end = (
+            soft_cross_entropies(output[name] + masked, target[name] + masked, temperature)
+            for name in _ENDS
+        )
+        return (start + end) / 2
+
+    def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
+        """Whether an end of the answer differs; see `Task`."""
+        import tensorflow as tf
+
+        from tfedge.tasks.losses import others, padding
+
+        masked = padding(mask)
+        return tf.maximum(*(others(output[name] + masked, target[name] + masked) for name in _ENDS))
+
+    def items(self, texts: Sequence[str]) -> Sequence[Any]:
+        """Each text as the context of the next one: plain texts have no questions, but what a model
+        answers to any pair can be compared."""
+        return list(zip([*texts[1:], texts[0]], texts, strict=True))
+
+    def read(self, data: Data) -> Rows:
+        """Pairs of question and context, and the right answers to each, as SQuAD has them; see `Task`.
+
+        `answers` is a list of texts or an object with such a list as `text`; `answer` is one text. A
+        question without an answer has an empty list.
+        """
+        rows, source = data.table, data.name
+        missing = [name for name in ("question", "context") if not rows or name not in rows[0]]
+        if missing:
+            raise InputError(
+                f"{self.name} needs a context with each question; {source} has no column "
+                f"{' and no column '.join(missing)}: give {self.wanted}"
+            )
+        both = (columns.texts(rows, name, source) for name in ("question", "context"))
+        answers = columns.find(rows, _ANSWERS)
+        truth = None if answers is None else [_texts(row.get(answers), source) for row in rows]
+        return Rows(list(zip(*both, strict=True)), truth, source)
+
+    def metric(
+        self, answers: Sequence[Answer], truth: Sequence[Any], labels: Sequence[str]
+    ) -> dict[str, Any]:
+        """Exact match and F1 of words, each of the best of the right answers, the mean; see `Task`.
+
+        As https://rajpurkar.github.io/SQuAD-explorer has them: lower case, without punctuation and
+        articles. A question that was not answered counts as answered with nothing.
+        """
+        exact = f1 = 0.0
+        for answer, right in zip(answers, truth, strict=True):
+            found = _words(answer.get("answer", ""))
+            exact += max(float(found == _words(text)) for text in right)
+            f1 += max(_f1(found, _words(text)) for text in right)
+        return {"exact_match": exact / len(truth), "f1": f1 / len(truth)}
+
+    def summary(self, figures: Mapping[str, Any]) -> list[str]:
+        """See `Task`."""
+        return [
+            f"exact match {100 * figures['exact_match']:.2f} %   F1 {100 * figures['f1']:.2f} %"
+        ]
+
+    def difference(self, answer: Answer, other: Answer) -> float:
+        """1 where the spans differ; see `Task`."""
+        return float(any(answer[end] != other[end] for end in ("start", "end")))
+
+
+def _texts(value: Any, source: str) -> list[str]:
+    found = value.get("text") if isinstance(value, Mapping) else value
+    found = [found] if isinstance(found, str) else found
+    if not isinstance(found, (list, tuple)) or not all(isinstance(text, str) for text in found):
+        raise InputError(f"{source} has the answers {value!r:.40}; give a text or a list of texts")
+    return list(found) or [""]
+
+
+def _words(text: str) -> list[str]:
+    return _ARTICLES.sub(" ", text.lower().translate(_WITHOUT_PUNCTUATION)).split()
+
+
+def _f1(found: list[str], right: list[str]) -> float:
+    if not found or not right:
+        return float(found == right)
+    shared = sum((Counter(found) & Counter(right)).values())
+    return 2 * shared / (len(found) + len(right))
+
+
+TASK = QuestionAnswering()

@@ -1,0 +1,181 @@
+"""Chooses a label for each token of a text."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfedge.errors import InputError
+from tfedge.runtime.tasks import token_classification as board
+from tfedge.runtime.tasks.base import Answer
+from tfedge.tasks import columns
+from tfedge.tasks.base import Outputs, Rows, Task
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfedge.architectures.base import EncoderConfig
+    from tfedge.data.source import Data
+    from tfedge.models.blocks import Blocks, Symbolic
+    from tfedge.models.checkpoint import Checkpoint
+
+_LABELS = ("labels", "tags", "ner_tags")
+OUTSIDE = "O"
+Words = list[tuple[int, str]]  # where a word begins in the text, and its label
+
+
+class TokenClassification(Task, board.TokenClassification):
+    """`logits` (B, S, num_labels), one row a token."""
+
+    kind = "ForTokenClassification"
+    wanted = "the columns tokens and labels (or tags, ner_tags)"
+
+    def logits_modules(self, config: EncoderConfig) -> tuple[str, ...]:
+        """See `Task`."""
+        return ("classifier",)
+
+    def fit(self, checkpoint: Checkpoint) -> int:
+        """Only the name of the class tells its weights from a text classifier's; see `Task`."""
+        return super().fit(checkpoint) if self.is_named(checkpoint) else 0
+
+    def head(
+        self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
+    ) -> dict[str, Symbolic]:
+        """See `Task`."""
+        logits = blocks.dense("classifier", num_labels, blocks.dropout("classifier", hidden))
+        return {"logits": blocks.per_token(logits)}
+
+    def output_losses(
+        self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
+    ) -> tf.Tensor:
+        """Soft cross-entropy of each real token's logits (B, S, L); see `Task`."""
+        import tensorflow as tf
+
+        from tfedge.tasks.losses import soft_cross_entropies
+
+        ours, theirs = (tf.boolean_mask(found["logits"], mask) for found in (output, target))
+        return soft_cross_entropies(ours, theirs, temperature)
+
+    def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
+        """The share of real tokens with another label; see `Task`."""
+        import tensorflow as tf
+
+        from tfedge.tasks.losses import others
+
+        real = tf.cast(mask, tf.float32)
+        other = others(output["logits"], target["logits"])
+        return tf.reduce_sum(other * real, -1) / tf.reduce_sum(real, -1)
+
+    def read(self, data: Data) -> Rows:
+        """Texts of words with blanks between them, and each word's label; see `Task`.
+
+        Labels are words, or numbers of the model's labels.
+        """
+        rows, source = data.table, data.name
+        labels = columns.find(rows, _LABELS)
+        if labels is None or columns.find(rows, ("tokens",)) is None:
+            return Rows(columns.texts_alone(data, self.name, self.wanted), None, source)
+        texts, truth = [], []
+        for number, row in enumerate(rows, 1):
+            tokens: Any = row.get("tokens")
+            tags = row.get(labels)
+            words = isinstance(tokens, list) and all(isinstance(word, str) for word in tokens)
+            if not words or not isinstance(tags, list) or len(tags) != len(tokens) or not tokens:
+                raise InputError(
+                    f"{source}, row {number}: 'tokens' and {labels!r} must be lists of equal length, "
+                    "of words and of their labels"
+                )
+            begins = itertools.accumulate((len(word) + 1 for word in tokens), initial=0)
+            texts.append(" ".join(tokens))
+            truth.append([(begin, str(tag)) for begin, tag in zip(begins, tags, strict=False)])
+        return Rows(texts, truth, source)
+
+    def truth(self, rows: Rows, labels: Sequence[str]) -> Sequence[Words] | None:
+        """Numbers of labels become their names; see `Task`."""
+        if rows.truth is None:
+            return None
+        names = {str(index): label for index, label in enumerate(labels)}
+        names |= {label: label for label in labels}
+        unknown = sorted({tag for words in rows.truth for _, tag in words if tag not in names})
+        if unknown:
+            raise InputError(
+                f"{rows.source} has labels {unknown[:5]} that the model does not know; "
+                f"its labels are {list(labels)}"
+            )
+        return [[(begin, names[tag]) for begin, tag in words] for words in rows.truth]
+
+    def metric(
+        self, answers: Sequence[Answer], truth: Sequence[Any], labels: Sequence[str]
+    ) -> dict[str, Any]:
+        """Accuracy by word, and precision, recall and F1 of entities; see `Task`.
+
+        A word has the label of its first piece, as is usual; one that was cut off or in a text without
+        an answer has a wrong one and is outside of entities. Entities are right that have the same
+        words and type, and are found as by seqeval (and conlleval before it).
+        """
+        words = right = found = expected = same = 0
+        for answer, true in zip(answers, truth, strict=True):
+            pieces = {
+                token["start"]: token["label"] for token in reversed(answer.get("tokens", ()))
+            }
+            predicted = [pieces.get(begin) for begin, _ in true]
+            tags = [tag for _, tag in true]
+            words += len(tags)
+            right += sum(a == b for a, b in zip(predicted, tags, strict=True))
+            ours = set(entities([tag or OUTSIDE for tag in predicted]))
+            theirs = set(entities(tags))
+            found, expected, same = (
+                found + len(ours),
+                expected + len(theirs),
+                same + len(ours & theirs),
+            )
+        return {
+            "words": words,
+            "accuracy": right / words,
+            "entities": expected,
+            "precision": same / found if found else 0.0,
+            "recall": same / expected if expected else 0.0,
+            "f1": 2 * same / (found + expected) if found + expected else 0.0,
+        }
+
+    def summary(self, figures: Mapping[str, Any]) -> list[str]:
+        """See `Task`."""
+        return [
+            f"accuracy {100 * figures['accuracy']:.2f} % of {figures['words']} words   entity F1 "
+            f"{100 * figures['f1']:.2f} % (precision {100 * figures['precision']:.2f} %, recall "
+            f"{100 * figures['recall']:.2f} %)"
+        ]
+
+    def difference(self, answer: Answer, other: Answer) -> float:
+        """The share of tokens with different labels, one that only one of the two has among them."""
+        # A model of a shorter sequence has cut off what comes last.
+        labels = ([token["label"] for token in item["tokens"]] for item in (answer, other))
+        return float(np.mean([a != b for a, b in itertools.zip_longest(*labels)]))
+
+
+def entities(tags: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    """The entities that tags in IOB, IOB2 or IOBES mark, by seqeval's rules.
+
+    An entity begins where one of its type does not go on: I-X after O or after another type begins
+    one too.
+
+    Yields:
+        Type, first and last position.
+    """
+    begin, kind, before = 0, "", OUTSIDE
+    for position, tag in enumerate([*tags, OUTSIDE]):
+        mark, dash, name = tag.partition("-")
+        if not dash and tag != OUTSIDE:  # no scheme: what stands side by side belongs together
+            mark, name = "I", tag
+        goes_on = mark in ("I", "E") and before in ("B", "I") and name == kind
+        if not goes_on:
+            if before != OUTSIDE:
+                yield kind, begin, position - 1
+            begin, kind = position, name
+        before = mark
+
+
+TASK = TokenClassification()
