@@ -29,6 +29,7 @@ from tfedge.quantize.edgetpu_layers import (
 )
 from tfedge.quantize.integer import NormPlan
 from tfedge.quantize.prepare import Lowering, Shape, prepare
+from tfedge.records import as_json
 from tfedge.tflite.order import inputs_first
 from tfedge.tflite.tflite import to_tflite
 
@@ -73,7 +74,7 @@ def test_same_outputs_as_the_plain_graph(
     load_weights(plain.model, checkpoint, task)
     shape = Shape(task, 2, 16, normalize=False, graph=graph)
     lowering = Lowering(checkpoint, shape, sequences)
-    lowering.plans = {}
+    lowering.decided["plans"] = {}
     inputs = cases.batch(checkpoint.config.source)
     length = inputs["input_ids"].shape[1]
     dynamic = lowering.build(GraphOptions(normalize=False)).model(inputs)
@@ -108,10 +109,13 @@ def test_pieces_with_their_clipping_are_the_plain_graph(
     load_weights(plain.model, checkpoint, "text-classification")
     shape = Shape("text-classification", 2, 16, graph="edgetpu")
     lowering = Lowering(checkpoint, shape, sequences)
-    for name, plan in lowering.plans.items():
+    for name, plan in lowering.decided["plans"].items():
         low, high = plan.least_variance, plan.limits[-1]
         limits = tuple(low * (high / low) ** share for share in (1 / 3, 2 / 3, 1.0))
-        lowering.plans = {**lowering.plans, name: NormPlan(low, limits, has_mean=True)}
+        lowering.decided["plans"] = {
+            **lowering.decided["plans"],
+            name: NormPlan(low, limits, has_mean=True),
+        }
     inputs = {"input_ids": sequences[0][np.newaxis]}
     inputs["attention_mask"] = np.ones_like(inputs["input_ids"])
     inputs["token_type_ids"] = np.zeros_like(inputs["input_ids"])
@@ -188,7 +192,8 @@ def _checked(
     graphs = prepare(Checkpoint(folder), shape, sequences).graphs()
     path = tmp_path / "toy.tflite"
     path.write_bytes(inputs_first(to_tflite(graphs, "int8", "tflite-runtime")))
-    return check(path)
+    report: dict[str, Any] = as_json(check(path))
+    return report
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_same_outputs_as_the_plain_graph(
     plain = build(checkpoint.config, task, 2, GraphOptions(normalize=False))
     load_weights(plain.model, checkpoint, task)
     lowering = Lowering(checkpoint, Shape(task, 2, 16, normalize=False), sequences)
-    lowering.plans = {}
+    lowering.decided["plans"] = {}
     inputs = cases.batch(checkpoint.config.source)
     # All rows of the last layer, and the first alone where the head reads no other.
     for pruned in {False, tasks.find(task).reads_first_token_only(checkpoint.config)}:
@@ -76,7 +76,7 @@ def test_same_outputs_as_the_plain_graph_of_images(case: str, tmp_path: Path) ->
     expected = plain.model({"pixel_values": normalised.astype(np.float32)})["logits"]
     lowering = Lowering(checkpoint, shape, samples)
     # Only dense layers add to the residual stream, and `centre` takes their means out.
-    assert not any(plan.has_mean for plan in lowering.plans.values())
+    assert not any(plan.has_mean for plan in lowering.decided["plans"].values())
     for pruned in (False, True):
         encoder = lowering.build_clipped(shape.options(prune_last_layer=pruned))
         np.testing.assert_allclose(encoder.model(inputs)["logits"], expected, atol=1e-4)
@@ -96,7 +96,7 @@ def test_static_graph_is_the_dynamic_one(
 ) -> None:
     checkpoint = outlier_checkpoint("bert")
     lowering = Lowering(checkpoint, Shape("text-classification", 2, 16), sequences)
-    lowering.plans = {}
+    lowering.decided["plans"] = {}
     inputs = {name: value[:1] for name, value in cases.batch(checkpoint.config.source).items()}
     length = inputs["input_ids"].shape[1]
     dynamic = lowering.build(GraphOptions()).model(inputs)["logits"]
@@ -131,7 +131,9 @@ def test_trigram_dense_reads_next_this_and_previous() -> None:
 
 def test_plan_of_two_pieces_covers_both() -> None:
     plan = NormPlan(least_variance=0.25, limits=(4.0, 64.0))
-    blocks = IntegerBlocks(parse_config(cases.CONFIGS["bert"]), GraphOptions(), {"norm": plan})
+    blocks = IntegerBlocks(
+        parse_config(cases.CONFIGS["bert"]), GraphOptions(), {"plans": {"norm": plan}}
+    )
     blocks.norm("norm", keras.Input((8, 1, 32)))
     ranges = {name: kind.bounds(Seen()) for name, kind in blocks.kinds.items()}
     assert ranges["norm.0.variance"] == (0, 4)
@@ -151,9 +153,9 @@ def test_pieces_with_their_clipping_are_the_plain_graph(
     load_weights(plain.model, checkpoint, "text-classification")
     lowering = Lowering(checkpoint, Shape("text-classification", 2, 16), sequences)
     # Limits in the midst of the variances, so that every piece has tokens on either side.
-    lowering.plans = {
+    lowering.decided["plans"] = {
         name: NormPlan(plan.least_variance, _thirds(plan), has_mean=True)
-        for name, plan in lowering.plans.items()
+        for name, plan in lowering.decided["plans"].items()
     }
     inputs = {"input_ids": sequences[0][np.newaxis]}
     inputs["attention_mask"] = np.ones_like(inputs["input_ids"])

@@ -28,8 +28,10 @@ def decisions() -> Decisions:
     """Of some encoder, but of none in particular."""
     return Decisions(
         task=TASK,
-        factors={NORM: np.array([0.1, 1 / 3, 7], np.float32)},
-        plans={NORM: NormPlan(0.1, (1.0, 1e3 / 7), has_mean=False)},
+        rewrites={
+            "factors": {NORM: np.array([0.1, 1 / 3, 7], np.float32)},
+            "plans": {NORM: NormPlan(0.1, (1.0, 1e3 / 7), has_mean=False)},
+        },
         calibration=Calibration({"a.b": Range(-1 / 3, 0.1)}, mask_value=-12.3),
     )
 
@@ -63,11 +65,12 @@ def test_what_was_written_is_read(folder: Path) -> None:
     found = read_decisions(Checkpoint(folder), TASK)
     assert found is not None
     wanted = decisions()
-    assert found.factors[NORM].dtype == np.float32
-    assert np.array_equal(found.factors[NORM], wanted.factors[NORM])
-    assert (found.task, found.plans, found.calibration) == (
+    factors = found.rewrites["factors"][NORM]
+    assert factors.dtype == np.float32
+    assert np.array_equal(factors, wanted.rewrites["factors"][NORM])
+    assert (found.task, found.rewrites["plans"], found.calibration) == (
         TASK,
-        wanted.plans,
+        wanted.rewrites["plans"],
         wanted.calibration,
     )
 
@@ -171,13 +174,22 @@ def test_decisions_of_another_encoder_are_refused(folder: Path) -> None:
     assert "encoder.layer.0.output.LayerNorm" in str(caught.value)
 
 
+def _of(found: Decisions, key: str) -> dict[str, Any]:
+    decision = found.rewrites[key]
+    assert isinstance(decision, dict)
+    return decision
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda found: found.factors.pop(NORM), f"other factors .*: {NORM}; "),
-        (lambda found: found.factors.update({NORM: np.ones(3)}), f"other factors .*: {NORM}; "),
-        (lambda found: found.plans.pop(NORM), f"other plans .*: {NORM}; "),
-        (lambda found: found.plans.update(x=NormPlan()), "other plans .*: x; "),
+        (lambda found: _of(found, "factors").pop(NORM), f"other factors .*: {NORM}; "),
+        (
+            lambda found: _of(found, "factors").update({NORM: np.ones(3)}),
+            f"other factors .*: {NORM}; ",
+        ),
+        (lambda found: _of(found, "plans").pop(NORM), f"other plans .*: {NORM}; "),
+        (lambda found: _of(found, "plans").update(x=NormPlan()), "other plans .*: x; "),
         (lambda found: found.calibration.ranges.pop(NORM), f"other ranges .*: {NORM}; "),
         (lambda found: found.calibration.ranges.update(x=Range(0, 1)), "other ranges .*: x; "),
     ],
@@ -188,9 +200,7 @@ def test_every_norm_and_tensor_is_looked_for(
     checkpoint, shape = Checkpoint(folder), Shape(TASK, 2, 16)
     lowering = Lowering(checkpoint, shape, sequences[:4])
     ranges = dict.fromkeys(lowering.dynamic.tapped, Range(-1.0, 1.0))
-    found = Decisions(
-        TASK, dict(lowering.factors), dict(lowering.plans), Calibration(ranges, -10.0)
-    )
+    found = lowering.decisions(Calibration(ranges, -10.0))
     Lowering(checkpoint, shape, [], decisions=found)
     change(found)
     with pytest.raises(CheckpointError, match=message):

@@ -12,7 +12,6 @@ from tfedge.models.blocks import GraphOptions
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.graphs import GRAPHS
 from tfedge.quantize.prepare import Lowering, Shape, prepare
-from tfedge.quantize.record import Decisions
 from tfedge.quantize.rounding import (
     SafeRsqrt,
     rounded_constant,
@@ -120,7 +119,7 @@ def test_decisions_are_optional(
     lowering = Lowering(checkpoint, shape, sequences)
     prepared = prepare(checkpoint, shape, sequences)
     graphs, calibration = prepared.graphs(), prepared.calibration
-    decisions = Decisions(task, lowering.factors, lowering.plans, calibration)
+    decisions = lowering.decisions(calibration)
     repeated = prepare(checkpoint, shape, [], decisions=decisions)
     again, same = repeated.graphs(), repeated.calibration
     assert same == calibration

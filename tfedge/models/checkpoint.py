@@ -65,10 +65,11 @@ class Parameter:
 
 def parameters(model: keras.Model) -> list[Parameter]:
     """Every variable of `model` under our name, which `Architecture.tensor_name` translates."""
-    return [parameter for layer in model.layers for parameter in _layer_parameters(layer)]
+    return [parameter for layer in model.layers for parameter in layer_parameters(layer)]
 
 
-def _layer_parameters(layer: keras.layers.Layer) -> Iterator[Parameter]:
+def layer_parameters(layer: keras.layers.Layer) -> Iterator[Parameter]:
+    """The variables of one layer; its outputs are in proportion to each."""
     if isinstance(layer, keras.layers.Dense):
         # PyTorch keeps (out, in), Keras (in, out).
         yield Parameter(f"{layer.name}.weight", layer.kernel, (1, 0))

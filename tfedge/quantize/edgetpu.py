@@ -92,11 +92,11 @@ class EdgeTpuBlocks(IntegerBlocks):
         return super().dense(name, units, x, FREE if kind in (KEY, VALUE) else kind)
 
     def _squares(self, name: str, x: Symbolic) -> Symbolic | None:
-        even = self.even_scale(name=f"{name}.even")(x)
+        even = self.even_scale(norm=name, name=f"{name}.even")(x)
         even = self.tap(f"{name}.even", even, Unclipped())
         return self._multiply(f"{name}.squares", even, even, Unclipped())
 
-    def _variance(self, piece: Piece, x: Symbolic, squares: Symbolic | None) -> Symbolic:
+    def _variance(self, norm: str, piece: Piece, x: Symbolic, squares: Symbolic | None) -> Symbolic:
         """The mean square of each token in units of the piece, (B, S, 1, 1).
 
         8 bits hold squares only of what is about equally large. So the channels are evened out
@@ -104,9 +104,9 @@ class EdgeTpuBlocks(IntegerBlocks):
         at the limit of this piece as the variance itself is.
         """
         part, unit, kind = piece.name, piece.unit, piece.variance
-        usual = self.even_variance(unit, name=f"{part}.usual")(squares)
+        usual = self.even_variance(unit, norm=norm, name=f"{part}.usual")(squares)
         usual = self.tap(f"{part}.usual", usual, kind)
-        pick = layers.PickOutliers(unit, name=f"{part}.weighted")
+        pick = layers.PickOutliers(unit, norm=norm, name=f"{part}.weighted")
         outliers = self.tap(f"{part}.weighted", pick(x), Squared(piece.limit))
         outliers = self._multiply(
             f"{part}.weighted_squares", outliers, outliers, Squares(piece.limit)

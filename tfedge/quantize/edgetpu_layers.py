@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge.quantize.layers import ChannelScale
+from tfedge.quantize.layers import ChannelMean, ChannelScale, NormConstant
 
 PACKAGE = "tfedge"
 # Channels of a norm's input that are squared by themselves, the largest ones.
@@ -175,18 +175,6 @@ class UnitLength(keras.layers.Layer):
         return tf.math.l2_normalize(x, axis=-1, epsilon=1e-12)
 
 
-class NormConstant(keras.layers.Layer):
-    """What a layer within a layer norm multiplies by follows from the factors of equalisation."""
-
-    def build(self, input_shape: tf.TensorShape) -> None:
-        self.channels = int(input_shape[-1])
-        super().build(input_shape)
-
-    def set_factors(self, factors: np.ndarray, strength: float) -> None:
-        """Args: factors: (C,), see `tfedge.quantize.equalize.channel_factors`, of that strength."""
-        raise NotImplementedError
-
-
 def _is_outlier(factors: np.ndarray) -> np.ndarray:
     """Which channels are squared by themselves, bool (C,)."""
     found = np.zeros(len(factors), bool)
@@ -195,17 +183,17 @@ def _is_outlier(factors: np.ndarray) -> np.ndarray:
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class EvenScale(NormConstant, ChannelScale):
+class EvenScale(ChannelScale):
     """A norm's input with all channels about equally large, outliers made 0: (B, S, 1, C)."""
 
     def set_factors(self, factors: np.ndarray, strength: float) -> None:
         # The input comes divided by peak ** strength; this divides by the rest of the peak.
         even = factors ** (1 - 1 / strength)
-        self.scale.assign(np.where(_is_outlier(factors), 0.0, even))
+        self.vector.assign(np.where(_is_outlier(factors), 0.0, even))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class EvenVariance(NormConstant):
+class EvenVariance(ChannelMean):
     """What squares of `EvenScale`'s result add to the variance: (B, S, 1, C) -> (B, S, 1, 1).
 
     Args:
@@ -216,21 +204,13 @@ class EvenVariance(NormConstant):
         super().__init__(**kwargs)
         self.unit = unit
 
-    def build(self, input_shape: tf.TensorShape) -> None:
-        channels = (int(input_shape[-1]),)
-        self.weights_ = self.add_weight("weights", channels, initializer="ones", trainable=False)
-        super().build(input_shape)
-
     def set_factors(self, factors: np.ndarray, strength: float) -> None:
         weights = factors ** (2 / strength) / len(factors)
-        self.weights_.assign(np.where(_is_outlier(factors), 0.0, weights))
+        self.vector.assign(np.where(_is_outlier(factors), 0.0, weights))
 
     def constant(self) -> tf.Tensor:
         """What the squares are multiplied by, (C,)."""
-        return self.weights_ / self.unit
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.nn.conv2d(x, tf.reshape(self.constant(), (1, 1, -1, 1)), 1, "VALID")
+        return super().constant() / self.unit
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "unit": self.unit}
@@ -248,20 +228,19 @@ class PickOutliers(NormConstant):
         super().__init__(**kwargs)
         self.unit = unit
 
-    def build(self, input_shape: tf.TensorShape) -> None:
-        shape = (int(input_shape[-1]), OUTLIERS)
-        self.weights_ = self.add_weight("weights", shape, initializer="zeros", trainable=False)
-        super().build(input_shape)
+    def add_vector(self, shape: tuple[int, ...]) -> keras.Variable:
+        """A matrix, (C, `OUTLIERS`)."""
+        return super().add_vector((*shape, OUTLIERS))
 
     def set_factors(self, factors: np.ndarray, strength: float) -> None:
         del strength
         rows = np.flatnonzero(_is_outlier(factors))
         weights = np.zeros((len(factors), OUTLIERS), np.float32)
         weights[rows, np.arange(len(rows))] = factors[rows] / np.sqrt(len(factors))
-        self.weights_.assign(weights)
+        self.vector.assign(weights)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        kernel = self.weights_ / self.unit**0.5
+        kernel = self.vector / self.unit**0.5
         return tf.nn.conv2d(x, kernel[tf.newaxis, tf.newaxis], 1, "VALID")
 
     def get_config(self) -> dict[str, Any]:

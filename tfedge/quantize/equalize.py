@@ -14,25 +14,28 @@ nothing (RepQ-ViT, Li et al. 2023, arXiv:2212.08254, section 3.2).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tf_keras as keras
 
 from tfedge.architectures.streams import Stream
-from tfedge.models.checkpoint import parameters
+from tfedge.models.build import Encoder
+from tfedge.models.checkpoint import layer_parameters
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize import layers
 from tfedge.quantize.calibrate import Observer
-from tfedge.quantize.edgetpu_layers import EvenScale, NormConstant
+from tfedge.quantize.integer import IntegerBlocks
+from tfedge.quantize.rewrite import Decision, Rewrite, numbers
+
+if TYPE_CHECKING:
+    from tfedge.quantize.prepare import Lowering
 
 # How much of a channel's excess moves from the activations into the weights (SmoothQuant's
 # migration strength); 1 would make all channels equal and the weights as uneven as those were.
 STRENGTH = 0.65
 _PRUNED = 0.02  # share of zeros
-
-# Variables of a layer that its outputs are in proportion to.
-_OUTPUT_PARTS = ("weight", "bias", "cls_token", "distillation_token", "position_embeddings")
 
 Factors = Mapping[str, np.ndarray]
 
@@ -47,14 +50,14 @@ def centre(model: keras.Model, streams: Collection[Stream]) -> None:
     Args:
         model: one with layer norms; its weights are changed, its outputs are not.
     """
-    weights = {parameter.name: parameter.variable for parameter in parameters(model)}
-    # Also those that end no stream, as MobileBERT's at the mouth of a bottleneck.
-    norms = {layer.name for layer in model.layers if isinstance(layer, LayerNorm)}
-    for name in {name for stream in streams if stream.norms for name in stream.writers} - norms:
-        for part in _OUTPUT_PARTS:
-            variable = weights.get(f"{name}.{part}")
-            if variable is not None and not is_pruned(value := variable.numpy()):
-                variable.assign(value - value.mean(axis=-1, keepdims=True))
+    writers = {name for stream in streams if stream.norms for name in stream.writers}
+    for layer in (model.get_layer(name) for name in writers):
+        # Also those that end no stream, as MobileBERT's at the mouth of a bottleneck.
+        if isinstance(layer, LayerNorm):
+            continue
+        for parameter in layer_parameters(layer):
+            if not is_pruned(value := parameter.variable.numpy()):
+                parameter.variable.assign(value - value.mean(axis=-1, keepdims=True))
 
 
 def is_pruned(value: np.ndarray) -> bool:
@@ -96,47 +99,67 @@ def equalize(model: keras.Model, streams: Collection[Stream], factors: Factors) 
     Args:
         model: built of `tfedge.quantize.integer.IntegerBlocks`; its weights are changed.
     """
-    weights = {parameter.name: parameter.variable for parameter in parameters(model)}
-
-    def multiply(name: str, factor: np.ndarray) -> None:
-        # Keras keeps kernels as (in, out): factors of outputs broadcast, of inputs need an axis.
-        if name in weights:
-            weights[name].assign(weights[name].numpy() * factor)
-
     read_by_norms: dict[str, np.ndarray] = {}
     for stream in streams:
         factor = factors[stream.name]
+        # Keras keeps kernels as (in, out): factors of outputs broadcast, of inputs need an axis.
         for writer in stream.writers:
-            for part in _OUTPUT_PARTS:
-                multiply(f"{writer}.{part}", 1 / factor)
+            for parameter in layer_parameters(model.get_layer(writer)):
+                _multiply(parameter.variable, 1 / factor)
         for reader in stream.readers:
-            multiply(f"{reader}.weight", factor[:, None])
+            _multiply(model.get_layer(reader).kernel, factor[:, None])
         for norm in stream.norms:
-            multiply(f"{norm}.weight", factor)
+            _multiply(model.get_layer(norm).gamma, factor)
             read_by_norms[norm] = factor
-    _set_norm_constants(model, read_by_norms)
-
-
-def _set_norm_constants(model: keras.Model, factors: Factors) -> None:
-    """What the inner layers of layer norms multiply by, see `IntegerBlocks.norm`.
-
-    Args:
-        factors: by which what a norm reads comes divided, by the name of the norm.
-    """
     for layer in model.layers:
-        name = layer.name.rpartition(".")[0]
-        if isinstance(layer, layers.EqualizedLayerNorm) and layer.name in factors:
-            layer.scale.assign(factors[layer.name])
-        elif isinstance(layer, NormConstant):
-            # Pieces of a variance are numbered: norm.0.usual.
-            norm = name if isinstance(layer, EvenScale) else name.rpartition(".")[0]
-            layer.set_factors(factors.get(norm, np.ones(layer.channels)), STRENGTH)
-        elif isinstance(layer, layers.ChannelScale):
-            name = name.rpartition(".")[0]
-            channels = layer.scale.shape[0]
-            layer.scale.assign(factors.get(name, np.ones(channels)) / np.sqrt(channels))
-        elif isinstance(layer, layers.ChannelMean):
-            channels = layer.weights_.shape[0]
-            layer.weights_.assign(factors.get(name, np.ones(channels)) / channels)
-        elif isinstance(layer, layers.Spread):
-            layer.weights_.assign(-1 / factors.get(name, np.ones(layer.weights_.shape)))
+        if isinstance(layer, layers.NormConstant):
+            found = read_by_norms.get(layer.norm)
+            layer.set_factors(np.ones(layer.channels) if found is None else found, STRENGTH)
+
+
+def _multiply(variable: keras.Variable, factor: np.ndarray) -> None:
+    variable.assign(variable.numpy() * factor)
+
+
+class Centring(Rewrite):
+    """Takes means out of the weights before anything else is looked at."""
+
+    def decide(self, lowering: Lowering, observe: Callable[[Encoder], Observer]) -> Decision:
+        if lowering.config.normalization_type == "layer_norm":
+            centre(lowering.weights, lowering.streams)
+        return {}
+
+
+class Equalisation(Rewrite):
+    """Divides each stream by factors, (C,) by its name."""
+
+    key = "factors"
+    passes = 1
+
+    def decide(self, lowering: Lowering, observe: Callable[[Encoder], Observer]) -> Decision:
+        return channel_factors(observe(lowering.plain), lowering.streams)
+
+    def apply(self, lowering: Lowering, encoder: Encoder, blocks: type[IntegerBlocks]) -> None:
+        equalize(encoder.model, lowering.streams, lowering.decided[self.key])
+
+    def undo(self, lowering: Lowering, plain: keras.Model, model: keras.Model) -> None:
+        factors = lowering.decided[self.key].items()
+        equalize(plain, lowering.streams, {stream: 1 / factor for stream, factor in factors})
+
+    def misfits(self, lowering: Lowering, decision: Decision) -> set[str]:
+        # Every stream begins or ends in a norm.
+        norms = {stream.name: (*stream.norms, *stream.writers)[0] for stream in lowering.streams}
+        sizes = {
+            name: lowering.weights.get_layer(norm).gamma.shape[0] for name, norm in norms.items()
+        }
+        found = {stream: len(factor) for stream, factor in decision.items()}
+        return {name for name, _ in sizes.items() ^ found.items()}
+
+    def write(self, value: np.ndarray) -> Any:
+        return value.tolist()
+
+    def read(self, value: Any, name: str) -> np.ndarray:
+        factors = np.array(numbers(value, name), np.float32)
+        if not factors.size or not (factors >= np.finfo(np.float32).tiny).all():
+            raise ValueError(f"{name:.100}: factors must be above 0")
+        return factors

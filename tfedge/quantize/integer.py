@@ -28,6 +28,8 @@ from tfedge.quantize import layers
 
 # An epsilon below this is lost beside any variance of 8 bits.
 _LEAST_EPSILON = 1e-6
+# The decisions about layer norms, a `NormPlan` by the name of each.
+PLANS = "plans"
 _MEAN_WEIGHTS = Fixed(0.0, 1 / 3)  # of [CLS], [SEP] and a word
 
 
@@ -127,6 +129,7 @@ class IntegerBlocks(Blocks):
     itself.
 
     Attributes:
+        decisions: what the rewrites of the graph have decided, by their keys.
         query_factor: what the queries' weights hold beside the root of the head's size.
         gate_factor: what the dense layers before a GELU hold, and those behind it the inverse of.
     """
@@ -144,10 +147,10 @@ class IntegerBlocks(Blocks):
         self,
         config: EncoderConfig,
         options: GraphOptions,
-        plans: Mapping[str, NormPlan] | None = None,
+        decisions: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(config, options)
-        self._plans = plans or {}
+        self.decisions = decisions or {}
 
     def _as_hidden(self, name: str, x: Symbolic) -> Symbolic:
         return layers.Expand(name=f"{name}.expanded")(x)
@@ -174,10 +177,10 @@ class IntegerBlocks(Blocks):
             gain = layers.ScaleShift(name=name)
             if self.config.normalization_type == "no_norm":
                 return self.tap(name, gain(x))
-            plan = self._plans.get(name, NormPlan())
+            plan = self.decisions.get(PLANS, {}).get(name, NormPlan())
             mean = None
             if plan.has_mean:
-                mean = self.channel_mean(name=f"{name}.mean")(x)
+                mean = self.channel_mean(norm=name, name=f"{name}.mean")(x)
                 mean = self.tap(f"{name}.mean", mean, NormStep(name, "mean"))
             inverse = self._inverse_deviation(name, x, mean, plan, self.epsilon(epsilon))
             y = gain(self._multiply(f"{name}.scaled", x, inverse))
@@ -202,7 +205,7 @@ class IntegerBlocks(Blocks):
         total = None
         for piece in plan.pieces(name):
             part, unit = piece.name, piece.unit
-            variance = self._variance(piece, x, squares)
+            variance = self._variance(name, piece, x, squares)
             if square is not None:
                 part_square = square
                 if total is not None:
@@ -230,10 +233,10 @@ class IntegerBlocks(Blocks):
         del name, x
         return None
 
-    def _variance(self, piece: Piece, x: Symbolic, squares: Symbolic | None) -> Symbolic:
+    def _variance(self, norm: str, piece: Piece, x: Symbolic, squares: Symbolic | None) -> Symbolic:
         """The mean square of each token in units of the piece, (B, S, 1, 1)."""
         del squares
-        weight = self.channel_scale(piece.unit**-0.5, name=f"{piece.name}.weighted")
+        weight = self.channel_scale(piece.unit**-0.5, norm=norm, name=f"{piece.name}.weighted")
         weighted = self.tap(f"{piece.name}.weighted", weight(x), Squared(piece.limit))
         total = layers.SumOfSquares(name=f"{piece.name}.variance")(weighted)
         return self.tap(f"{piece.name}.variance", total, piece.variance)

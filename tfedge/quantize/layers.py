@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -84,43 +85,68 @@ class ScaleShift(keras.layers.Layer):
         return tf.nn.depthwise_conv2d(x, kernel, (1, 1, 1, 1), "VALID") + self.beta
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
-class EqualizedLayerNorm(LayerNorm):
-    """Layer norm, in float, of a tensor that comes divided by `scale` (C,); gamma holds `scale`."""
+class NormConstant(keras.layers.Layer):
+    """What this layer within layer norm `norm` multiplies by follows from the factors of equalisation.
+
+    By default it is a vector of ones, (C,).
+    """
+
+    def __init__(self, norm: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.norm = norm
 
     def build(self, input_shape: tf.TensorShape) -> None:
+        self.channels = int(input_shape[-1])
+        self.vector = self.add_vector((self.channels,))
         super().build(input_shape)
-        channels = (int(input_shape[-1]),)
-        self.scale = self.add_weight("scale", channels, initializer="ones", trainable=False)
+
+    def add_vector(self, shape: tuple[int, ...]) -> keras.Variable:
+        """The constant, which is not trained."""
+        return self.add_weight("vector", shape, initializer="ones", trainable=False)
+
+    def set_factors(self, factors: np.ndarray, strength: float) -> None:
+        """Args: factors: (C,), see `tfedge.quantize.equalize.channel_factors`, of that strength."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "norm": self.norm}
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class EqualizedLayerNorm(LayerNorm, NormConstant):
+    """Layer norm, in float, of a tensor that comes divided by `vector` (C,); gamma holds that too."""
+
+    def set_factors(self, factors: np.ndarray, strength: float) -> None:
+        del strength
+        self.vector.assign(factors)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        x = x * self.scale
+        x = x * self.vector
         centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
         variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
         normalized = centred * tf.math.rsqrt(variance + self.epsilon)
-        return normalized * (self.gamma / self.scale) + self.beta
+        return normalized * (self.gamma / self.vector) + self.beta
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class ChannelScale(keras.layers.Layer):
-    """x times a constant vector, `scale` (C,), which equalisation sets.
+class ChannelScale(NormConstant):
+    """x times a constant vector, (C,).
 
     Args:
-        factor: what `scale` is multiplied by.
+        factor: what the vector is multiplied by.
     """
 
     def __init__(self, factor: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.factor = factor
 
-    def build(self, input_shape: tf.TensorShape) -> None:
-        channels = (int(input_shape[-1]),)
-        self.scale = self.add_weight("scale", channels, initializer="ones", trainable=False)
-        super().build(input_shape)
+    def set_factors(self, factors: np.ndarray, strength: float) -> None:
+        del strength
+        self.vector.assign(factors / np.sqrt(self.channels))
 
     def constant(self) -> tf.Tensor:
         """What the input is multiplied by, (C,)."""
-        return self.factor * self.scale
+        return self.factor * self.vector
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return x * self.constant()
@@ -130,17 +156,16 @@ class ChannelScale(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class ChannelMean(keras.layers.Layer):
-    """The inner product with a constant vector, `weights` (C,): (B, S, 1, C) -> (B, S, 1, 1)."""
+class ChannelMean(NormConstant):
+    """The inner product with a constant vector, (C,): (B, S, 1, C) -> (B, S, 1, 1)."""
 
-    def build(self, input_shape: tf.TensorShape) -> None:
-        channels = (int(input_shape[-1]),)
-        self.weights_ = self.add_weight("weights", channels, initializer="ones", trainable=False)
-        super().build(input_shape)
+    def set_factors(self, factors: np.ndarray, strength: float) -> None:
+        del strength
+        self.vector.assign(factors / self.channels)
 
     def constant(self) -> tf.Tensor:
         """The vector, (C,)."""
-        return self.weights_
+        return self.vector
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(x, tf.reshape(self.constant(), (1, 1, -1, 1)), 1, "VALID")
@@ -196,28 +221,30 @@ class Affine(keras.layers.Layer):
         return {**super().get_config(), "factor": self.factor, "term": self.term}
 
 
-class Spread(keras.layers.Layer):
+class Spread(NormConstant):
     """One number a token times a vector: (B, S, 1, 1) -> (B, S, 1, C).
 
-    The vector is the gain of a layer norm times a constant one, `weights` (C,), which equalisation
-    sets; where the gain is trained, this follows. No config can say which layer that is.
+    The vector is the gain of a layer norm times a constant one; where the gain is trained, this
+    follows. No config can say which layer that is.
 
     Args:
         gain: the layer norm's gain, built.
     """
 
     def __init__(self, gain: ScaleShift, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(norm=gain.name, **kwargs)
         self.gain = gain
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        shape = self.gain.gamma.shape
-        self.weights_ = self.add_weight("weights", shape, initializer="ones", trainable=False)
-        super().build(input_shape)
+        super().build((*input_shape[:-1], *self.gain.gamma.shape))
+
+    def set_factors(self, factors: np.ndarray, strength: float) -> None:
+        del strength
+        self.vector.assign(-1 / factors)
 
     def constant(self) -> tf.Tensor:
         """The vector, (C,)."""
-        return self.gain.gamma * self.weights_
+        return self.gain.gamma * self.vector
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(x, tf.reshape(self.constant(), (1, 1, 1, -1)), 1, "VALID")

@@ -12,13 +12,14 @@ import numpy as np
 import tf_keras as keras
 
 from tfedge import tasks
-from tfedge.architectures.kinds import QUERY, Scores
+from tfedge.architectures.kinds import Scores
 from tfedge.models.blocks import FLOAT_MASK_VALUE, Blocks, GraphOptions, Symbolic
 from tfedge.models.build import Encoder, MakeBlocks, build
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.quantize import layers
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.prepare import Shape
+from tfedge.quantize.scale import scale_queries
 
 # A score this far below all others has a probability of e^-16, less than a hundredth of a step of
 # 2^-15.
@@ -115,8 +116,4 @@ def _build(
 def _load(checkpoint: Checkpoint, shape: Shape, encoder: Encoder) -> None:
     """Puts the weights in, 1/sqrt(head size) into those of the queries."""
     load_weights(encoder.model, checkpoint, shape.task)
-    for name, kind in encoder.kinds.items():
-        if kind is QUERY:
-            layer = encoder.model.get_layer(name)
-            for variable in (layer.kernel, layer.bias):
-                variable.assign(variable * checkpoint.config.head_size**-0.5)
+    scale_queries(encoder.model, encoder.kinds, checkpoint.config.head_size**-0.5)

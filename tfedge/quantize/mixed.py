@@ -19,7 +19,7 @@ from tfedge.errors import InputError
 from tfedge.models.blocks import GraphOptions, SiteKind, Symbolic
 from tfedge.models.layers import PatchDense
 from tfedge.quantize import layers
-from tfedge.quantize.integer import IntegerBlocks, NormPlan
+from tfedge.quantize.integer import IntegerBlocks
 
 # What a site computes in. `dynamic` is a dense layer of 8-bit weights whose input is rounded row by
 # row while the model runs; sites of other kinds have no such kernel.
@@ -79,11 +79,11 @@ class MixedBlocks(IntegerBlocks):
         self,
         config: EncoderConfig,
         options: GraphOptions,
-        plans: Mapping[str, NormPlan],
+        decisions: Mapping[str, Mapping[str, Any]],
         precisions: Mapping[str, Precision],
         rounder: Rounder,
     ) -> None:
-        super().__init__(config, options, plans)
+        super().__init__(config, options, decisions)
         self._precisions = precisions
         self._rounder = rounder
         # A sum belongs to the norm that reads it. What belongs to no site (tables, pixels, the mask,
@@ -137,7 +137,7 @@ class MixedBlocks(IntegerBlocks):
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         if not self._is_float(name) or self.config.normalization_type == "no_norm":
             return super().norm(name, x, epsilon)
-        layer = layers.EqualizedLayerNorm(self.epsilon(epsilon), name=name)
+        layer = layers.EqualizedLayerNorm(self.epsilon(epsilon), norm=name, name=name)
         with self.site(name, "norm"):
             return self.tap(name, layer(self.operand(x)))
 

@@ -5,17 +5,26 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfedge.models.build import Encoder
+from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Observer
-from tfedge.quantize.integer import NormPlan, NormStep
+from tfedge.quantize.integer import PLANS, IntegerBlocks, NormPlan, NormStep
+from tfedge.quantize.rewrite import Decision, Rewrite, number, numbers
+
+if TYPE_CHECKING:
+    from tfedge.quantize.prepare import Lowering
 
 # Room above and below the variances that calibration saw: other texts have others.
 _HEADROOM = 1.5
 # The largest variance of one 8-bit tensor in units of the smallest; a step of the tensor is then
 # 1/16 of the smallest variance, and half of that half as much of its inverse root.
 _SPAN = 16.0
+_MOST_LIMITS = 64  # of a plan in a file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,3 +94,45 @@ def _statistics(
         shift=float(np.sqrt(np.mean(deviation**2) * np.mean(spread**2))),
         step=(max(extremes) - min(extremes)) / 255,
     )
+
+
+class NormPlans(Rewrite):
+    """Says how each layer norm is computed, and takes out the means that need not be.
+
+    A stream's mean over all tokens, which layer norm takes out anyway, moves into a bias. In a stream
+    of several norms nothing but dense layers adds up, which `centre` has left without a mean.
+    """
+
+    key = PLANS
+    passes = 1
+
+    def decide(self, lowering: Lowering, observe: Callable[[Encoder], Observer]) -> Decision:
+        found = norm_statistics(observe(lowering.build(lowering.shape.options(), IntegerBlocks)))
+        for stream in lowering.streams:
+            if stream.dense is not None and stream.name in found:
+                bias = lowering.weights.get_layer(stream.dense).bias
+                bias.assign_sub(np.full(bias.shape, found[stream.name].mean, np.float32))
+        return {name: statistics.plan() for name, statistics in found.items()}
+
+    def misfits(self, lowering: Lowering, decision: Decision) -> set[str]:
+        norms = {layer.name for layer in lowering.weights.layers if isinstance(layer, LayerNorm)}
+        return norms ^ set(decision)
+
+    def write(self, value: NormPlan) -> Any:
+        return dataclasses.asdict(value)
+
+    def read(self, value: Any, name: str) -> NormPlan:
+        fields = {field.name for field in dataclasses.fields(NormPlan)}
+        if not isinstance(value, dict) or value.keys() != fields:
+            raise ValueError(f"{name:.100}: a plan has {', '.join(sorted(fields))}")
+        least = number(value["least_variance"], name)
+        limits = numbers(value["limits"], name)
+        rising = all(low < high for low, high in zip([least, *limits], limits, strict=False))
+        if not (least > 0 and rising and 0 < len(limits) <= _MOST_LIMITS):
+            raise ValueError(
+                f"{name:.100}: a plan has a least variance above 0 and 1 to {_MOST_LIMITS} rising "
+                "limits"
+            )
+        if not isinstance(value["has_mean"], bool):
+            raise ValueError(f"{name:.100}: has_mean is true or false")
+        return NormPlan(least, tuple(limits), value["has_mean"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,26 +12,24 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge import tasks
-from tfedge.architectures.kinds import GATE, QUERY, Clipping, Kind
+from tfedge.architectures.kinds import Clipping
 from tfedge.errors import CheckpointError
 from tfedge.models.blocks import NORMALISED, GraphOptions, Pixels
 from tfedge.models.build import Encoder, build
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
-from tfedge.models.layers import LayerNorm
+from tfedge.quantize import rewrites
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
 from tfedge.quantize.coarsen import MOST_BITS, round_weights
-from tfedge.quantize.equalize import Factors, centre, channel_factors, equalize
 from tfedge.quantize.fake_quant import GatedRounder, StaticRounder, clip, fake_quant_tap
 from tfedge.quantize.graphs import GRAPHS, INTEGER
-from tfedge.quantize.integer import IntegerBlocks, NormPlan
+from tfedge.quantize.integer import IntegerBlocks
 from tfedge.quantize.mixed import MixedBlocks, Precision, is_float
-from tfedge.quantize.plan import norm_statistics
 from tfedge.quantize.record import FILE, Decisions
+from tfedge.quantize.rewrite import Decision, Rewrite
 from tfedge.quantize.rounding import RoundedMixedBlocks
 
-# Forward passes over the calibration samples: the channels' peaks, the layer norms' variances, and
-# two for the ranges.
-PASSES = 4
+# Forward passes over the calibration samples: the rewrites', and two for the ranges.
+PASSES = 2 + sum(rewrite.passes for rewrite in rewrites.REWRITES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,8 +149,9 @@ class Prepared:
         self, length: int | None, precisions: Mapping[str, Precision], blocks: type[MixedBlocks]
     ) -> Encoder:
         rounder = StaticRounder(self.calibration.ranges, lambda site: is_float(precisions, site))
-        make = functools.partial(blocks, precisions=precisions, rounder=rounder)
-        encoder = self.lowering.build(self.options(length), make)
+        encoder = self.lowering.build(
+            self.options(length), blocks, precisions=precisions, rounder=rounder
+        )
         round_weights(encoder.model, self.weight_bits, lambda name: precisions.get(name) == "float")
         return encoder
 
@@ -169,9 +168,9 @@ class Prepared:
         kinds = self.lowering.dynamic.kinds
         clipped = {name for name, kind in kinds.items() if isinstance(kind, Clipping)}
         rounder = GatedRounder(self.calibration.ranges, clipped)
-        blocks = functools.partial(MixedBlocks, precisions={}, rounder=rounder)
         options = self.shape.options(mask_value=self.calibration.mask_value)
-        return self.lowering.build(options, blocks), rounder.gates
+        encoder = self.lowering.build(options, MixedBlocks, precisions={}, rounder=rounder)
+        return encoder, rounder.gates
 
     def options(self, length: int | None = None, **changes: Any) -> GraphOptions:
         """The options of the graph of `length` tokens, or of any batch and length."""
@@ -217,9 +216,11 @@ class Lowering:
     """A checkpoint as a graph of integer operations, in float.
 
     Attributes:
-        weights: the plain graph, from whose weights the others are made.
-        factors: of equalisation, by the name of the stream.
-        plans: how each layer norm is computed.
+        shape: what is built.
+        streams: what of the encoder can only be scaled together.
+        plain: the graph as trained, for any batch and length.
+        weights: its model, from whose weights the others are made.
+        decided: what each rewrite of the graph has decided, by its key.
         dynamic: the graph for any batch and length, with its weights.
     """
 
@@ -232,125 +233,88 @@ class Lowering:
         decisions: Decisions | None = None,
     ) -> None:
         self.config = checkpoint.config
-        self._shape = shape
-        self._streams = self.config.architecture.streams(self.config)
-        options = shape.options()
-        plain = build(self.config, shape.task, shape.num_labels, options)
-        load_weights(plain.model, checkpoint, shape.task)
-        self.weights = plain.model
-        self._queries = {name for name, kind in plain.kinds.items() if kind is QUERY}
-        self.factors: Factors
-        self.plans: Mapping[str, NormPlan] = {}
-        if decisions is None:
-            self._decide(plain, samples, progress)
-            self.dynamic = self.build_clipped(options)
-        else:
-            self._check_norms(decisions)
-            self.factors, self.plans = decisions.factors, decisions.plans
-            self.dynamic = self.build_clipped(options)
-            ranges = dict.fromkeys(decisions.calibration.ranges)
-            wanted = dict.fromkeys(self.dynamic.kinds)
-            _raise_difference("ranges", wanted, ranges)
+        self.shape = shape
+        self.streams = self.config.architecture.streams(self.config)
+        self.plain = build(self.config, shape.task, shape.num_labels, shape.options())
+        self.weights = self.plain.model
+        load_weights(self.weights, checkpoint, shape.task)
+        self.decided: dict[str, Decision] = {}
+        self._made: list[Rewrite] = []
+        for rewrite in rewrites.REWRITES:
+            if decisions is None:
+                found = rewrite.decide(self, lambda graph: Observer(graph, samples, progress))
+            elif rewrite.key:
+                found = decisions.rewrites[rewrite.key]
+                _refuse(rewrite.key, rewrite.misfits(self, found))
+            if rewrite.key:
+                self.decided[rewrite.key] = found
+            self._made.append(rewrite)
+        self.dynamic = self.build_clipped(shape.options())
+        if decisions is not None:
+            _refuse("ranges", self.dynamic.kinds.keys() ^ decisions.calibration.ranges.keys())
 
-    def _decide(
-        self, plain: Encoder, samples: Sequence[np.ndarray], progress: Callable[[int], None]
-    ) -> None:
-        """Chooses factors and plans, and centres the weights, from what the samples show."""
-        if self.config.normalization_type == "layer_norm":
-            centre(plain.model, self._streams)
-        self.factors = channel_factors(Observer(plain, samples, progress), self._streams)
-        encoder = self.build(self._shape.options(), IntegerBlocks)
-        statistics = norm_statistics(Observer(encoder, samples, progress))
-        self._remove_means({name: found.mean for name, found in statistics.items()})
-        self.plans = {name: found.plan() for name, found in statistics.items()}
+    @property
+    def blocks(self) -> type[IntegerBlocks]:
+        """What the graph is built of."""
+        return GRAPHS[self.shape.graph].blocks
 
     @property
     def pre_norm(self) -> bool:
         """Whether norms stand before attention and feed-forward network, and all read one stream."""
-        return any(len(stream.norms) > 1 for stream in self._streams)
+        return any(len(stream.norms) > 1 for stream in self.streams)
 
-    def _check_norms(self, decisions: Decisions) -> None:
-        """Raises CheckpointError where factors or plans are not those of this encoder's norms."""
-        # Every stream begins or ends in a norm.
-        norms = {stream.name: (*stream.norms, *stream.writers)[0] for stream in self._streams}
-        sizes = {name: self.weights.get_layer(norm).gamma.shape[0] for name, norm in norms.items()}
-        found = {stream: len(factor) for stream, factor in decisions.factors.items()}
-        _raise_difference("factors", sizes, found)
-        planned = [layer.name for layer in self.weights.layers if isinstance(layer, LayerNorm)]
-        _raise_difference("plans", dict.fromkeys(planned), dict.fromkeys(decisions.plans))
-
-    def _remove_means(self, means: Mapping[str, float]) -> None:
-        """Moves the mean of all tokens, which layer norm takes out anyway, into a bias.
-
-        In a stream of several norms nothing but dense layers adds up, which `centre` has left
-        without a mean.
-        """
-        for stream in self._streams:
-            if stream.dense is not None and stream.name in means:
-                bias = self.weights.get_layer(stream.dense).bias
-                bias.assign_sub(np.full(bias.shape, means[stream.name], np.float32))
+    def decisions(self, calibration: Calibration) -> Decisions:
+        """All that has been decided, with the ranges."""
+        return Decisions(self.shape.task, self.decided, calibration, self.shape.graph)
 
     def build_clipped(self, options: GraphOptions) -> Encoder:
         """The graph in float with the clipping that its plans need."""
         return self.build(dataclasses.replace(options, tap=clip))
 
     def build(
-        self, options: GraphOptions, make_blocks: Callable[..., IntegerBlocks] | None = None
+        self, options: GraphOptions, blocks: type[IntegerBlocks] | None = None, **given: Any
     ) -> Encoder:
-        """The graph with its weights; `options` decide shapes and taps."""
-        shape = self._shape
-        own = GRAPHS[shape.graph].blocks
-        blocks = functools.partial(make_blocks or own, plans=self.plans)
-        encoder = build(self.config, shape.task, shape.num_labels, options, blocks)
+        """The graph with its weights and all rewrites that are decided.
+
+        Args:
+            options: decide shapes and taps.
+            blocks: what to build it of instead of `blocks`.
+            given: what those take beside the decisions.
+        """
+        base = blocks or self.blocks
+        changes = [rewrite.blocks for rewrite in self._made if rewrite.blocks]
+        # The last change comes first, as it is made to what the others have made.
+        changed = type(base.__name__, (*reversed(changes), base), {}) if changes else base
+        make = functools.partial(changed, decisions=self.decided, **given)
+        encoder = build(self.config, self.shape.task, self.shape.num_labels, options, make)
         _copy_weights(self.weights, encoder.model)
-        # Statistics of norms are taken of the plain graph of integers; all others are `own`'s kin.
-        kind = IntegerBlocks if make_blocks is IntegerBlocks else own
-        self._scale_queries(encoder.model, self.config.head_size**-0.5 * kind.query_factor)
-        self._scale_gates(encoder.model, encoder.kinds, kind.gate_factor)
-        equalize(encoder.model, self._streams, self.factors)
+        for rewrite in self._made:
+            rewrite.apply(self, encoder, base)
         return encoder
 
     def unfold(self, model: keras.Model) -> keras.Model:
         """The plain graph with the weights of `model`, which `build` made, as they are in it."""
-        shape = self._shape
+        shape = self.shape
         plain = build(self.config, shape.task, shape.num_labels, shape.options()).model
         _copy_weights(model, plain)
-        inverses = {stream: 1 / factor for stream, factor in self.factors.items()}
-        equalize(plain, self._streams, inverses)
-        kind = GRAPHS[shape.graph].blocks
-        self._scale_queries(plain, self.config.head_size**0.5 / kind.query_factor)
-        self._scale_gates(plain, self.dynamic.kinds, 1 / kind.gate_factor)
+        for rewrite in reversed(self._made):
+            rewrite.undo(self, plain, model)
         return plain
-
-    def _scale_queries(self, model: keras.Model, factor: float) -> None:
-        for layer in model.layers:
-            if layer.name in self._queries:
-                for variable in (layer.kernel, layer.bias):
-                    variable.assign(variable * factor)
-
-    def _scale_gates(self, model: keras.Model, kinds: Mapping[str, Kind], factor: float) -> None:
-        """Makes what a GELU reads and gives larger by `factor`, the same for what comes after."""
-        for stream in self._streams:
-            if [kinds.get(reader) for reader in stream.readers] == [GATE]:
-                before, after = (model.get_layer(name) for name in (*stream.readers, stream.dense))
-                for variable in (before.kernel, before.bias):
-                    variable.assign(variable * factor)
-                after.kernel.assign(after.kernel / factor)
 
 
 def _copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Copies what both models have; layers of one alone are made by rewrites, which fill them."""
     variables = {parameter.name: parameter.variable for parameter in parameters(source)}
     for parameter in parameters(target):
-        parameter.variable.assign(variables[parameter.name])
+        if parameter.name in variables:
+            parameter.variable.assign(variables[parameter.name])
 
 
-def _raise_difference(
-    kind: str, wanted: Mapping[str, int | None], found: Mapping[str, int | None]
-) -> None:
-    """Raises CheckpointError where names or sizes differ."""
-    wrong = sorted({name for name, _ in wanted.items() ^ found.items()})
-    if wrong:
+def _refuse(kind: str, names: Collection[str]) -> None:
+    """Raises CheckpointError where any names are not as the graph has them."""
+    if names:
         raise CheckpointError(
-            f"{FILE} has other {kind} than the graph of this checkpoint: {', '.join(wrong)[:300]}; "
+            f"{FILE} has other {kind} than the graph of this checkpoint: "
+            f"{', '.join(sorted(names))[:300]}; "
             "delete it to calibrate the weights as they are, or repeat tfedge qad"
         )

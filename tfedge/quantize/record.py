@@ -8,24 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tfedge import files
 from tfedge.errors import CheckpointError
 from tfedge.models.checkpoint import Checkpoint
+from tfedge.quantize import rewrites
 from tfedge.quantize.calibrate import Calibration
-from tfedge.quantize.equalize import Factors
 from tfedge.quantize.graphs import INTEGER
-from tfedge.quantize.integer import NormPlan
 from tfedge.quantize.ranges import Range
+from tfedge.quantize.rewrite import Decision, Rewrite, number, numbers
 
 FILE = "tfedge_quantization.json"
 _SCHEMA = 1
 # MobileBERT's, the largest of those known, is 3 MB.
 _LARGEST_BYTES = 32 << 20
-_LARGEST_NUMBER = 1e30  # what float32 can still be scaled by
-_MOST_LIMITS = 64
-_KEYS = {"schema", "task", "graph", "weights_sha256", "factors", "plans", "mask_value", "ranges"}
+_KEYS = {"schema", "task", "graph", "weights_sha256", "mask_value", "ranges"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +31,11 @@ class Decisions:
     Attributes:
         task: what the graph's head is for.
         graph: a key of `tfedge.quantize.graphs.GRAPHS`.
-        factors: of equalisation, (C,) by the name of the norm.
-        plans: how each layer norm is computed.
+        rewrites: what each rewrite of the graph has decided, by its key.
     """
 
     task: str
-    factors: Factors
-    plans: Mapping[str, NormPlan]
+    rewrites: Mapping[str, Decision]
     calibration: Calibration
     graph: str = INTEGER
 
@@ -54,8 +48,10 @@ def write_decisions(folder: Path, decisions: Decisions) -> None:
         "task": decisions.task,
         "graph": decisions.graph,
         "weights_sha256": Checkpoint(folder).sha256,
-        "factors": {name: value.tolist() for name, value in decisions.factors.items()},
-        "plans": {name: dataclasses.asdict(plan) for name, plan in decisions.plans.items()},
+        **{
+            key: {name: rewrite.write(value) for name, value in decisions.rewrites[key].items()}
+            for key, rewrite in _rewrites().items()
+        },
         "mask_value": calibration.mask_value,
         "ranges": {name: [item.min, item.max] for name, item in calibration.ranges.items()},
     }
@@ -89,10 +85,12 @@ def read_decisions(checkpoint: Checkpoint, task: str, graph: str = INTEGER) -> D
             )
         return Decisions(
             task=task,
-            factors={
-                name: _factors(value, name) for name, value in _object(content, "factors").items()
+            rewrites={
+                key: {
+                    name: rewrite.read(value, name) for name, value in _object(content, key).items()
+                }
+                for key, rewrite in _rewrites().items()
             },
-            plans={name: _plan(value, name) for name, value in _object(content, "plans").items()},
             calibration=Calibration(
                 ranges={
                     name: _range(value, name) for name, value in _object(content, "ranges").items()
@@ -117,10 +115,14 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
         raise ValueError(f"it is no object with schema {_SCHEMA}, which this version reads")
     # Files from before there were other graphs say nothing of theirs.
-    if content.keys() | {"graph"} != _KEYS:
-        wrong = ", ".join(sorted((content.keys() | {"graph"}) ^ _KEYS))
-        raise ValueError(f"keys missing or unknown: {wrong:.200}")
+    if wrong := (content.keys() | {"graph"}) ^ _KEYS ^ _rewrites().keys():
+        raise ValueError(f"keys missing or unknown: {', '.join(sorted(wrong)):.200}")
     return content
+
+
+def _rewrites() -> dict[str, Rewrite]:
+    """Those that decide something, by their keys."""
+    return {rewrite.key: rewrite for rewrite in rewrites.REWRITES if rewrite.key}
 
 
 def _object(content: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -130,51 +132,15 @@ def _object(content: Mapping[str, Any], key: str) -> dict[str, Any]:
     return value
 
 
-def _number(value: Any, name: str) -> float:
-    # Not isinstance(): True is an int.
-    if type(value) not in (int, float) or not abs(value) <= _LARGEST_NUMBER:
-        raise ValueError(f"{name:.100}: {value!r:.40} is no number up to {_LARGEST_NUMBER}")
-    return float(value)
-
-
-def _numbers(value: Any, name: str) -> list[float]:
-    if not isinstance(value, list):
-        raise ValueError(f"{name:.100}: a list of numbers is expected")
-    return [_number(item, name) for item in value]
-
-
-def _factors(value: Any, name: str) -> np.ndarray:
-    factors = np.array(_numbers(value, name), np.float32)
-    if not factors.size or not (factors >= np.finfo(np.float32).tiny).all():
-        raise ValueError(f"{name:.100}: factors must be above 0")
-    return factors
-
-
-def _plan(value: Any, name: str) -> NormPlan:
-    fields = {field.name for field in dataclasses.fields(NormPlan)}
-    if not isinstance(value, dict) or value.keys() != fields:
-        raise ValueError(f"{name:.100}: a plan has {', '.join(sorted(fields))}")
-    least = _number(value["least_variance"], name)
-    limits = _numbers(value["limits"], name)
-    rising = all(low < high for low, high in zip([least, *limits], limits, strict=False))
-    if not (least > 0 and rising and 0 < len(limits) <= _MOST_LIMITS):
-        raise ValueError(
-            f"{name:.100}: a plan has a least variance above 0 and 1 to {_MOST_LIMITS} rising limits"
-        )
-    if not isinstance(value["has_mean"], bool):
-        raise ValueError(f"{name:.100}: has_mean is true or false")
-    return NormPlan(least, tuple(limits), value["has_mean"])
-
-
 def _mask_value(value: Any) -> float:
-    number = _number(value, "mask_value")
-    if not number < 0:
-        raise ValueError(f"mask_value is {number}; padding is masked by a number below 0")
-    return number
+    depth = number(value, "mask_value")
+    if not depth < 0:
+        raise ValueError(f"mask_value is {depth}; padding is masked by a number below 0")
+    return depth
 
 
 def _range(value: Any, name: str) -> Range:
-    bounds = _numbers(value, name)
+    bounds = numbers(value, name)
     if len(bounds) != 2:
         raise ValueError(f"{name:.100}: a range has two ends")
     return Range(*bounds)

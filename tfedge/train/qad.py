@@ -24,7 +24,7 @@ from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.pooling import normalizes_embeddings
 from tfedge.quantize.calibrate import Observer, calibrate
-from tfedge.quantize.equalize import is_pruned
+from tfedge.quantize.equalize import Equalisation, is_pruned
 from tfedge.quantize.fake_quant import fake_quant_tap
 from tfedge.quantize.graphs import GRAPHS, INTEGER
 from tfedge.quantize.prepare import PASSES, Lowering, Shape
@@ -200,8 +200,7 @@ def _calibrate(run: TrainingRun, shape: Shape, folder: Path) -> None:
         lowering = Lowering(run.checkpoint, shape, sequences, bar.advance)
         found = calibrate(Observer(lowering.dynamic, sequences, bar.advance))
     run.write(folder, lowering.weights)
-    decisions = Decisions(shape.task, lowering.factors, lowering.plans, found, shape.graph)
-    write_decisions(folder, decisions)
+    write_decisions(folder, lowering.decisions(found))
 
 
 def _reopen(folder: Path, shape: Shape) -> tuple[Lowering, Decisions]:
@@ -227,8 +226,8 @@ def _trainer(
     teacher = run.build_source()
     freeze_words(student)
     streams = {
-        stream.writers[0]: lowering.factors[stream.name]
-        for stream in run.config.architecture.streams(run.config)
+        stream.writers[0]: lowering.decided[Equalisation.key][stream.name]
+        for stream in lowering.streams
     }
     names = {id(tensor): name for name, tensor in student.tapped.items()}
     factors = [streams.get(names[id(state)], np.ones(())) for state in student.hidden_states]
