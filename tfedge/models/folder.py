@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from tfedge import files
@@ -108,11 +107,7 @@ def modules_of(folder: Path) -> list[tuple[str, str]]:
 
 
 def transformer_folder(folder: Path) -> Path:
-    """Where the encoder of a folder is: in the folder itself, or where `modules.json` says.
-
-    Raises:
-        CheckpointError: see `modules_of`.
-    """
+    """Where the encoder of a folder is: in the folder itself, or where `modules_of` says."""
     if not (folder / CONFIG).is_file():
         for kind, path in modules_of(folder):
             if kind == "Transformer":
@@ -121,11 +116,7 @@ def transformer_folder(folder: Path) -> Path:
 
 
 def modules_root(encoder: Path) -> Path:
-    """The folder with the `modules.json` of an encoder: its own, or the one around it.
-
-    Raises:
-        CheckpointError: see `modules_of`.
-    """
+    """The folder with the `modules.json` of an encoder: its own, or the one around it."""
     if not (encoder / MODULES).is_file():
         around = encoder.resolve().parent
         if ("Transformer", encoder.resolve().name) in modules_of(around):
@@ -142,24 +133,20 @@ def files_of(encoder: Path) -> dict[str, Path]:
     Raises:
         CheckpointError: there are no weights, or `modules.json` cannot be understood.
     """
-    own = (CONFIG, _WEIGHTS_INDEX, _DECISIONS)
-    found = {path.name: path for path in (*_matching(encoder, own), *weight_files(encoder))}
-    return found | _inputs(encoder) | _modules(encoder)
+    weights = {path.name: path for path in weight_files(encoder)}
+    own = _matching(encoder, CONFIG, _WEIGHTS_INDEX, _DECISIONS, *_INPUTS)
+    return weights | own | _modules(encoder)
 
 
 def copy_inputs(source: Path, folder: Path) -> None:
     """Copies what turns texts or images into inputs from an encoder's folder to another one."""
-    _copy(_inputs(source), folder)
+    _copy(_matching(source, *_INPUTS), folder)
 
 
 def copy_rest(source: Path, folder: Path) -> None:
-    """Copies what is neither weights nor config.json; the copy has its encoder in the folder itself.
-
-    Raises:
-        CheckpointError: `modules.json` cannot be understood.
-    """
+    """Copies what is neither weights nor config.json; the copy has its encoder in the folder itself."""
     modules = _modules(source)
-    _copy(_inputs(source) | modules, folder)
+    _copy(_matching(source, *_INPUTS) | modules, folder)
     if MODULES in modules and modules_root(source) != source:
         listed = json.loads(modules[MODULES].read_bytes())
         for module, (kind, _) in zip(listed, modules_of(modules_root(source)), strict=True):
@@ -168,25 +155,23 @@ def copy_rest(source: Path, folder: Path) -> None:
         files.write_json(folder / MODULES, listed)
 
 
-def _inputs(encoder: Path) -> dict[str, Path]:
-    return {path.name: path for path in _matching(encoder, _INPUTS)}
-
-
 def _modules(encoder: Path) -> dict[str, Path]:
     """The files of sentence-transformers, by their place in a copy; none of a plain encoder."""
     root = modules_root(encoder)
     # The Transformer's own settings may be in either place; those in its folder come first.
-    shared = _matching(root, (MODULES, PROMPTS, TRANSFORMER_SETTINGS))
-    own = _matching(encoder, (TRANSFORMER_SETTINGS,))
-    found = {path.name: path for path in (*shared, *own)}
+    found = _matching(root, MODULES, PROMPTS, TRANSFORMER_SETTINGS)
+    found |= _matching(encoder, TRANSFORMER_SETTINGS)
     for kind, name in modules_of(root):
         if kind != "Transformer" and name:
-            found |= {f"{name}/{path.name}": path for path in _matching(root / name, _MODULE)}
+            found |= {
+                f"{name}/{file}": path for file, path in _matching(root / name, *_MODULE).items()
+            }
     return found
 
 
-def _matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
-    return sorted({p for pattern in patterns for p in folder.glob(pattern) if p.is_file()})
+def _matching(folder: Path, *patterns: str) -> dict[str, Path]:
+    found = {path.name: path for pattern in patterns for path in folder.glob(pattern)}
+    return {name: path for name, path in found.items() if path.is_file()}
 
 
 def _copy(found: dict[str, Path], folder: Path) -> None:

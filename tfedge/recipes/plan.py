@@ -120,25 +120,14 @@ def _product(recipe: Recipe, stage: Stage, model: str | Path, folder: Path) -> P
         return folder / recipe.name
     if stage.kind.makes is None:
         return None
+    # As `tfedge convert` settles what is left open, and calls the file.
+    target = load_target(stage.options["target"]) if stage.options["target"] else None
+    preset = load_preset(str(model)) if model in preset_names() else None
+    chosen = target or preset
+    quantization = stage.options["quant"] or (chosen.quantization if chosen else "int8")
+    graph = f"_{target.graph}" if target and target.graph != INTEGER else ""
     name = model.name if isinstance(model, Path) else resolve(model).name
-    return folder / name / f"{name}{_graph(stage)}_{_quantization(stage, model)}.tflite"
-
-
-def _graph(stage: Stage) -> str:
-    """What `tfedge convert` puts into the name of a file whose graph is made for one target."""
-    target = stage.options["target"]
-    graph = load_target(target).graph if target is not None else INTEGER
-    return "" if graph == INTEGER else f"_{graph}"
-
-
-def _quantization(stage: Stage, model: str | Path) -> str:
-    """As `tfedge convert` settles it."""
-    quantization, target = stage.options["quant"], stage.options["target"]
-    if quantization is None and target is not None:
-        quantization = load_target(target).quantization
-    elif quantization is None and model in preset_names():
-        quantization = load_preset(str(model)).quantization
-    return quantization or "int8"
+    return folder / name / f"{name}{graph}_{quantization}.tflite"
 
 
 def _key(

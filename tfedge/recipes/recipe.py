@@ -24,6 +24,9 @@ MODEL_KEYS = ("model", "teacher", "against")
 # What a stage is told by the run itself, and what changes nothing of what comes out.
 _OWN_KEYS = ("output", "force", "json")
 _UNHASHED = ("logs", "cache")
+# The table of what several stages share, and its keys.
+_DEFAULTS = "defaults"
+_SHARED = ("data", "eval", "seed", "max_length")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,14 +45,11 @@ class Kind:
     makes: str | None = "checkpoint"
     accepts: tuple[str, ...] = ("checkpoint",)
     shared: Mapping[str, str] = dataclasses.field(
-        default_factory=lambda: {key: key for key in ("data", "eval", "seed", "max_length")}
+        default_factory=lambda: dict(zip(_SHARED, _SHARED, strict=True))
     )
     packages: tuple[str, ...] = ()
 
 
-# The table of what several stages share, and its keys.
-_DEFAULTS = "defaults"
-_SHARED = ("data", "eval", "seed", "max_length")
 _RUNTIMES = ("tflite-runtime", "ai-edge-litert")
 KINDS: dict[str, Kind] = {
     "finetune": Kind(),
@@ -138,8 +138,9 @@ def read_recipe(
     content = read_settings(path)
     check_keys(content, (*KINDS, _DEFAULTS, "name", "output"), str(path))
     for key in (*KINDS, _DEFAULTS):
-        if key in content:
-            content[key] = _settle(_table(path, key, content[key]), path.parent)
+        if not isinstance(table := content.get(key, {}), dict):
+            raise InputError(f"{path}: {key} is {table!r}; it must be a table, [{key}]")
+        table.update(_settle(table, path.parent))
     content = _settle(content, path.parent)  # output
     _override(path, content, overrides)
     tables = {key: value for key, value in content.items() if key in KINDS}
@@ -174,12 +175,6 @@ def _override(path: Path, content: dict[str, Any], overrides: Mapping[str, Any])
             raise InputError(f"{path} has no table [{table}] in which to set {key}")
 
 
-def _table(path: Path, key: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: {key} is {value!r}; it must be a table, [{key}]")
-    return value
-
-
 def _settle(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """`values` with paths that are relative to `folder` made relative to the working directory."""
     return {key: _settled(key, value, folder) for key, value in values.items()}
@@ -210,12 +205,9 @@ def _stage(
     if "recipe" in table and "preset" in known:
         raise InputError(f"{where}: the key 'recipe' is called 'preset' now; rename it")
     check_keys(table, known, where)
-    kind = KINDS[name]
-    given = {
-        key: shared[source]
-        for source, key in kind.shared.items()
-        if source in shared and key in known
-    } | dict(table)
+    fills = KINDS[name].shared
+    given = {fills[key]: value for key, value in shared.items() if fills.get(key) in known}
+    given |= table
     for key, value in given.items():
         _check_type(where, key, known[key], value)
     stage = Stage(name, command, given, {})
