@@ -11,7 +11,7 @@ from tfedge import __version__
 from tfedge.cli.compression import prune, shrink
 from tfedge.cli.conversion import convert, init, models
 from tfedge.cli.export import export
-from tfedge.cli.inspection import edgetpu, inspect
+from tfedge.cli.inspection import edgetpu, inspect_model
 from tfedge.cli.measurement import bench, evaluate
 from tfedge.cli.recipe import run_recipe
 from tfedge.cli.report import report
@@ -54,7 +54,7 @@ for command in (
     export,
     evaluate,
     run_recipe,
-    inspect,
+    inspect_model,
     edgetpu,
     bench,
     report,

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 
-@click.command()
+@click.command(name="inspect")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--signature", help="The graph to show, by its key; default: the file's first.")
 @click.option(
@@ -60,7 +60,7 @@ import click
 @click.option(
     "--html", type=click.Path(path_type=Path), help="Also write one self-contained page with plots."
 )
-def inspect(
+def inspect_model(
     model: Path, is_timed: bool, rounds: int, prints_json: bool, html: Path | None, **settings: Any
 ) -> None:
     """Shows what any .tflite holds and costs, and where it loses against float.

@@ -185,7 +185,7 @@ def read_content(name: str, content: bytes | mmap.mmap) -> ModelFile:
     try:
         if content[4:8] != MODEL_IDENTIFIER:
             raise InputError("not a TensorFlow Lite model; give the output of the TFLite converter")
-        return _Reader(name, content, tools()).read()
+        return _GraphReader(name, content, tools()).read()
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
     except _DAMAGE as error:
@@ -198,7 +198,7 @@ def _names(enumeration: Any) -> dict[int, str]:
     return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
 
 
-class _Reader:
+class _GraphReader:
     """Walks one flatbuffer.
 
     Args:
