@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge import __version__, tasks
+from tfedge import __version__
 from tfedge.architectures.base import EncoderConfig
 from tfedge.data.tokenizer import vocabulary
 from tfedge.errors import InputError
@@ -92,11 +92,11 @@ class DistillationLosses:
         Raises:
             InputError: labels are to be learned, and do not train the task.
         """
-        if tasks.find(run.task).trains_on_labels:
+        if run.task.trains_on_labels:
             return self
         if self.labels:
             source = run.request.source
-            raise InputError(f"labels train text classification; {source} is for {run.task}")
+            raise InputError(f"labels train text classification; {source} is for {run.task.name}")
         return dataclasses.replace(self, logits=0.0)
 
 

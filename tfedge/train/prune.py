@@ -22,13 +22,11 @@ import numpy as np
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
-from tfedge import tasks
 from tfedge.architectures.base import EncoderConfig
 from tfedge.data.tokenizer import load_tokenizer, vocabulary
 from tfedge.errors import InputError
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.tasks import task_and_labels
 from tfedge.train.augment import chained, ordinary_tokens, random_tokens
 from tfedge.train.distil import DistillationLosses, Distiller, make_augment, with_hidden
 from tfedge.train.run import (
@@ -89,7 +87,7 @@ def prune(
     with run.claimed(**settings):
         with run.scope():
             wrapped = wrap(with_hidden(student), chosen, pruning, when)
-            knowing = with_hidden(build_loaded(other, run.task, len(run.labels)))
+            knowing = with_hidden(build_loaded(other, run.task.name, len(run.labels)))
             trainer = Distiller(wrapped, knowing, losses)
         augment = chained(
             make_augment(trainer.teacher, run, augmentation),
@@ -127,7 +125,7 @@ def _fit(
 def _check_teacher(run: TrainingRun, teacher: Checkpoint, losses: DistillationLosses) -> None:
     """Raises InputError where the teacher's outputs are not the student's."""
     check_length(run.options, teacher.config)
-    folder, labels = teacher.folder, task_and_labels(teacher, run.task)[1]
+    folder, labels = teacher.folder, run.task.labels(teacher)
     if labels != run.labels:
         raise InputError(
             f"{folder} has the labels {', '.join(labels)}, the model to prune "
@@ -155,7 +153,7 @@ def _student(run: TrainingRun, losses: DistillationLosses) -> Encoder:
     """The model to prune, of which only what a loss reaches is trained."""
     encoder = run.build_source()
     if not (losses.logits or losses.labels):
-        head = tasks.find(run.task).modules(run.config)
+        head = run.task.modules(run.config)
         for layer in encoder.model.layers:
             layer.trainable = layer.name not in head
     return encoder

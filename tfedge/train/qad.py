@@ -18,7 +18,6 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge import tasks
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import Checkpoint
@@ -63,11 +62,11 @@ class QuantizedDistiller(Distiller):
         teacher: keras.Model,
         losses: DistillationLosses,
         factors: list[np.ndarray],
-        task: str,
+        task: Task,
     ) -> None:
         super().__init__(student, teacher, losses)
         self._factors = [tf.constant(factor, tf.float32) for factor in factors]
-        self._task = tasks.find(task)
+        self.task = task
         # Adam moves nothing whose gradient has always been 0.
         self._masks = [
             tf.constant(value != 0, tf.float32) if is_pruned(value) else None
@@ -91,7 +90,7 @@ class QuantizedDistiller(Distiller):
         weights, mask = self.losses_used, inputs["attention_mask"]
         losses = {}
         if weights.logits:
-            rows = self._task.output_losses(output, target, mask, weights.temperature)
+            rows = self.task.output_losses(output, target, mask, weights.temperature)
             losses["output"] = weights.logits * batch_mean(rows)
         if weights.hidden:
             real = tf.cast(mask, tf.float32)
@@ -117,7 +116,6 @@ class Agreement:
 
 def compare(
     trainer: QuantizedDistiller,
-    task: Task,
     examples: Examples,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Agreement:
@@ -129,7 +127,7 @@ def compare(
 
     def differ(batch: dict[str, tf.Tensor]) -> tf.Tensor:
         student, teacher = trainer.student(batch), trainer.teacher(batch)
-        return task.differences(student, teacher, batch["attention_mask"])
+        return trainer.task.differences(student, teacher, batch["attention_mask"])
 
     values = run_over(examples, trainer.teacher, differ, progress)()
     return Agreement(len(values), float(values.mean()), float(values.max()))
@@ -159,7 +157,7 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> d
     # What is compared decides nothing of the training: an interrupted run may have had others.
     settings = {"graph": graph, "held_out": None, **dataclasses.asdict(losses)}
     normalize = normalizes_embeddings(run.checkpoint.folder)
-    shape = Shape(run.task, len(run.labels), run.options.max_length, normalize, graph=graph)
+    shape = Shape(run.task.name, len(run.labels), run.options.max_length, normalize, graph=graph)
     with run.claimed(**settings):
         start = run.folder.path / "start"
         if not (start / FILE).is_file():
@@ -176,7 +174,7 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> d
         run.folder.publish()
     return {
         "output": str(request.output),
-        "task": run.task,
+        "task": run.task.name,
         "texts": len(request.texts),
         "steps": run.steps,
         "held_out": request.evaluation.source if request.evaluation else None,
@@ -188,7 +186,7 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> d
 def _compared(run: TrainingRun, trainer: QuantizedDistiller) -> dict[str, Any]:
     assert run.held_out is not None
     with run.request.make_bar("comparing with float", len(run.held_out)) as bar:
-        return dataclasses.asdict(compare(trainer, tasks.find(run.task), run.held_out, bar.advance))
+        return dataclasses.asdict(compare(trainer, run.held_out, bar.advance))
 
 
 def _calibrate(run: TrainingRun, shape: Shape, folder: Path) -> None:

@@ -14,6 +14,7 @@ import tensorflow as tf
 import tf_keras as keras
 from tokenizers import Tokenizer
 
+from tfedge import tasks
 from tfedge.architectures.base import EncoderConfig
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import load_tokenizer
@@ -76,6 +77,7 @@ class TrainingRun:
 
     Attributes:
         checkpoint: of the model to start from; `config` is its configuration.
+        task: what the model is for.
         labels: names of the logits, in their order.
         examples, held_out: the texts, set by `read`.
         folder: see `RunFolder`.
@@ -111,7 +113,7 @@ class TrainingRun:
         task = task or request.task
         if task is None or labels is None:
             task, labels = task_and_labels(self.checkpoint, task)
-        self.task, self.labels = task, list(labels)
+        self.task, self.labels = tasks.find(task), list(labels)
         self.folder = RunFolder(request.output, self.strategy)
         self.examples: Examples
         self.held_out: Examples | None = None
@@ -161,7 +163,7 @@ class TrainingRun:
         """
         common = {
             "source": self.checkpoint.sha256,
-            "task": self.task,
+            "task": self.task.name,
             "label_names": self.labels,
             "texts": self.examples.sha256,
             "held_out": self.held_out.sha256 if self.held_out else None,
@@ -189,7 +191,7 @@ class TrainingRun:
 
     def build_source(self) -> Encoder:
         """The model to start from, with its weights."""
-        return build_loaded(self.checkpoint, self.task, len(self.labels))
+        return build_loaded(self.checkpoint, self.task.name, len(self.labels))
 
     def measure_of(self, model: keras.Model) -> Callable[[], float] | None:
         """What measures the accuracy of a text classifier on the held-out texts, if there are any."""
@@ -234,7 +236,7 @@ class TrainingRun:
         if not is_chief(self.strategy):
             return
         shutil.rmtree(folder, ignore_errors=True)
-        save_checkpoint(model, config or self.config, self.task, folder, self.labels, dtype)
+        save_checkpoint(model, config or self.config, self.task.name, folder, self.labels, dtype)
         (copy_rest if pooling else copy_inputs)(self.checkpoint.folder, folder)
 
 

@@ -136,12 +136,12 @@ def shrink(
 def _check(run: TrainingRun, goal: Goal) -> None:
     """Raises InputError where the checkpoint cannot be cut as asked."""
     run.config.architecture.named_parts()  # refuses other families
-    source, task = run.request.source, run.task
-    found = tasks.find(task)
-    if not found.shrinks:
+    if not run.task.shrinks:
         known = " or ".join(other.name for other in tasks.every() if other.shrinks)
-        raise InputError(f"{source} is for {task}; what is cut must be for {known}")
-    if found.is_embedding and "width" in goal.space.remove:
+        raise InputError(
+            f"{run.request.source} is for {run.task.name}; what is cut must be for {known}"
+        )
+    if run.task.is_embedding and "width" in goal.space.remove:
         raise InputError(
             "removing width would change the length of the embeddings; remove heads, neurons or "
             "layers"
@@ -150,7 +150,7 @@ def _check(run: TrainingRun, goal: Goal) -> None:
 
 def _student(run: TrainingRun, teacher: Encoder, cut: Cut) -> Encoder:
     """What `cut` leaves of the teacher."""
-    encoder = build(cut_config(run.config, cut), run.task, len(run.labels))
+    encoder = build(cut_config(run.config, cut), run.task.name, len(run.labels))
     assign(encoder.model, cut_tensors(run.config, tensors_of(teacher.model), cut))
     freeze_words(encoder)
     return encoder
@@ -168,7 +168,7 @@ def _chosen(run: TrainingRun, goal: Goal, teacher: Encoder) -> dict[str, Any]:
 
 def _choose(run: TrainingRun, goal: Goal, teacher: Encoder) -> dict[str, Any]:
     seed, make_bar, config = run.options.seed, run.request.make_bar, run.config
-    price = goal.price(run.task)
+    price = goal.price(run.task.name)
     limit = goal.ratio * price(config)
     # Whether the goal can be reached does not depend on what matters: found out at once.
     of_weights = importance_of_weights(config, tensors_of(teacher.model))
@@ -179,12 +179,11 @@ def _choose(run: TrainingRun, goal: Goal, teacher: Encoder) -> dict[str, Any]:
     cuts = candidates(config, importance, price, limit, goal.space)
     compared = run.examples.drawn(_COMPARED, seed)
     expected = _answers(teacher.model, compared)
-    task = tasks.find(run.task)
     rows = []
     with make_bar("comparing shapes", len(cuts)) as bar:
         for cut in cuts:
             student = _student(run, teacher, cut)
-            distance = task.divergence(expected, _answers(student.model, compared))
+            distance = run.task.divergence(expected, _answers(student.model, compared))
             rows.append({**_shape(cut), "divergence": distance})
             bar.advance(1)
             keras.backend.clear_session()
@@ -223,7 +222,7 @@ def _report(run: TrainingRun, target: Goal, cut: Cut) -> dict[str, Any]:
         return {
             "parameters": cost.parameters(config),
             "flops": target.flops(config),
-            "instructions": round(target.instructions(config, run.task)),
+            "instructions": round(target.instructions(config, run.task.name)),
         }
 
     layers = [
@@ -237,7 +236,7 @@ def _report(run: TrainingRun, target: Goal, cut: Cut) -> dict[str, Any]:
         for index, source in enumerate(cut.layers)
     ]
     return {
-        "task": run.task,
+        "task": run.task.name,
         "target": {target.cost: target.ratio},
         "sequence_length": target.sequence_length,
         "board": target.board.name,
