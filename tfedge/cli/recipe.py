@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ import click
 @click.command(name="run")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--data", help="Training texts in place of the recipe's.")
-@click.option("--eval", "evaluation", help="Held-out texts in place of the recipe's.")
+@click.option("--eval", help="Held-out texts in place of the recipe's.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -29,13 +30,7 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the reports of all stages.")
 def run_recipe(
-    recipe: Path,
-    data: str | None,
-    evaluation: str | None,
-    output: Path | None,
-    changes: tuple[str, ...],
-    dry_run: bool,
-    as_json: bool,
+    recipe: Path, changes: tuple[str, ...], dry_run: bool, as_json: bool, **replaced: Any
 ) -> None:
     """Makes a model for a board out of texts, stage by stage, as a TOML file says.
 
@@ -62,13 +57,10 @@ def run_recipe(
     from tfedge.recipes.run import run as run_stages
     from tfedge.settings import parse_setting
 
-    given = {
-        **dict(map(parse_setting, changes)),
-        "defaults.data": data,
-        "defaults.eval": evaluation,
-        "output": str(output) if output else None,
-    }
-    overrides = {key: value for key, value in given.items() if value is not None}
+    overrides = dict(map(parse_setting, changes))
+    for key, value in replaced.items():
+        if value is not None:
+            overrides[key if key == "output" else f"defaults.{key}"] = str(value)
     program = click.get_current_context().find_root().command
     assert isinstance(program, click.Group)
     stages = read_recipe(recipe, program.commands, overrides)
