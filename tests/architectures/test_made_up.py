@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import records
 import toy_folders
 import toys
 from bars import Bars
@@ -45,6 +46,8 @@ from tfedge.quantize.integer import IntegerBlocks
 from tfedge.records import as_json
 from tfedge.tasks import task_and_labels
 from tfedge.train.cut import Cut, cut_config, cut_tensors, tensors_of
+from tfedge.train.finetune import finetune
+from tfedge.train.training import TrainingOptions
 
 TASK = "text-classification"
 CONFIG: dict[str, Any] = {
@@ -245,6 +248,21 @@ def test_its_parts_can_be_cut(folder: Path) -> None:
     assert names == {parameter.name for parameter in parameters(smaller)}
     with pytest.raises(InputError, match="a bert student cannot start from a made-up teacher"):
         checkpoint.config.architecture.check_starts(parse_config(toy_folders.config()))
+
+
+def test_it_is_fine_tuned(folder: Path, tmp_path: Path) -> None:
+    # One layer: what shares its weights with another would be trained apart from it.
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, "num_hidden_layers": 1}))
+    texts = toy_folders.sentences(8)
+    options = TrainingOptions(epochs=1, batch_size=8, max_length=16)
+    finetuned = tmp_path / "finetuned"
+    finetune(records.request(folder, texts, finetuned, options, records.Record()), toys.LABELS)
+    original, after = tensors(), load_file(finetuned / "model.safetensors")
+    changed = {name for name, value in original.items() if not np.array_equal(after[name], value)}
+    assert after.keys() == original.keys()
+    assert changed >= {"top.end.weight", "inner.trunk.shared.grow.weight"}
+    assert "inner.table.words.weight" not in changed  # as in every model
 
 
 @pytest.mark.slow

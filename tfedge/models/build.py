@@ -39,6 +39,7 @@ class Encoder:
         sites: the operations that a precision can be chosen for, in order.
     """
 
+    config: EncoderConfig
     model: keras.Model
     hidden_states: list[Symbolic]
     tapped: dict[str, Symbolic]
@@ -80,7 +81,7 @@ def build(
     hidden_states = config.architecture.encode(blocks, inputs)
     outputs = purpose.head(blocks, hidden_states[-1], inputs, num_labels)
     model = keras.Model(inputs, outputs, name=config.model_type)
-    return Encoder(model, hidden_states, blocks.tapped, blocks.kinds, blocks.sites)
+    return Encoder(config, model, hidden_states, blocks.tapped, blocks.kinds, blocks.sites)
 
 
 def _inputs(config: EncoderConfig, options: GraphOptions) -> dict[str, Symbolic]:

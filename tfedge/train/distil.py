@@ -346,7 +346,7 @@ def make_augment(teacher: keras.Model, run: TrainingRun, share: float) -> Augmen
     """What replaces words in a share of the batches by those nearest in the teacher's table."""
     if share == 0:
         return None
-    embeddings = teacher.get_layer("embeddings.word_embeddings").get_weights()[0]
+    embeddings = teacher.get_layer(run.config.architecture.embeddings.words).get_weights()[0]
     tokens = vocabulary(run.tokenizer)
     # A table may have more rows than there are tokens.
     words = whole_words(tokens + [""] * (len(embeddings) - len(tokens)))

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from tfedge.data.batches import Batch, pad, padded_length
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import text_encoder
+from tfedge.models.layers import PositionEmbedding
 
 _BATCH_SIZE = 32
 
@@ -83,7 +84,8 @@ def tokenize(
 def by_length(examples: Examples, model: keras.Model) -> Iterator[tuple[np.ndarray, Batch]]:
     """All texts once, from the shortest to the longest, in padded batches: indices and inputs."""
     names = tuple(model.input_names)
-    limit = model.get_layer("embeddings.position_embeddings").max_positions
+    tables = (layer for layer in model.layers if isinstance(layer, PositionEmbedding))
+    limit = next(tables).max_positions
     order = np.argsort(examples.lengths, kind="stable")
     for start in range(0, len(order), _BATCH_SIZE):
         indices = order[start : start + _BATCH_SIZE]

@@ -30,7 +30,6 @@ from tfedge.models.checkpoint import Checkpoint
 from tfedge.train.augment import chained, ordinary_tokens, random_tokens
 from tfedge.train.distil import DistillationLosses, Distiller, make_augment, with_hidden
 from tfedge.train.run import (
-    WORDS,
     Request,
     TrainingRun,
     build_loaded,
@@ -79,7 +78,7 @@ def prune(
     with run.scope():
         student = _student(run, losses)
     chosen = choose_layers(student.model, pruning)
-    if WORDS not in chosen:
+    if student.config.architecture.embeddings.words not in chosen:
         freeze_words(student)
     settings = {"teacher": other.sha256, "augmentation": augmentation, "random_share": random_share}
     settings |= {**dataclasses.asdict(pruning), **dataclasses.asdict(losses)}

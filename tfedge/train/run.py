@@ -41,8 +41,6 @@ from tfedge.train.training import (
     total_steps,
 )
 
-WORDS = "embeddings.word_embeddings"
-
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -253,7 +251,7 @@ def freeze_words(encoder: Encoder) -> None:
     They are most of a small model's weights; few of their rows are ever read in training, for
     nearly the cost of the rest of a step.
     """
-    encoder.model.get_layer(WORDS).trainable = False
+    encoder.model.get_layer(encoder.config.architecture.embeddings.words).trainable = False
 
 
 def stored_dtype(checkpoint: Checkpoint) -> str:
