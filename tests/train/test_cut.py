@@ -218,7 +218,17 @@ def test_other_families_are_refused(tensors: Tensors, architecture: str) -> None
         plan(other, CONFIG, tensors)
 
 
-FAMILIES = ("bert", "distilbert")
+FAMILIES = ("bert", "distilbert", "roberta")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_student_starts_from_a_teacher_of_its_family(family: str) -> None:
+    config = parse_config(toy_folders.config(family))
+    smaller = cut_config(config, cut_of([4], [24]))
+    tensors = tensors_of(build(config, TASK).model)
+    kept = plan(config, smaller, tensors)
+    assert kept.layers == (1,)
+    assert np.isfinite(logits(smaller, cut_tensors(config, tensors, kept))).all()
 
 
 @settings(max_examples=8, deadline=None)

@@ -17,7 +17,7 @@ from tfedge.train.cut import tensors_of
 from tfedge.train.examples import Examples
 from tfedge.train.importance import Importance, importance_of_weights, measure_importance
 
-FAMILIES = ("bert", "distilbert")
+FAMILIES = ("bert", "distilbert", "roberta")
 TASKS = ("text-classification", "sentence-embedding")
 
 
