@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from tfedge.errors import CheckpointError, InputError, RejectedModelError
 from tfedge.measure.board import Board
 from tfedge.measure.evaluate import evaluate, read_rows
+from tfedge.records import as_json
 from tfedge.tasks.base import Rows
 
 # The toy classifier answers positive, negative, negative, positive, and nothing to the last.
@@ -26,12 +27,12 @@ BOARD = Board(threads=1)
 
 
 def run(model: Path, texts: Rows, against: Path | None = None, board: Board = BOARD) -> Any:
-    return evaluate(model, against, texts, board, Bars())
+    return as_json(evaluate(model, against, texts, board, Bars()))
 
 
 def test_figures_of_a_bundle(toys: Path) -> None:
     bars = Bars()
-    result = evaluate(toys / "classifier.tflite", None, LABELLED, BOARD, bars)
+    result = as_json(evaluate(toys / "classifier.tflite", None, LABELLED, BOARD, bars))
     assert result == {
         "model": str(toys / "classifier.tflite"),
         "task": "text-classification",
@@ -91,7 +92,9 @@ def test_two_models_differ(toys: Path, tmp_path: Path) -> None:
 
 def test_int8_against_float(toys: Path) -> None:
     bars = Bars()
-    result = evaluate(toys / "int8.tflite", toys / "classifier.tflite", UNLABELLED, BOARD, bars)
+    result = as_json(
+        evaluate(toys / "int8.tflite", toys / "classifier.tflite", UNLABELLED, BOARD, bars)
+    )
     assert result["disagreement"] == 0  # the text without an answer has none in either
     assert [(bar.total, bar.done) for bar in bars] == [(5, 5), (5, 5)]
 
@@ -110,7 +113,7 @@ def test_folder(tmp_path: Path) -> None:
     bars = Bars()
     folder = folder_that_says(tmp_path / "optimist", "positive")
     texts = Rows([*TEXTS, "good " * 99], [*LABELS, "positive"], "toy.tsv")
-    result = evaluate(folder, None, texts, BOARD, bars)
+    result = as_json(evaluate(folder, None, texts, BOARD, bars))
     assert (result["runtime"], result["task"]) == ("keras", "text-classification")
     assert result["confusion"] == [[0, 1], [0, 4]]
     assert (result["accuracy"], result["unanswered"]) == (4 / 6, 1)

@@ -10,13 +10,13 @@ from typing import Any
 import bars
 import pytest
 
-from tfedge.data.texts import Texts
 from tfedge.edgetpu.check import check
 from tfedge.measure.board import Board
 from tfedge.measure.evaluate import evaluate
 from tfedge.records import as_json
+from tfedge.tasks.base import Rows
 
-TEXTS = Texts(["a good film", "awful"], ["1", "0"], "toy.tsv")
+ROWS = Rows(["a good film", "awful"], ["1", "0"], "toy.tsv")
 EXPECTED = Path(__file__).with_name("keys.txt").read_text(encoding="utf-8").splitlines()
 
 
@@ -41,7 +41,7 @@ def test_keys(name: str, request: pytest.FixtureRequest, toys: Path) -> None:
         content = as_json(check(toys / "int8.tflite"))
     else:
         model, against = toys / "int8.tflite", toys / "classifier.tflite"
-        content = as_json(evaluate(model, against, TEXTS, Board(threads=1), bars.Bars()))
+        content = as_json(evaluate(model, against, ROWS, Board(threads=1), bars.Bars()))
     found = sorted(set(keys(content, name)))
     # Whether the machine says how its clock is governed depends on the machine.
     found = [line for line in found if not line.startswith("bench.machine.governor")]

@@ -23,6 +23,7 @@ from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.records import as_json
 from tfedge.train.distil import DistillationLosses
 from tfedge.train.prune import prune
 from tfedge.train.sparsity import PruningOptions
@@ -57,8 +58,8 @@ def run(
     }
     asked = {name: changes.pop(name) for name in ("evaluation", "task") if name in changes}
     options = dataclasses.replace(OPTIONS, **changes)
-    report = prune(
-        request(source, texts, output, options, record, **asked), pruning, losses, **kept
+    report = as_json(
+        prune(request(source, texts, output, options, record, **asked), pruning, losses, **kept)
     )
     return Run(output, record, report)
 

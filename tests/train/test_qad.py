@@ -27,6 +27,7 @@ from tfedge.quantize.layers import ChannelMean, ChannelScale, PointwiseDense
 from tfedge.quantize.prepare import Shape, prepare
 from tfedge.quantize.record import FILE, read_decisions
 from tfedge.quantize.rounding import rounded_constant, rounded_weights
+from tfedge.records import as_json
 from tfedge.train import qad as module
 from tfedge.train.distil import DistillationLosses
 from tfedge.train.qad import QuantizedDistiller, qad
@@ -77,8 +78,12 @@ def run(source: Path, output: Path, record: Record | None = None, **changes: Any
         patch.setattr(module, "compare", caught)
         options, held_out = dataclasses.replace(OPTIONS, **changes), toy_folders.sentences(24)
         asked = {"evaluation": held_out, "make_bar": bars}
-        report = qad(
-            request(source, texts, output, options, record, **asked), DistillationLosses(), graph
+        report = as_json(
+            qad(
+                request(source, texts, output, options, record, **asked),
+                DistillationLosses(),
+                graph,
+            )
         )
     return Run(source, output, record, report, bars, trainers[-1])
 

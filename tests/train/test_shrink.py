@@ -22,6 +22,7 @@ from tfedge.errors import InputError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.cost import flops, load_costs, parameters
+from tfedge.records import as_json
 from tfedge.train.distil import DistillationLosses
 from tfedge.train.select import Space
 from tfedge.train.shrink import Goal, shrink
@@ -55,7 +56,7 @@ def run(source: Path, texts: Texts, output: Path, goal: Goal | None = None, **ch
     kept = {name: changes.pop(name) for name in ("evaluation", "task", "force") if name in changes}
     options = dataclasses.replace(OPTIONS, **changes)
     asked = request(source, texts, output, options, record, **kept)
-    report = shrink(asked, goal or target(), losses)
+    report = as_json(shrink(asked, goal or target(), losses))
     return Run(output, record, report)
 
 

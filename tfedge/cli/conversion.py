@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from tfedge import files
-from tfedge.cli.options import task_option
+from tfedge.cli.options import echo_report, task_option
 from tfedge.quiet import load_tensorflow
 
 
@@ -201,11 +201,7 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
         delivery, failure = deliver(path)
         report = dataclasses.replace(report, edgetpu=delivery)
         files.write_json(path.with_suffix(".json"), as_json(report))
-    click.echo(
-        json.dumps(as_json(report), indent=2)
-        if prints_json
-        else conversion_summary(report, options.output)
-    )
+    echo_report(report, prints_json, lambda found: conversion_summary(found, options.output))
     if failure is not None:
         raise failure
 

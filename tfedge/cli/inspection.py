@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
+
+from tfedge.cli.options import echo_report
 
 
 @click.command(name="inspect")
@@ -79,7 +80,6 @@ def inspect_model(
     from tfedge.inspect.report import inspect as run
     from tfedge.inspect.table import page, render
     from tfedge.progress import ProgressBar
-    from tfedge.records import as_json
 
     options = InspectOptions(time_rounds=rounds if is_timed else 0, **settings)
     if options.against is None and not is_timed and (options.data or options.runtime):
@@ -89,7 +89,7 @@ def inspect_model(
     report = run(model, options, ProgressBar)
     if html is not None:
         files.write_bytes(html, page(report).encode(errors="backslashreplace"))
-    click.echo(json.dumps(as_json(report)) if prints_json else render(report))
+    echo_report(report, prints_json, render, indent=None)
 
 
 @click.group()
@@ -120,12 +120,11 @@ def edgetpu_check(model: Path, prints_json: bool, html: Path | None) -> None:
     from tfedge import files
     from tfedge.edgetpu.check import check as run
     from tfedge.edgetpu.table import page, render
-    from tfedge.records import as_json
 
     report = run(model)
     if html is not None:
         files.write_bytes(html, page(report).encode(errors="backslashreplace"))
-    click.echo(json.dumps(as_json(report)) if prints_json else render(report))
+    echo_report(report, prints_json, render, indent=None)
 
 
 @edgetpu.command(name="compile")
@@ -151,7 +150,6 @@ def edgetpu_compile(model: Path, output: Path | None, timeout: int, prints_json:
     """
     from tfedge.cli.summary import compilation_summary
     from tfedge.edgetpu.compile import compile_model
-    from tfedge.records import as_json
 
     report = compile_model(model, output, timeout)
-    click.echo(json.dumps(as_json(report)) if prints_json else compilation_summary(report))
+    echo_report(report, prints_json, compilation_summary, indent=None)

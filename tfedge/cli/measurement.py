@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfedge import files
+from tfedge.cli.options import echo_report
 from tfedge.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def evaluate(
         load_tensorflow()
     rows = read_rows(model, data, "validation").head(limit)
     result = run(model, against, rows, _board(**place), ProgressBar)
-    click.echo(json.dumps(result) if as_json else evaluation_summary(result))
+    echo_report(result, as_json, evaluation_summary, indent=None)
 
 
 def _board(python: str | None, runtime: str | None, threads: int | None) -> Board:
@@ -195,7 +195,7 @@ def run_race(
     result = race(Raced(models, texts.head(limit or len(texts)), options, ProgressBar))
     if output is not None:
         files.write_json(output, as_json(result))
-    click.echo(json.dumps(as_json(result)) if prints_json else bench_summary(result))
+    echo_report(result, prints_json, bench_summary, indent=None)
 
 
 class _Moved(click.ClickException):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfedge.train.run import Request
 
 Options = TypeVar("Options")
+Report = TypeVar("Report")
 
 
 def training_options(function: Any) -> Any:
@@ -126,13 +127,12 @@ def training_request(
 
 
 def echo_report(
-    report: dict[str, Any],
-    as_json: bool,
-    summary: Callable[[dict[str, Any]], str],
-    indent: int | None = 2,
+    report: Report, prints_json: bool, summary: Callable[[Report], str], indent: int | None = 2
 ) -> None:
     """Prints a report as JSON or as text."""
-    click.echo(json.dumps(report, indent=indent) if as_json else summary(report))
+    from tfedge.records import as_json
+
+    click.echo(json.dumps(as_json(report), indent=indent) if prints_json else summary(report))
 
 
 hidden_option = click.option(

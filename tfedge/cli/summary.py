@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,12 @@ if TYPE_CHECKING:  # what a command does not print, it does not import
     from tfedge.convert.result import Conversion, Figures, Refused
     from tfedge.edgetpu.result import Compilation
     from tfedge.measure.catalogue import Listed
+    from tfedge.measure.evaluate import Evaluation
     from tfedge.measure.race import Race, Standing
     from tfedge.show.table import Column
+    from tfedge.train.prune import Pruning
+    from tfedge.train.qad import Training
+    from tfedge.train.shrink import Shrinking
 
 
 def conversion_summary(report: Conversion, output: Path) -> str:
@@ -58,18 +63,17 @@ def _figures(figures: Figures | Refused, task: Task) -> str:
     )
 
 
-def evaluation_summary(result: dict[str, Any]) -> str:
+def evaluation_summary(result: Evaluation) -> str:
     """What `tfedge eval` prints."""
-    task = tasks.find(result["task"])
+    task = tasks.find(result.task)
     lines = [
-        f"{result['model']} on {result['data']}: {result['texts']} {task.units}, {result['runtime']}"
+        f"{result.model} on {result.data}: {result.texts} {task.units}, {result.runtime}",
+        *(task.summary(result.figures) if result.figures else []),
     ]
-    if task.score in result:
-        lines += task.summary(result)
-    if "disagreement" in result:
-        lines.append(f"differs from {result['against']}: {100 * result['disagreement']:.2f} %")
-    if result["unanswered"]:
-        lines.append(f"not answered: {result['unanswered']}")
+    if result.disagreement is not None:
+        lines.append(f"differs from {result.against}: {100 * result.disagreement:.2f} %")
+    if result.unanswered:
+        lines.append(f"not answered: {result.unanswered}")
     return "\n".join(lines)
 
 
@@ -123,72 +127,74 @@ def _bench_columns() -> list[Column[Standing]]:
     ]
 
 
-def qad_summary(report: dict[str, Any]) -> str:
+def qad_summary(report: Training) -> str:
     """What `tfedge qad` prints."""
-    before, after = report["before"], report["after"]
+    before, after = report.before, report.after
     return "\n".join(
         [
-            f"{report['output']}  {report['steps']} steps on {report['texts']} texts",
-            f"  simulated int8 against float on {report['held_out']}, {after['texts']} texts:",
+            f"{report.output}  {report.steps} steps on {report.texts} texts",
+            f"  simulated int8 against float on {report.held_out}, {after.texts} texts:",
             *(
-                f"    {name:<8}differs by {100 * found['mean']:.2f} %, at most "
-                f"{100 * found['largest']:.2f} %"
+                f"    {name:<8}differs by {100 * found.mean:.2f} %, at most "
+                f"{100 * found.largest:.2f} %"
                 for name, found in (("before", before), ("after", after))
             ),
-            f"convert it: tfedge convert {report['output']}",
+            f"convert it: tfedge convert {report.output}",
         ]
     )
 
 
-def shrink_summary(report: dict[str, Any]) -> str:
+def shrink_summary(report: Shrinking) -> str:
     """What `tfedge shrink` prints: what was removed where, and what that saves."""
-    channels, removed = report["channels"], report["removed_layers"]
-    lines = [f"{report['output']}  {report['task']}"]
+    channels, removed = report.channels, report.removed_layers
+    lines = [f"{report.output}  {report.task}"]
     if removed:
         lines.append(f"  removed layers: {', '.join(map(str, removed))}")
     if channels["kept"] < channels["of"]:
         lines.append(f"  hidden channels: {channels['kept']} of {channels['of']}")
-    for index, layer in enumerate(report["layers"]):
+    for index, layer in enumerate(report.layers):
         lines.append(
-            f"  layer {index} (was {layer['was']}): {layer['heads']} of {layer['of_heads']} heads, "
-            f"{layer['neurons']} of {layer['of_neurons']} neurons"
+            f"  layer {index} (was {layer.was}): {layer.heads} of {layer.of_heads} heads, "
+            f"{layer.neurons} of {layer.of_neurons} neurons"
         )
-    before, after = report["before"], report["after"]
+    before, after = vars(report.before), vars(report.after)
     for name, unit, what in (
         ("parameters", "M", "of the encoder"),
-        ("flops", "G", f"for {report['sequence_length']} tokens"),
-        ("instructions", "M", f"predicted for int8 on {report['board']}"),
+        ("flops", "G", f"for {report.sequence_length} tokens"),
+        ("instructions", "M", f"predicted for int8 on {report.board}"),
     ):
         scale = 1e9 if unit == "G" else 1e6
         lines.append(
             f"  {name}: {before[name] / scale:.3g} {unit} -> {after[name] / scale:.3g} {unit} "
             f"({after[name] / before[name]:.2f}), {what}"
         )
-    if "accuracy" in report:
-        figures = (f"{100 * report['accuracy'][when]:.1f} %" for when in ("before", "cut", "after"))
+    if report.accuracy is not None:
+        figures = (f"{100 * report.accuracy[when]:.1f} %" for when in ("before", "cut", "after"))
         lines.append("  accuracy: {} before, {} cut, {} after training".format(*figures))
-    if not report["ordinary"]:
+    if not report.ordinary:
         lines.append("  layers differ: config.json has the key tfedge, which others do not read")
-    lines.append(f"next: tfedge convert {report['output']}")
+    lines.append(f"next: tfedge convert {report.output}")
     return "\n".join(lines)
 
 
-def pruning_summary(report: dict[str, Any]) -> str:
+def pruning_summary(report: Pruning) -> str:
     """What `tfedge prune` prints: a row a pruned layer, then what the weights weigh."""
-    width = max(len(layer["name"]) for layer in report["layers"])
+    found = report.sparsity
+    rows = [*found.layers, dataclasses.replace(found.total, name="all parameters")]
+    width = max(len(row.name or "") for row in found.layers)
     lines = [f"{'layer':<{width}}{'weights':>12}{'zero':>9}"]
-    for row in (*report["layers"], {**report, "name": "all parameters"}):
-        zero = f"{100 * row['sparsity']:.1f} %"
-        lines.append(f"{row['name']:<{width}}{row['weights']:>12,}{zero:>9}")
-    dense, pruned = report["files"]["dense"], report["files"]["pruned"]
+    for row in rows:
+        zero = f"{100 * row.sparsity:.1f} %"
+        lines.append(f"{row.name:<{width}}{row.weights:>12,}{zero:>9}")
+    dense, pruned = vars(found.files["dense"]), vars(found.files["pruned"])
     for name, kind in (("raw", "weights as they are"), ("gzip", "weights compressed")):
         lines.append(
             f"{kind}: {pruned[name] / 1e6:.1f} MB, {pruned[name] / dense[name]:.2f} of the dense "
             f"model's {dense[name] / 1e6:.1f} MB"
         )
-    if "accuracy" in report:
-        lines.append(f"accuracy {100 * report['accuracy']:.2f} %")
-    lines.append(f"convert it: tfedge convert {report['output']}")
+    if report.accuracy is not None:
+        lines.append(f"accuracy {100 * report.accuracy:.2f} %")
+    lines.append(f"convert it: tfedge convert {report.output}")
     return "\n".join(lines)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,31 @@ from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.board import Board
 from tfedge.progress import MakeBar
+from tfedge.records import FLAT
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.errors import ModelFileError
 from tfedge.runtime.tasks.base import Answer
 from tfedge.tasks.base import Rows, Task, disagreement
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """How well a model answers.
+
+    Attributes:
+        figures: where the truth is known, what the task's `metric` gives.
+        against: a second model, and the `disagreement` with it.
+    """
+
+    model: str
+    task: str
+    runtime: str
+    data: str
+    texts: int
+    unanswered: int
+    figures: Mapping[str, Any] = dataclasses.field(metadata=FLAT)
+    against: str | None = None
+    disagreement: float | None = None
 
 
 def read_items(model: Path, data: str, split: str) -> Texts:
@@ -44,16 +66,12 @@ def _data(task: Task, data: str, split: str) -> Data:
 
 def evaluate(
     model: Path, against: Path | None, rows: Rows, board: Board, make_bar: MakeBar
-) -> dict[str, Any]:
+) -> Evaluation:
     """Asks `model` all rows and compares with the truth and with another model.
 
     Args:
         model: a .tflite, run by `board`, or a checkpoint's folder, run by Keras in this process.
         against: a second model of either kind.
-
-    Returns:
-        A JSON object: `model`, `task`, `runtime`, `data`, `texts`, `unanswered`; where the truth is
-        known what the task's `metric` gives; with `against`, `disagreement`.
 
     Raises:
         InputError: a model or the labels cannot be used.
@@ -72,20 +90,18 @@ def evaluate(
             f"give {task.wanted}, or a second model with --against"
         )
     answers = _answers(model, rows.items, board, make_bar)
-    result: dict[str, Any] = {
-        "model": str(model),
-        "task": task.name,
-        "runtime": _runtime(model, board),
-        "data": rows.source,
-        "texts": len(rows.items),
-        "unanswered": sum("error" in answer for answer in answers),
-    }
-    if truth is not None:
-        result |= task.metric(answers, truth, labels)
-    if against is not None:
-        others = _answers(against, rows.items, board, make_bar)
-        result |= {"against": str(against), "disagreement": disagreement(task, answers, others)}
-    return result
+    others = None if against is None else _answers(against, rows.items, board, make_bar)
+    return Evaluation(
+        model=str(model),
+        task=task.name,
+        runtime=_runtime(model, board),
+        data=rows.source,
+        texts=len(rows.items),
+        unanswered=sum("error" in answer for answer in answers),
+        figures={} if truth is None else task.metric(answers, truth, labels),
+        against=None if against is None else str(against),
+        disagreement=None if others is None else disagreement(task, answers, others),
+    )
 
 
 def _task(model: Path) -> tuple[Task, list[str]]:

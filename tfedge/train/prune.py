@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow_model_optimization as tfmot
@@ -27,6 +26,7 @@ from tfedge.data.tokenizer import load_tokenizer, vocabulary
 from tfedge.errors import InputError
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import Checkpoint
+from tfedge.records import FLAT
 from tfedge.train.augment import chained, ordinary_tokens, random_tokens
 from tfedge.train.distil import DistillationLosses, Distiller, make_augment, with_hidden
 from tfedge.train.run import (
@@ -40,6 +40,49 @@ from tfedge.train.sparsity import PruningOptions, choose_layers, timing, wrap
 from tfedge.train.training import Augment, check_length
 
 
+@dataclasses.dataclass(frozen=True)
+class Zeros:
+    """Weights of a layer, or of all, how many are zero, and their share."""
+
+    weights: int
+    zeros: int
+    sparsity: float = dataclasses.field(init=False)
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sparsity", self.zeros / self.weights)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Bytes of weights as they are and compressed."""
+
+    raw: int
+    gzip: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Sparsity:
+    """What of a checkpoint is zero: of the pruned layers and of all parameters; `files` has the
+    sizes of the `dense` and of the `pruned` weights."""
+
+    layers: Sequence[Zeros]
+    total: Zeros = dataclasses.field(metadata=FLAT)
+    files: Mapping[str, Sizes]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pruning:
+    """A finished run; `pruned_at` has its steps, `accuracy` is of held-out texts."""
+
+    output: str
+    sparsity: Sparsity = dataclasses.field(metadata=FLAT)
+    steps: int
+    texts: int
+    pruned_at: Sequence[int]
+    accuracy: float | None = None
+
+
 def prune(
     request: Request,
     pruning: PruningOptions,
@@ -47,7 +90,7 @@ def prune(
     teacher: str | Path | None = None,
     augmentation: float = 0.5,
     random_share: float = 0.0,
-) -> dict[str, Any]:
+) -> Pruning:
     """Prunes a checkpoint while it learns to answer as its teacher; writes an HF folder.
 
     A killed run resumes with its masks where the last checkpoint has them.
@@ -60,10 +103,6 @@ def prune(
         augmentation: share of the batches in which words are replaced by similar ones, 0..1.
         random_share: share of the batches in which half of the tokens are replaced by random ones,
             0..1.
-
-    Returns:
-        What `sparsity_report` says, with `steps`, `texts`, `pruned_at` (steps) and, measured on
-        the held-out texts, `accuracy` (0..1).
 
     Raises:
         InputError: checkpoint, teacher, texts and options do not fit together, the schedule would
@@ -94,12 +133,16 @@ def prune(
         )
         measure = _fit(run, trainer, student, augment, pruned_at[-1])
         run.write(run.folder.result, student.model, dtype=stored_dtype(run.checkpoint))
-        result = sparsity_report(run.folder.result, run.checkpoint.folder, chosen)
-        result |= {"steps": run.steps, "texts": len(request.texts), "pruned_at": pruned_at}
-        if measure:
-            result["accuracy"] = measure()
+        result = Pruning(
+            output=str(request.output),
+            sparsity=sparsity_of(run.folder.result, run.checkpoint.folder, chosen),
+            steps=run.steps,
+            texts=len(request.texts),
+            pruned_at=pruned_at,
+            accuracy=measure() if measure else None,
+        )
         run.folder.publish()
-    return {"output": str(request.output), **result}
+    return result
 
 
 def _fit(
@@ -181,36 +224,27 @@ class _Masks:
         return measured
 
 
-def sparsity_report(folder: Path, dense: Path, chosen: Iterable[str]) -> dict[str, Any]:
+def sparsity_of(folder: Path, dense: Path, chosen: Iterable[str]) -> Sparsity:
     """What of a checkpoint is zero, and what that saves.
 
     Args:
         folder, dense: HF folders of the pruned and of the dense model.
         chosen: names of the pruned layers.
-
-    Returns:
-        A JSON object: `layers`, for each `name`, `weights`, `zeros`, `sparsity` (0..1); the last
-        three of all parameters together; `files`, the sizes of the weights, `raw` and `gzip`
-        bytes, `dense` and `pruned`.
     """
     checkpoint = Checkpoint(folder)
     counted = {}
     for name in sorted(checkpoint.names):
         value = checkpoint.read(name)
         counted[name] = (value.size, value.size - int(np.count_nonzero(value)))
-    layers = [{"name": name, **_share(*counted[f"{name}.weight"])} for name in chosen]
-    sizes = {"dense": _sizes(Checkpoint(dense)), "pruned": _sizes(checkpoint)}
+    layers = [Zeros(*counted[f"{name}.weight"], name=name) for name in chosen]
     weights, zeros = (sum(column) for column in zip(*counted.values(), strict=True))
-    return {"layers": layers, **_share(weights, zeros), "files": sizes}
+    sizes = {"dense": _sizes(Checkpoint(dense)), "pruned": _sizes(checkpoint)}
+    return Sparsity(layers, Zeros(weights, zeros), sizes)
 
 
-def _share(weights: int, zeros: int) -> dict[str, Any]:
-    return {"weights": weights, "zeros": zeros, "sparsity": zeros / weights}
-
-
-def _sizes(checkpoint: Checkpoint) -> dict[str, int]:
+def _sizes(checkpoint: Checkpoint) -> Sizes:
     contents = [path.read_bytes() for path in checkpoint.files]
-    return {
-        "raw": sum(map(len, contents)),
-        "gzip": sum(len(gzip.compress(content, mtime=0)) for content in contents),
-    }
+    return Sizes(
+        raw=sum(map(len, contents)),
+        gzip=sum(len(gzip.compress(content, mtime=0)) for content in contents),
+    )

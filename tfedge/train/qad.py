@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -133,7 +132,20 @@ def compare(
     return Agreement(len(values), float(values.mean()), float(values.max()))
 
 
-def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A finished run; `before` and `after` compare it with its teacher on held-out texts."""
+
+    output: str
+    task: str
+    texts: int
+    steps: int
+    held_out: str | None
+    before: Agreement
+    after: Agreement
+
+
+def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> Training:
     """Trains a checkpoint to bear int8; writes an HF folder and, beside its weights, `FILE`.
 
     A killed run resumes, from the ranges that it had calibrated.
@@ -144,10 +156,6 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> d
             given, student and teacher are compared before and after.
         losses: `logits` is the weight of `Task.output_losses`; `labels` is not used.
         graph: what is simulated, a key of `tfedge.quantize.graphs.GRAPHS`.
-
-    Returns:
-        A JSON object: `output`, `task`, `texts`, `steps`, and of the comparisons with the teacher
-        `before` and `after`, each `mean` and `largest` difference, see `Task.differences`.
 
     Raises:
         InputError: the checkpoint or an option cannot be used, or the output exists.
@@ -172,21 +180,21 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> d
         run.write(run.folder.result, lowering.unfold(student.model))
         write_decisions(run.folder.result, decisions)
         run.folder.publish()
-    return {
-        "output": str(request.output),
-        "task": run.task.name,
-        "texts": len(request.texts),
-        "steps": run.steps,
-        "held_out": request.evaluation.source if request.evaluation else None,
-        "before": before,
-        "after": after,
-    }
+    return Training(
+        output=str(request.output),
+        task=run.task.name,
+        texts=len(request.texts),
+        steps=run.steps,
+        held_out=request.evaluation.source if request.evaluation else None,
+        before=before,
+        after=after,
+    )
 
 
-def _compared(run: TrainingRun, trainer: QuantizedDistiller) -> dict[str, Any]:
+def _compared(run: TrainingRun, trainer: QuantizedDistiller) -> Agreement:
     assert run.held_out is not None
     with run.request.make_bar("comparing with float", len(run.held_out)) as bar:
-        return dataclasses.asdict(compare(trainer, run.held_out, bar.advance))
+        return compare(trainer, run.held_out, bar.advance)
 
 
 def _calibrate(run: TrainingRun, shape: Shape, folder: Path) -> None:

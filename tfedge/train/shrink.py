@@ -10,6 +10,7 @@ training, are nearest to the model's. It is then distilled from the model as it 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -82,9 +83,58 @@ class Goal:
         return lambda config: self.instructions(config, task)
 
 
+@dataclasses.dataclass(frozen=True)
+class LeftLayer:
+    """A layer that is left: its index before, what it keeps, and of how much."""
+
+    was: int
+    heads: int
+    of_heads: int
+    neurons: int
+    of_neurons: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """Of an encoder; `instructions` are predicted for one text in int8."""
+
+    parameters: int
+    flops: float
+    instructions: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Shrinking:
+    """What was removed where, and what that saves.
+
+    Attributes:
+        ordinary: whether the configuration is Hugging Face's own.
+        channels: `kept`, and `of` how many.
+        before, after: for one text of `sequence_length` tokens on `board`.
+        candidates: the shapes that were compared.
+        accuracy: of held-out texts: `before`, `cut` and `after` training.
+    """
+
+    output: str
+    task: str
+    target: Mapping[str, float]
+    sequence_length: int
+    board: str
+    ordinary: bool
+    channels: Mapping[str, int]
+    removed_layers: Sequence[int]
+    layers: Sequence[LeftLayer]
+    before: Costs
+    after: Costs
+    steps: int
+    texts: int
+    candidates: Sequence[Mapping[str, object]]
+    accuracy: Mapping[str, float] | None = None
+
+
 def shrink(
     request: Request, goal: Goal, losses: DistillationLosses, augmentation: float = 0.5
-) -> dict[str, Any]:
+) -> Shrinking:
     """Removes parts of a checkpoint, distils it from what it was; writes an HF folder.
 
     A killed run resumes with the parts that it chose, where the last checkpoint has them.
@@ -95,11 +145,6 @@ def shrink(
         losses: `logits` and `labels` are of text classification; sentence embeddings learn the
             hidden states alone.
         augmentation: share of the batches in which words are replaced, 0..1.
-
-    Returns:
-        What `_report` says, with `steps`, `texts`, `candidates` (the shapes that were compared)
-        and, measured on the held-out texts, `accuracy` (0..1) of the model `before`, `cut` and
-        `after`.
 
     Raises:
         InputError: checkpoint, texts and options do not fit together, the goal cannot be reached,
@@ -128,9 +173,7 @@ def shrink(
         if measure:
             accuracy["after"] = measure()
         run.folder.publish()
-    result = {"output": str(request.output), **_report(run, goal, cut)}
-    result |= {"steps": run.steps, "texts": len(request.texts), "candidates": chosen["candidates"]}
-    return {**result, "accuracy": accuracy} if accuracy else result
+    return _report(run, goal, cut, chosen["candidates"], accuracy or None)
 
 
 def _check(run: TrainingRun, goal: Goal) -> None:
@@ -206,44 +249,43 @@ def _shape(cut: Cut) -> dict[str, Any]:
     }
 
 
-def _report(run: TrainingRun, target: Goal, cut: Cut) -> dict[str, Any]:
-    """What was removed where, and what that saves.
-
-    Returns:
-        A JSON object: `task`; `target`; `ordinary`, whether the configuration is Hugging Face's
-        own; `channels`, kept and of how many, `removed_layers`; `layers`, for each that is left
-        `was` (its index before), `heads` and `neurons` (kept), `of_heads` and `of_neurons`;
-        `before` and `after`, `parameters` of the encoder, `flops` and, as predicted for `board`,
-        `instructions` for one text of `sequence_length` tokens in int8.
-    """
+def _report(
+    run: TrainingRun,
+    target: Goal,
+    cut: Cut,
+    candidates: Sequence[Mapping[str, object]],
+    accuracy: Mapping[str, float] | None,
+) -> Shrinking:
     before, after = run.config, cut_config(run.config, cut)
 
-    def figures(config: EncoderConfig) -> dict[str, float]:
-        return {
-            "parameters": cost.parameters(config),
-            "flops": target.flops(config),
-            "instructions": round(target.instructions(config, run.task.name)),
-        }
+    def figures(config: EncoderConfig) -> Costs:
+        instructions = round(target.instructions(config, run.task.name))
+        return Costs(cost.parameters(config), target.flops(config), instructions)
 
     layers = [
-        {
-            "was": source,
-            "heads": len(cut.heads[index]),
-            "of_heads": before.heads(source),
-            "neurons": len(cut.neurons[index]),
-            "of_neurons": before.neurons(source),
-        }
+        LeftLayer(
+            was=source,
+            heads=len(cut.heads[index]),
+            of_heads=before.heads(source),
+            neurons=len(cut.neurons[index]),
+            of_neurons=before.neurons(source),
+        )
         for index, source in enumerate(cut.layers)
     ]
-    return {
-        "task": run.task.name,
-        "target": {target.cost: target.ratio},
-        "sequence_length": target.sequence_length,
-        "board": target.board.name,
-        "ordinary": EXTENSION not in after.source,
-        "channels": {"kept": len(cut.channels), "of": before.hidden_size},
-        "removed_layers": sorted(set(range(before.num_hidden_layers)) - set(cut.layers)),
-        "layers": layers,
-        "before": figures(before),
-        "after": figures(after),
-    }
+    return Shrinking(
+        output=str(run.request.output),
+        task=run.task.name,
+        target={target.cost: target.ratio},
+        sequence_length=target.sequence_length,
+        board=target.board.name,
+        ordinary=EXTENSION not in after.source,
+        channels={"kept": len(cut.channels), "of": before.hidden_size},
+        removed_layers=sorted(set(range(before.num_hidden_layers)) - set(cut.layers)),
+        layers=layers,
+        before=figures(before),
+        after=figures(after),
+        steps=run.steps,
+        texts=len(run.request.texts),
+        candidates=candidates,
+        accuracy=accuracy,
+    )
