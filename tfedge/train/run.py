@@ -24,6 +24,7 @@ from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint
 from tfedge.models.folder import copy_inputs, copy_rest
 from tfedge.progress import Bar, MakeBar
 from tfedge.tasks import task_and_labels
+from tfedge.train.cache import TeacherCache
 from tfedge.train.distribute import is_chief, training_strategy, workers_of_cluster
 from tfedge.train.examples import Examples, accuracy_on, tokenize
 from tfedge.train.folder import RunFolder
@@ -32,7 +33,6 @@ from tfedge.train.training import (
     Augment,
     Feed,
     Measured,
-    Stored,
     TrainingOptions,
     check_length,
     check_stopping,
@@ -207,7 +207,7 @@ class TrainingRun:
         report: Report,
         measure: Callable[[], float] | None = None,
         augment: Augment | None = None,
-        stored: Stored | None = None,
+        stored: TeacherCache | None = None,
         counts_from: int = 0,
     ) -> None:
         """Trains, from the last checkpoint if there is one; see `training.fit`."""

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +16,7 @@ from tfedge.architectures.base import EncoderConfig
 from tfedge.data.batches import Batch, grouped_by_length
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
+from tfedge.train.cache import TeacherCache
 from tfedge.train.distribute import checkpoints_of, distributed, wait_for_all
 from tfedge.train.examples import Examples
 from tfedge.train.logs import Report, writes_to
@@ -127,16 +128,6 @@ def compile_adam(trainer: keras.Model, options: TrainingOptions, steps: int) -> 
 Augment = Callable[[Batch, np.random.Generator], Batch]
 
 
-class Stored(Protocol):
-    """Arrays that come along with a batch, see `tfedge.train.cache`."""
-
-    signature: tuple[tf.TensorSpec, ...]
-
-    def batch(self, indices: np.ndarray, length: int) -> tuple[np.ndarray, ...]: ...
-
-    def nothing(self) -> tuple[np.ndarray, ...]: ...
-
-
 @dataclasses.dataclass(frozen=True)
 class Feed:
     """The batches of a run.
@@ -144,14 +135,14 @@ class Feed:
     Attributes:
         names: of the model's inputs.
         augment: changes each batch.
-        stored: comes along with each batch.
+        stored: comes along with each batch: a teacher's outputs.
     """
 
     examples: Examples
     names: tuple[str, ...]
     options: TrainingOptions
     augment: Augment | None = None
-    stored: Stored | None = None
+    stored: TeacherCache | None = None
 
     @property
     def steps(self) -> int:
