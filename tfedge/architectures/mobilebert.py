@@ -66,7 +66,6 @@ class MobileBert(PostNorm):
     summary_modules = ("pooler.dense",)
 
     def read(self, fields: Fields) -> dict[str, Any]:
-        """See `Architecture`."""
         values: dict[str, Any] = {
             "hidden_act": fields.choice("hidden_act", ACTIVATIONS, "relu"),
             "hidden_dropout_prob": fields.number("hidden_dropout_prob", 0.0),
@@ -102,7 +101,6 @@ class MobileBert(PostNorm):
         }
 
     def embed(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
-        """See `PostNorm`."""
         config, names, ids = _own(blocks.config), self.embeddings, inputs["input_ids"]
         words = blocks.embedding(names.words, config.vocab_size, config.embedding_size, ids)
         if config.trigram_input:
@@ -115,7 +113,6 @@ class MobileBert(PostNorm):
         return blocks.dropout("embeddings", blocks.norm(names.norm, total, _TORCH_EPSILON))
 
     def layer(self, blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
-        """See `PostNorm`."""
         config = _own(blocks.config)
         name = f"encoder.layer.{index}"
         query_key, value, shortcut = _bottleneck(blocks, name, x)
@@ -169,31 +166,26 @@ class MobileBert(PostNorm):
         return result
 
     def is_unread(self, config: EncoderConfig, tensor: str) -> bool:
-        """See `Architecture`."""
         own = _own(config)
         if own.use_bottleneck_attention and ".bottleneck.attention." in tensor:
             return True
         return not own.transforms_words and is_within(tensor, (_TRANSFORMATION,))
 
     def exported(self, config: EncoderConfig) -> dict[str, Any]:
-        """See `Architecture`."""
         # Nothing reads the shared bottleneck then; without the flag transformers builds none.
         unread = _own(config).use_bottleneck_attention
         return {"key_query_shared_bottleneck": False} if unread else {}
 
     def table_weights(self, config: EncoderConfig) -> int:
-        """See `Architecture`."""
         narrower = config.hidden_size - _own(config).embedding_size
         return super().table_weights(config) - config.vocab_size * narrower
 
     def embedding_dense(self, config: EncoderConfig) -> list[Dense]:
-        """See `Architecture`."""
         own = _own(config)
         window = 3 if own.trigram_input else 1
         return [(window * own.embedding_size, own.hidden_size)] if own.transforms_words else []
 
     def layer_dense(self, config: EncoderConfig, index: int) -> list[Dense]:
-        """See `Architecture`."""
         own, hidden = _own(config), config.hidden_size
         inner, neurons = own.intra_bottleneck_size, config.neurons(index)
         width = config.heads(index) * config.head_size
@@ -205,7 +197,6 @@ class MobileBert(PostNorm):
         return dense
 
     def layer_norm_channels(self, config: EncoderConfig) -> int:
-        """See `Architecture`."""
         own = _own(config)
         narrow = own.bottlenecks + 1 + own.num_feedforward_networks
         return narrow * own.intra_bottleneck_size + own.use_bottleneck * own.hidden_size

@@ -30,7 +30,6 @@ class PostNorm(Architecture):
     drops_attention = True
 
     def read(self, fields: Fields) -> dict[str, Any]:
-        """See `Architecture`."""
         fields.unsupported("position_embedding_type", ("absolute", None))
         fields.unsupported("is_decoder", (False, None))
         return {
@@ -55,11 +54,9 @@ class PostNorm(Architecture):
         return [Input(name) for name in names[: 3 if config.type_vocab_size > 1 else 2]]
 
     def lengths(self, config: EncoderConfig) -> tuple[int, int]:
-        """See `Architecture`."""
         return _FEWEST_TOKENS, config.max_position_embeddings
 
     def encode(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> list[Symbolic]:
-        """See `Architecture`."""
         hidden_states = [self.embed(blocks, inputs)]
         bias = blocks.attention_bias(inputs["attention_mask"])
         for index in range(blocks.config.num_hidden_layers):
@@ -68,18 +65,12 @@ class PostNorm(Architecture):
 
     def embed(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
         """The hidden states (B, S, C) that enter the first layer."""
-        names, ids = self.embeddings, inputs["input_ids"]
-        terms = [self.words(blocks, ids)]
+        config, names, ids = blocks.config, self.embeddings, inputs["input_ids"]
+        terms = [blocks.embedding(names.words, config.vocab_size, config.hidden_size, ids)]
         if self.has_token_types:
             terms.append(self.types(blocks, inputs))
         total = blocks.add(names.total, *terms, self.positions(blocks, ids))
         return blocks.dropout("embeddings", blocks.norm(names.norm, total))
-
-    def words(self, blocks: Blocks, input_ids: Symbolic) -> Symbolic:
-        """input_ids (B, S) -> (B, S, C)."""
-        config = blocks.config
-        name = self.embeddings.words
-        return blocks.embedding(name, config.vocab_size, config.hidden_size, input_ids)
 
     def types(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
         """The embeddings of the tokens' types, (B, S, C); (1, 1, C) where there is one type."""
@@ -141,7 +132,6 @@ class PostNorm(Architecture):
         return result
 
     def table_weights(self, config: EncoderConfig) -> int:
-        """See `Architecture`."""
         positions = config.max_position_embeddings + self.first_position(config)
         rows = config.vocab_size + positions + config.type_vocab_size
         return rows * config.hidden_size

@@ -39,7 +39,6 @@ class Roberta(PostNorm):
     counts_summary = True
 
     def read(self, fields: Fields) -> dict[str, Any]:
-        """See `Architecture`."""
         values = super().read(fields)
         rows = values["max_position_embeddings"]
         first = fields.size("pad_token_id", 1, largest=rows - 2) + 1
@@ -51,7 +50,6 @@ class Roberta(PostNorm):
         }
 
     def first_position(self, config: EncoderConfig) -> int:
-        """See `PostNorm`."""
         return cast(RobertaConfig, config).first_position
 
     def summary(self, blocks: Blocks, hidden: Symbolic) -> list[Symbolic]:

@@ -66,7 +66,6 @@ class Vit(Architecture):
     leading_tokens: tuple[str, ...] = ("cls_token",)
 
     def read(self, fields: Fields) -> dict[str, Any]:
-        """See `Architecture`."""
         fields.unsupported("num_channels", (3, None))
         fields.unsupported("qkv_bias", (True, None))
         image, patch = fields.pair("image_size", 224), fields.pair("patch_size", 16)
@@ -95,11 +94,9 @@ class Vit(Architecture):
         return [Input("pixel_values", (*_own(config).image_size, 3), "float32")]
 
     def lengths(self, config: EncoderConfig) -> tuple[int, int]:
-        """See `Architecture`."""
         return config.max_position_embeddings, config.max_position_embeddings
 
     def encode(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> list[Symbolic]:
-        """See `Architecture`."""
         config = _own(blocks.config)
         size = config.hidden_size, config.patch_size
         patches = blocks.patches(_PROJECTION, *size, inputs["pixel_values"])
@@ -132,19 +129,16 @@ class Vit(Architecture):
         return [Stream("residual", tuple(writers), tuple(totals), tuple(norms)), *outputs]
 
     def check_reads_texts(self, stage: str) -> None:
-        """See `Architecture`."""
         raise InputError(
             f"{stage} is for models of texts, and a {self.model_type} reads images; tfedge convert, "
             "eval, inspect, bench and export take it"
         )
 
     def is_unread(self, config: EncoderConfig, tensor: str) -> bool:
-        """See `Architecture`."""
         del config
         return tensor == "embeddings.mask_token"  # of pretraining on images with holes
 
     def table_weights(self, config: EncoderConfig) -> int:
-        """See `Architecture`."""
         return (config.max_position_embeddings + len(self.leading_tokens)) * config.hidden_size
 
     def embedding_dense(self, config: EncoderConfig) -> list[Dense]:
@@ -153,7 +147,6 @@ class Vit(Architecture):
         return [(3 * rows * columns, config.hidden_size)]
 
     def embedding_rows(self, config: EncoderConfig, length: int) -> int:
-        """See `Architecture`."""
         return length - len(self.leading_tokens)
 
 
@@ -165,7 +158,6 @@ class Deit(Vit):
     leading_tokens = ("cls_token", "distillation_token")
 
     def parse(self, source: Any) -> EncoderConfig:
-        """See `Architecture`."""
         config = super().parse(source)
         names = source.get("architectures")
         named = str(names[0]) if isinstance(names, list) and names else ""
@@ -174,7 +166,6 @@ class Deit(Vit):
         return dataclasses.replace(config, classifiers=_TWO_CLASSIFIERS)
 
     def class_of(self, config: EncoderConfig, kind: str) -> str:
-        """See `Architecture`."""
         two = _WITH_TEACHER if config.classifiers == _TWO_CLASSIFIERS else ""
         return super().class_of(config, kind) + two
 

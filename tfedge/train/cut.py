@@ -63,7 +63,7 @@ class Cut:
 
 
 def tensors_of(model: keras.Model) -> dict[str, np.ndarray]:
-    """The weights of `model` under Hugging Face's names and in its orientation (out, in)."""
+    """The weights of `model` by our names, in the orientation of Hugging Face (out, in)."""
     return {parameter.name: parameter.stored for parameter in parameters(model)}
 
 
