@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -10,31 +11,50 @@ import sys
 from pathlib import Path
 
 import pytest
+from once import Once
 
 ROOT = Path(__file__).parents[1]
 # A shell lets what it starts in the background ignore interrupts, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_finish() -> None:
+    """Spares the collector what TensorFlow is made of: each conversion collects all garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
-def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """What is made once for all processes of this run."""
+    base = tmp_path_factory.getbasetemp()
+    # Each process of pytest-xdist has a folder in that of the run.
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+    root.mkdir(exist_ok=True)
+    return Once(root)
+
+
+@pytest.fixture(scope="session")
+def toys(once: Once) -> Path:
     """The folder of the toy models, see toys.py.
 
     TFEDGE_TOYS names a folder that has them already, for machines without TensorFlow.
     """
     if ready := os.environ.get("TFEDGE_TOYS"):
         return Path(ready)
-    folder = tmp_path_factory.mktemp("toys")
-    made = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "toys.py"), str(folder)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        made = subprocess.run(
+            [sys.executable, str(ROOT / "tests" / "toys.py"), str(folder)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert made.returncode == 0, made.stderr
+
+    return once.folder("toys", make)
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import toy_folders
+from conversions import converted, several_lengths
+from once import Once
 
 from tfedge import tasks
-from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.inspect.contents import contents as held
 from tfedge.measure.board import Board
-from tfedge.progress import ProgressBar
-from tfedge.records import as_json
 from tfedge.runtime.bundle import read_bundle
 from tfedge.tasks.base import disagreement
 
@@ -20,37 +21,26 @@ WORDS = 12
 
 
 @pytest.mark.parametrize("quantization", ["int8", "float32"])
-def test_buckets_share_weights_and_give_the_same_answers(quantization: str, tmp_path: Path) -> None:
+def test_buckets_share_weights_and_give_the_same_answers(
+    quantization: str, tmp_path: Path, once: Once
+) -> None:
     folder = toy_folders.write_folder(tmp_path / "toy", "bert", num_hidden_layers=1)
-    data = str(toy_folders.write_sentences(tmp_path / "toy.tsv", 24))
-    reports, contents = {}, {}
-    for name, buckets in (("one", ()), ("three", (8, 12, 32))):
-        options = ConvertOptions(
-            quantization,
-            16,
-            buckets,
-            calibration=data,
-            runtime="litert",
-            max_drop=100.0,
-            output=tmp_path / name,
-        )
-        reports[name] = as_json(convert(str(folder), options, ProgressBar))
-        contents[name] = (tmp_path / name / "toy" / f"toy_{quantization}.tflite").read_bytes()
+    data = toy_folders.write_sentences(tmp_path / "toy.tsv", 24)
+    several = several_lengths(quantization, data)
+    single = dataclasses.replace(several, buckets=(), keep_reference=False)
+    folders = [converted(once, folder, options) for options in (single, several)]
+    one, three = (made / f"toy_{quantization}.tflite" for made in folders)
     # Those not below the longest are left out.
-    assert reports["three"]["buckets"] == [8, 12]
-    path = tmp_path / "three" / "toy" / f"toy_{quantization}.tflite"
-    signatures = read_bundle(path).manifest.signatures
+    assert json.loads(three.with_suffix(".json").read_text())["buckets"] == [8, 12]
+    signatures = read_bundle(three).manifest.signatures
     assert signatures == {"serving_default": 16, "tokens_8": 8, "tokens_12": 12}
 
-    one, three = (sum(held(content).constants.values()) for content in contents.values())
+    sizes = [sum(held(path.read_bytes()).constants.values()) for path in (one, three)]
     table = toy_folders.config()["vocab_size"] * toy_folders.config()["hidden_size"]
-    assert three - one < table  # not even the words' embeddings come twice
+    assert sizes[1] - sizes[0] < table  # not even the words' embeddings come twice
 
     texts = [" ".join(["a"] * count) for count in range(1, WORDS)]
-    answers = [
-        Board(runtime="litert").answers(tmp_path / name / "toy" / path.name, texts)
-        for name in ("one", "three")
-    ]
+    answers = [Board(runtime="litert").answers(path, texts) for path in (one, three)]
     assert disagreement(tasks.find("text-classification"), *answers) == 0
     for a, b in zip(*answers, strict=True):
         assert a["score"] == pytest.approx(b["score"], abs=0.02)
