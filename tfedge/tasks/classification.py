@@ -27,21 +27,17 @@ class Classification(Task, board.Classification):
     wanted = "the columns text and label"
 
     def logits_modules(self, config: EncoderConfig) -> tuple[str, ...]:
-        """See `Task`."""
         return config.classifiers
 
     def modules(self, config: EncoderConfig) -> tuple[str, ...]:
-        """See `Task`."""
         return (*config.architecture.summary_modules, *config.classifiers)
 
     def reads_first_token_only(self, config: EncoderConfig) -> bool:
-        """See `Task`."""
         return True
 
     def head(
         self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
     ) -> dict[str, Symbolic]:
-        """See `Task`."""
         summary = blocks.config.architecture.summary(blocks, hidden)
         logits = [
             blocks.dense(name, num_labels, read)
@@ -52,46 +48,45 @@ class Classification(Task, board.Classification):
     def output_losses(
         self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
     ) -> tf.Tensor:
-        """Soft cross-entropy of logits (B, L); see `Task`."""
+        """Soft cross-entropy of logits (B, L)."""
         from tfedge.tasks.losses import soft_cross_entropies
 
         return soft_cross_entropies(output["logits"], target["logits"], temperature)
 
     def label_losses(self, output: Outputs, labels: tf.Tensor) -> tf.Tensor:
-        """Cross-entropy; see `Task`."""
+        """Cross-entropy."""
         import tensorflow as tf
 
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output["logits"])
 
     def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
-        """Whether the label differs; see `Task`."""
+        """Whether the label differs."""
         from tfedge.tasks.losses import others
 
         return others(output["logits"], target["logits"])
 
     def divergence(self, expected: np.ndarray, answers: np.ndarray) -> float:
-        """KL divergence of the labels' probabilities, the mean; see `Task`."""
+        """KL divergence of the labels' probabilities, the mean."""
         import tensorflow as tf
 
         before, after = (tf.nn.log_softmax(logits).numpy() for logits in (expected, answers))
         return float(np.mean((np.exp(before) * (before - after)).sum(1)))
 
     def rows(self, texts: Texts) -> Rows:
-        """See `Task`."""
         return Rows(texts.texts, texts.labels, texts.source)
 
     def read(self, data: Data) -> Rows:
-        """Texts or images and, where there are any, labels as words; see `Task`."""
+        """Texts or images and, where there are any, labels as words."""
         return self.rows(data.texts())
 
     def truth(self, rows: Rows, labels: Sequence[str]) -> Sequence[int] | None:
-        """The labels as indices; see `Task`."""
+        """The labels as indices."""
         return None if rows.truth is None else columns.label_ids(rows.truth, labels, rows.source)
 
     def metric(
         self, answers: Sequence[Answer], truth: Sequence[Any], labels: Sequence[str]
     ) -> dict[str, Any]:
-        """How well predicted labels fit; see `Task`.
+        """How well predicted labels fit.
 
         Returns:
             `accuracy`, the share of items labelled rightly, one without an answer counting as wrong;
@@ -122,7 +117,7 @@ class Classification(Task, board.Classification):
         }
 
     def summary(self, figures: Mapping[str, Any]) -> list[str]:
-        """Accuracy, macro F1 and the confusion; see `Task`."""
+        """Accuracy, macro F1 and the confusion."""
         corner = "true, predicted:"
         width = max(map(len, [*figures["labels"], corner]))
         table = [
@@ -139,5 +134,5 @@ class Classification(Task, board.Classification):
         ]
 
     def difference(self, answer: Answer, other: Answer) -> float:
-        """1 where the labels differ; see `Task`."""
+        """1 where the labels differ."""
         return float(answer["label"] != other["label"])

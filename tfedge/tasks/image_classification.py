@@ -24,7 +24,7 @@ class ImageClassification(Classification, board.ImageClassification):
     head_advice = "with transformers, or take a checkpoint that is fine-tuned"
 
     def fit(self, checkpoint: Checkpoint) -> int:
-        """Of images whatever there is, for want of another task; see `Task`."""
+        """Of images whatever there is, for want of another task."""
         return int(checkpoint.config.architecture.reads == self.units)
 
     def labels(self, checkpoint: Checkpoint) -> list[str]:

@@ -35,20 +35,18 @@ class QuestionAnswering(Task, board.QuestionAnswering):
     score = "f1"
 
     def modules(self, config: EncoderConfig) -> tuple[str, ...]:
-        """See `Task`."""
         return ("qa_outputs",)
 
     def head(
         self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
     ) -> dict[str, Symbolic]:
-        """See `Task`."""
         spans = blocks.per_token(blocks.dense("qa_outputs", 2, hidden))
         return {name: blocks.channel(name, index, spans) for index, name in enumerate(_ENDS)}
 
     def output_losses(
         self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
     ) -> tf.Tensor:
-        """Soft cross-entropy of the two ends (B, S) over the real tokens; see `Task`."""
+        """Soft cross-entropy of the two ends (B, S) over the real tokens."""
         from tfedge.tasks.losses import padding, soft_cross_entropies
 
         masked = padding(mask)
@@ -59,7 +57,7 @@ class QuestionAnswering(Task, board.QuestionAnswering):
         return (start + end) / 2
 
     def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
-        """Whether an end of the answer differs; see `Task`."""
+        """Whether an end of the answer differs."""
         import tensorflow as tf
 
         from tfedge.tasks.losses import others, padding
@@ -73,7 +71,7 @@ class QuestionAnswering(Task, board.QuestionAnswering):
         return list(zip([*texts[1:], texts[0]], texts, strict=True))
 
     def read(self, data: Data) -> Rows:
-        """Pairs of question and context, and the right answers to each, as SQuAD has them; see `Task`.
+        """Pairs of question and context, and the right answers to each, as SQuAD has them.
 
         `answers` is a list of texts or an object with such a list as `text`; `answer` is one text. A
         question without an answer has an empty list.
@@ -93,7 +91,7 @@ class QuestionAnswering(Task, board.QuestionAnswering):
     def metric(
         self, answers: Sequence[Answer], truth: Sequence[Any], labels: Sequence[str]
     ) -> dict[str, Any]:
-        """Exact match and F1 of words, each of the best of the right answers, the mean; see `Task`.
+        """Exact match and F1 of words, each of the best of the right answers, the mean.
 
         As https://rajpurkar.github.io/SQuAD-explorer has them: lower case, without punctuation and
         articles. A question that was not answered counts as answered with nothing.
@@ -106,13 +104,12 @@ class QuestionAnswering(Task, board.QuestionAnswering):
         return {"exact_match": exact / len(truth), "f1": f1 / len(truth)}
 
     def summary(self, figures: Mapping[str, Any]) -> list[str]:
-        """See `Task`."""
         return [
             f"exact match {100 * figures['exact_match']:.2f} %   F1 {100 * figures['f1']:.2f} %"
         ]
 
     def difference(self, answer: Answer, other: Answer) -> float:
-        """1 where the spans differ; see `Task`."""
+        """1 where the spans differ."""
         return float(any(answer[end] != other[end] for end in ("start", "end")))
 
 

@@ -41,18 +41,16 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
     in_peers = True
 
     def check(self, config: EncoderConfig) -> None:
-        """Refuses other poolings too; see `Task`."""
+        """Refuses other poolings too."""
         super().check(config)
         check_pooling(config.pooling)
 
     def reads_first_token_only(self, config: EncoderConfig) -> bool:
-        """See `Task`."""
         return config.pooling == CLS
 
     def head(
         self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
     ) -> dict[str, Symbolic]:
-        """See `Task`."""
         if blocks.config.pooling == CLS:
             pooled = blocks.per_text(blocks.token(hidden))
         else:
@@ -62,17 +60,17 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
     def output_losses(
         self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
     ) -> tf.Tensor:
-        """1 minus the cosine of embeddings (B, C); see `Task`."""
+        """1 minus the cosine of embeddings (B, C)."""
         return self.differences(output, target, mask)
 
     def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
-        """1 minus the cosine; see `Task`."""
+        """1 minus the cosine."""
         from tfedge.tasks.losses import cosines
 
         return 1 - cosines(output["embedding"], target["embedding"])
 
     def divergence(self, expected: np.ndarray, answers: np.ndarray) -> float:
-        """1 minus the cosine, the mean; see `Task`."""
+        """1 minus the cosine, the mean."""
         norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(answers, axis=1)
         return float(np.mean(1 - (expected * answers).sum(1) / norms))
 
@@ -90,7 +88,7 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
     def metric(
         self, answers: Sequence[Answer], truth: Sequence[Any], labels: Sequence[str]
     ) -> dict[str, Any]:
-        """Spearman's correlation of the cosines of pairs and their scores; see `Task`.
+        """Spearman's correlation of the cosines of pairs and their scores.
 
         A pair without an answer counts as the least similar one. Where all cosines are equal there is
         no correlation, and 0 is given.
@@ -104,11 +102,10 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
         return {"pairs": len(truth), "spearman": float(found @ expected / norms) if norms else 0.0}
 
     def summary(self, figures: Mapping[str, Any]) -> list[str]:
-        """See `Task`."""
         return [f"Spearman {100 * figures['spearman']:.2f} on {figures['pairs']} pairs"]
 
     def difference(self, answer: Answer, other: Answer) -> float:
-        """1 minus the cosine; see `Task`.
+        """1 minus the cosine.
 
         Raises:
             InputError: embeddings of different widths.

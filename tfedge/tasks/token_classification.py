@@ -34,24 +34,22 @@ class TokenClassification(Task, board.TokenClassification):
     wanted = "the columns tokens and labels (or tags, ner_tags)"
 
     def logits_modules(self, config: EncoderConfig) -> tuple[str, ...]:
-        """See `Task`."""
         return ("classifier",)
 
     def fit(self, checkpoint: Checkpoint) -> int:
-        """Only the name of the class tells its weights from a text classifier's; see `Task`."""
+        """Only the name of the class tells its weights from a text classifier's."""
         return super().fit(checkpoint) if self.is_named(checkpoint) else 0
 
     def head(
         self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
     ) -> dict[str, Symbolic]:
-        """See `Task`."""
         logits = blocks.dense("classifier", num_labels, blocks.dropout("classifier", hidden))
         return {"logits": blocks.per_token(logits)}
 
     def output_losses(
         self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
     ) -> tf.Tensor:
-        """Soft cross-entropy of each real token's logits (B, S, L); see `Task`."""
+        """Soft cross-entropy of each real token's logits (B, S, L)."""
         import tensorflow as tf
 
         from tfedge.tasks.losses import soft_cross_entropies
@@ -60,7 +58,7 @@ class TokenClassification(Task, board.TokenClassification):
         return soft_cross_entropies(ours, theirs, temperature)
 
     def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
-        """The share of real tokens with another label; see `Task`."""
+        """The share of real tokens with another label."""
         import tensorflow as tf
 
         from tfedge.tasks.losses import others
@@ -70,7 +68,7 @@ class TokenClassification(Task, board.TokenClassification):
         return tf.reduce_sum(other * real, -1) / tf.reduce_sum(real, -1)
 
     def read(self, data: Data) -> Rows:
-        """Texts of words with blanks between them, and each word's label; see `Task`.
+        """Texts of words with blanks between them, and each word's label.
 
         Labels are words, or numbers of the model's labels.
         """
@@ -94,7 +92,7 @@ class TokenClassification(Task, board.TokenClassification):
         return Rows(texts, truth, source)
 
     def truth(self, rows: Rows, labels: Sequence[str]) -> Sequence[Words] | None:
-        """Numbers of labels become their names; see `Task`."""
+        """Numbers of labels become their names."""
         if rows.truth is None:
             return None
         names = {str(index): label for index, label in enumerate(labels)}
@@ -110,7 +108,7 @@ class TokenClassification(Task, board.TokenClassification):
     def metric(
         self, answers: Sequence[Answer], truth: Sequence[Any], labels: Sequence[str]
     ) -> dict[str, Any]:
-        """Accuracy by word, and precision, recall and F1 of entities; see `Task`.
+        """Accuracy by word, and precision, recall and F1 of entities.
 
         A word has the label of its first piece, as is usual; one that was cut off or in a text without
         an answer has a wrong one and is outside of entities. Entities are right that have the same
@@ -142,7 +140,6 @@ class TokenClassification(Task, board.TokenClassification):
         }
 
     def summary(self, figures: Mapping[str, Any]) -> list[str]:
-        """See `Task`."""
         return [
             f"accuracy {100 * figures['accuracy']:.2f} % of {figures['words']} words   entity F1 "
             f"{100 * figures['f1']:.2f} % (precision {100 * figures['precision']:.2f} %, recall "

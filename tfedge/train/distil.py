@@ -183,9 +183,8 @@ class Distiller(keras.Model):
             distance = relation_distance(output["relations"], target["relations"], mask, heads)
             losses["relations"] = weights.relations * distance
         if weights.labels:
-            losses["labels"] = weights.labels * batch_mean(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output["logits"])
-            )
+            found = tasks.find(TASK).label_losses(output, labels)
+            losses["labels"] = weights.labels * batch_mean(found)
         return losses
 
 

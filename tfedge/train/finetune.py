@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge import tasks
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import load_weights
@@ -29,8 +30,7 @@ class Classifier(keras.Model):
         inputs, labels = batch
         with tf.GradientTape() as tape:
             logits = tf.cast(self.model(inputs, training=True)["logits"], tf.float32)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = batch_mean(losses)
+            loss = batch_mean(tasks.find(TASK).label_losses({"logits": logits}, labels))
         variables = self.model.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         self.loss_mean.update_state(replicas() * loss)

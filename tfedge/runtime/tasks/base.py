@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Answer = dict[str, Any]
 Labels = Sequence[str]
+Outputs = Mapping[str, "np.ndarray"]
 
 
 class Task(abc.ABC):
@@ -46,12 +47,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def answer(
-        self,
-        outputs: Mapping[str, np.ndarray],
-        encoded: Any,
-        item: Any,
-        labels: Labels,
-        top_k: int | None = None,
+        self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, top_k: int | None = None
     ) -> Answer:
         """The task's part of an answer.
 

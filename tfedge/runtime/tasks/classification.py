@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from tfedge.runtime.errors import one_line
-from tfedge.runtime.tasks.base import Answer, Labels, Task
+from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task
 from tfedge.runtime.tasks.softmax import softmax
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 class Classification(Task):
@@ -20,14 +17,9 @@ class Classification(Task):
     ranked = True
 
     def answer(
-        self,
-        outputs: Mapping[str, np.ndarray],
-        encoded: object,
-        item: Any,
-        labels: Labels,
-        top_k: int | None = None,
+        self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, top_k: int | None = None
     ) -> Answer:
-        """{"label", "score", "scores": {label: probability}}; see `Task`."""
+        """{"label", "score", "scores": {label: probability}}."""
         probabilities = softmax(outputs["logits"][0])
         order = (-probabilities).argsort(kind="stable")[:top_k]
         scores = {labels[index]: float(probabilities[index]) for index in order}

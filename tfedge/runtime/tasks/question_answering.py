@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tfedge.runtime.errors import one_line
 from tfedge.runtime.inputs import PAIR
-from tfedge.runtime.tasks.base import Answer, Labels, Task
+from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task
 from tfedge.runtime.tasks.softmax import softmax
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tfedge.runtime.tokenizer import Encoded
 
 MAX_ANSWER_TOKENS = 30  # as usual for SQuAD
@@ -31,7 +29,7 @@ class QuestionAnswering(Task):
 
     def answer(
         self,
-        outputs: Mapping[str, np.ndarray],
+        outputs: Outputs,
         encoded: Encoded,
         item: Any,
         labels: Labels,

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from tfedge.runtime.tasks.base import Answer, Labels, Task
-
-if TYPE_CHECKING:
-    import numpy as np
+from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task
 
 
 class SentenceEmbedding(Task):
@@ -18,14 +15,9 @@ class SentenceEmbedding(Task):
     outputs: ClassVar = {"embedding": (1, None)}
 
     def answer(
-        self,
-        outputs: Mapping[str, np.ndarray],
-        encoded: object,
-        item: Any,
-        labels: Labels,
-        top_k: int | None = None,
+        self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, top_k: int | None = None
     ) -> Answer:
-        """{"embedding": [float, ...]}; see `Task`."""
+        """{"embedding": [float, ...]}."""
         return {"embedding": outputs["embedding"][0].tolist()}
 
     def line(self, answer: Mapping[str, Any]) -> str:

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tfedge.runtime.errors import one_line
-from tfedge.runtime.tasks.base import Answer, Labels, Task
+from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task
 from tfedge.runtime.tasks.softmax import softmax
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tfedge.runtime.tokenizer import Encoded
 
 
@@ -23,13 +21,13 @@ class TokenClassification(Task):
 
     def answer(
         self,
-        outputs: Mapping[str, np.ndarray],
+        outputs: Outputs,
         encoded: Encoded,
         item: Any,
         labels: Labels,
         top_k: int | None = None,
     ) -> Answer:
-        """{"tokens": [{"token", "label", "score", "start", "end"}]}; see `Task`."""
+        """{"tokens": [{"token", "label", "score", "start", "end"}]}."""
         probabilities = softmax(outputs["logits"][0])
         tokens = []
         for position in encoded.positions(0):
