@@ -485,7 +485,10 @@ WRONG_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"quantization": "float32", "weight_bits": 6},
         r"of use in modes of integers \(int8, .*\), not in float32",
     ),
-    "task": ({"task": "dance"}, "unknown task 'dance'; known are text-classification"),
+    "task": (
+        {"task": "dance"},
+        "unknown task 'dance'; known are image-classification, question-answering",
+    ),
     "calibration": ({"calibration": "none.tsv"}, r"none\.tsv does not exist"),
     "evaluation": ({"evaluation": "none.tsv"}, r"none\.tsv does not exist"),
     "output": ({"output": Path(__file__) / "out"}, "cannot write into .*: Not a directory"),

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge import __version__
+from tfedge import __version__, tasks
 from tfedge.architectures.base import EncoderConfig
 from tfedge.data.tokenizer import vocabulary
 from tfedge.errors import InputError
