@@ -15,6 +15,7 @@ from bars import Bars
 from tfedge.convert import export as exporting
 from tfedge.convert.export import ONNX_FILE, REPORT, ExportOptions, export
 from tfedge.errors import InputError, RejectedModelError
+from tfedge.records import as_json
 
 # What TensorRT 8.2 has no operator for, of what tf2onnx makes of encoders by itself.
 NOT_IN_TENSORRT = {"Reciprocal", "Erfc"}
@@ -29,7 +30,7 @@ def test_saved_model(folder: Path, tmp_path: Path) -> None:
     import tensorflow as tf
 
     options = ExportOptions("saved-model", tmp_path / "out", sequence_length=16)
-    report = export(str(folder), options, Bars())
+    report = as_json(export(str(folder), options, Bars()))
     assert json.loads((tmp_path / "out" / REPORT).read_text()) == report
     assert report["largest_difference"] < 1e-5
     assert report["outputs"] == ["logits"]
@@ -50,7 +51,7 @@ def test_onnx_for_tensorrt(tmp_path: Path, architecture: str) -> None:
     onnx = pytest.importorskip("onnx")
     folder = toy_folders.write_folder(tmp_path / "toy", architecture, num_hidden_layers=1)
     options = ExportOptions("onnx", tmp_path / "out", sequence_length=16)
-    report = export(str(folder), options, Bars())
+    report = as_json(export(str(folder), options, Bars()))
     assert report["largest_difference"] < 1e-5
     model = onnx.load(tmp_path / "out" / ONNX_FILE)
     onnx.checker.check_model(model, full_check=True)
@@ -70,7 +71,9 @@ def test_onnx_of_images(tmp_path: Path, teacher: bool) -> None:
     onnx = pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     folder = toy_images.write_folder(tmp_path / "toy", "deit" if teacher else "vit", teacher)
-    report = export(str(folder), ExportOptions("onnx", tmp_path / "out", dynamic=True), Bars())
+    report = as_json(
+        export(str(folder), ExportOptions("onnx", tmp_path / "out", dynamic=True), Bars())
+    )
     assert report["inputs"] == {"pixel_values": ["float32", None, 24, 24, 3]}
     assert report["largest_difference"] < 1e-5
     model = onnx.load(tmp_path / "out" / ONNX_FILE)
@@ -88,7 +91,7 @@ def test_onnx_of_images(tmp_path: Path, teacher: bool) -> None:
 def test_saved_model_of_images(tmp_path: Path) -> None:
     pytest.importorskip("PIL")
     folder = str(toy_images.write_folder(tmp_path / "toy"))
-    report = export(folder, ExportOptions("saved-model", tmp_path / "out"), Bars())
+    report = as_json(export(folder, ExportOptions("saved-model", tmp_path / "out"), Bars()))
     assert report["inputs"] == {"pixel_values": ["float32", 1, 24, 24, 3]}
     assert report["largest_difference"] < 1e-5
     with pytest.raises(InputError, match="an image of a vit always has 10 tokens; leave out --seq"):

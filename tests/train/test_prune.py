@@ -270,7 +270,7 @@ def test_killed_while_writing(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("tfedge.train.prune.sparsity_report", killed)
+        patch.setattr("tfedge.train.prune.sparsity_of", killed)
         with pytest.raises(Killed):
             run(toy_encoder, toy_texts, tmp_path / "out", evaluation=toy_texts)
     assert not (tmp_path / "out").exists()

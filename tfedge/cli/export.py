@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tfedge.cli.options import task_option
+from tfedge.cli.options import echo_report, task_option
 from tfedge.quiet import load_tensorflow
 
 
@@ -65,17 +65,17 @@ def export(model: str, as_json: bool, **settings: Any) -> None:
     from tfedge.progress import ProgressBar
 
     report = run(model, ExportOptions(**settings), ProgressBar)
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-        return
-    shape = _shape(report["inputs"])
-    click.echo(
-        f"{settings['output']}  {report['format']}, {report['task']}, {shape}\n"
-        f"  against Keras: largest difference {report['largest_difference']:.1e}"
+    echo_report(
+        report,
+        as_json,
+        lambda found: (
+            f"{settings['output']}  {found.format}, {found.task}, {_shape(found.inputs)}\n"
+            f"  against Keras: largest difference {found.largest_difference:.1e}"
+        ),
     )
 
 
-def _shape(inputs: dict[str, list[Any]]) -> str:
+def _shape(inputs: Mapping[str, Sequence[str | int | None]]) -> str:
     """What goes in, in words."""
     _, batch, *sizes = next(iter(inputs.values()))
     if len(sizes) > 1:

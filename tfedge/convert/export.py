@@ -7,9 +7,8 @@ import importlib.metadata
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +17,7 @@ import tf_keras as keras
 from tfedge import __version__, files
 from tfedge.architectures.base import EncoderConfig
 from tfedge.convert.job import default_length
+from tfedge.convert.result import Origin
 from tfedge.data.batches import padded_length
 from tfedge.data.reader import Reader, open_reader
 from tfedge.errors import CheckpointError, InputError, RejectedModelError
@@ -28,6 +28,7 @@ from tfedge.models.folder import CONFIG, copy_inputs
 from tfedge.models.hub import Source, resolve
 from tfedge.models.pooling import normalizes_embeddings
 from tfedge.progress import MakeBar
+from tfedge.records import as_json
 from tfedge.tasks import task_and_labels
 from tfedge.tflite.onnx import OPSET, run_onnx, to_onnx
 from tfedge.tflite.tflite import SIGNATURE
@@ -68,7 +69,31 @@ class ExportOptions:
     force: bool = False
 
 
-def export(model: str, options: ExportOptions, make_bar: MakeBar) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What `REPORT` holds.
+
+    Attributes:
+        inputs: dtype and sizes of each by name, None for a size that is open.
+        opset: of ONNX.
+        sequence_length: None for any.
+        largest_difference: from Keras.
+    """
+
+    model: str
+    source: Origin
+    format: str
+    task: str
+    labels: Sequence[str]
+    inputs: Mapping[str, Sequence[str | int | None]]
+    outputs: Sequence[str]
+    opset: int | None
+    versions: Mapping[str, str]
+    sequence_length: int | None
+    largest_difference: float
+
+
+def export(model: str, options: ExportOptions, make_bar: MakeBar) -> Export:
     """Writes the float32 model, what reads its inputs and `REPORT` to a folder, whole or not at all.
 
     A SavedModel has the signature `serving_default`; ONNX is in `ONNX_FILE`. Inputs are int32 (1, S),
@@ -79,9 +104,6 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> dict[str, A
     Args:
         model: a preset's name, a folder or a hub id.
         make_bar: makes a progress bar from a description and a number of steps.
-
-    Returns:
-        What `REPORT` holds.
 
     Raises:
         InputError: an option or the checkpoint cannot be used, or the output exists.
@@ -112,8 +134,19 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> dict[str, A
         bar.advance()
         inputs = _inputs(reader, length, options.dynamic, keras_model.input_names)
         error = _verify(keras_model, run, inputs)
-        found = _report(source, checkpoint, options, (task, labels), keras_model)
-        report = {**found, "sequence_length": graph.sequence_length, "largest_difference": error}
+        report = Export(
+            model=source.name,
+            source=Origin(source.origin, checkpoint.sha256),
+            format=options.format,
+            task=task,
+            labels=labels,
+            inputs={item.name: [item.dtype.name, *item.shape] for item in keras_model.inputs},
+            outputs=list(keras_model.output),
+            opset=options.opset if options.format == "onnx" else None,
+            versions={"tfedge": __version__, **_versions(options.format)},
+            sequence_length=graph.sequence_length,
+            largest_difference=error,
+        )
         _finish(folder, source, report, options.output)
         bar.advance()
     return report
@@ -130,28 +163,6 @@ def _length(source: Source, config: EncoderConfig, task: str, options: ExportOpt
     if least == most:
         return most
     return options.sequence_length or default_length(source, task)
-
-
-def _report(
-    source: Source,
-    checkpoint: Checkpoint,
-    options: ExportOptions,
-    purpose: tuple[str, list[str]],
-    model: keras.Model,
-) -> dict[str, Any]:
-    """What `REPORT` says besides the length and the difference from Keras."""
-    task, labels = purpose
-    return {
-        "model": source.name,
-        "source": {"origin": source.origin, "weights_sha256": checkpoint.sha256},
-        "format": options.format,
-        "task": task,
-        "labels": labels,
-        "inputs": {tensor.name: [tensor.dtype.name, *tensor.shape] for tensor in model.inputs},
-        "outputs": list(model.output),
-        "opset": options.opset if options.format == "onnx" else None,
-        "versions": {"tfedge": __version__, **_versions(options.format)},
-    }
 
 
 def _check(options: ExportOptions) -> None:
@@ -232,11 +243,11 @@ def _versions(kind: str) -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _PACKAGES[kind]}
 
 
-def _finish(folder: Path, source: Source, report: Mapping[str, Any], output: Path) -> None:
+def _finish(folder: Path, source: Source, report: Export, output: Path) -> None:
     """Puts tokeniser or preprocessor and report beside the model, and the folder in its place."""
     shutil.copyfile(source.folder / CONFIG, folder / CONFIG)
     copy_inputs(source.folder, folder)
-    files.write_json(folder / REPORT, report)
+    files.write_json(folder / REPORT, as_json(report))
     if output.exists():
         old = folder.with_name("old")
         os.replace(output, old)
