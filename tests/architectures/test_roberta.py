@@ -21,6 +21,7 @@ from tfedge.models.build import build, input_names
 from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint
 from tfedge.models.config import parse_config
 from tfedge.presets import load_preset
+from tfedge.records import as_json
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.tokenizer import TextEncoder
 from tfedge.tasks import task_and_labels
@@ -151,7 +152,7 @@ def test_int8_agrees_in_both_runtimes(tmp_path: Path, task: str) -> None:
         sequence_length=18,
         buckets=(8,),
     )
-    report = convert(str(folder), options, Bars())
+    report = as_json(convert(str(folder), options, Bars()))
     assert report["float32_tflite_error"] < 1e-4
     figures = report["evaluation"]["runtimes"]
     assert set(figures) == {"tflite-runtime", "litert"}
