@@ -14,7 +14,6 @@ import tf_keras as keras
 
 from tfedge.quantize.layers import ChannelMean, ChannelScale, NormConstant
 
-PACKAGE = "tfedge"
 # Channels of a norm's input that are squared by themselves, the largest ones.
 OUTLIERS = 8
 
@@ -24,7 +23,6 @@ def _size(x: tf.Tensor, axis: int) -> Any:
     return x.shape[axis] if x.shape[axis] is not None else tf.shape(x)[axis]
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Real(keras.layers.Layer):
     """int32 -> float32: CAST, which stays on the CPU as an input's conversion."""
 
@@ -32,7 +30,6 @@ class Real(keras.layers.Layer):
         return tf.cast(x, tf.float32)
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class TypeEmbedding(keras.layers.Layer):
     """Rows of a table of two as arithmetic: types (B, S, 1, 1) of 0 and 1 -> (B, S, 1, C).
 
@@ -53,11 +50,7 @@ class TypeEmbedding(keras.layers.Layer):
         step = tf.reshape(second - first, (1, 1, 1, -1))
         return tf.nn.bias_add(tf.nn.conv2d(x, step, 1, "VALID"), first)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "channels": self.channels}
 
-
-@keras.saving.register_keras_serializable(PACKAGE)
 class AsRow(keras.layers.Layer):
     """(B, S, 1, C) -> (B, 1, 1, S * C): one row that broadcasts over others."""
 
@@ -66,7 +59,6 @@ class AsRow(keras.layers.Layer):
         return tf.reshape(x, (_size(x, 0), 1, 1, sizes[0] * sizes[1] * sizes[2]))
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class AsColumn(keras.layers.Layer):
     """(B, S) or (B, 1, 1, S) -> (B, S, 1, 1)."""
 
@@ -74,7 +66,6 @@ class AsColumn(keras.layers.Layer):
         return tf.reshape(x, (_size(x, 0), _size(x, -1), 1, 1))
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Split(keras.layers.Layer):
     """Equal parts of a tensor along one axis."""
 
@@ -86,11 +77,7 @@ class Split(keras.layers.Layer):
     def call(self, x: tf.Tensor) -> list[tf.Tensor]:
         return [x] if self.parts == 1 else tf.split(x, self.parts, self.axis)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "parts": self.parts, "axis": self.axis}
 
-
-@keras.saving.register_keras_serializable(PACKAGE)
 class Transposed(keras.layers.Layer):
     """(B, S, 1, C) -> (B, C, 1, S)."""
 
@@ -98,7 +85,6 @@ class Transposed(keras.layers.Layer):
         return tf.transpose(x, (0, 3, 2, 1))
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Repeat(keras.layers.Layer):
     """Each channel as often as the second tensor has channels: (B, R, 1, C) -> (B, R, 1, C * N).
 
@@ -114,7 +100,6 @@ class Repeat(keras.layers.Layer):
         return tf.nn.depthwise_conv2d(x, tf.ones((1, 1, channels, count)), (1, 1, 1, 1), "VALID")
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class SumOfBlocks(keras.layers.Layer):
     """(B, R, 1, N * C) -> the sum of its N blocks of C channels, (B, R, 1, C).
 
@@ -132,7 +117,6 @@ class SumOfBlocks(keras.layers.Layer):
         return tf.nn.depthwise_conv2d(side_by_side, ones, (1, 1, 1, 1), "VALID")
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class SumOfTokens(keras.layers.Layer):
     """(B, S, 1, C) -> (B, 1, 1, C)."""
 
@@ -143,7 +127,6 @@ class SumOfTokens(keras.layers.Layer):
         return tf.nn.depthwise_conv2d(x, tf.ones((length, 1, channels, 1)), (1, 1, 1, 1), "VALID")
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Joined(keras.layers.Layer):
     """(B, R, H, D) -> (B, R, 1, H * D)."""
 
@@ -151,7 +134,6 @@ class Joined(keras.layers.Layer):
         return tf.reshape(x, (_size(x, 0), _size(x, 1), 1, x.shape[2] * x.shape[3]))
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Largest(keras.layers.Layer):
     """The maximum over the last axis, which stays with size 1."""
 
@@ -159,7 +141,6 @@ class Largest(keras.layers.Layer):
         return tf.reduce_max(x, axis=-1, keepdims=True)
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Complement(keras.layers.Layer):
     """1 - x."""
 
@@ -167,7 +148,6 @@ class Complement(keras.layers.Layer):
         return 1.0 - x
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class UnitLength(keras.layers.Layer):
     """x / ||x|| over the last axis: L2_NORMALIZATION, whose int8 result has steps of 1/128."""
 
@@ -182,7 +162,6 @@ def _is_outlier(factors: np.ndarray) -> np.ndarray:
     return found
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class EvenScale(ChannelScale):
     """A norm's input with all channels about equally large, outliers made 0: (B, S, 1, C)."""
 
@@ -192,7 +171,6 @@ class EvenScale(ChannelScale):
         self.vector.assign(np.where(_is_outlier(factors), 0.0, even))
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class EvenVariance(ChannelMean):
     """What squares of `EvenScale`'s result add to the variance: (B, S, 1, C) -> (B, S, 1, 1).
 
@@ -212,11 +190,7 @@ class EvenVariance(ChannelMean):
         """What the squares are multiplied by, (C,)."""
         return super().constant() / self.unit
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "unit": self.unit}
 
-
-@keras.saving.register_keras_serializable(PACKAGE)
 class PickOutliers(NormConstant):
     """The outliers among the channels in their own size: (B, S, 1, C) -> (B, S, 1, `OUTLIERS`).
 
@@ -243,11 +217,7 @@ class PickOutliers(NormConstant):
         kernel = self.vector / self.unit**0.5
         return tf.nn.conv2d(x, kernel[tf.newaxis, tf.newaxis], 1, "VALID")
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "unit": self.unit}
 
-
-@keras.saving.register_keras_serializable(PACKAGE)
 class SumOfChannels(keras.layers.Layer):
     """(B, S, 1, C) -> (B, S, 1, 1), as a 1 x 1 convolution, which adds up in 32 bits."""
 

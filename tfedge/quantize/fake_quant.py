@@ -22,11 +22,7 @@ class _Ranged(keras.layers.Layer):
         self.minimum = minimum
         self.maximum = maximum
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "minimum": self.minimum, "maximum": self.maximum}
 
-
-@keras.saving.register_keras_serializable("tfedge")
 class FakeQuant(_Ranged):
     """Rounds to the 256 values of an 8-bit tensor of the given range (Jacob et al. 2018)."""
 
@@ -34,7 +30,6 @@ class FakeQuant(_Ranged):
         return tf.quantization.fake_quant_with_min_max_args(x, self.minimum, self.maximum)
 
 
-@keras.saving.register_keras_serializable("tfedge")
 class Clip(_Ranged):
     """What an integer tensor of the given range does to values outside it."""
 
@@ -92,7 +87,6 @@ class StaticRounder:
         return self._rounded[id(tensor)][1]
 
 
-@keras.saving.register_keras_serializable("tfedge")
 class GatedFakeQuant(FakeQuant):
     """A `FakeQuant` that is on or off, as a variable says; one that clips does so when off too."""
 

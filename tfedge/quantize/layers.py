@@ -16,13 +16,11 @@ import tf_keras as keras
 
 from tfedge.models.layers import LayerNorm, PatchDense
 
-PACKAGE = "tfedge"
 # Tokens whose inner products are computed together in `SumOfSquares`.
 _BLOCK = 16
 _LEAST_BLOCK = 4  # where more would take filling up
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class PointwiseDense(keras.layers.Dense):
     """A dense layer as a 1 x 1 convolution: (B, S, 1, C) -> (B, S, 1, units)."""
 
@@ -35,7 +33,6 @@ class PointwiseDense(keras.layers.Dense):
         return tf.nn.bias_add(y, self.bias) if self.use_bias else y
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class PointwisePatches(PatchDense):
     """A `PatchDense` as a 1 x 1 convolution: (B, height, width, 3) -> (B, patches, 1, units)."""
 
@@ -45,7 +42,6 @@ class PointwisePatches(PatchDense):
         return tf.nn.bias_add(y, self.term())
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class TrigramDense(keras.layers.Dense):
     """MobileBERT's trigram embedding, a dense layer over [next, this, previous], as a convolution.
 
@@ -66,7 +62,6 @@ class TrigramDense(keras.layers.Dense):
         return tf.nn.bias_add(tf.nn.conv2d(inputs, taps, 1, "SAME"), self.bias)
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class ScaleShift(keras.layers.Layer):
     """gamma * x + beta, one factor and one term a channel, as a 1 x 1 depthwise convolution.
 
@@ -108,11 +103,7 @@ class NormConstant(keras.layers.Layer):
         """Args: factors: (C,), see `tfedge.quantize.equalize.channel_factors`, of that strength."""
         raise NotImplementedError
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "norm": self.norm}
 
-
-@keras.saving.register_keras_serializable(PACKAGE)
 class EqualizedLayerNorm(LayerNorm, NormConstant):
     """Layer norm, in float, of a tensor that comes divided by `vector` (C,); gamma holds that too."""
 
@@ -128,7 +119,6 @@ class EqualizedLayerNorm(LayerNorm, NormConstant):
         return normalized * (self.gamma / self.vector) + self.beta
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class ChannelScale(NormConstant):
     """x times a constant vector, (C,).
 
@@ -151,11 +141,7 @@ class ChannelScale(NormConstant):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return x * self.constant()
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor}
 
-
-@keras.saving.register_keras_serializable(PACKAGE)
 class ChannelMean(NormConstant):
     """The inner product with a constant vector, (C,): (B, S, 1, C) -> (B, S, 1, 1)."""
 
@@ -171,7 +157,6 @@ class ChannelMean(NormConstant):
         return tf.nn.conv2d(x, tf.reshape(self.constant(), (1, 1, -1, 1)), 1, "VALID")
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class SumOfSquares(keras.layers.Layer):
     """The sum of x * x over the channels: (B, S, 1, C) -> (B, S, 1, 1).
 
@@ -196,7 +181,6 @@ class SumOfSquares(keras.layers.Layer):
         return tf.reshape(products, (batch, length, 1, 1))
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Rsqrt(keras.layers.Layer):
     """1 / sqrt(x)."""
 
@@ -204,7 +188,6 @@ class Rsqrt(keras.layers.Layer):
         return tf.math.rsqrt(x)
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Affine(keras.layers.Layer):
     """factor * x + term for one number a token, (B, S, 1, 1)."""
 
@@ -216,9 +199,6 @@ class Affine(keras.layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         kernel = tf.constant(self.factor, tf.float32, (1, 1, 1, 1))
         return tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), [self.term])
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor, "term": self.term}
 
 
 class Spread(NormConstant):
@@ -250,7 +230,6 @@ class Spread(NormConstant):
         return tf.nn.conv2d(x, tf.reshape(self.constant(), (1, 1, 1, -1)), 1, "VALID")
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class MergeHeads(keras.layers.Layer):
     """(B, H, S, D) -> (B, S, 1, H * D)."""
 
@@ -259,7 +238,6 @@ class MergeHeads(keras.layers.Layer):
         return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, length, 1, x.shape[1] * x.shape[3]))
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class InverseCount(keras.layers.Layer):
     """attention_mask, int32 (B, S) -> 1 / number of real tokens at each of them, (B, 1, S), float32.
 
@@ -278,11 +256,7 @@ class InverseCount(keras.layers.Layer):
         table = tf.constant([0.0, *(1.0 / n for n in range(1, self.max_length + 1))], tf.float32)
         return tf.gather(table, row)[:, tf.newaxis]
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "max_length": self.max_length}
 
-
-@keras.saving.register_keras_serializable(PACKAGE)
 class WeightedSum(keras.layers.Layer):
     """Weights (B, 1, S) and hidden states (B, S, 1, C) -> their sum over the tokens, (B, C)."""
 
@@ -292,7 +266,6 @@ class WeightedSum(keras.layers.Layer):
         return tf.squeeze(total, axis=1)
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Expand(keras.layers.Layer):
     """(B, S, C) -> (B, S, 1, C)."""
 
@@ -300,7 +273,6 @@ class Expand(keras.layers.Layer):
         return tf.expand_dims(x, axis=2)
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Squeeze(keras.layers.Layer):
     """Drops axes of size 1."""
 
@@ -310,6 +282,3 @@ class Squeeze(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.squeeze(x, self.axes)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axes": self.axes}
