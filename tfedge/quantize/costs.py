@@ -15,7 +15,7 @@ from tfedge.architectures.kinds import Probabilities
 from tfedge.errors import InputError
 from tfedge.models.blocks import SiteKind
 from tfedge.models.build import Encoder
-from tfedge.quantize.mixed import Precision
+from tfedge.quantize.mixed import PRECISIONS, Precision
 
 _FILE = Path(__file__).with_name("costs.toml")
 
@@ -33,14 +33,11 @@ class Costs:
 
     def options(self, kind: SiteKind) -> list[Precision]:
         """Precisions other than int8 that sites of a kind may have."""
-        return [precision for precision in _PRECISIONS if precision in self._table[kind]]
+        return [precision for precision in PRECISIONS[1:] if precision in self._table[kind]]
 
     def added(self, kind: SiteKind, precision: Precision, units: int) -> float:
         """Millions of instructions more than in int8; below 0 where int8 is the slower one."""
         return 0.0 if precision == "int8" else self._table[kind][precision] * units / 1e6
-
-
-_PRECISIONS: tuple[Precision, ...] = ("dynamic", "float")
 
 
 def read_costs(runtime: str, board: str | None = None) -> Costs:

@@ -13,8 +13,8 @@ import tf_keras as keras
 
 from tfedge import tasks
 from tfedge.architectures.kinds import Scores
-from tfedge.models.blocks import FLOAT_MASK_VALUE, Blocks, GraphOptions, Symbolic
-from tfedge.models.build import Encoder, MakeBlocks, build
+from tfedge.models.blocks import FLOAT_MASK_VALUE, Blocks, Symbolic
+from tfedge.models.build import Encoder, MakeBlocks
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.quantize import layers
 from tfedge.quantize.calibrate import Observer
@@ -79,7 +79,7 @@ def wide_graphs(
     Raises:
         CheckpointError: the weights do not fit.
     """
-    encoder = _build(checkpoint, shape, shape.options(), WideBlocks)
+    encoder = shape.build(checkpoint.config, shape.options(), WideBlocks)
     _load(checkpoint, shape, encoder)
     low, high = np.inf, -np.inf
     for tensors in Observer(encoder, samples, progress).tensors():
@@ -98,19 +98,13 @@ def _static_graphs(
     graphs: dict[int, keras.Model] = {}
     for length in shape.lengths:
         options = shape.options(length, prune_last_layer=prune, mask_value=mask_value)
-        encoder = _build(checkpoint, shape, options, make_blocks)
+        encoder = shape.build(checkpoint.config, options, make_blocks)
         if length == shape.sequence_length:
             _load(checkpoint, shape, encoder)
         else:
             encoder.model.set_weights(graphs[shape.sequence_length].get_weights())
         graphs[length] = encoder.model
     return graphs
-
-
-def _build(
-    checkpoint: Checkpoint, shape: Shape, options: GraphOptions, make_blocks: MakeBlocks
-) -> Encoder:
-    return build(checkpoint.config, shape.task, shape.num_labels, options, make_blocks)
 
 
 def _load(checkpoint: Checkpoint, shape: Shape, encoder: Encoder) -> None:

@@ -12,10 +12,11 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge import tasks
+from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import Clipping
 from tfedge.errors import CheckpointError
-from tfedge.models.blocks import NORMALISED, GraphOptions, Pixels
-from tfedge.models.build import Encoder, build
+from tfedge.models.blocks import NORMALISED, Blocks, GraphOptions, Pixels
+from tfedge.models.build import Encoder, MakeBlocks, build
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.quantize import rewrites
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
@@ -63,6 +64,12 @@ class Shape:
         options = GraphOptions(batch_size, length, normalize=self.normalize, pixels=self.pixels)
         return dataclasses.replace(options, **changes)
 
+    def build(
+        self, config: EncoderConfig, options: GraphOptions, make_blocks: MakeBlocks = Blocks
+    ) -> Encoder:
+        """The graph of an encoder with the task's head, with fresh weights."""
+        return build(config, self.task, self.num_labels, options, make_blocks)
+
 
 def float_graphs(checkpoint: Checkpoint, shape: Shape) -> dict[int, keras.Model]:
     """The static graphs as trained, by length.
@@ -73,7 +80,7 @@ def float_graphs(checkpoint: Checkpoint, shape: Shape) -> dict[int, keras.Model]
     graphs: dict[int, keras.Model] = {}
     for length in shape.lengths:
         options = shape.options(length)
-        graphs[length] = build(checkpoint.config, shape.task, shape.num_labels, options).model
+        graphs[length] = shape.build(checkpoint.config, options).model
         if length == shape.sequence_length:
             load_weights(graphs[length], checkpoint, shape.task)
         else:
@@ -235,7 +242,7 @@ class Lowering:
         self.config = checkpoint.config
         self.shape = shape
         self.streams = self.config.architecture.streams(self.config)
-        self.plain = build(self.config, shape.task, shape.num_labels, shape.options())
+        self.plain = shape.build(self.config, shape.options())
         self.weights = self.plain.model
         load_weights(self.weights, checkpoint, shape.task)
         self.decided: dict[str, Decision] = {}
@@ -286,7 +293,7 @@ class Lowering:
         # The last change comes first, as it is made to what the others have made.
         changed = type(base.__name__, (*reversed(changes), base), {}) if changes else base
         make = functools.partial(changed, decisions=self.decided, **given)
-        encoder = build(self.config, self.shape.task, self.shape.num_labels, options, make)
+        encoder = self.shape.build(self.config, options, make)
         _copy_weights(self.weights, encoder.model)
         for rewrite in self._made:
             rewrite.apply(self, encoder, base)
@@ -295,7 +302,7 @@ class Lowering:
     def unfold(self, model: keras.Model) -> keras.Model:
         """The plain graph with the weights of `model`, which `build` made, as they are in it."""
         shape = self.shape
-        plain = build(self.config, shape.task, shape.num_labels, shape.options()).model
+        plain = shape.build(self.config, shape.options()).model
         _copy_weights(model, plain)
         for rewrite in reversed(self._made):
             rewrite.undo(self, plain, model)

@@ -6,7 +6,11 @@ Gradients pass the rounding as if it were not there (the straight-through estima
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import tensorflow as tf
+import tf_keras as keras
 
 from tfedge.quantize import edgetpu_layers, layers
 from tfedge.quantize.edgetpu import EdgeTpuBlocks, PlainEdgeTpuBlocks
@@ -18,6 +22,7 @@ _CONSTANT_LEVELS = 255
 # Where rounding makes a variance 0, its inverse root is clipped, but an infinite slope times the
 # clipping's 0 would be no number.
 _LEAST_VARIANCE = 1e-12
+_Layer = TypeVar("_Layer", bound=keras.layers.Layer)
 
 
 def rounded_weights(weights: tf.Tensor) -> tf.Tensor:
@@ -40,39 +45,13 @@ def _round(x: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     return x + tf.stop_gradient(steps * scale - x)
 
 
-class RoundedDense(layers.PointwiseDense):
-    """A `PointwiseDense` of 8-bit weights."""
+def _rounding(layer: type[_Layer], rounded: Callable[[tf.Tensor], tf.Tensor]) -> type[_Layer]:
+    """A layer whose `constant` comes rounded."""
 
-    def constant(self) -> tf.Tensor:
-        return rounded_weights(super().constant())
+    def constant(self: Any) -> tf.Tensor:
+        return rounded(layer.constant(self))
 
-
-class RoundedPatches(layers.PointwisePatches):
-    """`PointwisePatches` of 8-bit weights."""
-
-    def constant(self) -> tf.Tensor:
-        return rounded_weights(super().constant())
-
-
-class RoundedTrigram(layers.TrigramDense):
-    """A `TrigramDense` of 8-bit weights."""
-
-    def constant(self) -> tf.Tensor:
-        return rounded_weights(super().constant())
-
-
-class RoundedMean(layers.ChannelMean):
-    """A `ChannelMean` of 8-bit weights."""
-
-    def constant(self) -> tf.Tensor:
-        return rounded_weights(super().constant())
-
-
-class RoundedScale(layers.ChannelScale):
-    """A `ChannelScale` of 8-bit factors."""
-
-    def constant(self) -> tf.Tensor:
-        return rounded_constant(super().constant())
+    return type(f"Rounded{layer.__name__}", (layer,), {"constant": constant})
 
 
 class SafeRsqrt(layers.Rsqrt):
@@ -82,28 +61,16 @@ class SafeRsqrt(layers.Rsqrt):
         return super().call(tf.maximum(x, _LEAST_VARIANCE))
 
 
-class RoundedEvenScale(edgetpu_layers.EvenScale):
-    """An `EvenScale` of 8-bit factors."""
-
-    def constant(self) -> tf.Tensor:
-        return rounded_constant(super().constant())
-
-
-class RoundedEvenVariance(edgetpu_layers.EvenVariance):
-    """An `EvenVariance` of 8-bit weights."""
-
-    def constant(self) -> tf.Tensor:
-        return rounded_weights(super().constant())
-
-
 class _Rounded:
     """Layers that round their constants; what has one scale a channel is exact as it is."""
 
-    pointwise_dense = RoundedDense
-    patch_layer = RoundedPatches
-    trigram_layer = RoundedTrigram
-    channel_scale = RoundedScale
-    channel_mean = RoundedMean
+    pointwise_dense = _rounding(layers.PointwiseDense, rounded_weights)
+    patch_layer = _rounding(layers.PointwisePatches, rounded_weights)
+    trigram_layer = _rounding(layers.TrigramDense, rounded_weights)
+    channel_scale = _rounding(layers.ChannelScale, rounded_constant)
+    channel_mean = _rounding(layers.ChannelMean, rounded_weights)
+    even_scale = _rounding(edgetpu_layers.EvenScale, rounded_constant)
+    even_variance = _rounding(edgetpu_layers.EvenVariance, rounded_weights)
     rsqrt = SafeRsqrt
 
 
@@ -118,12 +85,6 @@ class RoundedMixedBlocks(_Rounded, MixedBlocks):
 class RoundedEdgeTpuBlocks(_Rounded, EdgeTpuBlocks):
     """`EdgeTpuBlocks` that round their constants."""
 
-    even_scale = RoundedEvenScale
-    even_variance = RoundedEvenVariance
-
 
 class RoundedPlainEdgeTpuBlocks(_Rounded, PlainEdgeTpuBlocks):
     """`PlainEdgeTpuBlocks` that round their constants."""
-
-    even_scale = RoundedEvenScale
-    even_variance = RoundedEvenVariance
