@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -397,9 +398,15 @@ def test_output_is_replaced_only_by_force(
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match="out exists; choose another --output, or --force"):
         run(toy_encoder, toy_texts, tmp_path / "out")
-    (tmp_path / "out" / "older").write_text("")
+    (tmp_path / "out" / "mine").mkdir()
+    (tmp_path / "out" / "mine" / "notes.txt").write_text("kept")
+    shutil.copyfile(toy_encoder / "config.json", tmp_path / "out" / "config.json")
+    shutil.copyfile(toy_encoder / "model.safetensors", tmp_path / "out" / "model.safetensors")
+    (tmp_path / "out" / "tfedge_quantization.json").write_text("{}")
     options, losses = dataclasses.replace(OPTIONS, epochs=1), DistillationLosses()
     asked = (toy_encoder, toy_texts.head(16), tmp_path / "out", options, Record())
     prune(request(*asked, force=True), HALF, losses)
-    assert not (tmp_path / "out" / "older").exists()
-    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert (tmp_path / "out" / "mine" / "notes.txt").read_text() == "kept"
+    # What belonged to the older weights goes with them.
+    assert not (tmp_path / "out" / "tfedge_quantization.json").exists()
+    assert weights(tmp_path / "out").keys() == weights(toy_encoder).keys()

@@ -182,12 +182,12 @@ def assert_converted_is_trained(found: Run, task: str, graph_name: str = "intege
     for layer in graph.layers:
         if isinstance(layer, PointwiseDense):
             layer.kernel.assign(rounded_weights(layer.kernel))
-        elif isinstance(layer, ChannelMean):
-            layer.weights_.assign(rounded_weights(layer.weights_))
-        elif isinstance(layer, ChannelScale):
-            layer.scale.assign(rounded_constant(layer.constant()) / layer.factor)
         elif isinstance(layer, EvenVariance):
-            layer.weights_.assign(rounded_weights(layer.constant()) * layer.unit)
+            layer.vector.assign(rounded_weights(layer.constant()) * layer.unit)
+        elif isinstance(layer, ChannelMean):
+            layer.vector.assign(rounded_weights(layer.vector))
+        elif isinstance(layer, ChannelScale):
+            layer.vector.assign(rounded_constant(layer.constant()) / layer.factor)
     tokenizer = load_tokenizer(found.output)
     sequences = encode(tokenizer, toy_folders.sentences(24).texts, LENGTH)
     batch = pad(sequences, LENGTH - 4, graph.input_names)

@@ -221,6 +221,7 @@ def _peers_moved(context: click.Context, option: click.Parameter, value: Any) ->
     expose_value=False,
     is_eager=True,
     callback=_peers_moved,
+    help="Of `python -m benchmarks` alone.",
 )
 def bench(**settings: Any) -> None:
     """Compares how fast converted models answer: times, accuracy, memory, size, start-up.
