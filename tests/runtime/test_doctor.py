@@ -71,7 +71,7 @@ def test_model_of_another_runtime(toys: Path, tmp_path: Path) -> None:
     result = infer("--doctor", "--model", path, "--runtime", "tflite-runtime")
     assert result.code == 4
     text = "\n".join(result.lines)
-    assert "To mend, before anything is answered:" in text
+    assert "To fix before anything can be answered:" in text
     assert "1. the model was not verified on tflite-runtime, only on litert" in text
     assert "--runtime litert" in text
 
@@ -141,7 +141,7 @@ def test_answering_with_a_package_missing(bare: Run, toys: Path) -> None:
     code, printed, errors = bare("--model", str(toys / "int8.tflite"), "good")
     assert (code, printed) == (4, None)
     assert errors.count("\n") == 1
-    assert "No module named 'numpy'; `tfedge-infer --doctor` says how to mend it" in errors
+    assert "No module named 'numpy'; `tfedge-infer --doctor` says how to fix it" in errors
 
 
 def test_packages_that_are_broken(bare: Run) -> None:

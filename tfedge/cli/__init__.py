@@ -25,7 +25,7 @@ def main() -> None:
     """Turns checkpoints of BERT, ViT and their kin into TFLite models for small boards.
 
     \b
-    tfedge models                       what can be named
+    tfedge models                       the presets
     tfedge convert tinybert             checkpoint -> one .tflite, measured
     tfedge run recipe.toml              texts -> trained, converted, measured, in one command
     tfedge shrink X --target-flops 0.5 --data texts.txt --output Y      checkpoint -> a faster one
@@ -37,8 +37,8 @@ def main() -> None:
     tfedge edgetpu check X.tflite       what of it a Coral Edge TPU would run
     tfedge-infer --model X.tflite "a fine film"      on the board
 
-    MODEL is a preset, one of the names that `tfedge models` lists, a folder with a Hugging Face
-    checkpoint (./NAME where a preset is called so too), or the id of one on the hub. Exit codes:
+    MODEL is a preset (one of the names that `tfedge models` lists), a folder with a Hugging Face
+    checkpoint (./NAME if a preset has the same name), or the id of one on the hub. Exit codes:
     0 done, 1 error, 2 usage, 3 unusable input, 4 a package or runtime is missing, 5 the converted
     model was rejected.
     """

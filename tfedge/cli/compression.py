@@ -33,10 +33,10 @@ from tfedge.quiet import load_tensorflow
     "--layers",
     multiple=True,
     metavar="NAME[=SPARSITY][/PATTERN]",
-    help="Layers to prune, e.g. 'encoder.*' or '*.intermediate.dense=0.8', with a pattern of their "
-    "own as 'embeddings.word_embeddings/4x1'; may be repeated, the last that matches counts. "
-    "Default: all dense layers but the head's last. Tables (embeddings.word_embeddings) hold most "
-    "weights of a small model; rows of words that the texts lack learn to do without them only by "
+    help="Layers to prune, e.g. 'encoder.*' or '*.intermediate.dense=0.8', with their own "
+    "pattern as in 'embeddings.word_embeddings/4x1'; may be repeated, the last match counts. "
+    "Default: all dense layers except the head's last. Tables (embeddings.word_embeddings) hold most "
+    "weights of a small model; rows of words that the texts lack are only trained with "
     "--random-tokens.",
 )
 @click.option(
@@ -45,32 +45,41 @@ from tfedge.quiet import load_tensorflow
     show_default=True,
     metavar="none|M:N|RxC",
     help="none: single weights; 2:4: two of each four inputs; 4x1: blocks of 4 inputs x 1 output (in "
-    "a table 4 channels of a row), which lie side by side in the file: more exactness is lost than "
-    "with single weights, and more bytes saved by gzip.",
+    "a table, 4 channels of a row), which are adjacent in the file: gzip saves more bytes than with "
+    "single weights, but more accuracy is lost.",
 )
 @click.option(
     "--schedule",
     type=click.Choice(["polynomial", "constant"]),
     default="polynomial",
     show_default=True,
-    help="polynomial: in steps, ever smaller ones; constant: all at once.",
+    help="polynomial: in steps that get smaller and smaller; constant: all at once.",
 )
-@click.option("--initial-sparsity", default=0.0, show_default=True, help="Where polynomial begins.")
+@click.option(
+    "--initial-sparsity",
+    default=0.0,
+    show_default=True,
+    help="Sparsity at which polynomial begins.",
+)
 @click.option(
     "--begin-step",
     type=click.IntRange(0),
-    help="First step that prunes. Default: 1, or as few later as let the last be --end-step.",
+    help="First step that prunes. Default: 1, or slightly later so that the last one is --end-step.",
 )
 @click.option(
-    "--end-step", type=click.IntRange(0), help="Last step that prunes. Default: 3/4 of the run."
+    "--end-step",
+    type=click.IntRange(0),
+    help="Last step that prunes. Default: after 3/4 of the run.",
 )
 @click.option(
-    "--frequency", type=click.IntRange(1), help="Steps between. Default: so that there are 20."
+    "--frequency",
+    type=click.IntRange(1),
+    help="Steps between prunings. Default: chosen so that there are 20.",
 )
 @click.option(
     "--teacher",
     metavar="MODEL",
-    help="What it learns from; default: MODEL itself, as it was before.",
+    help="What the model learns from; default: MODEL itself, as it was before.",
 )
 @steps_option
 @temperature_option
@@ -84,7 +93,7 @@ from tfedge.quiet import load_tensorflow
     show_default=True,
     type=click.FloatRange(0, 1),
     help="Share of batches in which half of the tokens are replaced by random ones, so that every "
-    "row of a pruned table learns.",
+    "row of a pruned table is trained.",
 )
 @float_training_options
 @training_options
@@ -95,7 +104,7 @@ def prune(model: str, as_json: bool, **settings: Any) -> None:
     tfedge prune tinybert --sparsity 0.5 --data texts.txt --output pruned
     tfedge convert pruned
 
-    The model learns meanwhile to answer as it did before; labels are read only for
+    Meanwhile the model learns to answer as it did before; labels are only read for
     --label-weight. The zeros stay zeros in every .tflite, which takes as long as before: the
     gain is in what is downloaded or stored compressed. A killed run resumes when the same
     command is given again.
@@ -126,26 +135,26 @@ def prune(model: str, as_json: bool, **settings: Any) -> None:
     "--target-flops",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="RATIO",
-    help="Floating-point operations of the encoder that may be left, as a share, e.g. 0.5.",
+    help="Share of the encoder's floating-point operations that may be left, e.g. 0.5.",
 )
 @click.option(
     "--target-latency",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="RATIO",
-    help="Instead: instructions of --target that may be left, in int8.",
+    help="Instead: share of the int8 instructions on --target that may be left.",
 )
 @click.option(
     "--target",
     "board",
     type=click.Choice(["rpi4", "rpi5"]),
-    help="The board whose instructions are counted, and reported. Default: rpi4.",
+    help="The board whose instructions are predicted. Default: rpi4.",
 )
 @click.option(
     "--seq-len",
     default=128,
     show_default=True,
     type=click.IntRange(3, 512),
-    help="Tokens of the texts that costs are meant for.",
+    help="Number of tokens that costs are computed for.",
 )
 @click.option(
     "--remove",
@@ -175,7 +184,7 @@ def shrink(model: str, as_json: bool, **settings: Any) -> None:
         --remove neurons --per-layer --data texts.txt --output fast
     tfedge convert half
 
-    Feed-forward neurons, heads, layers and hidden channels are weighed by what the answers to
+    Feed-forward neurons, heads, layers and hidden channels are ranked by what the answers to
     --data would lose without them; labels are read only for --label-weight. What is left learns
     to answer as MODEL did. Where --remove allows layers or width, each number of them is tried
     and the one whose answers are nearest to MODEL's is taken. A killed run resumes when the same

@@ -65,10 +65,10 @@ def _precisions(
     ),
     help="int8: integers only, outputs included; int8-float-io: the same with float outputs; auto: "
     "the fastest mixture of integers, dynamic and float that keeps --max-drop, found by measuring; "
-    "mixed: the one that --precision says; int16x8: integers of 16 bits with int8 weights, the most "
-    "exact and the slowest, for LiteRT; dynamic: int8 weights, the rest float; int4: the same with 4 "
-    "bits for dense weights, the smallest file; float16: the same with float16 weights. Default: "
-    "the target's, the preset's, else int8.",
+    "mixed: the mixture given by --precision; int16x8: 16-bit integers with int8 weights, the most "
+    "exact and the slowest, for LiteRT; dynamic: int8 weights, everything else in float; int4: as "
+    "dynamic, with 4-bit dense weights, the smallest file; float16: as dynamic, with float16 weights. "
+    "Default: the target's, the preset's, else int8.",
 )
 @click.option(
     "--precision",
@@ -77,7 +77,7 @@ def _precisions(
     callback=_precisions,
     metavar="WHAT=HOW",
     help="For --quant mixed: int8, dynamic or float for a kind of operation (dense, attention, "
-    "norm, pooling) or a pattern of names, e.g. '*.output.dense=dynamic'; of several the last one "
+    "norm, pooling) or a pattern of names, e.g. '*.output.dense=dynamic'; the last match "
     "counts. Default: norm=float.",
 )
 @click.option(
@@ -85,8 +85,8 @@ def _precisions(
     type=click.Choice(
         ["edgetpu", "edgetpu-plain", "host", "jetson-nano", "mediapipe", "rpi4", "rpi5"]
     ),
-    help="The board: picks runtime and mode, and what auto counts as fast. edgetpu: a graph of the "
-    "operations that the Edge TPU compiler's table has, checked and, where the compiler is, "
+    help="The board: chooses the runtime, the mode, and what auto counts as fast. edgetpu: a graph "
+    "made of operations in the Edge TPU compiler's table, checked and, if the compiler is installed, "
     "compiled; edgetpu-plain: the same with BATCH_MATMUL and SOFTMAX; mediapipe: a file that "
     "MediaPipe's TextClassifier or TextEmbedder runs as it is (one graph, float outputs).",
 )
@@ -99,22 +99,22 @@ def _precisions(
     "--buckets",
     callback=_lengths,
     metavar="N,N,...|none",
-    help="Lengths of shorter graphs in the same file: a text runs in the shortest that holds it. "
-    "They share all weights. Default: the preset's, else 16,24,32,48,64.",
+    help="Lengths of shorter graphs in the same file, sharing all weights: a text runs in the "
+    "shortest graph that holds it. Default: the preset's, else 16,24,32,48,64.",
 )
 @task_option
 @click.option(
     "--calibration",
-    help="File of texts like those the model will see; the first 200 choose the ranges of "
-    "integers, unless tfedge qad has, and the rounding of int4. Default: the package's own sentences. "
-    "For a model of images, which has no default: a folder with a sub-folder a label, or a table with "
-    "the columns image and label; the first 64 choose.",
+    help="File of texts like those the model will see; the first 200 choose the integers' "
+    "ranges, unless tfedge qad has done so, and the rounding of int4. Default: sentences that come "
+    "with tfedge. For an image model, which has no default: a folder with a sub-folder for each "
+    "label, or a table with the columns image and label; the first 64 images are used.",
 )
 @click.option(
     "--eval",
     "evaluation",
-    help="Labelled file, or folder of images, on which the loss is measured. Default: what "
-    "calibration leaves.",
+    help="Labelled file, or folder of images, on which the loss is measured. Default: the texts "
+    "that calibration does not use.",
 )
 @click.option(
     "--runtime",
@@ -124,28 +124,28 @@ def _precisions(
 @click.option(
     "--max-drop",
     type=float,
-    help="Points that may be lost against float. Default: the preset's (minilm 2), else 1.",
+    help="Points that int8 may lose against float. Default: the preset's (minilm 2), else 1.",
 )
 @click.option(
     "--output",
     default="saved_models",
     show_default=True,
     type=click.Path(path_type=Path),
-    help="Folder in which a folder MODEL is made.",
+    help="Folder in which the folder MODEL is created.",
 )
 @click.option(
     "--normalize/--no-normalize",
     default=None,
-    help="Whether sentence embeddings have length 1; default: what the checkpoint's modules say.",
+    help="Whether sentence embeddings are normalised to length 1; default: as the checkpoint says.",
 )
 @click.option(
     "--weight-bits",
     default=8.0,
     show_default=True,
     type=click.FloatRange(4, 8),
-    help="Bits of the values that weights take, in int8, mixed and auto; 5.5, say, are 43 values. "
-    "They are stored in 8 all the same and run as fast; what is downloaded or kept compressed is "
-    "smaller, 6 saving about as much as half of the weights zero.",
+    help="Bits of the values that weights may take, in int8, mixed and auto; 5.5, for example, "
+    "allows 43 values. They are still stored in 8 bits and run as fast, but compress better: 6 bits "
+    "save about as much as making half of the weights zero.",
 )
 @click.option(
     "--keep-reference",
@@ -165,9 +165,9 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
     tfedge convert minilm --target rpi5 --quant auto --max-drop 0.5
     tfedge convert tinybert --target edgetpu
 
-    The result is run in the runtime it is meant for, in a process of its own. One that crashes
-    there or loses more than --max-drop is kept under the suffix .rejected; the exit code is 5.
-    Without the Edge TPU's compiler --target edgetpu leaves the model as it is; the exit code is 4.
+    The result is run in the runtime it is made for, in a process of its own. If it crashes there or
+    loses more than --max-drop, it is kept with the suffix .rejected, and the exit code is 5.
+    Without the Edge TPU's compiler, --target edgetpu leaves the model uncompiled; the exit code is 4.
     """
     load_tensorflow()
     from tfedge.cli.summary import conversion_summary
@@ -212,7 +212,7 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
     default=128,
     show_default=True,
     type=click.IntRange(3, 512),
-    help="Tokens that FLOPs are given for.",
+    help="Number of tokens to count FLOPs for.",
 )
 @click.option("--json", "prints_json", is_flag=True, help="Print one JSON object a line.")
 def models(seq_len: int, prints_json: bool) -> None:
@@ -235,8 +235,8 @@ def models(seq_len: int, prints_json: bool) -> None:
 @click.option(
     "--tokenizer",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Checkpoint whose tokeniser is taken, e.g. saved_models/tinybert. Models of texts need it, "
-    "of images they have none.",
+    help="Checkpoint to copy the tokeniser from, e.g. saved_models/tinybert. Text models need one, "
+    "image models have none.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
 def init(preset: str, folder: Path, tokenizer: Path | None, seed: int) -> None:
@@ -246,7 +246,7 @@ def init(preset: str, folder: Path, tokenizer: Path | None, seed: int) -> None:
     tfedge init tinybert FOLDER --tokenizer saved_models/tinybert
     tfedge init deit-tiny FOLDER
 
-    For measuring what an architecture costs, or for training it; its answers mean nothing.
+    Use it to measure what an architecture costs, or to train it; its answers mean nothing.
     """
     load_tensorflow()
     from tfedge.models.initialize import initialize

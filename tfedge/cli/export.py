@@ -31,7 +31,7 @@ from tfedge.quiet import load_tensorflow
 @click.option(
     "--dynamic",
     is_flag=True,
-    help="Let any number of texts and tokens, or of images, in. TensorRT then needs a profile of "
+    help="Accept any number of texts and tokens, or of images. TensorRT then needs a profile of "
     "shapes; static shapes are faster there.",
 )
 @task_option
@@ -52,12 +52,12 @@ def export(model: str, as_json: bool, **settings: Any) -> None:
     trtexec --onnx=tinybert-onnx/model.onnx --fp16       on a Jetson
     tfedge export ./my-checkpoint --format saved-model --dynamic --output my-saved-model
 
-    A model of images takes pixel_values, red, green and blue of 0 to 255, (1, height, width, 3): its
+    An image model takes pixel_values, red, green and blue from 0 to 255, (1, height, width, 3): its
     normalisation is in the weights.
 
-    What was written is loaded and run on sentences that come with tfedge, or on noise for images, and
-    compared with Keras, before it gets its name; one that differs by more than 1e-4 is not kept, and
-    the exit code is 5.
+    Before the export gets its name, it is loaded, run on sentences that come with tfedge (or on noise
+    for images), and compared with Keras; if it differs by more than 1e-4, it is not kept, and the exit
+    code is 5.
     """
     load_tensorflow()
     from tfedge.convert.export import ExportOptions

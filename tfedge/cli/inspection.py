@@ -16,12 +16,12 @@ from tfedge.cli.options import echo_report
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
-    help="A float .tflite of the same layers; both run, and each layer's error is measured.",
+    help="A float .tflite with the same layers: both are run, and the error of each layer is measured.",
 )
 @click.option(
     "--data",
     help="For --against and --time: a file of texts, or an .npz with the model's inputs by name. "
-    "Default: the package's own sentences. For a model of images: a folder of them.",
+    "Default: sentences that come with tfedge. For an image model: a folder of images.",
 )
 @click.option(
     "--texts",
@@ -34,14 +34,14 @@ from tfedge.cli.options import echo_report
 @click.option(
     "--runtime",
     type=click.Choice(["tflite-runtime", "litert"]),
-    help="For --against and --time. Default: the first the model was verified on.",
+    help="For --against and --time. Default: the first one the model was verified on.",
 )
 @click.option(
     "--time",
     "is_timed",
     is_flag=True,
-    help="Measure what each part (embeddings, each layer's attention and the rest of it, head) "
-    "takes, with the runtime's own kernels.",
+    help="Measure how long each part takes (embeddings, each layer's attention and the rest of it, "
+    "head), with the runtime's own kernels.",
 )
 @click.option(
     "--rounds",
@@ -72,8 +72,8 @@ def inspect_model(
     tfedge inspect X_int8.tflite --against X_int8_reference.tflite --html X.html
     tfedge inspect X_int8.tflite --time
 
-    Operators by type, dtype and version, float islands, ranges, the cost of each operator by its
-    shapes. MODEL may be of any converter; nothing of it is run without --against or --time.
+    It lists operators by type, dtype and version, float islands, ranges, and the cost of each operator
+    by its shapes. MODEL may come from any converter; it is only run with --against or --time.
     """
     from tfedge import files
     from tfedge.inspect.report import InspectOptions
@@ -94,7 +94,7 @@ def inspect_model(
 
 @click.group()
 def edgetpu() -> None:
-    """What of a .tflite a Coral Edge TPU runs.
+    """Tells what of a .tflite a Coral Edge TPU runs.
 
     \b
     tfedge edgetpu check X.tflite       predicted by the published rules, without the compiler
@@ -111,11 +111,11 @@ def edgetpu_check(model: Path, prints_json: bool, html: Path | None) -> None:
 
     \b
     mapped     seen mapped in published logs or pairs of a model and its compiled form
-    unproven   the table of supported operations allows it, nobody has shown it
+    unproven   allowed by the table of supported operations, but never seen
     CPU        stays on the host, with the compiler's wording, the rule and its source
 
-    Of a file that is compiled already, its edgetpu-custom-op and what is left are counted.
-    Nothing is run. Exit code 0 whenever the file could be read, whatever is found.
+    In a file that is already compiled, edgetpu-custom-op and the operators left are counted.
+    Nothing is run. The exit code is 0 whenever the file could be read.
     """
     from tfedge import files
     from tfedge.edgetpu.check import check as run
@@ -137,7 +137,7 @@ def edgetpu_check(model: Path, prints_json: bool, html: Path | None) -> None:
     default=180,
     show_default=True,
     type=click.IntRange(1, 86_400),
-    help="Seconds that the compiler may take.",
+    help="Stop the compiler after so many seconds.",
 )
 @click.option("--json", "prints_json", is_flag=True, help="Print one JSON object.")
 def edgetpu_compile(model: Path, output: Path | None, timeout: int, prints_json: bool) -> None:

@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     "--data",
     required=True,
     help="TSV, CSV or JSONL, or a data set id on the hub, with the columns that the task needs: text "
-    "and label; tokens and labels; question, context and answers; text, text_pair and score. For a "
-    "model of images a folder with a sub-folder a label, or a table with columns image and label.",
+    "and label; tokens and labels; question, context and answers; text, text_pair and score. For an "
+    "image model: a folder with a sub-folder for each label, or a table with columns image and label.",
 )
 @click.option(
     "--against",
     type=click.Path(exists=True, path_type=Path),
-    help="A second model, to count the answers that differ.",
+    help="A second model, to count how many answers differ.",
 )
 @click.option(
     "--runtime",
@@ -49,12 +49,13 @@ if TYPE_CHECKING:
     "--threads",
     type=click.IntRange(1, 64),
     help="Threads of the runtime, in one process. Default: one thread in each of several processes "
-    "that share the texts; with --python the choice of tfedge-infer there.",
+    "that share the texts; with --python, what tfedge-infer chooses there.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Use only the first N texts.")
 @click.option(
     "--python",
-    help="Command of the Python that runs a .tflite, a board's for instance. Default: this one.",
+    help="Command that starts the Python that runs a .tflite, a board's for instance. Default: this "
+    "one.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
@@ -221,7 +222,7 @@ def _peers_moved(context: click.Context, option: click.Parameter, value: Any) ->
     expose_value=False,
     is_eager=True,
     callback=_peers_moved,
-    help="Of `python -m benchmarks` alone.",
+    help="Moved to `python -m benchmarks`.",
 )
 def bench(**settings: Any) -> None:
     """Compares how fast converted models answer: times, accuracy, memory, size, start-up.
@@ -235,11 +236,11 @@ def bench(**settings: Any) -> None:
         --data dev.tsv
         one file in each runtime, with one thread and with four
     tfedge bench X_int8.tflite X_int8.tflite --data dev.tsv
-        what this machine makes of twice the same
+        the same model twice, to see this machine's noise
 
     Each answers one text at a time in a process of its own that stays alive; all take turns, a
     few texts each, so that whatever slows the machine down slows all of them. Read the ratios to
-    the first model and their range over the rounds; milliseconds hold for this run alone.
+    the first model and their range over the rounds; milliseconds only hold for this run.
 
     Other products on the same weights are raced by `python -m benchmarks`, in a clone of tfedge's
     repository.

@@ -45,13 +45,13 @@ def training_options(function: Any) -> Any:
                 default=64,
                 show_default=True,
                 type=click.IntRange(8, 512),
-                help="Tokens of a text; longer ones are cut.",
+                help="Tokens of a text; longer texts are truncated.",
             ),
             click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1)),
             click.option(
                 "--xla",
                 is_flag=True,
-                help="Compile the training step with XLA, anew for each length of a batch: pays on "
+                help="Compile the training step with XLA, again for each batch length: worth it on "
                 "GPUs and in long runs.",
             ),
             click.option(
@@ -72,15 +72,15 @@ def float_training_options(function: Any) -> Any:
     function = click.option(
         "--mixed-precision",
         is_flag=True,
-        help="Compute in bfloat16, with weights and losses in float32: pays on GPUs and processors "
-        "that have it.",
+        help="Compute in bfloat16, with weights and losses in float32: worth it on GPUs and "
+        "processors that support it.",
     )(function)
     return click.option(
         "--patience",
         type=click.IntRange(1),
-        help="Stop when so many epochs in a row are no better on --eval than the best, and keep "
-        "that one's weights; what is measured on the same texts then flatters a little. Default: "
-        "train to the end.",
+        help="Stop when N epochs in a row are no better on --eval than the best one, and keep the best "
+        "weights; accuracy on those same texts is then slightly too good. Default: train to the "
+        "end.",
     )(function)
 
 
@@ -140,14 +140,14 @@ hidden_option = click.option(
     "hidden",
     default=1.0,
     show_default=True,
-    help="Weight of the hidden states' distance.",
+    help="Weight of the distance between hidden states.",
 )
 label_option = click.option(
     "--label-weight",
     "labels",
     default=0.0,
     show_default=True,
-    help="Weight of the data's own labels.",
+    help="Weight of the labels in the data.",
 )
 augmentation_option = click.option(
     "--augmentation",
@@ -160,10 +160,10 @@ temperature_option = click.option(
     "--temperature", default=2.0, show_default=True, help="Divides both models' logits."
 )
 steps_option = click.option(
-    "--steps", type=click.IntRange(1), help="Batches in all, in place of --epochs."
+    "--steps", type=click.IntRange(1), help="Total number of batches, instead of --epochs."
 )
 task_option = click.option(
     "--task",
     type=click.Choice(tasks.names()),
-    help="Default: the preset's, else what the checkpoint has a head for.",
+    help="Default: the preset's, else the one that the checkpoint has a head for.",
 )

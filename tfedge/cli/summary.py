@@ -202,13 +202,13 @@ def models_summary(rows: Sequence[Listed], sequence_length: int) -> str:
     """What `tfedge models` prints."""
     lines = [
         f"{'name':<20}{'parameters':>11}{f'GFLOPs@{sequence_length}':>12}{'float32':>10}{'int8':>9}"
-        f"  {'task':<20}weights"
+        f"  {'task':<22}weights"
     ]
     for row in rows:
         lines.append(
             f"{row.name:<20}{row.parameters / 1e6:>10.1f}M{row.flops / 1e9:>12.2f}"
             f"{row.float32_bytes / 1e6:>7.0f} MB{row.int8_bytes / 1e6:>6.0f} MB"
-            f"  {row.task:<20}{row.weights}"
+            f"  {row.task:<22}{row.weights}"
         )
     return "\n".join(lines)
 

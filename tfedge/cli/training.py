@@ -68,8 +68,8 @@ def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> 
     "relations",
     default=0.0,
     show_default=True,
-    help="Weight of the relations between tokens (MiniLMv2): how alike their queries, keys and "
-    "values are.",
+    help="Weight of the relations between tokens (MiniLMv2), the similarities of their queries, keys "
+    "and values.",
 )
 @click.option(
     "--relation-layer",
@@ -85,14 +85,14 @@ def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> 
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
-    help="Folder to keep the teacher's outputs in, for batches without replaced words: several "
-    "epochs, and later runs with the same teacher, texts and --max-length, then compute them once. "
-    "About 2 bytes x tokens of all texts x hidden states x width. Delete it when you like.",
+    help="Folder for the teacher's outputs on batches without replaced words, which are then computed "
+    "once for all epochs and for later runs with the same teacher, texts and --max-length. Takes "
+    "about 2 bytes x tokens of all texts x hidden states x width; may be deleted at any time.",
 )
 @float_training_options
 @training_options
 def distil(preset: str, teacher: Path, cache: Path | None, as_json: bool, **settings: Any) -> None:
-    """Makes the small model of PRESET out of a larger teacher.
+    """Trains the small model of PRESET on the answers of a larger teacher.
 
     The student starts from the teacher's own weights, cut to size, and learns the teacher's
     logits and hidden states. Its layer i of n learns the hidden states of the teacher's layer
@@ -125,17 +125,17 @@ def _echo_accuracy(output: Path, accuracy: float | None, as_json: bool) -> None:
 @click.option(
     "--target",
     type=click.Choice(["edgetpu", "edgetpu-plain"]),
-    help="Simulate the graph that `tfedge convert --target` makes, in place of the usual one.",
+    help="Simulate the graph that `tfedge convert --target` makes, instead of the usual one.",
 )
 @training_options
 def qad(model: str, target: str | None, as_json: bool, **settings: Any) -> None:
-    """Trains MODEL to bear int8, for when calibration alone loses too much.
+    """Trains MODEL for int8, for when calibration alone loses too much.
 
     \b
     tfedge qad minilm --data texts.txt --steps 500 --output trained
     tfedge convert trained
 
-    The int8 graph, all its rounding simulated, learns to answer as the float model does; labels
+    The int8 graph, with all its rounding simulated, learns to answer as the float model does; labels
     are not read. Beside the weights a JSON file keeps the ranges that they were trained with,
     which convert takes in place of calibrating. What is printed is how much the simulated graph
     differs from float on the texts of --eval (default: the package's own), before and after.

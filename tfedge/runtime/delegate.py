@@ -62,12 +62,12 @@ def check(bundle: Bundle, delegate: str | None, device: str | None) -> None:
     compiled = is_compiled(bundle)
     if compiled and not is_edgetpu(delegate):
         raise BackendError(
-            f"{bundle.path}: compiled for the Edge TPU, where alone it runs; give --delegate edgetpu,"
+            f"{bundle.path}: compiled for the Edge TPU and only runs there; give --delegate edgetpu,"
             " or the model that it was made of"
         )
     if is_edgetpu(delegate) and not compiled:
         raise ModelFileError(
-            f"{bundle.path}: not compiled for the Edge TPU, which would run nothing of it; make"
+            f"{bundle.path}: not compiled for the Edge TPU, which would run none of it; make"
             " X_edgetpu.tflite with `tfedge edgetpu compile`, or leave --delegate out"
         )
 

@@ -1,4 +1,4 @@
-"""Finds out whether texts can be answered here, by what, and what to mend: `tfedge-infer --doctor`.
+"""Finds out whether texts can be answered here, by what, and what to fix: `tfedge-infer --doctor`.
 
 Whatever could crash is tried in a process of its own. Nothing here needs more than Python itself,
 because numpy, tokenizers or the runtime may be what is broken.
@@ -63,7 +63,7 @@ class Installed:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something to mend.
+    """Something to fix.
 
     Attributes:
         problem: what is wrong.

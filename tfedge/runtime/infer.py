@@ -137,8 +137,8 @@ Exit codes:
     "--doctor",
     is_flag=True,
     help="Say what is installed, which runtime and kernels would answer, what the machine is and"
-    " suffers from, and what to mend, with the command. With --model it answers a sentence to be"
-    " sure; without, it needs none.",
+    " suffers from, and what to fix, with the command. With --model it also answers a"
+    " sentence; without, it needs no model.",
 )
 @click.version_option(__version__, "--version", prog_name=PROGRAM, message="%(prog)s %(version)s")
 def command(**options: Any) -> Options:
@@ -208,7 +208,7 @@ def _load(options: Options) -> Pipeline:
     except ImportError as error:
         raise BackendError(
             f"a package of the base install does not load: {one_line(error)}; `{PROGRAM} --doctor` says"
-            " how to mend it"
+            " how to fix it"
         ) from error
     with quiet_start():
         return load(

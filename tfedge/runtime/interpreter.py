@@ -59,7 +59,7 @@ class Model:
         Raises:
             OptionError, BackendError: see `choose_runtime`; also a delegate that does not load or
                 a model that the runtime refuses.
-            ModelFileError: the model has not the signatures that the manifest describes, or is not
+            ModelFileError: the model lacks the signatures that the manifest describes, or is not
                 compiled for the Edge TPU that is asked for.
         """
         if num_threads is not None and not 1 <= num_threads <= MAX_THREADS:

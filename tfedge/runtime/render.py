@@ -50,13 +50,13 @@ def report_as_json(report: Report) -> str:
 
 
 def report_as_text(report: Report) -> str:
-    """A `--doctor` report for people: what there is, line by line, and then what to mend."""
+    """A `--doctor` report for people: what there is, line by line, and then what to fix."""
     rows = [*_answering(report), *_installed(report), *_machine(report.machine)]
     if report.libedgetpu:
         rows.append(("Edge TPU", report.libedgetpu))
     lines = [f"{name:<11}{text}" for name, text in rows]
     if report.findings:
-        lines += ["", "To mend:" if report.can_answer else "To mend, before anything is answered:"]
+        lines += ["", "To fix:" if report.can_answer else "To fix before anything can be answered:"]
     for number, finding in enumerate(report.findings, 1):
         lines.append(f"  {number}. {one_line(finding.problem)}")
         if finding.mend:

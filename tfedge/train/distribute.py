@@ -64,7 +64,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def wait_for_all(strategy: tf.distribute.Strategy, step: int = 0) -> None:
-    """Returns when all workers have come as far.
+    """Blocks until every worker has reached this step.
 
     Raises:
         InputError: they are at different steps.
