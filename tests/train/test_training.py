@@ -368,13 +368,15 @@ def test_damaged_settings_are_refused(tmp_path: Path, content: str) -> None:
 def test_publishes_the_result_and_leaves_nothing_else(tmp_path: Path, replaced: bool) -> None:
     if replaced:
         (tmp_path / "model").mkdir()
-        (tmp_path / "model" / "older").write_text("")
+        for name in ("config.json", "model.safetensors", "tokenizer.json"):
+            (tmp_path / "model" / name).write_text("older")
     folder = claim(tmp_path / "model", steps=True, force=True)
     folder.result.mkdir()
-    (folder.result / "newer").write_text("")
+    (folder.result / "config.json").write_text("newer")
     folder.publish()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    assert [path.name for path in (tmp_path / "model").iterdir()] == ["newer"]
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["config.json"]
+    assert (tmp_path / "model" / "config.json").read_text() == "newer"
 
 
 @pytest.mark.parametrize("has_steps", [False, True])
