@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from forge import join, split
 
-from tfedge.runtime import BackendError, ModelFileError, OptionError, delegate, probe
+from tfedge.runtime import BackendError, ModelFileError, OptionError, delegate
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.delegate import check, is_edgetpu, load_delegate, refusal
 from tfedge.runtime.interpreter import Model
@@ -200,7 +200,7 @@ def test_library_that_makes_no_delegate(
 def test_device_that_does_not_answer(
     compiled: Bundle, tmp_path: Path, in_process: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "_SECONDS", 1)
+    monkeypatch.setattr(delegate, "_PROBE_SECONDS", 1)
     library = built(tmp_path, "for (;;) ;")
     with pytest.raises(BackendError, match="does not answer within 1 seconds"):
         Model(compiled, in_process, 1, library)

@@ -22,7 +22,7 @@ from program import ROOT, TIMEOUT_S, each_runtime, infer
 from test_machine import CORTEX_A76, cpuinfo, pi5
 
 from tfedge.runtime import doctor, render
-from tfedge.runtime.doctor import Installed, Report, Wanted, examine
+from tfedge.runtime.doctor import Installed, Report, examine
 from tfedge.runtime.machine import read_machine
 
 
@@ -192,7 +192,7 @@ def test_board_in_trouble(healthy: None, tmp_path: Path) -> None:
         "proc/meminfo": "MemTotal: 500000 kB\nMemAvailable: 20000 kB\n",
         "proc/cpuinfo": cpuinfo(*[CORTEX_A76.replace(" asimddp", "")] * 4),
     }
-    report = examine(Wanted(), pi5(tmp_path, **trouble))
+    report = examine(root=pi5(tmp_path, **trouble))
     assert report.can_answer  # slowly
     found = problems(report)
     assert len(found) == 4
@@ -209,10 +209,10 @@ def test_board_in_trouble(healthy: None, tmp_path: Path) -> None:
 def test_dot_products_that_the_runtime_does_not_use(healthy: None, tmp_path: Path) -> None:
     calm = {"sys/devices/platform/soc/soc:firmware/get_throttled": "0"}
     root = pi5(tmp_path, **calm)
-    (finding,) = examine(Wanted(runtime="tflite-runtime"), root).findings
+    (finding,) = examine(root=root, runtime="tflite-runtime").findings
     assert "dot products (asimddp)" in finding.problem
     assert "--runtime litert" in finding.mend
-    report = examine(Wanted(runtime="litert"), root)
+    report = examine(root=root, runtime="litert")
     assert report.findings == ()
     assert report.kernels == "XNNPACK; int8: 8-bit dot products (asimddp)"
 
@@ -221,9 +221,9 @@ def test_model_larger_than_memory(healthy: None, toys: Path, tmp_path: Path) -> 
     root = pi5(tmp_path, **{"proc/meminfo": "MemTotal: 90000 kB\nMemAvailable: 65537 kB\n"})
     model = str(toys / "int8.tflite")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(doctor, "_try", lambda wanted: ({}, []))
-        assert any("MB of memory" in text for text in problems(examine(Wanted(model), root)))
-    assert not any("MB of memory" in text for text in problems(examine(Wanted(), root)))
+        patch.setattr(doctor, "_try", lambda model, loading: ({}, []))
+        assert any("MB of memory" in text for text in problems(examine(model, root)))
+    assert not any("MB of memory" in text for text in problems(examine(root=root)))
 
 
 # Python, glibc, whether it has 64 bits -> what is to be installed.
@@ -274,6 +274,6 @@ def test_glibc_of_this_machine() -> None:
 
 def test_edge_tpu_library(healthy: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor.ctypes.util, "find_library", lambda name: f"lib{name}.so.1")
-    report = examine(Wanted(), tmp_path)
+    report = examine(root=tmp_path)
     assert report.libedgetpu == "libedgetpu.so.1"
     assert "libedgetpu.so.1" in render.report_as_text(report)

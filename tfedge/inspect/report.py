@@ -33,7 +33,7 @@ from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.errors import BackendError, InferenceError, ModelFileError
 from tfedge.runtime.runtimes import RUNTIMES, choose_runtime
-from tfedge.runtime.turns import rounds_in_all
+from tfedge.runtime.worker import WARM_UP_ROUNDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,7 +226,7 @@ class _Run:
         runtime, threads = self._runtime(), self.options.threads
         rounds = self.options.time_rounds
         board = Board(runtime=runtime, threads=threads)
-        with self.make_bar(f"timing its parts in {runtime}", rounds_in_all(rounds)) as bar:
+        with self.make_bar(f"timing its parts in {runtime}", rounds + WARM_UP_ROUNDS) as bar:
             timing = time_parts(self.model, signature, inputs, board, rounds, bar.advance)
         return Times(source, runtime, threads, rounds, timing.parts, timing.total_s)
 

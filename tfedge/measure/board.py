@@ -23,8 +23,7 @@ import numpy as np
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
 from tfedge.measure import child
 from tfedge.runtime.runtimes import default_threads
-from tfedge.runtime.turns import SECONDS
-from tfedge.runtime.worker import INPUT
+from tfedge.runtime.worker import INPUT, SECONDS
 
 Progress = Callable[[int], None]
 Answer = dict[str, Any]

@@ -1,7 +1,10 @@
 """Loads delegate libraries, the Edge TPU's above all, and says what is missing where that fails.
 
+As a program, `python -m tfedge.runtime.delegate`, it is what `probe` starts.
+
 Sources: libedgetpu's tflite plugin (values of `device`), google-coral/edgetpu#435 (a model that needs
-a newer Edge TPU runtime), google-coral/pycoral#1 and #744 (a library built for another TensorFlow).
+a newer Edge TPU runtime), google-coral/pycoral#1 and google-coral/edgetpu#744 (a library built for
+another TensorFlow).
 """
 
 from __future__ import annotations
@@ -10,12 +13,21 @@ import ctypes
 import mmap
 import os
 import re
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from tfedge.runtime.bundle import Bundle
-from tfedge.runtime.errors import BackendError, ModelFileError, OptionError, one_line
+from tfedge.runtime.errors import (
+    BackendError,
+    InferenceError,
+    ModelFileError,
+    OptionError,
+    one_line,
+)
+from tfedge.runtime.runtimes import import_runtime, runtime_name
 
 EDGETPU = "edgetpu"
 _LIBRARIES = {"darwin": "libedgetpu.1.dylib", "win32": "edgetpu.dll"}
@@ -27,7 +39,8 @@ _USB_IDS = (("1a6e", "089a"), ("18d1", "9302"))
 _USB_DEVICES = Path("/sys/bus/usb/devices")
 _DEVICE_FILES = Path("/dev")
 _NEW_RUNTIME = re.compile(r"runtime version \((\d+)\).*?this runtime version \((\d+)\)")
-REBUILT = (
+_PROBE_SECONDS = 60  # a stick gets its firmware first, which takes a few
+_REBUILT = (
     "the vendor's libedgetpu of 2021 is for tflite-runtime 2.5; 2.12 and later, and LiteRT, need one "
     "rebuilt for the same TensorFlow (github.com/feranick/libedgetpu has such packages)"
 )
@@ -107,6 +120,39 @@ def load_delegate(module: Any, delegate: str, device: str | None) -> Any:
         raise BackendError(f"delegate {path}: {reason} ({one_line(error)})") from error
 
 
+def probe(path: str, runtime: str, delegate: str, device: str | None) -> None:
+    """Starts a model on the Edge TPU in a process of its own first, because libedgetpu may crash.
+
+    Built for another TensorFlow than the runtime it ends the process instead of reporting an error
+    (google-coral/edgetpu#744), which no program can explain after the fact. Other errors are left
+    to whoever loads it next.
+
+    Raises:
+        BackendError: it crashes, or does not come to an end.
+    """
+    command = [sys.executable, "-m", __name__, path, runtime, delegate, device or ""]
+    try:
+        code = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_PROBE_SECONDS,
+            check=False,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        raise BackendError(
+            f"delegate {delegate}: the Edge TPU does not answer within {_PROBE_SECONDS} seconds;"
+            " unplug it and plug it in again"
+        ) from None
+    if code < 0:
+        known = {number.value: number.name for number in signal.Signals}
+        raise BackendError(
+            f"delegate {delegate}: libedgetpu crashes in {runtime_name(runtime)}"
+            f" ({known.get(-code, -code)}); {_REBUILT}"
+        )
+
+
 def refusal(message: str, runtime: str) -> str:
     """What to say where a compiled model does not start on the Edge TPU.
 
@@ -119,13 +165,13 @@ def refusal(message: str, runtime: str) -> str:
             f"the model needs Edge TPU runtime {versions[1]}, and libedgetpu is {versions[2]};"
             f" upgrade libedgetpu, or compile for it (edgetpu_compiler -m {versions[2]})"
         )
-    return f"{message}; libedgetpu may not fit {runtime}: {REBUILT}"
+    return f"{message}; libedgetpu may not fit {runtime}: {_REBUILT}"
 
 
 def _library_advice() -> str:
     return (
         "; install the Edge TPU runtime: on Debian libedgetpu1-std, from the vendor's apt repository"
-        f" (https://packages.cloud.google.com/apt coral-edgetpu-stable); {REBUILT}"
+        f" (https://packages.cloud.google.com/apt coral-edgetpu-stable); {_REBUILT}"
     )
 
 
@@ -163,3 +209,20 @@ def _usb_files() -> list[Path]:
         if (vendor, product) in _USB_IDS:
             found.append(_DEVICE_FILES / "bus" / "usb" / f"{int(bus):03}" / f"{int(number):03}")
     return found
+
+
+def main(arguments: list[str]) -> int:
+    """Loads the delegate and starts the model; returns whether that failed."""
+    path, runtime, delegate, device = arguments
+    try:
+        module = import_runtime(runtime)
+        loaded = load_delegate(module, delegate, device or None)
+        interpreter = module.Interpreter(model_path=path, experimental_delegates=[loaded])
+        interpreter.allocate_tensors()
+    except (InferenceError, ValueError, RuntimeError):
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

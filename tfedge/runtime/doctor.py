@@ -77,18 +77,6 @@ class Finding:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What `tfedge-infer` would be called with; see its options."""
-
-    model: str | None = None
-    runtime: str | None = None
-    threads: int | None = None
-    delegate: str | None = None
-    device: str | None = None
-    length: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class Report:
     """What was found.
 
@@ -118,36 +106,34 @@ class Report:
         return not any(finding.prevents for finding in self.findings)
 
 
-def examine(wanted: Wanted, root: Path = ROOT) -> Report:
+def examine(model: str | None = None, root: Path = ROOT, **loading: Any) -> Report:
     """Looks at packages, model and machine, and answers a sentence if a model is given.
 
     Args:
         root: the folder that has /proc and /sys.
+        loading: what `load` would be given besides the model.
     """
     machine = read_machine(root, shutil.which("vcgencmd"))
     packages = {name: _installed(name, name) for name in PACKAGES}
     runtimes = {name: _installed(item.package, item.interpreter) for name, item in RUNTIMES.items()}
-    findings = [*_of_packages(packages), *_of_runtimes(runtimes, packages["numpy"], machine)]
+    findings = [*_of_packages(packages, runtimes, machine)]
     bundle, runtime = None, None
     try:
-        bundle = read_bundle(wanted.model) if wanted.model is not None else None
+        bundle = read_bundle(model) if model is not None else None
         allowed = bundle.manifest.runtimes if bundle else tuple(RUNTIMES)
         if any(item.usable for item in runtimes.values()):
-            runtime = choose_runtime(wanted.runtime, allowed)
+            runtime = choose_runtime(loading.get("runtime"), allowed)
     except InferenceError as error:
         findings.append(_refused(error))
     answer = None
     if bundle and runtime and not any(finding.prevents for finding in findings):
-        answer, refused = _try(wanted)
+        answer, refused = _try(bundle.path, loading)
         findings += refused
     libedgetpu = ctypes.util.find_library(EDGETPU)
     findings += _of_machine(machine, bundle)
     findings += _of_choice(machine, runtime, runtimes, bundle)
-    if bundle and is_compiled(bundle) and libedgetpu is None:
-        findings.append(_NO_LIBEDGETPU)
-    needed = tasks.find(bundle.manifest.task).input.packages if bundle else {}
-    for package, module in needed.items():
-        findings += _of_pillow(_installed(package, module))
+    if bundle:
+        findings += _of_model(bundle, libedgetpu)
     return Report(
         tfedge=__version__,
         python=".".join(map(str, sys.version_info[:3])),
@@ -162,20 +148,16 @@ def examine(wanted: Wanted, root: Path = ROOT) -> Report:
     )
 
 
-_NO_LIBEDGETPU = Finding(
-    "the model is compiled for the Edge TPU and there is no libedgetpu",
-    "install libedgetpu1-std, built for the TensorFlow of the runtime"
-    " (github.com/feranick/libedgetpu has such packages)",
-    prevents=True,
-)
-
-
 def _installed(package: str, module: str) -> Installed:
     try:
         version = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return Installed(None)
     return Installed(version, _apart(_import, module)[1])
+
+
+def _import(module: str) -> None:
+    importlib.import_module(module)
 
 
 def _apart(task: Callable[..., Any], *arguments: Any) -> tuple[Any, str | None]:
@@ -215,42 +197,26 @@ def _report(sender: Any, task: Callable[..., Any], arguments: tuple[Any, ...]) -
     sender.send(result)
 
 
-def _import(module: str) -> None:
-    importlib.import_module(module)
-
-
 def _pip(*packages: str, force: bool = False) -> str:
     options = ["--force-reinstall"] if force else []
     return shlex.join([sys.executable, "-m", "pip", "install", *options, *packages])
 
 
-def _of_packages(packages: Mapping[str, Installed]) -> Iterator[Finding]:
-    for name, found in packages.items():
-        if found.version is None:
-            yield Finding(f"{name} is not installed", _pip(PACKAGES[name]), prevents=True)
-        elif found.error is not None:
-            mend = _pip(PACKAGES[name], force=True)
-            yield Finding(f"{name} {found.version}: {found.error}", mend, prevents=True)
-
-
-def _of_pillow(found: Installed) -> Iterator[Finding]:
-    """What reads the files of a model of images."""
-    if not found.usable:
-        problem = found.error or "it is not installed"
-        yield Finding(f"Pillow reads image files, and {problem}", _pip("pillow>=10"), prevents=True)
-
-
-def _of_runtimes(
-    runtimes: Mapping[str, Installed], numpy: Installed, machine: Machine
+def _of_packages(
+    packages: Mapping[str, Installed], runtimes: Mapping[str, Installed], machine: Machine
 ) -> Iterator[Finding]:
-    alone = sum(found.usable for found in runtimes.values()) == 0
-    for name, found in runtimes.items():
-        if found.version is None or found.error is None:
-            continue
-        mend = _pip(RUNTIMES[name].package, force=True)
-        if name == TFLITE_RUNTIME and (numpy.version or "").startswith("2."):
-            mend = _pip("numpy<2")
-        yield Finding(f"{name} {found.version}: {found.error}", mend, prevents=alone)
+    wheels = {**PACKAGES, **{name: item.package for name, item in RUNTIMES.items()}}
+    none_runs = not any(found.usable for found in runtimes.values())
+    numpy_2 = (packages["numpy"].version or "").startswith("2.")
+    for name, found in {**packages, **runtimes}.items():
+        if found.error is not None:
+            mend = _pip(wheels[name], force=True)
+            if name == TFLITE_RUNTIME and numpy_2:
+                mend = _pip("numpy<2")
+            problem = f"{name} {found.version}: {found.error}"
+            yield Finding(problem, mend, prevents=name in packages or none_runs)
+        elif found.version is None and name in packages:
+            yield Finding(f"{name} is not installed", _pip(wheels[name]), prevents=True)
     if all(found.version is None for found in runtimes.values()):
         yield Finding("there is no TFLite runtime", _runtime_to_install(machine), prevents=True)
 
@@ -284,9 +250,9 @@ def _refused(error: object) -> Finding:
     return Finding(problem if semicolon else mend, mend if semicolon else "see above", True)
 
 
-def _try(wanted: Wanted) -> tuple[dict[str, Any] | None, list[Finding]]:
+def _try(model: str, loading: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[Finding]]:
     """Answers the built-in sentence, in a process of its own."""
-    timing, error = _apart(_answer, wanted)
+    timing, error = _apart(_answer, model, loading)
     if error is None:
         return timing, []
     if error.startswith("it crashes"):
@@ -297,18 +263,10 @@ def _try(wanted: Wanted) -> tuple[dict[str, Any] | None, list[Finding]]:
     return None, [_refused(error)]
 
 
-def _answer(wanted: Wanted) -> dict[str, Any]:
+def _answer(model: str, loading: Mapping[str, Any]) -> dict[str, Any]:
     from tfedge.runtime.pipeline import load
 
-    pipeline = load(
-        str(wanted.model),
-        wanted.runtime,
-        wanted.threads,
-        wanted.delegate,
-        wanted.length,
-        wanted.device,
-    )
-    return dataclasses.asdict(benchmark(pipeline, [], _RUNS))
+    return dataclasses.asdict(benchmark(load(model, **loading), [], _RUNS))
 
 
 def _described(bundle: Bundle) -> dict[str, Any]:
@@ -332,42 +290,56 @@ def _kernels(runtime: str | None, machine: Machine) -> str | None:
     return f"XNNPACK; int8: {machine.int8_products or 'by a processor that is not known'}"
 
 
-def _of_machine(machine: Machine, bundle: Bundle | None) -> Iterator[Finding]:
-    if machine.python_bits == 32:
-        yield Finding(
+def _of_machine(machine: Machine, bundle: Bundle | None) -> list[Finding]:
+    needed = _PROCESS_BYTES + (2 * os.stat(bundle.path).st_size if bundle else 0)
+    available = needed if machine.available_bytes is None else machine.available_bytes
+    now, before = machine.throttled or (), machine.throttled_since_start or ()
+    when = "now" if "under-voltage" in now else "since the board was started"
+    hottest = max(machine.temperatures.values(), default=0.0)
+    checks = [
+        (
+            machine.python_bits == 32,
             "this Python is a 32-bit program: half of the registers, and LiteRT has no wheel",
             "install the 64-bit system (Raspberry Pi OS, 64 bit)",
-        )
-    needed = _PROCESS_BYTES + (2 * os.stat(bundle.path).st_size if bundle else 0)
-    if machine.available_bytes is not None and machine.available_bytes < needed:
-        yield Finding(
-            f"{machine.available_bytes >> 20} MB of memory are available, about"
-            f" {needed >> 20} are needed",
+        ),
+        (
+            available < needed,
+            f"{available >> 20} MB of memory are available, about {needed >> 20} are needed",
             "end other programs; `ps -eo rss,comm --sort=-rss | head` lists the largest",
-        )
-    yield from _of_supply_and_heat(machine)
-    if "powersave" in machine.governors and not machine.scales_by_itself:
-        yield Finding(
-            "the governor powersave keeps the processor at its lowest frequency",
-            "echo ondemand | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
-        )
-
-
-def _of_supply_and_heat(machine: Machine) -> Iterator[Finding]:
-    now, before = machine.throttled or (), machine.throttled_since_start or ()
-    if "under-voltage" in (*now, *before):
-        when = "now" if "under-voltage" in now else "since the board was started"
-        yield Finding(
+        ),
+        (
+            "under-voltage" in (*now, *before),
             f"under-voltage {when}: the processor slows down",
             "use the board's own power supply and a short cable, then look again:"
             " `vcgencmd get_throttled`",
-        )
-    hottest = max(machine.temperatures.values(), default=0.0)
-    if hottest >= _HOT_CELSIUS or "soft temperature limit" in now:
-        yield Finding(
+        ),
+        (
+            hottest >= _HOT_CELSIUS or "soft temperature limit" in now,
             f"the processor is hot ({hottest:.0f} °C) and slows down",
             "give it a heat sink or a fan; `cat /sys/class/thermal/thermal_zone*/temp` says how hot",
+        ),
+        (
+            "powersave" in machine.governors and not machine.scales_by_itself,
+            "the governor powersave keeps the processor at its lowest frequency",
+            "echo ondemand | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
+        ),
+    ]
+    return [Finding(problem, mend) for applies, problem, mend in checks if applies]
+
+
+def _of_model(bundle: Bundle, libedgetpu: str | None) -> Iterator[Finding]:
+    """What this model needs besides the base install."""
+    if is_compiled(bundle) and libedgetpu is None:
+        yield Finding(
+            "the model is compiled for the Edge TPU and there is no libedgetpu",
+            "install libedgetpu1-std, built for the TensorFlow of the runtime"
+            " (github.com/feranick/libedgetpu has such packages)",
+            prevents=True,
         )
+    for package, module in tasks.find(bundle.manifest.task).input.packages.items():
+        if not (found := _installed(package, module)).usable:
+            problem = f"Pillow reads image files, and {found.error or 'it is not installed'}"
+            yield Finding(problem, _pip("pillow>=10"), prevents=True)
 
 
 def _of_choice(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -13,13 +13,7 @@ import click
 from tfedge import __version__
 from tfedge.runtime import lines, render
 from tfedge.runtime.benchmark import MAX_RUNS, benchmark
-from tfedge.runtime.errors import (
-    BackendError,
-    InferenceError,
-    OptionError,
-    TextError,
-    one_line,
-)
+from tfedge.runtime.errors import BackendError, InferenceError, OptionError, TextError, one_line
 from tfedge.runtime.lines import Request
 from tfedge.runtime.quiet import quiet_start
 from tfedge.runtime.runtimes import MAX_THREADS, RUNTIMES
@@ -28,6 +22,7 @@ if TYPE_CHECKING:
     from tfedge.runtime.pipeline import Input, Pipeline
 
 PROGRAM = "tfedge-infer"
+LOADING = ("runtime", "num_threads", "delegate", "device", "length")  # arguments of `load`
 EXIT_UNANSWERED = 1
 EXIT_USAGE = 2
 EXIT_CANNOT_ANSWER = 4
@@ -99,6 +94,7 @@ Exit codes:
 )
 @click.option(
     "--threads",
+    "num_threads",
     type=click.IntRange(1, MAX_THREADS),
     metavar="N",
     help="Threads of the runtime (default: the number of processors, at most 4).",
@@ -145,12 +141,13 @@ def command(**options: Any) -> Options:
     # Only parses: click would turn Ctrl-C and a closed pipe into exit codes of its own.
     if options["model"] is None and not options["doctor"]:
         raise click.MissingParameter(param_hint="'--model'", param_type="option")
-    return Options(**options)
+    loading = {name: options.pop(name) for name in LOADING}
+    return Options(**options, loading=loading)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The command line; see the options of `command`."""
+    """The command line; see the options of `command`. `loading` is what `load` takes of it."""
 
     texts: tuple[str, ...]
     model: str | None
@@ -158,13 +155,9 @@ class Options:
     json_lines: bool
     context: str | None
     top_k: int | None
-    threads: int | None
-    runtime: str | None
-    delegate: str | None
-    device: str | None
-    length: int | None
     runs: int | None
     doctor: bool
+    loading: Mapping[str, Any]
 
 
 def execute(options: Options) -> int:
@@ -211,24 +204,16 @@ def _load(options: Options) -> Pipeline:
             " how to fix it"
         ) from error
     with quiet_start():
-        return load(
-            options.model,
-            options.runtime,
-            options.threads,
-            options.delegate,
-            options.length,
-            options.device,
-        )
+        return load(options.model, **options.loading)
 
 
 def _examine(options: Options) -> int:
     # What it imports would stay in memory, on a board, of every other run.
-    from tfedge.runtime.doctor import Wanted, examine
+    from tfedge.runtime.doctor import examine
 
     if options.texts or options.runs:
         raise OptionError("--doctor answers a sentence of its own; leave texts and --benchmark out")
-    names = [field.name for field in dataclasses.fields(Wanted)]
-    report = examine(Wanted(**{name: getattr(options, name) for name in names}))
+    report = examine(options.model, **options.loading)
     _print(render.report_as_json(report) if options.as_json else render.report_as_text(report))
     return 0 if report.can_answer else EXIT_CANNOT_ANSWER
 

@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from tfedge.runtime.bundle import Bundle
-from tfedge.runtime.delegate import check as check_delegate
-from tfedge.runtime.delegate import is_edgetpu, load_delegate, refusal
+from tfedge.runtime.delegate import check, is_edgetpu, load_delegate, probe, refusal
 from tfedge.runtime.errors import BackendError, ModelFileError, OptionError, one_line
-from tfedge.runtime.probe import probe
 from tfedge.runtime.runtimes import (
     MAX_THREADS,
     choose_runtime,
@@ -22,6 +20,7 @@ from tfedge.runtime.runtimes import (
     runtime_name,
 )
 
+FAILURES = (ValueError, RuntimeError, MemoryError)  # what a runtime raises where it fails
 # What a runtime says of an operation that it cannot run -> how to put it.
 _REFUSALS = (
     (
@@ -44,7 +43,14 @@ class _Signature:
 
 
 class Model:
-    """An interpreter of a bundle, run by signature. Not safe for use by several threads at once."""
+    """An interpreter of a bundle, run by signature. Not safe for use by several threads at once.
+
+    Attributes:
+        has_answered: whether `run` has succeeded before: then a failure is the text's, not the
+            model's.
+    """
+
+    has_answered = False
 
     def __init__(
         self,
@@ -68,12 +74,11 @@ class Model:
         self.runtime = choose_runtime(runtime, bundle.manifest.runtimes)
         # Not the bundle, whose tokeniser is half a megabyte of text.
         self._path, self._manifest = bundle.path, bundle.manifest
-        self._has_answered = False
         module = import_runtime(self.runtime)
-        check_delegate(bundle, delegate, device)
+        check(bundle, delegate, device)
         self._edgetpu = is_edgetpu(delegate)
         if delegate and self._edgetpu:
-            probe(bundle.path, self.runtime, runtime_name(self.runtime), delegate, device)
+            probe(bundle.path, self.runtime, delegate, device)
         delegates = [load_delegate(module, delegate, device)] if delegate else None
         try:
             self._interpreter = module.Interpreter(
@@ -85,7 +90,7 @@ class Model:
             # delegate (XNNPACK) only here.
             self._interpreter.allocate_tensors()
             present = self._interpreter.get_signature_list()
-        except (ValueError, RuntimeError, MemoryError) as error:
+        except FAILURES as error:
             raise self._refusal(error) from error
         self._signatures = {key: self._bind(key, present) for key in bundle.manifest.signatures}
 
@@ -138,15 +143,10 @@ class Model:
         values = {name: quantise(inputs[name], detail) for name, detail in signature.inputs.items()}
         try:
             outputs = signature.run(**values)
-        except (ValueError, RuntimeError, MemoryError) as error:
+        except FAILURES as error:
             raise self._refusal(error) from error
-        self._has_answered = True
+        self.has_answered = True
         return {name: dequantise(value, signature.outputs[name]) for name, value in outputs.items()}
-
-    @property
-    def has_answered(self) -> bool:
-        """Whether `run` has succeeded at least once: then a failure is the text's, not the model's."""
-        return self._has_answered
 
     def _mismatch(self, expected: str, found: str) -> ModelFileError:
         return ModelFileError(

@@ -17,35 +17,34 @@ goes on reading, see `tfedge.runtime.clock`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
+import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.clock import serve
-from tfedge.runtime.errors import InferenceError, OptionError
-from tfedge.runtime.interpreter import Model
+from tfedge.runtime.errors import BackendError, InferenceError, OptionError, one_line
+from tfedge.runtime.interpreter import FAILURES, Model, quantise
 from tfedge.runtime.quiet import quiet_start
-from tfedge.runtime.runtimes import RUNTIMES, default_threads, runtime_name
-from tfedge.runtime.tensors import Inspector, grams, stacked
-from tfedge.runtime.turns import SECONDS, time_in_turns
+from tfedge.runtime.runtimes import RUNTIMES, default_threads, import_runtime, runtime_name
 
 INPUT = "input:"  # before the names of inputs in the archive
+SECONDS = "seconds"  # the name of what `turns` returns
+WARM_UP_ROUNDS = 3  # of `turns`: first calls allocate memory, start threads and fill caches
+_MASK = "attention_mask"
 Arrays = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What the host asks for.
-
-    Attributes:
-        fields: the whole JSON object, see the module.
-    """
+    """What the host asks for; `fields` is the whole JSON object, see the module."""
 
     fields: Mapping[str, Any]
 
@@ -58,30 +57,40 @@ class Request:
                 f"the request has no {name!r}; use the same version of tfedge on host and board"
             ) from None
 
-    @property
-    def runtime(self) -> str:
-        """For what reads no manifest; raises OptionError where none is named."""
-        if (runtime := self["runtime"]) not in RUNTIMES:
-            raise OptionError(f"the request names no runtime; give one of {', '.join(RUNTIMES)}")
-        return str(runtime)
-
-    @property
-    def threads(self) -> int:
-        """Likewise; `default_threads` unless a number is given."""
-        return self["threads"] or default_threads()
-
     def inputs(self) -> Arrays:
-        """The inputs by name, (rows, ...) each.
-
-        Raises:
-            OptionError: the file cannot be read.
-        """
+        """The inputs by name, (rows, ...) each; raises OptionError where they cannot be read."""
         path = self["arrays"]
         try:
             with np.load(path, allow_pickle=False) as archive:
                 return {name[len(INPUT) :]: archive[name] for name in archive.files}
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise OptionError(f"{path}: not a readable .npz file: {error}") from error
+
+    @contextlib.contextmanager
+    def interpreter(self, default_delegate: bool = True, **options: Any) -> Iterator[Any]:
+        """An interpreter of any .tflite, whose metadata are not read.
+
+        Raises:
+            OptionError: the request names no runtime.
+            BackendError: the runtime refuses the model, or fails within the block.
+        """
+        model, runtime = self["model"], self["runtime"]
+        if runtime not in RUNTIMES:
+            raise OptionError(f"the request names no runtime; give one of {', '.join(RUNTIMES)}")
+        module = import_runtime(runtime)
+        if not default_delegate:
+            resolver = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            options["experimental_op_resolver_type"] = resolver
+        threads = self["threads"] or default_threads()
+        try:
+            yield module.Interpreter(model_path=model, num_threads=threads, **options)
+        except InferenceError:
+            raise
+        except FAILURES as error:
+            name = runtime_name(runtime)
+            raise BackendError(
+                f"{model}: {name} cannot run the model: {one_line(error)}"
+            ) from error
 
 
 def _outputs(request: Request) -> Arrays:
@@ -100,8 +109,7 @@ def _outputs(request: Request) -> Arrays:
         raise OptionError(f"{request['model']} has no signature for inputs of shape {shape}")
     rows = []
     for row in range(count):
-        one = {name: array[row : row + 1] for name, array in inputs.items()}
-        rows.append(model.run(keys[0], one))
+        rows.append(model.run(keys[0], _row(inputs, row)))
         print(row + 1, flush=True)  # the host's progress bar reads this
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
@@ -111,32 +119,82 @@ def _tensors(request: Request) -> Arrays:
 
     `signature` is the key of the signature and `subgraph` its index.
     """
-    runs = _inspector(request, keep_all=False).runs(request.inputs(), request["indices"])
-    return _by_index(request, stacked(runs))
+    runs = _runs(request, request.inputs(), keep_all=False)
+    return _by_index(request, map(np.stack, zip(*runs)))
 
 
 def _grams(request: Request) -> Arrays:
     """Of tensors anywhere in a subgraph the sum of x x^T over the vectors x of the last axis at real
-    tokens, (C, C); the tensors themselves would be gigabytes. It takes what `_tensors` takes."""
-    runs = _inspector(request, keep_all=True).runs(request.inputs(), request["indices"])
-    return _by_index(request, grams(runs))
+    tokens, float32 (C, C); the tensors themselves would be gigabytes. Asked for as in `_tensors`."""
+    inputs = request.inputs()
+    sums: list[Any] = [0] * len(request["indices"])
+    for row, tensors in enumerate(_runs(request, inputs, keep_all=True)):
+        real = inputs[_MASK][row].ravel() != 0 if _MASK in inputs else None
+        for number, tensor in enumerate(tensors):
+            vectors = tensor.reshape(-1, tensor.shape[-1])
+            if real is not None and len(vectors) == len(real):  # one a token
+                vectors = vectors[real]
+            sums[number] += vectors.T @ vectors
+    return _by_index(request, sums)
 
 
-def _inspector(request: Request, keep_all: bool) -> Inspector:
-    signature, subgraph = request["signature"], request["subgraph"]
-    path, runtime = request["model"], request.runtime
-    return Inspector(path, runtime, request.threads, signature, subgraph, keep_all)
+def _runs(request: Request, inputs: Arrays, keep_all: bool) -> Iterator[list[np.ndarray]]:
+    """The tensors that each row of the inputs leads to.
 
-
-def _by_index(request: Request, found: list[np.ndarray]) -> Arrays:
-    return {str(index): array for index, array in zip(request["indices"], found)}
+    The default delegate (XNNPACK) is off: it rounds some values differently from the operators that
+    the file holds. The memory of a tensor that is no output may be reused, unless all are kept.
+    """
+    options = {"experimental_preserve_all_tensors": keep_all}
+    with request.interpreter(default_delegate=False, **options) as interpreter:
+        run = interpreter.get_signature_runner(request["signature"])
+        for number, values in enumerate(_fitted(request, inputs, run.get_input_details())):
+            run(**values)
+            yield [interpreter.get_tensor(i, request["subgraph"]) for i in request["indices"]]
+            print(number + 1, flush=True)  # the host's progress bar reads this
 
 
 def _turns(request: Request) -> Arrays:
-    """Seconds (rounds, signatures) of the `signatures`, which run in turns for `rounds` rounds."""
-    keys, inputs, rounds = request["signatures"], request.inputs(), request["rounds"]
-    path, runtime = request["model"], request.runtime
-    return {SECONDS: time_in_turns(path, keys, inputs, rounds, runtime, request.threads)}
+    """Seconds (rounds, signatures) that the `signatures` take, each run once a round, on one row of
+    the inputs after the other, with the default delegate, as when the model answers."""
+    inputs, rounds = request.inputs(), request["rounds"]
+    with request.interpreter() as interpreter:
+        # tflite-runtime applies its default delegate only here, not in a signature's runner.
+        interpreter.allocate_tensors()
+        runners = [interpreter.get_signature_runner(key) for key in request["signatures"]]
+        given = [list(_fitted(request, inputs, run.get_input_details())) for run in runners]
+        seconds = np.empty((rounds, len(runners)))
+        for number in range(-WARM_UP_ROUNDS, rounds):
+            for index, (run, rows) in enumerate(zip(runners, given)):
+                values = rows[number % len(rows)]
+                begin = time.perf_counter()
+                run(**values)
+                if number >= 0:
+                    seconds[number, index] = time.perf_counter() - begin
+            print(number, flush=True)  # the host's progress bar reads this
+    return {SECONDS: seconds}
+
+
+def _fitted(request: Request, inputs: Arrays, details: Mapping[str, Any]) -> Iterator[Arrays]:
+    """Of each row the tensors of a signature by name, in their own dtypes."""
+    for name, detail in details.items():
+        if name not in inputs:
+            raise OptionError(
+                f"{request['model']}: its input {name!r} is not among {sorted(inputs)}"
+            )
+        found, shape = (1, *inputs[name].shape[1:]), tuple(int(size) for size in detail["shape"])
+        if found != shape:
+            raise OptionError(f"{request['model']}: its input {name!r} is {shape}, not {found}")
+    for row in range(min(len(inputs[name]) for name in details)):
+        one = _row(inputs, row)
+        yield {name: quantise(one[name], detail) for name, detail in details.items()}
+
+
+def _row(inputs: Arrays, row: int) -> Arrays:
+    return {name: array[row : row + 1] for name, array in inputs.items()}
+
+
+def _by_index(request: Request, found: Iterable[np.ndarray]) -> Arrays:
+    return {str(index): array for index, array in zip(request["indices"], found)}
 
 
 def _clock(request: Request) -> None:
