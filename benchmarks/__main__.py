@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -10,12 +11,16 @@ from benchmarks.bench import bench
 from benchmarks.peer import PeerOptions
 from benchmarks.peers.registry import INSTALLED, PEERS, PYTHON
 from tfedge.cli import run
-from tfedge.cli.measurement import Raced, race_options, run_race
+from tfedge.cli.measurement import race_options, run_race
+from tfedge.data.images import Images
+from tfedge.data.texts import Texts
+from tfedge.measure.bench import BenchOptions
 from tfedge.measure.race import Race
 from tfedge.models.hub import resolve
+from tfedge.progress import MakeBar
 
 
-@click.command()
+@click.command(context_settings={"show_default": True})
 @race_options
 @click.option(
     "--peer",
@@ -36,7 +41,6 @@ from tfedge.models.hub import resolve
 @click.option(
     "--peer-python",
     default=PYTHON,
-    show_default=True,
     help="Python with the peers' packages: `make .venv-bench/.done`, or a virtual environment with "
     "`pip install . -r benchmarks/requirements.txt`.",
 )
@@ -55,12 +59,11 @@ def main(peer_names: tuple[str, ...], checkpoint: str, peer_python: str, **setti
 PEERS_HELP
     """
 
-    def race(raced: Raced) -> Race:
-        if raced.of_images:
+    def race(models: Sequence[str], texts: Texts, options: BenchOptions, make_bar: MakeBar) -> Race:
+        if isinstance(texts, Images):
             raise click.UsageError("--peer is for models of texts")
-        folder = resolve(checkpoint).folder
-        asked = PeerOptions(peer_names, folder, peer_python, raced.options.threads)
-        return bench(raced.models, raced.texts, raced.options, asked, raced.make_bar)
+        asked = PeerOptions(peer_names, resolve(checkpoint).folder, peer_python, options.threads)
+        return bench(models, texts, options, asked, make_bar)
 
     run_race(race, **settings)
 

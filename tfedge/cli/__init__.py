@@ -8,18 +8,17 @@ import sys
 import click
 
 from tfedge import __version__
-from tfedge.cli.compression import prune, shrink
-from tfedge.cli.conversion import convert, init, models
-from tfedge.cli.export import export
+from tfedge.cli.conversion import convert, export, init, models
 from tfedge.cli.inspection import edgetpu, inspect_model
-from tfedge.cli.measurement import bench, evaluate
+from tfedge.cli.measurement import bench, evaluate, report
 from tfedge.cli.recipe import run_recipe
-from tfedge.cli.report import report
-from tfedge.cli.training import distil, finetune, qad
+from tfedge.cli.training import distil, finetune, prune, qad, shrink
 from tfedge.errors import MissingPackageError, TfedgeError
 
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+@click.group(context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="tfedge")
 def main() -> None:
     """Turns checkpoints of BERT, ViT and their kin into TFLite models for small boards.
@@ -44,23 +43,9 @@ def main() -> None:
     """
 
 
-for command in (
-    finetune,
-    distil,
-    prune,
-    shrink,
-    qad,
-    convert,
-    export,
-    evaluate,
-    run_recipe,
-    inspect_model,
-    edgetpu,
-    bench,
-    report,
-    models,
-    init,
-):
+COMMANDS = [finetune, distil, prune, shrink, qad, convert, export, evaluate, run_recipe]
+COMMANDS += [inspect_model, edgetpu, bench, report, models, init]
+for command in COMMANDS:
     main.add_command(command)
 
 

@@ -1,17 +1,24 @@
-"""Commands from a checkpoint to one .tflite, and what can be converted."""
+"""Commands from a checkpoint to one .tflite or to another runtime, and what can be converted."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tfedge import files
-from tfedge.cli.options import echo_report, task_option
+from tfedge.cli.options import PATH, RUNTIME, SEED, TOKENS, echo_report, task_option
+from tfedge.cli.summary import conversion_summary, models_summary
 from tfedge.quiet import load_tensorflow
+from tfedge.records import as_json
+from tfedge.targets import target_names
+
+_QUANTIZATIONS = ["int8", "int8-float-io", "auto", "mixed", "int16x8", "dynamic", "int4"]
+_QUANTIZATIONS += ["float16", "float32"]
 
 
 def _lengths(
@@ -50,19 +57,8 @@ def _precisions(
 @click.argument("model")
 @click.option(
     "--quant",
-    type=click.Choice(
-        [
-            "int8",
-            "int8-float-io",
-            "auto",
-            "mixed",
-            "int16x8",
-            "dynamic",
-            "int4",
-            "float16",
-            "float32",
-        ]
-    ),
+    "quantization",
+    type=click.Choice(_QUANTIZATIONS),
     help="int8: integers only, outputs included; int8-float-io: the same with float outputs; auto: "
     "the fastest mixture of integers, dynamic and float that keeps --max-drop, found by measuring; "
     "mixed: the mixture given by --precision; int16x8: 16-bit integers with int8 weights, the most "
@@ -82,9 +78,7 @@ def _precisions(
 )
 @click.option(
     "--target",
-    type=click.Choice(
-        ["edgetpu", "edgetpu-plain", "host", "jetson-nano", "mediapipe", "rpi4", "rpi5"]
-    ),
+    type=click.Choice(target_names()),
     help="The board: chooses the runtime, the mode, and what auto counts as fast. edgetpu: a graph "
     "made of operations in the Edge TPU compiler's table, checked and, if the compiler is installed, "
     "compiled; edgetpu-plain: the same with BATCH_MATMUL and SOFTMAX; mediapipe: a file that "
@@ -92,7 +86,8 @@ def _precisions(
 )
 @click.option(
     "--seq-len",
-    type=click.IntRange(3, 512),
+    "sequence_length",
+    type=TOKENS,
     help="Tokens of the graph; default: the preset's, else 128.",
 )
 @click.option(
@@ -118,7 +113,7 @@ def _precisions(
 )
 @click.option(
     "--runtime",
-    type=click.Choice(["tflite-runtime", "litert"]),
+    type=RUNTIME,
     help="What the board runs. Default: the target's, else tflite-runtime.",
 )
 @click.option(
@@ -129,8 +124,7 @@ def _precisions(
 @click.option(
     "--output",
     default="saved_models",
-    show_default=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder in which the folder MODEL is created.",
 )
 @click.option(
@@ -141,7 +135,6 @@ def _precisions(
 @click.option(
     "--weight-bits",
     default=8.0,
-    show_default=True,
     type=click.FloatRange(4, 8),
     help="Bits of the values that weights may take, in int8, mixed and auto; 5.5, for example, "
     "allows 43 values. They are still stored in 8 bits and run as fast, but compress better: 6 bits "
@@ -170,28 +163,11 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
     Without the Edge TPU's compiler, --target edgetpu leaves the model uncompiled; the exit code is 4.
     """
     load_tensorflow()
-    from tfedge.cli.summary import conversion_summary
     from tfedge.convert.convert import ConvertOptions
     from tfedge.convert.convert import convert as run
     from tfedge.progress import ProgressBar
-    from tfedge.records import as_json
 
-    options = ConvertOptions(
-        quantization=settings["quant"],
-        sequence_length=settings["seq_len"],
-        buckets=settings["buckets"],
-        task=settings["task"],
-        calibration=settings["calibration"],
-        evaluation=settings["evaluation"],
-        runtime=settings["runtime"],
-        target=settings["target"],
-        precisions=settings["precisions"],
-        normalize=settings["normalize"],
-        max_drop=settings["max_drop"],
-        output=settings["output"],
-        keep_reference=settings["keep_reference"],
-        weight_bits=settings["weight_bits"],
-    )
+    options = ConvertOptions(**settings)
     report = run(model, options, ProgressBar)
     failure = None
     if report.quantization.graph.startswith("edgetpu"):
@@ -207,19 +183,82 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
 
 
 @click.command()
+@click.argument("model")
+@click.option(
+    "--format",
+    required=True,
+    type=click.Choice(["saved-model", "onnx"]),
+    help="saved-model: TensorFlow's, with the signature serving_default; onnx: model.onnx, for "
+    "TensorRT or ONNX Runtime (pip install 'tfedge[onnx]').",
+)
+@click.option("--output", required=True, type=PATH, help="Folder to write.")
 @click.option(
     "--seq-len",
-    default=128,
-    show_default=True,
-    type=click.IntRange(3, 512),
-    help="Number of tokens to count FLOPs for.",
+    "sequence_length",
+    type=TOKENS,
+    help="Tokens of the one text that goes in; default: the preset's, else 128. Not for images.",
 )
+@click.option(
+    "--dynamic",
+    is_flag=True,
+    help="Accept any number of texts and tokens, or of images. TensorRT then needs a profile of "
+    "shapes; static shapes are faster there.",
+)
+@task_option
+@click.option(
+    "--opset",
+    default=13,
+    type=click.IntRange(13, 18),
+    help="ONNX's operators; 13 is the newest that TensorRT 8.2, the Jetson Nano's last, reads.",
+)
+@click.option("--force", is_flag=True, help="Replace an existing --output.")
+@click.option("--json", "prints_json", is_flag=True, help="Print the whole report.")
+def export(model: str, prints_json: bool, **settings: Any) -> None:
+    """Exports the float32 model of MODEL for other runtimes, with its tokeniser.
+
+    \b
+    tfedge export tinybert --format onnx --seq-len 64 --output tinybert-onnx
+    trtexec --onnx=tinybert-onnx/model.onnx --fp16       on a Jetson
+    tfedge export ./my-checkpoint --format saved-model --dynamic --output my-saved-model
+
+    An image model takes pixel_values, red, green and blue from 0 to 255, (1, height, width, 3): its
+    normalisation is in the weights.
+
+    Before the export gets its name, it is loaded, run on sentences that come with tfedge (or on noise
+    for images), and compared with Keras; if it differs by more than 1e-4, it is not kept, and the exit
+    code is 5.
+    """
+    load_tensorflow()
+    from tfedge.convert.export import ExportOptions
+    from tfedge.convert.export import export as run
+    from tfedge.progress import ProgressBar
+
+    report = run(model, ExportOptions(**settings), ProgressBar)
+    echo_report(
+        report,
+        prints_json,
+        lambda found: (
+            f"{settings['output']}  {found.format}, {found.task}, {_shape(found.inputs)}\n"
+            f"  against Keras: largest difference {found.largest_difference:.1e}"
+        ),
+    )
+
+
+def _shape(inputs: Mapping[str, Sequence[str | int | None]]) -> str:
+    """What goes in, in words."""
+    _, batch, *sizes = next(iter(inputs.values()))
+    if len(sizes) > 1:
+        height, width, _ = sizes
+        return f"{'any images' if batch is None else 'an image'} of {height} x {width} pixels"
+    return "any texts, any tokens" if batch is None else f"{sizes[0]} tokens"
+
+
+@click.command()
+@click.option("--seq-len", default=128, type=TOKENS, help="Number of tokens to count FLOPs for.")
 @click.option("--json", "prints_json", is_flag=True, help="Print one JSON object a line.")
 def models(seq_len: int, prints_json: bool) -> None:
     """Lists the presets: their sizes, operations, and where their weights come from."""
-    from tfedge.cli.summary import models_summary
     from tfedge.measure.catalogue import catalogue
-    from tfedge.records import as_json
 
     rows = catalogue(seq_len)
     click.echo(
@@ -231,14 +270,14 @@ def models(seq_len: int, prints_json: bool) -> None:
 
 @click.command()
 @click.argument("preset")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @click.option(
     "--tokenizer",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Checkpoint to copy the tokeniser from, e.g. saved_models/tinybert. Text models need one, "
     "image models have none.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1))
+@click.option("--seed", default=0, type=SEED)
 def init(preset: str, folder: Path, tokenizer: Path | None, seed: int) -> None:
     """Writes a checkpoint of PRESET with random weights to FOLDER.
 

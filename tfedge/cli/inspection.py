@@ -7,15 +7,17 @@ from typing import Any
 
 import click
 
-from tfedge.cli.options import echo_report
+from tfedge import files
+from tfedge.cli.options import PATH, RUNTIME, echo_report
+from tfedge.cli.summary import compilation_summary
 
 
 @click.command(name="inspect")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @click.option("--signature", help="The graph to show, by its key; default: the file's first.")
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A float .tflite with the same layers: both are run, and the error of each layer is measured.",
 )
 @click.option(
@@ -27,13 +29,12 @@ from tfedge.cli.options import echo_report
     "--texts",
     "rows",
     default=16,
-    show_default=True,
     type=click.IntRange(1, 10_000),
     help="How many of the texts to run.",
 )
 @click.option(
     "--runtime",
-    type=click.Choice(["tflite-runtime", "litert"]),
+    type=RUNTIME,
     help="For --against and --time. Default: the first one the model was verified on.",
 )
 @click.option(
@@ -46,21 +47,14 @@ from tfedge.cli.options import echo_report
 @click.option(
     "--rounds",
     default=50,
-    show_default=True,
     type=click.IntRange(1, 100_000),
     help="For --time: how often each part runs; its time is the median.",
 )
 @click.option(
-    "--threads",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1, 64),
-    help="For --time: threads of the runtime.",
+    "--threads", default=1, type=click.IntRange(1, 64), help="For --time: threads of the runtime."
 )
 @click.option("--json", "prints_json", is_flag=True, help="Print one JSON object.")
-@click.option(
-    "--html", type=click.Path(path_type=Path), help="Also write one self-contained page with plots."
-)
+@click.option("--html", type=PATH, help="Also write one self-contained page with plots.")
 def inspect_model(
     model: Path, is_timed: bool, rounds: int, prints_json: bool, html: Path | None, **settings: Any
 ) -> None:
@@ -75,7 +69,6 @@ def inspect_model(
     It lists operators by type, dtype and version, float islands, ranges, and the cost of each operator
     by its shapes. MODEL may come from any converter; it is only run with --against or --time.
     """
-    from tfedge import files
     from tfedge.inspect.report import InspectOptions
     from tfedge.inspect.report import inspect as run
     from tfedge.inspect.table import page, render
@@ -103,9 +96,9 @@ def edgetpu() -> None:
 
 
 @edgetpu.command(name="check")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @click.option("--json", "prints_json", is_flag=True, help="Print one JSON object.")
-@click.option("--html", type=click.Path(path_type=Path), help="Also write one self-contained page.")
+@click.option("--html", type=PATH, help="Also write one self-contained page.")
 def edgetpu_check(model: Path, prints_json: bool, html: Path | None) -> None:
     """Predicts, operator by operator, what Edge TPU compiler 16 makes of any .tflite.
 
@@ -117,7 +110,6 @@ def edgetpu_check(model: Path, prints_json: bool, html: Path | None) -> None:
     In a file that is already compiled, edgetpu-custom-op and the operators left are counted.
     Nothing is run. The exit code is 0 whenever the file could be read.
     """
-    from tfedge import files
     from tfedge.edgetpu.check import check as run
     from tfedge.edgetpu.table import page, render
 
@@ -128,14 +120,11 @@ def edgetpu_check(model: Path, prints_json: bool, html: Path | None) -> None:
 
 
 @edgetpu.command(name="compile")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="Default: X_edgetpu.tflite beside the model."
-)
+@click.argument("model", type=PATH)
+@click.option("--output", type=PATH, help="Default: X_edgetpu.tflite beside the model.")
 @click.option(
     "--timeout",
     default=180,
-    show_default=True,
     type=click.IntRange(1, 86_400),
     help="Stop the compiler after so many seconds.",
 )
@@ -148,8 +137,8 @@ def edgetpu_compile(model: Path, output: Path | None, timeout: int, prints_json:
     is no compiler, and the message says how to get it; 5: it failed, took too long or mapped
     nothing.
     """
-    from tfedge.cli.summary import compilation_summary
     from tfedge.edgetpu.compile import compile_model
 
-    report = compile_model(model, output, timeout)
-    echo_report(report, prints_json, compilation_summary, indent=None)
+    echo_report(
+        compile_model(model, output, timeout), prints_json, compilation_summary, indent=None
+    )

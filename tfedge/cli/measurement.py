@@ -1,8 +1,7 @@
-"""Commands that run converted models on texts or images: eval and bench."""
+"""Commands that measure converted models, and put what was measured onto a page."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfedge import files
-from tfedge.cli.options import echo_report
+from tfedge.cli.options import PATH, RUNTIME, echo_report, together
+from tfedge.cli.summary import bench_summary, evaluation_summary
 from tfedge.quiet import load_tensorflow
+from tfedge.records import as_json
 
 if TYPE_CHECKING:
     from tfedge.data.texts import Texts
     from tfedge.measure.bench import BenchOptions
-    from tfedge.measure.board import Board
     from tfedge.measure.race import Race
     from tfedge.progress import MakeBar
+
+    Bench = Callable[[tuple[str, ...], Texts, BenchOptions, MakeBar], Race]
 
 
 @click.command(name="eval")
@@ -40,11 +42,7 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, path_type=Path),
     help="A second model, to count how many answers differ.",
 )
-@click.option(
-    "--runtime",
-    type=click.Choice(["tflite-runtime", "litert"]),
-    help="Default: the first the model was verified on.",
-)
+@click.option("--runtime", type=RUNTIME, help="Default: the first the model was verified on.")
 @click.option(
     "--threads",
     type=click.IntRange(1, 64),
@@ -57,14 +55,9 @@ if TYPE_CHECKING:
     help="Command that starts the Python that runs a .tflite, a board's for instance. Default: this "
     "one.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "prints_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
-    model: Path,
-    data: str,
-    against: Path | None,
-    limit: int | None,
-    as_json: bool,
-    **place: Any,
+    model: Path, data: str, against: Path | None, limit: int | None, prints_json: bool, **place: Any
 ) -> None:
     """Measures a model on labelled data, and how its answers differ from another's.
 
@@ -76,7 +69,7 @@ def evaluate(
     tfedge eval --model X_int8.tflite --against X_float32.tflite --data texts.txt
     tfedge eval --model saved_models/tinybert --data dev.tsv         (Keras, float32)
     """
-    from tfedge.cli.summary import evaluation_summary
+    from tfedge.measure.board import Board
     from tfedge.measure.evaluate import evaluate as run
     from tfedge.measure.evaluate import read_rows
     from tfedge.progress import ProgressBar
@@ -84,47 +77,15 @@ def evaluate(
     if any(path and path.is_dir() for path in (model, against)):
         load_tensorflow()
     rows = read_rows(model, data, "validation").head(limit)
-    result = run(model, against, rows, _board(**place), ProgressBar)
-    echo_report(result, as_json, evaluation_summary, indent=None)
-
-
-def _board(python: str | None, runtime: str | None, threads: int | None) -> Board:
-    from tfedge.measure.board import Board
-
+    python, runtime, threads = (place[name] for name in ("python", "runtime", "threads"))
     here = python is None and threads is None
-    return Board.here(runtime) if here else Board(Board.command(python), runtime, threads)
+    board = Board.here(runtime) if here else Board(Board.command(python), runtime, threads)
+    result = run(model, against, rows, board, ProgressBar)
+    echo_report(result, prints_json, evaluation_summary, indent=None)
 
 
-@dataclasses.dataclass(frozen=True)
-class Raced:
-    """What a race is about, as a command line gives it.
-
-    Attributes:
-        models: paths of converted models, with `@LENGTH` where one graph is to answer.
-        texts: what all answer; of a model of images, images.
-    """
-
-    models: tuple[str, ...]
-    texts: Texts
-    options: BenchOptions
-    make_bar: MakeBar
-
-    @property
-    def of_images(self) -> bool:
-        """Whether images are answered."""
-        from tfedge.data.images import Images
-
-        return isinstance(self.texts, Images)
-
-
-def race_options(function: Any) -> Any:
-    """Adds to a command what `run_race` takes."""
-    for option in reversed(_RACE_OPTIONS):
-        function = option(function)
-    return function
-
-
-_RACE_OPTIONS = [
+# What `run_race` takes.
+race_options = together(
     click.argument("models", nargs=-1, required=True, metavar="MODEL.tflite[@LENGTH]..."),
     click.option(
         "--data",
@@ -136,7 +97,7 @@ _RACE_OPTIONS = [
         "--runtime",
         "runtimes",
         multiple=True,
-        type=click.Choice(["tflite-runtime", "litert"]),
+        type=RUNTIME,
         help="Of the converted models; repeated, each model runs in each. Default: the first each "
         "was verified on.",
     ),
@@ -144,14 +105,12 @@ _RACE_OPTIONS = [
         "--threads",
         multiple=True,
         default=(1,),
-        show_default=True,
         type=click.IntRange(1, 64),
         help="Threads of each contestant; repeated, each takes part with each number.",
     ),
     click.option(
         "--rounds",
         default=5,
-        show_default=True,
         type=click.IntRange(1, 1000),
         help="How often each text is answered by each; its time is the median.",
     ),
@@ -162,38 +121,31 @@ _RACE_OPTIONS = [
         help="Also write the JSON object to this file.",
     ),
     click.option("--json", "prints_json", is_flag=True, help="Print one JSON object."),
-]
+)
 
 
 def run_race(
-    race: Callable[[Raced], Race],
-    models: tuple[str, ...],
-    data: str,
-    limit: int | None,
-    output: Path | None,
-    **settings: Any,
+    race: Bench, models: tuple[str, ...], data: str, prints_json: bool, **settings: Any
 ) -> None:
     """Reads the texts, races, and prints and writes the result.
 
     Args:
-        race: from what is asked for to the figures.
+        race: as `tfedge.measure.bench.bench`.
+        models: paths of converted models, with `@LENGTH` where one graph is to answer.
         settings: the other values of `race_options`.
     """
-    from tfedge.cli.summary import bench_summary
     from tfedge.measure.bench import BenchOptions
     from tfedge.measure.contestant import converted
     from tfedge.measure.evaluate import read_items
     from tfedge.progress import ProgressBar
-    from tfedge.records import as_json
 
-    prints_json = settings.pop("prints_json")
+    limit, output = settings.pop("limit"), settings.pop("output")
     # The path of the first model, without a length behind it.
-    first = converted(models[0], None, 1)[0].file
-    texts = read_items(first, data, "validation")
+    texts = read_items(converted(models[0], None, 1)[0].file, data, "validation")
     if output is not None:
         files.check_folder(output.parent)
     options = BenchOptions(**settings)
-    result = race(Raced(models, texts.head(limit or len(texts)), options, ProgressBar))
+    result = race(models, texts.head(limit or len(texts)), options, ProgressBar)
     if output is not None:
         files.write_json(output, as_json(result))
     echo_report(result, prints_json, bench_summary, indent=None)
@@ -246,9 +198,36 @@ def bench(**settings: Any) -> None:
     repository.
     """
 
-    def race(raced: Raced) -> Race:
-        from tfedge.measure.bench import bench as run
+    from tfedge.measure.bench import bench as run
 
-        return run(raced.models, raced.texts, raced.options, raced.make_bar)
+    run_race(run, **settings)
 
-    run_race(race, **settings)
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, type=PATH, metavar="RESULT.json...")
+@click.option(
+    "--output",
+    default=Path("report.html"),
+    type=PATH,
+    help="The page; the same in Markdown, without plots, is written beside it.",
+)
+@click.option("--title", default="tfedge report", help="Heading of the page.")
+def report(results: tuple[Path, ...], output: Path, title: str) -> None:
+    """Puts what was measured onto one self-contained HTML page, and into Markdown.
+
+    \b
+    tfedge bench X_int8.tflite X_float32.tflite --data dev.tsv --json > bench.json
+    tfedge inspect X_int8.tflite --against X_int8_reference.tflite --time --json > int8.json
+    tfedge report bench.json int8.json --output X.html
+
+    Of bench: accuracy against time, and which models no other beats in both. Of inspect: cost by
+    operator; time, size and error of each part; the layers furthest from float. What `make
+    bench-arm BENCH_ARGS='--json X.json'` and `make mission` count on emulated boards is taken too.
+    Nothing is measured here: the page says what those commands found, with machine and texts.
+    """
+    from tfedge.report.write import write_report
+
+    if output.suffix == ".md":
+        raise click.UsageError("--output is the HTML page, X.html; X.md is written beside it")
+    for path in write_report(results, output, title):
+        click.echo(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,77 +12,99 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tfedge import tasks
+from tfedge.records import as_json
 
 if TYPE_CHECKING:
     from tfedge.train.run import Request
 
 Options = TypeVar("Options")
 Report = TypeVar("Report")
+Decorator = Callable[[Any], Any]
+
+PATH = click.Path(path_type=Path)
+RUNTIME = click.Choice(["tflite-runtime", "litert"])
+SEED = click.IntRange(0, 2**32 - 1)
+TOKENS = click.IntRange(3, 512)
 
 
-def training_options(function: Any) -> Any:
-    for option in reversed(
-        (
-            click.option(
-                "--data",
-                required=True,
-                help="Training texts: a TSV, CSV or JSONL file with columns text and label (TXT "
-                "where no labels are needed), or a data set id on the Hugging Face hub.",
-            ),
-            click.option("--eval", "evaluation", help="Held-out texts to measure on."),
-            click.option(
-                "--output", required=True, type=click.Path(path_type=Path), help="Folder to write."
-            ),
-            click.option("--epochs", default=3, show_default=True, type=click.IntRange(1)),
-            click.option("--batch-size", default=32, show_default=True, type=click.IntRange(1)),
-            click.option(
-                "--learning-rate",
-                default=5e-5,
-                show_default=True,
-                help="Peak; linear warm-up and decay.",
-            ),
-            click.option(
-                "--max-length",
-                default=64,
-                show_default=True,
-                type=click.IntRange(8, 512),
-                help="Tokens of a text; longer texts are truncated.",
-            ),
-            click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1)),
-            click.option(
-                "--xla",
-                is_flag=True,
-                help="Compile the training step with XLA, again for each batch length: worth it on "
-                "GPUs and in long runs.",
-            ),
-            click.option(
-                "--logs",
-                type=click.Path(path_type=Path),
-                help="Folder for TensorBoard: losses, learning rate, accuracy on --eval.",
-            ),
-            click.option("--force", is_flag=True, help="Replace an existing --output."),
-            click.option("--json", "as_json", is_flag=True, help="Print the whole report."),
-        )
-    ):
-        function = option(function)
-    return function
+def together(*options: Decorator) -> Decorator:
+    """Several options as one decorator; `--help` shows them in this order."""
+    return lambda command: functools.reduce(lambda made, add: add(made), reversed(options), command)
 
 
-def float_training_options(function: Any) -> Any:
-    """What training in float has besides `training_options`."""
-    function = click.option(
-        "--mixed-precision",
+training_options = together(
+    click.option(
+        "--data",
+        required=True,
+        help="Training texts: a TSV, CSV or JSONL file with columns text and label (TXT where no "
+        "labels are needed), or a data set id on the Hugging Face hub.",
+    ),
+    click.option("--eval", "evaluation", help="Held-out texts to measure on."),
+    click.option("--output", required=True, type=PATH, help="Folder to write."),
+    click.option("--epochs", default=3, type=click.IntRange(1)),
+    click.option("--batch-size", default=32, type=click.IntRange(1)),
+    click.option("--learning-rate", default=5e-5, help="Peak; linear warm-up and decay."),
+    click.option(
+        "--max-length",
+        default=64,
+        type=click.IntRange(8, 512),
+        help="Tokens of a text; longer texts are truncated.",
+    ),
+    click.option("--seed", default=0, type=SEED),
+    click.option(
+        "--xla",
         is_flag=True,
-        help="Compute in bfloat16, with weights and losses in float32: worth it on GPUs and "
-        "processors that support it.",
-    )(function)
-    return click.option(
+        help="Compile the training step with XLA, again for each batch length: worth it on GPUs and "
+        "in long runs.",
+    ),
+    click.option(
+        "--logs",
+        type=PATH,
+        help="Folder for TensorBoard: losses, learning rate, accuracy on --eval.",
+    ),
+    click.option("--force", is_flag=True, help="Replace an existing --output."),
+    click.option("--json", "as_json", is_flag=True, help="Print the whole report."),
+)
+# What training in float has besides.
+float_training_options = together(
+    click.option(
         "--patience",
         type=click.IntRange(1),
         help="Stop when N epochs in a row are no better on --eval than the best one, and keep the best "
         "weights; accuracy on those same texts is then slightly too good. Default: train to the "
         "end.",
-    )(function)
+    ),
+    click.option(
+        "--mixed-precision",
+        is_flag=True,
+        help="Compute in bfloat16, with weights and losses in float32: worth it on GPUs and "
+        "processors that support it.",
+    ),
+)
+steps_option = click.option(
+    "--steps", type=click.IntRange(1), help="Total number of batches, instead of --epochs."
+)
+temperature_option = click.option("--temperature", default=2.0, help="Divides both models' logits.")
+hidden_option = click.option(
+    "--hidden-weight",
+    "hidden",
+    default=1.0,
+    help="Weight of the distance between hidden states.",
+)
+label_option = click.option(
+    "--label-weight", "labels", default=0.0, help="Weight of the labels in the data."
+)
+augmentation_option = click.option(
+    "--augmentation",
+    default=0.5,
+    type=click.FloatRange(0, 1),
+    help="Share of batches in which words are replaced by similar ones.",
+)
+task_option = click.option(
+    "--task",
+    type=click.Choice(tasks.names()),
+    help="Default: the preset's, else the one that the checkpoint has a head for.",
+)
 
 
 def take(kind: type[Options], settings: dict[str, Any]) -> Options:
@@ -92,36 +115,33 @@ def take(kind: type[Options], settings: dict[str, Any]) -> Options:
 
 
 def training_request(
-    name: str,
-    source: Path,
-    settings: dict[str, Any],
-    task: str | None = None,
-    **changes: Any,
+    model: str, settings: dict[str, Any], teacher: Path | None = None, **changes: Any
 ) -> Request:
     """What a command with `training_options` is to do.
 
     Args:
-        name: of the model, for people.
-        source: the folder to start from.
         settings: the command's options.
+        teacher: the folder to start from, in place of the model's own.
         changes: of the options of training.
     """
     from tfedge.data.hub import read_data
+    from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
     from tfedge.train.logs import logged
     from tfedge.train.run import Request
     from tfedge.train.training import TrainingOptions
 
+    source = resolve(model) if teacher is None else None
     evaluation, logs = settings.pop("evaluation"), settings.pop("logs")
     return Request(
         texts=read_data(settings.pop("data"), "train"),
         evaluation=read_data(evaluation, "validation") if evaluation else None,
         options=dataclasses.replace(take(TrainingOptions, settings), **changes),
-        source=source,
+        source=source.folder if source else cast("Path", teacher),
         make_bar=ProgressBar,
         make_report=lambda bar: logged(training_report(bar), logs),
-        task=task,
-        name=name,
+        task=source.task if source else None,
+        name=model,
         **settings,
     )
 
@@ -130,40 +150,4 @@ def echo_report(
     report: Report, prints_json: bool, summary: Callable[[Report], str], indent: int | None = 2
 ) -> None:
     """Prints a report as JSON or as text."""
-    from tfedge.records import as_json
-
     click.echo(json.dumps(as_json(report), indent=indent) if prints_json else summary(report))
-
-
-hidden_option = click.option(
-    "--hidden-weight",
-    "hidden",
-    default=1.0,
-    show_default=True,
-    help="Weight of the distance between hidden states.",
-)
-label_option = click.option(
-    "--label-weight",
-    "labels",
-    default=0.0,
-    show_default=True,
-    help="Weight of the labels in the data.",
-)
-augmentation_option = click.option(
-    "--augmentation",
-    default=0.5,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Share of batches in which words are replaced by similar ones.",
-)
-temperature_option = click.option(
-    "--temperature", default=2.0, show_default=True, help="Divides both models' logits."
-)
-steps_option = click.option(
-    "--steps", type=click.IntRange(1), help="Total number of batches, instead of --epochs."
-)
-task_option = click.option(
-    "--task",
-    type=click.Choice(tasks.names()),
-    help="Default: the preset's, else the one that the checkpoint has a head for.",
-)

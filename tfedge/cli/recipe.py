@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tfedge.cli.options import PATH, echo_report
+from tfedge.cli.summary import stages_summary
+
 
 @click.command(name="run")
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=PATH)
 @click.option("--data", help="Training texts in place of the recipe's.")
 @click.option("--eval", help="Held-out texts in place of the recipe's.")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder for everything that is made; default: the recipe's, else build/NAME beside it.",
 )
 @click.option(
@@ -52,7 +54,6 @@ def run_recipe(
     skipped, one that was killed is resumed, and behind one that runs all others run.
     examples/trec.toml is a whole one.
     """
-    from tfedge.cli.summary import stages_summary
     from tfedge.recipes.recipe import read_recipe
     from tfedge.recipes.run import run as run_stages
     from tfedge.settings import parse_setting
@@ -65,4 +66,4 @@ def run_recipe(
     assert isinstance(program, click.Group)
     stages = read_recipe(recipe, program.commands, overrides)
     report = run_stages(stages, dry_run, lambda line: click.echo(line, err=True))
-    click.echo(json.dumps(report, indent=2) if as_json else stages_summary(report))
+    echo_report(report, as_json, stages_summary)
