@@ -115,7 +115,8 @@ def test_what_travels_in_the_file(toy: Toy) -> None:
     content = toy.path.read_bytes()
     manifest = read_bundle(toy.path).manifest
     assert (manifest.task, manifest.labels) == (IMAGES, toy_images.LABELS)
-    settings = manifest.image_settings()
+    settings = manifest.image
+    assert settings is not None
     assert (settings.shape, settings.resize, settings.resample) == (
         (24, 24, 3),
         (24, 24),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -106,9 +107,9 @@ def test_files_that_are_none(content: str | None, message: str, tmp_path: Path) 
 
 def test_settings_there_and_back() -> None:
     settings = parse_preprocessor(DEIT, DEFAULT)
-    assert ImageSettings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+    assert ImageSettings.from_json(json.loads(json.dumps(dataclasses.asdict(settings)))) == settings
     for change in ({"height": "224"}, {"resize": 256}, {"resample": "best"}, {"std": [1, 1]}):
         with pytest.raises(ValueError):
-            ImageSettings.from_json({**settings.to_json(), **change})
+            ImageSettings.from_json({**dataclasses.asdict(settings), **change})
     with pytest.raises(ValueError, match="need height, mean"):
         ImageSettings.from_json(None)

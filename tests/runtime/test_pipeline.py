@@ -117,10 +117,10 @@ def test_failure_of_the_runtime(load_toy: Load, monkeypatch: pytest.MonkeyPatch)
         raise BackendError("no")
 
     monkeypatch.setattr(classify._model, "run", fail)
-    monkeypatch.setattr(classify._model, "_has_answered", False)
+    monkeypatch.setattr(classify._model, "has_answered", False)
     with pytest.raises(BackendError):
         classify(["good"])
-    monkeypatch.setattr(classify._model, "_has_answered", True)
+    monkeypatch.setattr(classify._model, "has_answered", True)
     assert classify(["good"]) == [{"text": "good", "error": "no"}]
 
 

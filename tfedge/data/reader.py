@@ -137,7 +137,7 @@ class ImageReader(Reader):
         return list(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
 
     def encoding(self) -> dict[str, Any]:
-        return {"tokenizer_json": b"", "image": dataclasses.asdict(self.settings)}
+        return {"tokenizer_json": b"", "image": self.settings}
 
     def samples(self, data: Texts, length: int) -> list[np.ndarray]:
         return pixels_of(data.texts, self.settings)

@@ -42,8 +42,12 @@ def model_inputs(
     """
     if data is not None and data.endswith(".npz"):
         return _arrays(Path(data), signature, count), data
-    if bundle is not None and bundle.manifest.image is not None:
-        return _images(bundle, signature, data, count)
+    if bundle is not None and (image := bundle.manifest.image) is not None:
+        if data is None:
+            raise InputError(f"{bundle.path} reads images: give a folder of them with --data")
+        images = read_images(data).head(count)
+        found = pixels_of(images.texts, image)
+        return as_inputs(found, 0, list(signature.inputs)), images.source
     length = _tokens(model, signature)
     if bundle is None or length is None:
         raise InputError(
@@ -53,16 +57,6 @@ def model_inputs(
     texts = read_texts(data) if data is not None else _own_sentences()
     rows, pad_id = _full_rows(bundle, texts, length, min(count, len(texts)))
     return pad(rows, length, list(signature.inputs), pad_id), texts.source
-
-
-def _images(
-    bundle: Bundle, signature: Signature, data: str | None, count: int
-) -> tuple[Inputs, str]:
-    if data is None:
-        raise InputError(f"{bundle.path} reads images: give a folder of them with --data")
-    images = read_images(data).head(count)
-    found = pixels_of(images.texts, bundle.manifest.image_settings())
-    return as_inputs(found, 0, list(signature.inputs)), images.source
 
 
 def _tokens(model: ModelFile, signature: Signature) -> int | None:

@@ -59,7 +59,6 @@ _ARCHIVE_ERRORS = (
     zlib.error,
     struct.error,
     EOFError,
-    NotImplementedError,
     OverflowError,
     RuntimeError,
     ValueError,
@@ -84,7 +83,7 @@ class Manifest:
         model_bytes: length of the flatbuffer at the beginning of the file.
         model_sha256: SHA-256 of these bytes, hexadecimal.
         normalize: whether an embedding is divided by its length, which an integer graph does not.
-        image: the fields of `ImageSettings` where the model reads images, else None.
+        image: how a model that reads images gets them, else None.
         extra: free-form; the runtime ignores it.
 
     Raises:
@@ -104,7 +103,7 @@ class Manifest:
     model_sha256: str
     tfedge_version: str
     normalize: bool = False
-    image: Mapping[str, Any] | None = None
+    image: ImageSettings | None = None
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -128,14 +127,6 @@ class Manifest:
             raise ValueError(f"task {self.task} needs an output {min(missing)!r}")
         if self.model_bytes <= 0:
             raise ValueError(f"model_bytes is {self.model_bytes}")
-
-    def image_settings(self) -> ImageSettings:
-        """How an image becomes an input of a model that reads images.
-
-        Raises:
-            ValueError: `image` is missing or impossible.
-        """
-        return ImageSettings.from_json(self.image)
 
     def input_shape(self, key: str) -> tuple[int, ...]:
         """The shape of every input of signature `key`."""
@@ -174,35 +165,31 @@ class Manifest:
         return (json.dumps(fields, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_strings(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-# Annotation of a field -> what its JSON value must be, test of it.
-_JSON_TYPES: Mapping[str, tuple[str, Any]] = {
-    "str": ("a string", lambda value: isinstance(value, str)),
-    "bool": ("true or false", lambda value: isinstance(value, bool)),
-    "int": ("a whole number", _is_int),
-    "tuple[str, ...]": ("a list of strings", _is_strings),
-    "tuple[str, ...] | None": ("a list of strings or null", lambda v: v is None or _is_strings(v)),
-    "Mapping[str, int]": (
-        "an object of whole numbers",
-        lambda value: isinstance(value, dict) and all(map(_is_int, value.values())),
-    ),
-    "Mapping[str, Any]": ("an object", lambda value: isinstance(value, dict)),
-    "Mapping[str, Any] | None": ("an object or null", lambda v: v is None or isinstance(v, dict)),
+# Annotation of a field -> what its JSON value must be: in words, its type, that of what it holds.
+_JSON_TYPES: Mapping[str, tuple[str, type, type | None]] = {
+    "str": ("a string", str, None),
+    "bool": ("true or false", bool, None),
+    "int": ("a whole number", int, None),
+    "tuple[str, ...]": ("a list of strings", list, str),
+    "Mapping[str, int]": ("an object of whole numbers", dict, int),
+    "Mapping[str, Any]": ("an object", dict, None),
+    "ImageSettings": ("an object", dict, None),
 }
 
 
 def _typed(name: str, annotation: Any, value: Any) -> Any:
-    what, test = _JSON_TYPES[annotation]
-    if not test(value):
-        raise ValueError(f"{name!r} is not {what}")
-    return tuple(value) if isinstance(value, list) else value
+    annotation, _, optional = annotation.partition(" | ")
+    if optional and value is None:
+        return None
+    what, kind, inner = _JSON_TYPES[annotation]
+    fits = type(value) is kind  # not isinstance, by which true is a whole number
+    if fits and inner is not None:
+        fits = all(type(item) is inner for item in (value.values() if kind is dict else value))
+    if not fits:
+        raise ValueError(f"{name!r} is not {what}" + (" or null" if optional else ""))
+    if annotation == "ImageSettings":
+        return ImageSettings.from_json(value)
+    return tuple(value) if kind is list else value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,18 +284,14 @@ def read_archive(name: str, file: BinaryIO) -> tuple[dict[str, bytes], int]:
             _check_members(name, members)
             files = {member.filename: _read_member(archive, member) for member in members}
             begin = min((member.header_offset for member in members), default=0)
-    except zipfile.BadZipFile as error:
-        if "not a zip file" not in str(error):
-            raise ModelFileError(
-                f"{name}: damaged metadata: {one_line(error)}; copy it again"
-            ) from error
-        raise ModelFileError(
-            f"{name}: no tfedge metadata at its end: the file is cut short (copy it again) or was"
-            " not made by `tfedge convert`"
-        ) from None
     except ModelFileError:
         raise
     except _ARCHIVE_ERRORS as error:
+        if "not a zip file" in str(error):
+            raise ModelFileError(
+                f"{name}: no tfedge metadata at its end: the file is cut short (copy it again) or was"
+                " not made by `tfedge convert`"
+            ) from None
         raise ModelFileError(
             f"{name}: damaged metadata: {one_line(error)}; copy it again"
         ) from error
@@ -330,10 +313,9 @@ def _check_members(name: str, members: list[zipfile.ZipInfo]) -> None:
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """No more than it claims; asked for one byte more, so that zipfile reaches and checks the CRC."""
     with archive.open(member) as file:
-        return file.read(
-            member.file_size + 1
-        )  # one more, so that zipfile reaches and checks the CRC
+        return file.read(member.file_size + 1)
 
 
 def _sha256(file: BinaryIO, manifest: Manifest) -> str:

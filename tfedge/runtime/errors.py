@@ -12,8 +12,6 @@ class InferenceError(Exception):
 class TextError(InferenceError, ValueError):
     """A text cannot be answered; other texts can."""
 
-    exit_code = 1
-
 
 class ImageError(TextError):
     """An image cannot be answered; other images can."""

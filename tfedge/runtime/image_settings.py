@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 # By the names of Pillow's filters.
@@ -39,16 +38,19 @@ class ImageSettings:
 
     def __post_init__(self) -> None:
         resize = (1,) if self.resize is None else self.resize
+        if not isinstance(resize, tuple) or len(resize) not in (1, 2):
+            raise ValueError(f"resize is {resize!r}; 1 or 2 numbers are possible")
         sides = (self.height, self.width, *resize)
         if not all(type(side) is int and 0 < side <= MAX_SIDE for side in sides):
             raise ValueError(f"sides of images are {sides}; 1 to {MAX_SIDE} pixels are possible")
-        if len(resize) not in (1, 2):
-            raise ValueError(f"resize has {len(resize)} numbers; 1 or 2 are possible")
         if self.resample not in RESAMPLES:
             raise ValueError(f"resample {self.resample!r} is none of {', '.join(RESAMPLES)}")
         for name, values in (("mean", self.mean), ("std", self.std)):
-            numbers = all(type(value) in (int, float) and abs(value) < 1e6 for value in values)
-            if len(values) != _CHANNELS or not numbers:
+            if (
+                not isinstance(values, tuple)
+                or len(values) != _CHANNELS
+                or not all(type(value) in (int, float) and abs(value) < 1e6 for value in values)
+            ):
                 raise ValueError(f"{name} is {values}, not {_CHANNELS} numbers")
         if not all(value > 0 for value in self.std):
             raise ValueError(f"std is {self.std}; it must be above 0")
@@ -60,25 +62,12 @@ class ImageSettings:
 
     @classmethod
     def from_json(cls, content: Any) -> ImageSettings:
-        """Makes settings of what `to_json` gave.
-
-        Raises:
-            ValueError: a field is missing or impossible.
-        """
+        """Makes settings of a JSON object; raises ValueError where a field is missing or impossible."""
         names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(content, Mapping) or not names <= set(content):
+        if not isinstance(content, dict) or not names <= set(content):
             raise ValueError(f"settings of images need {', '.join(sorted(names))}")
-        values = {name: content[name] for name in names}
-        for name in ("resize", "mean", "std"):
-            if values[name] is not None:
-                if not isinstance(values[name], (list, tuple)):
-                    raise ValueError(f"{name} is {values[name]!r}, not a list of numbers")
-                values[name] = tuple(values[name])
-        return cls(**values)
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object of them."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
+        fields: dict[str, Any] = {
+            name: tuple(content[name]) if isinstance(content[name], list) else content[name]
+            for name in names
         }
+        return cls(**fields)

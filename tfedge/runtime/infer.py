@@ -222,7 +222,8 @@ def _benchmark(pipeline: Pipeline, options: Options, runs: int) -> int:
     context = options.context
     items: list[Input] = [text if context is None else (text, context) for text in options.texts]
     timing = benchmark(pipeline, items, runs)
-    _print(render.timing_as_json(timing) if options.as_json else render.timing_as_text(timing))
+    fields = dataclasses.asdict(timing)
+    _print(render.as_json(fields) if options.as_json else render.timing_as_text(timing))
     return 0
 
 

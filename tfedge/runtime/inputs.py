@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
 from tfedge.runtime.errors import OptionError, TextError, one_line
-from tfedge.runtime.image_settings import ImageSettings
 
 if TYPE_CHECKING:
     from tfedge.runtime.image import ImageEncoder
+    from tfedge.runtime.image_settings import ImageSettings
     from tfedge.runtime.tokenizer import TextEncoder
 
 TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -35,6 +35,7 @@ class Input:
         names: tensors that a graph may have for it, the first of which it must have.
         has_tokenizer: whether a bundle holds a tokeniser to read it with.
         packages: what is needed besides the base install, by name the module to import.
+        is_pair: whether two texts are read together.
     """
 
     key = "text"
@@ -44,40 +45,32 @@ class Input:
     names: ClassVar[tuple[str, ...]] = TEXT_INPUTS
     has_tokenizer = True
     packages: ClassVar[Mapping[str, str]] = {}
+    is_pair = False
 
-    def check(self, inputs: tuple[str, ...], image: Mapping[str, Any] | None) -> None:
-        """Raises ValueError where fields of a manifest cannot be a model's of this input.
-
-        Args:
-            inputs, image: fields of a manifest.
-        """
+    def check(self, inputs: tuple[str, ...], image: ImageSettings | None) -> None:
+        """Raises ValueError where these fields of a manifest cannot be of a model of this input."""
         if self.names[0] not in inputs or not set(inputs) <= set(self.names):
             raise ValueError(
                 f"inputs {inputs} are not {self.names[0]} and some of {', '.join(self.names)}"
             )
 
-    def shape(self, length: int, image: Mapping[str, Any] | None) -> tuple[int, ...]:
+    def shape(self, length: int, image: ImageSettings | None) -> tuple[int, ...]:
         """The shape of each input of a graph for `length` tokens."""
         return (1, length)
 
     def encoder(
-        self, tokenizer_json: bytes, image: Mapping[str, Any] | None, max_length: int
+        self, tokenizer_json: bytes, image: ImageSettings | None, max_length: int
     ) -> Encoder:
-        """What turns an item into tensors.
-
-        Args:
-            tokenizer_json: contents of a `tokenizer.json`; of no use for images.
-            image: fields of `ImageSettings`; of no use for texts.
-            max_length: tokens of the longest input.
+        """What turns an item into tensors, of at most `max_length` tokens.
 
         Raises:
-            ModelFileError: the `tokenizers` library cannot make a tokeniser of it.
+            ModelFileError: the `tokenizers` library cannot make a tokeniser of `tokenizer_json`.
         """
         from tfedge.runtime.tokenizer import TextEncoder
 
-        return TextEncoder(tokenizer_json, max_length)
+        return TextEncoder(tokenizer_json, max_length, self.is_pair)
 
-    def example(self, image: Mapping[str, Any] | None) -> Any:
+    def example(self, image: ImageSettings | None) -> Any:
         """Something to answer."""
         return _SENTENCE
 
@@ -90,7 +83,8 @@ class Input:
 
     def check_context(self, task: str) -> None:
         """Raises OptionError where a context given for all items is of no use."""
-        raise OptionError(f"--context is of no use for {task}; leave it out")
+        if not self.is_pair:
+            raise OptionError(f"--context is of no use for {task}; leave it out")
 
     def parse(self, line: str, context: str | None) -> Line:
         """What a line of plain text asks.
@@ -127,19 +121,10 @@ class Pair(Input):
     """A question and a context."""
 
     key = "question"
+    is_pair = True
 
-    def encoder(
-        self, tokenizer_json: bytes, image: Mapping[str, Any] | None, max_length: int
-    ) -> Encoder:
-        from tfedge.runtime.tokenizer import TextEncoder
-
-        return TextEncoder(tokenizer_json, max_length, pairs=True)
-
-    def example(self, image: Mapping[str, Any] | None) -> Any:
+    def example(self, image: ImageSettings | None) -> Any:
         return _QUESTION, _SENTENCE
-
-    def check_context(self, task: str) -> None:
-        pass
 
     def parse(self, line: str, context: str | None) -> Line:
         if context is not None:
@@ -168,25 +153,28 @@ class Image(Input):
     has_tokenizer = False
     packages: ClassVar[Mapping[str, str]] = {"pillow": "PIL.Image"}
 
-    def check(self, inputs: tuple[str, ...], image: Mapping[str, Any] | None) -> None:
+    def check(self, inputs: tuple[str, ...], image: ImageSettings | None) -> None:
         if inputs != self.names:
             raise ValueError(f"inputs {inputs} are not {', '.join(self.names)}")
-        ImageSettings.from_json(image)
+        if image is None:
+            raise ValueError("a model of images needs settings of images")
 
-    def shape(self, length: int, image: Mapping[str, Any] | None) -> tuple[int, ...]:
-        return (1, *ImageSettings.from_json(image).shape)
+    def shape(self, length: int, image: ImageSettings | None) -> tuple[int, ...]:
+        assert image is not None  # see `check`
+        return (1, *image.shape)
 
     def encoder(
-        self, tokenizer_json: bytes, image: Mapping[str, Any] | None, max_length: int
+        self, tokenizer_json: bytes, image: ImageSettings | None, max_length: int
     ) -> Encoder:
         from tfedge.runtime.image import ImageEncoder
 
-        return ImageEncoder(ImageSettings.from_json(image), max_length)
+        assert image is not None
+        return ImageEncoder(image, max_length)
 
-    def example(self, image: Mapping[str, Any] | None) -> Any:
+    def example(self, image: ImageSettings | None) -> Any:
         import numpy as np
 
-        height, width, _ = ImageSettings.from_json(image).shape
+        _, height, width, _ = self.shape(0, image)
         red, green = np.mgrid[0 : 255 : height * 1j, 0 : 255 : width * 1j]
         return np.stack((red, green, 255 - red), axis=2).astype(np.uint8)
 

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path("/")
@@ -59,14 +59,10 @@ INT8_PRODUCTS: Mapping[str, str] = {
 }
 
 # The firmware's bits (Raspberry Pi documentation, vcgencmd get_throttled); 16 higher: since start.
-_THROTTLE_BITS = {
-    0: "under-voltage",
-    1: "frequency capped",
-    2: "throttled",
-    3: "soft temperature limit",
-}
+_THROTTLE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 _SINCE_START = 16
 _PLAUSIBLE_CELSIUS = (-40.0, 150.0)  # zones without a sensor say absurd things
+_BOARD_FILES = ("proc/device-tree/model", "sys/class/dmi/id/product_name")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,12 +118,18 @@ def read_machine(
         architecture: of the kernel; None asks it.
     """
     architecture = architecture or platform.machine()
-    processors = list(_processors(_text(root / "proc/cpuinfo")))
+    # Other paragraphs than those of processors are about the machine.
+    paragraphs = map(_fields, re.split(r"\n\s*\n", _text(root / "proc/cpuinfo")))
+    processors = [fields for fields in paragraphs if "processor" in fields]
     memory = _fields(_text(root / "proc/meminfo"))
     bits = _throttle_bits(root, vcgencmd)
     policies = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq"))
+    governors, drivers = (
+        [_text(policy / name) for policy in policies]
+        for name in ("scaling_governor", "scaling_driver")
+    )
     return Machine(
-        board=_board(root),
+        board=next(filter(None, (_text(root / name) for name in _BOARD_FILES)), None),
         architecture=architecture,
         python_bits=64 if sys.maxsize > 2**32 else 32,
         cores=dict(Counter(filter(None, map(_core, processors)))),
@@ -137,11 +139,8 @@ def read_machine(
         temperatures=_temperatures(root),
         throttled=None if bits is None else _decoded(bits),
         throttled_since_start=None if bits is None else _decoded(bits >> _SINCE_START),
-        governors=_distinct(_text(policy / "scaling_governor") for policy in policies),
-        scales_by_itself=any(
-            _text(policy / "scaling_driver").startswith(("intel_pstate", "amd-pstate"))
-            for policy in policies
-        ),
+        governors=tuple(dict.fromkeys(filter(None, governors))),
+        scales_by_itself=any(name.startswith(("intel_pstate", "amd-pstate")) for name in drivers),
     )
 
 
@@ -172,21 +171,6 @@ def _bytes(field: str | None) -> int | None:
     """Of `1234 kB`."""
     match = re.fullmatch(r"(\d+) kB", field or "")
     return int(match[1]) << 10 if match else None
-
-
-def _distinct(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(None, values)))
-
-
-def _board(root: Path) -> str | None:
-    names = ("proc/device-tree/model", "sys/class/dmi/id/product_name")
-    return next(filter(None, (_text(root / name) for name in names)), None)
-
-
-def _processors(cpuinfo: str) -> Iterable[dict[str, str]]:
-    """The fields of each processor; other paragraphs are about the machine."""
-    paragraphs = (_fields(paragraph) for paragraph in re.split(r"\n\s*\n", cpuinfo))
-    return (fields for fields in paragraphs if "processor" in fields)
 
 
 def _core(fields: Mapping[str, str]) -> str | None:
@@ -236,14 +220,13 @@ def _throttle_bits(root: Path, vcgencmd: str | None) -> int | None:
 
 def _vcgencmd(program: str) -> str:
     """What it prints; empty where it fails, as it does for users outside of the group video."""
+    command = [program, "get_throttled"]
     try:
-        done = subprocess.run(
-            [program, "get_throttled"], capture_output=True, timeout=10, check=False
-        )
+        done = subprocess.run(command, capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.decode(errors="replace").strip()
 
 
 def _decoded(bits: int) -> tuple[str, ...]:
-    return tuple(text for bit, text in _THROTTLE_BITS.items() if bits >> bit & 1)
+    return tuple(text for bit, text in enumerate(_THROTTLE_BITS) if bits >> bit & 1)

@@ -70,10 +70,11 @@ class Pipeline:
         self._model = model
         self.task: Task = tasks.find(self.manifest.task)
         self._labels = self.manifest.labels or ()
-        # Shortest first, see `_signature`.
-        self._signatures = sorted(self.manifest.signatures.items(), key=lambda item: item[1])
-        if length is not None:
-            self._signatures = _only(length, self._signatures)
+        every = sorted(self.manifest.signatures.items(), key=lambda item: item[1])
+        self._signatures = [item for item in every if length in (None, item[1])]  # shortest first
+        if not self._signatures:
+            lengths = ", ".join(str(item[1]) for item in every)
+            raise OptionError(f"the model has no graph for {length} tokens; it has {lengths}")
         self.max_length = min(self.manifest.max_length, self._signatures[-1][1])
         self._encoder = self.task.input.encoder(
             bundle.tokenizer_json, self.manifest.image, self.max_length
@@ -147,22 +148,19 @@ class Pipeline:
         return self.task.input.example(self.manifest.image)
 
     def count_tokens(self, text: Input) -> int:
-        """How many tokens of the text the model sees, special ones included.
-
-        Raises:
-            TextError: the text cannot be answered.
-        """
+        """How many tokens of the text the model sees, special ones included; raises as `encode`."""
         return len(self.encode(text))
 
     def encode(self, text: Input) -> AnyEncoded:
-        """The tokens of a text, or the pixels of an image: the first half of an answer, for who times
-        the two apart.
+        """The first half of an answer, for who times the two apart: tokens, or an image's pixels.
 
         Raises:
             TextError: the text cannot be answered.
         """
-        first, context = _split(text)
-        return self._encoder.encode(first, context)
+        pair = text if isinstance(text, tuple) else (text, None)
+        if len(pair) != 2:
+            raise TextError(f"a tuple must be (question, context), not {len(pair)} items")
+        return self._encoder.encode(*pair)
 
     def answer(self, text: Input, encoded: AnyEncoded, top_k: int | None = None) -> dict[str, Any]:
         """Answers a text of which `encode` made `encoded`; returns and raises as `__call__`."""
@@ -183,7 +181,8 @@ class Pipeline:
         return self.answer(item, self.encode(item), top_k)
 
     def _run(self, encoded: AnyEncoded) -> dict[str, np.ndarray]:
-        key, length = self._signature(len(encoded))
+        # There is one: the encoder truncates to max_length, which is no longer than the longest.
+        key, length = next(item for item in self._signatures if item[1] >= len(encoded))
         try:
             outputs = self._model.run(key, encoded.arrays(length))
         except BackendError as error:
@@ -195,32 +194,3 @@ class Pipeline:
         if self.manifest.normalize:
             outputs["embedding"] /= max(float(np.linalg.norm(outputs["embedding"])), 1e-12)
         return outputs
-
-    def _signature(self, tokens: int) -> tuple[str, int]:
-        """The shortest signature that holds `tokens`, as (key, length).
-
-        There is one: the encoder truncates to max_length, which is no longer than the longest.
-        """
-        return next(item for item in self._signatures if item[1] >= tokens)
-
-
-def _only(length: int, signatures: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """The signature of `length` tokens, out of (key, length).
-
-    Raises:
-        OptionError: there is none.
-    """
-    chosen = [item for item in signatures if item[1] == length]
-    if not chosen:
-        lengths = ", ".join(str(item[1]) for item in signatures)
-        raise OptionError(f"the model has no graph for {length} tokens; it has {lengths}")
-    return chosen
-
-
-def _split(item: Input) -> tuple[Any, str | None]:
-    """`item` as (text, question or image, context or None)."""
-    if not isinstance(item, tuple):
-        return item, None
-    if len(item) != 2:
-        raise TextError(f"a tuple must be (question, context), not {len(item)} items")
-    return item

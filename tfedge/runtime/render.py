@@ -29,10 +29,6 @@ def as_text(answer: Mapping[str, Any], task: Task) -> str:
     return UNANSWERED if "error" in answer else task.line(answer)
 
 
-def timing_as_json(timing: Timing) -> str:
-    return as_json(dataclasses.asdict(timing))
-
-
 def timing_as_text(timing: Timing) -> str:
     return (
         f"model    {timing.model}\n"

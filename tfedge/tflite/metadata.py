@@ -73,7 +73,7 @@ def write_bundle(
             model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
             tfedge_version=__version__,
             normalize=spec.normalize,
-            image=spec.image.to_json() if spec.image else None,
+            image=spec.image,
             extra=dict(spec.extra),
         )
     except ValueError as error:

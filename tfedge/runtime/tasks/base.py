@@ -61,3 +61,13 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def line(self, answer: Mapping[str, Any]) -> str:
         """An answer without an error, for people and for `cut`, in one line."""
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis, float64 so that they add up to 1."""
+    import numpy as np
+
+    shifted = logits.astype(np.float64)
+    powers = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
+    probabilities: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tfedge.runtime.errors import one_line
 from tfedge.runtime.inputs import PAIR
-from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task
-from tfedge.runtime.tasks.softmax import softmax
+from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task, softmax
 
 if TYPE_CHECKING:
     from tfedge.runtime.tokenizer import Encoded

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tfedge.runtime.errors import one_line
-from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task
-from tfedge.runtime.tasks.softmax import softmax
+from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task, softmax
 
 if TYPE_CHECKING:
     from tfedge.runtime.tokenizer import Encoded
