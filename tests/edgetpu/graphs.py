@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfedge.inspect.graph import Operator, Subgraph, Tensor
+from tfedge.edgetpu.check import predict
+from tfedge.edgetpu.result import Check
+from tfedge.edgetpu.rules import load_rules
+from tfedge.inspect.graph import ModelFile, Operator, Subgraph, Tensor
 
 PAIRS: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("pairs.json").read_text(encoding="utf-8")
@@ -71,3 +74,8 @@ def chain(*steps: tuple[Any, ...]) -> Subgraph:
         kind, _, version = name.partition("@")
         operators.append(Operator(kind, int(version or 1), tuple(inputs), (last,), False, options))
     return Subgraph(tensors, operators, (0,), (last,))
+
+
+def predicted(subgraph: Subgraph) -> Check:
+    """The prediction for a model of this graph alone."""
+    return predict(ModelFile("", 0, "", [subgraph], [], {}), load_rules())

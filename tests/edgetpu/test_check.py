@@ -11,12 +11,12 @@ import bars
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from click.testing import CliRunner
-from graphs import chain, tensor
+from graphs import chain, predicted, tensor
 from trees import CUSTOM, FLOAT32, INT8, code, made, operator, packed
 from trees import tensor as table
 
 from tfedge.cli import main
-from tfedge.edgetpu.check import check, predict
+from tfedge.edgetpu.check import check
 from tfedge.edgetpu.judge import judge
 from tfedge.edgetpu.partition import partition
 from tfedge.edgetpu.result import CPU, Check
@@ -111,7 +111,7 @@ def test_open_questions_are_counted_both_ways() -> None:
         ("BATCH_MATMUL", "i8 1x16x8", "i8 1x16x8"),
         ("LOGISTIC", "i8 1x16x8"),
     )
-    report = predict(graph, RULES)
+    report = predicted(graph)
     assert [row.class_ for row in report.operators] == ["mapped", *[CPU] * 4]
     assert report.readings == {"strict": 1, "generous": 5}
     assert [row.counted for row in report.questions] == [CPU, "mapped", CPU]
@@ -156,7 +156,7 @@ def test_memory_and_latency_by_hand() -> None:
         ("CONV_2D", "i8 1x1x128x512", "=i8 512x1x1x256", "=i32 512"),
         ("GELU", "i8 1x1x128x512"),
     )
-    report = predict(graph, RULES)
+    report = predicted(graph)
     assert report.memory.parameter_bytes == 512 * 256 + 4 * 512
     assert (report.memory.fits, report.memory.streamed_bytes) == ("yes", 0)
     found = report.latency
@@ -168,7 +168,7 @@ def test_memory_and_latency_by_hand() -> None:
 
 def test_what_does_not_fit_is_streamed() -> None:
     graph = chain(("i8 1x4096",), ("FULLY_CONNECTED", "i8 1x4096", "=i8 4096x4096"))
-    held = predict(graph, RULES).memory
+    held = predicted(graph).memory
     assert held.fits == "no"
     assert held.streamed_bytes == 4096 * 4096 - held.least_free_bytes
 
@@ -227,7 +227,7 @@ def test_file_that_is_none(tmp_path: Path) -> None:
 def test_operator_without_operands(name: str) -> None:
     graph = Subgraph([tensor("i8 4")], [Operator(name, 1, (), (0,))], (), (0,))
     with pytest.raises(InputError, match="lacks an operand"):
-        predict(graph, RULES)
+        predicted(graph)
 
 
 def test_damaged_files_end_in_one_line(toys: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from test_compile import Tell, compiled, said, tell  # noqa: F401  (a fixture)
 from tfedge.cli import main
 from tfedge.convert.job import ConvertOptions, make_job
 from tfedge.edgetpu.check import check
-from tfedge.edgetpu.deliver import deliver
+from tfedge.edgetpu.compile import deliver
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError
 from tfedge.progress import ProgressBar
 from tfedge.records import as_json

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from graphs import PAIRS, chain, published
+from graphs import PAIRS, chain, predicted, published
 
-from tfedge.edgetpu.check import CPU, predict
-from tfedge.edgetpu.rules import load_rules
+from tfedge.edgetpu.result import CPU
 
 MAPPED = "Mapped to Edge TPU"
 ONCE = "More than one subgraph is not supported"
@@ -28,14 +27,14 @@ MAP = "i8 1x8x8x8"
 
 def log(*steps: Any) -> dict[tuple[str, str], int]:
     """The prediction as the compiler's log has it."""
-    summary = predict(chain(*steps), load_rules()).summary
+    summary = predicted(chain(*steps)).summary
     return {(row.operator, row.status): row.count for row in summary}
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=[pair["name"] for pair in PAIRS])
 def test_published_pair(pair: dict[str, Any]) -> None:
     assert pair["source"].startswith("https://")
-    report = predict(published(pair), load_rules())
+    report = predicted(published(pair))
     assert report.problems == []
     left = [row.index for row in report.operators if row.class_ == CPU]
     assert left == pair["left"]
@@ -164,13 +163,13 @@ def test_wording_of_logs(source: str, steps: list[Any], expected: tuple[str, str
 )
 def test_files_that_the_compiler_could_not_parse(source: str, operator: str, message: str) -> None:
     shape = "=i32 4 1,8,8,8"
-    (problem,) = predict(chain((MAP,), (operator, MAP, shape, shape)), load_rules()).problems
+    (problem,) = predicted(chain((MAP,), (operator, MAP, shape, shape))).problems
     assert message in problem.message, source
     assert problem.count == 1
 
 
 def test_file_with_sizes_known_when_it_runs() -> None:
     """google-coral/edgetpu#829: static-sized tensors only."""
-    report = predict(chain((MAP,), ("RESHAPE", "i8 1x512", "i32 2")), load_rules())
+    report = predicted(chain((MAP,), ("RESHAPE", "i8 1x512", "i32 2")))
     (problem,) = report.problems
     assert "only supports static-sized tensors" in problem.message

@@ -171,7 +171,7 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
     report = run(model, options, ProgressBar)
     failure = None
     if report.quantization.graph.startswith("edgetpu"):
-        from tfedge.edgetpu.deliver import deliver
+        from tfedge.edgetpu.compile import deliver
 
         path = options.output / report.model / report.file
         delivery, failure = deliver(path)

@@ -41,7 +41,7 @@ def conversion_summary(report: Conversion, output: Path) -> str:
         lines.append(f"    {runtime:<15} {_figures(figures, task)}")
     lines.append(f"try it: tfedge-infer --model {path} {task.example}")
     if report.edgetpu is not None:
-        from tfedge.edgetpu.deliver import delivery_summary
+        from tfedge.edgetpu.table import delivery_summary
 
         lines.append(delivery_summary(report.edgetpu))
     return "\n".join(lines)

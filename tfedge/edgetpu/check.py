@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfedge.edgetpu.estimate import latency, memory
 from tfedge.edgetpu.judge import Verdict, judge, moving_shapes
-from tfedge.edgetpu.partition import partition, taken
+from tfedge.edgetpu.partition import mapped, partition
 from tfedge.edgetpu.result import (
     CPU,
     MAPPED,
     SEEN,
     STRANDED,
     UNPROVEN,
-    Asked,
     Break,
     Check,
     Counted,
     Graph,
     Judged,
-    Part,
     Problem,
 )
-from tfedge.edgetpu.rules import Rules, load_rules
+from tfedge.edgetpu.rules import Rule, Rules, load_rules
 from tfedge.errors import InputError
-from tfedge.inspect.graph import (
-    EDGETPU_OPERATOR,
-    Operator,
-    Signature,
-    Subgraph,
-    read_model,
-)
+from tfedge.inspect.graph import EDGETPU_OPERATOR, ModelFile, Operator, Subgraph, read_model
 from tfedge.tflite.flatbuffer import tools
 
 
@@ -46,92 +38,105 @@ def check(path: Path) -> Check:
     """
     model = read_model(path)
     try:
-        found = predict(model.subgraphs[0], load_rules())
+        return predict(model, load_rules())
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return dataclasses.replace(
-        found,
-        file=str(path),
-        size_bytes=model.size_bytes,
-        graph=_graph(model.subgraphs, model.signatures),
-    )
 
 
-def predict(subgraph: Subgraph, rules: Rules) -> Check:
-    """What `check` says of a graph, the file that it is in left empty."""
+def predict(model: ModelFile, rules: Rules) -> Check:
+    """What `check` says of the first graph of a model that has been read."""
+    subgraph = model.subgraphs[0]
     if any(operator.name == EDGETPU_OPERATOR for operator in subgraph.operators):
-        return _compiled(subgraph, rules)
+        return _seen(model, rules, [_compiled(i, subgraph) for i in range(len(subgraph.operators))])
     verdicts = [judge(operator, subgraph, rules) for operator in subgraph.operators]
-    partitions = partition(subgraph, [verdict.refused is None for verdict in verdicts])
-    mapped = taken(partitions)
+    parts = partition(subgraph, [verdict.refused is None for verdict in verdicts])
+    on_tpu = mapped(parts)
     rows = [
-        _judged(index, subgraph, verdict, index in mapped, rules)
+        _judged(index, subgraph, verdict, index in on_tpu, rules)
         for index, verdict in enumerate(verdicts)
     ]
-    held = memory(subgraph, mapped, rules)
-    runtimes = (rules.operators[subgraph.operators[index].name].runtime for index in mapped)
-    return Check(
-        file="",
-        size_bytes=0,
-        compiler=rules.device.compiler,
-        graph=_graph([subgraph], []),
+    asked = Counter(verdict.question for verdict in verdicts if verdict.question)
+    held = memory(subgraph, on_tpu, rules)
+    runtimes = (rules.operators[subgraph.operators[index].name].runtime for index in on_tpu)
+    return dataclasses.replace(
+        _seen(model, rules, rows),
         compiled=False,
-        problems=problems(subgraph, rules),
-        operators=rows,
-        summary=_summary(rows),
-        counts=_counts(rows),
-        questions=list(_questions(verdicts, rules)),
-        readings=_readings(subgraph, verdicts),
-        partitions=[
-            Part(item.mappable, item.operators[0] in mapped, item.operators) for item in partitions
+        problems=_problems(subgraph, rules),
+        questions=[
+            dataclasses.replace(rules.questions[key], operators=count)
+            for key, count in asked.items()
         ],
-        first_break=_first_break(rows, mapped),
+        readings=_readings(subgraph, verdicts),
+        partitions=parts,
+        first_break=_first_break(rows, on_tpu),
         minimum_runtime=max(runtimes, default=None),
         memory=held,
-        latency=latency(subgraph, mapped, held.streamed_bytes, rules),
+        latency=latency(subgraph, on_tpu, held.streamed_bytes, rules),
     )
 
 
-def problems(subgraph: Subgraph, rules: Rules) -> list[Problem]:
+def _seen(model: ModelFile, rules: Rules, rows: Sequence[Judged]) -> Check:
+    """What can be seen of a file that the compiler made."""
+    groups = Counter((row.operator.partition(":")[0], row.status, row.class_) for row in rows)
+    return Check(
+        file=model.path,
+        size_bytes=model.size_bytes,
+        compiler=rules.device.compiler,
+        graph=Graph(
+            index=0,
+            of=len(model.subgraphs),
+            signature=next((item.key for item in model.signatures if not item.subgraph), None),
+            others=[item.key for item in model.signatures if item.subgraph],
+            open_sizes=sum(tensor.dynamic for tensor in model.subgraphs[0].tensors),
+        ),
+        compiled=True,
+        problems=[],
+        operators=rows,
+        summary=[Counted(name, count, *kind) for (name, *kind), count in groups.items()],
+        counts={kind: sum(row.class_ == kind for row in rows) for kind in (SEEN, UNPROVEN, CPU)},
+        questions=[],
+        readings=None,
+        partitions=None,
+        first_break=None,
+        minimum_runtime=None,
+        memory=None,
+        latency=None,
+    )
+
+
+def _problems(subgraph: Subgraph, rules: Rules) -> list[Problem]:
     """What makes the compiler refuse the whole file: operators that it cannot read, open shapes."""
-    counts = Counter(
-        problem
+    found = Counter(
+        _unreadable(operator, rules) or _moving(operator, subgraph, rules)
         for operator in subgraph.operators
-        for problem in (_unreadable(operator, rules) or _moving(operator, subgraph, rules),)
-        if problem is not None
     )
-    return [dataclasses.replace(problem, count=count) for problem, count in counts.items()]
+    return [dataclasses.replace(item, count=count) for item, count in found.items() if item]
 
 
 def _unreadable(operator: Operator, rules: Rules) -> Problem | None:
     number = getattr(tools().schema_fb.BuiltinOperator, operator.name, None)
     if operator.name.startswith("OPERATOR "):
         number = int(operator.name.split()[1])
-    if number is not None and number >= rules.first_unreadable_code:
-        return Problem(
-            operator.name,
-            operator.version,
-            count=1,
-            message=f"ERROR: Op builtin_code out of range: {number}.",
-            rule=f"builtin operators from number {rules.first_unreadable_code} on are unknown",
-            source=rules.code_source,
-            change=rules.changes.get(operator.name, "use operators of TensorFlow 2.5"),
-        )
     most, since = rules.ceilings.get(operator.name, (operator.version, None))
-    if operator.version <= most:
+    if number is not None and number >= rules.first_unreadable_code:
+        message = f"ERROR: Op builtin_code out of range: {number}."
+        rule = f"builtin operators from number {rules.first_unreadable_code} on are unknown"
+        source = rules.sources["codes"]
+        change = rules.changes.get(operator.name, "use operators of TensorFlow 2.5")
+    elif operator.version > most:
+        message = (
+            f"ERROR: Didn't find op for builtin opcode '{operator.name}' version "
+            f"'{operator.version}'."
+        )
+        later = f"; the next came with TensorFlow {since}" if since else ""
+        rule, source = f"at most version {most}{later}", rules.sources["versions"]
+        change = (
+            f"convert so that {operator.name} keeps version {most} (the options and types that it "
+            "uses decide; weights per tensor instead of per channel, for instance)"
+        )
+    else:
         return None
-    return Problem(
-        operator.name,
-        operator.version,
-        count=1,
-        message=f"ERROR: Didn't find op for builtin opcode '{operator.name}' version "
-        f"'{operator.version}'.",
-        rule=f"at most version {most}"
-        + (f"; the next came with TensorFlow {since}" if since else ""),
-        source=rules.ceiling_source,
-        change=f"convert so that {operator.name} keeps version {most} (the options and types "
-        "that it uses decide; weights per tensor instead of per channel, for instance)",
-    )
+    return Problem(operator.name, operator.version, 1, message, rule, source, change)
 
 
 def _moving(operator: Operator, subgraph: Subgraph, rules: Rules) -> Problem | None:
@@ -147,44 +152,35 @@ def _moving(operator: Operator, subgraph: Subgraph, rules: Rules) -> Problem | N
     return Problem(operator.name, operator.version, 1, message, *known)
 
 
-def _judged(index: int, subgraph: Subgraph, verdict: Verdict, mapped: bool, rules: Rules) -> Judged:
-    question = verdict.question
-    row = dataclasses.replace(_described(index, subgraph), question=question)
-    if mapped:
-        known = rules.operators[row.operator]
-        words, source = known.limit or "In the table of supported operations.", known.source
-        if question:
-            words, source = rules.questions[question].why, rules.questions[question].source
-        elif verdict.seen:
-            words, source = "Seen mapped.", known.seen
-        kind = SEEN if verdict.seen else UNPROVEN
-        return dataclasses.replace(row, class_=kind, status=MAPPED, rule=words, source=source)
-    refused = verdict.refused or rules.general["once"]
-    change = refused.change
-    if row.operator not in rules.operators:
-        change = rules.changes.get(row.operator, change)
-    return dataclasses.replace(
-        row, status=refused.status, rule=refused.rule, source=refused.source, change=change
-    )
+def _judged(index: int, subgraph: Subgraph, verdict: Verdict, on_tpu: bool, rules: Rules) -> Judged:
+    if not on_tpu:
+        rule = verdict.refused or rules.general["once"]
+        return _row(index, subgraph, CPU, rule, verdict.question)
+    known = rules.operators[subgraph.operators[index].name]
+    words, source = known.limit or "In the table of supported operations.", known.source
+    if verdict.question:
+        question = rules.questions[verdict.question]
+        words, source = question.why, question.source
+    elif verdict.seen:
+        words, source = "Seen mapped.", known.seen
+    kind = SEEN if verdict.seen else UNPROVEN
+    return _row(index, subgraph, kind, Rule(MAPPED, words, source, None), verdict.question)
 
 
-def _described(index: int, subgraph: Subgraph) -> Judged:
-    """An operator, on the CPU for no reason yet."""
+def _compiled(index: int, subgraph: Subgraph) -> Judged:
+    """An operator of a file that the compiler made."""
+    kind, status = CPU, "Left on the CPU by the compiler"
+    if subgraph.operators[index].name == EDGETPU_OPERATOR:
+        kind, status = SEEN, "Compiled for the Edge TPU"
+    return _row(index, subgraph, kind, Rule(status, "", "", None), None)
+
+
+def _row(index: int, subgraph: Subgraph, kind: str, rule: Rule, question: str | None) -> Judged:
     operator = subgraph.operators[index]
-    result = subgraph.tensors[operator.outputs[0]] if operator.outputs else None
-    dtype, shape, name = (result.dtype, result.shape, result.name) if result else ("", (), "")
-    judged = (CPU, "", "", "", None, None)
-    return Judged(index, operator.name, operator.version, dtype, shape, name, *judged)
-
-
-def _summary(rows: Sequence[Judged]) -> list[Counted]:
-    """Operators by type and status, as the compiler's log counts them."""
-    groups = Counter((row.operator.partition(":")[0], row.status, row.class_) for row in rows)
-    return [Counted(name, count, status, kind) for (name, status, kind), count in groups.items()]
-
-
-def _counts(rows: Sequence[Judged]) -> dict[str, int]:
-    return {kind: sum(row.class_ == kind for row in rows) for kind in (SEEN, UNPROVEN, CPU)}
+    result = subgraph.result(operator)
+    described = (operator.name, operator.version, result.dtype, result.shape, result.name)
+    why = (rule.status, rule.rule, rule.source, rule.change)
+    return Judged(index, *described, kind, *why, question)
 
 
 def _readings(subgraph: Subgraph, verdicts: Sequence[Verdict]) -> dict[str, int]:
@@ -192,63 +188,15 @@ def _readings(subgraph: Subgraph, verdicts: Sequence[Verdict]) -> dict[str, int]
     answers = {}
     for name, answer in (("strict", False), ("generous", True)):
         mappable = [answer if verdict.question else verdict.refused is None for verdict in verdicts]
-        answers[name] = len(taken(partition(subgraph, mappable)))
+        answers[name] = len(mapped(partition(subgraph, mappable)))
     return answers
 
 
-def _questions(verdicts: Sequence[Verdict], rules: Rules) -> Iterator[Asked]:
-    asked = Counter(verdict.question for verdict in verdicts if verdict.question)
-    for key, count in asked.items():
-        known = rules.questions[key]
-        counted = "mapped" if known.mapped else CPU
-        yield Asked(known.question, count, counted, known.why, known.source)
-
-
-def _first_break(rows: Sequence[Judged], mapped: frozenset[int]) -> Break | None:
+def _first_break(rows: Sequence[Judged], on_tpu: frozenset[int]) -> Break | None:
     """The first operator behind the mapped ones that cannot be mapped, and what that strands."""
     for row in rows:
-        behind = not mapped or row.index > min(mapped)
+        behind = not on_tpu or row.index > min(on_tpu)
         if behind and row.class_ == CPU and row.status != STRANDED:
             stranded = sum(item.status == STRANDED for item in rows)
             return Break(row.index, row.operator, row.status, row.rule, row.change, stranded)
     return None
-
-
-def _graph(subgraphs: Sequence[Subgraph], signatures: Sequence[Signature]) -> Graph:
-    """Which graph is looked at, and which are not."""
-    return Graph(
-        index=0,
-        of=len(subgraphs),
-        signature=next((item.key for item in signatures if item.subgraph == 0), None),
-        others=[item.key for item in signatures if item.subgraph != 0],
-        open_sizes=sum(tensor.dynamic for tensor in subgraphs[0].tensors),
-    )
-
-
-def _compiled(subgraph: Subgraph, rules: Rules) -> Check:
-    """What can be seen of a file that the compiler made."""
-    rows = []
-    for index, operator in enumerate(subgraph.operators):
-        kind, status = CPU, "Left on the CPU by the compiler"
-        if operator.name == EDGETPU_OPERATOR:
-            kind, status = SEEN, "Compiled for the Edge TPU"
-        row = _described(index, subgraph)
-        rows.append(dataclasses.replace(row, class_=kind, status=status))
-    return Check(
-        file="",
-        size_bytes=0,
-        compiler=rules.device.compiler,
-        graph=_graph([subgraph], []),
-        compiled=True,
-        problems=[],
-        operators=rows,
-        summary=_summary(rows),
-        counts=_counts(rows),
-        questions=[],
-        readings=None,
-        partitions=None,
-        first_break=None,
-        minimum_runtime=None,
-        memory=None,
-        latency=None,
-    )

@@ -20,10 +20,11 @@ from tfedge.edgetpu.result import (
     MAPPED,
     Check,
     Compilation,
+    Delivery,
     Difference,
     StatusDifference,
 )
-from tfedge.errors import InputError, MissingPackageError, RejectedModelError
+from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
 from tfedge.inspect.graph import EDGETPU_OPERATOR, read_model
 
 PROGRAM = "edgetpu_compiler"
@@ -70,8 +71,8 @@ def compile_model(path: Path, output: Path | None = None, timeout: int = 180) ->
     """Compiles a .tflite; signatures and tfedge's metadata come along.
 
     Args:
-        output: where to write; by default X_edgetpu.tflite beside the model. The compiler's log is
-            written there too, with the suffix .log.
+        output: by default X_edgetpu.tflite beside the model. The compiler's log is written beside
+            it, with the suffix .log.
         timeout: seconds that the compiler may take.
 
     Raises:
@@ -102,13 +103,24 @@ def compile_model(path: Path, output: Path | None = None, timeout: int = 180) ->
     return report
 
 
-def _run(compiler: str, folder: Path, timeout: int) -> tuple[int, str]:
-    """The exit code, negative for a signal, and what was printed.
+def deliver(path: Path) -> tuple[Delivery, TfedgeError | None]:
+    """Predicts what the Edge TPU runs of a converted model, and compiles it.
+
+    Returns:
+        What is found, and why it was not compiled, or None: the converted model is kept.
 
     Raises:
-        RejectedModelError: it took too long.
-        MissingPackageError: it cannot be run.
+        InputError: the model cannot be read.
     """
+    checked = check(path)
+    try:
+        return Delivery(checked, compile_model(path), None), None
+    except (MissingPackageError, RejectedModelError) as error:
+        return Delivery(checked, None, str(error)), error
+
+
+def _run(compiler: str, folder: Path, timeout: int) -> tuple[int, str]:
+    """The exit code, negative for a signal, and what was printed."""
     command = [compiler, "-s", "-t", str(timeout), "-o", str(folder), "model.tflite"]
     try:
         process = subprocess.Popen(
@@ -163,9 +175,9 @@ def _compare(predicted: Check, log: CompilerLog, result: Path, target: Path) -> 
     differences = _differences(predicted, result)
     summary = Counter({(row.operator, row.status): row.count for row in predicted.summary})
     statuses = [
-        StatusDifference(*key, summary[key], log.table.get(key, 0))
+        StatusDifference(*key, summary[key], log.table[key])
         for key in sorted(set(summary) | set(log.table))
-        if summary[key] != log.table.get(key, 0)
+        if summary[key] != log.table[key]
     ]
     return Compilation(
         file=predicted.file,
@@ -192,7 +204,7 @@ def _differences(predicted: Check, result: Path) -> list[Difference]:
     """
     subgraph = read_model(result).subgraphs[0]
     left = Counter(
-        (operator.name, subgraph.tensors[operator.outputs[0]].name if operator.outputs else "")
+        (operator.name, subgraph.result(operator).name)
         for operator in subgraph.operators
         if operator.name != EDGETPU_OPERATOR
     )

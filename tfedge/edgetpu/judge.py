@@ -19,15 +19,12 @@ _WITH_WEIGHTS = (
     *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "PRELU"),
     "UNIDIRECTIONAL_SEQUENCE_LSTM",
 )
-_ELEMENT_WISE = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")
 _LARGEST_SOFTMAX = 16384  # mapped in LibrEdgeTPU bright_128x128, beyond the table's 16,000
 _LARGEST_RESHAPE = 94400  # seen in edgetpu-tcn
 # google-coral/edgetpu#461: a mean over 256 x 128 stayed on the CPU, parts of 64 x 128 did not.
 _LARGEST_MEAN, _REFUSED_MEAN = 64 * 128, 256 * 128
 # movenet enlarges by 2; deeplab's 33 and 15.5 stayed on the CPU.
 _SEEN_RESIZE, _REFUSED_RESIZE = 2.0, 15.0
-
-
 # Which operands say what shape the result has, and operators whose values do.
 _SHAPES = {
     **dict.fromkeys(("RESHAPE", "PAD", "PADV2", "TILE", "TRANSPOSE", "EXPAND_DIMS"), (1,)),
@@ -64,9 +61,13 @@ class _Case:
 
     def constant(self, position: int) -> Tensor | None:
         """An input whose values are in the file."""
-        if position >= len(self.inputs) or self.inputs[position].constant_bytes is None:
-            return None
-        return self.inputs[position]
+        found = self.inputs[position] if position < len(self.inputs) else None
+        return None if found is None or found.constant_bytes is None else found
+
+    def values(self, position: int) -> tuple[int, ...] | None:
+        """The values of such an input; None where they are not known."""
+        found = self.constant(position)
+        return None if found is None else found.values
 
     def over(self, rule: str | None = None, source: str | None = None) -> Verdict:
         """A verdict against it: the table's limit, or another."""
@@ -84,10 +85,9 @@ def judge(operator: Operator, subgraph: Subgraph, rules: Rules) -> Verdict:
     case = _Case(operator, inputs, outputs, rules)
     if (general := _general(case)) is not None:
         question = "activations" if operator.name == "BATCH_MATMUL" else None
-        return Verdict(rules.general[general], question=question)
-    specific = _SPECIFIC.get(operator.name)
+        return Verdict(rules.against(operator.name, general), question=question)
     try:
-        found = specific(case) if specific else None
+        found = _SPECIFIC.get(operator.name, lambda case: None)(case)
     except IndexError as error:
         raise InputError(
             f"damaged: {operator.name} lacks an operand or has one of an impossible shape; "
@@ -188,23 +188,15 @@ def _rows(case: _Case, question: str) -> Verdict | None:
     if not result.shape or result.elements == result.shape[-1]:
         return None
     known = case.rules.questions[question]
-    refused = None if known.mapped else case.over(source=known.source).refused
+    refused = None if known.counted == "mapped" else case.over(source=known.source).refused
     return Verdict(refused, question=question)
 
 
-def _axes(case: _Case, position: int = 1) -> list[int] | None:
-    """The axes given by a constant, counted from 0; None where they are not known."""
-    given = case.constant(position)
-    rank = len(case.inputs[0].shape)
-    if given is None or given.values is None:
-        return None
-    return [axis % rank for axis in given.values] if rank else []
-
-
 def _reduction(case: _Case) -> Verdict | None:
-    axes, shape = _axes(case), case.inputs[0].shape
-    if axes is None or any(axis >= len(shape) for axis in axes):
+    given, shape = case.values(1), case.inputs[0].shape
+    if given is None:
         return Verdict()
+    axes = [axis % len(shape) for axis in given] if shape else []
     if 0 in axes and len(shape) > 1 and (shape[0] > 1 or len(shape) > 3):
         return case.over()
     if case.operator.name != "MEAN":
@@ -221,9 +213,8 @@ def _reduction(case: _Case) -> Verdict | None:
 def _batch_axis(case: _Case) -> Verdict | None:
     """SPLIT and PACK, which may not touch the batch."""
     if case.operator.name == "SPLIT":
-        given = case.constant(0)
-        axis = given.values[0] if given is not None and given.values else None
-        shape = case.inputs[-1].shape
+        given, shape = case.values(0), case.inputs[-1].shape
+        axis = given[0] if given else None
     else:
         axis, shape = case.operator.options.get("Axis"), case.outputs[0].shape
     if axis is None:
@@ -232,37 +223,27 @@ def _batch_axis(case: _Case) -> Verdict | None:
 
 
 def _pad(case: _Case) -> Verdict | None:
-    paddings = case.constant(1)
-    if paddings is None or paddings.values is None:
+    paddings = case.values(1)
+    if paddings is None:
         return Verdict()
-    return case.over() if len(case.inputs[0].shape) > 3 and any(paddings.values[:2]) else None
+    return case.over() if len(case.inputs[0].shape) > 3 and any(paddings[:2]) else None
 
 
 def _strided_slice(case: _Case) -> Verdict | None:
-    strides, options = case.constant(3), case.operator.options
-    if strides is None or strides.values is None:
+    strides, options = case.values(3), case.operator.options
+    if strides is None:
         return Verdict()
     masks = options.get("EllipsisMask") or options.get("NewAxisMask")
-    unit = all(stride == 1 for stride in strides.values)
-    return None if unit and not masks else Verdict(case.rules.general["strides"])
+    return None if set(strides) <= {1} and not masks else Verdict(case.rules.general["strides"])
 
 
 def _prelu(case: _Case) -> Verdict | None:
-    alpha = case.inputs[1].shape
-    return case.over() if any(size > 1 for size in alpha[:-1]) else None
-
-
-def _reshape(case: _Case) -> Verdict | None:
-    return Verdict() if case.outputs[0].elements > _LARGEST_RESHAPE else None
-
-
-def _transpose(case: _Case) -> Verdict | None:
-    return Verdict()  # YOLOv9-t: 14 mapped, 2 not, and their shapes are not published
+    return case.over() if any(size > 1 for size in case.inputs[1].shape[:-1]) else None
 
 
 def _tile(case: _Case) -> Verdict | None:
     shape = case.inputs[0].shape
-    is_point = all(size == 1 for size in shape[:-1])
+    is_point = set(shape[:-1]) <= {1}
     same_depth = shape[-1:] == case.outputs[0].shape[-1:]
     return None if is_point and same_depth else Verdict(case.rules.general["table"])
 
@@ -284,7 +265,8 @@ def _element_wise(case: _Case) -> Verdict | None:
 
 
 _SPECIFIC: dict[str, Callable[[_Case], Verdict | None]] = {
-    **dict.fromkeys(_ELEMENT_WISE, _element_wise),
+    **dict.fromkeys(("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM"), _element_wise),
+    "SQUARED_DIFFERENCE": _element_wise,
     **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"), _reduction),
     **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), _fused),
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), _convolution),
@@ -296,7 +278,8 @@ _SPECIFIC: dict[str, Callable[[_Case], Verdict | None]] = {
     "PAD": _pad,
     "STRIDED_SLICE": _strided_slice,
     "PRELU": _prelu,
-    "RESHAPE": _reshape,
-    "TRANSPOSE": _transpose,
+    "RESHAPE": lambda case: Verdict() if case.outputs[0].elements > _LARGEST_RESHAPE else None,
+    # YOLOv9-t: 14 mapped, 2 not, and their shapes are not published.
+    "TRANSPOSE": lambda case: Verdict(),
     "TILE": _tile,
 }

@@ -15,14 +15,15 @@ from tfedge.inspect.graph import Subgraph
 
 
 @dataclasses.dataclass(frozen=True)
-class Partition:
-    """Operators that run together, by their indices in the order of the file."""
+class Part:
+    """Operators that run together, by their indices; `taken` where the compiler maps them."""
 
     mappable: bool
-    operators: tuple[int, ...]
+    taken: bool
+    operators: Sequence[int]
 
 
-def partition(subgraph: Subgraph, mappable: Sequence[bool]) -> list[Partition]:
+def partition(subgraph: Subgraph, mappable: Sequence[bool]) -> list[Part]:
     """Cuts a graph into sets of operators that all can, or all cannot, be mapped.
 
     Operators that wait for each other in a circle, which no runtime could run, are a last set that
@@ -36,31 +37,31 @@ def partition(subgraph: Subgraph, mappable: Sequence[bool]) -> list[Partition]:
         for index in set(operator.inputs) & made:
             readers.setdefault(index, []).append(number)
     ready = [number for number, count in enumerate(missing) if not count]
-    partitions: list[Partition] = []
+    parts: list[Part] = []
     seen: set[int] = set()
     while ready:
         kind = mappable[min(ready)]
-        taken: list[int] = []
+        inside: list[int] = []
         later: list[int] = []
         while ready:
             number = ready.pop()
             if mappable[number] != kind:
                 later.append(number)
                 continue
-            taken.append(number)
+            inside.append(number)
             for index in set(operators[number].outputs) - seen:
                 seen.add(index)
                 for reader in readers.get(index, ()):
                     missing[reader] -= 1
                     if not missing[reader]:
                         ready.append(reader)
-        partitions.append(Partition(kind, tuple(sorted(taken))))
+        is_first = kind and not any(part.mappable for part in parts)
+        parts.append(Part(kind, is_first, sorted(inside)))
         ready = later
-    left = tuple(number for number, count in enumerate(missing) if count)
-    return [*partitions, Partition(False, left)] if left else partitions
+    left = [number for number, count in enumerate(missing) if count]
+    return [*parts, Part(False, False, left)] if left else parts
 
 
-def taken(partitions: Sequence[Partition]) -> frozenset[int]:
-    """The operators that the compiler maps: those of the first set that can be."""
-    first = next((item for item in partitions if item.mappable), None)
-    return frozenset(first.operators if first else ())
+def mapped(parts: Sequence[Part]) -> frozenset[int]:
+    """The operators that the compiler maps."""
+    return frozenset(number for part in parts if part.taken for number in part.operators)

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from tfedge.edgetpu.estimate import Latency, Memory
+from tfedge.edgetpu.partition import Part
+from tfedge.edgetpu.rules import Question
 
 MAPPED = "Mapped to Edge TPU"
 STRANDED = "More than one subgraph is not supported"
@@ -39,7 +41,7 @@ class Problem:
     message: str
     rule: str
     source: str
-    change: str
+    change: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,26 +82,6 @@ class Counted:
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """An open question, the operators that it is about, and how they were counted."""
-
-    question: str
-    operators: int
-    counted: str
-    why: str
-    source: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """A set of operators that run together; `taken` where the compiler maps it."""
-
-    mappable: bool
-    taken: bool
-    operators: Sequence[int]
-
-
-@dataclasses.dataclass(frozen=True)
 class Break:
     """The first operator behind the mapped ones that cannot be mapped, and how many that strands."""
 
@@ -132,7 +114,7 @@ class Check:
     operators: Sequence[Judged]
     summary: Sequence[Counted]
     counts: Mapping[str, int]
-    questions: Sequence[Asked]
+    questions: Sequence[Question]
     readings: Mapping[str, int] | None
     partitions: Sequence[Part] | None
     first_break: Break | None

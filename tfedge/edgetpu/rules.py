@@ -8,22 +8,24 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from tfedge.records import Count, read_record
+
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A rule that keeps an operator off the Edge TPU.
+    """What decides about an operator.
 
     Attributes:
         status: the compiler's own wording.
         rule: what is demanded.
         source: where that was published.
-        change: what to do about it.
+        change: what to do about it; None where the operator is mapped.
     """
 
     status: str
     rule: str
     source: str
-    change: str
+    change: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,22 +40,24 @@ class Supported:
     """
 
     runtime: int
-    limit: str
     source: str
-    seen: str
-    refused: str
+    limit: str = ""
+    seen: str = ""
+    refused: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Question:
     """What the published rules leave open.
 
     Attributes:
-        mapped: how it is counted until someone has compiled it.
+        operators: how many of a graph it is about.
+        counted: as what they count until someone has compiled one, "mapped" or "CPU".
     """
 
     question: str
-    mapped: bool
+    operators: Count = 0
+    counted: str
     why: str
     source: str
 
@@ -99,58 +103,36 @@ class Rules:
         changes: operator -> what to put in its place.
     """
 
+    sources: Mapping[str, str]
     general: Mapping[str, Rule]
     operators: Mapping[str, Supported]
     ceilings: Mapping[str, tuple[int, str | None]]
-    ceiling_source: str
-    code_source: str
     first_unreadable_code: int
     changes: Mapping[str, str]
     questions: Mapping[str, Question]
     device: Device
 
+    def against(self, operator: str, general: str) -> Rule:
+        """A rule for all operators, with the change for this one where the table lacks it."""
+        rule = self.general[general]
+        if operator in self.operators:
+            return rule
+        return dataclasses.replace(rule, change=self.changes.get(operator, rule.change))
+
     def limit(self, operator: str, rule: str | None = None, source: str | None = None) -> Rule:
         """The rule that an operator of the table exceeds; by default the table's own limit."""
         general, known = self.general["limit"], self.operators[operator]
-        return Rule(
-            general.status,
-            rule or known.limit,
-            source or known.source,
-            self.changes.get(operator, general.change),
-        )
+        change = self.changes.get(operator, general.change)
+        return Rule(general.status, rule or known.limit, source or known.source, change)
 
 
 @functools.cache
 def load_rules() -> Rules:
-    """The rules that come with the package."""
-    content = json.loads(Path(__file__).with_name("rules.json").read_text(encoding="utf-8"))
-    sources, device = content["sources"], content["device"]
-    links = {name: Link(**item) for name, item in device["links"].items()}
-    return Rules(
-        general={
-            name: Rule(item["status"], item["rule"] or "", sources[item["source"]], item["change"])
-            for name, item in content["general"].items()
-        },
-        operators={
-            name: Supported(
-                item["runtime"],
-                item.get("limit", ""),
-                sources[item["source"]],
-                sources.get(item.get("seen"), ""),
-                sources.get(item.get("refused"), ""),
-            )
-            for name, item in content["operators"].items()
-        },
-        ceilings={name: (most, since) for name, (most, since) in content["ceilings"].items()},
-        ceiling_source=sources["versions"],
-        code_source=sources["codes"],
-        first_unreadable_code=content["first_unreadable_code"],
-        changes=content["changes"],
-        questions={
-            name: Question(
-                item["question"], item["counted"] == "mapped", item["why"], sources[item["source"]]
-            )
-            for name, item in content["questions"].items()
-        },
-        device=Device(**{**device, "links": links}),
-    )
+    """The rules that come with the package, sources in full."""
+    path = Path(__file__).with_name("rules.json")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for part in ("general", "operators", "questions"):
+        for item in content[part].values():
+            named = {"source", "seen", "refused"} & set(item)
+            item |= {key: content["sources"][item[key]] for key in named}
+    return read_record(content, Rules, str(path), "tfedge")

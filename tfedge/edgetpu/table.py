@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tfedge.edgetpu.estimate import Latency, Memory
-from tfedge.edgetpu.result import CPU, SEEN, STRANDED, UNPROVEN, Check, Counted, Judged
+from tfedge.edgetpu.result import (
+    CPU,
+    SEEN,
+    STRANDED,
+    UNPROVEN,
+    Check,
+    Counted,
+    Delivery,
+    Judged,
+)
 from tfedge.show import page as html
 from tfedge.show import text as terminal
 from tfedge.show.numbers import amount, size, some, typed_shape
@@ -94,6 +103,23 @@ def verdict_lines(report: Check) -> list[str]:
     if report.memory and report.latency:
         lines += [*_memory(report.memory), *_latency(report.latency)]
     return lines
+
+
+def delivery_summary(delivery: Delivery) -> str:
+    """The verdict of `check`, what is left on the CPU and why, and what was compiled."""
+    checked, compiled = delivery.check, delivery.compile
+    lines = ["", "predicted for the Edge TPU (tfedge edgetpu check):", *verdict_lines(checked)]
+    lines += [f"left on the CPU: {name}: {rule}" for name, rule, _ in changes(checked).rows]
+    if compiled:
+        how = "as predicted" if compiled.agrees else "not as predicted"
+        lines.append(
+            f"compiled: {compiled.output}  {compiled.mapped} operators on the Edge TPU, "
+            f"{compiled.on_cpu} on the CPU, {how}"
+        )
+        lines.append(f'try it: tfedge-infer --model {compiled.output} --delegate edgetpu "a text"')
+    else:
+        lines.append(f"NOT COMPILED, {checked.file} is kept: compile it where the compiler is")
+    return "\n".join(lines)
 
 
 def _problems(report: Check) -> Iterable[str]:

@@ -93,6 +93,9 @@ class Tensor:
         return (low - self.zero_point) * self.scale, (high - self.zero_point) * self.scale
 
 
+_NO_TENSOR = Tensor("", (), "", None, None, None)
+
+
 @dataclasses.dataclass(frozen=True)
 class Operator:
     """One operator; `inputs` and `outputs` are indices of tensors, absent inputs left as -1.
@@ -118,6 +121,10 @@ class Subgraph:
     operators: list[Operator]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+
+    def result(self, operator: Operator) -> Tensor:
+        """An operator's first output; one without a name where it has none."""
+        return self.tensors[operator.outputs[0]] if operator.outputs else _NO_TENSOR
 
 
 @dataclasses.dataclass(frozen=True)
