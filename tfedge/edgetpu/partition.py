@@ -20,7 +20,7 @@ class Part:
 
     mappable: bool
     taken: bool
-    operators: Sequence[int]
+    operators: tuple[int, ...]
 
 
 def partition(subgraph: Subgraph, mappable: Sequence[bool]) -> list[Part]:
@@ -56,9 +56,9 @@ def partition(subgraph: Subgraph, mappable: Sequence[bool]) -> list[Part]:
                     if not missing[reader]:
                         ready.append(reader)
         is_first = kind and not any(part.mappable for part in parts)
-        parts.append(Part(kind, is_first, sorted(inside)))
+        parts.append(Part(kind, is_first, tuple(sorted(inside))))
         ready = later
-    left = [number for number, count in enumerate(missing) if count]
+    left = tuple(number for number, count in enumerate(missing) if count)
     return [*parts, Part(False, False, left)] if left else parts
 
 
