@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 
 from benchmarks.peer import PeerOptions, peers
+from tfedge import tasks
 from tfedge.data.texts import Texts
-from tfedge.measure.bench import BenchOptions, entrants, race_of
-from tfedge.measure.race import Race
+from tfedge.measure.bench import BenchOptions, entrants
+from tfedge.measure.race import Race, race
 from tfedge.progress import MakeBar
 
 
@@ -29,5 +30,6 @@ def bench(
     contestants, first = entrants(models, texts, options)
     with peers(asked, first, texts.texts, make_bar) as others:
         everybody = [*contestants, *others.contestants]
-        result = race_of(everybody, first, texts, options.rounds, make_bar)
+        labels, task = first.manifest.labels, tasks.find(first.manifest.task)
+        result = race(everybody, texts, labels, options.rounds, make_bar, task)
     return dataclasses.replace(result, variants=others.variants, left_out=others.left_out)

@@ -11,7 +11,12 @@ from program import each_runtime
 from talker import FACTS, talker
 
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
-from tfedge.measure.contestant import Contestant, Facts, Running, converted
+from tfedge.measure.contestant import Contestant, Facts, converted, running
+
+
+def start(contestant: Contestant) -> None:
+    with running(contestant, "good"):
+        pass
 
 
 @each_runtime
@@ -25,11 +30,11 @@ def test_converted_model(toys: Path, runtime: str) -> None:
         kind="tfedge", model="buckets", mode="float32", lengths=[8, 16]
     )
     assert contestant.is_float
-    with Running(contestant, "good") as running:
-        assert running.runtime.startswith(runtime)
-        assert running.threads == 2
-        assert 0 < running.start_s < 60
-        block = running.answer(["a good film", "", "dull"])
+    with running(contestant, "good") as process:
+        assert process.runtime.startswith(runtime)
+        assert process.threads == 2
+        assert 0 < process.start_s < 60
+        block = process.answer(["a good film", "", "dull"])
     assert [answer.get("label") for answer in block.answers] == ["positive", None, "negative"]
     assert block.tokenize_s.shape == block.infer_s.shape == (3,)
     assert block.peak_rss_bytes is not None
@@ -41,8 +46,8 @@ def test_length_behind_the_path(toys: Path, tmp_path: Path) -> None:
     contestant, _ = converted(f"{path}@8", None, 1)
     assert contestant.name == f"{path}@8"
     assert (contestant.request or {})["length"] == 8
-    with Running(contestant, "good") as running:
-        (answer,) = running.answer(["good " * 9]).answers
+    with running(contestant, "good") as process:
+        (answer,) = process.answer(["good " * 9]).answers
     assert answer["truncated"]
     with pytest.raises(
         InputError, match=r"buckets.tflite has no graph for 12 tokens; it has 8, 16$"
@@ -79,7 +84,7 @@ def test_refusals(toys: Path) -> None:
     with pytest.raises(
         RejectedModelError, match=r"future.tflite: its runtime does not run it: .*lacks"
     ):
-        Running(contestant, "good")
+        start(contestant)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +103,7 @@ def test_refusals(toys: Path) -> None:
 )
 def test_misbehaviour(tmp_path: Path, then: str, kind: type[TfedgeError], message: str) -> None:
     with pytest.raises(kind, match=message):
-        Running(talker(tmp_path, "toy", then=then), "good")
+        start(talker(tmp_path, "toy", then=then))
 
 
 def script(folder: Path, content: str) -> Contestant:
@@ -110,26 +115,25 @@ def script(folder: Path, content: str) -> Contestant:
 
 def test_programs_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(MissingPackageError, match=r"^litert is not installed$"):
-        Running(script(tmp_path, "echo litert is not installed >&2; exit 4"), "good")
+        start(script(tmp_path, "echo litert is not installed >&2; exit 4"))
     with pytest.raises(RejectedModelError, match=r"does not run it: it said nothing$"):
-        Running(script(tmp_path, "exit 0"), "good")
+        start(script(tmp_path, "exit 0"))
     with pytest.raises(TfedgeError, match=r"^toy: its program gave no proper answer \(KeyError"):
-        Running(script(tmp_path, "echo '{}'; read line; echo '{}'"), "good")
+        start(script(tmp_path, "echo '{}'; read line; echo '{}'"))
     missing = Contestant("toy", (str(tmp_path / "python9"),), tmp_path, FACTS)
     with pytest.raises(TfedgeError, match=r"^cannot start .*python9: No such file or directory$"):
-        Running(missing, "good")
+        start(missing)
 
 
 def test_process_ends_with_the_block(tmp_path: Path) -> None:
     """Also where an interrupt ends it."""
-    with pytest.raises(KeyboardInterrupt), Running(talker(tmp_path), "good") as running:
-        process = running._process
+    with pytest.raises(KeyboardInterrupt), running(talker(tmp_path), "good") as found:
         raise KeyboardInterrupt
     with pytest.raises(ProcessLookupError):
-        os.kill(process.pid, 0)
+        os.kill(found.process.pid, 0)
 
 
 def test_more_than_a_pipe_holds(tmp_path: Path) -> None:
-    with Running(talker(tmp_path), "good") as running:
-        assert len(running.answer(["good " * 1000] * 100).answers) == 100
-    assert sys.executable == running.contestant.command[0]
+    with running(talker(tmp_path), "good") as process:
+        assert len(process.answer(["good " * 1000] * 100).answers) == 100
+    assert sys.executable == process.contestant.command[0]

@@ -6,15 +6,13 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
-from tfedge import __version__, tasks
+from tfedge import tasks
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.contestant import Contestant, converted
 from tfedge.measure.race import Race, race
 from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle
-
-FORMAT = 1  # of the JSON object; fields are added to it, and none gets another meaning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +43,8 @@ def bench(models: Sequence[str], texts: Texts, options: BenchOptions, make_bar: 
         RejectedModelError: a model crashed in its runtime.
     """
     contestants, first = entrants(models, texts, options)
-    return race_of(contestants, first, texts, options.rounds, make_bar)
+    labels, task = first.manifest.labels, tasks.find(first.manifest.task)
+    return race(contestants, texts, labels, options.rounds, make_bar, task)
 
 
 def entrants(
@@ -67,16 +66,6 @@ def entrants(
     task = tasks.find(first.manifest.task)
     task.truth(task.rows(texts), first.manifest.labels or ())  # before anything slow
     return [contestant for contestant, _ in entries], first
-
-
-def race_of(
-    contestants: Sequence[Contestant], first: Bundle, texts: Texts, rounds: int, make_bar: MakeBar
-) -> Race:
-    """What `bench` returns, of any contestants that answer as the model `first` does."""
-    manifest = first.manifest
-    task = tasks.find(manifest.task)
-    found = race(contestants, texts, manifest.labels, rounds, make_bar, task)
-    return dataclasses.replace(found, format=FORMAT, tfedge=__version__)
 
 
 def _check_same_task(bundles: Sequence[Bundle]) -> None:

@@ -95,7 +95,7 @@ class Board:
         answers: list[Answer] = []
         for share, ended in zip(shares, processes, strict=True):
             self._check(ended, model)
-            found = [self._parse(line) for line in ended.lines]
+            found = [parse_answer(line, self.python[0]) for line in ended.lines]
             if len(found) != len(share):
                 raise RejectedModelError(
                     f"{model}: {self._where} answered {len(found)} of {len(share)} texts: {ended.last}"
@@ -115,9 +115,7 @@ class Board:
         inputs: Mapping[str, np.ndarray],
         progress: Progress = lambda count: None,
     ) -> dict[str, np.ndarray]:
-        """The model's outputs by name, float32 (n, ...), for inputs int32 (n, length), or pixels
-        (n, height, width, 3).
-        """
+        """The outputs by name, float32 (n, ...), for int32 (n, length), or (n, height, width, 3)."""
         return self._ask("outputs", model, inputs, progress)
 
     def tensors(
@@ -150,16 +148,11 @@ class Board:
         indices: Sequence[int],
         progress: Progress = lambda count: None,
     ) -> dict[int, np.ndarray]:
-        """What a graph's tensors look like on calibration texts, for `tfedge.quantize.gptq`.
-
-        Args:
-            signature: its key and the index of its subgraph.
-            inputs: (n, length) by name, a row each run; padding, where `attention_mask` is 0, has
-                no say.
-            indices: of float tensors of the subgraph, of any kind.
+        """As `tensors`, but of float tensors anywhere in the graph, for `tfedge.quantize.gptq`.
 
         Returns:
             By index the sum of x x^T over the vectors x of the tensor's last axis, float32 (C, C).
+            Padding, where the input `attention_mask` is 0, has no say.
         """
         arrays = self._ask("grams", model, inputs, progress, **_entry(signature, indices))
         return {index: arrays[str(index)] for index in indices}
@@ -176,7 +169,7 @@ class Board:
 
         Args:
             keys: of the signatures.
-            inputs: (n, ...) by name, a row each run, as real values.
+            inputs: as `tensors` takes them.
 
         Returns:
             Seconds, float64 (rounds, signatures).
@@ -208,39 +201,35 @@ class Board:
             with _as_lines([{**request, **options}]) as lines:
                 ended = child.run([*self.python, *WORKER], progress, lines)
             self._check(ended, model)
-            return self._load(made, ended.last)
-
-    def _load(self, made: Path, message: str) -> dict[str, np.ndarray]:
-        """The arrays that the command wrote; `message` is what it said."""
-        try:
-            with np.load(made, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise TfedgeError(
-                f"{self.python[0]} wrote no outputs ({message}); is it a Python on this machine?"
-            ) from error
+            try:
+                with np.load(made, allow_pickle=False) as archive:
+                    return {name: archive[name] for name in archive.files}
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                raise TfedgeError(
+                    f"{self.python[0]} wrote no outputs ({ended.last}); is it a Python on this machine?"
+                ) from error
 
     @property
     def _where(self) -> str:
         return self.runtime or "the runtime"
-
-    def _parse(self, line: bytes) -> Answer:
-        try:
-            answer = json.loads(line)
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
-            start = line.decode(errors="replace").rstrip()[:40]
-            raise TfedgeError(
-                f"{self.python[0]} printed {start!r}, which is no answer; is it a Python?"
-            )
-        return answer
 
     def _check(self, ended: child.Ended, model: str | Path) -> None:
         # 1 is "some texts could not be answered": the answers say which.
         if ended.code == 0 or (ended.code == 1 and ended.lines):
             return
         raise failure(ended.code, ended.last, model, self._where)
+
+
+def parse_answer(line: bytes, program: str) -> Answer:
+    """A JSON object that `program` printed; raises TfedgeError where it is none."""
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        start = line.decode(errors="replace").rstrip()[:40]
+        raise TfedgeError(f"{program} printed {start!r}, which is no answer; is it a Python?")
+    return answer
 
 
 def failure(code: int, last: str, model: str | Path, where: str) -> TfedgeError:
@@ -272,14 +261,12 @@ def _as_lines(items: Iterable[Any]) -> Iterator[IO[str]]:
         yield lines
 
 
+def _line(text: Any) -> Any:
+    """A text, or a path, as it is; of a pair an object."""
+    return text if isinstance(text, str) else dict(zip(("question", "context"), text, strict=True))
+
+
 def _entry(signature: tuple[str, int], indices: Sequence[int]) -> dict[str, Any]:
     """Which tensors of which graph, for a request."""
     key, subgraph = signature
     return {"signature": key, "subgraph": int(subgraph), "indices": list(map(int, indices))}
-
-
-def _line(text: Any) -> Any:
-    if isinstance(text, str):
-        return text
-    question, context = text
-    return {"question": question, "context": context}

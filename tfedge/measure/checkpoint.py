@@ -41,11 +41,6 @@ class CheckpointAnswers:
         self._inputs = {tensor.name: tensor.dtype.as_numpy_dtype for tensor in model.inputs}
         self._run = tf.function(model, reduce_retracing=True, autograph=False)
 
-    @staticmethod
-    def task_of(folder: Path) -> tuple[str, list[str]]:
-        """The task and the labels of a checkpoint's folder."""
-        return tasks.task_and_labels(Checkpoint(transformer_folder(folder)))
-
     def answers(
         self, items: Sequence[Any], progress: Callable[[int], None] = lambda count: None
     ) -> list[Answer]:

@@ -64,10 +64,10 @@ def run_together(
     printed: queue.SimpleQueue[tuple[int, bytes | None]] = queue.SimpleQueue()
     lines: list[list[bytes]] = [[] for _ in stdins]
     with contextlib.ExitStack() as stack:
-        started = [stack.enter_context(_started(command, stdin)) for stdin in stdins]
-        for number, (process, _) in enumerate(started):
+        processes = [stack.enter_context(started(command, stdin)) for stdin in stdins]
+        for number, (process, _) in enumerate(processes):
             threading.Thread(target=_read, args=(process, number, printed), daemon=True).start()
-        reading = len(started)
+        reading = len(processes)
         while reading:
             number, line = printed.get()
             if line is None:
@@ -76,16 +76,20 @@ def run_together(
                 lines[number].append(line)
                 progress(1)
         return [
-            Ended(process.wait(), found, _last_line(errors))
-            for (process, errors), found in zip(started, lines, strict=True)
+            Ended(process.wait(), found, last_line(errors))
+            for (process, errors), found in zip(processes, lines, strict=True)
         ]
 
 
 @contextlib.contextmanager
-def _started(
+def started(
     command: Sequence[str], stdin: Any
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """A process and where its standard error goes; it is ended at the end."""
+    """A process and where its standard error goes; it is ended at the end.
+
+    Raises:
+        TfedgeError: there is no such program.
+    """
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(
@@ -117,7 +121,8 @@ def _read(
     printed.put((number, None))
 
 
-def _last_line(errors: IO[bytes]) -> str:
+def last_line(errors: IO[bytes]) -> str:
+    """The last line that a process wrote on standard error."""
     errors.seek(0)
     message = errors.read().decode(errors="replace").strip()
     return message.splitlines()[-1] if message else "it said nothing"

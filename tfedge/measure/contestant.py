@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from tfedge import tasks
 from tfedge.errors import InputError, RejectedModelError, TfedgeError
 from tfedge.measure import child
-from tfedge.measure.board import WORKER, failure
+from tfedge.measure.board import WORKER, failure, parse_answer
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.errors import ModelFileError
 from tfedge.runtime.tasks.base import Answer
@@ -143,84 +142,62 @@ class Block:
     peak_rss_bytes: int | None
 
 
-class Running:
-    """A contestant's process, started when this is made; a context manager that ends it.
-
-    Attributes:
-        contestant: which one it is.
-        runtime: what answers, with its version.
-        threads: of the runtime.
-        start_s: seconds from the start of the process to its answer to `text`.
+@contextlib.contextmanager
+def running(contestant: Contestant, text: Any) -> Iterator[Running]:
+    """Starts a contestant's process, which answers `text`; it ends with the block.
 
     Raises:
         RejectedModelError: the runtime crashed or refused the model.
         MissingPackageError: the runtime is not installed.
         TfedgeError: the program does not start, or speaks another language.
     """
-
-    def __init__(self, contestant: Contestant, text: Any) -> None:
-        self.contestant = contestant
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
-        begin = time.perf_counter()
+    begin = time.perf_counter()
+    with child.started(contestant.command, subprocess.PIPE) as (process, errors):
         try:
-            self._process = subprocess.Popen(
-                contestant.command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                env=child.environment(),
-            )
-        except OSError as error:
-            self._errors.close()
-            raise TfedgeError(f"cannot start {contestant.command[0]}: {error.strerror}") from error
-        try:
-            if contestant.request is not None:
-                self._write(contestant.request)
-            about = self._read()
-            self.answer([text])
-            self.start_s = time.perf_counter() - begin
-            self.runtime, self.threads = str(about["runtime"]), int(about["threads"])
-        except (KeyError, ValueError, TypeError) as error:
-            self.close()
-            raise self._foreign(error) from error
-        except BaseException:
-            self.close()
-            raise
+            yield Running(contestant, process, errors, text, begin)
+        finally:
+            process.kill()
+            process.communicate()  # closes the pipes
 
-    def __enter__(self) -> Running:
-        return self
 
-    def __exit__(
+class Running:
+    """A contestant's process that answers.
+
+    Attributes:
+        contestant: which one it is.
+        runtime: what answers, with its version.
+        threads: of the runtime.
+        start_s: seconds from the start of the process to its answer to `text`.
+    """
+
+    def __init__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        contestant: Contestant,
+        process: subprocess.Popen[bytes],
+        errors: IO[bytes],
+        text: Any,
+        begin: float,
     ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.communicate()
-        self._errors.close()
+        self.contestant, self.process, self._errors = contestant, process, errors
+        if contestant.request is not None:
+            self._write(contestant.request)
+        about = self._read()
+        self.answer([text])
+        self.start_s = time.perf_counter() - begin
+        with self._understood():
+            self.runtime, self.threads = str(about["runtime"]), int(about["threads"])
 
     def answer(self, texts: Sequence[Any]) -> Block:
-        """Answers texts, one after the other.
-
-        Raises:
-            RejectedModelError, MissingPackageError, TfedgeError: as the class.
-        """
+        """Answers texts, one after the other; raises as `running`."""
         self._write(list(texts))
         content = self._read()
-        try:
+        with self._understood():
             block = Block(
                 content["answers"],
                 np.asarray(content["tokenize_s"], np.float64),
                 np.asarray(content["infer_s"], np.float64),
                 content["peak_rss_bytes"],
             )
-        except (KeyError, ValueError, TypeError) as error:
-            raise self._foreign(error) from error
         if {len(block.answers), *block.tokenize_s.shape, *block.infer_s.shape} != {len(texts)}:
             raise RejectedModelError(
                 f"{self.contestant.name} answered {len(block.answers)} of {len(texts)} texts"
@@ -228,39 +205,32 @@ class Running:
         return block
 
     def _write(self, content: Any) -> None:
-        assert self._process.stdin is not None
+        assert self.process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(content).encode() + b"\n")
-            self._process.stdin.flush()
+            self.process.stdin.write(json.dumps(content).encode() + b"\n")
+            self.process.stdin.flush()
         except BrokenPipeError:
             raise self._failure() from None
 
-    def _read(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+    def _read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
         if not line:
             raise self._failure()
-        try:
-            content = json.loads(line)
-        except ValueError:
-            content = None
-        if not isinstance(content, dict):
-            start = line.decode(errors="replace").rstrip()[:40]
-            raise TfedgeError(
-                f"{self.contestant.command[0]} printed {start!r}, which is no answer; is it a Python?"
-            )
-        return content
+        return parse_answer(line, self.contestant.command[0])
 
-    def _foreign(self, error: Exception) -> TfedgeError:
-        return TfedgeError(
-            f"{self.contestant.name}: its program gave no proper answer "
-            f"({type(error).__name__}: {error}); is it of this version of tfedge?"
-        )
+    @contextlib.contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Says that what the program wrote has not the form that it should have."""
+        try:
+            yield
+        except (KeyError, ValueError, TypeError) as error:
+            raise TfedgeError(
+                f"{self.contestant.name}: its program gave no proper answer "
+                f"({type(error).__name__}: {error}); is it of this version of tfedge?"
+            ) from error
 
     def _failure(self) -> TfedgeError:
         """Why the process ended, which it has, or is about to: its output is closed."""
-        code = self._process.wait()
-        self._errors.seek(0)
-        message = self._errors.read().decode(errors="replace").strip()
-        last = message.splitlines()[-1] if message else "it said nothing"
+        code, last = self.process.wait(), child.last_line(self._errors)
         return failure(code, last, self.contestant.name, "its runtime")

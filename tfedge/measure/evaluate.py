@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfedge import tasks
-from tfedge.data.source import KINDS, Data
+from tfedge.data.source import KINDS
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.board import Board
@@ -51,17 +51,14 @@ def read_items(model: Path, data: str, split: str) -> Texts:
     Raises:
         InputError: model or data cannot be used.
     """
-    return _data(_task(model)[0], data, split).texts()
+    task, _ = _task(model)
+    return KINDS[task.units](data, split).texts()
 
 
 def read_rows(model: Path, data: str, split: str) -> Rows:
     """The same with what the model's task measures answers by; see `read_items`."""
-    task = _task(model)[0]
-    return task.read(_data(task, data, split))
-
-
-def _data(task: Task, data: str, split: str) -> Data:
-    return KINDS[task.units](data, split)
+    task, _ = _task(model)
+    return task.read(KINDS[task.units](data, split))
 
 
 def evaluate(
@@ -106,9 +103,10 @@ def evaluate(
 
 def _task(model: Path) -> tuple[Task, list[str]]:
     if model.is_dir():
-        from tfedge.measure.checkpoint import CheckpointAnswers
+        from tfedge.models.checkpoint import Checkpoint
+        from tfedge.models.folder import transformer_folder
 
-        name, labels = CheckpointAnswers.task_of(model)
+        name, labels = tasks.task_and_labels(Checkpoint(transformer_folder(model)))
         return tasks.find(name), labels
     try:
         manifest = read_bundle(model).manifest

@@ -14,21 +14,24 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Len
 
+from tfedge import __version__
 from tfedge.data.texts import Texts
-from tfedge.measure.contestant import Contestant, Facts, Running
+from tfedge.measure.contestant import Contestant, Facts, Running, running
 from tfedge.progress import MakeBar
 from tfedge.records import Count, Positive, Share
+from tfedge.runtime.machine import read_machine
 from tfedge.runtime.tasks.base import Answer
 from tfedge.tasks.base import Task, disagreement
 
 # Texts that a contestant answers before it is the next one's turn: about half a second of a small
 # model, so that a drift of the clock finds all in one state.
 BLOCK = 50
+FORMAT = 1  # of the JSON object; fields are added to it, and none gets another meaning
 _LOOK_S = 1.0
 BUSY = 0.5  # processors; below, what a machine does by itself
 
@@ -87,11 +90,11 @@ class Standing(Facts):
 
 @dataclasses.dataclass(frozen=True)
 class Race:
-    """All figures, and what `tfedge.measure.bench.bench` adds.
+    """All figures.
 
     Attributes:
         float_: the name of the first contestant in float32.
-        format, tfedge: of the object, which only grows, and the version of tfedge.
+        format, tfedge: `FORMAT` and the version of tfedge.
         variants: by peer, the mean milliseconds of each form of it that was tried.
         left_out: by peer, why it does not take part.
     """
@@ -158,19 +161,25 @@ def race(
     machine = _machine()
     with make_bar("answering in turns", len(contestants) * rounds * len(texts)) as bar:
         records = take_turns(contestants, texts.texts, rounds, bar.advance)
-    rows = [_standing(record, records[0], task) for record in records]
     reference = next((record for record in records if record.running.contestant.is_float), None)
-    for index, record in enumerate(records):
-        row, answers = rows[index], record.answers
+    rows = []
+    for record in records:
+        known: dict[str, float] = {}
+        if truth is not None:
+            known["accuracy"] = task.metric(record.answers, truth, labels or ())[task.score]
         if reference is not None:
-            differs = disagreement(task, answers, reference.answers)
-            row = dataclasses.replace(row, float_disagreement=differs)
-        if truth is not None and labels is not None:
-            right = task.metric(answers, truth, labels)[task.score]
-            row = dataclasses.replace(row, accuracy=right)
-        rows[index] = row
-    name = reference.running.contestant.name if reference else None
-    return Race(texts.source, len(texts), rounds, machine, name, rows)
+            known["float_disagreement"] = disagreement(task, record.answers, reference.answers)
+        rows.append(_standing(record, records[0], task, **known))
+    return Race(
+        data=texts.source,
+        texts=len(texts),
+        rounds=rounds,
+        machine=machine,
+        float_=reference.running.contestant.name if reference else None,
+        contestants=rows,
+        format=FORMAT,
+        tfedge=__version__,
+    )
 
 
 def take_turns(
@@ -192,26 +201,23 @@ def take_turns(
     with contextlib.ExitStack() as stack:
         for contestant in contestants:
             # The first start brings its files into the page cache, where those of another may be.
-            Running(contestant, texts[0]).close()
-            running = stack.enter_context(Running(contestant, texts[0]))
-            running.answer(texts[: blocks[0].stop])  # buffers, threads
+            with running(contestant, texts[0]):
+                pass
+            process = stack.enter_context(running(contestant, texts[0]))
+            process.answer(texts[: blocks[0].stop])  # buffers, threads
             empty = np.zeros((rounds, len(texts)))
-            records.append(Record(running, empty, empty.copy(), [{}] * len(texts)))
+            records.append(Record(process, empty, empty.copy(), [{}] * len(texts)))
         for number, block in itertools.product(range(rounds), blocks):
             for record in records:
-                _take_turn(record, number, block, texts)
-                progress(len(texts[block]))
+                given = texts[block]
+                # The first text of a turn is answered twice: the caches are full of another's weights.
+                done = record.running.answer([given[0], *given])
+                record.tokenize_s[number, block] = done.tokenize_s[1:]
+                record.infer_s[number, block] = done.infer_s[1:]
+                record.answers[block] = done.answers[1:]
+                record.peak_rss_bytes = done.peak_rss_bytes
+                progress(len(given))
     return records
-
-
-def _take_turn(record: Record, number: int, block: slice, texts: Sequence[str]) -> None:
-    given = texts[block]
-    # The first text of a turn is answered twice: the caches are full of another's weights.
-    done = record.running.answer([given[0], *given])
-    record.tokenize_s[number, block] = done.tokenize_s[1:]
-    record.infer_s[number, block] = done.infer_s[1:]
-    record.answers[block] = done.answers[1:]
-    record.peak_rss_bytes = done.peak_rss_bytes
 
 
 def _times(record: Record) -> Times:
@@ -225,44 +231,34 @@ def _times(record: Record) -> Times:
     )
 
 
-def _standing(record: Record, first: Record, task: Task) -> Standing:
-    """One contestant's figures, alone and by the first one's."""
+def _standing(record: Record, first: Record, task: Task, **known: Any) -> Standing:
+    """One contestant's figures, alone and by the first one's; `known` are those with the truth."""
     running, times, firsts = record.running, _times(record), _times(first)
     by_round = record.total_s().mean(1) / first.total_s().mean(1)  # (rounds,)
     return Standing(
         **vars(running.contestant.facts),
+        **{f"{name}_ms": value for name, value in vars(times).items()},
         name=running.contestant.name,
         runtime=running.runtime,
         threads=running.threads,
         tokenize_ms=float(np.median(record.tokenize_s, axis=0).mean()) * 1e3,
-        mean_ms=times.mean,
-        median_ms=times.median,
-        p90_ms=times.p90,
-        infer_ms=times.infer,
-        ratios=Times(
-            times.mean / firsts.mean,
-            times.median / firsts.median,
-            times.p90 / firsts.p90,
-            times.infer / firsts.infer,
-        ),
+        ratios=Times(*(vars(times)[name] / value for name, value in vars(firsts).items())),
         ratio_range=[float(by_round.min()), float(by_round.max())],
         start_ms=running.start_s * 1e3,
         peak_rss_bytes=record.peak_rss_bytes,
         size_bytes=running.contestant.size_bytes,
         unanswered=sum("error" in answer for answer in record.answers),
         disagreement=disagreement(task, record.answers, first.answers),
+        **known,
     )
 
 
 def _machine() -> Machine:
-    name = ""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
-        name = next((line.split(":", 1)[1].strip() for line in file if "model name" in line), "")
-    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    found = read_machine()
     return Machine(
-        processor=name,
+        processor=", ".join(found.cores),
         processors=len(os.sched_getaffinity(0)),
-        governor=governor.read_text().strip() if governor.is_file() else None,
+        governor=next(iter(found.governors), None),
         load=_busy_processors(),
     )
 
