@@ -26,6 +26,7 @@ from tfedge.runtime.runtimes import default_threads
 from tfedge.runtime.worker import INPUT, SECONDS
 
 Progress = Callable[[int], None]
+Inputs = Mapping[str, np.ndarray]
 Answer = dict[str, Any]
 
 # What follows a Python to start the program that takes requests.
@@ -76,8 +77,7 @@ class Board:
     def answers(
         self, model: str | Path, texts: Sequence[Any], progress: Progress = lambda count: None
     ) -> list[Answer]:
-        """What `tfedge-infer` answers to each text (or [question, context], or path of an image), in
-        order.
+        """What `tfedge-infer` answers to each text, pair (question, context) or path of an image.
 
         Raises:
             RejectedModelError: the runtime crashed or refused the model.
@@ -110,10 +110,7 @@ class Board:
         return [texts[start:end] for start, end in itertools.pairwise(bounds)]
 
     def outputs(
-        self,
-        model: str | Path,
-        inputs: Mapping[str, np.ndarray],
-        progress: Progress = lambda count: None,
+        self, model: str | Path, inputs: Inputs, progress: Progress = lambda count: None
     ) -> dict[str, np.ndarray]:
         """The outputs by name, float32 (n, ...), for int32 (n, length), or (n, height, width, 3)."""
         return self._ask("outputs", model, inputs, progress)
@@ -122,7 +119,7 @@ class Board:
         self,
         model: str | Path,
         signature: tuple[str, int],
-        inputs: Mapping[str, np.ndarray],
+        inputs: Inputs,
         indices: Sequence[int],
         progress: Progress = lambda count: None,
     ) -> list[np.ndarray]:
@@ -136,15 +133,14 @@ class Board:
         Returns:
             (n, ...) for each of `indices`, in the tensors' own dtypes.
         """
-        entry = _entry(signature, indices)
-        arrays = self._ask("tensors", model, inputs, progress, **entry)
+        arrays = self._ask("tensors", model, inputs, progress, **_entry(signature, indices))
         return [arrays[str(index)] for index in indices]
 
     def grams(
         self,
         model: str | Path,
         signature: tuple[str, int],
-        inputs: Mapping[str, np.ndarray],
+        inputs: Inputs,
         indices: Sequence[int],
         progress: Progress = lambda count: None,
     ) -> dict[int, np.ndarray]:
@@ -161,7 +157,7 @@ class Board:
         self,
         model: str | Path,
         keys: Sequence[str],
-        inputs: Mapping[str, np.ndarray],
+        inputs: Inputs,
         rounds: int,
         progress: Progress = lambda count: None,
     ) -> np.ndarray:
@@ -178,27 +174,16 @@ class Board:
         return self._ask("turns", model, inputs, progress, **options)[SECONDS]
 
     def _ask(
-        self,
-        verb: str,
-        model: str | Path,
-        inputs: Mapping[str, np.ndarray],
-        progress: Progress,
-        **options: Any,
+        self, verb: str, model: str | Path, inputs: Inputs, progress: Progress, **options: Any
     ) -> dict[str, np.ndarray]:
         """The arrays that `tfedge.runtime.worker` makes of a request; `options` are its verb's."""
         with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
             given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
             arrays: dict[str, Any] = {f"{INPUT}{name}": array for name, array in inputs.items()}
             np.savez(given, **arrays)
-            request = {
-                "verb": verb,
-                "model": str(model),
-                "runtime": self.runtime,
-                "threads": self.threads,
-                "arrays": str(given),
-                "result": str(made),
-            }
-            with _as_lines([{**request, **options}]) as lines:
+            about = {"model": str(model), "runtime": self.runtime, "threads": self.threads}
+            place = {"arrays": str(given), "result": str(made)}
+            with _as_lines([{"verb": verb, **about, **place, **options}]) as lines:
                 ended = child.run([*self.python, *WORKER], progress, lines)
             self._check(ended, model)
             try:

@@ -35,16 +35,7 @@ class Ended:
 
 
 def run(command: Sequence[str], progress: Callable[[int], None], stdin: Any = None) -> Ended:
-    """Runs a command to its end, each line that it prints being one progress.
-
-    The process does not outlive an interrupt of this one.
-
-    Args:
-        stdin: an open file; nothing by default.
-
-    Raises:
-        TfedgeError: there is no such program.
-    """
+    """Runs a command to its end, as `run_together` does; `stdin` is an open file, or nothing."""
     (ended,) = run_together(command, progress, [stdin])
     return ended
 
@@ -52,7 +43,10 @@ def run(command: Sequence[str], progress: Callable[[int], None], stdin: Any = No
 def run_together(
     command: Sequence[str], progress: Callable[[int], None], stdins: Sequence[Any]
 ) -> list[Ended]:
-    """As `run`, in as many processes at the same time as there are files to read from.
+    """Runs a command to its end, each line that it prints being one progress.
+
+    It runs in as many processes at the same time as there are files to read from. None outlives an
+    interrupt of this one.
 
     Returns:
         How each ended, in the order of `stdins`.

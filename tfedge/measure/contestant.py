@@ -98,14 +98,11 @@ def converted(given: str, runtime: str | None, threads: int) -> tuple[Contestant
         raise InputError(
             f"{path} has no graph for {length} tokens; it has {', '.join(map(str, lengths))}"
         )
-    if not isinstance(tasks.find(manifest.task).items(["a text"])[0], str):
+    if tasks.find(manifest.task).input.is_pair:
         raise InputError(f"{path}: {manifest.task} needs a context with each question, not texts")
-    facts = Facts(
-        kind="tfedge",
-        model=manifest.name,
-        mode=manifest.quantization,
-        lengths=lengths if length is None else [length],
-    )
+    lengths = lengths if length is None else [length]
+    mode = manifest.quantization
+    facts = Facts(kind="tfedge", model=manifest.name, mode=mode, lengths=lengths)
     request = clock_request(path, runtime, threads, length)
     return Contestant(given, CLOCK, path, facts, request), bundle
 
@@ -114,8 +111,8 @@ def clock_request(
     path: Path, runtime: str | None, threads: int, length: int | None = None
 ) -> dict[str, Any]:
     """What `CLOCK` is asked to answer texts with a converted model."""
-    model = {"model": str(path), "runtime": runtime, "threads": threads, "length": length}
-    return {"verb": "clock", **model}
+    about = {"runtime": runtime, "threads": threads, "length": length}
+    return {"verb": "clock", "model": str(path), **about}
 
 
 def _split(given: str) -> tuple[Path, int | None]:

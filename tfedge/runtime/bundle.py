@@ -237,23 +237,20 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
             of tfedge; the message says which.
     """
     with open_model(path) as (name, file):
-        return _read(name, file)
-
-
-def _read(name: str, file: BinaryIO) -> Bundle:
-    files, model_limit = read_archive(name, file)
-    if MANIFEST_FILE not in files:
-        raise ModelFileError(
-            f"{name}: a TensorFlow Lite model without tfedge metadata; make one with `tfedge convert`"
-        )
-    try:
-        manifest = Manifest.from_json(files[MANIFEST_FILE])
-    except ValueError as error:
-        raise ModelFileError(f"{name}: bad {MANIFEST_FILE}: {one_line(error)}") from error
-    if manifest.model_bytes > model_limit or _sha256(file, manifest) != manifest.model_sha256:
-        raise ModelFileError(
-            f"{name}: damaged: the model is not the one that its metadata describe; copy it again"
-        )
+        files, model_limit = read_archive(name, file)
+        if MANIFEST_FILE not in files:
+            raise ModelFileError(
+                f"{name}: a TensorFlow Lite model without tfedge metadata; make one with"
+                " `tfedge convert`"
+            )
+        try:
+            manifest = Manifest.from_json(files[MANIFEST_FILE])
+        except ValueError as error:
+            raise ModelFileError(f"{name}: bad {MANIFEST_FILE}: {one_line(error)}") from error
+        if manifest.model_bytes > model_limit or _sha256(file, manifest) != manifest.model_sha256:
+            raise ModelFileError(
+                f"{name}: damaged: the model is not the one that its metadata describe; copy it again"
+            )
     if TOKENIZER_FILE not in files and tasks.find(manifest.task).input.has_tokenizer:
         raise ModelFileError(f"{name}: holds no {TOKENIZER_FILE}; convert it with `tfedge convert`")
     return Bundle(name, manifest, files.get(TOKENIZER_FILE, b""))

@@ -17,17 +17,15 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from tfedge.runtime.errors import TextError
 from tfedge.runtime.machine import peak_rss_bytes
 
-Tokens = TypeVar("Tokens")
-
 
 def serve(
-    encode: Callable[[Any], Tokens],
-    answer: Callable[[Any, Tokens], dict[str, Any]],
+    encode: Callable[[Any], Any],
+    answer: Callable[[Any, Any], dict[str, Any]],
     about: Mapping[str, Any],
 ) -> None:
     """Answers blocks from standard input until it ends; see the module.
@@ -37,29 +35,24 @@ def serve(
         answer: text, tokens -> the answer; may raise TextError.
         about: what the first line says.
     """
+
+    def timed(text: Any) -> tuple[dict[str, Any], float, float]:
+        begin = encoded_at = time.perf_counter()
+        try:
+            encoded = encode(text)
+            encoded_at = time.perf_counter()
+            answered = answer(text, encoded)
+        except TextError as error:
+            answered = {"error": str(error)}
+        return answered, encoded_at - begin, time.perf_counter() - encoded_at
+
     print(json.dumps(about), flush=True)
     for line in sys.stdin:
-        timed = [_time(text, encode, answer) for text in json.loads(line)]
+        done = [timed(text) for text in json.loads(line)]
         block = {
-            "answers": [answered for answered, _, _ in timed],
-            "tokenize_s": [seconds for _, seconds, _ in timed],
-            "infer_s": [seconds for _, _, seconds in timed],
+            "answers": [answered for answered, _, _ in done],
+            "tokenize_s": [seconds for _, seconds, _ in done],
+            "infer_s": [seconds for _, _, seconds in done],
             "peak_rss_bytes": peak_rss_bytes(),
         }
         print(json.dumps(block), flush=True)
-
-
-def _time(
-    text: Any,
-    encode: Callable[[Any], Tokens],
-    answer: Callable[[Any, Tokens], dict[str, Any]],
-) -> tuple[dict[str, Any], float, float]:
-    """The answer to a text, the seconds for its tokens and those for the rest."""
-    begin = encoded_at = time.perf_counter()
-    try:
-        encoded = encode(text)
-        encoded_at = time.perf_counter()
-        answered = answer(text, encoded)
-    except TextError as error:
-        answered = {"error": str(error)}
-    return answered, encoded_at - begin, time.perf_counter() - encoded_at

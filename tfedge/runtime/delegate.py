@@ -44,6 +44,10 @@ _REBUILT = (
     "the vendor's libedgetpu of 2021 is for tflite-runtime 2.5; 2.12 and later, and LiteRT, need one "
     "rebuilt for the same TensorFlow (github.com/feranick/libedgetpu has such packages)"
 )
+_LIBRARY_ADVICE = (
+    "; install the Edge TPU runtime: on Debian libedgetpu1-std, from the vendor's apt repository"
+    f" (https://packages.cloud.google.com/apt coral-edgetpu-stable); {_REBUILT}"
+)
 
 
 def is_edgetpu(delegate: str | None) -> bool:
@@ -103,7 +107,7 @@ def load_delegate(module: Any, delegate: str, device: str | None) -> Any:
     try:
         library = ctypes.CDLL(path)
     except OSError as error:
-        advice = _library_advice() if is_edgetpu(delegate) else ""
+        advice = _LIBRARY_ADVICE if is_edgetpu(delegate) else ""
         raise BackendError(
             f"delegate {path}: not a loadable library: {one_line(error)}{advice}"
         ) from error
@@ -166,13 +170,6 @@ def refusal(message: str, runtime: str) -> str:
             f" upgrade libedgetpu, or compile for it (edgetpu_compiler -m {versions[2]})"
         )
     return f"{message}; libedgetpu may not fit {runtime}: {_REBUILT}"
-
-
-def _library_advice() -> str:
-    return (
-        "; install the Edge TPU runtime: on Debian libedgetpu1-std, from the vendor's apt repository"
-        f" (https://packages.cloud.google.com/apt coral-edgetpu-stable); {_REBUILT}"
-    )
 
 
 def _device_advice(device: str | None) -> str:

@@ -6,13 +6,13 @@ because numpy, tokenizers or the runtime may be what is broken.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes.util
 import dataclasses
 import importlib
 import importlib.metadata
 import multiprocessing
 import os
+import platform
 import shlex
 import shutil
 import signal
@@ -237,11 +237,8 @@ def _runtime_to_install(machine: Machine) -> str:
 
 
 def _glibc() -> tuple[int, ...] | None:
-    with contextlib.suppress(ValueError, OSError, AttributeError, TypeError):
-        name, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
-        if name == "glibc":
-            return tuple(map(int, version.split(".")))
-    return None
+    name, version = platform.libc_ver()
+    return tuple(map(int, version.split("."))) if name == "glibc" else None
 
 
 def _refused(error: object) -> Finding:

@@ -22,17 +22,11 @@ Picture = Union[str, "os.PathLike[str]", np.ndarray]  # a file, or uint8 (height
 
 @dataclasses.dataclass(frozen=True)
 class EncodedImage:
-    """An image as a model reads it.
-
-    Attributes:
-        pixels: red, green and blue, uint8 (height, width, 3).
-        tokens: that the model makes of it.
-        truncated: never.
-    """
+    """An image as a model reads it: pixels, uint8 (height, width, 3), of which it makes `tokens`."""
 
     pixels: np.ndarray
     tokens: int
-    truncated: bool = False
+    truncated = False
 
     def __len__(self) -> int:
         return self.tokens
@@ -51,16 +45,7 @@ class ImageEncoder:
         self._tokens = tokens
 
     def encode(self, picture: Picture, context: str | None = None) -> EncodedImage:
-        """Reads an image, resizes and cuts it.
-
-        Args:
-            picture: the path of a file, or pixels, uint8 (height, width, 3).
-            context: None, for an image has none.
-
-        Raises:
-            ImageError: it cannot be read, or is no image.
-            BackendError: Pillow is not installed.
-        """
+        """Reads an image, which has no context; raises as `read_pixels`."""
         if context is not None:
             raise ImageError("the model needs one image, not a question and a context")
         return EncodedImage(read_pixels(picture, self._settings), self._tokens)

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "tfedge-infer"
 LOADING = ("runtime", "num_threads", "delegate", "device", "length")  # arguments of `load`
-EXIT_UNANSWERED = 1
-EXIT_USAGE = 2
-EXIT_CANNOT_ANSWER = 4
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_NO_READER = 141  # 128 + SIGPIPE
 
@@ -215,7 +212,7 @@ def _examine(options: Options) -> int:
         raise OptionError("--doctor answers a sentence of its own; leave texts and --benchmark out")
     report = examine(options.model, **options.loading)
     _print(render.report_as_json(report) if options.as_json else render.report_as_text(report))
-    return 0 if report.can_answer else EXIT_CANNOT_ANSWER
+    return 0 if report.can_answer else BackendError.exit_code
 
 
 def _benchmark(pipeline: Pipeline, options: Options, runs: int) -> int:
@@ -241,24 +238,20 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
         top_k = 1
     code = 0
     for number, request in enumerate(requests, 1):
-        answer = _answer(pipeline, request, top_k)
+        try:
+            if request.error is not None:
+                raise TextError(request.error)
+            answer = pipeline(request.text, request.context, top_k=top_k)
+        except TextError as error:
+            answer = {pipeline.task.input.key: request.text, "error": str(error)}
         _print(render.as_json(answer) if options.as_json else render.as_text(answer, pipeline.task))
         if "error" in answer:
-            code = EXIT_UNANSWERED
+            code = TextError.exit_code
             _complain(f"{unit} {number}: {answer['error']}")
         elif "truncated" in answer and not options.as_json:
             limit = pipeline.max_length
             _complain(f"{unit} {number}: longer than {limit} tokens, answered by its beginning")
     return code
-
-
-def _answer(pipeline: Pipeline, request: Request, top_k: int | None) -> dict[str, Any]:
-    try:
-        if request.error is not None:
-            raise TextError(request.error)
-        return pipeline(request.text, request.context, top_k=top_k)
-    except TextError as error:
-        return {pipeline.task.input.key: request.text, "error": str(error)}
 
 
 def _print(line: str) -> None:
@@ -295,7 +288,7 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except click.ClickException as error:
         _complain(f"{error.format_message().rstrip('.')} (see {PROGRAM} --help)")
-        return EXIT_USAGE
+        return OptionError.exit_code
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:

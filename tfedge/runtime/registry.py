@@ -22,14 +22,10 @@ T = TypeVar("T", bound=Named)
 class Registry(Generic[T]):
     """The modules of a package that define `constant`, by the name of what it is.
 
-    Modules without it are helpers of the others.
+    Modules without it are helpers of the others. `path` is the package's `__path__`.
     """
 
     def __init__(self, package: str, path: Sequence[str], constant: str) -> None:
-        """Args:
-        package: name of the package.
-        path: its `__path__`.
-        """
         self._package, self._path, self._constant = package, path, constant
         self._found: dict[str, T] = {}
 

@@ -49,9 +49,8 @@ def runtime_name(runtime: str) -> str:
 
 def default_threads() -> int:
     """The processors this process may use, at most 4."""
-    if hasattr(os, "sched_getaffinity"):
-        return min(len(os.sched_getaffinity(0)), _DEFAULT_MAX_THREADS)
-    return min(os.cpu_count() or 1, _DEFAULT_MAX_THREADS)
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return min(len(affinity(0)) if affinity else os.cpu_count() or 1, _DEFAULT_MAX_THREADS)
 
 
 def choose_runtime(wanted: str | None, allowed: Sequence[str]) -> str:

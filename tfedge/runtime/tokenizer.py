@@ -188,10 +188,9 @@ class TextEncoder:
         A text is cut between words. If what is left still overflows, tokens beyond the cut would
         have been dropped anyway.
         """
-        last = text if context is None else context
         if self._is_long(text, context):
-            limit = self._max_length * _CHARACTERS_A_TOKEN
-            head = "".join(last[:limit].rsplit(None, 1)[:1])
+            last = text if context is None else context
+            head = "".join(last[: self._max_length * _CHARACTERS_A_TOKEN].rsplit(None, 1)[:1])
             encoding = self._tokenise(head, None) if context is None else self._tokenise(text, head)
             if encoding.overflowing:
                 return encoding
