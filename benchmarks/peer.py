@@ -17,7 +17,7 @@ from tfedge import tasks
 from tfedge.errors import InputError, MissingPackageError, TfedgeError
 from tfedge.measure.contestant import CLOCK, Contestant, Facts, clock_request
 from tfedge.measure.race import BLOCK, take_turns
-from tfedge.models.pooling import pooling_of
+from tfedge.models.config import pooling_of
 from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle
 from tfedge.tasks.sentence_embedding import MEAN

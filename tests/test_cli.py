@@ -140,7 +140,7 @@ def test_models_as_json(tfedge_: Tfedge) -> None:
     result = tfedge_("models", "--json", "--seq-len", "64")
     rows = {row["name"]: row for row in map(json.loads, result.lines)}
     assert list(rows) == preset_names()
-    # TinyBERT's 14.35 M weights: see tests/measure/test_cost.py; FLOPs by layer, 64 tokens.
+    # TinyBERT's 14.35 M weights: see tests/architectures/test_cost.py; FLOPs by layer, 64 tokens.
     tinybert = rows["tinybert"]
     assert tinybert["parameters"] == 14_350_248
     dense = 64 * (4 * 312 * 312 + 2 * 312 * 1200)

@@ -20,7 +20,7 @@ import toys
 from bars import Bars
 from safetensors.numpy import load_file, save_file
 
-from tfedge.architectures import registry
+from tfedge.architectures import base
 from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import QUERY
 from tfedge.architectures.parts import Embeddings, Parts
@@ -126,9 +126,9 @@ def tensors(config: Mapping[str, Any] = CONFIG) -> dict[str, np.ndarray]:
 
 @pytest.fixture(autouse=True)
 def _known() -> Iterator[None]:
-    registry.register(MadeUp())
+    base.register(MadeUp)
     yield
-    del registry._ARCHITECTURES["made-up"]
+    del base.ARCHITECTURES["made-up"]
 
 
 @pytest.fixture

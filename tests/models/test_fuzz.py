@@ -17,8 +17,7 @@ from tfedge.data.tokenizer import load_tokenizer
 from tfedge.errors import TfedgeError
 from tfedge.models import cost
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.models.config import parse_config
-from tfedge.models.pooling import embedding_length, pooling_of
+from tfedge.models.config import embedding_length, parse_config, pooling_of
 from tfedge.tasks import task_and_labels
 
 RELAXED = settings(

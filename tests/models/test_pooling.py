@@ -15,13 +15,13 @@ from bars import Bars
 from tfedge.errors import CheckpointError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
-from tfedge.models.folder import copy_rest, transformer_folder
-from tfedge.models.hub import resolve
-from tfedge.models.pooling import (
+from tfedge.models.config import (
     embedding_length,
     normalizes_embeddings,
     pooling_of,
 )
+from tfedge.models.folder import copy_rest, transformer_folder
+from tfedge.models.hub import resolve
 from tfedge.records import as_json
 from tfedge.tasks.sentence_embedding import check_pooling
 

@@ -10,7 +10,7 @@ import pytest
 import tf_keras as keras
 
 from tfedge.architectures.kinds import QUERY
-from tfedge.architectures.streams import Stream
+from tfedge.architectures.parts import Stream
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import Encoder, build
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters

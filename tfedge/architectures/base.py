@@ -5,19 +5,18 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from tfedge.architectures.fields import Fields
-from tfedge.architectures.parts import Embeddings, Parts
-from tfedge.architectures.registry import architectures
-from tfedge.architectures.sizes import EXTENSION, head_size, read_differing, refuse_matrix
-from tfedge.architectures.streams import Stream
+from tfedge.architectures.fields import EXTENSION, Fields, head_size, read_differing, refuse_matrix
+from tfedge.architectures.parts import Embeddings, Parts, Stream
 from tfedge.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
     from tfedge.models.blocks import Blocks, Symbolic
 
 Dense = tuple[int, int]
+# By the `model_type` of their config.json.
+ARCHITECTURES: dict[str, Architecture] = {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,12 +25,13 @@ class EncoderConfig:
 
     Attributes:
         max_position_embeddings: the most tokens that an input may have.
+        first_position: the row of the position table that belongs to the first token.
         head_size: width of one attention head. Usually `hidden_size / num_attention_heads`.
         layer_heads: attention heads of each layer where they differ from `num_attention_heads`.
         layer_neurons: feed-forward neurons of each layer where they differ from
             `intermediate_size`.
         normalization_type: `layer_norm` or `no_norm`, a gain and a bias alone.
-        pooling: how tokens become a sentence embedding, see `tfedge.models.pooling`.
+        pooling: how tokens become a sentence embedding, see `tfedge.models.config`.
         classifiers: the dense layers of a classifier of whole inputs, each of which reads a token of
             its own, from the first one on; the logits are their mean.
         source: the `config.json` this was read from, kept so that export loses no key of it.
@@ -44,6 +44,7 @@ class EncoderConfig:
     num_attention_heads: int
     intermediate_size: int
     max_position_embeddings: int
+    first_position: int = 0
     head_size: int
     layer_heads: tuple[int, ...] = ()
     layer_neurons: tuple[int, ...] = ()
@@ -113,13 +114,11 @@ class Architecture(abc.ABC):
 
     Attributes:
         class_name: what the names of transformers' classes start with.
-        reads: what goes in.
         keys: what config.json calls the sizes that go by another name than BERT's.
-        config_class: of its configurations.
-        parts: names within a layer, where encoders can be made smaller layer by layer.
+        parts: names within a layer, BERT's by default.
+        can_be_cut: whether encoders can be made smaller layer by layer, by `parts`.
         summary_modules: the modules of `summary`, which are trained with a classifier.
         encoder_modules: those modules of heads that the checkpoint keeps within the encoder.
-        embeddings: names of the tables that tokens enter through.
         counts_summary: whether the published number of weights includes `summary_modules`.
     """
 
@@ -128,10 +127,11 @@ class Architecture(abc.ABC):
     reads: Literal["texts", "images"] = "texts"
     keys: ClassVar[Mapping[str, str]] = {}
     config_class: type[EncoderConfig] = EncoderConfig
-    parts: Parts | None = None
+    embeddings = Embeddings()
+    parts = Parts()
+    can_be_cut: bool = False
     summary_modules: tuple[str, ...] = ()
     encoder_modules: tuple[str, ...] = ("pooler",)
-    embeddings = Embeddings()
     counts_summary: bool = False
 
     # The configuration.
@@ -148,7 +148,7 @@ class Architecture(abc.ABC):
         if "head_size" not in values:
             values["head_size"] = head_size(values["hidden_size"], values["num_attention_heads"])
         if EXTENSION in source:
-            if self.parts is None:
+            if not self.can_be_cut:
                 raise CheckpointError(f"config.json: {EXTENSION} is only for {_cuttable()}")
             values |= read_differing(source[EXTENSION], values)
         return self.config_class(architecture=self, source=dict(source), **values)
@@ -202,12 +202,12 @@ class Architecture(abc.ABC):
         """What of an encoder can only be scaled together."""
 
     def named_parts(self) -> Parts:
-        """The names of a layer's parts.
+        """The names of a layer's parts, by which it is cut.
 
         Raises:
             InputError: its encoders cannot be made smaller layer by layer.
         """
-        if self.parts is None:
+        if not self.can_be_cut:
             raise InputError(
                 f"a {self.model_type} cannot be cut: its layers are thin between wide hidden states "
                 f"already; take a model of the families {_cuttable()}"
@@ -215,36 +215,23 @@ class Architecture(abc.ABC):
         return self.parts
 
     def check_starts(self, student: EncoderConfig) -> None:
-        """Refuses a student that cannot be made of a teacher's parts.
-
-        Raises:
-            InputError: it is of another architecture than this, its teacher's, or neither can be cut.
-        """
-        if student.architecture is not self or self.parts is None:
+        """Raises InputError for a student that cannot be made of a teacher of this architecture."""
+        if student.architecture is not self or not self.can_be_cut:
             raise InputError(
                 f"a {student.model_type} student cannot start from a {self.model_type} teacher; both "
                 f"must be of one architecture among {_cuttable()}"
             )
 
-    def check_reads_texts(self, stage: str) -> None:  # noqa: B027  (most have nothing to refuse)
-        """Refuses what only models of texts can do.
-
-        Args:
-            stage: what is asked for, as the user calls it.
-
-        Raises:
-            InputError: the model reads images.
-        """
+    def check_reads_texts(self, stage: str) -> None:
+        """Raises InputError where only models of texts can do what the user calls `stage`."""
+        if self.reads == "images":
+            raise InputError(
+                f"{stage} is for models of texts, and a {self.model_type} reads images; tfedge "
+                "convert, eval, inspect, bench and export take it"
+            )
 
     def check_length(self, config: EncoderConfig, asked: object) -> None:
-        """Refuses numbers of tokens of a model whose inputs always have the same.
-
-        Args:
-            asked: a number or several, false where nobody asks for any.
-
-        Raises:
-            InputError: all inputs have one length, and a number is asked for.
-        """
+        """Raises InputError where numbers of tokens are asked for and all inputs have the same."""
         least, most = self.lengths(config)
         if least == most and asked:
             raise InputError(
@@ -268,7 +255,6 @@ class Architecture(abc.ABC):
 
     def is_unread(self, config: EncoderConfig, tensor: str) -> bool:
         """Whether transformers stores a tensor that this configuration never uses."""
-        del config, tensor
         return False
 
     def class_of(self, config: EncoderConfig, kind: str) -> str:
@@ -277,12 +263,10 @@ class Architecture(abc.ABC):
         Args:
             kind: how the task's classes end, `ForSequenceClassification` say.
         """
-        del config
         return self.class_name + kind
 
     def exported(self, config: EncoderConfig) -> Mapping[str, Any]:
         """Keys of config.json that must have another value where the model is exported."""
-        del config
         return {}
 
     # The cost, see `tfedge.models.cost`.
@@ -297,12 +281,10 @@ class Architecture(abc.ABC):
 
     def embedding_dense(self, config: EncoderConfig) -> list[Dense]:
         """Inputs and outputs of the dense layers between the tables and the first layer."""
-        del config
         return []
 
     def embedding_rows(self, config: EncoderConfig, length: int) -> int:
         """How many rows the dense layers of `embedding_dense` read of an input of `length` tokens."""
-        del config
         return length
 
     def layer_dense(self, config: EncoderConfig, index: int) -> list[Dense]:
@@ -316,10 +298,19 @@ class Architecture(abc.ABC):
         return 2 * config.hidden_size
 
 
+_Known = TypeVar("_Known", bound=type[Architecture])
+
+
+def register(known: _Known) -> _Known:
+    """A decorator of classes that makes an architecture known by its `model_type`."""
+    ARCHITECTURES[known.model_type] = known()
+    return known
+
+
 def is_within(name: str, modules: Iterable[str]) -> bool:
     """Whether a tensor belongs to one of some modules."""
     return any(name.startswith(f"{module}.") for module in modules)
 
 
 def _cuttable() -> str:
-    return ", ".join(known.model_type for known in architectures() if known.parts)
+    return ", ".join(name for name, known in ARCHITECTURES.items() if known.can_be_cut)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tfedge.architectures.base import register
 from tfedge.architectures.fields import Fields
 from tfedge.architectures.parts import Parts
 from tfedge.architectures.postnorm import PostNorm
-from tfedge.architectures.registry import register
 
 if TYPE_CHECKING:
     from tfedge.models.blocks import Blocks, Symbolic
 
 
+@register
 class DistilBert(PostNorm):
     """DistilBERT, whose config.json has other names for the same sizes."""
 
@@ -55,6 +56,3 @@ class DistilBert(PostNorm):
         first, width = blocks.token(hidden), blocks.config.hidden_size
         (name,) = self.summary_modules
         return [blocks.dropout("pooler", blocks.activated_dense(name, "relu", width, first))]
-
-
-register(DistilBert())

@@ -1,18 +1,23 @@
-"""Typed look-ups in a JSON object, so that a wrong value is named where it stands."""
+"""Typed look-ups in a JSON object, so that a wrong value is named where it stands, and sizes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tfedge.errors import CheckpointError
 
+ACTIVATIONS = ("gelu", "relu", "gelu_new")
+# The key of config.json under which layers that differ are described; see `read_differing`.
+EXTENSION = "tfedge"
 # No published encoder comes near this; larger numbers are damage or an attack on memory.
 LARGEST_SIZE = 2_000_000
 LARGEST_SIDE = 4_096  # of an image, in pixels
 LARGEST_DEPTH = 1_000
+# A .tflite file ends at 2 GB, so not even at one byte a weight could a larger matrix be converted.
+_LARGEST_MATRIX = 2**31
 
 
 def read_object(path: Path, why: str) -> dict[str, Any]:
@@ -33,11 +38,7 @@ def read_object(path: Path, why: str) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file of a checkpoint holds.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
+    """What a JSON file of a checkpoint holds; raises CheckpointError where it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -45,59 +46,137 @@ def read_json(path: Path) -> Any:
 
 
 class Fields:
-    """Look-ups in a `config.json`, under other names where an architecture has such."""
+    """Look-ups in a `config.json`, under other names where an architecture has such.
+
+    All raise CheckpointError for a value that is absent, without a default, or not allowed.
+    """
 
     def __init__(self, source: Mapping[str, Any], names: Mapping[str, str]) -> None:
         self._source = source
         self._names = names
 
-    def _get(self, key: str, default: Any = None) -> tuple[str, Any]:
+    def _get(self, key: str, default: Any, fits: Callable[[Any], bool], otherwise: str) -> Any:
         name = self._names.get(key, key)
-        return name, self._source.get(name, default)
+        value = self._source.get(name, default)
+        if not fits(value):
+            raise CheckpointError(f"config.json: {name} is {value!r}{otherwise}")
+        return value
 
     def size(self, key: str, default: int | None = None, largest: int = LARGEST_SIZE) -> int:
-        name, value = self._get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= largest:
-            raise CheckpointError(
-                f"config.json: {name} is {value!r}; it must be a whole number from 1 to {largest}"
-            )
-        return value
+        allowed = f"; it must be a whole number from 1 to {largest}"
+        return self._get(key, default, lambda value: _is_within(value, largest), allowed)
+
+    def sizes(self, **defaults: int) -> dict[str, int]:
+        """The sizes of layers that every config.json has, with defaults for those it may leave out."""
+        names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+        largest = {"num_hidden_layers": LARGEST_DEPTH}
+        return {
+            name: self.size(name, defaults.get(name), largest.get(name, LARGEST_SIZE))
+            for name in names
+        }
 
     def pair(self, key: str, default: int) -> tuple[int, int]:
         """A height and a width, which one number may stand for."""
-        name, value = self._get(key, default)
-        sizes = value if isinstance(value, (list, tuple)) else [value, value]
-        if len(sizes) != 2 or not all(type(n) is int and 0 < n <= LARGEST_SIDE for n in sizes):
-            raise CheckpointError(
-                f"config.json: {name} is {value!r}; it must be a whole number from 1 to "
-                f"{LARGEST_SIDE}, or two of them"
-            )
-        return sizes[0], sizes[1]
+
+        def both(value: Any) -> Any:
+            return value if isinstance(value, (list, tuple)) else [value, value]
+
+        def fits(value: Any) -> bool:
+            return len(both(value)) == 2 and all(_is_within(n, LARGEST_SIDE) for n in both(value))
+
+        allowed = f"; it must be a whole number from 1 to {LARGEST_SIDE}, or two of them"
+        height, width = both(self._get(key, default, fits, allowed))
+        return height, width
 
     def number(self, key: str, default: float) -> float:
-        name, value = self._get(key, default)
-        # Comparing also turns NaN away, which Python's JSON reader lets in.
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-            raise CheckpointError(
-                f"config.json: {name} is {value!r}; it must be a number from 0 to below 1"
-            )
-        return float(value)
+        def fits(value: Any) -> bool:
+            # Comparing also turns NaN away, which Python's JSON reader lets in.
+            return type(value) in (int, float) and 0 <= value < 1
+
+        return float(self._get(key, default, fits, "; it must be a number from 0 to below 1"))
 
     def flag(self, key: str, default: bool) -> bool:
-        name, value = self._get(key, default)
-        if not isinstance(value, bool):
-            raise CheckpointError(f"config.json: {name} is {value!r}; it must be true or false")
-        return value
+        allowed = "; it must be true or false"
+        return self._get(key, default, lambda value: isinstance(value, bool), allowed)
 
     def choice(self, key: str, allowed: tuple[str, ...], default: str) -> str:
-        name, value = self._get(key, default)
-        if value not in allowed:
-            raise CheckpointError(
-                f"config.json: {name} is {value!r}; supported are {', '.join(allowed)}"
-            )
-        return str(value)
+        supported = f"; supported are {', '.join(allowed)}"
+        return self._get(key, default, lambda value: value in allowed, supported)
 
     def unsupported(self, key: str, allowed: tuple[Any, ...]) -> None:
-        name, value = self._get(key)
-        if value not in allowed:
-            raise CheckpointError(f"config.json: {name} is {value!r}, which no builder supports")
+        self._get(key, None, lambda value: value in allowed, ", which no builder supports")
+
+
+def head_size(width: int, heads: int) -> int:
+    """The channels of one head.
+
+    Raises:
+        CheckpointError: the heads would not be of one size.
+    """
+    if width % heads:
+        raise CheckpointError(
+            f"config.json: {width} channels cannot be split into {heads} attention heads"
+        )
+    return width // heads
+
+
+def refuse_matrix(width: int, *rows: int) -> None:
+    """Refuses before anything is built what could only end in a lack of memory.
+
+    Raises:
+        CheckpointError: a matrix of one of these numbers of rows has too many weights.
+    """
+    largest = width * max(rows)
+    if largest > _LARGEST_MATRIX:
+        raise CheckpointError(
+            f"config.json describes a matrix of {largest} weights; no .tflite file can hold "
+            f"more than {_LARGEST_MATRIX}"
+        )
+
+
+def read_differing(content: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What `EXTENSION` says of layers that differ, checked against the rest of the config.
+
+    Hugging Face's configs give all layers the same number of heads, of `hidden_size / heads`
+    channels each, and the same number of neurons. A model whose layers differ has besides
+
+        "tfedge": {"heads": [5, 7, ...], "head_size": 32, "neurons": [640, 808, ...]}
+
+    with a number for each layer, none above `num_attention_heads` and `intermediate_size`. Any of
+    the three may be left out.
+
+    Args:
+        config: the arguments of an `EncoderConfig`.
+
+    Raises:
+        CheckpointError: it says something else.
+    """
+    known = {"heads": "num_attention_heads", "neurons": "intermediate_size"}
+    if not isinstance(content, Mapping) or not set(content) <= {*known, "head_size"}:
+        raise CheckpointError(
+            f"config.json: {EXTENSION} is {content!r}; it must be an object with no other keys "
+            f"than {', '.join(known)}, head_size"
+        )
+
+    def refuse(key: str, value: Any, kind: str, largest: int) -> None:
+        raise CheckpointError(
+            f"config.json: {EXTENSION}.{key} is {value!r}; it must be {kind} from 1 to {largest}"
+        )
+
+    result: dict[str, Any] = {}
+    layers = config["num_hidden_layers"]
+    for key, size in known.items():
+        value = content.get(key, [config[size]] * layers)
+        fits = isinstance(value, list) and len(value) == layers
+        if not (fits and all(_is_within(number, config[size]) for number in value)):
+            refuse(key, value, f"a list of {layers} whole numbers", config[size])
+        result[f"layer_{key}"] = tuple(value)
+    largest = config["hidden_size"] // max(result["layer_heads"])
+    size_of_head = content.get("head_size", config["head_size"])
+    if not _is_within(size_of_head, largest):
+        refuse("head_size", size_of_head, "a whole number", largest)
+    return {**result, "head_size": size_of_head}
+
+
+def _is_within(number: Any, largest: int) -> bool:
+    return type(number) is int and 0 < number <= largest

@@ -49,7 +49,6 @@ class Kind:
 
     def bounds(self, seen: Seen) -> tuple[float, float] | None:
         """The ends of the range where they follow from something else than squared errors."""
-        del seen
         return None
 
 
@@ -61,7 +60,6 @@ class Fixed(Kind):
     high: float
 
     def bounds(self, seen: Seen) -> tuple[float, float]:
-        del seen
         return self.low, self.high
 
 
@@ -77,7 +75,6 @@ class Probabilities(Kind):
     attention: str
 
     def bounds(self, seen: Seen) -> tuple[float, float]:
-        del seen
         return 0.0, 255 / 256
 
 

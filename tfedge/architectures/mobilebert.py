@@ -5,19 +5,29 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
-from tfedge.architectures.base import Dense, EncoderConfig, is_within
-from tfedge.architectures.fields import LARGEST_DEPTH, Fields
-from tfedge.architectures.kinds import KEY, QUERY, VALUE
+from tfedge.architectures.base import Dense, EncoderConfig, is_within, register
+from tfedge.architectures.fields import (
+    ACTIVATIONS,
+    LARGEST_DEPTH,
+    Fields,
+    head_size,
+    refuse_matrix,
+)
+from tfedge.architectures.parts import Stream, residual
 from tfedge.architectures.postnorm import PostNorm
-from tfedge.architectures.registry import register
-from tfedge.architectures.sizes import ACTIVATIONS, head_size, refuse_matrix
-from tfedge.architectures.streams import Stream, residual
 from tfedge.errors import CheckpointError
 
 if TYPE_CHECKING:
     from tfedge.models.blocks import Blocks, Symbolic
 
 _NORMALISATIONS = ("layer_norm", "no_norm")
+_FLAGS = {
+    "use_bottleneck": True,
+    "use_bottleneck_attention": False,
+    "key_query_shared_bottleneck": True,
+    "trigram_input": True,
+    "classifier_activation": True,
+}
 _TRANSFORMATION = "embeddings.embedding_transformation"
 # transformers passes the config's epsilon to every norm but those after the embeddings and after a
 # layer's last feed-forward network, which are left with torch's default.
@@ -57,43 +67,40 @@ def _own(config: EncoderConfig) -> MobileBertConfig:
     return cast(MobileBertConfig, config)
 
 
+@register
 class MobileBert(PostNorm):
     """MobileBERT."""
 
     model_type = "mobilebert"
     class_name = "MobileBert"
     config_class = MobileBertConfig
+    can_be_cut = False
     summary_modules = ("pooler.dense",)
 
     def read(self, fields: Fields) -> dict[str, Any]:
-        values: dict[str, Any] = {
-            "hidden_act": fields.choice("hidden_act", ACTIVATIONS, "relu"),
-            "hidden_dropout_prob": fields.number("hidden_dropout_prob", 0.0),
-        }
-        values = {**super().read(fields), **values}
-        use_bottleneck = fields.flag("use_bottleneck", True)
-        use_bottleneck_attention = fields.flag("use_bottleneck_attention", False)
-        shared = fields.flag("key_query_shared_bottleneck", True)
-        if use_bottleneck and not (use_bottleneck_attention or shared):
+        values = super().read(fields)
+        flags = {name: fields.flag(name, default) for name, default in _FLAGS.items()}
+        shared = flags["use_bottleneck_attention"] or flags["key_query_shared_bottleneck"]
+        if flags["use_bottleneck"] and not shared:
             raise CheckpointError(
                 "config.json: use_bottleneck needs use_bottleneck_attention or "
                 "key_query_shared_bottleneck; without either, transformers feeds queries and keys "
                 "tensors of the wrong width, so there is no such model to agree with"
             )
         hidden, words = values["hidden_size"], fields.size("embedding_size", 128)
-        inner = fields.size("intra_bottleneck_size", 128) if use_bottleneck else hidden
+        inner = hidden
+        if flags["use_bottleneck"]:
+            inner = fields.size("intra_bottleneck_size", 128)
         rows = (values["vocab_size"], values["max_position_embeddings"], hidden, inner)
         refuse_matrix(max(hidden, words), *rows, values["intermediate_size"])
         return {
             **values,
+            **flags,
+            "hidden_act": fields.choice("hidden_act", ACTIVATIONS, "relu"),
+            "hidden_dropout_prob": fields.number("hidden_dropout_prob", 0.0),
             "head_size": head_size(inner, values["num_attention_heads"]),
             "embedding_size": words,
             "intra_bottleneck_size": inner,
-            "use_bottleneck": use_bottleneck,
-            "use_bottleneck_attention": use_bottleneck_attention,
-            "key_query_shared_bottleneck": shared,
-            "trigram_input": fields.flag("trigram_input", True),
-            "classifier_activation": fields.flag("classifier_activation", True),
             "num_feedforward_networks": fields.size(
                 "num_feedforward_networks", 4, largest=LARGEST_DEPTH
             ),
@@ -107,25 +114,17 @@ class MobileBert(PostNorm):
             words = blocks.trigram_dense(_TRANSFORMATION, config.hidden_size, words)
         elif config.transforms_words:
             words = blocks.dense(_TRANSFORMATION, config.hidden_size, words)
-        positions = self.positions(blocks, ids)
+        positions = blocks.positions(names.positions, ids)
         types = self.types(blocks, inputs)
         total = blocks.add(names.total, words, positions, types)
         return blocks.dropout("embeddings", blocks.norm(names.norm, total, _TORCH_EPSILON))
 
     def layer(self, blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
-        config = _own(blocks.config)
-        name = f"encoder.layer.{index}"
+        config, name = _own(blocks.config), self.parts.layer(index)
         query_key, value, shortcut = _bottleneck(blocks, name, x)
-        query_rows = blocks.computed_rows(index, query_key, "query")
-        attention = f"{name}.attention.self"
-        width = config.num_attention_heads * config.head_size
-        context = blocks.attention(
-            attention,
-            blocks.dense(f"{attention}.query", width, query_rows, QUERY),
-            blocks.dense(f"{attention}.key", width, query_key, KEY),
-            blocks.dense(f"{attention}.value", width, value, VALUE),
-            bias,
-        )
+        read = blocks.computed_rows(index, query_key, "query"), query_key, value
+        names = self.parts.of_layer(index)
+        context = blocks.self_attention(names, config.num_attention_heads, read, bias)
         shortcut = blocks.computed_rows(index, shortcut, "shortcut")
         y = _residual(blocks, f"{name}.attention.output", context, shortcut)
         for network in range(config.num_feedforward_networks - 1):
@@ -154,7 +153,7 @@ class MobileBert(PostNorm):
         own = _own(config)
         result = [self.entry(config)]
         for index in range(config.num_hidden_layers):
-            name, source = f"encoder.layer.{index}", result[-1].name
+            name, source = self.parts.layer(index), result[-1].name
             narrow, readers, wide_readers = _attention_inputs(own, name, source)
             result.append(_stream(narrow, readers, f"{name}.attention.output"))
             networks = [f"{name}.ffn.{i}" for i in range(own.num_feedforward_networks - 1)]
@@ -253,6 +252,3 @@ def _attention_inputs(
         return f"{narrow}.LayerNorm", (query, key, value), (f"{narrow}.dense",)
     shared = f"{name}.bottleneck.attention.dense"
     return f"{narrow}.LayerNorm", (), (f"{narrow}.dense", shared, value)
-
-
-register(MobileBert())

@@ -1,4 +1,4 @@
-"""What the modules of an encoder are called whose layers all consist of the same parts."""
+"""What the parts of an encoder are called, and how its tensors are added up."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Parts:
         attention: the products of queries, keys and values.
     """
 
-    prefix: str
-    attention: str
-    query: str
-    key: str
-    value: str
-    attention_output: str
-    attention_total: str
-    attention_norm: str
-    ffn_input: str
-    ffn_output: str
-    ffn_total: str
-    ffn_norm: str
+    prefix: str = "encoder.layer"
+    attention: str = "attention.self"
+    query: str = "attention.self.query"
+    key: str = "attention.self.key"
+    value: str = "attention.self.value"
+    attention_output: str = "attention.output.dense"
+    attention_total: str = "attention.output.sum"
+    attention_norm: str = "attention.output.LayerNorm"
+    ffn_input: str = "intermediate.dense"
+    ffn_output: str = "output.dense"
+    ffn_total: str = "output.sum"
+    ffn_norm: str = "output.LayerNorm"
 
     def layer(self, index: int) -> str:
         """The name of a layer."""
@@ -49,11 +49,13 @@ class Parts:
 
     def of_layer(self, index: int) -> Parts:
         """The same names with that of a layer before them."""
-        layer = self.layer(index)
-        names = {
-            field.name: f"{layer}.{getattr(self, field.name)}" for field in dataclasses.fields(self)
-        }
+        names = {part: f"{self.layer(index)}.{name}" for part, name in vars(self).items()}
         return Parts(**names | {"prefix": self.prefix})
+
+    @property
+    def projections(self) -> tuple[str, str, str]:
+        """The dense layers before the attention."""
+        return self.query, self.key, self.value
 
     @property
     def context(self) -> str:
@@ -64,3 +66,34 @@ class Parts:
     def activation(self) -> str:
         """The tensor of the neurons, (B, S, I)."""
         return f"{self.ffn_input}.act"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """Tensors that are added up and so can only be scaled together, channel by channel.
+
+    Attributes:
+        name: of the stream; of one that ends in a norm, the norm's.
+        writers: the tables, dense layers and norms whose outputs are in it; of a residual connection
+            the norm that it starts from is the first.
+        totals: their sums, each read by the norm of the same place in `norms`.
+        norms: what normalises the sums.
+        readers: the dense layers that read it.
+        dense: where the stream ends in one norm, the dense layer whose output is in it.
+    """
+
+    name: str
+    writers: tuple[str, ...]
+    totals: tuple[str, ...] = ()
+    norms: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
+    dense: str | None = None
+
+
+def residual(source: str, readers: tuple[str, ...], dense: str, total: str, norm: str) -> Stream:
+    """The stream of one residual connection: norm(total = dense(...) + output of the norm `source`).
+
+    Args:
+        readers: the dense layers that read the output of `source` too.
+    """
+    return Stream(norm, (source, dense), (total,), (norm,), readers, dense)

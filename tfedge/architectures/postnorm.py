@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tfedge.architectures.base import Architecture, EncoderConfig, Input
-from tfedge.architectures.fields import Fields
-from tfedge.architectures.kinds import KEY, QUERY, VALUE
-from tfedge.architectures.sizes import ACTIVATIONS, read_sizes
-from tfedge.architectures.streams import Stream, residual
+from tfedge.architectures.fields import ACTIVATIONS, Fields
+from tfedge.architectures.parts import Stream, residual
 
 if TYPE_CHECKING:
     from tfedge.models.blocks import Blocks, Symbolic
@@ -26,6 +24,7 @@ class PostNorm(Architecture):
         drops_attention: whether training drops some of what attention adds to the hidden states.
     """
 
+    can_be_cut = True
     has_token_types = True
     drops_attention = True
 
@@ -33,7 +32,7 @@ class PostNorm(Architecture):
         fields.unsupported("position_embedding_type", ("absolute", None))
         fields.unsupported("is_decoder", (False, None))
         return {
-            **read_sizes(fields),
+            **fields.sizes(),
             "vocab_size": fields.size("vocab_size"),
             "max_position_embeddings": fields.size("max_position_embeddings"),
             "type_vocab_size": fields.size("type_vocab_size") if self.has_token_types else 0,
@@ -42,11 +41,6 @@ class PostNorm(Architecture):
             "hidden_dropout_prob": fields.number("hidden_dropout_prob", 0.1),
             "attention_probs_dropout_prob": fields.number("attention_probs_dropout_prob", 0.1),
         }
-
-    def first_position(self, config: EncoderConfig) -> int:
-        """The row of the position table that belongs to the first token."""
-        del config
-        return 0
 
     def inputs(self, config: EncoderConfig) -> list[Input]:
         """See `Architecture`: `input_ids`, `attention_mask` and, with types, `token_type_ids`."""
@@ -69,7 +63,7 @@ class PostNorm(Architecture):
         terms = [blocks.embedding(names.words, config.vocab_size, config.hidden_size, ids)]
         if self.has_token_types:
             terms.append(self.types(blocks, inputs))
-        total = blocks.add(names.total, *terms, self.positions(blocks, ids))
+        total = blocks.add(names.total, *terms, blocks.positions(names.positions, ids))
         return blocks.dropout("embeddings", blocks.norm(names.norm, total))
 
     def types(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
@@ -79,20 +73,11 @@ class PostNorm(Architecture):
             return blocks.table_row(name, blocks.config.hidden_size, inputs["input_ids"])
         return blocks.token_types(name, inputs["token_type_ids"])
 
-    def positions(self, blocks: Blocks, input_ids: Symbolic) -> Symbolic:
-        """The rows of the position table from `first_position` on, (1, S, C)."""
-        first = self.first_position(blocks.config)
-        return blocks.positions(self.embeddings.positions, input_ids, first)
-
     def layer(self, blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
         """One layer's hidden states, (B, S, C)."""
-        config, names = blocks.config, self.named_parts().of_layer(index)
-        width = config.heads(index) * config.head_size
+        config, names = blocks.config, self.parts.of_layer(index)
         rows = blocks.computed_rows(index, x)
-        query = blocks.dense(names.query, width, rows, QUERY)
-        key = blocks.dense(names.key, width, x, KEY)
-        value = blocks.dense(names.value, width, x, VALUE)
-        context = blocks.attention(names.attention, query, key, value, bias)
+        context = blocks.self_attention(names, config.heads(index), (rows, x, x), bias)
         y = blocks.dense(names.attention_output, config.hidden_size, context)
         if self.drops_attention:
             y = blocks.dropout(names.attention_output, y)
@@ -119,19 +104,14 @@ class PostNorm(Architecture):
         """See `Architecture`: from one norm to the next, in the order of the data's flow."""
         result = [self.entry(config)]
         for index in range(config.num_hidden_layers):
-            names = self.named_parts().of_layer(index)
-            readers = (names.query, names.key, names.value)
-            middle, output, total = (
-                names.attention_norm,
-                names.attention_output,
-                names.attention_total,
-            )
-            result.append(residual(result[-1].name, readers, output, total, middle))
-            output, total = names.ffn_output, names.ffn_total
-            result.append(residual(middle, (names.ffn_input,), output, total, names.ffn_norm))
+            names = self.parts.of_layer(index)
+            attention = names.attention_output, names.attention_total, names.attention_norm
+            result.append(residual(result[-1].name, names.projections, *attention))
+            ffn = names.ffn_output, names.ffn_total, names.ffn_norm
+            result.append(residual(names.attention_norm, (names.ffn_input,), *ffn))
         return result
 
     def table_weights(self, config: EncoderConfig) -> int:
-        positions = config.max_position_embeddings + self.first_position(config)
+        positions = config.max_position_embeddings + config.first_position
         rows = config.vocab_size + positions + config.type_vocab_size
         return rows * config.hidden_size

@@ -10,18 +10,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
-from tfedge.architectures.base import (
-    Architecture,
-    Dense,
-    EncoderConfig,
-    Input,
-)
-from tfedge.architectures.fields import Fields
-from tfedge.architectures.kinds import KEY, QUERY, VALUE
-from tfedge.architectures.registry import register
-from tfedge.architectures.sizes import ACTIVATIONS, read_sizes
-from tfedge.architectures.streams import Stream
-from tfedge.errors import CheckpointError, InputError
+from tfedge.architectures.base import Architecture, Dense, EncoderConfig, Input, register
+from tfedge.architectures.fields import ACTIVATIONS, Fields
+from tfedge.architectures.parts import Parts, Stream
+from tfedge.errors import CheckpointError
 
 if TYPE_CHECKING:
     from tfedge.models.blocks import Blocks, Symbolic
@@ -56,6 +48,7 @@ def _own(config: EncoderConfig) -> ImageConfig:
     return cast(ImageConfig, config)
 
 
+@register
 class Vit(Architecture):
     """ViT, by the names and defaults of transformers."""
 
@@ -63,6 +56,16 @@ class Vit(Architecture):
     class_name = "ViT"
     reads = "images"
     config_class = ImageConfig
+    parts = Parts(
+        attention="attention.attention",
+        query="attention.attention.query",
+        key="attention.attention.key",
+        value="attention.attention.value",
+        attention_total="attention.sum",
+        attention_norm="layernorm_before",
+        ffn_total="sum",
+        ffn_norm="layernorm_after",
+    )
     leading_tokens: tuple[str, ...] = ("cls_token",)
 
     def read(self, fields: Fields) -> dict[str, Any]:
@@ -77,7 +80,7 @@ class Vit(Architecture):
         defaults = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
         patches = (image[0] // patch[0]) * (image[1] // patch[1])
         return {
-            **read_sizes(fields, **defaults, intermediate_size=3072),
+            **fields.sizes(**defaults, intermediate_size=3072),
             "vocab_size": 0,
             "max_position_embeddings": patches + len(self.leading_tokens),
             "hidden_act": fields.choice("hidden_act", ACTIVATIONS, "gelu"),
@@ -102,8 +105,21 @@ class Vit(Architecture):
         patches = blocks.patches(_PROJECTION, *size, inputs["pixel_values"])
         hidden_states = [blocks.image_tokens("embeddings", config.leading_tokens, patches)]
         for index in range(config.num_hidden_layers):
-            hidden_states.append(_layer(blocks, index, hidden_states[-1]))
+            hidden_states.append(self.layer(blocks, index, hidden_states[-1]))
         return hidden_states
+
+    def layer(self, blocks: Blocks, index: int, x: Symbolic) -> Symbolic:
+        """One layer's hidden states, (B, S, C)."""
+        config, names = blocks.config, self.parts.of_layer(index)
+        y = blocks.norm(names.attention_norm, x)
+        read = blocks.computed_rows(index, y, "query"), y, y
+        context = blocks.self_attention(names, config.heads(index), read, None)
+        y = blocks.dense(names.attention_output, config.hidden_size, context)
+        x = blocks.add(names.attention_total, y, blocks.computed_rows(index, x, "shortcut"))
+        y = blocks.norm(names.ffn_norm, x)
+        y = blocks.activated_dense(names.ffn_input, config.hidden_act, config.neurons(index), y)
+        y = blocks.dense(names.ffn_output, config.hidden_size, y)
+        return blocks.add(names.ffn_total, y, x)
 
     def summary(self, blocks: Blocks, hidden: Symbolic) -> list[Symbolic]:
         """See `Architecture`: the learned tokens, normalised."""
@@ -116,26 +132,17 @@ class Vit(Architecture):
         writers, totals, norms = [_PROJECTION, "embeddings"], ["embeddings.sum"], []
         outputs = []
         for index in range(config.num_hidden_layers):
-            name = f"encoder.layer.{index}"
-            attention = f"{name}.attention.attention"
-            before, after = f"{name}.layernorm_before", f"{name}.layernorm_after"
-            projections = tuple(f"{attention}.{part}" for part in ("query", "key", "value"))
-            outputs += [_output(before, *projections), _output(after, f"{name}.intermediate.dense")]
-            writers += [f"{name}.attention.output.dense", f"{name}.output.dense"]
-            totals += [f"{name}.attention.sum", f"{name}.sum"]
-            norms += [before, after]
+            names = self.parts.of_layer(index)
+            outputs.append(_output(names.attention_norm, *names.projections))
+            outputs.append(_output(names.ffn_norm, names.ffn_input))
+            writers += [names.attention_output, names.ffn_output]
+            totals += [names.attention_total, names.ffn_total]
+            norms += [names.attention_norm, names.ffn_norm]
         outputs.append(_output(_FINAL_NORM, *config.classifiers))
         norms.append(_FINAL_NORM)
         return [Stream("residual", tuple(writers), tuple(totals), tuple(norms)), *outputs]
 
-    def check_reads_texts(self, stage: str) -> None:
-        raise InputError(
-            f"{stage} is for models of texts, and a {self.model_type} reads images; tfedge convert, "
-            "eval, inspect, bench and export take it"
-        )
-
     def is_unread(self, config: EncoderConfig, tensor: str) -> bool:
-        del config
         return tensor == "embeddings.mask_token"  # of pretraining on images with holes
 
     def table_weights(self, config: EncoderConfig) -> int:
@@ -150,6 +157,7 @@ class Vit(Architecture):
         return length - len(self.leading_tokens)
 
 
+@register
 class Deit(Vit):
     """DeiT, of which transformers has two classes of classifiers."""
 
@@ -170,30 +178,5 @@ class Deit(Vit):
         return super().class_of(config, kind) + two
 
 
-def _layer(blocks: Blocks, index: int, x: Symbolic) -> Symbolic:
-    config = blocks.config
-    name = f"encoder.layer.{index}"
-    attention = f"{name}.attention.attention"
-    width = config.heads(index) * config.head_size
-    y = blocks.norm(f"{name}.layernorm_before", x)
-    rows = blocks.computed_rows(index, y, "query")
-    query = blocks.dense(f"{attention}.query", width, rows, QUERY)
-    key = blocks.dense(f"{attention}.key", width, y, KEY)
-    value = blocks.dense(f"{attention}.value", width, y, VALUE)
-    context = blocks.attention(attention, query, key, value, None)
-    y = blocks.dense(f"{name}.attention.output.dense", config.hidden_size, context)
-    x = blocks.add(f"{name}.attention.sum", y, blocks.computed_rows(index, x, "shortcut"))
-    y = blocks.norm(f"{name}.layernorm_after", x)
-    y = blocks.activated_dense(
-        f"{name}.intermediate.dense", config.hidden_act, config.neurons(index), y
-    )
-    y = blocks.dense(f"{name}.output.dense", config.hidden_size, y)
-    return blocks.add(f"{name}.sum", y, x)
-
-
 def _output(norm: str, *readers: str) -> Stream:
     return Stream(f"{norm}.output", (norm,), readers=readers)
-
-
-register(Vit())
-register(Deit())

@@ -24,9 +24,9 @@ from tfedge.errors import CheckpointError, InputError, RejectedModelError
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.models.config import normalizes_embeddings
 from tfedge.models.folder import CONFIG, copy_inputs
 from tfedge.models.hub import Source, resolve
-from tfedge.models.pooling import normalizes_embeddings
 from tfedge.progress import MakeBar
 from tfedge.records import as_json
 from tfedge.tasks import task_and_labels

@@ -13,8 +13,8 @@ from tfedge.data.texts import Texts, package_texts
 from tfedge.errors import InputError, MissingPackageError
 from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint
+from tfedge.models.config import embedding_length, normalizes_embeddings
 from tfedge.models.hub import Source, resolve
-from tfedge.models.pooling import embedding_length, normalizes_embeddings
 from tfedge.presets import Preset
 from tfedge.progress import MakeBar
 from tfedge.quantize.coarsen import LEAST_BITS, MOST_BITS

@@ -15,16 +15,20 @@ import tf_keras as keras
 from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import (
     FREE,
+    KEY,
     MASK,
     PIXELS,
+    QUERY,
     SCORES,
     TANH,
+    VALUE,
     Kind,
     Like,
     Probabilities,
     read_by,
     rows_of,
 )
+from tfedge.architectures.parts import Parts
 from tfedge.models import layers
 
 # A symbolic tensor of the functional API; tf_keras exports no name for its type.
@@ -39,7 +43,6 @@ FLOAT_MASK_VALUE = -10_000.0
 
 def no_tap(name: str, tensor: Symbolic, kind: Kind) -> Symbolic:
     """Leaves every tensor as it is."""
-    del name, kind
     return tensor
 
 
@@ -140,23 +143,25 @@ class Blocks:
         layer = keras.layers.Embedding(
             rows, channels, embeddings_initializer=layers.initializer(), name=name
         )
-        return self.tap(name, self._as_hidden(name, layer(ids)), rows_of(layer))
+        return self._table(name, layer, ids)
+
+    def _table(self, name: str, layer: keras.layers.Layer, x: Symbolic) -> Symbolic:
+        return self.tap(name, self._as_hidden(name, layer(x)), rows_of(layer))
 
     def token_types(self, name: str, ids: Symbolic) -> Symbolic:
         """The look-up of token types: ids (B, S) -> (B, S, C)."""
         config = self.config
         return self.embedding(name, config.type_vocab_size, config.hidden_size, ids)
 
-    def positions(self, name: str, input_ids: Symbolic, first: int = 0) -> Symbolic:
-        """The rows of the position table from `first` on, (1, S, C)."""
-        tokens, channels = self.config.max_position_embeddings, self.config.hidden_size
-        layer = layers.PositionEmbedding(tokens, channels, first, name=name)
-        return self.tap(name, self._as_hidden(name, layer(input_ids)), rows_of(layer))
+    def positions(self, name: str, input_ids: Symbolic) -> Symbolic:
+        """The rows of the position table that belong to tokens, (1, S, C)."""
+        config = self.config
+        sizes = config.max_position_embeddings, config.hidden_size, config.first_position
+        return self._table(name, layers.PositionEmbedding(*sizes, name=name), input_ids)
 
     def table_row(self, name: str, channels: int, input_ids: Symbolic) -> Symbolic:
         """A row that is added to every token, (1, 1, C): of token types, where there is one."""
-        layer = layers.TableRow(channels, name=name)
-        return self.tap(name, self._as_hidden(name, layer(input_ids)), rows_of(layer))
+        return self._table(name, layers.TableRow(channels, name=name), input_ids)
 
     def patches(
         self, name: str, units: int, patch_size: tuple[int, int], images: Symbolic
@@ -191,7 +196,6 @@ class Blocks:
 
     def _as_hidden(self, name: str, x: Symbolic) -> Symbolic:
         """A looked-up tensor (B, S, C) in the shape that hidden states have."""
-        del name
         return x
 
     def dense(self, name: str, units: int, x: Symbolic, kind: Kind = FREE) -> Symbolic:
@@ -305,13 +309,24 @@ class Blocks:
         layer = layers.AttentionBias(self.options.mask_value, name="attention_bias")
         return self.tap("attention_bias", layer(attention_mask), MASK)
 
+    def self_attention(
+        self, names: Parts, heads: int, read: tuple[Symbolic, ...], bias: Symbolic | None
+    ) -> Symbolic:
+        """`attention` with the dense layers before it.
+
+        Args:
+            names: of the layer.
+            read: what makes the queries, the keys and the values, (B, S, C) each.
+        """
+        width, kinds = heads * self.config.head_size, (QUERY, KEY, VALUE)
+        query, key, value = (
+            self.dense(name, width, x, kind)
+            for name, x, kind in zip(names.projections, read, kinds, strict=True)
+        )
+        return self.attention(names.attention, query, key, value, bias)
+
     def attention(
-        self,
-        name: str,
-        query: Symbolic,
-        key: Symbolic,
-        value: Symbolic,
-        bias: Symbolic | None,
+        self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, bias: Symbolic | None
     ) -> Symbolic:
         """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1) on projected tensors.
 

@@ -1,4 +1,7 @@
-"""The configuration of an encoder, read from a Hugging Face `config.json`."""
+"""What a checkpoint's JSON says of its encoder: config.json, and sentence-transformers' files.
+
+The latter tell how tokens become one embedding.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfedge.architectures.base import EncoderConfig
+from tfedge.architectures.base import ARCHITECTURES, EncoderConfig
 from tfedge.architectures.fields import read_object
-from tfedge.architectures.registry import architecture_of
-from tfedge.models.pooling import pooling_of
+from tfedge.errors import CheckpointError
+from tfedge.models.folder import CONFIG, PROMPTS, TRANSFORMER_SETTINGS, modules_of, modules_root
+from tfedge.tasks.sentence_embedding import CLS, MEAN, WITH_PROMPT
+
+# The flags of a Pooling's config.json; newer ones have a name, or several, in `pooling_mode`.
+_FLAGS = {
+    "pooling_mode_mean_tokens": MEAN,
+    "pooling_mode_cls_token": CLS,
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_WHY = "it says how embeddings are made"
 
 
 def read_config(folder: str | Path) -> EncoderConfig:
@@ -20,7 +35,7 @@ def read_config(folder: str | Path) -> EncoderConfig:
         CheckpointError: the file is missing, is no JSON object, or describes an unsupported model.
     """
     source = read_object(
-        Path(folder) / "config.json",
+        Path(folder) / CONFIG,
         "a checkpoint is a folder with config.json, model.safetensors and tokenizer.json or vocab.txt "
         "(of images: preprocessor_config.json)",
     )
@@ -33,4 +48,77 @@ def parse_config(source: Mapping[str, Any]) -> EncoderConfig:
     Raises:
         CheckpointError: a key is missing or holds a value that no builder supports.
     """
-    return architecture_of(source.get("model_type")).parse(source)
+    kind = source.get("model_type")
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
+        raise CheckpointError(
+            f"config.json has model_type {kind!r}; supported are {', '.join(ARCHITECTURES)} "
+            "(TinyBERT and MiniLM are 'bert')"
+        )
+    return ARCHITECTURES[kind].parse(source)
+
+
+def normalizes_embeddings(folder: Path) -> bool:
+    """Whether sentence embeddings of a checkpoint are to have length 1.
+
+    A folder without `modules.json` is a plain encoder: its embeddings are normalised, so that the
+    dot product of two is their cosine.
+
+    Raises:
+        CheckpointError: `modules.json` cannot be understood.
+    """
+    kinds = [kind for kind, _ in modules_of(modules_root(folder))]
+    return not kinds or "Normalize" in kinds
+
+
+def embedding_length(folder: Path) -> int | None:
+    """The tokens at which sentence-transformers cuts a text, or None where nothing says it.
+
+    Raises:
+        CheckpointError: the number is none.
+    """
+    # Beside the encoder's weights, as it is the Transformer's setting.
+    path = folder / TRANSFORMER_SETTINGS
+    length = read_object(path, _WHY).get("max_seq_length") if path.is_file() else None
+    if length is None:
+        return None
+    if not isinstance(length, int) or isinstance(length, bool) or length < 1:
+        raise CheckpointError(f"{path}: max_seq_length is {length!r}; it must be a whole number")
+    return length
+
+
+def pooling_of(folder: Path) -> str:
+    """How a checkpoint makes an embedding of its tokens: `mean`, `cls`, or another way in words.
+
+    Nothing is refused here, as a classifier may be made of any such folder; see
+    `tfedge.tasks.sentence_embedding.check_pooling`.
+
+    Raises:
+        CheckpointError: a file cannot be understood.
+    """
+    root = modules_root(folder)
+    modules = modules_of(root)
+    if not modules:
+        return MEAN
+    kinds = [kind for kind, _ in modules]
+    path = next((path for kind, path in modules if kind == "Pooling"), "1_Pooling")
+    found = _mode(root / path / "config.json")
+    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        found = f"{found} in the modules {', '.join(kinds)}"
+    settings = read_object(root / PROMPTS, _WHY) if (root / PROMPTS).is_file() else {}
+    prompts, name = settings.get("prompts"), settings.get("default_prompt_name")
+    if name is not None:
+        prompt = prompts.get(name, name) if isinstance(prompts, dict) else name
+        found = f"{found}{WITH_PROMPT}{prompt!r} before them"
+    return found
+
+
+def _mode(path: Path) -> str:
+    """The pooling of a Pooling module; the mean where it has no file."""
+    content = read_object(path, _WHY) if path.is_file() else {}
+    named = content.get("pooling_mode")
+    if named is not None:
+        return "+".join(str(item) for item in (named if isinstance(named, list) else [named]))
+    defaults = {"pooling_mode_mean_tokens": True}
+    return "+".join(
+        mode for flag, mode in _FLAGS.items() if content.get(flag, defaults.get(flag, False))
+    )

@@ -1,7 +1,5 @@
 """The few layers that tf_keras lacks, each made of ops that TFLite has kernels for (no Einsum).
 
-Their arguments are numbers and strings, so that Keras keeps them for `get_config` by itself.
-
 Shapes use B = batch, S = sequence length, C = channels, H = heads, D = channels per head.
 """
 
@@ -13,37 +11,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-PACKAGE = "tfedge"
 
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class LayerNorm(keras.layers.Layer):
-    """Layer normalisation over the last axis (Ba et al. 2016, arXiv:1607.06450).
-
-    `keras.layers.LayerNormalization` takes a fused batch norm on this path, which TFLite turns into
-    reshapes and a chain of element-wise ops; this is the plain chain.
-
-    Args:
-        epsilon: added to the variance.
-    """
-
-    def __init__(self, epsilon: float = 1e-12, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.epsilon = epsilon
-
-    def build(self, input_shape: tf.TensorShape) -> None:
-        channels = int(input_shape[-1])
-        self.gamma = self.add_weight("gamma", (channels,), initializer="ones")
-        self.beta = self.add_weight("beta", (channels,), initializer="zeros")
-        super().build(input_shape)
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
-        variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
-        return centred * tf.math.rsqrt(variance + self.epsilon) * self.gamma + self.beta
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
 class NoNorm(keras.layers.Layer):
     """MobileBERT's replacement of layer norm: gamma * x + beta (Sun et al. 2020, section 3.4)."""
 
@@ -57,7 +25,26 @@ class NoNorm(keras.layers.Layer):
         return x * self.gamma + self.beta
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
+class LayerNorm(NoNorm):
+    """Layer normalisation over the last axis (Ba et al. 2016, arXiv:1607.06450).
+
+    `keras.layers.LayerNormalization` takes a fused batch norm on this path, which TFLite turns into
+    reshapes and a chain of element-wise ops; this is the plain chain.
+
+    Args:
+        epsilon: added to the variance.
+    """
+
+    def __init__(self, epsilon: float = 1e-12, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+        variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
+        return super().call(centred * tf.math.rsqrt(variance + self.epsilon))
+
+
 class PositionEmbedding(keras.layers.Layer):
     """S rows of a learned position table, to be added to a (B, S, C) tensor.
 
@@ -82,7 +69,6 @@ class PositionEmbedding(keras.layers.Layer):
         return self.embeddings[tf.newaxis, self.first : self.first + length]  # (1, S, C)
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class TableRow(keras.layers.Layer):
     """The one row of a table, (1, 1, C), to be added to every token of a (B, S, C) tensor."""
 
@@ -96,11 +82,9 @@ class TableRow(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, input_ids: tf.Tensor) -> tf.Tensor:
-        del input_ids  # a layer needs an input
         return self.embeddings[tf.newaxis]
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class AttentionBias(keras.layers.Layer):
     """attention_mask of 0 and 1, int32 (B, S) -> what is added to the scores, (B, 1, 1, S).
 
@@ -118,7 +102,6 @@ class AttentionBias(keras.layers.Layer):
         return tf.reshape(bias, (-1, 1, 1, length))
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class SplitHeads(keras.layers.Layer):
     """(B, S, ..., C) -> (B, H, S, D), or (B, H, D, S) for keys.
 
@@ -137,7 +120,6 @@ class SplitHeads(keras.layers.Layer):
         return tf.transpose(heads, (0, 2, 3, 1) if self.keys else (0, 2, 1, 3))
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class MergeHeads(keras.layers.Layer):
     """(B, H, S, D) -> (B, S, H * D)."""
 
@@ -146,7 +128,6 @@ class MergeHeads(keras.layers.Layer):
         return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, length, x.shape[1] * x.shape[3]))
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class MatMul(keras.layers.Layer):
     """The product of two activations over their last two axes."""
 
@@ -154,7 +135,6 @@ class MatMul(keras.layers.Layer):
         return tf.matmul(*operands)
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Scale(keras.layers.Layer):
     """Multiplication by a constant."""
 
@@ -166,7 +146,6 @@ class Scale(keras.layers.Layer):
         return x * self.factor
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Trigram(keras.layers.Layer):
     """(B, S, C) -> (B, S, 3C): the next, this and the previous token (MobileBERT, section 3.3)."""
 
@@ -176,7 +155,6 @@ class Trigram(keras.layers.Layer):
         return tf.concat((following, x, previous), axis=2)
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Token(keras.layers.Layer):
     """(B, S, C) -> (B, C), or (B, 1, C) with `keepdims`: one token, by default the first, [CLS]."""
 
@@ -189,7 +167,6 @@ class Token(keras.layers.Layer):
         return x[:, self.index : self.index + 1] if self.keepdims else x[:, self.index]
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class FirstTokens(keras.layers.Layer):
     """(B, S, ...) -> (B, count, ...)."""
 
@@ -201,7 +178,6 @@ class FirstTokens(keras.layers.Layer):
         return x[:, : self.count]
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class LeadingRows(keras.layers.Layer):
     """(B, S, ...) -> (B, count + S, ...): rows of zeros before the others."""
 
@@ -213,7 +189,6 @@ class LeadingRows(keras.layers.Layer):
         return tf.pad(x, ((0, 0), (self.count, 0), *((0, 0),) * (len(x.shape) - 2)))
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class PatchDense(keras.layers.Layer):
     """A dense layer on the patches of an image: (B, height, width, 3) -> (B, patches, units).
 
@@ -272,7 +247,6 @@ class PatchDense(keras.layers.Layer):
         return tf.reshape(y, (-1, rows.shape[1], self.units))
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class TokenTable(keras.layers.Layer):
     """What is added to the patches of any image, (1, tokens, C): positions and learned tokens.
 
@@ -287,17 +261,14 @@ class TokenTable(keras.layers.Layer):
 
     def build(self, input_shape: tf.TensorShape) -> None:
         channels = int(input_shape[-1])
+        rows = dict.fromkeys(self.leading, 1) | {"position_embeddings": self.tokens}
         self.table = {
             name: self.add_weight(name, (1, count, channels), initializer=initializer())
-            for name, count in (
-                *((name, 1) for name in self.leading),
-                ("position_embeddings", self.tokens),
-            )
+            for name, count in rows.items()
         }
         super().build(input_shape)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        del x  # only its shape counts
         total = self.table["position_embeddings"]
         # Products and sums alone: of constants of this size the converter folds no PAD or CONCAT.
         for index, name in enumerate(self.leading):
@@ -306,7 +277,6 @@ class TokenTable(keras.layers.Layer):
         return total
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Channel(keras.layers.Layer):
     """(B, S, C) -> (B, S): one channel of every token."""
 
@@ -318,7 +288,6 @@ class Channel(keras.layers.Layer):
         return x[..., self.index]
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class MeanPooling(keras.layers.Layer):
     """Mean of the hidden states of real tokens: (B, S, C) and attention_mask (B, S) -> (B, C).
 
@@ -336,7 +305,6 @@ class MeanPooling(keras.layers.Layer):
         return tf.squeeze(pooled, axis=1)
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class L2Normalize(keras.layers.Layer):
     """x / ||x|| over the last axis, with the epsilon of torch's `normalize`."""
 
@@ -344,7 +312,6 @@ class L2Normalize(keras.layers.Layer):
         return tf.math.l2_normalize(x, axis=-1, epsilon=1e-24)
 
 
-@keras.saving.register_keras_serializable(PACKAGE)
 class Gelu(keras.layers.Layer):
     """x * Phi(x) (Hendrycks and Gimpel 2016), or its tanh approximation (`gelu_new`)."""
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tf_keras as keras
 
-from tfedge.architectures.streams import Stream
+from tfedge.architectures.parts import Stream
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import layer_parameters
 from tfedge.models.layers import LayerNorm

@@ -117,7 +117,7 @@ def check_pooling(pooling: str) -> None:
     """Refuses what no graph here computes.
 
     Args:
-        pooling: as `tfedge.models.pooling.pooling_of` gives it.
+        pooling: as `tfedge.models.config.pooling_of` gives it.
 
     Raises:
         CheckpointError: it is neither `mean` nor `cls`.

@@ -20,7 +20,7 @@ import tf_keras as keras
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.models.pooling import normalizes_embeddings
+from tfedge.models.config import normalizes_embeddings
 from tfedge.quantize.calibrate import Observer, calibrate
 from tfedge.quantize.equalize import Equalisation, is_pruned
 from tfedge.quantize.fake_quant import fake_quant_tap

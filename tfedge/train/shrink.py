@@ -18,7 +18,7 @@ import tf_keras as keras
 
 from tfedge import files, tasks
 from tfedge.architectures.base import EncoderConfig
-from tfedge.architectures.sizes import EXTENSION
+from tfedge.architectures.fields import EXTENSION
 from tfedge.errors import InputError
 from tfedge.models import cost
 from tfedge.models.build import Encoder, build
