@@ -48,6 +48,15 @@ def as_json(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
+def taken(kind: type[_Record], *sources: object, **given: Any) -> _Record:
+    """A record of what is `given`, and of the attributes of `sources` that are called as its fields."""
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        for source in sources:
+            if field.name not in given and hasattr(source, field.name):
+                given[field.name] = getattr(source, field.name)
+    return kind(**given)
+
+
 def read_record(content: Any, kind: type[_Record], name: str, origin: str) -> _Record:
     """Parsed JSON as a record; keys that it has no field for are ignored.
 

@@ -46,7 +46,7 @@ def published(pair: Mapping[str, Any]) -> Subgraph:
         name, version, inputs, outputs, *options = line.split()
         indices = [tuple(int(index) for index in side.split(",")) for side in (inputs, outputs)]
         settings = {key: int(value) for key, value in (item.split("=") for item in options)}
-        operators.append(Operator(name, int(version), indices[0], indices[1], False, settings))
+        operators.append(Operator(name, int(version), indices[0], indices[1], settings))
     tensors = [tensor(text, str(index)) for index, text in enumerate(pair["tensors"])]
     made = {index for operator in operators for index in operator.outputs}
     read = {index for operator in operators for index in operator.inputs if index >= 0}
@@ -72,7 +72,7 @@ def chain(*steps: tuple[Any, ...]) -> Subgraph:
         tensors.append(tensor(result, name))
         last = len(tensors) - 1
         kind, _, version = name.partition("@")
-        operators.append(Operator(kind, int(version or 1), tuple(inputs), (last,), False, options))
+        operators.append(Operator(kind, int(version or 1), tuple(inputs), (last,), options))
     return Subgraph(tensors, operators, (0,), (last,))
 
 

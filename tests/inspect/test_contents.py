@@ -93,10 +93,10 @@ def tree() -> Any:
 def test_contents_by_hand(tree: Any) -> None:
     assert GELU > 127  # as it must be for this to be a test of the newer operators
     assert contents(packed(tree)) == Contents(
-        inputs=[Tensor("input_ids", [1, 6], "INT32", None, None)],
+        inputs=[Tensor("input_ids", (1, 6), "INT32", None, None)],
         outputs=[
-            Tensor("hidden", [1, 6], "FLOAT32", None, None),
-            Tensor("logits", [1, 6], "INT8", None, None),
+            Tensor("hidden", (1, 6), "FLOAT32", None, None),
+            Tensor("logits", (1, 6), "INT8", None, None),
         ],
         activations={"FLOAT32": 2, "INT8": 3},
         constants={"FLOAT32": 24, "INT8": 5 + 7},
@@ -147,7 +147,7 @@ def test_converted_model_as_its_runtime_sees_it(toys: Path, name: str) -> None:
         assert [item.name for item in tensors] == sorted(details)
         for item in tensors:
             detail = details[item.name]
-            assert item.shape == detail["shape"].tolist()
+            assert item.shape == tuple(detail["shape"])
             assert item.dtype == np.dtype(detail["dtype"]).name.upper()
             assert (item.scale or 0, item.zero_point or 0) == detail["quantization"]
 

@@ -15,7 +15,7 @@ from tfedge.errors import InputError, RejectedModelError
 from tfedge.inspect.graph import ModelFile, Signature, read_model
 from tfedge.inspect.inputs import model_inputs
 from tfedge.inspect.layers import layer_name, layer_outputs
-from tfedge.inspect.noise import Comparison, LayerNoise, compare
+from tfedge.inspect.noise import LayerNoise, compare
 from tfedge.measure.board import Board
 from tfedge.runtime.bundle import read_bundle
 
@@ -49,7 +49,9 @@ def test_outputs_of_layers(tree: object, make_file: Callable[[object], Path]) ->
     assert "StatefulPartitionedCall:0" not in found
 
 
-def run(path: Path, against: Path, runtime: str, key: str | None = None) -> Comparison:
+def run(
+    path: Path, against: Path, runtime: str, key: str | None = None
+) -> tuple[list[LayerNoise], list[str]]:
     model, signature = opened(path, key)
     inputs, _ = model_inputs(model, signature, read_bundle(path), None, 3)
     done: list[int] = []
@@ -64,7 +66,7 @@ def run(path: Path, against: Path, runtime: str, key: str | None = None) -> Comp
 def test_integers_against_float(toys: Path, runtime: str) -> None:
     found = {
         layer.layer: layer
-        for layer in run(toys / "int8_output.tflite", toys / "classifier.tflite", runtime).layers
+        for layer in run(toys / "int8_output.tflite", toys / "classifier.tflite", runtime)[0]
     }
     # The table's step is its range / 255, so its error is about that / sqrt(12).
     table = found["GatherV2"]
@@ -78,11 +80,11 @@ def test_integers_against_float(toys: Path, runtime: str) -> None:
 def test_a_model_against_itself(toys: Path, runtime: str) -> None:
     """Every layer is there, though a runtime would write over most of them."""
     path = toys / "buckets.tflite"
-    result = run(path, path, runtime, "short")
-    assert result.unmatched == []
+    layers, unmatched = run(path, path, runtime, "short")
+    assert unmatched == []
     model, signature = opened(path, "short")
-    assert len(result.layers) == len(model.subgraphs[signature.subgraph].operators)
-    assert {(layer.snr_db, layer.error) for layer in result.layers} == {(None, 0.0)}
+    assert len(layers) == len(model.subgraphs[signature.subgraph].operators)
+    assert {(layer.snr_db, layer.error) for layer in layers} == {(None, 0.0)}
 
 
 @each_runtime
@@ -101,7 +103,7 @@ def test_figures(toys: Path, runtime: str, tmp_path: Path) -> None:
     assert source == str(texts)
     assert inputs["input_ids"].shape == (1, 16)  # one text, repeated until the row is full
     assert inputs["attention_mask"].all()
-    layers = compare(model, reference, inputs, Board(runtime=runtime), lambda count: None).layers
+    layers, _ = compare(model, reference, inputs, Board(runtime=runtime), lambda count: None)
     by_name = {layer.layer: layer for layer in layers}
     actual, true = 4 * 14, 3 * 14  # "good" 14 times between [CLS] and [SEP]
     logits = by_name["logits (output)"]
@@ -113,9 +115,9 @@ def test_figures(toys: Path, runtime: str, tmp_path: Path) -> None:
 
 def test_batches_change_nothing(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = toys / "int8_output.tflite", toys / "classifier.tflite"
-    together = run(*paths, "litert")
+    together, _ = run(*paths, "litert")
     monkeypatch.setattr("tfedge.inspect.noise._BATCH_BYTES", 1)
-    assert run(*paths, "litert").layers == [
+    assert run(*paths, "litert")[0] == [
         LayerNoise(
             layer.layer,
             layer.operator,
@@ -124,7 +126,7 @@ def test_batches_change_nothing(toys: Path, monkeypatch: pytest.MonkeyPatch) -> 
             pytest.approx(layer.error),
             pytest.approx(layer.signal),
         )
-        for layer in together.layers
+        for layer in together
     ]
 
 

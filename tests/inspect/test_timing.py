@@ -13,11 +13,11 @@ import pytest
 from program import each_runtime
 
 from tfedge.errors import InputError
+from tfedge.inspect.copies import write_prefixes
 from tfedge.inspect.graph import Operator as GraphOperator
 from tfedge.inspect.graph import Signature, Subgraph, Tensor, read_model
 from tfedge.inspect.inputs import model_inputs
-from tfedge.inspect.parts import Part, parts
-from tfedge.inspect.prefix import write_prefixes
+from tfedge.inspect.layers import Part, parts
 from tfedge.inspect.report import InspectOptions, inspect
 from tfedge.inspect.table import page, render
 from tfedge.inspect.timing import time_parts
@@ -93,14 +93,14 @@ def test_times(toys: Path, runtime: str) -> None:
     assert signature is not None
     inputs, _ = model_inputs(model, signature, read_bundle(toys / "int8.tflite"), None, 2)
     done: list[int] = []
-    timing = time_parts(model, signature, inputs, Board(runtime=runtime), 3, done.append)
+    times, total = time_parts(model, signature, inputs, Board(runtime=runtime), 3, done.append)
     subgraph = model.subgraphs[signature.subgraph]
-    assert sum(part.operators for part in timing.parts) == len(subgraph.operators)
-    assert timing.total_s > 0
-    assert sum(part.median_s for part in timing.parts) == pytest.approx(timing.total_s, rel=1)
+    assert sum(part.operators for part in times) == len(subgraph.operators)
+    assert total > 0
+    assert sum(part.median_s for part in times) == pytest.approx(total, rel=1)
     assert sum(done) == 3 + 3
     table = max(tensor.constant_bytes or 0 for tensor in subgraph.tensors)
-    assert max(part.weight_bytes for part in timing.parts) >= table
+    assert max(part.weight_bytes for part in times) >= table
 
 
 def test_report_shows_times(toys: Path) -> None:

@@ -140,8 +140,7 @@ def _unreadable(operator: Operator, rules: Rules) -> Problem | None:
 
 
 def _moving(operator: Operator, subgraph: Subgraph, rules: Rules) -> Problem | None:
-    inputs = [subgraph.tensors[index] for index in operator.inputs if index >= 0]
-    if not moving_shapes(operator, inputs):
+    if not moving_shapes(operator, subgraph.operands(operator)):
         return None
     rule = rules.general["static"]
     message = (

@@ -62,7 +62,7 @@ def memory(subgraph: Subgraph, mapped: Iterable[int], rules: Rules) -> Memory:
         index
         for number in mapped
         for index in subgraph.operators[number].inputs
-        if index >= 0 and subgraph.tensors[index].constant_bytes is not None
+        if index >= 0 and subgraph.tensors[index].constant
     }
     total = sum(subgraph.tensors[index].bytes for index in constants)
     device = rules.device
@@ -114,8 +114,6 @@ def _crossing_bytes(subgraph: Subgraph, mapped: frozenset[int]) -> int:
         for index in operator.inputs
     }
     entering = {
-        index
-        for index in read - made
-        if index >= 0 and subgraph.tensors[index].constant_bytes is None
+        index for index in read - made if index >= 0 and not subgraph.tensors[index].constant
     }
     return sum(subgraph.tensors[index].bytes for index in entering | (made & wanted))

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from tfedge.edgetpu.rules import Rule, Rules
-from tfedge.errors import InputError
+from tfedge.inspect.cost import lacks_operand
 from tfedge.inspect.graph import Operator, Subgraph, Tensor
 
 _EIGHT_BITS = ("INT8", "UINT8")
@@ -62,7 +62,7 @@ class _Case:
     def constant(self, position: int) -> Tensor | None:
         """An input whose values are in the file."""
         found = self.inputs[position] if position < len(self.inputs) else None
-        return None if found is None or found.constant_bytes is None else found
+        return found if found and found.constant else None
 
     def values(self, position: int) -> tuple[int, ...] | None:
         """The values of such an input; None where they are not known."""
@@ -80,19 +80,15 @@ def judge(operator: Operator, subgraph: Subgraph, rules: Rules) -> Verdict:
     Raises:
         InputError: it lacks an operand.
     """
-    inputs = [subgraph.tensors[index] for index in operator.inputs if index >= 0]
     outputs = [subgraph.tensors[index] for index in operator.outputs]
-    case = _Case(operator, inputs, outputs, rules)
+    case = _Case(operator, subgraph.operands(operator), outputs, rules)
     if (general := _general(case)) is not None:
         question = "activations" if operator.name == "BATCH_MATMUL" else None
         return Verdict(rules.against(operator.name, general), question=question)
     try:
         found = _SPECIFIC.get(operator.name, lambda case: None)(case)
     except IndexError as error:
-        raise InputError(
-            f"damaged: {operator.name} lacks an operand or has one of an impossible shape; "
-            "convert it again"
-        ) from error
+        raise lacks_operand(operator) from error
     return found or Verdict(seen=bool(rules.operators[operator.name].seen))
 
 
@@ -104,7 +100,7 @@ def _general(case: _Case) -> str | None:
         return "8 bits" if floats or name.startswith("CUSTOM:") else "table"
     if name == "QUANTIZE" and any(tensor.is_float for tensor in case.inputs):
         return "float input"
-    constants = [tensor for tensor in case.inputs if tensor.constant_bytes is not None]
+    constants = [tensor for tensor in case.inputs if tensor.constant]
     if moving_shapes(case.operator, case.inputs):
         return "static"
     if any(tensor.dtype not in _EIGHT_BITS for tensor in data) or any(
@@ -113,7 +109,7 @@ def _general(case: _Case) -> str | None:
         return "8 bits"
     if name in _WITH_WEIGHTS and any(case.constant(i) is None for i in _weights(case)):
         return "constant"
-    if any(_is_deep(tensor) for tensor in data):
+    if any(size > 1 for tensor in data for size in tensor.shape[:-3]):
         return "rank"
     return None
 
@@ -124,15 +120,13 @@ def moving_shapes(operator: Operator, inputs: Sequence[Tensor]) -> bool:
     A size that is merely left open in the file, as a batch often is, does not count: the compiler
     takes it as 1 (LibrEdgeTPU dense_256).
     """
-    return operator.name in _COUNTING or any(
-        position < len(inputs) and inputs[position].constant_bytes is None
-        for position in _SHAPES.get(operator.name, ())
-    )
+    given = (inputs[i] for i in _SHAPES.get(operator.name, ()) if i < len(inputs))
+    return operator.name in _COUNTING or any(not tensor.constant for tensor in given)
 
 
 def _data(case: _Case) -> list[Tensor]:
     """The activations. The states of an LSTM, which are variables, are none."""
-    inputs = [tensor for tensor in case.inputs if tensor.constant_bytes is None]
+    inputs = [tensor for tensor in case.inputs if not tensor.constant]
     if case.operator.name == "UNIDIRECTIONAL_SEQUENCE_LSTM":
         inputs = inputs[:1]
     return [*inputs, *case.outputs]
@@ -145,16 +139,12 @@ def _weights(case: _Case) -> list[int]:
     return [1] if case.operator.name.endswith("LSTM") else list(range(1, len(case.inputs)))
 
 
-def _is_deep(tensor: Tensor) -> bool:
-    return any(size > 1 for size in tensor.shape[:-3])
-
-
 def _fused(case: _Case) -> Verdict | None:
     return case.over() if case.operator.options.get("FusedActivationFunction") else None
 
 
 def _concatenation(case: _Case) -> Verdict | None:
-    constants = [item for item in case.inputs if item.constant_bytes is not None]
+    constants = [item for item in case.inputs if item.constant]
     if constants and len(case.inputs) != 2:
         return case.over()
     # Whether a constant is all zeros is not read, so one is not proven to map.

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from tfedge.inspect.graph import Subgraph
+from tfedge.inspect.islands import positions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +32,8 @@ def partition(subgraph: Subgraph, mappable: Sequence[bool]) -> list[Part]:
     """
     operators = subgraph.operators
     made = {index for operator in operators for index in operator.outputs}
-    missing = [len(set(operator.inputs) & made) for operator in operators]
-    readers: dict[int, list[int]] = {}
-    for number, operator in enumerate(operators):
-        for index in set(operator.inputs) & made:
-            readers.setdefault(index, []).append(number)
+    wanted = [set(operator.inputs) & made for operator in operators]
+    missing, readers = [len(indices) for indices in wanted], positions(wanted)
     ready = [number for number, count in enumerate(missing) if not count]
     parts: list[Part] = []
     seen: set[int] = set()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from tfedge.inspect import graph
-from tfedge.inspect.graph import read_content
+from tfedge.inspect.graph import Signature, read_content
+from tfedge.records import taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Tensor:
     """An input or output. Scale and zero point are None for a tensor without one scale."""
 
     name: str
-    shape: list[int]
+    shape: Sequence[int]
     dtype: str
     scale: float | None
     zero_point: int | None
@@ -62,21 +62,17 @@ def contents(content: bytes) -> Contents:
             activations.update(dtypes)
             operators[f"{operator.name} {dtypes[0]}"] += 1
             versions[operator.name] = max(versions.get(operator.name, 0), operator.version)
-    entry = model.signature(None)
-    tensors = model.subgraphs[entry.subgraph].tensors if entry else []
+    entry = model.signature(None) or Signature("", 0, {}, {})
+    tensors = model.subgraphs[entry.subgraph].tensors
+    inputs, outputs = (
+        [taken(Tensor, tensors[index], name=name) for name, index in sorted(side.items())]
+        for side in (entry.inputs, entry.outputs)
+    )
     return Contents(
-        inputs=_ends(tensors, entry.inputs if entry else {}),
-        outputs=_ends(tensors, entry.outputs if entry else {}),
+        inputs=inputs,
+        outputs=outputs,
         activations=dict(sorted(activations.items())),
         constants=model.constants,
         operators=dict(sorted(operators.items())),
         versions=dict(sorted(versions.items())),
     )
-
-
-def _ends(tensors: Sequence[graph.Tensor], indices: Mapping[str, int]) -> list[Tensor]:
-    found = ((name, tensors[index]) for name, index in sorted(indices.items()))
-    return [
-        Tensor(name, list(item.shape), item.dtype, item.scale, item.zero_point)
-        for name, item in found
-    ]

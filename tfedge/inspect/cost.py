@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from tfedge.errors import InputError
 from tfedge.inspect.graph import Operator, Subgraph, Tensor
@@ -21,6 +21,13 @@ MODEL = (
 _REDUCTIONS = frozenset(
     ("SUM", "MEAN", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_ANY", "REDUCE_ALL")
 ) | {"ARG_MAX", "ARG_MIN"}
+# Of which sizes of the weights each element of the result is a sum.
+_SUMMED = {
+    "FULLY_CONNECTED": (1,),  # (units, depth)
+    "CONV_2D": (1, 2, 3),  # (out, height, width, in)
+    "CONV_3D": (0, 1, 2, 3),  # (depth, height, width, in, out)
+    "DEPTHWISE_CONV_2D": (1, 2),  # (1, height, width, out)
+}
 _LOOK_UPS = {"GATHER": 0, "EMBEDDING_LOOKUP": 1, "GATHER_ND": 0}  # which operand is the table
 
 
@@ -41,6 +48,14 @@ class Cost:
         return self.elements if self.macs is None else self.macs
 
 
+def lacks_operand(operator: Operator) -> InputError:
+    """What is said of an operator whose rules ask for more than it has."""
+    return InputError(
+        f"damaged: {operator.name} lacks an operand or has one of an impossible shape; convert it "
+        "again"
+    )
+
+
 def operator_cost(operator: Operator, subgraph: Subgraph) -> Cost:
     """The cost of one operator, see `MODEL`.
 
@@ -50,15 +65,11 @@ def operator_cost(operator: Operator, subgraph: Subgraph) -> Cost:
     operands = [subgraph.tensors[index] if index >= 0 else None for index in operator.inputs]
     results = [subgraph.tensors[index] for index in operator.outputs]
     written = sum(tensor.elements for tensor in results)
-    macs = None
-    if count := _MACS.get(operator.name):
-        try:
-            macs = count(operator, [tensor.shape for tensor in operands if tensor], results[0])
-        except IndexError as error:
-            raise InputError(
-                f"damaged: {operator.name} lacks an operand or has one of an impossible shape; "
-                "convert it again"
-            ) from error
+    try:
+        shapes = [tensor.shape for tensor in operands if tensor]
+        macs = _macs(operator, shapes, results)
+    except IndexError as error:
+        raise lacks_operand(operator) from error
     table = _LOOK_UPS.get(operator.name)
     moved = sum(tensor.bytes for tensor in results)
     for position, tensor in enumerate(operands):
@@ -68,41 +79,16 @@ def operator_cost(operator: Operator, subgraph: Subgraph) -> Cost:
     return Cost(macs, read if operator.name in _REDUCTIONS else written, moved)
 
 
-_Shapes = list[tuple[int, ...]]
-
-
-def _fully_connected(operator: Operator, operands: _Shapes, result: Tensor) -> int:
-    return result.elements * operands[1][-1]  # weights (units, depth)
-
-
-def _convolution(operator: Operator, operands: _Shapes, result: Tensor) -> int:
-    _, *kernel = operands[1]  # (out, height, width, in)
-    return result.elements * math.prod(kernel)
-
-
-def _convolution_3d(operator: Operator, operands: _Shapes, result: Tensor) -> int:
-    *kernel, _ = operands[1]  # (depth, height, width, in, out)
-    return result.elements * math.prod(kernel)
-
-
-def _depthwise(operator: Operator, operands: _Shapes, result: Tensor) -> int:
-    return result.elements * operands[1][1] * operands[1][2]  # (1, height, width, out)
-
-
-def _transposed(operator: Operator, operands: _Shapes, result: Tensor) -> int:
-    out, height, width, _ = operands[1][0], operands[1][1], operands[1][2], operands[1][3]
-    return math.prod(operands[2]) * out * height * width  # every element read meets the kernel
-
-
-def _batch_matmul(operator: Operator, operands: _Shapes, result: Tensor) -> int:
-    return result.elements * operands[0][-2 if operator.adjoint else -1]
-
-
-_MACS: dict[str, Callable[[Operator, _Shapes, Tensor], int]] = {
-    "FULLY_CONNECTED": _fully_connected,
-    "CONV_2D": _convolution,
-    "CONV_3D": _convolution_3d,
-    "DEPTHWISE_CONV_2D": _depthwise,
-    "TRANSPOSE_CONV": _transposed,
-    "BATCH_MATMUL": _batch_matmul,
-}
+def _macs(
+    operator: Operator, shapes: Sequence[Sequence[int]], results: Sequence[Tensor]
+) -> int | None:
+    """Multiply-accumulates by the operands' shapes; None for an operator that has none."""
+    if operator.name == "BATCH_MATMUL":
+        return results[0].elements * shapes[0][-2 if operator.options.get("AdjX") else -1]
+    if operator.name == "TRANSPOSE_CONV":  # every element read meets the kernel
+        out, height, width, _ = (shapes[1][position] for position in range(4))
+        return math.prod(shapes[2]) * out * height * width
+    summed = _SUMMED.get(operator.name)
+    if summed is None:
+        return None
+    return results[0].elements * math.prod(shapes[1][position] for position in summed)

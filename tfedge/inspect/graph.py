@@ -67,6 +67,10 @@ class Tensor:
     values: tuple[int, ...] | None = None
 
     @property
+    def constant(self) -> bool:
+        return self.constant_bytes is not None
+
+    @property
     def elements(self) -> int:
         return math.prod(self.shape)
 
@@ -100,16 +104,13 @@ _NO_TENSOR = Tensor("", (), "", None, None, None)
 class Operator:
     """One operator; `inputs` and `outputs` are indices of tensors, absent inputs left as -1.
 
-    Attributes:
-        adjoint: whether a batch matmul reads its first operand transposed.
-        options: settings by the schema's names, enumerations as their numbers; see `_OPTIONS`.
+    `options` are settings by the schema's names, enumerations as their numbers; see `_OPTIONS`.
     """
 
     name: str
     version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    adjoint: bool = False
     options: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
@@ -121,6 +122,10 @@ class Subgraph:
     operators: list[Operator]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+
+    def operands(self, operator: Operator) -> list[Tensor]:
+        """What an operator reads, without what is absent."""
+        return [self.tensors[index] for index in operator.inputs if index >= 0]
 
     def result(self, operator: Operator) -> Tensor:
         """An operator's first output; one without a name where it has none."""
@@ -345,8 +350,7 @@ class _GraphReader:
         inputs = self._integers(operator, "Inputs")
         if any(index < 0 for index in outputs):
             raise InputError(f"damaged: {name!r} has an absent output; copy it again")
-        options = self._options(operator)
-        return Operator(name, version, inputs, outputs, bool(options.get("AdjX")), options)
+        return Operator(name, version, inputs, outputs, self._options(operator))
 
     def _options(self, operator: Any) -> dict[str, int]:
         table, kind = operator.BuiltinOptions(), self._settings.get(operator.BuiltinOptionsType())

@@ -8,8 +8,9 @@ hand the graph back to the CPU there.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 
-from tfedge.inspect.graph import Subgraph
+from tfedge.inspect.graph import Operator, Subgraph
 
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 
@@ -38,84 +39,61 @@ def float_islands(subgraph: Subgraph) -> list[Island]:
     Operators belong together where one reads what another writes, or both read one tensor, in
     float. Conversions with no operator between them are no island.
     """
-    links = _Links(len(subgraph.operators))
-    first_user: dict[int, int] = {}
-    members: list[int] = []
-    for position in range(len(subgraph.operators)):
-        touched = _float_tensors(subgraph, position)
-        if touched:
-            members.append(position)
-        for tensor in touched:
-            links.join(position, first_user.setdefault(tensor, position))
-    runs: dict[int, list[int]] = {}
-    for position in members:
-        runs.setdefault(links.root(position), []).append(position)
-    ends = _Ends(subgraph)
-    islands = [_island(subgraph, ends, run) for run in runs.values()]
+    operators = subgraph.operators
+    touched = [_float_tensors(subgraph, operator) for operator in operators]
+    users = positions(touched)
+    ends = (
+        {tensor: i for i, operator in enumerate(operators) for tensor in operator.outputs},
+        positions(operator.inputs for operator in operators),
+    )
+    islands, seen = [], set[int]()
+    for first, tensors in enumerate(touched):
+        run, waiting = set[int](), [first] if tensors and first not in seen else []
+        while waiting:
+            position = waiting.pop()
+            run.add(position)
+            waiting += {user for tensor in touched[position] for user in users.pop(tensor, ())}
+        seen |= run
+        islands.append(_island(subgraph, ends, sorted(run)))
     return [island for island in islands if island.operators]
 
 
-class _Links:
-    """Sets of operators, merged (union-find)."""
-
-    def __init__(self, count: int) -> None:
-        self._parent = list(range(count))
-
-    def root(self, item: int) -> int:
-        while self._parent[item] != item:
-            self._parent[item] = self._parent[self._parent[item]]
-            item = self._parent[item]
-        return item
-
-    def join(self, a: int, b: int) -> None:
-        a, b = self.root(a), self.root(b)
-        self._parent[max(a, b)] = min(a, b)
+def positions(listed: Iterable[Iterable[int]]) -> dict[int, list[int]]:
+    """By tensor, the positions of the operators that list it."""
+    found: dict[int, list[int]] = {}
+    for position, tensors in enumerate(listed):
+        for tensor in tensors:
+            found.setdefault(tensor, []).append(position)
+    return found
 
 
-class _Ends:
-    """Which operators write and read each tensor."""
-
-    def __init__(self, subgraph: Subgraph) -> None:
-        self.writer: dict[int, int] = {}
-        self.readers: dict[int, list[int]] = {}
-        for position, operator in enumerate(subgraph.operators):
-            for tensor in operator.outputs:
-                self.writer[tensor] = position
-            for tensor in operator.inputs:
-                self.readers.setdefault(tensor, []).append(position)
-
-
-def _float_tensors(subgraph: Subgraph, position: int) -> list[int]:
+def _float_tensors(subgraph: Subgraph, operator: Operator) -> list[int]:
     """The float tensors that an operator reads or writes, weights left out."""
-    operator = subgraph.operators[position]
-    return [
-        index
-        for index in (*operator.inputs, *operator.outputs)
-        if index >= 0
-        and subgraph.tensors[index].is_float
-        and subgraph.tensors[index].constant_bytes is None
-    ]
+    indices = [index for index in (*operator.inputs, *operator.outputs) if index >= 0]
+    tensors = subgraph.tensors
+    return [i for i in indices if tensors[i].is_float and not tensors[i].constant]
 
 
-def _island(subgraph: Subgraph, ends: _Ends, run: list[int]) -> Island:
-    inside = set(run)
+def _island(
+    subgraph: Subgraph, ends: tuple[Mapping[int, int], Mapping[int, list[int]]], run: list[int]
+) -> Island:
+    """The island of these operators; `ends` are which operator writes a tensor, and which read it."""
+    writer, readers = ends
     entries, exits, converted = set(), set(), 0
     kinds = dict.fromkeys(_CONVERSIONS, 0)
     for position in run:
         operator = subgraph.operators[position]
-        sources = [i for i in operator.inputs if i >= 0]
-        if operator.name in kinds and any(
-            subgraph.tensors[index].constant_bytes is None for index in sources
-        ):
+        sources = [index for index in operator.inputs if index >= 0]
+        is_computed = any(not subgraph.tensors[index].constant for index in sources)
+        if operator.name in kinds and is_computed:
             kinds[operator.name] += 1
             converted += sum(subgraph.tensors[index].elements for index in operator.outputs)
-        entries |= {ends.writer[i] for i in sources if i in ends.writer} - inside
-        for tensor in operator.outputs:
-            exits |= set(ends.readers.get(tensor, ())) - inside
+        entries |= {writer[index] for index in sources if index in writer}
+        exits |= {reader for index in operator.outputs for reader in readers.get(index, ())}
     return Island(
         operators=[i for i in run if subgraph.operators[i].name not in _CONVERSIONS],
-        entries=sorted(entries),
-        exits=sorted(exits),
+        entries=sorted(entries - set(run)),
+        exits=sorted(exits - set(run)),
         dequantize=kinds["DEQUANTIZE"],
         quantize=kinds["QUANTIZE"],
         converted_elements=converted,

@@ -1,19 +1,29 @@
-"""Which layer a tensor belongs to, by its name, and which tensors of two files are the same layer's.
+"""Which layer a tensor belongs to, and which part of the network, by its name.
 
 The converter names a tensor after the operations that it was fused of, `;` between, the one that
 computes it first: `bert/pooler.dense/BiasAdd;bert/pooler.dense/Conv2D`. The layer is the path of
 that first name without the operation.
+
+A part is what a person asks after, "layer 3's attention": layers up to the number of a repeated one.
+`bert/encoder.layer.3.attention.self.query` is of `encoder.layer.3.attention`, `net/block_3/mlp` of
+`block_3`, `bert/embeddings.LayerNorm` of `embeddings`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Sequence
 
 from tfedge.inspect.graph import Signature, Subgraph
 
 # tfedge's layers that round or clip another's output, see `tfedge.quantize.fake_quant`: what they
 # put out is that layer's tensor in the other file.
 _TAPS = re.compile(r"^(.*?)\.(?:quant|clip)(?:/.*)?$")
+_SEPARATORS = re.compile(r"[./]")
+_REPEATED = re.compile(r"(?:layers?|blocks?|stages?|h)(?:[._-]?\d+)?", re.IGNORECASE)
+_NUMBER = re.compile(r".*\d")
+_MOST = 64  # parts; each is a graph of its own when it is timed
 
 
 def layer_name(tensor: str) -> str:
@@ -40,3 +50,48 @@ def layer_outputs(subgraph: Subgraph, signature: Signature) -> dict[str, tuple[i
             name = ends.get(tensor) or layer_name(subgraph.tensors[tensor].name)
             found[name] = (position, tensor)
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Operators `begin` to `end`, the latter excluded, in the order in which they run."""
+
+    name: str
+    begin: int
+    end: int
+
+
+def parts(subgraph: Subgraph, signature: Signature) -> list[Part]:
+    """The parts of a graph in order; together they are all of its operators.
+
+    An operator that runs among those of a later part belongs to that part, for that is when its
+    time is spent.
+    """
+    ends = {index: name for name, index in signature.outputs.items()}
+    found: list[Part] = []
+    names: set[str] = set()
+    for position, operator in enumerate(subgraph.operators):
+        name = "".join(ends.get(index, "") for index in operator.outputs[:1])
+        name = name or _name(subgraph.result(operator).name)
+        if not found or (name not in names and len(found) < _MOST):
+            found.append(Part(name, position, position + 1))
+        else:
+            found[-1] = dataclasses.replace(found[-1], end=position + 1)
+        names.add(name)
+    return found
+
+
+def _name(tensor: str) -> str:
+    """The part that a tensor belongs to, by its name."""
+    words = _SEPARATORS.split(layer_name(tensor))
+    words = words[1:] or words  # the first names the model
+    for position, word in enumerate(words):
+        if _NUMBER.fullmatch(word) and _repeats(words[max(0, position - 1) : position + 1]):
+            is_attention = any("attention" in later for later in words[position + 1 :])
+            return ".".join([*words[: position + 1], *(["attention"] if is_attention else [])])
+    return words[0]
+
+
+def _repeats(words: Sequence[str]) -> bool:
+    """Whether a number counts layers: `layer.3` and `block_3` do, `LayerNorm.1` does not."""
+    return any(_REPEATED.fullmatch(word) for word in words)

@@ -5,22 +5,23 @@ from __future__ import annotations
 import dataclasses
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tfedge.errors import InputError, RejectedModelError
+from tfedge.errors import InputError
+from tfedge.inspect.copies import named_as, write_opened
 from tfedge.inspect.graph import ModelFile, Signature, Tensor
 from tfedge.inspect.inputs import Inputs
 from tfedge.inspect.layers import layer_outputs
 from tfedge.measure.board import Board
 from tfedge.runtime.interpreter import dequantise
-from tfedge.tflite.edit import Editor
 
 # What both models' tensors of the rows that run together may take.
 _BATCH_BYTES = 256 << 20
 _ROW_BYTES = 2 << 30
+Model = tuple[ModelFile, Signature]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,32 +44,13 @@ class LayerNoise:
     signal: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Attributes:
-    layers: in the order of the quantised graph.
-    unmatched: its layers that float has not, or in another shape; fused away, mostly.
-    """
-
-    layers: list[LayerNoise]
-    unmatched: list[str]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pair:
-    layer: str
-    operator: int
-    tensor: int
-    other: int
-
-
 def compare(
-    model: tuple[ModelFile, Signature],
-    reference: tuple[ModelFile, Signature],
+    model: Model,
+    reference: Model,
     inputs: Inputs,
     board: Board,
     progress: Callable[[int], None],
-) -> Comparison:
+) -> tuple[list[LayerNoise], list[str]]:
     """Runs both models on the same rows and compares the layers that both have.
 
     Args:
@@ -76,135 +58,106 @@ def compare(
         board: with a runtime; both run on it, each in a process of its own.
         progress: called with a number of rows whenever as many have run in either model.
 
+    Returns:
+        The layers in the order of the quantised graph, and its layers that float has not, or in
+        another shape; these are fused away, mostly.
+
     Raises:
         InputError: no layer has a counterpart, or the tensors of one row fill the memory.
         RejectedModelError: a model crashed or was refused.
     """
     pairs, unmatched = _match(model, reference)
-    ours, theirs = (_tensors(*side) for side in (model, reference))
     if not pairs:
         raise InputError(
             f"{model[0].path} and {reference[0].path} have no layer of one name and shape; the "
             "float model of `tfedge convert --keep-reference` has"
         )
-    row_bytes = sum(ours[pair.tensor].bytes + theirs[pair.other].bytes for pair in pairs)
+    row_bytes = sum(tensor.bytes for pair in pairs for tensor in pair.tensors)
     if row_bytes > _ROW_BYTES:
         raise InputError(
             f"{model[0].path}: the layers of one text take {row_bytes / 2**30:.1f} GB; "
             "take a shorter --signature"
         )
-    sums = {pair.layer: _Sums() for pair in pairs}
     rows = len(next(iter(inputs.values())))
     step = max(1, _BATCH_BYTES // max(1, row_bytes))
     with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
-        ours_run = _Run(model, [pair.tensor for pair in pairs], board, Path(folder) / "a.tflite")
-        theirs_run = _Run(
-            reference, [pair.other for pair in pairs], board, Path(folder) / "b.tflite"
-        )
+        copies = [Path(folder) / name for name in ("a.tflite", "b.tflite")]
+        sides = list(zip((model, reference), copies, _indices(pairs), strict=True))
+        for (file, signature), copy, indices in sides:
+            write_opened(file, signature, indices, copy)
         for start in range(0, rows, step):
             part = {name: array[start : start + step] for name, array in inputs.items()}
-            found, expected = (run.tensors(part, progress) for run in (ours_run, theirs_run))
-            for pair, actual, true in zip(pairs, found, expected, strict=True):
+            found = []
+            for (file, signature), copy, indices in sides:
+                with named_as(file, copy):
+                    entry = (signature.key, signature.subgraph)
+                    found.append(board.tensors(copy, entry, part, indices, progress))
+            for pair, actual, true in zip(pairs, *found, strict=True):
                 if actual.shape != true.shape:
                     raise InputError(
                         f"layer {pair.layer!r} is {actual.shape} in {model[0].path} when it runs and "
                         f"{true.shape} in {reference[0].path}, whatever the files say"
                     )
-                sums[pair.layer].add(
-                    _real(actual, ours[pair.tensor]), _real(true, theirs[pair.other])
-                )
-    return Comparison([sums[pair.layer].noise(pair) for pair in pairs], unmatched)
+                pair.add(actual, true)
+    return [pair.noise() for pair in pairs], unmatched
 
 
-def _tensors(model: ModelFile, signature: Signature) -> list[Tensor]:
-    return model.subgraphs[signature.subgraph].tensors
-
-
-def _match(
-    model: tuple[ModelFile, Signature], reference: tuple[ModelFile, Signature]
-) -> tuple[list[_Pair], list[str]]:
+def _match(model: Model, reference: Model) -> tuple[list[_Pair], list[str]]:
     """Layers of both, and those of the first that have no counterpart."""
-    ours, theirs = (_tensors(*side) for side in (model, reference))
-    found, others = (
-        layer_outputs(file.subgraphs[signature.subgraph], signature)
-        for file, signature in (model, reference)
-    )
+    ours, theirs = (file.subgraphs[signature.subgraph] for file, signature in (model, reference))
+    found, others = layer_outputs(ours, model[1]), layer_outputs(theirs, reference[1])
     pairs, unmatched = [], []
     for layer, (operator, tensor) in found.items():
-        mine = ours[tensor]
+        mine = ours.tensors[tensor]
         if not mine.is_float and mine.scale is None:
             continue  # indices and counts, which are exact
-        _, other = others.get(layer, (0, None))
-        if other is None or theirs[other].shape != mine.shape or not theirs[other].is_float:
+        index = others.get(layer, (0, -1))[1]
+        other = theirs.tensors[index] if index >= 0 else None
+        if other is None or other.shape != mine.shape or not other.is_float:
             unmatched.append(layer)
         else:
-            pairs.append(_Pair(layer, operator, tensor, other))
+            pairs.append(_Pair(layer, operator, (tensor, index), (mine, other)))
     return pairs, unmatched
 
 
-class _Run:
-    """A model whose tensors inside are outputs too, so that its runtime keeps them to be read.
-
-    A runtime reuses the memory of a tensor that nothing reads any more. With
-    `experimental_preserve_all_tensors` tflite-runtime 2.14 still lets SOFTMAX, ADD and others write
-    over their operands; no runtime does so to an output.
+class _Pair:
+    """One layer in both models, quantised and float, added up over batches of rows.
 
     Args:
-        copy: where the model that does so is written.
+        operator: that computes it in the quantised model.
+        indices: of its two tensors, which are `tensors`.
     """
 
     def __init__(
-        self, model: tuple[ModelFile, Signature], indices: list[int], board: Board, copy: Path
+        self, layer: str, operator: int, indices: Sequence[int], tensors: Sequence[Tensor]
     ) -> None:
-        self._file, self._signature = model
-        self._indices, self._board, self._copy = indices, board, copy
-        editor = Editor(Path(self._file.path).read_bytes())
-        graph = editor.tree.subgraphs[self._signature.subgraph]
-        graph.outputs = np.array(list(dict.fromkeys([*graph.outputs, *indices])), np.int32)
-        editor.tree.metadata = editor.tree.metadataBuffer = None
-        copy.write_bytes(editor.content())
+        self.layer, self.indices, self.tensors = layer, indices, tensors
+        self._operator, self._count = operator, 0
+        self._sums = np.zeros(4)
 
-    def tensors(self, inputs: Inputs, progress: Callable[[int], None]) -> list[np.ndarray]:
-        """Each tensor for all rows of `inputs`, in its own dtype."""
-        entry = (self._signature.key, self._signature.subgraph)
-        try:
-            return self._board.tensors(self._copy, entry, inputs, self._indices, progress)
-        except RejectedModelError as error:  # names the copy, which the user has never seen
-            raise RejectedModelError(
-                str(error).replace(str(self._copy), self._file.path)
-            ) from error
+    def add(self, actual: np.ndarray, true: np.ndarray) -> None:
+        self._count += true.size
+        actual, true = _real(actual, self.tensors[0]), _real(true, self.tensors[1])
+        with np.errstate(over="ignore", invalid="ignore"):  # `noise` refuses what is not finite
+            difference = true - actual
+            self._sums += (true @ true, difference @ difference, actual @ actual, true @ actual)
+
+    def noise(self) -> LayerNoise:
+        if not np.isfinite(self._sums).all():
+            raise InputError(f"layer {self.layer!r} has values that are not finite")
+        signal, error, power, product = map(float, self._sums)
+        snr = 10 * math.log10(signal / error) if signal and error else None
+        cosine = product / math.sqrt(signal * power) if signal and power else None
+        means = (math.sqrt(total / max(1, self._count)) for total in (error, signal))
+        return LayerNoise(self.layer, self._operator, snr, cosine, *means)
+
+
+def _indices(pairs: Sequence[_Pair]) -> list[list[int]]:
+    """Which tensors are read of the quantised model, and which of the other."""
+    return [list(side) for side in zip(*(pair.indices for pair in pairs), strict=True)]
 
 
 def _real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
     """What a tensor stands for, float64."""
     detail = {"quantization": (tensor.scale or 0, tensor.zero_point or 0)}
     return dequantise(values, detail).astype(np.float64).ravel()
-
-
-class _Sums:
-    """Adds up one layer over batches of rows."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._signal = self._error = self._power = self._product = 0.0
-
-    def add(self, actual: np.ndarray, true: np.ndarray) -> None:
-        self._count += true.size
-        with np.errstate(over="ignore", invalid="ignore"):  # `noise` refuses what is not finite
-            difference = true - actual
-            self._signal += float(true @ true)
-            self._power += float(actual @ actual)
-            self._product += float(true @ actual)
-            self._error += float(difference @ difference)
-
-    def noise(self, pair: _Pair) -> LayerNoise:
-        sums = (self._signal, self._error, self._power, self._product)
-        if not all(map(math.isfinite, sums)):
-            raise InputError(f"layer {pair.layer!r} has values that are not finite")
-        snr, cosine = None, None
-        if self._signal and self._error:
-            snr = 10 * math.log10(self._signal / self._error)
-        if self._signal and self._power:
-            cosine = self._product / math.sqrt(self._signal * self._power)
-        error, signal = (math.sqrt(x / max(1, self._count)) for x in (self._error, self._signal))
-        return LayerNoise(pair.layer, pair.operator, snr, cosine, error, signal)

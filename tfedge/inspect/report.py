@@ -9,9 +9,9 @@ from pathlib import Path
 from tfedge import files
 from tfedge.errors import InputError, MissingPackageError
 from tfedge.inspect import cost
-from tfedge.inspect.graph import ModelFile, Signature, Subgraph, Tensor, read_model
+from tfedge.inspect.graph import ModelFile, Signature, Subgraph, read_model
 from tfedge.inspect.inputs import Inputs, model_inputs
-from tfedge.inspect.islands import Island, float_islands
+from tfedge.inspect.islands import float_islands
 from tfedge.inspect.layers import layer_name
 from tfedge.inspect.noise import compare
 from tfedge.inspect.result import (
@@ -30,6 +30,7 @@ from tfedge.inspect.result import (
 from tfedge.inspect.timing import time_parts
 from tfedge.measure.board import Board
 from tfedge.progress import MakeBar
+from tfedge.records import taken
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.errors import BackendError, InferenceError, ModelFileError
 from tfedge.runtime.runtimes import RUNTIMES, choose_runtime
@@ -80,16 +81,22 @@ def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> Report:
         size_bytes=model.size_bytes,
         sha256=files.sha256(path),
         description=model.description,
-        bundle=_facts(bundle) if bundle else None,
+        bundle=taken(BundleFacts, bundle.manifest) if bundle else None,
         bundle_note=note,
         signatures=[_entry(model, item, macs[item.subgraph]) for item in model.signatures],
         signature=signature.key if signature else None,
         constant_bytes=model.constants,
         cost_model=cost.MODEL,
-        total=_total(operators),
+        total=Total(
+            operators=len(operators),
+            macs=sum(row.macs or 0 for row in operators),
+            elements=sum(row.elements for row in operators if row.macs is None),
+            bytes=sum(row.bytes for row in operators),
+        ),
         summary=_summary(operators),
         islands=islands,
-        conversions_outside=_conversions(operators, islands),
+        conversions_outside=sum(row.operator in ("QUANTIZE", "DEQUANTIZE") for row in operators)
+        - sum(island.quantize + island.dequantize for island in islands),
         operators=operators,
         noise=run.noise(options.against) if options.against is not None else None,
         timing=run.times() if options.time_rounds else None,
@@ -104,11 +111,6 @@ def _bundle(path: Path) -> tuple[Bundle | None, str | None]:
         return None, str(error).removeprefix(f"{path}: ")
 
 
-def _facts(bundle: Bundle) -> BundleFacts:
-    names = [field.name for field in dataclasses.fields(BundleFacts)]
-    return BundleFacts(**{name: getattr(bundle.manifest, name) for name in names})
-
-
 def _macs(subgraph: Subgraph) -> int:
     return sum(cost.operator_cost(item, subgraph).macs or 0 for item in subgraph.operators)
 
@@ -117,11 +119,7 @@ def _entry(model: ModelFile, signature: Signature, macs: int) -> Entry:
     subgraph = model.subgraphs[signature.subgraph]
 
     def ends(named: Mapping[str, int]) -> dict[str, End]:
-        found = {name: subgraph.tensors[index] for name, index in named.items()}
-        return {
-            name: End(item.dtype, item.shape, item.scale, item.zero_point)
-            for name, item in found.items()
-        }
+        return {name: taken(End, subgraph.tensors[index]) for name, index in named.items()}
 
     inputs, outputs = ends(signature.inputs), ends(signature.outputs)
     return Entry(signature.key, len(subgraph.operators), macs, inputs, outputs)
@@ -133,42 +131,22 @@ def _operators(subgraph: Subgraph) -> list[OperatorRow]:
     total = max(1, sum(item.units for item in costs))
     rows = []
     for index, (operator, found) in enumerate(zip(subgraph.operators, costs, strict=True)):
-        results = [subgraph.tensors[tensor] for tensor in operator.outputs]
-        operands = [subgraph.tensors[tensor] for tensor in operator.inputs if tensor >= 0]
-        first = results[0] if results else Tensor("", (), "", None, None, None)
-        rows.append(
-            OperatorRow(
-                index=index,
-                operator=operator.name,
-                version=operator.version,
-                dtype=first.dtype,
-                inputs=[_operand(tensor) for tensor in operands],
-                outputs=[_operand(tensor) for tensor in results],
-                layer=layer_name(first.name),
-                tensor=first.name,
-                scale=first.scale,
-                zero_point=first.zero_point,
-                range=first.range,
-                macs=found.macs,
-                elements=found.elements,
-                bytes=found.bytes,
-                share=found.units / total,
-            )
+        first = subgraph.result(operator)
+        row = taken(
+            OperatorRow,
+            found,
+            first,
+            index=index,
+            operator=operator.name,
+            version=operator.version,
+            inputs=[taken(Operand, item) for item in subgraph.operands(operator)],
+            outputs=[taken(Operand, subgraph.tensors[i]) for i in operator.outputs],
+            layer=layer_name(first.name),
+            tensor=first.name,
+            share=found.units / total,
         )
+        rows.append(row)
     return rows
-
-
-def _operand(tensor: Tensor) -> Operand:
-    return Operand(tensor.dtype, tensor.shape, tensor.constant_bytes is not None)
-
-
-def _total(operators: Sequence[OperatorRow]) -> Total:
-    return Total(
-        operators=len(operators),
-        macs=sum(row.macs or 0 for row in operators),
-        elements=sum(row.elements for row in operators if row.macs is None),
-        bytes=sum(row.bytes for row in operators),
-    )
 
 
 def _summary(operators: Sequence[OperatorRow]) -> list[Group]:
@@ -187,12 +165,6 @@ def _summary(operators: Sequence[OperatorRow]) -> list[Group]:
         for kind, group in groups.items()
     ]
     return sorted(rows, key=lambda row: (-row.share, row.operator, row.dtype))
-
-
-def _conversions(operators: Sequence[OperatorRow], islands: Sequence[Island]) -> int:
-    """QUANTIZE and DEQUANTIZE that belong to no island: at the graph's ends, or between scales."""
-    count = sum(row.operator in ("QUANTIZE", "DEQUANTIZE") for row in operators)
-    return count - sum(island.quantize + island.dequantize for island in islands)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,7 +188,7 @@ class _Run:
         with self.make_bar(f"running both models in {runtime}", 2 * rows) as bar:
             pair = (self.model, signature), (reference, counterpart)
             found = compare(*pair, inputs, Board.here(runtime), bar.advance)
-        noise = Noise(str(against), source, rows, runtime, None, [], found.layers, found.unmatched)
+        noise = Noise(str(against), source, rows, runtime, None, [], *found)
         return dataclasses.replace(noise, worst=[row.layer for row in noise.ranked[:WORST]])
 
     def times(self) -> Times:
@@ -227,8 +199,8 @@ class _Run:
         rounds = self.options.time_rounds
         board = Board(runtime=runtime, threads=threads)
         with self.make_bar(f"timing its parts in {runtime}", rounds + WARM_UP_ROUNDS) as bar:
-            timing = time_parts(self.model, signature, inputs, board, rounds, bar.advance)
-        return Times(source, runtime, threads, rounds, timing.parts, timing.total_s)
+            found = time_parts(self.model, signature, inputs, board, rounds, bar.advance)
+        return Times(source, runtime, threads, rounds, *found)
 
     def _signature(self, what: str) -> Signature:
         if self.signature is None:

@@ -160,7 +160,8 @@ class Report:
         signature: the key of the one that is shown; None where the file has none.
         constant_bytes: by dtype.
         summary: the costliest group first.
-        conversions_outside: QUANTIZE and DEQUANTIZE that belong to no island.
+        conversions_outside: QUANTIZE and DEQUANTIZE that belong to no island, at the graph's ends
+            or between scales.
     """
 
     file: str

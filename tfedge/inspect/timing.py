@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfedge.errors import RejectedModelError
-from tfedge.inspect.graph import ModelFile, Signature
-from tfedge.inspect.parts import Part, parts
-from tfedge.inspect.prefix import write_prefixes
+from tfedge.inspect.copies import named_as, write_prefixes
+from tfedge.inspect.graph import ModelFile, Signature, Subgraph
+from tfedge.inspect.layers import Part, parts
 from tfedge.measure.board import Board
 
 
@@ -33,17 +32,6 @@ class PartTime:
     median_s: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Timing:
-    """Attributes:
-    parts: in the order in which they run.
-    total_s: median of the whole graph.
-    """
-
-    parts: list[PartTime]
-    total_s: float
-
-
 def time_parts(
     model: ModelFile,
     signature: Signature,
@@ -51,13 +39,16 @@ def time_parts(
     board: Board,
     rounds: int,
     progress: Callable[[int], None],
-) -> Timing:
+) -> tuple[list[PartTime], float]:
     """Runs a graph cut off after each of its parts, all in turns, and compares neighbours.
 
     Args:
         inputs: (rows, ...) by name.
         board: with a runtime.
         progress: called with 1 after each round, warm-up included.
+
+    Returns:
+        The parts in the order in which they run, and the median of the whole graph in seconds.
 
     Raises:
         InputError: the graph cannot be cut.
@@ -68,25 +59,18 @@ def time_parts(
     with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
         path = Path(folder) / "parts.tflite"
         keys = write_prefixes(model, signature, [part.end for part in found], path)
-        try:
+        with named_as(model, path):
             seconds = board.seconds(path, keys, inputs, rounds, progress)
-        except RejectedModelError as error:  # names the copy, which the user has never seen
-            raise RejectedModelError(str(error).replace(str(path), model.path)) from error
     before = np.concatenate([np.zeros((rounds, 1)), seconds[:, :-1]], axis=1)
     medians = np.median(seconds - before, axis=0)
-    rows = [
-        PartTime(part.name, part.end - part.begin, _weights(model, signature, part), float(median))
+    times = [
+        PartTime(part.name, part.end - part.begin, _weights(subgraph, part), float(median))
         for part, median in zip(found, medians, strict=True)
     ]
-    return Timing(rows, float(np.median(seconds[:, -1])))
+    return times, float(np.median(seconds[:, -1]))
 
 
-def _weights(model: ModelFile, signature: Signature, part: Part) -> int:
-    subgraph = model.subgraphs[signature.subgraph]
-    read = {
-        index
-        for operator in subgraph.operators[part.begin : part.end]
-        for index in operator.inputs
-        if index >= 0
-    }
+def _weights(subgraph: Subgraph, part: Part) -> int:
+    operators = subgraph.operators[part.begin : part.end]
+    read = {index for operator in operators for index in operator.inputs if index >= 0}
     return sum(subgraph.tensors[index].constant_bytes or 0 for index in read)
