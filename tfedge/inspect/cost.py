@@ -23,10 +23,10 @@ _REDUCTIONS = frozenset(
 ) | {"ARG_MAX", "ARG_MIN"}
 # Of which sizes of the weights each element of the result is a sum.
 _SUMMED = {
-    "FULLY_CONNECTED": (1,),  # (units, depth)
-    "CONV_2D": (1, 2, 3),  # (out, height, width, in)
-    "CONV_3D": (0, 1, 2, 3),  # (depth, height, width, in, out)
-    "DEPTHWISE_CONV_2D": (1, 2),  # (1, height, width, out)
+    "FULLY_CONNECTED": slice(-1, None),  # (units, depth)
+    "CONV_2D": slice(1, None),  # (out, height, width, in)
+    "CONV_3D": slice(-1),  # (depth, height, width, in, out)
+    "DEPTHWISE_CONV_2D": slice(1, 3),  # (1, height, width, out)
 }
 _LOOK_UPS = {"GATHER": 0, "EMBEDDING_LOOKUP": 1, "GATHER_ND": 0}  # which operand is the table
 
@@ -88,7 +88,8 @@ def _macs(
     if operator.name == "TRANSPOSE_CONV":  # every element read meets the kernel
         out, height, width, _ = (shapes[1][position] for position in range(4))
         return math.prod(shapes[2]) * out * height * width
-    summed = _SUMMED.get(operator.name)
-    if summed is None:
+    if operator.name not in _SUMMED:
         return None
-    return results[0].elements * math.prod(shapes[1][position] for position in summed)
+    if not shapes[1]:
+        raise IndexError("weights without a shape")
+    return results[0].elements * math.prod(shapes[1][_SUMMED[operator.name]])
