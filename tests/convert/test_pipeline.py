@@ -25,7 +25,7 @@ from tfedge.convert.job import make_job
 from tfedge.data.texts import Texts, read_texts
 from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
 from tfedge.measure.board import Board
-from tfedge.measure.checkpoint import CheckpointAnswers
+from tfedge.measure.checkpoint import checkpoint_answers
 from tfedge.records import as_json
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.runtimes import RUNTIMES, Runtime
@@ -298,7 +298,7 @@ def test_figures_again(converted: Callable[[str], Conversion], data: str, name: 
     conversion = converted(name)
     texts = evaluation_texts(conversion, data)
     assert texts.labels is not None
-    in_keras = CheckpointAnswers(conversion.source, LENGTH).answers(texts.texts)
+    in_keras = checkpoint_answers(conversion.source, texts.texts, max_length=LENGTH)
     in_float = [answer["label"] for answer in in_keras]
     assert len(set(in_float)) == 2  # not one answer to everything
     for runtime, figures in conversion.figures.items():
@@ -353,7 +353,7 @@ def test_answers_of_other_tasks(converted: Callable[[str], Conversion]) -> None:
     embedded = board.answers(converted("mobilebert").path, texts)
     lengths = [np.linalg.norm(answer["embedding"]) for answer in embedded]
     assert lengths == pytest.approx([1, 1])
-    in_keras = CheckpointAnswers(converted("mobilebert").source, LENGTH).answers(texts)
+    in_keras = checkpoint_answers(converted("mobilebert").source, texts, max_length=LENGTH)
     embedding = tasks.find("sentence-embedding")
     apart = disagreement(embedding, in_keras[:1], in_keras[1:])
     for one, other in zip(embedded, in_keras, strict=True):

@@ -24,7 +24,7 @@ from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.data.images import read_images
 from tfedge.errors import InputError
 from tfedge.measure.board import Board
-from tfedge.measure.checkpoint import CheckpointAnswers
+from tfedge.measure.checkpoint import checkpoint_answers
 from tfedge.models.config import parse_config
 from tfedge.presets import load_preset
 from tfedge.records import as_json
@@ -221,7 +221,7 @@ def test_eval_inspect_and_bench(toy: Toy) -> None:
 
 def test_checkpoint_in_keras_answers_as_the_board(toy: Toy) -> None:
     images = read_images(toy.evaluation).head(6)
-    answers = CheckpointAnswers(toy.source).answers(images.texts)
+    answers = checkpoint_answers(toy.source, images.texts)
     on_board = Board(threads=1).answers(toy.path, images.texts)
     assert [answer["label"] for answer in answers] == [answer["label"] for answer in on_board]
     assert answers[0]["image"] == images.texts[0]
@@ -306,7 +306,7 @@ def test_init_writes_what_convert_reads(tmp_path: Path, monkeypatch: pytest.Monk
         "model.safetensors",
         "preprocessor_config.json",
     }
-    answers = CheckpointAnswers(folder).answers([str(_photo(tmp_path))])
+    answers = checkpoint_answers(folder, [str(_photo(tmp_path))])
     assert len(answers[0]["scores"]) == 1000
     words = ["init", "deit-tiny", str(tmp_path / "b"), "--tokenizer", str(tmp_path)]
     result = CliRunner().invoke(cli.main, words)

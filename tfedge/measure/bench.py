@@ -55,12 +55,8 @@ def entrants(
     Raises:
         InputError: a model or the labels cannot be used.
     """
-    entries = [
-        converted(given, runtime, threads)
-        for given, runtime, threads in itertools.product(
-            models, options.runtimes or (None,), options.threads
-        )
-    ]
+    asked = itertools.product(models, options.runtimes or (None,), options.threads)
+    entries = list(itertools.starmap(converted, asked))
     first = entries[0][1]
     _check_same_task([bundle for _, bundle in entries])
     task = tasks.find(first.manifest.task)

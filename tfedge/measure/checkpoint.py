@@ -19,46 +19,44 @@ from tfedge.runtime.errors import TextError
 from tfedge.runtime.tasks.base import Answer
 
 
-class CheckpointAnswers:
-    """A checkpoint with the tokenising and the answers of the board's runtime.
+def checkpoint_answers(
+    folder: Path,
+    items: Sequence[Any],
+    progress: Callable[[int], None] = lambda count: None,
+    max_length: int = 512,
+) -> list[Answer]:
+    """What a checkpoint answers to each text, pair or path, as `tfedge-infer --json` gives it.
+
+    It has the tokenising and the answers of the board's runtime.
 
     Raises:
         CheckpointError: the folder does not load.
     """
+    folder = transformer_folder(folder)
+    checkpoint = Checkpoint(folder)
+    config = checkpoint.config
+    name, labels = tasks.task_and_labels(checkpoint)
+    task = tasks.find(name)
+    max_length = min(max_length, config.architecture.lengths(config)[1])
+    reader = open_reader(folder, config)
+    encoder = task.input.encoder(**reader.encoding(), max_length=max_length)
+    model = build(config, name, len(labels), GraphOptions(pixels=reader.pixels)).model
+    load_weights(model, checkpoint, name)
+    dtypes = {tensor.name: tensor.dtype.as_numpy_dtype for tensor in model.inputs}
+    run = tf.function(model, reduce_retracing=True, autograph=False)
 
-    def __init__(self, folder: Path, max_length: int = 512) -> None:
-        folder = transformer_folder(folder)
-        checkpoint = Checkpoint(folder)
-        config = checkpoint.config
-        name, self._labels = tasks.task_and_labels(checkpoint)
-        self._task = tasks.find(name)
-        self._max_length = min(max_length, config.architecture.lengths(config)[1])
-        reader = open_reader(folder, config)
-        self._encoder = self._task.input.encoder(**reader.encoding(), max_length=self._max_length)
-        options = GraphOptions(pixels=reader.pixels)
-        model = build(config, name, len(self._labels), options).model
-        load_weights(model, checkpoint, name)
-        self._inputs = {tensor.name: tensor.dtype.as_numpy_dtype for tensor in model.inputs}
-        self._run = tf.function(model, reduce_retracing=True, autograph=False)
-
-    def answers(
-        self, items: Sequence[Any], progress: Callable[[int], None] = lambda count: None
-    ) -> list[Answer]:
-        """What the model answers to each text, pair or path, as `tfedge-infer --json` gives it."""
-        result = []
-        for item in items:
-            result.append({**self._task.input.named(item), **self._answer(item)})
-            progress(1)
-        return result
-
-    def _answer(self, item: Any) -> Answer:
+    def answer(item: Any) -> Answer:
         try:
-            encoded = self._encoder.encode(*(item if isinstance(item, tuple) else (item,)))
+            encoded = encoder.encode(*(item if isinstance(item, tuple) else (item,)))
         except TextError as error:
             return {"error": str(error)}
-        arrays = encoded.arrays(padded_length([len(encoded)], limit=self._max_length))
-        outputs = self._run(
-            {name: arrays[name].astype(dtype) for name, dtype in self._inputs.items()}
-        )
+        arrays = encoded.arrays(padded_length([len(encoded)], limit=max_length))
+        outputs = run({name: arrays[name].astype(dtype) for name, dtype in dtypes.items()})
         found = {name: value.numpy() for name, value in outputs.items()}
-        return self._task.answer(found, encoded, item, self._labels)
+        return task.answer(found, encoded, item, labels)
+
+    answers = []
+    for item in items:
+        answers.append({**task.input.named(item), **answer(item)})
+        progress(1)
+    return answers

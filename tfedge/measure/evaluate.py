@@ -51,13 +51,13 @@ def read_items(model: Path, data: str, split: str) -> Texts:
     Raises:
         InputError: model or data cannot be used.
     """
-    task, _ = _task(model)
+    task = _about(model)[0]
     return KINDS[task.units](data, split).texts()
 
 
 def read_rows(model: Path, data: str, split: str) -> Rows:
     """The same with what the model's task measures answers by; see `read_items`."""
-    task, _ = _task(model)
+    task = _about(model)[0]
     return task.read(KINDS[task.units](data, split))
 
 
@@ -74,10 +74,10 @@ def evaluate(
         InputError: a model or the labels cannot be used.
         RejectedModelError: a model crashed.
     """
-    task, labels = _task(model)
+    task, labels, runtimes = _about(model)
     truth = task.truth(rows, labels)
     if against is not None:
-        if (other := _task(against)[0]) is not task:
+        if (other := _about(against)[0]) is not task:
             raise InputError(
                 f"{model} answers {task.name} and {against} {other.name}; give two of one task"
             )
@@ -91,7 +91,7 @@ def evaluate(
     return Evaluation(
         model=str(model),
         task=task.name,
-        runtime=_runtime(model, board),
+        runtime=runtimes[0] if model.is_dir() else board.runtime or runtimes[0],
         data=rows.source,
         texts=len(rows.items),
         unanswered=sum("error" in answer for answer in answers),
@@ -101,30 +101,25 @@ def evaluate(
     )
 
 
-def _task(model: Path) -> tuple[Task, list[str]]:
+def _about(model: Path) -> tuple[Task, list[str], Sequence[str]]:
+    """What a model answers, with which labels, and in which runtimes."""
     if model.is_dir():
         from tfedge.models.checkpoint import Checkpoint
         from tfedge.models.folder import transformer_folder
 
         name, labels = tasks.task_and_labels(Checkpoint(transformer_folder(model)))
-        return tasks.find(name), labels
+        return tasks.find(name), labels, ["keras"]
     try:
         manifest = read_bundle(model).manifest
     except ModelFileError as error:
         raise InputError(str(error)) from error
-    return tasks.find(manifest.task), list(manifest.labels or ())
-
-
-def _runtime(model: Path, board: Board) -> str:
-    if model.is_dir():
-        return "keras"
-    return board.runtime or read_bundle(model).manifest.runtimes[0]
+    return tasks.find(manifest.task), list(manifest.labels or ()), manifest.runtimes
 
 
 def _answers(model: Path, items: Sequence[Any], board: Board, make_bar: MakeBar) -> list[Answer]:
     with make_bar(f"running {model.name}", len(items)) as bar:
         if not model.is_dir():
             return board.answers(model, items, bar.advance)
-        from tfedge.measure.checkpoint import CheckpointAnswers
+        from tfedge.measure.checkpoint import checkpoint_answers
 
-        return CheckpointAnswers(model).answers(items, bar.advance)
+        return checkpoint_answers(model, items, bar.advance)

@@ -132,6 +132,10 @@ class Manifest:
         """The shape of every input of signature `key`."""
         return tasks.find(self.task).input.shape(self.signatures[key], self.image)
 
+    def output_shapes(self, key: str) -> dict[str, tuple[int | None, ...]]:
+        """The shapes of the outputs that the task reads of signature `key`; None is for any size."""
+        return tasks.find(self.task).shapes(self.signatures[key], len(self.labels or ()))
+
     @classmethod
     def from_json(cls, content: bytes) -> Manifest:
         """Reads `tfedge.json`.

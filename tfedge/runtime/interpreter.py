@@ -65,8 +65,8 @@ class Model:
         Raises:
             OptionError, BackendError: see `choose_runtime`; also a delegate that does not load or
                 a model that the runtime refuses.
-            ModelFileError: the model lacks the signatures that the manifest describes, or is not
-                compiled for the Edge TPU that is asked for.
+            ModelFileError: the model lacks signatures, inputs or outputs that the manifest describes,
+                or is not compiled for the Edge TPU that is asked for.
         """
         if num_threads is not None and not 1 <= num_threads <= MAX_THREADS:
             raise OptionError(f"{num_threads} threads asked for; 1 to {MAX_THREADS} are allowed")
@@ -105,19 +105,11 @@ class Model:
             raise self._mismatch(f"inputs {_list(manifest.inputs)}", _list(signature.inputs))
         for name, detail in signature.inputs.items():
             self._check_shape(name, detail, manifest.input_shape(key))
+        for name, shape in manifest.output_shapes(key).items():
+            if name not in signature.outputs:
+                raise self._mismatch(f"an output {name!r}", _list(signature.outputs))
+            self._check_shape(name, signature.outputs[name], shape)
         return signature
-
-    def check_outputs(self, key: str, shapes: Mapping[str, tuple[int | None, ...]]) -> None:
-        """Checks the outputs of signature `key`; None in a shape stands for any size.
-
-        Raises:
-            ModelFileError: an output is absent or has another shape.
-        """
-        details = self._signatures[key].outputs
-        for name, shape in shapes.items():
-            if name not in details:
-                raise self._mismatch(f"an output {name!r}", _list(details))
-            self._check_shape(name, details[name], shape)
 
     def _check_shape(self, name: str, detail: Any, expected: tuple[int | None, ...]) -> None:
         shape = tuple(int(size) for size in detail["shape"])

@@ -88,12 +88,10 @@ def _finished(line: bytearray | None) -> bytes | None:
 def parse_lines(
     lines: Iterable[bytes | None], parse: Callable[[str, str | None], Line], context: str | None
 ) -> Iterator[Request]:
-    """One request a line.
+    """One request for each line that `read_lines` gives.
 
     Args:
-        lines: as `read_lines` gives them.
-        parse: makes text and context of a line, and of the context of lines that bring none.
-        context: that one.
+        parse: makes text and context of a line; `context` is of lines that bring none.
     """
     for number, line in enumerate(lines):
         if line is None:

@@ -18,7 +18,6 @@ goes on reading, see `tfedge.runtime.clock`.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import sys
 import time
@@ -42,20 +41,13 @@ _MASK = "attention_mask"
 Arrays = dict[str, np.ndarray]
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What the host asks for; `fields` is the whole JSON object, see the module."""
+class Request(dict[str, Any]):
+    """What the host asks for, the whole JSON object; see the module."""
 
-    fields: Mapping[str, Any]
-
-    def __getitem__(self, name: str) -> Any:
-        """A field; raises OptionError where it is absent."""
-        try:
-            return self.fields[name]
-        except KeyError:
-            raise OptionError(
-                f"the request has no {name!r}; use the same version of tfedge on host and board"
-            ) from None
+    def __missing__(self, name: str) -> Any:
+        raise OptionError(
+            f"the request has no {name!r}; use the same version of tfedge on host and board"
+        )
 
     def inputs(self) -> Arrays:
         """The inputs by name, (rows, ...) each; raises OptionError where they cannot be read."""
