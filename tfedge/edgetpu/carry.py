@@ -22,17 +22,11 @@ from tfedge.tflite.tflite_metadata import METADATA_NAME
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A model in the pieces that are carried over.
+    """A model in the pieces that are carried over."""
 
-    Attributes:
-        flatbuffer: the model alone, which the compiler gets.
-        files: what is archived behind it, by name; empty where nothing is.
-        manifest: of tfedge; None for a file of others.
-    """
-
-    flatbuffer: bytes
-    files: dict[str, bytes]
-    manifest: Manifest | None
+    flatbuffer: bytes  # the model alone, which the compiler gets
+    files: dict[str, bytes]  # what is archived behind it, by name
+    manifest: Manifest | None  # None for a file that tfedge did not make
 
 
 def read_source(path: Path) -> Source:

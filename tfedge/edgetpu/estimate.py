@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tfedge.edgetpu.rules import Rules
 from tfedge.inspect.cost import operator_cost
 from tfedge.inspect.graph import Subgraph
+from tfedge.records import taken
 
 _ASSUMPTIONS = (
     "every multiply-accumulate at the published peak, every other operation one element each; real "
@@ -20,39 +21,27 @@ _ASSUMPTIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """How the parameters of the mapped operators fit the on-chip memory.
+    """How the parameters of the mapped operators fit the on-chip memory."""
 
-    Attributes:
-        parameter_bytes: each constant once.
-        least_free_bytes, most_free_bytes: of published logs, which activations decide.
-        cached_bytes: of the parameters, at the least.
-        streamed_bytes: the others.
-        fits: "yes", "likely" or "no".
-    """
-
-    parameter_bytes: int
+    parameter_bytes: int  # each constant once
     cache_bytes: int
-    least_free_bytes: int
+    least_free_bytes: int  # of published logs, which activations decide
     most_free_bytes: int
-    cached_bytes: int
-    streamed_bytes: int
-    fits: str
+    cached_bytes: int  # of the parameters, at the least
+    streamed_bytes: int  # the others
+    fits: str  # "yes", "likely" or "no"
     source: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
-    """A lower bound of the time of one inference.
-
-    Attributes:
-        milliseconds: by link.
-    """
+    """A lower bound of the time of one inference."""
 
     macs: int
     compute_ms: float
     transfer_bytes: int
     streamed_bytes: int
-    milliseconds: Mapping[str, float]
+    milliseconds: Mapping[str, float]  # by link
     assumptions: Sequence[str]
 
 
@@ -69,11 +58,10 @@ def memory(subgraph: Subgraph, mapped: Iterable[int], rules: Rules) -> Memory:
     least, most = device.least_free_bytes, device.most_free_bytes
     fits = "yes" if total <= least else "likely" if total <= most else "no"
     cached = min(total, most if fits == "likely" else least)
-    return Memory(
+    return taken(
+        Memory,
+        device,
         parameter_bytes=total,
-        cache_bytes=device.cache_bytes,
-        least_free_bytes=least,
-        most_free_bytes=most,
         cached_bytes=cached,
         streamed_bytes=total - cached,
         fits=fits,
@@ -88,8 +76,7 @@ def latency(
     costs = [operator_cost(subgraph.operators[index], subgraph) for index in mapped]
     device, crossing = rules.device, _crossing_bytes(subgraph, mapped)
     compute_ms = 1e3 * 2 * sum(cost.units for cost in costs) / (device.tops * 1e12)
-    links = device.links
-    described = [f"{device.tops_words} ({device.tops_source})"]
+    peak, links = f"{device.tops_words} ({device.tops_source})", device.links
     return Latency(
         macs=sum(cost.macs or 0 for cost in costs),
         compute_ms=compute_ms,
@@ -99,7 +86,7 @@ def latency(
             name: compute_ms + 1e3 * (streamed_bytes + crossing) / link.bytes_per_second
             for name, link in links.items()
         },
-        assumptions=[*described, *(link.words for link in links.values()), *_ASSUMPTIONS],
+        assumptions=[peak, *(link.words for link in links.values()), *_ASSUMPTIONS],
     )
 
 
@@ -107,12 +94,8 @@ def _crossing_bytes(subgraph: Subgraph, mapped: frozenset[int]) -> int:
     """Length of the tensors that go into the mapped part or come out of it."""
     made = {index for number in mapped for index in subgraph.operators[number].outputs}
     read = {index for number in mapped for index in subgraph.operators[number].inputs}
-    wanted = set(subgraph.outputs) | {
-        index
-        for number, operator in enumerate(subgraph.operators)
-        if number not in mapped
-        for index in operator.inputs
-    }
+    others = (item for number, item in enumerate(subgraph.operators) if number not in mapped)
+    wanted = set(subgraph.outputs).union(*(operator.inputs for operator in others))
     entering = {
         index for index in read - made if index >= 0 and not subgraph.tensors[index].constant
     }

@@ -39,17 +39,11 @@ _COUNTING = ("WHERE", "UNIQUE")
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What becomes of one operator, were it alone.
+    """What becomes of one operator, were it alone."""
 
-    Attributes:
-        refused: the rule against it; None where it can be mapped.
-        seen: whether it has been seen mapped in this form, in a published pair or log.
-        question: the key of the open question on which that depends.
-    """
-
-    refused: Rule | None = None
-    seen: bool = False
-    question: str | None = None
+    refused: Rule | None = None  # None where it can be mapped
+    seen: bool = False  # mapped in this form, in a published pair or log
+    question: str | None = None  # the key of the open question on which that depends
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,25 +33,17 @@ _FAILURES = (
 
 @dataclasses.dataclass(frozen=True)
 class CompilerLog:
-    """What a run of the compiler said.
+    """What a run of the compiler said; None where it did not."""
 
-    Attributes:
-        version: of the compiler; empty where it said none.
-        table: (operator, status) -> how many.
-        failure: the most telling line of a failed run; None where there is none.
-        on_tpu, on_cpu: operators; from the table where the lines that say so are absent, as they
-            are when all operators are mapped.
-        cached_bytes, remaining_bytes, streamed_bytes: of parameters; None where not said.
-    """
-
-    version: str
-    table: Counter[tuple[str, str]]
-    failure: str | None
+    version: str  # empty where it said none
+    table: Counter[tuple[str, str]]  # by operator and status
+    failure: str | None  # the most telling line of a failed run
     subgraphs: int | None = None
     operators: int | None = None
+    # From the table where the lines that say so are absent, as they are when all are mapped.
     on_tpu: int | None = None
     on_cpu: int | None = None
-    cached_bytes: int | None = None
+    cached_bytes: int | None = None  # of parameters
     remaining_bytes: int | None = None
     streamed_bytes: int | None = None
 

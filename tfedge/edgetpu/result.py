@@ -16,19 +16,13 @@ SEEN, UNPROVEN, CPU = "mapped", "unproven", "CPU"
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """Which graph is looked at, and which are not.
-
-    Attributes:
-        of: graphs in the file.
-        others: signatures of the other graphs.
-        open_sizes: tensors with a size left open.
-    """
+    """Which graph is looked at, and which are not."""
 
     index: int
-    of: int
+    of: int  # graphs in the file
     signature: str | None
-    others: Sequence[str]
-    open_sizes: int
+    others: Sequence[str]  # signatures of the other graphs
+    open_sizes: int  # tensors with a size left open
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +40,7 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """An operator and what becomes of it.
-
-    Attributes:
-        dtype, shape, tensor: of its first output.
-        class_: `SEEN`, `UNPROVEN` or `CPU`.
-        status: in the compiler's words.
-        rule: why, and `source`, where that was published.
-        change: what to do about it; None where it is mapped.
-        question: the open question on which that depends.
-    """
+    """An operator and what becomes of it; dtype, shape and tensor are of its first output."""
 
     index: int
     operator: str
@@ -63,12 +48,12 @@ class Judged:
     dtype: str
     shape: Sequence[int]
     tensor: str
-    class_: str
-    status: str
-    rule: str
-    source: str
-    change: str | None
-    question: str | None
+    class_: str  # `SEEN`, `UNPROVEN` or `CPU`
+    status: str  # in the compiler's words
+    rule: str  # why
+    source: str  # where that was published
+    change: str | None  # what to do about it; None where it is mapped
+    question: str | None  # the open question on which that depends
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,15 +80,7 @@ class Break:
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """The prediction; of a file that is compiled already what can be seen of it, the rest None.
-
-    Attributes:
-        operators: in the file's order.
-        counts: operators by class.
-        readings: operators mapped if every open question is answered no ("strict") or yes
-            ("generous").
-        minimum_runtime: of the Edge TPU.
-    """
+    """The prediction; of a file that is compiled already what can be seen of it, the rest None."""
 
     file: str
     size_bytes: int
@@ -111,14 +88,15 @@ class Check:
     graph: Graph
     compiled: bool
     problems: Sequence[Problem]
-    operators: Sequence[Judged]
+    operators: Sequence[Judged]  # in the file's order
     summary: Sequence[Counted]
-    counts: Mapping[str, int]
+    counts: Mapping[str, int]  # operators by class
     questions: Sequence[Question]
+    # Operators mapped if every open question is answered no ("strict") or yes ("generous").
     readings: Mapping[str, int] | None
     partitions: Sequence[Part] | None
     first_break: Break | None
-    minimum_runtime: int | None
+    minimum_runtime: int | None  # of the Edge TPU
     memory: Memory | None
     latency: Latency | None
 
@@ -146,14 +124,7 @@ class StatusDifference:
 
 @dataclasses.dataclass(frozen=True)
 class Compilation:
-    """What the compiler made, held to the prediction.
-
-    Attributes:
-        predicted, mapped, on_cpu: operators.
-        agrees: whether each was mapped that was predicted to be.
-        subgraphs, cached_bytes, remaining_bytes, streamed_bytes: of the compiler's log, None where
-            it does not say.
-    """
+    """What the compiler made, held to the prediction; None where its log does not say."""
 
     file: str
     output: str
@@ -162,7 +133,7 @@ class Compilation:
     predicted: int
     mapped: int | None
     on_cpu: int | None
-    agrees: bool
+    agrees: bool  # whether each was mapped that was predicted to be
     differences: Sequence[Difference]
     statuses: Sequence[StatusDifference]
     subgraphs: int | None

@@ -13,51 +13,32 @@ from tfedge.records import Count, read_record
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What decides about an operator.
+    """What decides about an operator."""
 
-    Attributes:
-        status: the compiler's own wording.
-        rule: what is demanded.
-        source: where that was published.
-        change: what to do about it; None where the operator is mapped.
-    """
-
-    status: str
-    rule: str
-    source: str
-    change: str | None
+    status: str  # the compiler's own wording
+    rule: str  # what is demanded
+    source: str  # where that was published
+    change: str | None  # what to do about it; None where the operator is mapped
 
 
 @dataclasses.dataclass(frozen=True)
 class Supported:
-    """An operator of the table.
+    """An operator of the table; empty what is not known of it."""
 
-    Attributes:
-        runtime: the first version of the Edge TPU runtime that has it; 10 stands for all.
-        limit: the table's limit, empty where there is none.
-        seen: the published pair or log in which it is mapped; empty where none is known.
-        refused: one in which it is not for its sizes, likewise.
-    """
-
-    runtime: int
+    runtime: int  # the first version of the Edge TPU runtime that has it; 10 stands for all
     source: str
-    limit: str = ""
-    seen: str = ""
-    refused: str = ""
+    limit: str = ""  # of the table
+    seen: str = ""  # the published pair or log in which it is mapped
+    refused: str = ""  # one in which it is not, for its sizes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Question:
-    """What the published rules leave open.
-
-    Attributes:
-        operators: how many of a graph it is about.
-        counted: as what they count until someone has compiled one, "mapped" or "CPU".
-    """
+    """What the published rules leave open."""
 
     question: str
-    operators: Count = 0
-    counted: str
+    operators: Count = 0  # of a graph, that it is about
+    counted: str  # as "mapped" or "CPU", until someone has compiled one
     why: str
     source: str
 
@@ -72,21 +53,15 @@ class Link:
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """The chip and its compiler, each figure in words too and with its source.
+    """The chip and its compiler, each figure in words too and with its source."""
 
-    Attributes:
-        compiler: its version.
-        least_free_bytes, most_free_bytes: left for parameters in published logs, which activations
-            decide.
-    """
-
-    compiler: str
+    compiler: str  # its version
     tops: float
     tops_words: str
     tops_source: str
     cache_bytes: int
     cache_source: str
-    least_free_bytes: int
+    least_free_bytes: int  # left for parameters in published logs, which activations decide
     most_free_bytes: int
     free_source: str
     links: Mapping[str, Link]
@@ -94,21 +69,16 @@ class Device:
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """All of `rules.json`.
-
-    Attributes:
-        ceilings: operator -> the highest version that the compiler reads, and the TensorFlow that
-            brought the next one (None where there is none yet).
-        first_unreadable_code: builtin operators from this number on are unknown to the compiler.
-        changes: operator -> what to put in its place.
-    """
+    """All of `rules.json`."""
 
     sources: Mapping[str, str]
     general: Mapping[str, Rule]
     operators: Mapping[str, Supported]
+    # By operator the highest version that the compiler reads, and the TensorFlow that brought the
+    # next one (None where there is none yet).
     ceilings: Mapping[str, tuple[int, str | None]]
-    first_unreadable_code: int
-    changes: Mapping[str, str]
+    first_unreadable_code: int  # from this on the compiler knows no builtin operator
+    changes: Mapping[str, str]  # by operator, what to put in its place
     questions: Mapping[str, Question]
     device: Device
 

@@ -23,22 +23,14 @@ class Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What a model file holds.
+    """What a model file holds."""
 
-    Attributes:
-        inputs, outputs: of the first signature, by the signature's names.
-        activations: tensors that operators compute, counted by dtype.
-        constants: bytes of weights by dtype; those that several tensors share are there once.
-        operators: operators by name and the dtype of their first output, e.g. `ADD INT8`.
-        versions: the highest version of each operator.
-    """
-
-    inputs: list[Tensor]
+    inputs: list[Tensor]  # of the first signature, by the signature's names
     outputs: list[Tensor]
-    activations: dict[str, int]
-    constants: dict[str, int]
-    operators: dict[str, int]
-    versions: dict[str, int]
+    activations: dict[str, int]  # tensors that operators compute, counted by dtype
+    constants: dict[str, int]  # bytes of weights by dtype; those that tensors share count once
+    operators: dict[str, int]  # by name and the dtype of their first output, e.g. `ADD INT8`
+    versions: dict[str, int]  # the highest of each operator
 
     @property
     def float_operators(self) -> dict[str, int]:

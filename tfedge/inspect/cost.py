@@ -33,15 +33,11 @@ _LOOK_UPS = {"GATHER": 0, "EMBEDDING_LOOKUP": 1, "GATHER_ND": 0}  # which operan
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Attributes:
-    macs: multiply-accumulates; None for an operator that is counted in elements.
-    elements: written, or read by a reduction.
-    bytes: read and written.
-    """
+    """What one operator costs."""
 
-    macs: int | None
-    elements: int
-    bytes: int
+    macs: int | None  # multiply-accumulates; None for an operator that is counted in elements
+    elements: int  # written, or read by a reduction
+    bytes: int  # read and written
 
     @property
     def units(self) -> int:

@@ -11,6 +11,7 @@ import dataclasses
 import math
 import mmap
 import os
+import re
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -34,37 +35,21 @@ _OPTIONS = (
 )
 EDGETPU_OPERATOR = "CUSTOM:edgetpu-custom-op"  # what edgetpu_compiler makes of those that it maps
 _MOST_VALUES = 16  # of a constant whose values are read: axes, paddings, strides
-_BITS: Mapping[str, int] = {
-    **dict.fromkeys(("INT2",), 2),
-    **dict.fromkeys(("INT4", "UINT4"), 4),
-    **dict.fromkeys(("INT8", "UINT8", "BOOL", "FLOAT8_E4M3FN", "FLOAT8_E5M2"), 8),
-    **dict.fromkeys(("INT16", "UINT16", "FLOAT16", "BFLOAT16"), 16),
-    **dict.fromkeys(("INT32", "UINT32", "FLOAT32"), 32),
-    **dict.fromkeys(("INT64", "UINT64", "FLOAT64", "COMPLEX64"), 64),
-    "COMPLEX128": 128,
-}
+_BITS = re.compile(r"(?:U?INT|B?FLOAT|COMPLEX)(\d+)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """One tensor of a subgraph.
-
-    Attributes:
-        shape: sizes; a size that is not fixed is 1.
-        scale, zero_point: None for a tensor without one scale for all of it.
-        constant_bytes: length of its data in the file; None where an operator or a caller fills it.
-        dynamic: whether a size is left open until the model runs.
-        values: of a short constant of INT32, such as axes; else None.
-    """
+    """One tensor of a subgraph."""
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # a size that is not fixed is 1
     dtype: str
-    scale: float | None
+    scale: float | None  # None for a tensor without one scale for all of it
     zero_point: int | None
-    constant_bytes: int | None
-    dynamic: bool = False
-    values: tuple[int, ...] | None = None
+    constant_bytes: int | None  # in the file; None where an operator or a caller fills it
+    dynamic: bool = False  # whether a size is left open until the model runs
+    values: tuple[int, ...] | None = None  # of a short constant of INT32, such as axes
 
     @property
     def constant(self) -> bool:
@@ -79,7 +64,12 @@ class Tensor:
         """Length in memory; 0 for strings and resources, whose length the file does not say."""
         if self.constant_bytes is not None:
             return self.constant_bytes
-        return (self.elements * _BITS.get(self.dtype, 0) + 7) // 8
+        return (self.elements * self._bits + 7) // 8
+
+    @property
+    def _bits(self) -> int:
+        found = _BITS.match(self.dtype)
+        return int(found[1]) if found else 8 * (self.dtype == "BOOL")
 
     @property
     def is_float(self) -> bool:
@@ -88,12 +78,10 @@ class Tensor:
     @property
     def range(self) -> tuple[float, float] | None:
         """The real values that the smallest and the largest integer stand for."""
-        if self.scale is None or self.zero_point is None or self.dtype not in _BITS:
+        if self.scale is None or self.zero_point is None or not self._bits:
             return None
-        bits = _BITS[self.dtype]
-        low, high = (
-            (0, 2**bits - 1) if self.dtype[0] == "U" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-        )
+        low = 0 if self.dtype.startswith("U") else -(2 ** (self._bits - 1))
+        high = low + 2**self._bits - 1
         return (low - self.zero_point) * self.scale, (high - self.zero_point) * self.scale
 
 
@@ -102,15 +90,13 @@ _NO_TENSOR = Tensor("", (), "", None, None, None)
 
 @dataclasses.dataclass(frozen=True)
 class Operator:
-    """One operator; `inputs` and `outputs` are indices of tensors, absent inputs left as -1.
-
-    `options` are settings by the schema's names, enumerations as their numbers; see `_OPTIONS`.
-    """
+    """One operator."""
 
     name: str
     version: int
-    inputs: tuple[int, ...]
+    inputs: tuple[int, ...]  # indices of tensors, absent ones left as -1
     outputs: tuple[int, ...]
+    # Settings by the schema's names, enumerations as their numbers; see `_OPTIONS`.
     options: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
@@ -144,19 +130,14 @@ class Signature:
 
 @dataclasses.dataclass(frozen=True)
 class ModelFile:
-    """A .tflite.
-
-    Attributes:
-        signatures: in the file's order; files of old converters have none.
-        constants: bytes of weights by dtype; those that several tensors share are there once.
-    """
+    """A .tflite."""
 
     path: str
     size_bytes: int
     description: str
     subgraphs: list[Subgraph]
-    signatures: list[Signature]
-    constants: dict[str, int]
+    signatures: list[Signature]  # in the file's order; files of old converters have none
+    constants: dict[str, int]  # bytes of weights by dtype; those that tensors share count once
 
     def signature(self, key: str | None) -> Signature | None:
         """The signature of that key, or the first; None where the file has none.

@@ -17,20 +17,18 @@ _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 
 @dataclasses.dataclass(frozen=True)
 class Island:
-    """Attributes:
-    operators: indices of those that compute in float, conversions not among them.
-    entries, exits: indices of the operators before and behind it that compute no float: what a
-        conversion reads from or writes to, or a direct neighbour (CAST, GATHER by integers).
-    dequantize, quantize: conversions on the way in and out.
-    converted_elements: what the conversions write for each run.
+    """Operators that compute in float, by their indices.
+
+    The operators before and behind it compute no float: what a conversion reads from or writes to,
+    or a direct neighbour (CAST, GATHER by integers).
     """
 
-    operators: list[int]
-    entries: list[int]
-    exits: list[int]
-    dequantize: int
-    quantize: int
-    converted_elements: int
+    operators: list[int]  # without conversions
+    entries: list[int]  # before it
+    exits: list[int]  # behind it
+    dequantize: int  # conversions on the way in
+    quantize: int  # and out
+    converted_elements: int  # that the conversions write in each run
 
 
 def float_islands(subgraph: Subgraph) -> list[Island]:

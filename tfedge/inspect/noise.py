@@ -26,22 +26,15 @@ Model = tuple[ModelFile, Signature]
 
 @dataclasses.dataclass(frozen=True)
 class LayerNoise:
-    """How far one layer is from float, over all rows and elements.
-
-    Attributes:
-        operator: index of the operator that computes it in the quantised model.
-        snr_db: 10 log10(sum float^2 / sum (float - quantised)^2); None where the two are equal or
-            float is all zero.
-        cosine: of all values as one vector; None where either is all zero.
-        error, signal: root mean squares of the difference and of the float values.
-    """
+    """How far one layer is from float, over all rows and elements."""
 
     layer: str
-    operator: int
+    operator: int  # index of the operator that computes it in the quantised model
+    # 10 log10(sum float^2 / sum (float - quantised)^2); None where the two are equal or float is 0.
     snr_db: float | None
-    cosine: float | None
-    error: float
-    signal: float
+    cosine: float | None  # of all values as one vector; None where either is all zero
+    error: float  # root mean square of the difference
+    signal: float  # root mean square of the float values
 
 
 def compare(

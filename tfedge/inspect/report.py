@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfedge import files
@@ -39,25 +39,15 @@ from tfedge.runtime.worker import WARM_UP_ROUNDS
 
 @dataclasses.dataclass(frozen=True)
 class InspectOptions:
-    """What `tfedge inspect` is asked for.
+    """What `tfedge inspect` is asked for."""
 
-    Attributes:
-        signature: the key of the graph to show; the first by default.
-        against: a float model to compare with; None leaves the error out.
-        data: texts, or an .npz of inputs; the package's sentences by default.
-        rows: how many of them.
-        runtime: what both models run on; the first that the model was verified on by default.
-        time_rounds: how often each part of the graph is timed; 0 leaves times out.
-        threads: of the runtime when it is timed.
-    """
-
-    signature: str | None = None
-    against: Path | None = None
-    data: str | None = None
-    rows: int = 16
-    runtime: str | None = None
-    time_rounds: int = 0
-    threads: int = 1
+    signature: str | None = None  # the key of the graph to show; the first by default
+    against: Path | None = None  # a float model to compare with; None leaves the error out
+    data: str | None = None  # texts, or an .npz of inputs; the package's sentences by default
+    rows: int = 16  # how many of them
+    runtime: str | None = None  # the first that the model was verified on by default
+    time_rounds: int = 0  # how often each part of the graph is timed; 0 leaves times out
+    threads: int = 1  # of the runtime when it is timed
 
 
 def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> Report:
@@ -72,9 +62,11 @@ def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> Report:
     signature = model.signature(options.signature)
     subgraph = model.subgraphs[signature.subgraph if signature else 0]
     bundle, note = _bundle(path)
-    operators = _operators(subgraph)
-    islands = float_islands(subgraph)
-    macs = [_macs(graph) for graph in model.subgraphs]
+    operators, islands = _operators(subgraph), float_islands(subgraph)
+    macs = [
+        sum(cost.operator_cost(item, graph).macs or 0 for item in graph.operators)
+        for graph in model.subgraphs
+    ]
     run = _Run(model, signature, bundle, options, make_bar)
     return Report(
         file=str(path),
@@ -111,18 +103,13 @@ def _bundle(path: Path) -> tuple[Bundle | None, str | None]:
         return None, str(error).removeprefix(f"{path}: ")
 
 
-def _macs(subgraph: Subgraph) -> int:
-    return sum(cost.operator_cost(item, subgraph).macs or 0 for item in subgraph.operators)
-
-
 def _entry(model: ModelFile, signature: Signature, macs: int) -> Entry:
     subgraph = model.subgraphs[signature.subgraph]
-
-    def ends(named: Mapping[str, int]) -> dict[str, End]:
-        return {name: taken(End, subgraph.tensors[index]) for name, index in named.items()}
-
-    inputs, outputs = ends(signature.inputs), ends(signature.outputs)
-    return Entry(signature.key, len(subgraph.operators), macs, inputs, outputs)
+    ends = (
+        {name: taken(End, subgraph.tensors[index]) for name, index in side.items()}
+        for side in (signature.inputs, signature.outputs)
+    )
+    return Entry(signature.key, len(subgraph.operators), macs, *ends)
 
 
 def _operators(subgraph: Subgraph) -> list[OperatorRow]:

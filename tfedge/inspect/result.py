@@ -61,13 +61,7 @@ class Operand:
 
 @dataclasses.dataclass(frozen=True)
 class OperatorRow:
-    """An operator.
-
-    Attributes:
-        dtype, tensor, layer, scale, zero_point, range: of its first output.
-        macs, elements, bytes: see `tfedge.inspect.cost.Cost`.
-        share: of the cost of its graph, 0..1.
-    """
+    """An operator; dtype, layer, tensor and what it stands for are of its first output."""
 
     index: Count
     operator: str
@@ -80,14 +74,13 @@ class OperatorRow:
     scale: float | None
     zero_point: int | None
     range: Sequence[float] | None
-    macs: Count | None
+    macs: Count | None  # see `tfedge.inspect.cost.Cost`
     elements: Count
     bytes: Count
-    share: float
+    share: float  # of the cost of its graph, 0..1
 
     @property
     def units(self) -> int:
-        """Its cost."""
         return self.elements if self.macs is None else self.macs
 
 
@@ -116,21 +109,16 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """The error against float, see `tfedge.inspect.noise.compare`.
-
-    Attributes:
-        worst: the layers furthest from float, the furthest first.
-        unmatched: layers that have no counterpart in float.
-    """
+    """The error against float, see `tfedge.inspect.noise.compare`."""
 
     against: str
     data: str
     rows: Count
     runtime: str
     delegate: None
-    worst: Sequence[str]
+    worst: Sequence[str]  # the layers furthest from float, the furthest first
     layers: Sequence[LayerNoise]
-    unmatched: Sequence[str]
+    unmatched: Sequence[str]  # layers that have no counterpart in float
 
     @property
     def ranked(self) -> list[LayerNoise]:
@@ -141,7 +129,7 @@ class Noise:
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """The times of all parts, see `tfedge.inspect.timing.Timing`."""
+    """The times of all parts, see `tfedge.inspect.timing.time_parts`."""
 
     data: str
     runtime: str
@@ -153,31 +141,22 @@ class Times:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All of it.
-
-    Attributes:
-        bundle_note: why there is no `bundle`.
-        signature: the key of the one that is shown; None where the file has none.
-        constant_bytes: by dtype.
-        summary: the costliest group first.
-        conversions_outside: QUANTIZE and DEQUANTIZE that belong to no island, at the graph's ends
-            or between scales.
-    """
+    """All of it."""
 
     file: str
     size_bytes: Count
     sha256: str
     description: str
     bundle: BundleFacts | None
-    bundle_note: str | None
+    bundle_note: str | None  # why there is no bundle
     signatures: Sequence[Entry]
-    signature: str | None
-    constant_bytes: Mapping[str, int]
+    signature: str | None  # the key of the one that is shown; None where the file has none
+    constant_bytes: Mapping[str, int]  # by dtype
     cost_model: str
     total: Total
-    summary: Sequence[Group]
+    summary: Sequence[Group]  # the costliest first
     islands: Sequence[Island]
-    conversions_outside: int
+    conversions_outside: int  # of no island: at the graph's ends, or between scales
     operators: Sequence[OperatorRow]
     noise: Noise | None
     timing: Times | None

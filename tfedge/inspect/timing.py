@@ -17,18 +17,13 @@ from tfedge.measure.board import Board
 
 @dataclasses.dataclass(frozen=True)
 class PartTime:
-    """What one part takes.
-
-    Attributes:
-        operators: how many it has.
-        weight_bytes: of the constants that it reads; a constant that several read counts in each.
-        median_s: median over the rounds of what a run takes longer with the part than without. The
-            values below 0 that noise gives are kept: they tell how large the noise is.
-    """
+    """What one part takes."""
 
     name: str
-    operators: int
-    weight_bytes: int
+    operators: int  # how many it has
+    weight_bytes: int  # of the constants that it reads; one that several read counts in each
+    # Over the rounds, of what a run takes longer with the part than without. The values below 0 that
+    # noise gives are kept: they tell how large the noise is.
     median_s: float
 
 

@@ -12,18 +12,12 @@ TERMINAL, PAGE = "terminal", "page"
 
 @dataclasses.dataclass(frozen=True)
 class Column(Generic[Row]):
-    """A column.
-
-    Attributes:
-        cell: what a row has there; the drawers escape it.
-        is_number: whether it stands on the right.
-        only: the form that has it, `TERMINAL` or `PAGE` (HTML and Markdown); None for all.
-    """
+    """A column."""
 
     name: str
-    cell: Callable[[Row], str]
-    is_number: bool = False
-    only: str | None = None
+    cell: Callable[[Row], str]  # what a row has there; the drawers escape it
+    is_number: bool = False  # stands on the right
+    only: str | None = None  # the form that has it, `TERMINAL` or `PAGE` (HTML and Markdown)
 
 
 def number(name: str, cell: Callable[[Row], str], only: str | None = None) -> Column[Row]:
@@ -33,18 +27,12 @@ def number(name: str, cell: Callable[[Row], str], only: str | None = None) -> Co
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Cells, made by `table`.
+    """Cells, made by `table`."""
 
-    Attributes:
-        title: drawn above it on a terminal; a page has its own headings.
-        marked: the rows that stand out on a page.
-        rows: a cell for each of the columns.
-    """
-
-    title: str
+    title: str  # above it on a terminal; a page has its own headings
     columns: Sequence[Column[Any]]
-    rows: Sequence[Sequence[str]]
-    marked: frozenset[int] = frozenset()
+    rows: Sequence[Sequence[str]]  # a cell for each of the columns
+    marked: frozenset[int] = frozenset()  # the rows that stand out on a page
 
     def form(self, form: str) -> Table:
         """The table with the columns of one form only."""
@@ -62,20 +50,15 @@ def table(
     """The table of rows."""
     found = list(rows)
     cells = [[column.cell(row) for column in columns] for row in found]
-    stand_out = frozenset(index for index, row in enumerate(found) if marked(row))
-    return Table(title, columns, cells, stand_out)
+    return Table(title, columns, cells, frozenset(i for i, row in enumerate(found) if marked(row)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of a page: a heading, a plot (SVG, or empty), notes and tables.
-
-    Attributes:
-        is_fine: whether the notes are small print.
-    """
+    """A part of a page."""
 
     title: str
-    plot: str = ""
+    plot: str = ""  # SVG
     notes: Sequence[str] = ()
     tables: Sequence[Table] = ()
-    is_fine: bool = False
+    is_fine: bool = False  # whether the notes are small print
