@@ -39,7 +39,7 @@ def figures(page: str) -> list[ElementTree.Element]:
 @given(POINTS)
 def test_front_by_its_definition(points: list[tuple[int, int]]) -> None:
     costs, worths = zip(*points, strict=True)
-    found = front(costs, worths)
+    found = front(points)
     for index, (cost, worth) in enumerate(points):
         is_beaten = any(
             other != index

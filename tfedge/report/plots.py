@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -12,25 +11,20 @@ _FRAME = Frame(height=360, left=60, right=24, top=20, bottom=44)
 _STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)  # percent between lines
 _LEAST_SPAN = 0.5  # percent; two points that hardly differ are no cliff
 _TICKS = (1.0, 2.0, 5.0)  # of each power of ten
+Point = tuple[float, float]  # of a model its relative time, above 0, and what it is worth, 0 to 1
 
 
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """A model: relative time, above 0; worth, 0 to 1; what its tooltip says."""
-
-    cost: float
-    worth: float
-    title: str
-
-
-def pareto_plot(points: Sequence[Point], front: Sequence[int], kind: str) -> str:
+def pareto_plot(
+    points: Sequence[Point], titles: Sequence[str], front: Sequence[int], kind: str
+) -> str:
     """Points by their numbers in the table below; a line joins those that nothing beats.
 
     Args:
+        titles: what tooltips say.
         kind: what the vertical axis shows, in percent.
     """
-    costs = [math.log10(point.cost) for point in points]
-    worths = [100 * point.worth for point in points]
+    costs = [math.log10(cost) for cost, _ in points]
+    worths = [100 * worth for _, worth in points]
     low, high = _padded(min(costs), max(costs), 0.08)
     bottom, top = _padded(min(worths), max(worths), _LEAST_SPAN)
     x, y = _FRAME.x(low, high), _FRAME.y(bottom, top)
@@ -40,7 +34,7 @@ def pareto_plot(points: Sequence[Point], front: Sequence[int], kind: str) -> str
     for index, (cost, worth) in enumerate(zip(costs, worths, strict=True)):
         look = "dot" if index in front else "beaten"
         at = f'cx="{x(cost):.1f}" cy="{y(worth):.1f}"'
-        title = f"<title>{escape(points[index].title)}</title>"
+        title = f"<title>{escape(titles[index])}</title>"
         parts.append(f'<circle class="{look}" r="5" {at}>{title}</circle>')
         parts.append(label(x(cost) + 8, y(worth) - 7, str(index + 1), "start", "number"))
     parts.append(
@@ -70,14 +64,13 @@ def _times(x: Scale, low: float, high: float) -> list[str]:
     return parts
 
 
-def front(costs: Sequence[float], worths: Sequence[float]) -> list[int]:
+def front(points: Sequence[Point]) -> list[int]:
     """The indices of the points that no other is at least as cheap and as good as, cheapest first.
 
     Of equal points the first stays.
     """
-    order = sorted(range(len(costs)), key=lambda index: (costs[index], -worths[index], index))
     found: list[int] = []
-    for index in order:
-        if not found or worths[index] > worths[found[-1]]:
+    for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i)):
+        if not found or points[index][1] > points[found[-1]][1]:
             found.append(index)
     return found

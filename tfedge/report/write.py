@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
 
 from tfedge import files
-from tfedge.report.read import read_results
-from tfedge.report.sections import sections
-from tfedge.show.markdown import markdown
-from tfedge.show.page import page
+from tfedge.inspect.plots import cost_plot
+from tfedge.inspect.result import Report
+from tfedge.inspect.table import noise_section, summary, times_section
+from tfedge.measure.race import BUSY, Race, Standing, busy_note
+from tfedge.report.plots import front, pareto_plot
+from tfedge.report.read import Architecture, Counts, Mission, read_results
+from tfedge.show.numbers import percent, size
+from tfedge.show.page import markdown, page
+from tfedge.show.plots import bar_plot
+from tfedge.show.table import Column, Section, number, table
 
 
 def write_report(results: Sequence[Path], output: Path, title: str) -> list[Path]:
-    """Puts results together.
+    """Puts results together, the widest view first, each kind in the order given.
 
     Args:
         results: files with what `tfedge bench --json` or `tfedge inspect --json` printed.
@@ -25,8 +32,151 @@ def write_report(results: Sequence[Path], output: Path, title: str) -> list[Path
     Raises:
         InputError: a result cannot be used, or nothing can be written.
     """
-    found = sections(read_results(results))
+    read = read_results(results)
+    sections = [
+        *map(_mission, read.missions),
+        *map(_race, read.races),
+        *(section for counts in read.counts for section in _counts(counts)),
+        *(section for model in read.models for section in _model(model)),
+    ]
     written = [output.with_suffix(".html"), output.with_suffix(".md")]
-    for path, text in zip(written, (page(title, found), markdown(title, found)), strict=True):
+    for path, text in zip(written, (page(title, sections), markdown(title, sections)), strict=True):
         files.write_bytes(path, text.encode(errors="backslashreplace"))
     return written
+
+
+def _mission(mission: Mission) -> Section:
+    models = mission.models
+    modes = dict.fromkeys(mode for row in models.values() for mode in row.minsn)
+    columns: list[Column[tuple[str, Architecture]]] = [
+        Column("model", lambda row: row[0]),
+        number("parameters", lambda row: f"{row[1].parameters / 1e6:.1f} M"),
+        number("GFLOPs", lambda row: f"{row[1].flops / 1e9:.2f}"),
+        *(
+            number(f"Minsn {mode}", lambda row, mode=mode: _minsn(row[1].minsn.get(mode)))  # type: ignore[misc]
+            for mode in modes
+        ),
+        number("speed-up", lambda row: _times(row[1].speed_up)),
+    ]
+    found = {name: row.speed_up for name, row in models.items() if row.speed_up}
+    longest = max(found.values(), default=1.0)
+    bars = [(name, _times(times), times / longest) for name, times in found.items()]
+    notes = [
+        f"Million instructions (Minsn) for one text of {mission.tokens} tokens on an emulated "
+        f"{mission.board}, the fewest of its runtimes; the speed-up is {mission.base} in float32 by "
+        "the model's fewest in any mode. Counts are not times, but they rank models."
+    ]
+    notes += [
+        f"{name} on {row.texts.texts} texts of {row.texts.data}, each in the shortest graph that "
+        f"holds it: {_minsn(row.texts.minsn)} Minsn a text, {_times(row.texts.speed_up)} of "
+        f"{mission.base} on {mission.tokens} tokens."
+        for name, row in models.items()
+        if row.texts is not None
+    ]
+    plot = bar_plot(bars, "Speed-up by model")
+    return Section("Architectures on a board", plot, notes, [table(columns, models.items())])
+
+
+_Counted = tuple[tuple[str, str], dict[int, float | None]]  # by model and runtime, by length
+
+
+def _counts(counts: Counts) -> Iterator[Section]:
+    for board in dict.fromkeys(count.board for count in counts.counts):
+        of_board = [count for count in counts.counts if count.board == board]
+        lengths = sorted({count.tokens for count in of_board})
+        models: dict[tuple[str, str], dict[int, float | None]] = {}
+        for count in of_board:
+            models.setdefault((count.model, count.runtime), {})[count.tokens] = count.minsn
+        longest = lengths[-1]
+        done = [(minsn, key) for key, found in models.items() if (minsn := found.get(longest))]
+        most = max(done, default=(1.0,))[0]
+        bars = [
+            (f"{model} in {runtime}", f"{_minsn(minsn)} Minsn", minsn / most)
+            for minsn, (model, runtime) in sorted(done, key=lambda item: item[0])
+        ]
+        columns: list[Column[_Counted]] = [
+            Column("model", lambda row: row[0][0]),
+            Column("runtime", lambda row: row[0][1]),
+            *(
+                number(str(length), lambda row, length=length: _minsn(row[1].get(length)))  # type: ignore[misc]
+                for length in lengths
+            ),
+        ]
+        yield Section(
+            f"Instructions on {board}",
+            bar_plot(bars, f"Million instructions of {longest} tokens on {board}"),
+            [
+                "Million instructions for one text, by its tokens, on an emulated board; empty: it "
+                f"failed or has no such graph. The bars are for {longest} tokens."
+            ],
+            [table(columns, models.items())],
+        )
+
+
+def _minsn(number: float | None) -> str:
+    return "" if number is None else f"{number:.1f}"
+
+
+def _times(number: float | None) -> str:
+    return "" if number is None else f"{number:.1f} x"
+
+
+def _worth(row: Standing) -> float:
+    return 1 - row.disagreement if row.accuracy is None else row.accuracy
+
+
+def _race(race: Race) -> Section:
+    rows = race.contestants
+    kind = "accuracy" if all(row.accuracy is not None for row in rows) else "same answer"
+    points = [(row.ratios.mean, _worth(row)) for row in rows]
+    best = front(points)
+    titles = [f"{row.name}: {row.ratios.mean:.2f}, {percent(_worth(row))}" for row in rows]
+    notes = [
+        f"{race.texts} texts of {race.data}, {race.rounds} rounds in turns, "
+        f"{race.machine.processors} x {race.machine.processor}. Times are relative to the first "
+        "model; over rounds is the range of these ratios. Marked with *, joined by the line: no "
+        f"other is both as fast and as good ({kind})."
+    ]
+    if race.machine.load > BUSY:
+        notes.append(busy_note(race.machine) + ".")
+    numbers = {id(row): f"{i + 1}{'*' if i in best else ''}" for i, row in enumerate(rows)}
+    columns: list[Column[Standing]] = [
+        number("#", lambda row: numbers[id(row)]),
+        Column("model", lambda row: PurePath(row.name).name),
+        Column("runtime", lambda row: row.runtime),
+        number("threads", lambda row: str(row.threads)),
+        number("mean", lambda row: f"{row.ratios.mean:.2f}"),
+        number("over rounds", lambda row: "{:.2f}-{:.2f}".format(*row.ratio_range)),
+        number("median", lambda row: f"{row.ratios.median:.2f}"),
+        number("p90", lambda row: f"{row.ratios.p90:.2f}"),
+        number(kind, lambda row: percent(_worth(row))),
+        number("memory", _memory),
+        number("file", lambda row: size(row.size_bytes)),
+        number("start", lambda row: f"{row.start_ms:.0f} ms"),
+    ]
+    return Section(
+        f"{kind.capitalize()} against time: {PurePath(race.data).name}",
+        pareto_plot(points, titles, best, kind),
+        notes,
+        [table(columns, rows)],
+    )
+
+
+def _memory(row: Standing) -> str:
+    return "" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.0f} MB"
+
+
+def _model(model: Report) -> Iterator[Section]:
+    name, bundle = PurePath(model.file).name, model.bundle
+    kind = ""
+    if bundle is not None:
+        kind = f"{bundle.task}, {bundle.quantization}, up to {bundle.max_length} tokens; "
+    note = f"{kind}{size(model.size_bytes)}, graph {model.signature or 'without a name'}."
+    plot = cost_plot(model.summary)
+    yield Section(f"{name}: what it computes", plot, [note], [summary(model)])
+    if model.timing is not None:
+        section = times_section(model, model.timing)
+        yield dataclasses.replace(section, title=f"{name}: time, size and error by part")
+    if model.noise is not None:
+        section = noise_section(model.noise)
+        yield dataclasses.replace(section, title=f"{name}: signal-to-noise against float, dB")
