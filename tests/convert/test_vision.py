@@ -178,7 +178,7 @@ def test_tfedge_infer(toy: Toy, runtime: str) -> None:
         "image": "none.jpg",
         "error": "none.jpg: no such file; give the path of an image",
     }
-    assert "config.json: no image; JPEG" in foreign["error"]
+    assert "config.json: not an image; JPEG" in foreign["error"]
     assert [line.split(": ")[1] for line in given.errors] == [
         f"image {len(paths) + 1}",
         f"image {len(paths) + 2}",

@@ -253,7 +253,7 @@ def test_runtime_that_has_a_wheel(
 
 def test_child_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_SECONDS", 0.2)
-    error = "it does not come to an end within 0.2 seconds"
+    error = "it does not finish within 0.2 seconds"
     assert doctor._apart(time.sleep, 60) == (None, error)
 
 

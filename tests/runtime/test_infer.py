@@ -140,7 +140,7 @@ WRONG_OPTIONS = {
     "threads": (["--threads", "1000"], "1<=x<=64"),
     "unknown option": (["--fast"], "--fast"),
     "doctor and texts": (["--doctor"], "--doctor answers a sentence of its own"),
-    "context": (["--context", "x"], "--context is of no use for text-classification"),
+    "context": (["--context", "x"], "--context does not apply to text-classification"),
     "jsonl and texts": (["--jsonl"], "--jsonl is for standard input"),
 }
 

@@ -107,7 +107,7 @@ def _read(
     number: int,
     printed: queue.SimpleQueue[tuple[int, bytes | None]],
 ) -> None:
-    """Nobody waits for this: what a killed process has started may hold the pipe open for long."""
+    """Nobody waits for this: children of a killed process may hold the pipe open for a long time."""
     assert process.stdout is not None
     with process.stdout as stdout:
         for line in stdout:

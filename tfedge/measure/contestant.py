@@ -130,7 +130,7 @@ class Block:
     Attributes:
         tokenize_s: seconds for the tokens of each text, float64 (n,).
         infer_s: seconds from the tokens of each text to its answer, float64 (n,).
-        peak_rss_bytes: the most memory that the process has had so far; None where it is not told.
+        peak_rss_bytes: the most memory that the process has had so far; None if unknown.
     """
 
     answers: list[Answer]
@@ -224,7 +224,7 @@ class Running:
         except (KeyError, ValueError, TypeError) as error:
             raise TfedgeError(
                 f"{self.contestant.name}: its program gave no proper answer "
-                f"({type(error).__name__}: {error}); is it of this version of tfedge?"
+                f"({type(error).__name__}: {error}); is it from this version of tfedge?"
             ) from error
 
     def _failure(self) -> TfedgeError:

@@ -155,7 +155,7 @@ def race(
 
     Raises:
         InputError: a label that the model does not know.
-        RejectedModelError, MissingPackageError, TfedgeError: see `Running`.
+        RejectedModelError, MissingPackageError, TfedgeError: see `running`.
     """
     truth = task.truth(task.rows(texts), labels) if labels is not None else None
     machine = _machine()
@@ -194,7 +194,7 @@ def take_turns(
         progress: is told how many texts have been answered.
 
     Raises:
-        RejectedModelError, MissingPackageError, TfedgeError: see `Running`.
+        RejectedModelError, MissingPackageError, TfedgeError: see `running`.
     """
     blocks = [slice(begin, begin + BLOCK) for begin in range(0, len(texts), BLOCK)]
     records = []
@@ -242,7 +242,7 @@ def _standing(record: Record, first: Record, task: Task, **known: Any) -> Standi
         runtime=running.runtime,
         threads=running.threads,
         tokenize_ms=float(np.median(record.tokenize_s, axis=0).mean()) * 1e3,
-        ratios=Times(*(vars(times)[name] / value for name, value in vars(firsts).items())),
+        ratios=Times(**{name: vars(times)[name] / value for name, value in vars(firsts).items()}),
         ratio_range=[float(by_round.min()), float(by_round.max())],
         start_ms=running.start_s * 1e3,
         peak_rss_bytes=record.peak_rss_bytes,

@@ -27,7 +27,7 @@ class Timing:
         texts_per_s: runs by the whole time.
         tokens_per_s: tokens that the model saw, special ones included and padding left out, by the
             whole time.
-        peak_rss_bytes: the most memory that the process has had resident; None where it is not told.
+        peak_rss_bytes: the most memory that the process has had resident; None if unknown.
     """
 
     model: str

@@ -119,7 +119,7 @@ def load_delegate(module: Any, delegate: str, device: str | None) -> Any:
         reason = (
             f"no Edge TPU can be opened: {_device_advice(device)}"
             if is_edgetpu(delegate)
-            else "the library is there, but finds no usable device; is it there and may you use it?"
+            else "the library is there, but finds no device; is one connected, and may you use it?"
         )
         raise BackendError(f"delegate {path}: {reason} ({one_line(error)})") from error
 
@@ -132,7 +132,7 @@ def probe(path: str, runtime: str, delegate: str, device: str | None) -> None:
     to whoever loads it next.
 
     Raises:
-        BackendError: it crashes, or does not come to an end.
+        BackendError: it crashes, or does not finish.
     """
     command = [sys.executable, "-m", __name__, path, runtime, delegate, device or ""]
     try:

@@ -174,7 +174,7 @@ def _apart(task: Callable[..., Any], *arguments: Any) -> tuple[Any, str | None]:
     try:
         if receiver.poll(_SECONDS):
             return receiver.recv()
-        return None, f"it does not come to an end within {_SECONDS} seconds"
+        return None, f"it does not finish within {_SECONDS} seconds"
     except EOFError:
         process.join()
         known = {-item.value: item.name for item in signal.Signals}

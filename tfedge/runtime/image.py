@@ -90,7 +90,7 @@ def _decoded(path: str) -> Any:
     except ImageError:
         raise
     except module.UnidentifiedImageError:
-        raise ImageError(f"{path}: no image; {', '.join(FORMATS)} are read") from None
+        raise ImageError(f"{path}: not an image; {', '.join(FORMATS)} are read") from None
     except (module.DecompressionBombWarning, module.DecompressionBombError):
         raise ImageError(
             f"{path}: claims more than {module.MAX_IMAGE_PIXELS} pixels; make it smaller"

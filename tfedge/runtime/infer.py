@@ -161,7 +161,7 @@ def execute(options: Options) -> int:
     """Does what the command line says; returns the exit code.
 
     Raises:
-        InferenceError: nothing can be answered, or not go on.
+        InferenceError: nothing can be answered, or answering cannot go on.
     """
     if options.json_lines and (options.texts or options.runs):
         raise OptionError("--jsonl is for standard input; leave it out or give no texts")
@@ -179,7 +179,7 @@ def execute(options: Options) -> int:
     if sys.stdin is None:
         raise OptionError("no texts: standard input is closed")
     if sys.stdin.isatty():
-        _complain(f"reading {asked.typed} from the terminal, one a line; Ctrl-D ends")
+        _complain(f"reading {asked.typed} from the terminal, one per line; Ctrl-D ends")
     with lines.stop_signal() as stop:
         requests = lines.parse_lines(
             lines.read_lines(sys.stdin.fileno(), stop),

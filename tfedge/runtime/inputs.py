@@ -82,9 +82,9 @@ class Input:
         return {self.key: os.fspath(first) if isinstance(first, os.PathLike) else first}
 
     def check_context(self, task: str) -> None:
-        """Raises OptionError where a context given for all items is of no use."""
+        """Raises OptionError where one context for all items makes no sense."""
         if not self.is_pair:
-            raise OptionError(f"--context is of no use for {task}; leave it out")
+            raise OptionError(f"--context does not apply to {task}; leave it out")
 
     def parse(self, line: str, context: str | None) -> Line:
         """What a line of plain text asks.

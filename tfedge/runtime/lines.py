@@ -100,11 +100,8 @@ def parse_lines(
         if number == 0:
             line = line.removeprefix(codecs.BOM_UTF8)
         try:
-            text = line.decode()
+            yield Request(*parse(line.decode(), context))
         except UnicodeDecodeError:
             yield Request(line.decode(errors="replace"), error="the line is not valid UTF-8")
-            continue
-        try:
-            yield Request(*parse(text, context))
         except TextError as error:
-            yield Request(text, error=str(error))
+            yield Request(line.decode(), error=str(error))

@@ -1,6 +1,6 @@
 """What Linux says of the machine: board, processor, memory, heat, supply.
 
-All of it is read from files below /proc and /sys. What a machine does not tell is None or empty,
+All of it is read from files below /proc and /sys. What a machine does not report is None or empty,
 never a guess.
 """
 
@@ -110,11 +110,11 @@ class Machine:
 def read_machine(
     root: Path = ROOT, vcgencmd: str | None = None, architecture: str | None = None
 ) -> Machine:
-    """Reads what the machine tells.
+    """Reads what the machine reports.
 
     Args:
         root: the folder that has /proc and /sys.
-        vcgencmd: the Raspberry Pi's program, for kernels that do not tell what it tells.
+        vcgencmd: the Raspberry Pi's program, for kernels that do not report throttling.
         architecture: of the kernel; None asks it.
     """
     architecture = architecture or platform.machine()

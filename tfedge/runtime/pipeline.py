@@ -150,7 +150,7 @@ class Pipeline:
         return len(self.encode(text))
 
     def encode(self, text: Input) -> AnyEncoded:
-        """The first half of an answer, for who times the two apart: tokens, or an image's pixels.
+        """The first half of an answer, for whoever times both: tokens, or an image's pixels.
 
         Raises:
             TextError: the text cannot be answered.
@@ -171,7 +171,7 @@ class Pipeline:
         if top_k is None:
             return
         if not self.task.ranked:
-            raise OptionError(f"top_k is of no use for {self.manifest.task}; leave it out")
+            raise OptionError(f"top_k does not apply to {self.manifest.task}; leave it out")
         if top_k < 1:
             raise OptionError(f"top_k is {top_k}; at least 1 label must be asked for")
 

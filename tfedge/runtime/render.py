@@ -92,9 +92,9 @@ def _machine(machine: Machine) -> Iterator[tuple[str, str]]:
     if machine.board:
         yield "board", machine.board
     cores = ", ".join(f"{count} x {name}" for name, count in machine.cores.items())
-    have = " ".join(name for name, present in machine.features.items() if present) or "not told"
+    have = " ".join(name for name, present in machine.features.items() if present) or "unknown"
     lack = " ".join(name for name, present in machine.features.items() if not present)
-    yield "processor", f"{cores or 'not told'}, {machine.architecture}"
+    yield "processor", f"{cores or 'unknown'}, {machine.architecture}"
     yield "features", have + (f" (without {lack})" if lack else "")
     available, total = map(_megabytes, (machine.available_bytes, machine.memory_bytes))
     yield "memory", f"{available} of {total} available"
@@ -109,7 +109,7 @@ def _machine(machine: Machine) -> Iterator[tuple[str, str]]:
 
 
 def _megabytes(count: int | None) -> str:
-    return "not told" if count is None else f"{count / 1e6:.0f} MB"
+    return "unknown" if count is None else f"{count / 1e6:.0f} MB"
 
 
 def encode(line: str) -> bytes:

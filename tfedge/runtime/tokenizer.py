@@ -149,9 +149,9 @@ class TextEncoder:
         return encoded
 
     def encode_batch(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[np.ndarray]:
-        """What `encode` makes of many texts, or pairs of them, at once and refusing none.
+        """Tokenises many texts, or pairs of texts, at once, and refuses none.
 
-        Of a text without a token, an empty one say, the special tokens are left.
+        A text without tokens, such as an empty one, becomes the special tokens alone.
 
         Returns:
             For `pad`: ids, int32 (n,) each; of pairs with their token types, int32 (n, 2).
