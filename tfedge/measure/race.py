@@ -158,7 +158,9 @@ def race(
         RejectedModelError, MissingPackageError, TfedgeError: see `running`.
     """
     truth = task.truth(task.rows(texts), labels) if labels is not None else None
-    machine = _machine()
+    found, load = read_machine(), _busy_processors()
+    processors, governor = len(os.sched_getaffinity(0)), next(iter(found.governors), None)
+    machine = Machine(", ".join(found.cores), processors, governor, load)
     with make_bar("answering in turns", len(contestants) * rounds * len(texts)) as bar:
         records = take_turns(contestants, texts.texts, rounds, bar.advance)
     reference = next((record for record in records if record.running.contestant.is_float), None)
@@ -250,16 +252,6 @@ def _standing(record: Record, first: Record, task: Task, **known: Any) -> Standi
         unanswered=sum("error" in answer for answer in record.answers),
         disagreement=disagreement(task, record.answers, first.answers),
         **known,
-    )
-
-
-def _machine() -> Machine:
-    found = read_machine()
-    return Machine(
-        processor=", ".join(found.cores),
-        processors=len(os.sched_getaffinity(0)),
-        governor=next(iter(found.governors), None),
-        load=_busy_processors(),
     )
 
 

@@ -55,7 +55,6 @@ _FOREIGN_MAGIC = (
 # zipfile's ways of saying that an archive is damaged or uses something that a bundle never uses.
 _ARCHIVE_ERRORS = (
     zipfile.BadZipFile,
-    zipfile.LargeZipFile,
     zlib.error,
     struct.error,
     EOFError,

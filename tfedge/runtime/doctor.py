@@ -250,14 +250,12 @@ def _refused(error: object) -> Finding:
 def _try(model: str, loading: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[Finding]]:
     """Answers the built-in sentence, in a process of its own."""
     timing, error = _apart(_answer, model, loading)
-    if error is None:
-        return timing, []
-    if error.startswith("it crashes"):
-        mend = (
-            "convert the model for this board (`tfedge convert --target`) or give another --runtime"
+    if error is not None and error.startswith("it crashes"):
+        error = (
+            f"answering a sentence: {error}; convert the model for this board"
+            " (`tfedge convert --target`) or give another --runtime"
         )
-        return None, [Finding(f"answering a sentence: {error}", mend, prevents=True)]
-    return None, [_refused(error)]
+    return timing, [] if error is None else [_refused(error)]
 
 
 def _answer(model: str, loading: Mapping[str, Any]) -> dict[str, Any]:

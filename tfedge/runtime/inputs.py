@@ -154,8 +154,7 @@ class Image(Input):
     packages: ClassVar[Mapping[str, str]] = {"pillow": "PIL.Image"}
 
     def check(self, inputs: tuple[str, ...], image: ImageSettings | None) -> None:
-        if inputs != self.names:
-            raise ValueError(f"inputs {inputs} are not {', '.join(self.names)}")
+        super().check(inputs, image)
         if image is None:
             raise ValueError("a model of images needs settings of images")
 
