@@ -54,9 +54,7 @@ def read_source(path: Path) -> Source:
 def carry_over(source: Source, compiled: bytes, facts: dict[str, Any]) -> bytes:
     """The compiled model with all that the source had beside its operators.
 
-    Args:
-        compiled: what the compiler wrote.
-        facts: what the manifest's `extra` shall say under "edgetpu".
+    `facts` stand in the manifest's `extra` under "edgetpu".
 
     Raises:
         InputError: one of the two is damaged.

@@ -176,8 +176,8 @@ def _compiled(index: int, subgraph: Subgraph) -> Judged:
 
 def _row(index: int, subgraph: Subgraph, kind: str, rule: Rule, question: str | None) -> Judged:
     operator = subgraph.operators[index]
-    result = subgraph.result(operator)
-    described = (operator.name, operator.version, result.dtype, result.shape, result.name)
+    first = subgraph.result(operator)
+    described = (operator.name, operator.version, first.dtype, first.shape, first.name)
     why = (rule.status, rule.rule, rule.source, rule.change)
     return Judged(index, *described, kind, *why, question)
 

@@ -26,6 +26,7 @@ from tfedge.edgetpu.result import (
 )
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
 from tfedge.inspect.graph import EDGETPU_OPERATOR, read_model
+from tfedge.records import taken
 
 PROGRAM = "edgetpu_compiler"
 VARIABLE = "EDGETPU_COMPILER"
@@ -42,11 +43,8 @@ _APT = (
 def find_compiler(model: Path) -> str:
     """The compiler's path: what EDGETPU_COMPILER says, else what PATH has.
 
-    Args:
-        model: what is to be compiled; for the message.
-
     Raises:
-        MissingPackageError: there is none; the message says how to get it.
+        MissingPackageError: there is none; the message says how to get it, for this `model`.
     """
     given = os.environ.get(VARIABLE)
     found = shutil.which(given or PROGRAM)
@@ -90,14 +88,14 @@ def compile_model(path: Path, output: Path | None = None, timeout: int = 180) ->
     with tempfile.TemporaryDirectory(prefix="tfedge-edgetpu-") as folder:
         Path(folder, "model.tflite").write_bytes(source.flatbuffer)
         code, text = _run(compiler, Path(folder), timeout)
-        result, written = (Path(folder, f"model_edgetpu.{kind}") for kind in ("tflite", "log"))
+        made, written = (Path(folder, f"model_edgetpu.{kind}") for kind in ("tflite", "log"))
         if written.exists():
             text += written.read_text(encoding="utf-8", errors="replace")
         log = parse(text)
-        _check(path, code, text, log, result.exists(), predicted)
-        report = _compare(predicted, log, result, target)
+        _check(path, code, text, log, made.exists(), predicted)
+        report = _compare(predicted, log, made, target)
         facts = {"compiler": log.version, "mapped": report.mapped, "on_cpu": log.on_cpu}
-        content = carry_over(source, result.read_bytes(), facts)
+        content = carry_over(source, made.read_bytes(), facts)
     files.write_bytes(target, content)
     files.write_bytes(target.with_suffix(".log"), text.encode(errors="backslashreplace"))
     return report
@@ -108,9 +106,6 @@ def deliver(path: Path) -> tuple[Delivery, TfedgeError | None]:
 
     Returns:
         What is found, and why it was not compiled, or None: the converted model is kept.
-
-    Raises:
-        InputError: the model cannot be read.
     """
     checked = check(path)
     try:
@@ -170,39 +165,36 @@ def _check(
         )
 
 
-def _compare(predicted: Check, log: CompilerLog, result: Path, target: Path) -> Compilation:
+def _compare(predicted: Check, log: CompilerLog, made: Path, target: Path) -> Compilation:
     """What came out otherwise than predicted."""
-    differences = _differences(predicted, result)
+    differences = _differences(predicted, made)
     summary = Counter({(row.operator, row.status): row.count for row in predicted.summary})
     statuses = [
         StatusDifference(*key, summary[key], log.table[key])
         for key in sorted(set(summary) | set(log.table))
         if summary[key] != log.table[key]
     ]
-    return Compilation(
+    return taken(
+        Compilation,
+        log,
         file=predicted.file,
         output=str(target),
         compiler=log.version,
         operators=len(predicted.operators),
         predicted=sum(row.class_ != CPU for row in predicted.operators),
         mapped=log.on_tpu,
-        on_cpu=log.on_cpu,
         agrees=not differences and all(row.status != MAPPED for row in statuses),
         differences=differences,
         statuses=statuses,
-        subgraphs=log.subgraphs,
-        cached_bytes=log.cached_bytes,
-        remaining_bytes=log.remaining_bytes,
-        streamed_bytes=log.streamed_bytes,
     )
 
 
-def _differences(predicted: Check, result: Path) -> list[Difference]:
+def _differences(predicted: Check, made: Path) -> list[Difference]:
     """Operators that were predicted on one side and are on the other.
 
     Those that the compiler left are found again by what they put out, whose name it keeps.
     """
-    subgraph = read_model(result).subgraphs[0]
+    subgraph = read_model(made).subgraphs[0]
     left = Counter(
         (operator.name, subgraph.result(operator).name)
         for operator in subgraph.operators
@@ -215,7 +207,5 @@ def _differences(predicted: Check, result: Path) -> list[Difference]:
         left[key] -= is_left
         if is_left != (row.class_ == CPU):
             compiled = "left on the CPU" if is_left else MAPPED
-            differences.append(
-                Difference(row.index, row.operator, row.class_, row.status, compiled)
-            )
+            differences.append(taken(Difference, row, predicted=row.status, compiled=compiled))
     return differences

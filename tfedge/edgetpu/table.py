@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tfedge.edgetpu.estimate import Latency, Memory
-from tfedge.edgetpu.result import (
-    CPU,
-    SEEN,
-    STRANDED,
-    UNPROVEN,
-    Check,
-    Counted,
-    Delivery,
-    Judged,
-)
+from tfedge.edgetpu.result import CPU, SEEN, STRANDED, UNPROVEN, Check, Counted, Delivery, Judged
 from tfedge.show import page as html
 from tfedge.show import text as terminal
 from tfedge.show.numbers import amount, size, some, typed_shape

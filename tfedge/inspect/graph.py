@@ -14,7 +14,7 @@ import os
 import re
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tfedge.errors import InputError
@@ -170,11 +170,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
 
 
 def read_content(name: str, content: bytes | mmap.mmap) -> ModelFile:
-    """Reads a .tflite that is in memory; `name` is for messages, as its path is.
-
-    Raises:
-        InputError, MissingPackageError: as `read_model`.
-    """
+    """As `read_model`, of a .tflite that is in memory; `name` stands for its path in messages."""
     try:
         if content[4:8] != MODEL_IDENTIFIER:
             raise InputError("not a TensorFlow Lite model; give the output of the TFLite converter")
@@ -192,12 +188,7 @@ def _names(enumeration: Any) -> dict[int, str]:
 
 
 class _GraphReader:
-    """Walks one flatbuffer.
-
-    Args:
-        content: the file, at least its first 8 bytes checked.
-        litert: LiteRT's tools for flatbuffers.
-    """
+    """Walks one flatbuffer with LiteRT's tools; the first 8 bytes of `content` are checked."""
 
     def __init__(self, name: str, content: Any, litert: Any) -> None:
         schema = litert.schema_fb
@@ -207,30 +198,23 @@ class _GraphReader:
         self._settings = _names(schema.BuiltinOptions)
         self._items_left = min(MAX_ITEMS, len(content))
         self._characters_left = len(content)
+        self._constants: Counter[str] = Counter()
+        self._counted = {0}  # buffers, of which the first is empty
         self._model = schema.Model.GetRootAsModel(content, 0)
 
     def read(self) -> ModelFile:
         self._buffers = [self._place(buffer) for buffer in self._all(self._model, "Buffers")]
         self._codes = [self._code(code) for code in self._all(self._model, "OperatorCodes")]
-        constants: Counter[str] = Counter()
-        counted = {0}
-        subgraphs = [
-            self._subgraph(subgraph, constants, counted)
-            for subgraph in self._all(self._model, "Subgraphs")
-        ]
+        subgraphs = [self._subgraph(item) for item in self._all(self._model, "Subgraphs")]
         if not subgraphs:
             raise InputError("the model has no graph; convert it again")
-        return ModelFile(
-            path=self._name,
-            size_bytes=len(self._content),
-            description=self._text(self._model._tab, 10),
-            subgraphs=subgraphs,
-            signatures=[
-                self._signature(signature, subgraphs)
-                for signature in self._all(self._model, "SignatureDefs")
-            ],
-            constants=dict(sorted(constants.items())),
-        )
+        description = self._text(self._model._tab, 10)
+        signatures = [
+            self._signature(item, subgraphs) for item in self._all(self._model, "SignatureDefs")
+        ]
+        constants = dict(sorted(self._constants.items()))
+        size = len(self._content)
+        return ModelFile(self._name, size, description, subgraphs, signatures, constants)
 
     def _spend(self, count: int) -> int:
         self._items_left -= count
@@ -243,9 +227,8 @@ class _GraphReader:
 
     def _all(self, table: Any, field: str) -> Iterator[Any]:
         """The tables of a vector."""
-        get: Callable[[int], Any] = getattr(table, field)
-        for index in range(self._spend(getattr(table, f"{field}Length")())):
-            yield get(index)
+        count = self._spend(getattr(table, f"{field}Length")())
+        return map(getattr(table, field), range(count))
 
     def _integers(self, table: Any, field: str) -> tuple[int, ...]:
         """A vector of numbers."""
@@ -282,14 +265,8 @@ class _GraphReader:
             name = f"CUSTOM:{self._text(code._tab, 6)}"
         return name, int(code.Version())
 
-    def _subgraph(self, subgraph: Any, constants: Counter[str], counted: set[int]) -> Subgraph:
-        tensors = []
-        for table in self._all(subgraph, "Tensors"):
-            tensor = self._tensor(table)
-            tensors.append(tensor)
-            if tensor.constant_bytes and table.Buffer() not in counted:
-                counted.add(table.Buffer())
-                constants[tensor.dtype] += tensor.constant_bytes
+    def _subgraph(self, subgraph: Any) -> Subgraph:
+        tensors = [self._tensor(tensor) for tensor in self._all(subgraph, "Tensors")]
         operators = [self._operator(item) for item in self._all(subgraph, "Operators")]
         ends = self._integers(subgraph, "Inputs"), self._integers(subgraph, "Outputs")
         used = [index for item in operators for index in (*item.inputs, *item.outputs)]
@@ -307,28 +284,20 @@ class _GraphReader:
             zero_point = int(found.ZeroPoint(0)) if found.ZeroPointLength() else 0
             if not math.isfinite(scale):
                 raise InputError(f"damaged: a tensor has the scale {scale}; copy it again")
-        kind = tensor.Type()
-        return Tensor(
-            name=self._text(tensor._tab, 10),
-            shape=shape,
-            dtype=self._dtypes.get(kind, f"TYPE {kind}"),
-            scale=scale,
-            zero_point=zero_point,
-            constant_bytes=self._buffers[tensor.Buffer()][1] or None,
-            dynamic=_ABSENT in self._integers(tensor, "ShapeSignature"),
-            values=self._values(tensor.Buffer()) if kind == self._schema.TensorType.INT32 else None,
-        )
-
-    def _values(self, buffer: int) -> tuple[int, ...] | None:
-        start, length = self._buffers[buffer]
-        if not 4 <= length <= 4 * _MOST_VALUES:
-            return None
-        return struct.unpack_from(f"<{length // 4}i", self._content, start)
+        name, kind, buffer = self._text(tensor._tab, 10), tensor.Type(), tensor.Buffer()
+        dtype, values = self._dtypes.get(kind, f"TYPE {kind}"), None
+        begin, length = self._buffers[buffer]
+        if buffer not in self._counted and length:
+            self._counted.add(buffer)
+            self._constants[dtype] += length
+        if dtype == "INT32" and 4 <= length <= 4 * _MOST_VALUES:
+            values = struct.unpack_from(f"<{length // 4}i", self._content, begin)
+        dynamic = _ABSENT in self._integers(tensor, "ShapeSignature")
+        return Tensor(name, shape, dtype, scale, zero_point, length or None, dynamic, values)
 
     def _operator(self, operator: Any) -> Operator:
         name, version = self._codes[operator.OpcodeIndex()]
-        outputs = self._integers(operator, "Outputs")
-        inputs = self._integers(operator, "Inputs")
+        outputs, inputs = self._integers(operator, "Outputs"), self._integers(operator, "Inputs")
         if any(index < 0 for index in outputs):
             raise InputError(f"damaged: {name!r} has an absent output; copy it again")
         return Operator(name, version, inputs, outputs, self._options(operator))

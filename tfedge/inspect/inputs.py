@@ -46,8 +46,8 @@ def model_inputs(
         if data is None:
             raise InputError(f"{bundle.path} reads images: give a folder of them with --data")
         images = read_images(data).head(count)
-        found = pixels_of(images.texts, image)
-        return as_inputs(found, 0, list(signature.inputs)), images.source
+        pixels = pixels_of(images.texts, image)
+        return as_inputs(pixels, 0, list(signature.inputs)), images.source
     length = _tokens(model, signature)
     if bundle is None or length is None:
         raise InputError(
@@ -55,8 +55,13 @@ def model_inputs(
             f"with --data FILE.npz, an array (rows, ...) for each of {sorted(signature.inputs)}"
         )
     texts = read_texts(data) if data is not None else _own_sentences()
-    rows, pad_id = _full_rows(bundle, texts, length, min(count, len(texts)))
-    return pad(rows, length, list(signature.inputs), pad_id), texts.source
+    try:
+        encoder = TextEncoder(bundle.tokenizer_json, length)
+        starts = range(min(count, len(texts)))
+        rows = [_full_row(encoder, texts.texts, start, length) for start in starts]
+    except InferenceError as error:
+        raise InputError(f"{texts.source}: {error}") from error
+    return pad(rows, length, list(signature.inputs), encoder.pad_id), texts.source
 
 
 def _tokens(model: ModelFile, signature: Signature) -> int | None:
@@ -76,23 +81,11 @@ def _own_sentences() -> Texts:
     return Texts(texts.texts, None, "tfedge/data/sentences.tsv")
 
 
-def _full_rows(
-    bundle: Bundle, texts: Texts, length: int, count: int
-) -> tuple[list[np.ndarray], int]:
-    """Token ids of `count` rows, each a text and those that follow it until the row is full; what to
-    pad them with.
+def _full_row(encoder: TextEncoder, texts: Sequence[str], start: int, length: int) -> np.ndarray:
+    """Token ids of a text and those that follow it until the row is full.
 
     What a graph computes of padding is thrown away, but would be most of what is measured.
     """
-    try:
-        encoder = TextEncoder(bundle.tokenizer_json, length)
-        rows = [_full_row(encoder, texts.texts, start, length) for start in range(count)]
-        return rows, encoder.pad_id
-    except InferenceError as error:
-        raise InputError(f"{texts.source}: {error}") from error
-
-
-def _full_row(encoder: TextEncoder, texts: Sequence[str], start: int, length: int) -> np.ndarray:
     row = texts[start]
     for step in range(1, length):  # a text has a token at least
         encoded = encoder.encode(row)

@@ -75,16 +75,17 @@ def compare(
     step = max(1, _BATCH_BYTES // max(1, row_bytes))
     with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
         copies = [Path(folder) / name for name in ("a.tflite", "b.tflite")]
-        sides = list(zip((model, reference), copies, _indices(pairs), strict=True))
-        for (file, signature), copy, indices in sides:
-            write_opened(file, signature, indices, copy)
+        indices = [[pair.indices[side] for pair in pairs] for side in (0, 1)]
+        sides = list(zip((model, reference), copies, indices, strict=True))
+        for (file, signature), copy, read in sides:
+            write_opened(file, signature, read, copy)
         for start in range(0, rows, step):
             part = {name: array[start : start + step] for name, array in inputs.items()}
             found = []
-            for (file, signature), copy, indices in sides:
+            for (file, signature), copy, read in sides:
                 with named_as(file, copy):
                     entry = (signature.key, signature.subgraph)
-                    found.append(board.tensors(copy, entry, part, indices, progress))
+                    found.append(board.tensors(copy, entry, part, read, progress))
             for pair, actual, true in zip(pairs, *found, strict=True):
                 if actual.shape != true.shape:
                     raise InputError(
@@ -114,12 +115,7 @@ def _match(model: Model, reference: Model) -> tuple[list[_Pair], list[str]]:
 
 
 class _Pair:
-    """One layer in both models, quantised and float, added up over batches of rows.
-
-    Args:
-        operator: that computes it in the quantised model.
-        indices: of its two tensors, which are `tensors`.
-    """
+    """One layer in both models, the quantised first, added up over batches of rows."""
 
     def __init__(
         self, layer: str, operator: int, indices: Sequence[int], tensors: Sequence[Tensor]
@@ -143,11 +139,6 @@ class _Pair:
         cosine = product / math.sqrt(signal * power) if signal and power else None
         means = (math.sqrt(total / max(1, self._count)) for total in (error, signal))
         return LayerNoise(self.layer, self._operator, snr, cosine, *means)
-
-
-def _indices(pairs: Sequence[_Pair]) -> list[list[int]]:
-    """Which tensors are read of the quantised model, and which of the other."""
-    return [list(side) for side in zip(*(pair.indices for pair in pairs), strict=True)]
 
 
 def _real(values: np.ndarray, tensor: Tensor) -> np.ndarray:

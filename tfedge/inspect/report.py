@@ -8,25 +8,12 @@ from pathlib import Path
 
 from tfedge import files
 from tfedge.errors import InputError, MissingPackageError
-from tfedge.inspect import cost
+from tfedge.inspect import cost, result
 from tfedge.inspect.graph import ModelFile, Signature, Subgraph, read_model
 from tfedge.inspect.inputs import Inputs, model_inputs
 from tfedge.inspect.islands import float_islands
 from tfedge.inspect.layers import layer_name
 from tfedge.inspect.noise import compare
-from tfedge.inspect.result import (
-    WORST,
-    BundleFacts,
-    End,
-    Entry,
-    Group,
-    Noise,
-    Operand,
-    OperatorRow,
-    Report,
-    Times,
-    Total,
-)
 from tfedge.inspect.timing import time_parts
 from tfedge.measure.board import Board
 from tfedge.progress import MakeBar
@@ -50,7 +37,7 @@ class InspectOptions:
     threads: int = 1  # of the runtime when it is timed
 
 
-def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> Report:
+def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> result.Report:
     """Reads a .tflite of any origin; with `against` or `time_rounds`, runs it.
 
     Raises:
@@ -68,18 +55,18 @@ def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> Report:
         for graph in model.subgraphs
     ]
     run = _Run(model, signature, bundle, options, make_bar)
-    return Report(
+    return result.Report(
         file=str(path),
         size_bytes=model.size_bytes,
         sha256=files.sha256(path),
         description=model.description,
-        bundle=taken(BundleFacts, bundle.manifest) if bundle else None,
+        bundle=taken(result.BundleFacts, bundle.manifest) if bundle else None,
         bundle_note=note,
         signatures=[_entry(model, item, macs[item.subgraph]) for item in model.signatures],
         signature=signature.key if signature else None,
         constant_bytes=model.constants,
         cost_model=cost.MODEL,
-        total=Total(
+        total=result.Total(
             operators=len(operators),
             macs=sum(row.macs or 0 for row in operators),
             elements=sum(row.elements for row in operators if row.macs is None),
@@ -103,16 +90,16 @@ def _bundle(path: Path) -> tuple[Bundle | None, str | None]:
         return None, str(error).removeprefix(f"{path}: ")
 
 
-def _entry(model: ModelFile, signature: Signature, macs: int) -> Entry:
+def _entry(model: ModelFile, signature: Signature, macs: int) -> result.Entry:
     subgraph = model.subgraphs[signature.subgraph]
     ends = (
-        {name: taken(End, subgraph.tensors[index]) for name, index in side.items()}
+        {name: taken(result.End, subgraph.tensors[index]) for name, index in side.items()}
         for side in (signature.inputs, signature.outputs)
     )
-    return Entry(signature.key, len(subgraph.operators), macs, *ends)
+    return result.Entry(signature.key, len(subgraph.operators), macs, *ends)
 
 
-def _operators(subgraph: Subgraph) -> list[OperatorRow]:
+def _operators(subgraph: Subgraph) -> list[result.OperatorRow]:
     """A row for each operator, in the order in which they run."""
     costs = [cost.operator_cost(operator, subgraph) for operator in subgraph.operators]
     total = max(1, sum(item.units for item in costs))
@@ -120,14 +107,14 @@ def _operators(subgraph: Subgraph) -> list[OperatorRow]:
     for index, (operator, found) in enumerate(zip(subgraph.operators, costs, strict=True)):
         first = subgraph.result(operator)
         row = taken(
-            OperatorRow,
+            result.OperatorRow,
             found,
             first,
             index=index,
             operator=operator.name,
             version=operator.version,
-            inputs=[taken(Operand, item) for item in subgraph.operands(operator)],
-            outputs=[taken(Operand, subgraph.tensors[i]) for i in operator.outputs],
+            inputs=[taken(result.Operand, item) for item in subgraph.operands(operator)],
+            outputs=[taken(result.Operand, subgraph.tensors[i]) for i in operator.outputs],
             layer=layer_name(first.name),
             tensor=first.name,
             share=found.units / total,
@@ -136,13 +123,13 @@ def _operators(subgraph: Subgraph) -> list[OperatorRow]:
     return rows
 
 
-def _summary(operators: Sequence[OperatorRow]) -> list[Group]:
+def _summary(operators: Sequence[result.OperatorRow]) -> list[result.Group]:
     """Operators by type, dtype and version, the costliest first."""
-    groups: dict[tuple[str, str, int], list[OperatorRow]] = {}
+    groups: dict[tuple[str, str, int], list[result.OperatorRow]] = {}
     for row in operators:
         groups.setdefault((row.operator, row.dtype, row.version), []).append(row)
     rows = [
-        Group(
+        result.Group(
             *kind,
             count=len(group),
             cost=sum(row.units for row in group),
@@ -164,7 +151,7 @@ class _Run:
     options: InspectOptions
     make_bar: MakeBar
 
-    def noise(self, against: Path) -> Noise:
+    def noise(self, against: Path) -> result.Noise:
         """How far each layer is from that of a float model."""
         reference = read_model(against)
         signature = self._signature("--against runs both models")
@@ -175,10 +162,10 @@ class _Run:
         with self.make_bar(f"running both models in {runtime}", 2 * rows) as bar:
             pair = (self.model, signature), (reference, counterpart)
             found = compare(*pair, inputs, Board.here(runtime), bar.advance)
-        noise = Noise(str(against), source, rows, runtime, None, [], *found)
-        return dataclasses.replace(noise, worst=[row.layer for row in noise.ranked[:WORST]])
+        noise = result.Noise(str(against), source, rows, runtime, None, [], *found)
+        return dataclasses.replace(noise, worst=[row.layer for row in noise.ranked[: result.WORST]])
 
-    def times(self) -> Times:
+    def times(self) -> result.Times:
         """What each part takes."""
         signature = self._signature("--time runs it")
         inputs, source = self._inputs(signature, self.bundle)
@@ -187,7 +174,7 @@ class _Run:
         board = Board(runtime=runtime, threads=threads)
         with self.make_bar(f"timing its parts in {runtime}", rounds + WARM_UP_ROUNDS) as bar:
             found = time_parts(self.model, signature, inputs, board, rounds, bar.advance)
-        return Times(source, runtime, threads, rounds, *found)
+        return result.Times(source, runtime, threads, rounds, *found)
 
     def _signature(self, what: str) -> Signature:
         if self.signature is None:

@@ -19,9 +19,7 @@ def pareto_plot(
 ) -> str:
     """Points by their numbers in the table below; a line joins those that nothing beats.
 
-    Args:
-        titles: what tooltips say.
-        kind: what the vertical axis shows, in percent.
+    Tooltips say the `titles`; the vertical axis shows a `kind`, in percent.
     """
     costs = [math.log10(cost) for cost, _ in points]
     worths = [100 * worth for _, worth in points]

@@ -139,31 +139,30 @@ def _race(race: Race) -> Section:
     ]
     if race.machine.load > BUSY:
         notes.append(busy_note(race.machine) + ".")
-    numbers = {id(row): f"{i + 1}{'*' if i in best else ''}" for i, row in enumerate(rows)}
-    columns: list[Column[Standing]] = [
-        number("#", lambda row: numbers[id(row)]),
-        Column("model", lambda row: PurePath(row.name).name),
-        Column("runtime", lambda row: row.runtime),
-        number("threads", lambda row: str(row.threads)),
-        number("mean", lambda row: f"{row.ratios.mean:.2f}"),
-        number("over rounds", lambda row: "{:.2f}-{:.2f}".format(*row.ratio_range)),
-        number("median", lambda row: f"{row.ratios.median:.2f}"),
-        number("p90", lambda row: f"{row.ratios.p90:.2f}"),
-        number(kind, lambda row: percent(_worth(row))),
-        number("memory", _memory),
-        number("file", lambda row: size(row.size_bytes)),
-        number("start", lambda row: f"{row.start_ms:.0f} ms"),
+    columns: list[Column[tuple[int, Standing]]] = [
+        number("#", lambda row: f"{row[0] + 1}{'*' if row[0] in best else ''}"),
+        Column("model", lambda row: PurePath(row[1].name).name),
+        Column("runtime", lambda row: row[1].runtime),
+        number("threads", lambda row: str(row[1].threads)),
+        number("mean", lambda row: f"{row[1].ratios.mean:.2f}"),
+        number("over rounds", lambda row: "{:.2f}-{:.2f}".format(*row[1].ratio_range)),
+        number("median", lambda row: f"{row[1].ratios.median:.2f}"),
+        number("p90", lambda row: f"{row[1].ratios.p90:.2f}"),
+        number(kind, lambda row: percent(_worth(row[1]))),
+        number("memory", lambda row: _memory(row[1].peak_rss_bytes)),
+        number("file", lambda row: size(row[1].size_bytes)),
+        number("start", lambda row: f"{row[1].start_ms:.0f} ms"),
     ]
     return Section(
         f"{kind.capitalize()} against time: {PurePath(race.data).name}",
         pareto_plot(points, titles, best, kind),
         notes,
-        [table(columns, rows)],
+        [table(columns, enumerate(rows))],
     )
 
 
-def _memory(row: Standing) -> str:
-    return "" if row.peak_rss_bytes is None else f"{row.peak_rss_bytes / 1e6:.0f} MB"
+def _memory(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:.0f} MB"
 
 
 def _model(model: Report) -> Iterator[Section]:

@@ -11,11 +11,7 @@ def amount(count: int) -> str:
     """Three digits and a unit: 1234567 is 1.23 M."""
     for factor, unit in _UNITS:
         if count >= factor:
-            return (
-                f"{count / factor:.3g} {unit}"
-                if count < 1000 * factor
-                else f"{count / factor:.2e} {unit}"
-            )
+            return f"{count / factor:{'.3g' if count < 1000 * factor else '.2e'}} {unit}"
     return str(count)
 
 
