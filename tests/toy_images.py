@@ -76,7 +76,7 @@ def write_folder(folder: Path, name: str = "vit", teacher: bool = False, **chang
 
 def write_full_size(folder: Path, preset: str) -> Path:
     """As `write_folder`, of a preset's size, with dense weights as large as training makes them."""
-    from tfedge.models.initialize import initialize
+    from tfedge.models.checkpoint import initialize
     from tfedge.presets import load_preset
 
     initialize(load_preset(preset), folder, None)

@@ -30,9 +30,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         )
         os.close(handle)
     except OSError as error:
-        raise InputError(
-            f"cannot write {target}: {error.strerror}; choose another folder"
-        ) from error
+        reason = f"{error.strerror}; choose another folder"
+        raise InputError(f"cannot write {target}: {reason}") from error
     temporary = Path(name)
     try:
         yield temporary
@@ -48,19 +47,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Finds out early whether files can be written into a folder, which need not exist yet.
-
-    Raises:
-        InputError: they cannot.
-    """
+    """Raises InputError early where a folder, which need not exist yet, cannot be written into."""
     path = Path(folder)
     try:
         existing = next(place for place in (path, *path.parents) if place.exists())
         tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
-        raise InputError(
-            f"cannot write into {path}: {error.strerror}; choose another folder"
-        ) from error
+        reason = f"{error.strerror}; choose another folder"
+        raise InputError(f"cannot write into {path}: {reason}") from error
 
 
 def replace_folder(new: Path, place: Path) -> None:
@@ -114,8 +108,5 @@ def read_cache(path: str | os.PathLike[str], key: Mapping[str, Any]) -> dict[str
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """The hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

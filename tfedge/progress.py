@@ -6,18 +6,10 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Protocol
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -45,20 +37,18 @@ class ProgressBar:
     """
 
     def __init__(self, description: str, total: int) -> None:
-        self._description = description
-        self._total = total
-        self._done = 0
-        self._note = ""
+        self._description, self._total = description, total
+        self._done, self._note = 0, ""
         self._printed = time.monotonic()
-        self._bar: Progress | None = None
+        self._bar: progress.Progress | None = None
         if sys.stderr.isatty():
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+            self._bar = progress.Progress(
+                "{task.description}",
+                progress.BarColumn(),
+                progress.MofNCompleteColumn(),
+                progress.TimeElapsedColumn(),
+                progress.TimeRemainingColumn(),
+                "{task.fields[note]}",
                 console=Console(stderr=True),
             )
             self._task = self._bar.add_task(description, total=total, note="")
@@ -70,12 +60,7 @@ class ProgressBar:
             print(f"{self._description} ...", file=sys.stderr, flush=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bar:
             self._bar.stop()
 
@@ -105,7 +90,6 @@ def training_report(bar: Bar) -> Callable[[int, int, dict[str, float]], None]:
     """A report for the training loop that moves `bar` and shows losses and accuracies."""
 
     def report(step: int, steps: int, figures: dict[str, float]) -> None:
-        del steps
         if "eval_accuracy" in figures:
             bar.say(f"step {step}: accuracy on held-out texts {figures['eval_accuracy']:.4f}")
         else:

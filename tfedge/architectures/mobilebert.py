@@ -6,13 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
 from tfedge.architectures.base import Dense, EncoderConfig, is_within, register
-from tfedge.architectures.fields import (
-    ACTIVATIONS,
-    LARGEST_DEPTH,
-    Fields,
-    head_size,
-    refuse_matrix,
-)
+from tfedge.architectures.fields import ACTIVATIONS, LARGEST_DEPTH, Fields, head_size, refuse_matrix
 from tfedge.architectures.parts import Stream, residual
 from tfedge.architectures.postnorm import PostNorm
 from tfedge.errors import CheckpointError

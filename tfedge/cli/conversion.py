@@ -288,7 +288,7 @@ def init(preset: str, folder: Path, tokenizer: Path | None, seed: int) -> None:
     Use it to measure what an architecture costs, or to train it; its answers mean nothing.
     """
     load_tensorflow()
-    from tfedge.models.initialize import initialize
+    from tfedge.models.checkpoint import initialize
     from tfedge.presets import load_preset
 
     initialize(load_preset(preset), folder, tokenizer, seed)

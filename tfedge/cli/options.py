@@ -86,10 +86,7 @@ steps_option = click.option(
 )
 temperature_option = click.option("--temperature", default=2.0, help="Divides both models' logits.")
 hidden_option = click.option(
-    "--hidden-weight",
-    "hidden",
-    default=1.0,
-    help="Weight of the distance between hidden states.",
+    "--hidden-weight", "hidden", default=1.0, help="Weight of the distance between hidden states."
 )
 label_option = click.option(
     "--label-weight", "labels", default=0.0, help="Weight of the labels in the data."

@@ -53,8 +53,8 @@ class Pixels:
     By default an image comes as Hugging Face's models have it, normalised.
     """
 
-    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    scale: tuple[float, ...] = (1.0, 1.0, 1.0)
+    offset: tuple[float, ...] = (0.0, 0.0, 0.0)
 
 
 NORMALISED = Pixels()
@@ -231,13 +231,9 @@ class Blocks:
         if self.config.normalization_type == "no_norm":
             layer: keras.layers.Layer = layers.NoNorm(name=name)
         else:
-            layer = layers.LayerNorm(self.epsilon(epsilon), name=name)
+            layer = layers.LayerNorm(epsilon or self.config.layer_norm_eps, name=name)
         with self.site(name, "norm"):
             return self.tap(name, layer(self.operand(x)))
-
-    def epsilon(self, epsilon: float | None) -> float:
-        """The epsilon of a norm, the config's by default."""
-        return self.config.layer_norm_eps if epsilon is None else epsilon
 
     def add(self, name: str, *terms: Symbolic, kind: Kind = FREE) -> Symbolic:
         """The sum of tensors, two at a time as TFLite adds them."""

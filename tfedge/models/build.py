@@ -12,12 +12,7 @@ from tfedge import tasks
 from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import Kind
 from tfedge.errors import InputError
-from tfedge.models.blocks import (
-    Blocks,
-    GraphOptions,
-    SiteKind,
-    Symbolic,
-)
+from tfedge.models.blocks import Blocks, GraphOptions, SiteKind, Symbolic
 
 # tf_keras walks a functional graph by recursion; MobileBERT with its ranges is deeper than Python's
 # default of 1000.

@@ -1,4 +1,4 @@
-"""Hugging Face folders: config.json, safetensors and tokenizer, read strictly and written back."""
+"""Hugging Face folders: config.json and safetensors, read strictly, written back, and made anew."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from safetensors.numpy import save
 
 from tfedge import files, tasks
 from tfedge.architectures.base import EncoderConfig, is_within
-from tfedge.errors import CheckpointError
-from tfedge.models.config import read_config
-from tfedge.models.folder import CONFIG, WEIGHTS, weight_files
+from tfedge.errors import CheckpointError, InputError
+from tfedge.models.build import build
+from tfedge.models.config import parse_config, read_config
+from tfedge.models.folder import CONFIG, PREPROCESSOR, WEIGHTS, copy_inputs, weight_files
 from tfedge.models.layers import PatchDense, TokenTable
+from tfedge.presets import Preset
+from tfedge.tasks.base import Task
 
 # Names that PyTorch gave to layer norm's parameters before Hugging Face renamed them.
 _LEGACY_NAMES = {".gamma": ".weight", ".beta": ".bias"}
@@ -70,13 +73,10 @@ def parameters(model: keras.Model) -> list[Parameter]:
 
 def layer_parameters(layer: keras.layers.Layer) -> Iterator[Parameter]:
     """The variables of one layer; its outputs are in proportion to each."""
-    if isinstance(layer, keras.layers.Dense):
-        # PyTorch keeps (out, in), Keras (in, out).
-        yield Parameter(f"{layer.name}.weight", layer.kernel, (1, 0))
-        yield Parameter(f"{layer.name}.bias", layer.bias, (0,))
-    elif isinstance(layer, PatchDense):
-        # PyTorch keeps convolutions as (out, in, height, width).
-        yield Parameter(f"{layer.name}.weight", layer.kernel, (3, 2, 0, 1))
+    if isinstance(layer, keras.layers.Dense | PatchDense):
+        # PyTorch keeps (out, in) and (out, in, height, width), Keras the outputs last.
+        axes = (1, 0) if isinstance(layer, keras.layers.Dense) else (3, 2, 0, 1)
+        yield Parameter(f"{layer.name}.weight", layer.kernel, axes)
         yield Parameter(f"{layer.name}.bias", layer.bias, (0,))
     elif isinstance(layer, TokenTable):
         for part, variable in layer.table.items():
@@ -169,59 +169,46 @@ def load_weights(
     Raises:
         CheckpointError: tensors missing, surplus or of another shape; all of them are listed.
     """
-    config = checkpoint.config
+    config, names, head = checkpoint.config, checkpoint.names, tasks.find(task)
     named = [(config.architecture.tensor_name(p.name), p) for p in parameters(model)]
     wanted = dict(named)  # of several parameters with one tensor, one
-    absent = [name for name in wanted if name not in checkpoint.names]
-    head = tasks.find(task).modules(config)
-    fresh = [name for name in absent if new_head and is_within(name, head)]
-    surplus = [
-        name
-        for name in sorted(checkpoint.names - set(wanted))
-        if not (_unused_head(name, task, config) or config.architecture.is_unread(config, name))
-    ]
-    misshaped = [
-        f"{name} is {list(checkpoint.shape(name))}, not {list(p.shape)}"
-        for name, p in wanted.items()
-        if name in checkpoint.names and checkpoint.shape(name) != p.shape
-    ]
-    missing = [name for name in absent if name not in fresh]
-    _raise_mismatch(checkpoint, task, missing, surplus, misshaped)
+    absent = [name for name in wanted if name not in names]
+    fresh = [name for name in absent if new_head and is_within(name, head.modules(config))]
+    unused = set(_PRETRAINING_MODULES) - set(head.modules(config))
+    unused |= tasks.modules_of_others(head, config)
+    faults = {
+        "missing": [name for name in absent if name not in fresh],
+        "surplus": [
+            name
+            for name in sorted(names - set(wanted))
+            if not name.endswith("position_ids")  # which are no weights
+            and not is_within(name, unused)
+            and not config.architecture.is_unread(config, name)
+        ],
+        "mis-shaped": [
+            f"{name} is {list(checkpoint.shape(name))}, not {list(p.shape)}"
+            for name, p in wanted.items()
+            if name in names and checkpoint.shape(name) != p.shape
+        ],
+    }
+    if any(faults.values()):
+        raise CheckpointError(_mismatch(checkpoint, head, faults))
     for name, parameter in named:
-        if name in checkpoint.names:
+        if name in names:
             parameter.assign(checkpoint.read(name))
     return fresh
 
 
-def _unused_head(name: str, task: str, config: EncoderConfig) -> bool:
-    """Whether a tensor belongs to a head that `task` does not have, or is no weight at all."""
-    if name.endswith("position_ids"):
-        return True
-    head = tasks.find(task)
-    pretraining = set(_PRETRAINING_MODULES) - set(head.modules(config))
-    return is_within(name, pretraining | tasks.modules_of_others(head, config))
-
-
-def _raise_mismatch(
-    checkpoint: Checkpoint, task: str, missing: list[str], surplus: list[str], misshaped: list[str]
-) -> None:
-    parts = [
-        f"{kind}: {', '.join(names)}"
-        for kind, names in (("missing", missing), ("surplus", surplus), ("mis-shaped", misshaped))
-        if names
-    ]
-    if not parts:
-        return
-    hint = ""
-    head = tasks.find(task)
-    if missing and all(is_within(name, head.modules(checkpoint.config)) for name in missing):
-        hint = (
-            f". The checkpoint is an encoder without a head for {task}: fine-tune it first "
+def _mismatch(checkpoint: Checkpoint, head: Task, faults: Mapping[str, list[str]]) -> str:
+    listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
+    message = f"{checkpoint.folder}: the weights do not fit its config.json: {listed}"
+    missing, modules = faults["missing"], head.modules(checkpoint.config)
+    if missing and all(is_within(name, modules) for name in missing):
+        message += (
+            f". The checkpoint is an encoder without a head for {head.name}: fine-tune it first "
             f"{head.head_advice}"
         )
-    raise CheckpointError(
-        f"{checkpoint.folder}: the weights do not fit its config.json: {'; '.join(parts)}{hint}"
-    )
+    return message
 
 
 def assign(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
@@ -304,3 +291,31 @@ def _exported_config(
         exported["id2label"] = {str(index): label for index, label in enumerate(labels)}
         exported["label2id"] = {label: index for index, label in enumerate(labels)}
     return exported
+
+
+def initialize(preset: Preset, folder: Path, tokenizer: Path | None, seed: int = 0) -> None:
+    """Writes the model of `preset` with random weights as a Hugging Face folder.
+
+    Args:
+        tokenizer: a folder whose tokeniser files are copied along; a model of images has none, and
+            gets the preset's `preprocessor_config.json`.
+
+    Raises:
+        InputError: `folder` exists, or a tokeniser is missing or of no use.
+    """
+    if folder.exists():
+        raise InputError(f"{folder} exists; give the name of a new folder")
+    config = parse_config(preset.config)
+    task = tasks.find(preset.task)
+    if task.input.has_tokenizer != (tokenizer is not None):
+        what = "give" if task.input.has_tokenizer else "leave out"
+        raise InputError(f"{preset.name} reads {task.units}; {what} --tokenizer")
+    keras.utils.set_random_seed(seed)
+    unnamed = [f"LABEL_{index}" for index in range(task.default_labels)]
+    labels = list(preset.labels or unnamed)
+    model = build(config, preset.task, len(labels)).model
+    save_checkpoint(model, config, preset.task, folder, labels)
+    if tokenizer is not None:
+        copy_inputs(tokenizer, folder)
+    if preset.preprocessor is not None:
+        files.write_json(folder / PREPROCESSOR, preset.preprocessor)

@@ -88,11 +88,9 @@ def parse_preprocessor(source: Mapping[str, Any], config: EncoderConfig) -> Imag
 
 def pixels(settings: ImageSettings) -> Pixels:
     """What a model reads of a red, green or blue of 0 to 255."""
-    scale = [1 / std for std in settings.std]
-    red, green, blue = (
-        (factor, -mean * factor) for factor, mean in zip(scale, settings.mean, strict=True)
-    )
-    return Pixels((red[0], green[0], blue[0]), (red[1], green[1], blue[1]))
+    scale = tuple(1 / std for std in settings.std)
+    offset = (-mean * factor for mean, factor in zip(settings.mean, scale, strict=True))
+    return Pixels(scale, tuple(offset))
 
 
 def _sides(name: str, value: Any) -> tuple[int, ...]:

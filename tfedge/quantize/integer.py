@@ -182,7 +182,8 @@ class IntegerBlocks(Blocks):
             if plan.has_mean:
                 mean = self.channel_mean(norm=name, name=f"{name}.mean")(x)
                 mean = self.tap(f"{name}.mean", mean, NormStep(name, "mean"))
-            inverse = self._inverse_deviation(name, x, mean, plan, self.epsilon(epsilon))
+            epsilon = epsilon or self.config.layer_norm_eps
+            inverse = self._inverse_deviation(name, x, mean, plan, epsilon)
             y = gain(self._multiply(f"{name}.scaled", x, inverse))
             if mean is None:
                 return self.tap(name, y)

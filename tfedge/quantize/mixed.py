@@ -137,7 +137,8 @@ class MixedBlocks(IntegerBlocks):
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         if not self._is_float(name) or self.config.normalization_type == "no_norm":
             return super().norm(name, x, epsilon)
-        layer = layers.EqualizedLayerNorm(self.epsilon(epsilon), norm=name, name=name)
+        epsilon = epsilon or self.config.layer_norm_eps
+        layer = layers.EqualizedLayerNorm(epsilon, norm=name, name=name)
         with self.site(name, "norm"):
             return self.tap(name, layer(self.operand(x)))
 
