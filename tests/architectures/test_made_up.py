@@ -21,7 +21,6 @@ from bars import Bars
 from safetensors.numpy import load_file, save_file
 
 from tfedge.architectures import base
-from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import QUERY
 from tfedge.architectures.parts import Embeddings, Parts
 from tfedge.architectures.postnorm import PostNorm
@@ -97,10 +96,6 @@ class MadeUp(PostNorm):
     def tensor_name(self, name: str) -> str:
         block, _, part = name.removeprefix("trunk.block.").partition(".")
         return f"trunk.shared.{part}" if block.isdecimal() else name
-
-    def stored_layers(self, config: EncoderConfig) -> int:
-        del config
-        return 1
 
 
 def tensors(config: Mapping[str, Any] = CONFIG) -> dict[str, np.ndarray]:

@@ -14,7 +14,6 @@ from tfedge.errors import CheckpointError, InputError
 if TYPE_CHECKING:
     from tfedge.models.blocks import Blocks, Symbolic
 
-Dense = tuple[int, int]
 # By the `model_type` of their config.json.
 ARCHITECTURES: dict[str, Architecture] = {}
 
@@ -268,34 +267,6 @@ class Architecture(abc.ABC):
     def exported(self, config: EncoderConfig) -> Mapping[str, Any]:
         """Keys of config.json that must have another value where the model is exported."""
         return {}
-
-    # The cost, see `tfedge.models.cost`.
-
-    @abc.abstractmethod
-    def table_weights(self, config: EncoderConfig) -> int:
-        """Weights of all tables: words, positions, learned tokens."""
-
-    def stored_layers(self, config: EncoderConfig) -> int:
-        """The layers with weights of their own; fewer where layers share them."""
-        return config.num_hidden_layers
-
-    def embedding_dense(self, config: EncoderConfig) -> list[Dense]:
-        """Inputs and outputs of the dense layers between the tables and the first layer."""
-        return []
-
-    def embedding_rows(self, config: EncoderConfig, length: int) -> int:
-        """How many rows the dense layers of `embedding_dense` read of an input of `length` tokens."""
-        return length
-
-    def layer_dense(self, config: EncoderConfig, index: int) -> list[Dense]:
-        """Inputs and outputs of every dense layer in one encoder layer."""
-        hidden, width = config.hidden_size, config.heads(index) * config.head_size
-        neurons = config.neurons(index)
-        return [*[(hidden, width)] * 3, (width, hidden), (hidden, neurons), (neurons, hidden)]
-
-    def layer_norm_channels(self, config: EncoderConfig) -> int:
-        """The channels of all norms in one encoder layer, each with a gain and a bias."""
-        return 2 * config.hidden_size
 
 
 _Known = TypeVar("_Known", bound=type[Architecture])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
-from tfedge.architectures.base import Dense, EncoderConfig, is_within, register
+from tfedge.architectures.base import EncoderConfig, is_within, register
 from tfedge.architectures.fields import ACTIVATIONS, LARGEST_DEPTH, Fields, head_size, refuse_matrix
 from tfedge.architectures.parts import Stream, residual
 from tfedge.architectures.postnorm import PostNorm
@@ -50,11 +50,6 @@ class MobileBertConfig(EncoderConfig):
     def transforms_words(self) -> bool:
         """Whether a dense layer leads from the word embeddings to the hidden states."""
         return self.trigram_input or self.embedding_size != self.hidden_size
-
-    @property
-    def bottlenecks(self) -> int:
-        """How many dense layers narrow the hidden state: the shortcut's, and queries' and keys'."""
-        return (2 - self.use_bottleneck_attention) if self.use_bottleneck else 0
 
 
 def _own(config: EncoderConfig) -> MobileBertConfig:
@@ -168,31 +163,6 @@ class MobileBert(PostNorm):
         # Nothing reads the shared bottleneck then; without the flag transformers builds none.
         unread = _own(config).use_bottleneck_attention
         return {"key_query_shared_bottleneck": False} if unread else {}
-
-    def table_weights(self, config: EncoderConfig) -> int:
-        narrower = config.hidden_size - _own(config).embedding_size
-        return super().table_weights(config) - config.vocab_size * narrower
-
-    def embedding_dense(self, config: EncoderConfig) -> list[Dense]:
-        own = _own(config)
-        window = 3 if own.trigram_input else 1
-        return [(window * own.embedding_size, own.hidden_size)] if own.transforms_words else []
-
-    def layer_dense(self, config: EncoderConfig, index: int) -> list[Dense]:
-        own, hidden = _own(config), config.hidden_size
-        inner, neurons = own.intra_bottleneck_size, config.neurons(index)
-        width = config.heads(index) * config.head_size
-        value_input = hidden if own.bottlenecks == 2 else inner
-        dense = [(inner, width), (inner, width), (value_input, width), (width, inner)]
-        dense += [(inner, neurons), (neurons, inner)] * own.num_feedforward_networks
-        if own.use_bottleneck:
-            dense += [(hidden, inner)] * own.bottlenecks + [(inner, hidden)]
-        return dense
-
-    def layer_norm_channels(self, config: EncoderConfig) -> int:
-        own = _own(config)
-        narrow = own.bottlenecks + 1 + own.num_feedforward_networks
-        return narrow * own.intra_bottleneck_size + own.use_bottleneck * own.hidden_size
 
 
 def _bottleneck(blocks: Blocks, name: str, x: Symbolic) -> tuple[Symbolic, Symbolic, Symbolic]:

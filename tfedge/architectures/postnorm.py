@@ -110,8 +110,3 @@ class PostNorm(Architecture):
             ffn = names.ffn_output, names.ffn_total, names.ffn_norm
             result.append(residual(names.attention_norm, (names.ffn_input,), *ffn))
         return result
-
-    def table_weights(self, config: EncoderConfig) -> int:
-        positions = config.max_position_embeddings + config.first_position
-        rows = config.vocab_size + positions + config.type_vocab_size
-        return rows * config.hidden_size

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
-from tfedge.architectures.base import Architecture, Dense, EncoderConfig, Input, register
+from tfedge.architectures.base import Architecture, EncoderConfig, Input, register
 from tfedge.architectures.fields import ACTIVATIONS, Fields
 from tfedge.architectures.parts import Parts, Stream
 from tfedge.errors import CheckpointError
@@ -144,17 +144,6 @@ class Vit(Architecture):
 
     def is_unread(self, config: EncoderConfig, tensor: str) -> bool:
         return tensor == "embeddings.mask_token"  # of pretraining on images with holes
-
-    def table_weights(self, config: EncoderConfig) -> int:
-        return (config.max_position_embeddings + len(self.leading_tokens)) * config.hidden_size
-
-    def embedding_dense(self, config: EncoderConfig) -> list[Dense]:
-        """See `Architecture`: that of a patch's pixels."""
-        rows, columns = _own(config).patch_size
-        return [(3 * rows * columns, config.hidden_size)]
-
-    def embedding_rows(self, config: EncoderConfig, length: int) -> int:
-        return length - len(self.leading_tokens)
 
 
 @register

@@ -1,6 +1,6 @@
 """Parameters and floating-point operations of an encoder, from its configuration alone.
 
-Nothing is built and TensorFlow is not imported.
+An architecture builds its encoder of blocks that only count; TensorFlow is not imported.
 
 FLOPs are 2 for each multiply-accumulate of the dense layers and of attention's two products
 (scores, context) over all S positions, padding included: what a graph of fixed length computes.
@@ -11,14 +11,19 @@ head of the task with its pooler (below 0.1% of any published encoder at 128 tok
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import math
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from tfedge import tasks
-from tfedge.architectures.base import Dense, EncoderConfig
+from tfedge.architectures.base import EncoderConfig
+from tfedge.architectures.parts import Parts
 from tfedge.errors import InputError
+
+if TYPE_CHECKING:
+    from tfedge.models.blocks import Blocks
 
 
 def parameters(config: EncoderConfig, pooler: bool = False) -> int:
@@ -27,14 +32,8 @@ def parameters(config: EncoderConfig, pooler: bool = False) -> int:
     Args:
         pooler: whether BERT's dense layer on [CLS] counts, as in BERT's published size.
     """
-    architecture, hidden = config.architecture, config.hidden_size
-    layers = range(architecture.stored_layers(config))
-    dense = [*architecture.embedding_dense(config), *_layers_dense(config, layers)]
-    if pooler:
-        dense.append((hidden, hidden))
-    norms = hidden + len(layers) * architecture.layer_norm_channels(config)
-    weights = sum((inputs + 1) * outputs for inputs, outputs in dense)
-    return architecture.table_weights(config) + weights + 2 * norms
+    weights = _counted(config, config.architecture.lengths(config)[0]).weights
+    return sum(weights.values()) + pooler * (config.hidden_size + 1) * config.hidden_size
 
 
 def flops(config: EncoderConfig, sequence_length: int) -> int:
@@ -42,16 +41,95 @@ def flops(config: EncoderConfig, sequence_length: int) -> int:
 
     An image has one length, whatever is given.
     """
-    architecture, layers = config.architecture, range(config.num_hidden_layers)
-    least, most = architecture.lengths(config)
-    if least == most:
-        sequence_length = most
-    width = sum(config.heads(index) * config.head_size for index in layers)
-    dense = sum(inputs * outputs for inputs, outputs in _layers_dense(config, layers))
-    embedding = sum(inputs * outputs for inputs, outputs in architecture.embedding_dense(config))
-    rows = architecture.embedding_rows(config, sequence_length)
-    attention = 2 * sequence_length * width
-    return 2 * (sequence_length * (attention + dense) + rows * embedding)
+    return 2 * _counted(config, sequence_length).products
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tensor:
+    """A tensor without its values: of an encoder's states (rows, channels)."""
+
+    shape: tuple[int, ...]
+
+
+class _Counter:
+    """The blocks of `tfedge.models.blocks` as far as encoders have weights or products in them.
+
+    Attributes:
+        weights: by the name of the tensor in the checkpoint, which several layers may share.
+        products: multiply-accumulates.
+    """
+
+    def __init__(self, config: EncoderConfig, length: int) -> None:
+        self.config, self.length = config, length
+        self.weights: dict[str, int] = {}
+        self.products = 0
+
+    def _made(self, name: str, weights: int, rows: int, channels: int) -> _Tensor:
+        self.weights[self.config.architecture.tensor_name(f"{name}.weight")] = weights
+        return _Tensor((rows, channels))
+
+    def embedding(self, name: str, rows: int, channels: int, ids: _Tensor) -> _Tensor:
+        return self._made(name, rows * channels, self.length, channels)
+
+    def token_types(self, name: str, ids: _Tensor) -> _Tensor:
+        return self.embedding(name, self.config.type_vocab_size, self.config.hidden_size, ids)
+
+    def positions(self, name: str, ids: _Tensor) -> _Tensor:
+        rows = self.config.max_position_embeddings + self.config.first_position
+        return self.embedding(name, rows, self.config.hidden_size, ids)
+
+    def table_row(self, name: str, channels: int, ids: _Tensor) -> _Tensor:
+        return self.embedding(name, 1, channels, ids)
+
+    def patches(self, name: str, units: int, size: Sequence[int], images: _Tensor) -> _Tensor:
+        inputs = 3 * math.prod(size)
+        return self.dense(name, units, _Tensor((math.prod(images.shape) // inputs, inputs)))
+
+    def image_tokens(self, name: str, leading: Sequence[str], patches: _Tensor) -> _Tensor:
+        rows, channels = self.config.max_position_embeddings, self.config.hidden_size
+        return self._made(name, (rows + len(leading)) * channels, rows, channels)
+
+    def dense(self, name: str, units: int, x: _Tensor) -> _Tensor:
+        rows, inputs = x.shape
+        self.products += rows * inputs * units
+        return self._made(name, (inputs + 1) * units, rows, units)
+
+    def trigram_dense(self, name: str, units: int, x: _Tensor) -> _Tensor:
+        return self.dense(name, units, _Tensor((x.shape[0], 3 * x.shape[1])))
+
+    def activated_dense(self, name: str, activation: str, units: int, x: _Tensor) -> _Tensor:
+        return self.dense(name, units, x)
+
+    def norm(self, name: str, x: _Tensor, epsilon: float | None = None) -> _Tensor:
+        return self._made(name, 2 * x.shape[1], *x.shape)
+
+    def add(self, name: str, first: _Tensor, *others: _Tensor) -> _Tensor:
+        return first
+
+    def dropout(self, name: str, x: _Tensor) -> _Tensor:
+        return x
+
+    def computed_rows(self, index: int, x: _Tensor, part: str = "input") -> _Tensor:
+        return x
+
+    def attention_bias(self, attention_mask: _Tensor) -> _Tensor:
+        return attention_mask
+
+    def self_attention(
+        self, names: Parts, heads: int, read: Sequence[_Tensor], bias: _Tensor | None
+    ) -> _Tensor:
+        width = heads * self.config.head_size
+        query, key, _ = map(self.dense, names.projections, (width,) * 3, read)
+        self.products += 2 * query.shape[0] * key.shape[0] * width
+        return query
+
+
+def _counted(config: EncoderConfig, length: int) -> _Counter:
+    counter = _Counter(config, length)
+    inputs = config.architecture.inputs(config)
+    shapes = {item.name: _Tensor(item.sides) for item in inputs}
+    config.architecture.encode(cast("Blocks", counter), shapes)
+    return counter
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +184,3 @@ def instructions(
         total += costs.probability * rows * length * config.heads(index)
         total += costs.neuron * rows * neurons + costs.norm * 2 * rows * hidden
     return total
-
-
-def _layers_dense(config: EncoderConfig, layers: Iterable[int]) -> list[Dense]:
-    """Inputs and outputs of every dense layer in some encoder layers."""
-    each = (config.architecture.layer_dense(config, index) for index in layers)
-    return list(itertools.chain.from_iterable(each))
