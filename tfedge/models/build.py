@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 
+import tensorflow as tf
 import tf_keras as keras
 
 from tfedge import tasks
@@ -47,6 +48,7 @@ def input_names(config: EncoderConfig) -> tuple[str, ...]:
     return tuple(item.name for item in config.architecture.inputs(config))
 
 
+@tf.autograph.experimental.do_not_convert
 def build(
     config: EncoderConfig,
     task: str,
