@@ -94,7 +94,7 @@ def sentences(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return toy_folders.write_folder(tmp_path / "toy", num_hidden_layers=1)
+    return toy_folders.write_folder(tmp_path / "toy", small=True)
 
 
 # --- help, versions, lists
@@ -605,7 +605,7 @@ def toy_preset(monkeypatch: pytest.MonkeyPatch) -> Preset:
         quantization="int8",
         hub_id="nobody/toy",
         labels=toy_builder.LABELS,
-        config=toy_folders.config(num_hidden_layers=1),
+        config=toy_folders.config(small=True),
     )
     monkeypatch.setattr(tfedge.presets, "load_preset", lambda name: preset)
     return preset
@@ -681,7 +681,7 @@ def test_qad_and_convert(
     converted = json.loads("\n".join(result.lines))
     assert converted["quantization"]["ranges"] == record["ranges"]
     assert converted["source"]["weights_sha256"] == record["weights_sha256"]
-    toy_folders.write_folder(trained, num_hidden_layers=1, seed=2)
+    toy_folders.write_folder(trained, small=True, seed=2)
     result = tfedge_(*convert)
     assert (result.code, "the weights have changed" in result.errors[-1]) == (3, True)
 

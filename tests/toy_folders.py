@@ -18,9 +18,18 @@ ENTITIES = toys.ENTITIES
 LENGTH = 16
 
 
-def config(architecture: str = "bert", **changes: Any) -> dict[str, Any]:
-    """A configuration of `cases.CONFIGS` with the toys' vocabulary."""
-    return {**cases.CONFIGS[architecture], "vocab_size": len(toys.VOCABULARY), **changes}
+def config(architecture: str = "bert", small: bool = False, **changes: Any) -> dict[str, Any]:
+    """A configuration of `cases.CONFIGS` with the toys' vocabulary.
+
+    Args:
+        small: whether it has one layer, for tests that need no second one.
+    """
+    content = {**cases.CONFIGS[architecture], "vocab_size": len(toys.VOCABULARY)}
+    if small:
+        content["n_layers" if "n_layers" in content else "num_hidden_layers"] = 1
+        if "num_feedforward_networks" in content:
+            content["num_feedforward_networks"] = 2
+    return {**content, **changes}
 
 
 def write_folder(
@@ -31,7 +40,7 @@ def write_folder(
     seed: int = 1,
     **changes: Any,
 ) -> Path:
-    """Writes config.json, model.safetensors and tokenizer.json; `changes` go into the config."""
+    """Writes config.json, model.safetensors and tokenizer.json of `config`."""
     content = config(architecture, **changes)
     cases.random_checkpoint(folder, content, task, seed, len(labels))
     content = cases.hf_config(content, task, len(labels))

@@ -27,7 +27,7 @@ TEXTS = Texts(["a good film", "awful", "dull", "\0"], ["1", "0", "1", "0"], "toy
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return toy_folders.write_folder(tmp_path / "toy", num_hidden_layers=1)
+    return toy_folders.write_folder(tmp_path / "toy", small=True)
 
 
 ONNX = {"torch": "2", "transformers": "5", "onnx": "1", "onnxruntime": "1"}

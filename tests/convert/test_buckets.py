@@ -24,7 +24,7 @@ WORDS = 12
 def test_buckets_share_weights_and_give_the_same_answers(
     quantization: str, tmp_path: Path, once: Once
 ) -> None:
-    folder = toy_folders.write_folder(tmp_path / "toy", "bert", num_hidden_layers=1)
+    folder = toy_folders.write_folder(tmp_path / "toy", "bert", small=True)
     data = toy_folders.write_sentences(tmp_path / "toy.tsv", 24)
     several = several_lengths(quantization, data)
     single = dataclasses.replace(several, buckets=(), keep_reference=False)

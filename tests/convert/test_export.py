@@ -23,7 +23,7 @@ NOT_IN_TENSORRT = {"Reciprocal", "Erfc"}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return toy_folders.write_folder(tmp_path / "toy", num_hidden_layers=1)
+    return toy_folders.write_folder(tmp_path / "toy", small=True)
 
 
 def test_saved_model(folder: Path, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_saved_model(folder: Path, tmp_path: Path) -> None:
 def test_onnx_for_tensorrt(tmp_path: Path, architecture: str) -> None:
     pytest.importorskip("tf2onnx", reason="pip install 'tfedge[onnx]'")
     onnx = pytest.importorskip("onnx")
-    folder = toy_folders.write_folder(tmp_path / "toy", architecture, num_hidden_layers=1)
+    folder = toy_folders.write_folder(tmp_path / "toy", architecture, small=True)
     options = ExportOptions("onnx", tmp_path / "out", sequence_length=16)
     report = as_json(export(str(folder), options, Bars()))
     assert report["largest_difference"] < 1e-5
@@ -102,9 +102,7 @@ def test_saved_model_of_images(tmp_path: Path) -> None:
 def test_onnx_of_any_shape(tmp_path: Path) -> None:
     pytest.importorskip("tf2onnx", reason="pip install 'tfedge[onnx]'")
     runtime = pytest.importorskip("onnxruntime")
-    folder = toy_folders.write_folder(
-        tmp_path / "toy", task="sentence-embedding", num_hidden_layers=1
-    )
+    folder = toy_folders.write_folder(tmp_path / "toy", task="sentence-embedding", small=True)
     export(str(folder), ExportOptions("onnx", tmp_path / "out", 16, dynamic=True), Bars())
     session = runtime.InferenceSession(
         tmp_path / "out" / ONNX_FILE, providers=["CPUExecutionProvider"]

@@ -34,11 +34,6 @@ from tfedge.tasks.base import disagreement
 LENGTH = 16
 TEXTS = 12
 CLASSIFICATION = "text-classification"
-SMALL = {
-    "bert": {"num_hidden_layers": 1},
-    "distilbert": {"n_layers": 1},
-    "mobilebert": {"num_hidden_layers": 1, "num_feedforward_networks": 2},
-}
 HEADS = ("pooler.", "classifier.", "pre_classifier.", "qa_outputs.")
 ALWAYS = 100.0  # --max-drop of toys, whose random weights make every answer a near tie
 
@@ -69,8 +64,7 @@ def write_toy(
 ) -> Path:
     """A toy of one layer whose answers depend on the words."""
     labels = toy_folders.ENTITIES if task == "token-classification" else toy_folders.LABELS
-    changes = {**SMALL[architecture], **changes}
-    toy_folders.write_folder(folder, architecture, task, labels, **changes)
+    toy_folders.write_folder(folder, architecture, task, labels, small=True, **changes)
     tensors = load_file(folder / "model.safetensors")
     for name, value in tensors.items():
         if name.endswith("word_embeddings.weight"):

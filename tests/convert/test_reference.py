@@ -28,7 +28,7 @@ def folder_of(
     tmp_path_factory: pytest.TempPathFactory, data: Path, once: Once
 ) -> Callable[[str], Path]:
     """Converts a toy BERT by a mode's name; its reference lies beside it."""
-    source = toy_folders.write_folder(tmp_path_factory.mktemp("toy") / "toy", num_hidden_layers=1)
+    source = toy_folders.write_folder(tmp_path_factory.mktemp("toy") / "toy", small=True)
     return lambda mode: converted(once, source, several_lengths(mode, data))
 
 

@@ -23,7 +23,7 @@ from tfedge.records import as_json
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A toy's folder and texts beside it."""
     root = tmp_path_factory.mktemp("deliver")
-    toy_folders.write_folder(root / "toy", num_hidden_layers=1)
+    toy_folders.write_folder(root / "toy", small=True)
     toy_folders.write_sentences(root / "toy.tsv", 12)
     return root / "toy"
 

@@ -37,7 +37,7 @@ def test_means_are_those_of_float(
     outlier_checkpoint: Callable[..., Checkpoint],
     sequences: list[np.ndarray],
 ) -> None:
-    checkpoint = outlier_checkpoint(architecture, task)
+    checkpoint = outlier_checkpoint(architecture, task, small=True)
     prepared = prepare(checkpoint, Shape(task, 2, 16, graph=graph), sequences)
     steps: list[int] = []
     precisions = match_sites(rules, prepared.encoder().sites)
@@ -74,7 +74,7 @@ def _mean_errors(
 def corrected(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> Prepared:
-    checkpoint = outlier_checkpoint("bert", num_hidden_layers=1)
+    checkpoint = outlier_checkpoint("bert", small=True)
     shape = Shape("text-classification", 2, 16, buckets=(8,))
     return correct_bias(prepare(checkpoint, shape, sequences), sequences)
 

@@ -48,6 +48,6 @@ def test_what_a_gelu_of_a_vit_reads(vit: Checkpoint) -> None:
 def test_texts_have_norms_behind(tmp_path: Path, sequences: list[np.ndarray]) -> None:
     task = "text-classification"
     for architecture in ("bert", "distilbert", "mobilebert"):
-        folder = toy_folders.write_folder(tmp_path / architecture, architecture, task)
+        folder = toy_folders.write_folder(tmp_path / architecture, architecture, task, small=True)
         lowering = Lowering(Checkpoint(folder), Shape(task, 2, 16), sequences)
         assert not lowering.pre_norm

@@ -62,7 +62,7 @@ def test_float_layers_stay() -> None:
 def test_file_has_few_values_and_compresses_better(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
-    checkpoint = outlier_checkpoint("bert", TASK, num_hidden_layers=1)
+    checkpoint = outlier_checkpoint("bert", TASK, small=True)
     shape = Shape(TASK, 2, 16)
     sizes = {}
     for bits in (8, 5):

@@ -47,6 +47,8 @@ CASES = [
         "mobilebert-no-bottleneck", "sentence-embedding", "edgetpu-plain", marks=pytest.mark.slow
     ),
 ]
+# One layer after another; of the others one is enough.
+DEEPER = ("bert", "text-classification")
 ON_CPU = {"CAST", "QUANTIZE", "GATHER"}
 
 
@@ -69,7 +71,7 @@ def test_same_outputs_as_the_plain_graph(
     outlier_checkpoint: Callable[..., Checkpoint],
     sequences: list[np.ndarray],
 ) -> None:
-    checkpoint = outlier_checkpoint(architecture, task)
+    checkpoint = outlier_checkpoint(architecture, task, small=(architecture, task) != DEEPER)
     plain = build(checkpoint.config, task, 2, GraphOptions(normalize=False))
     load_weights(plain.model, checkpoint, task)
     shape = Shape(task, 2, 16, normalize=False, graph=graph)
@@ -104,7 +106,7 @@ def test_pieces_with_their_clipping_are_the_plain_graph(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
     """Outliers are squared apart, the variances clipped in three pieces."""
-    checkpoint = outlier_checkpoint("bert")
+    checkpoint = outlier_checkpoint("bert", small=True)
     plain = build(checkpoint.config, "text-classification", 2, GraphOptions())
     load_weights(plain.model, checkpoint, "text-classification")
     shape = Shape("text-classification", 2, 16, graph="edgetpu")
@@ -175,7 +177,7 @@ def test_unfolding_gives_the_weights_back(
     outlier_checkpoint: Callable[..., Checkpoint],
     sequences: list[np.ndarray],
 ) -> None:
-    checkpoint = outlier_checkpoint(architecture)
+    checkpoint = outlier_checkpoint(architecture, small=True)
     shape = Shape("text-classification", 2, 16, graph=graph)
     lowering = Lowering(checkpoint, shape, sequences)
     wanted = {item.name: item.variable.numpy() for item in parameters(lowering.weights)}
@@ -184,13 +186,10 @@ def test_unfolding_gives_the_weights_back(
         np.testing.assert_allclose(parameter.variable, wanted[parameter.name], rtol=1e-6, atol=1e-9)
 
 
-def _checked(
-    tmp_path: Path, architecture: str, task: str, graph: str, sequences: list[np.ndarray]
-) -> dict[str, Any]:
-    folder = toy_folders.write_folder(tmp_path / "toy", architecture, task)
+def _checked(folder: Path, task: str, graph: str, sequences: list[np.ndarray]) -> dict[str, Any]:
     shape = Shape(task, 2, 16, graph=graph)
     graphs = prepare(Checkpoint(folder), shape, sequences).graphs()
-    path = tmp_path / "toy.tflite"
+    path = folder / "toy.tflite"
     path.write_bytes(inputs_first(to_tflite(graphs, "int8", "tflite-runtime")))
     report: dict[str, Any] = as_json(check(path))
     return report
@@ -207,7 +206,8 @@ def _checked(
 def test_all_but_inputs_are_mapped(
     architecture: str, task: str, tmp_path: Path, sequences: list[np.ndarray]
 ) -> None:
-    report = _checked(tmp_path, architecture, task, "edgetpu", sequences)
+    folder = toy_folders.write_folder(tmp_path / "toy", architecture, task, small=True)
+    report = _checked(folder, task, "edgetpu", sequences)
     rows = report["operators"]
     left = [row["operator"] for row in rows if row["class"] == "CPU"]
     assert set(left) == ON_CPU
@@ -225,7 +225,8 @@ def test_all_but_inputs_are_mapped(
 def test_plain_attention_depends_on_two_questions(
     tmp_path: Path, sequences: list[np.ndarray]
 ) -> None:
-    report = _checked(tmp_path, "bert", "text-classification", "edgetpu-plain", sequences)
+    folder = toy_folders.write_folder(tmp_path / "toy")
+    report = _checked(folder, "text-classification", "edgetpu-plain", sequences)
     assert report["problems"] == []
     layers, heads = 2, 4
     questions = {row["question"].split()[0]: row["operators"] for row in report["questions"]}

@@ -111,7 +111,7 @@ def test_centring_changes_no_answer_and_leaves_sums_without_mean(
 def test_weights_do_change(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
-    checkpoint = outlier_checkpoint("bert")
+    checkpoint = outlier_checkpoint("bert", small=True)
     connections = checkpoint.config.architecture.streams(checkpoint.config)
     plain = encoder(checkpoint)
     even = integer_encoder(plain, checkpoint)
@@ -126,7 +126,7 @@ def test_weights_do_change(
 def test_strength_zero_changes_nothing(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
-    checkpoint = outlier_checkpoint("bert")
+    checkpoint = outlier_checkpoint("bert", small=True)
     observer = Observer(encoder(checkpoint), sequences)
     config = checkpoint.config
     factors = channel_factors(observer, config.architecture.streams(config), strength=0.0)

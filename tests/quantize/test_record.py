@@ -39,7 +39,7 @@ def decisions() -> Decisions:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A checkpoint with its decisions."""
-    path = toy_folders.write_folder(tmp_path / "toy", num_hidden_layers=1)
+    path = toy_folders.write_folder(tmp_path / "toy", small=True)
     write_decisions(path, decisions())
     return path
 
@@ -76,12 +76,12 @@ def test_what_was_written_is_read(folder: Path) -> None:
 
 
 def test_most_checkpoints_have_none(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(toy_folders.write_folder(tmp_path / "toy", num_hidden_layers=1))
+    checkpoint = Checkpoint(toy_folders.write_folder(tmp_path / "toy", small=True))
     assert read_decisions(checkpoint, TASK) is None
 
 
 def test_other_weights_are_refused(folder: Path) -> None:
-    toy_folders.write_folder(folder, num_hidden_layers=1, seed=2)
+    toy_folders.write_folder(folder, small=True, seed=2)
     assert "the weights have changed since it was written" in refusal(folder)
 
 

@@ -74,7 +74,7 @@ def test_a_made_up_rewrite_goes_all_the_way(
     sequences: list[np.ndarray],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    checkpoint = outlier_checkpoint("bert")
+    checkpoint = outlier_checkpoint("bert", small=True)
     inputs: dict[str, Any] = {"input_ids": sequences[0][np.newaxis]}
     inputs["attention_mask"] = np.ones_like(inputs["input_ids"])
     inputs["token_type_ids"] = np.zeros_like(inputs["input_ids"])

@@ -75,7 +75,7 @@ def test_constants_are_those_of_the_converted_file(
     sequences: list[np.ndarray],
 ) -> None:
     task = "text-classification"
-    checkpoint = outlier_checkpoint(architecture, task, num_hidden_layers=1)
+    checkpoint = outlier_checkpoint(architecture, task, small=True)
     shape = Shape(task, 2, 16, graph=graph)
     lowering = Lowering(checkpoint, shape, sequences)
     student = lowering.build(GraphOptions(), GRAPHS[graph].rounded).model
@@ -114,7 +114,7 @@ def test_decisions_are_optional(
 ) -> None:
     """Given back what it decided, `prepare` builds the same graph without any text."""
     task = "text-classification"
-    checkpoint = outlier_checkpoint("mobilebert", task, num_hidden_layers=1)  # not to be centred
+    checkpoint = outlier_checkpoint("mobilebert", task, small=True)  # not to be centred
     shape = Shape(task, 2, 16)
     lowering = Lowering(checkpoint, shape, sequences)
     prepared = prepare(checkpoint, shape, sequences)

@@ -18,7 +18,7 @@ LENGTH = 16
 def test_unfolding_gives_the_weights_back(
     architecture: str, outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
-    checkpoint = outlier_checkpoint(architecture)
+    checkpoint = outlier_checkpoint(architecture, small=architecture == "distilbert")
     lowering = Lowering(checkpoint, Shape("text-classification", 2, LENGTH), sequences)
     folded = lowering.build(GraphOptions()).model
     kept = {parameter.name: parameter.variable.numpy() for parameter in parameters(folded)}

@@ -398,10 +398,10 @@ def test_command(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def toy_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The usual stages, with a toy as the student."""
-    config = toy_folders.config(num_hidden_layers=1, hidden_size=16, intermediate_size=24)
+    config = toy_folders.config(small=True, hidden_size=16, intermediate_size=24)
     student = Preset("toy", "A toy.", "text-classification", 16, (), "int8", "no/toy", config)
     monkeypatch.setattr(tfedge.presets, "load_preset", lambda name: student)
-    toy_folders.write_folder(tmp_path / "encoder", num_hidden_layers=1)
+    toy_folders.write_folder(tmp_path / "encoder", small=True)
     toy_folders.write_sentences(tmp_path / "train.tsv", 24)
     path = tmp_path / "all.toml"
     path.write_text("""
@@ -452,7 +452,7 @@ def test_usual_stages_for_real(
 def test_failing_stage_says_why_and_ends_with_its_code(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    toy_folders.write_folder(tmp_path / "encoder", num_hidden_layers=1)
+    toy_folders.write_folder(tmp_path / "encoder", small=True)
     toy_folders.write_sentences(tmp_path / "train.tsv", 8)
     (tmp_path / "x.toml").write_text(
         '[finetune]\nmodel = "encoder"\ndata = "train.tsv"\nmax_length = 64\n'
@@ -468,7 +468,7 @@ def test_failing_stage_says_why_and_ends_with_its_code(
 def test_killed_in_the_middle_of_training(tmp_path: Path) -> None:
     """SIGKILL, which takes the stage's process along; what is resumed ends as what was not killed."""
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    toy_folders.write_folder(tmp_path / "encoder", num_hidden_layers=1, **none)
+    toy_folders.write_folder(tmp_path / "encoder", small=True, **none)
     toy_folders.write_sentences(tmp_path / "train.tsv", 40)
     (tmp_path / "x.toml").write_text("""
     [finetune]

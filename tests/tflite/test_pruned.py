@@ -27,10 +27,7 @@ LENGTH = 16
 
 def pruned_folder(folder: Path, architecture: str) -> dict[str, np.ndarray]:
     """Writes a toy in which half of every matrix is zero; returns which half, by name."""
-    small = {"num_hidden_layers": 1}
-    if architecture == "mobilebert":
-        small["num_feedforward_networks"] = 2
-    toy_folders.write_folder(folder, architecture, **small)
+    toy_folders.write_folder(folder, architecture, small=True)
     tensors = load_file(folder / "model.safetensors")
     random = np.random.RandomState(3)
     masks = {}

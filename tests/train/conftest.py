@@ -19,3 +19,9 @@ def toy_texts() -> Texts:
 def toy_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT with random weights and a head of two labels."""
     return toy_folders.write_folder(tmp_path_factory.mktemp("toy") / "encoder")
+
+
+@pytest.fixture(scope="session")
+def small_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with one layer, where no test of a file needs a second one."""
+    return toy_folders.write_folder(tmp_path_factory.mktemp("small") / "encoder", small=True)

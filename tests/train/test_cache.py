@@ -25,7 +25,7 @@ from tfedge.train.distil import DistillationLosses, distil
 from tfedge.train.examples import Examples
 from tfedge.train.training import Feed, TrainingOptions
 
-STUDENT = toy_folders.config(hidden_size=16, intermediate_size=24, num_hidden_layers=1)
+STUDENT = toy_folders.config(hidden_size=16, intermediate_size=24, small=True)
 OPTIONS = TrainingOptions(
     epochs=4, batch_size=8, learning_rate=2e-3, max_length=16, steps_per_checkpoint=10
 )
@@ -174,11 +174,11 @@ def run(teacher: Path, texts: Texts, output: Path, **changes: Any) -> Record:
 
 @pytest.mark.slow
 def test_student_is_the_same_but_for_rounding(
-    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
+    small_encoder: Path, toy_texts: Texts, tmp_path: Path
 ) -> None:
     plain, first, again = (tmp_path / name for name in ("plain", "first", "again"))
-    losses = run(toy_encoder, toy_texts, plain).losses
-    record = run(toy_encoder, toy_texts, first, cache=tmp_path / "cache")
+    losses = run(small_encoder, toy_texts, plain).losses
+    record = run(small_encoder, toy_texts, first, cache=tmp_path / "cache")
     assert record.cached[-1] == 1
     assert record.losses == pytest.approx(losses, rel=0.01)
     for name, value in weights(plain).items():
@@ -186,15 +186,15 @@ def test_student_is_the_same_but_for_rounding(
     # The second time it is there; and a run that was killed ends as one that was not.
     killed = Record(kill_at=20)
     with pytest.raises(Killed):
-        run(toy_encoder, toy_texts, again, cache=tmp_path / "cache", record=killed)
+        run(small_encoder, toy_texts, again, cache=tmp_path / "cache", record=killed)
     assert killed.cached == []
-    run(toy_encoder, toy_texts, again, cache=tmp_path / "cache")
+    run(small_encoder, toy_texts, again, cache=tmp_path / "cache")
     assert same_weights(first, again)
 
 
 def test_cache_that_would_never_be_read(
-    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
+    small_encoder: Path, toy_texts: Texts, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="no cache would ever be read"):
-        run(toy_encoder, toy_texts, tmp_path / "x", augmentation=1, cache=tmp_path / "cache")
+        run(small_encoder, toy_texts, tmp_path / "x", augmentation=1, cache=tmp_path / "cache")
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import cases
@@ -38,8 +39,14 @@ def tensors(teacher: keras.Model) -> Tensors:
     return {name: value.copy() for name, value in tensors_of(teacher).items()}
 
 
+@functools.cache
+def built(config: EncoderConfig) -> keras.Model:
+    """A model for any weights; each test puts in its own."""
+    return build(config, TASK).model
+
+
 def logits(config: EncoderConfig, tensors: Tensors) -> np.ndarray:
-    model = build(config, TASK).model
+    model = built(config)
     assign(model, tensors)
     return np.asarray(model(cases.batch(config.source))["logits"])
 
@@ -242,8 +249,7 @@ def test_removing_what_writes_nothing_changes_no_answer(
 ) -> None:
     config = parse_config(toy_folders.config(family))
     parts = config.architecture.named_parts()
-    model = build(config, TASK).model
-    tensors = tensors_of(model)
+    tensors = {name: value.copy() for name, value in tensors_of(built(config)).items()}
     for index in range(2):
         layer = parts.layer(index)
         for head in heads[index]:

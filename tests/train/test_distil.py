@@ -26,7 +26,7 @@ from tfedge.train.distil import (
 )
 from tfedge.train.training import TrainingOptions
 
-STUDENT = toy_folders.config(hidden_size=16, intermediate_size=24, num_hidden_layers=1)
+STUDENT = toy_folders.config(hidden_size=16, intermediate_size=24, small=True)
 OPTIONS = TrainingOptions(
     epochs=8, batch_size=8, learning_rate=2e-3, max_length=16, steps_per_checkpoint=10
 )

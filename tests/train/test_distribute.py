@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = TrainingOptions(
     epochs=4, batch_size=8, learning_rate=2e-3, max_length=16, steps_per_checkpoint=10
 )
-STUDENT = toy_folders.config(hidden_size=16, intermediate_size=24, num_hidden_layers=1)
+STUDENT = toy_folders.config(hidden_size=16, intermediate_size=24, small=True)
 LOSSES = DistillationLosses(relations=1.0, labels=0.5)
 STEADY = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
@@ -158,7 +158,7 @@ PATHS = (".", "train", "models")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["finetune", "distil"])
 def test_two_workers_train_as_one_process(kind: str, tmp_path: Path) -> None:
-    source = toy_folders.write_folder(tmp_path / "source", **STEADY)
+    source = toy_folders.write_folder(tmp_path / "source", small=True, **STEADY)
     alone = Record()
     train(kind, source, tmp_path / "alone", alone)
     reports = run_workers(kind, source, tmp_path / "together")
@@ -175,7 +175,7 @@ def test_two_workers_train_as_one_process(kind: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["finetune", "distil"])
 def test_two_devices_train_as_one(kind: str, tmp_path: Path) -> None:
-    source = toy_folders.write_folder(tmp_path / "source", **STEADY)
+    source = toy_folders.write_folder(tmp_path / "source", small=True, **STEADY)
     alone = Record()
     train(kind, source, tmp_path / "alone", alone)
     process = start_worker({}, kind, source, tmp_path / "together", None)
@@ -189,7 +189,7 @@ def test_two_devices_train_as_one(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_workers_resume_to_the_same_student(tmp_path: Path) -> None:
-    source = toy_folders.write_folder(tmp_path / "source", **STEADY)
+    source = toy_folders.write_folder(tmp_path / "source", small=True, **STEADY)
     run_workers("distil", source, tmp_path / "whole")
     assert run_workers("distil", source, tmp_path / "killed", kill_at=15) == [None, None]
     assert (tmp_path / "killed.training" / "steps" / "checkpoint").is_file()

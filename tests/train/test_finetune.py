@@ -49,7 +49,7 @@ def run(source: Path, texts: Texts, output: Path, **changes: Any) -> Run:
 def steady(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An encoder without dropout, whose masks a resumed run draws anew."""
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    return toy_folders.write_folder(tmp_path_factory.mktemp("steady"), **none)
+    return toy_folders.write_folder(tmp_path_factory.mktemp("steady"), small=True, **none)
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +85,12 @@ def test_all_but_the_words_is_trained(finished: Run, steady: Path) -> None:
 
 
 @pytest.mark.slow  # the loop is that of distillation, which has such a test too
-def test_equal_seeds_give_equal_models(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_models(
+    small_encoder: Path, toy_texts: Texts, tmp_path: Path
+) -> None:
     """Dropout included."""
     first, again, other = (
-        run(toy_encoder, toy_texts, tmp_path / name, seed=seed, epochs=1).output
+        run(small_encoder, toy_texts, tmp_path / name, seed=seed, epochs=1).output
         for name, seed in (("first", 7), ("again", 7), ("other", 8))
     )
     assert same_weights(first, again)
@@ -131,7 +133,9 @@ def test_older_output_stays_until_the_new_one_is_whole(
     "architecture", ["distilbert", pytest.param("mobilebert", marks=pytest.mark.slow)]
 )
 def test_other_architectures_learn_too(architecture: str, toy_texts: Texts, tmp_path: Path) -> None:
-    source = toy_folders.write_folder(tmp_path / "source", architecture, "sentence-embedding")
+    source = toy_folders.write_folder(
+        tmp_path / "source", architecture, "sentence-embedding", small=True
+    )
     tuned = run(source, toy_texts, tmp_path / "model", held_out=None, batch_size=4, epochs=4)
     assert tuned.accuracy is None
     assert tuned.record.losses[40] < tuned.record.losses[20]
@@ -140,14 +144,14 @@ def test_other_architectures_learn_too(architecture: str, toy_texts: Texts, tmp_
     assert load_weights(model, checkpoint, "text-classification") == []
 
 
-def test_labels_that_do_not_fit(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
+def test_labels_that_do_not_fit(small_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has labels \['negative'\] that the model does not know"):
-        run(toy_encoder, toy_texts, tmp_path / "model", labels=("good", "positive"))
+        run(small_encoder, toy_texts, tmp_path / "model", labels=("good", "positive"))
     with pytest.raises(InputError, match="has no labels"):
-        run(toy_encoder, Texts(["a"], None, "a.txt"), tmp_path / "model", labels=())
+        run(small_encoder, Texts(["a"], None, "a.txt"), tmp_path / "model", labels=())
     held_out = Texts(["a"], ["mixed"], "dev.tsv")
     with pytest.raises(InputError, match=r"dev\.tsv has labels \['mixed'\]"):
-        run(toy_encoder, toy_texts, tmp_path / "model", held_out=held_out)
+        run(small_encoder, toy_texts, tmp_path / "model", held_out=held_out)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -158,14 +162,14 @@ def test_tokeniser_of_another_model(toy_texts: Texts, tmp_path: Path) -> None:
 
 
 def test_texts_longer_than_the_encoder_takes(
-    toy_encoder: Path, toy_texts: Texts, tmp_path: Path
+    small_encoder: Path, toy_texts: Texts, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="this encoder takes at most 20 tokens"):
-        run(toy_encoder, toy_texts, tmp_path / "model", max_length=21)
+        run(small_encoder, toy_texts, tmp_path / "model", max_length=21)
 
 
-def test_longest_texts_that_the_encoder_takes(toy_encoder: Path, tmp_path: Path) -> None:
+def test_longest_texts_that_the_encoder_takes(small_encoder: Path, tmp_path: Path) -> None:
     """20 positions, not a multiple of 8: padding must stop at 20."""
     texts = Texts(["good " * 30, "bad " * 30], ["positive", "negative"], "long texts")
-    made = run(toy_encoder, texts, tmp_path / "model", max_length=20, epochs=1)
+    made = run(small_encoder, texts, tmp_path / "model", max_length=20, epochs=1)
     assert made.accuracy is not None

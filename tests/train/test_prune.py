@@ -77,7 +77,7 @@ def zeros(folder: Path) -> dict[str, float]:
 @pytest.fixture(scope="module")
 def toy_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of one layer: most of a short run is the tracing of its graph."""
-    return toy_folders.write_folder(tmp_path_factory.mktemp("toy") / "encoder", num_hidden_layers=1)
+    return toy_folders.write_folder(tmp_path_factory.mktemp("toy") / "encoder", small=True)
 
 
 @pytest.fixture(scope="module")
@@ -346,9 +346,7 @@ def test_labels_are_read_only_for_their_loss(
 @pytest.mark.parametrize("task", ["sentence-embedding", "token-classification"])
 def test_other_tasks_learn_hidden_states(task: str, toy_texts: Texts, tmp_path: Path) -> None:
     labels = toy_folders.ENTITIES
-    source = toy_folders.write_folder(
-        tmp_path / "toy", task=task, labels=labels, num_hidden_layers=1
-    )
+    source = toy_folders.write_folder(tmp_path / "toy", task=task, labels=labels, small=True)
     made = run(source, toy_texts, tmp_path / "out", task=task, epochs=2)
     assert 0.5 in set(zeros(made.output).values())
     if task == "token-classification":
@@ -362,7 +360,7 @@ def test_other_tasks_learn_hidden_states(task: str, toy_texts: Texts, tmp_path: 
 def test_another_teacher(
     finished: Run, toy_encoder: Path, toy_texts: Texts, tmp_path: Path
 ) -> None:
-    other = toy_folders.write_folder(tmp_path / "other", seed=7, num_hidden_layers=1)
+    other = toy_folders.write_folder(tmp_path / "other", seed=7, small=True)
     made = run(toy_encoder, toy_texts, tmp_path / "out", teacher=other)
     assert not same_weights(made.output, finished.output)
     deeper = toy_folders.write_folder(tmp_path / "deeper", num_hidden_layers=2)
@@ -371,21 +369,17 @@ def test_another_teacher(
     logits = DistillationLosses(hidden=0.0)
     made = run(toy_encoder, toy_texts, tmp_path / "y", teacher=deeper, losses=logits, epochs=1)
     assert made.report["sparsity"] > 0
-    renamed = toy_folders.write_folder(
-        tmp_path / "renamed", labels=("bad", "good"), num_hidden_layers=1
-    )
+    renamed = toy_folders.write_folder(tmp_path / "renamed", labels=("bad", "good"), small=True)
     with pytest.raises(InputError, match="has the labels bad, good, the model to prune negative"):
         run(toy_encoder, toy_texts, tmp_path / "z", teacher=renamed)
-    larger = toy_folders.write_folder(
-        tmp_path / "larger", max_position_embeddings=24, num_hidden_layers=1
-    )
+    larger = toy_folders.write_folder(tmp_path / "larger", max_position_embeddings=24, small=True)
     with pytest.raises(InputError, match="reads other tokens"):
         run(toy_encoder, toy_texts, tmp_path / "z", teacher=larger)
 
 
 @pytest.mark.slow
 def test_stored_as_the_source_is(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
-    source = toy_folders.write_folder(tmp_path / "half", num_hidden_layers=1)
+    source = toy_folders.write_folder(tmp_path / "half", small=True)
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps({**config, "torch_dtype": "float16"}))
     made = run(source, toy_texts.head(16), tmp_path / "out", epochs=1)

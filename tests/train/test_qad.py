@@ -54,7 +54,7 @@ class Run:
 
 def write_toy(folder: Path, task: str) -> Path:
     """A toy whose int8 graph is some way off: some channels of its embeddings are large."""
-    toy_folders.write_folder(folder, "bert", task, num_hidden_layers=1)
+    toy_folders.write_folder(folder, "bert", task, small=True)
     tensors = weights(folder)
     for name, value in tensors.items():
         if name.endswith(".weight") and value.ndim == 2:

@@ -70,7 +70,7 @@ def test_padding_and_equal_vectors_count_nothing() -> None:
     assert float(relation_distance(rotated, pair, mask, 1)) == pytest.approx(0, abs=1e-6)
 
 
-STUDENT = toy_folders.config(hidden_size=16, intermediate_size=24, num_hidden_layers=1)
+STUDENT = toy_folders.config(hidden_size=16, intermediate_size=24, small=True)
 
 
 def test_heads_that_divide_both_widths() -> None:

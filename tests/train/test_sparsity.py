@@ -27,7 +27,7 @@ from tfedge.train.sparsity import (
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    config = parse_config(toy_folders.config(num_hidden_layers=1))
+    config = parse_config(toy_folders.config(small=True))
     return build(config, "text-classification").model
 
 
