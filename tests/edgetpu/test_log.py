@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfedge.edgetpu.log import parse
+from tfedge.edgetpu.compile import read_log
 
 MAPPED = "Mapped to Edge TPU"
 # github.com/mathieugalle/edgetpu-compiler-pad-fail, not_padded_edgetpucompiler_output.log
@@ -73,7 +73,7 @@ Compilation failed!
 
 
 def test_all_mapped() -> None:
-    log = parse(ALL_MAPPED)
+    log = read_log(ALL_MAPPED)
     assert log.version == "16.0.384591198"
     assert (log.subgraphs, log.operators, log.on_tpu, log.on_cpu) == (1, 134, 134, 0)
     assert log.table["CONV_2D", MAPPED] == 83
@@ -83,14 +83,14 @@ def test_all_mapped() -> None:
 
 
 def test_statuses() -> None:
-    log = parse(TINY)
+    log = read_log(TINY)
     assert (log.on_tpu, log.on_cpu) == (2, 153)
     assert log.table["PAD", "More than one subgraph is not supported"] == 17
     assert log.remaining_bytes is None
 
 
 def test_report_and_log_file_one_after_the_other() -> None:
-    assert parse(ALL_MAPPED + ALL_MAPPED).table == parse(ALL_MAPPED).table
+    assert read_log(ALL_MAPPED + ALL_MAPPED).table == read_log(ALL_MAPPED).table
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,11 @@ def test_report_and_log_file_one_after_the_other() -> None:
     ],
 )
 def test_failures(text: str, failure: str) -> None:
-    found = parse(text).failure
+    found = read_log(text).failure
     assert found is not None
     assert failure in found
 
 
 def test_nothing_said() -> None:
-    log = parse("")
+    log = read_log("")
     assert (log.version, log.on_tpu, log.failure) == ("", None, None)

@@ -18,9 +18,9 @@ from tfedge.errors import InputError, MissingPackageError
 from tfedge.inspect.noise import LayerNoise
 from tfedge.inspect.report import InspectOptions, inspect
 from tfedge.inspect.result import Noise, Report, Total
-from tfedge.inspect.table import page, render
+from tfedge.inspect.table import decibels, page, render
 from tfedge.records import as_json
-from tfedge.show.numbers import amount, interval, signal_to_noise, size, visible
+from tfedge.show.numbers import amount, interval, size, visible
 from tfedge.tflite.metadata import set_runtimes
 
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[31m\u202e"
@@ -245,7 +245,10 @@ def test_numbers() -> None:
     ]
     assert (size(12), size(15_600_000)) == ("12 B", "15.6 MB")
     assert (interval(None), interval([-1, 127 / 128])) == ("", "-1 .. 0.992")
-    assert signal_to_noise(12.34, 1.0) == "12.3"
-    assert signal_to_noise(None, 0.0) == "exact"
-    assert signal_to_noise(None, 1.0) == "no signal"
+    for snr_db, error, words in (
+        (12.34, 1.0, "12.3"),
+        (None, 0.0, "exact"),
+        (None, 1.0, "no signal"),
+    ):
+        assert decibels(LayerNoise("x", 0, snr_db, None, error, 1.0)) == words
     assert visible("é\n\x7f\udce9") == "é\\n\\x7f\\udce9"

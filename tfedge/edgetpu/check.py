@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tfedge.edgetpu.estimate import latency, memory
@@ -107,48 +107,41 @@ def _seen(model: ModelFile, rules: Rules, rows: Sequence[Judged]) -> Check:
 def _problems(subgraph: Subgraph, rules: Rules) -> list[Problem]:
     """What makes the compiler refuse the whole file: operators that it cannot read, open shapes."""
     found = Counter(
-        _unreadable(operator, rules) or _moving(operator, subgraph, rules)
+        Problem(operator.name, operator.version, 1, message, rule.rule, rule.source, rule.change)
         for operator in subgraph.operators
+        for message, rule in _refusal(operator, subgraph, rules)
     )
-    return [dataclasses.replace(item, count=count) for item, count in found.items() if item]
+    return [dataclasses.replace(item, count=count) for item, count in found.items()]
 
 
-def _unreadable(operator: Operator, rules: Rules) -> Problem | None:
-    number = getattr(tools().schema_fb.BuiltinOperator, operator.name, None)
-    if operator.name.startswith("OPERATOR "):
-        number = int(operator.name.split()[1])
-    most, since = rules.ceilings.get(operator.name, (operator.version, None))
+def _refusal(operator: Operator, subgraph: Subgraph, rules: Rules) -> Iterator[tuple[str, Rule]]:
+    """The compiler's message about an operator that makes it refuse the file, and the rule."""
+    name, version = operator.name, operator.version
+    number = getattr(tools().schema_fb.BuiltinOperator, name, None)
+    if name.startswith("OPERATOR "):
+        number = int(name.split()[1])
+    most, since = rules.ceilings.get(name, (version, None))
     if number is not None and number >= rules.first_unreadable_code:
-        message = f"ERROR: Op builtin_code out of range: {number}."
-        rule = f"builtin operators from number {rules.first_unreadable_code} on are unknown"
-        source = rules.sources["codes"]
-        change = rules.changes.get(operator.name, "use operators of TensorFlow 2.5")
-    elif operator.version > most:
-        message = (
-            f"ERROR: Didn't find op for builtin opcode '{operator.name}' version "
-            f"'{operator.version}'."
-        )
+        known = f"builtin operators from number {rules.first_unreadable_code} on are unknown"
+        change = rules.changes.get(name, "use operators of TensorFlow 2.5")
+        rule = Rule("", known, rules.sources["codes"], change)
+        yield f"ERROR: Op builtin_code out of range: {number}.", rule
+    elif version > most:
         later = f"; the next came with TensorFlow {since}" if since else ""
-        rule, source = f"at most version {most}{later}", rules.sources["versions"]
         change = (
-            f"convert so that {operator.name} keeps version {most} (the options and types that it "
-            "uses decide; weights per tensor instead of per channel, for instance)"
+            f"convert so that {name} keeps version {most} (the options and types that it uses "
+            "decide; weights per tensor instead of per channel, for instance)"
         )
-    else:
-        return None
-    return Problem(operator.name, operator.version, 1, message, rule, source, change)
-
-
-def _moving(operator: Operator, subgraph: Subgraph, rules: Rules) -> Problem | None:
-    if not moving_shapes(operator, subgraph.operands(operator)):
-        return None
-    rule = rules.general["static"]
-    message = (
-        "ERROR: Attempting to use a delegate that only supports static-sized tensors with a graph "
-        "that has dynamic-sized tensors."
-    )
-    known = (rule.rule, rule.source, rule.change)
-    return Problem(operator.name, operator.version, 1, message, *known)
+        rule = Rule("", f"at most version {most}{later}", rules.sources["versions"], change)
+        yield f"ERROR: Didn't find op for builtin opcode '{name}' version '{version}'.", rule
+    elif moving_shapes(operator, subgraph.operands(operator)):
+        yield (
+            (
+                "ERROR: Attempting to use a delegate that only supports static-sized tensors with a "
+                "graph that has dynamic-sized tensors."
+            ),
+            rules.general["static"],
+        )
 
 
 def _judged(index: int, subgraph: Subgraph, verdict: Verdict, on_tpu: bool, rules: Rules) -> Judged:

@@ -221,10 +221,6 @@ def _strided_slice(case: _Case) -> Verdict | None:
     return None if set(strides) <= {1} and not masks else Verdict(case.rules.general["strides"])
 
 
-def _prelu(case: _Case) -> Verdict | None:
-    return case.over() if any(size > 1 for size in case.inputs[1].shape[:-1]) else None
-
-
 def _tile(case: _Case) -> Verdict | None:
     shape = case.inputs[0].shape
     is_point = set(shape[:-1]) <= {1}
@@ -261,7 +257,7 @@ _SPECIFIC: dict[str, Callable[[_Case], Verdict | None]] = {
     "SOFTMAX": _softmax,
     "PAD": _pad,
     "STRIDED_SLICE": _strided_slice,
-    "PRELU": _prelu,
+    "PRELU": lambda case: case.over() if max(case.inputs[1].shape[:-1], default=1) > 1 else None,
     "RESHAPE": lambda case: Verdict() if case.outputs[0].elements > _LARGEST_RESHAPE else None,
     # YOLOv9-t: 14 mapped, 2 not, and their shapes are not published.
     "TRANSPOSE": lambda case: Verdict(),

@@ -66,12 +66,8 @@ def changes(report: Check) -> Table:
             key = (row.operator, f"{row.rule} [{row.source}]", row.change or "")
             groups.setdefault(key, []).append(f"#{row.index}")
     rows = [(f"{name} {some(found)}", *why) for (name, *why), found in groups.items()]
-    columns: list[Column[tuple[str, ...]]] = [
-        Column("left on the CPU", lambda row: row[0]),
-        Column("rule", lambda row: row[1]),
-        Column("what to change", lambda row: row[2]),
-    ]
-    return table(columns, rows, "What to change")
+    names = ("left on the CPU", "rule", "what to change")
+    return Table("What to change", [Column(name, str) for name in names], rows)
 
 
 def verdict_lines(report: Check) -> list[str]:
@@ -90,9 +86,9 @@ def verdict_lines(report: Check) -> list[str]:
             "the CPU"
         )
         return lines
-    lines += [*_problems(report), *_counts(report), *_partitions(report), *_questions(report)]
+    lines += [*_counts(report), *_partitions(report), *_questions(report)]
     if report.memory and report.latency:
-        lines += [*_memory(report.memory), *_latency(report.latency)]
+        lines += _estimates(report.memory, report.latency)
     return lines
 
 
@@ -113,23 +109,18 @@ def delivery_summary(delivery: Delivery) -> str:
     return "\n".join(lines)
 
 
-def _problems(report: Check) -> Iterable[str]:
+def _counts(report: Check) -> Iterable[str]:
     for row in report.problems:
         yield (
-            f"compiler {report.compiler} refuses the whole file: {row.message} "
-            f"({row.count} x {row.operator} version {row.version}; {row.rule} "
-            f"[{row.source}]); {row.change}"
+            f"compiler {report.compiler} refuses the whole file: {row.message} ({row.count} x "
+            f"{row.operator} version {row.version}; {row.rule} [{row.source}]); {row.change}"
         )
-
-
-def _counts(report: Check) -> Iterable[str]:
     counts = report.counts
-    mapped = counts[SEEN] + counts[UNPROVEN]
     prefix = "could it be read: " if report.problems else "predicted: "
     yield (
-        f"{prefix}{mapped} of {len(report.operators)} operators mapped to the Edge TPU, "
-        f"{counts[SEEN]} of them as seen in published logs or pairs and {counts[UNPROVEN]} by the "
-        f"table alone; {counts[CPU]} on the CPU"
+        f"{prefix}{counts[SEEN] + counts[UNPROVEN]} of {len(report.operators)} operators mapped to "
+        f"the Edge TPU, {counts[SEEN]} of them as seen in published logs or pairs and "
+        f"{counts[UNPROVEN]} by the table alone; {counts[CPU]} on the CPU"
     )
     if report.minimum_runtime is not None:
         yield f"Edge TPU runtime {report.minimum_runtime} or later"
@@ -147,12 +138,10 @@ def _partitions(report: Check) -> Iterable[str]:
             f"partitions: {len(mappable)} can be mapped; the compiler takes the first, "
             f"{len(mappable[0].operators)} operators, after {first} on the CPU"
         )
-    found = report.first_break
-    if found:
+    if found := report.first_break:
         yield (
             f"first to break the chain: {found.operator} #{found.index}: {found.status}; "
-            f"{found.rule} {found.stranded} operators are stranded behind it; "
-            f"{found.change}"
+            f"{found.rule} {found.stranded} operators are stranded behind it; {found.change}"
         )
 
 
@@ -162,30 +151,24 @@ def _questions(report: Check) -> Iterable[str]:
             f"open question: {row.question} ({row.operators} operators, counted as "
             f"{row.counted}): {row.why} [{row.source}]"
         )
-    readings = report.readings
-    if report.questions and readings:
+    if report.questions and (readings := report.readings):
         yield (
             f"operators mapped: {readings['strict']} if every open question is answered no, "
             f"{readings['generous']} if yes"
         )
 
 
-def _memory(held: Memory) -> Iterable[str]:
+def _estimates(held: Memory, found: Latency) -> list[str]:
     words = {
         "yes": "all cached on the chip",
         "likely": "cached if activations leave room",
         "no": f"at least {size(held.streamed_bytes)} streamed with every inference",
     }
-    yield (
-        f"parameters of the mapped part: {size(held.parameter_bytes)} of about "
-        f"{size(held.cache_bytes)} on-chip memory: {words[held.fits]}"
-    )
-
-
-def _latency(found: Latency) -> Iterable[str]:
     links = ", ".join(f"{name} {ms:.2f} ms" for name, ms in found.milliseconds.items())
-    yield (
+    return [
+        f"parameters of the mapped part: {size(held.parameter_bytes)} of about "
+        f"{size(held.cache_bytes)} on-chip memory: {words[held.fits]}",
         f"ESTIMATE, not a measurement: at least {links} an inference ({amount(found.macs)} "
         f"multiply-accumulates, {size(found.transfer_bytes)} of inputs and outputs); assumed: "
-        + "; ".join(found.assumptions)
-    )
+        + "; ".join(found.assumptions),
+    ]

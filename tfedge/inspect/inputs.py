@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
 from tfedge.data.batches import as_inputs, pad
 from tfedge.data.images import pixels_of, read_images
-from tfedge.data.texts import Texts, read_texts
+from tfedge.data.texts import package_texts, read_texts
 from tfedge.errors import InputError
 from tfedge.inspect.graph import ModelFile, Signature
 from tfedge.runtime.bundle import MAX_SEQUENCE, Bundle
@@ -54,7 +53,7 @@ def model_inputs(
             f"{model.path} takes no texts, or has no tokeniser for them: give its inputs "
             f"with --data FILE.npz, an array (rows, ...) for each of {sorted(signature.inputs)}"
         )
-    texts = read_texts(data) if data is not None else _own_sentences()
+    texts = read_texts(data) if data is not None else package_texts().tail(_UNSEEN)
     try:
         encoder = TextEncoder(bundle.tokenizer_json, length)
         starts = range(min(count, len(texts)))
@@ -73,12 +72,6 @@ def _tokens(model: ModelFile, signature: Signature) -> int | None:
     shape = shapes.pop()
     fits = not shapes and len(shape) == 2 and shape[0] == 1 and 3 <= shape[1] <= MAX_SEQUENCE
     return shape[1] if fits else None
-
-
-def _own_sentences() -> Texts:
-    with resources.as_file(resources.files("tfedge.data") / "sentences.tsv") as path:
-        texts = read_texts(path).tail(_UNSEEN)
-    return Texts(texts.texts, None, "tfedge/data/sentences.tsv")
 
 
 def _full_row(encoder: TextEncoder, texts: Sequence[str], start: int, length: int) -> np.ndarray:

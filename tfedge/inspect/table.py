@@ -16,7 +16,6 @@ from tfedge.show.numbers import (
     interval,
     milliseconds,
     percent,
-    signal_to_noise,
     size,
     some,
     typed_shape,
@@ -70,9 +69,6 @@ def operators(report: Report) -> Table:
     layers = report.noise_of
     worst = report.noise.worst if report.noise else ()
 
-    def decibels(row: OperatorRow) -> str:
-        return _decibels(layers[row.index]) if row.index in layers else ""
-
     columns: list[Column[OperatorRow]] = [
         number("#", lambda row: str(row.index)),
         Column("operator", lambda row: row.operator),
@@ -83,7 +79,9 @@ def operators(report: Report) -> Table:
         number("cost", lambda row: amount(row.units)),
         number("share", lambda row: percent(row.share)),
         number("bytes", lambda row: size(row.bytes), only=PAGE),
-        number("SNR dB", decibels, only=None if layers else PAGE),
+        number(
+            "SNR dB", lambda row: decibels(layers.get(row.index)), only=None if layers else PAGE
+        ),
         number("cosine", lambda row: _cosine(layers.get(row.index)), only=PAGE),
     ]
     marked = {index for index, layer in layers.items() if layer.layer in worst}
@@ -116,7 +114,7 @@ def furthest(noise: Noise, most: int) -> Table:
         Column("", lambda row: "*" if row.layer in noise.worst else "", only=TERMINAL),
         number("#", lambda row: str(ranks[row.layer]), only=PAGE),
         Column("furthest from float", lambda row: row.layer),
-        number("SNR dB", _decibels),
+        number("SNR dB", decibels),
         number("cosine", _cosine),
     ]
     title = f"Furthest from float, of {len(noise.layers)} layers, {len(ranked)} of which differ"
@@ -138,7 +136,7 @@ def time_by_part(report: Report, times: Times) -> Table:
     for part in times.parts:
         begin, end = end, end + part.operators
         inside = [layers[index] for index in range(begin, end) if index in layers]
-        ends[part.name] = _decibels(inside[-1]) if inside else ""
+        ends[part.name] = decibels(inside[-1] if inside else None)
     columns: list[Column[PartTime]] = [
         Column("part", lambda row: row.name),
         number("operators", lambda row: str(row.operators)),
@@ -167,8 +165,13 @@ def _signatures(report: Report) -> Table:
     return table(columns, report.signatures)
 
 
-def _decibels(layer: LayerNoise) -> str:
-    return signal_to_noise(layer.snr_db, layer.error)
+def decibels(layer: LayerNoise | None) -> str:
+    """A layer's signal-to-noise; words where there is no number."""
+    if layer is None:
+        return ""
+    if layer.snr_db is not None:
+        return f"{layer.snr_db:.1f}"
+    return "no signal" if layer.error else "exact"
 
 
 def _cosine(layer: LayerNoise | None) -> str:

@@ -35,13 +35,6 @@ def interval(ends: Sequence[float] | None) -> str:
     return "" if ends is None else f"{ends[0]:.3g} .. {ends[1]:.3g}"
 
 
-def signal_to_noise(snr_db: float | None, error: float) -> str:
-    """A layer's signal-to-noise in dB; words where there is no number."""
-    if snr_db is not None:
-        return f"{snr_db:.1f}"
-    return "no signal" if error else "exact"
-
-
 def typed_shape(dtype: str, sizes: Sequence[int]) -> str:
     """A tensor's dtype and shape."""
     return f"{dtype} {'x'.join(map(str, sizes))}"
