@@ -102,6 +102,12 @@ def test_operator_by_operator(steps: list[Any], is_mapped: bool, is_seen: bool) 
     assert (found.refused is None, found.seen) == (is_mapped, bool(is_seen))
 
 
+def test_rule_of_a_size_that_was_seen() -> None:
+    found = verdict(("i8 1x256x128x3",), ("MEAN", "i8 1x3", "=i32 2 1,2")).refused
+    assert found.rule == "A mean over 32,768 elements has been seen left on the CPU."
+    assert "461" in found.source
+
+
 def test_open_questions_are_counted_both_ways() -> None:
     graph = chain(
         ("i8 1x16x8",),

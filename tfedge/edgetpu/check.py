@@ -134,14 +134,12 @@ def _refusal(operator: Operator, subgraph: Subgraph, rules: Rules) -> Iterator[t
         )
         rule = Rule("", f"at most version {most}{later}", rules.sources["versions"], change)
         yield f"ERROR: Didn't find op for builtin opcode '{name}' version '{version}'.", rule
-    elif moving_shapes(operator, subgraph.operands(operator)):
-        yield (
-            (
-                "ERROR: Attempting to use a delegate that only supports static-sized tensors with a "
-                "graph that has dynamic-sized tensors."
-            ),
-            rules.general["static"],
+    elif moving_shapes(operator, subgraph.operands(operator), rules):
+        message = (
+            "ERROR: Attempting to use a delegate that only supports static-sized tensors with a "
+            "graph that has dynamic-sized tensors."
         )
+        yield message, rules.general["static"]
 
 
 def _judged(index: int, subgraph: Subgraph, verdict: Verdict, on_tpu: bool, rules: Rules) -> Judged:

@@ -9,32 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from tfedge.edgetpu.rules import Rule, Rules
+from tfedge.edgetpu.rules import Rule, Rules, Supported
 from tfedge.inspect.cost import lacks_operand
 from tfedge.inspect.graph import Operator, Subgraph, Tensor
 
 _EIGHT_BITS = ("INT8", "UINT8")
 _PARAMETERS = ("INT8", "UINT8", "INT32")  # of constants: weights; biases, axes and shapes
-_WITH_WEIGHTS = (
-    *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "PRELU"),
-    "UNIDIRECTIONAL_SEQUENCE_LSTM",
-)
-_LARGEST_SOFTMAX = 16384  # mapped in LibrEdgeTPU bright_128x128, beyond the table's 16,000
-_LARGEST_RESHAPE = 94400  # seen in edgetpu-tcn
-# google-coral/edgetpu#461: a mean over 256 x 128 stayed on the CPU, parts of 64 x 128 did not.
-_LARGEST_MEAN, _REFUSED_MEAN = 64 * 128, 256 * 128
-# movenet enlarges by 2; deeplab's 33 and 15.5 stayed on the CPU.
-_SEEN_RESIZE, _REFUSED_RESIZE = 2.0, 15.0
-# Which operands say what shape the result has, and operators whose values do.
-_SHAPES = {
-    **dict.fromkeys(("RESHAPE", "PAD", "PADV2", "TILE", "TRANSPOSE", "EXPAND_DIMS"), (1,)),
-    **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "BROADCAST_TO"), (1,)),
-    **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"), (1,)),
-    **dict.fromkeys(("TRANSPOSE_CONV", "SPLIT", "FILL"), (0,)),
-    "SLICE": (1, 2),
-    "STRIDED_SLICE": (1, 2, 3),
-}
-_COUNTING = ("WHERE", "UNIQUE")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,15 +33,13 @@ class _Case:
     outputs: Sequence[Tensor]
     rules: Rules
 
-    def constant(self, position: int) -> Tensor | None:
-        """An input whose values are in the file."""
-        found = self.inputs[position] if position < len(self.inputs) else None
-        return found if found and found.constant else None
+    @property
+    def known(self) -> Supported:
+        return self.rules.operators[self.operator.name]
 
     def values(self, position: int) -> tuple[int, ...] | None:
-        """The values of such an input; None where they are not known."""
-        found = self.constant(position)
-        return None if found is None else found.values
+        """The values of an input; None where they are not known."""
+        return self.inputs[position].values if position < len(self.inputs) else None
 
     def over(self, rule: str | None = None, source: str | None = None) -> Verdict:
         """A verdict against it: the table's limit, or another."""
@@ -83,7 +61,7 @@ def judge(operator: Operator, subgraph: Subgraph, rules: Rules) -> Verdict:
         found = _SPECIFIC.get(operator.name, lambda case: None)(case)
     except IndexError as error:
         raise lacks_operand(operator) from error
-    return found or Verdict(seen=bool(rules.operators[operator.name].seen))
+    return found or Verdict(seen=bool(case.known.seen))
 
 
 def _general(case: _Case) -> str | None:
@@ -95,27 +73,28 @@ def _general(case: _Case) -> str | None:
     if name == "QUANTIZE" and any(tensor.is_float for tensor in case.inputs):
         return "float input"
     constants = [tensor for tensor in case.inputs if tensor.constant]
-    if moving_shapes(case.operator, case.inputs):
+    if moving_shapes(case.operator, case.inputs, case.rules):
         return "static"
     if any(tensor.dtype not in _EIGHT_BITS for tensor in data) or any(
         tensor.dtype not in _PARAMETERS for tensor in constants
     ):
         return "8 bits"
-    if name in _WITH_WEIGHTS and any(case.constant(i) is None for i in _weights(case)):
+    weights = [tensor for i, tensor in enumerate(case.inputs) if i in case.known.weights]
+    if not all(tensor.constant for tensor in weights):
         return "constant"
     if any(size > 1 for tensor in data for size in tensor.shape[:-3]):
         return "rank"
     return None
 
 
-def moving_shapes(operator: Operator, inputs: Sequence[Tensor]) -> bool:
+def moving_shapes(operator: Operator, inputs: Sequence[Tensor], rules: Rules) -> bool:
     """Whether the shape of an operator's result is only known when the model runs.
 
     A size that is merely left open in the file, as a batch often is, does not count: the compiler
     takes it as 1 (LibrEdgeTPU dense_256).
     """
-    given = (inputs[i] for i in _SHAPES.get(operator.name, ()) if i < len(inputs))
-    return operator.name in _COUNTING or any(not tensor.constant for tensor in given)
+    given = (inputs[i] for i in rules.shapes.get(operator.name, ()) if i < len(inputs))
+    return operator.name in rules.counting or any(not tensor.constant for tensor in given)
 
 
 def _data(case: _Case) -> list[Tensor]:
@@ -124,13 +103,6 @@ def _data(case: _Case) -> list[Tensor]:
     if case.operator.name == "UNIDIRECTIONAL_SEQUENCE_LSTM":
         inputs = inputs[:1]
     return [*inputs, *case.outputs]
-
-
-def _weights(case: _Case) -> list[int]:
-    """Which inputs are weights or a bias."""
-    if case.operator.name == "TRANSPOSE_CONV":  # shape, weights, input, bias
-        return [index for index in (0, 1, 3) if index < len(case.inputs)]
-    return [1] if case.operator.name.endswith("LSTM") else list(range(1, len(case.inputs)))
 
 
 def _fused(case: _Case) -> Verdict | None:
@@ -161,7 +133,7 @@ def _fully_connected(case: _Case) -> Verdict | None:
 
 
 def _softmax(case: _Case) -> Verdict | None:
-    if case.inputs[0].shape and case.inputs[0].shape[-1] > _LARGEST_SOFTMAX:
+    if case.inputs[0].shape and case.inputs[0].shape[-1] > case.known.seen_to:
         return case.over()
     return _rows(case, "softmax-rows")
 
@@ -188,10 +160,10 @@ def _reduction(case: _Case) -> Verdict | None:
     count = case.inputs[0].elements // max(1, case.outputs[0].elements)
     if len(shape) - 1 in axes:
         return case.over() if shape[-1] % 4 else Verdict()
-    if count >= _REFUSED_MEAN:
-        rule = f"A mean over {_REFUSED_MEAN:,} elements has been seen left on the CPU."
-        return case.over(rule, case.rules.operators["MEAN"].refused)
-    return Verdict() if count > _LARGEST_MEAN else None
+    if count >= case.known.refused_from:
+        rule = f"A mean over {case.known.refused_from:,.0f} elements has been seen left on the CPU."
+        return case.over(rule, case.known.refused)
+    return Verdict() if count > case.known.seen_to else None
 
 
 def _batch_axis(case: _Case) -> Verdict | None:
@@ -233,9 +205,9 @@ def _resize(case: _Case) -> Verdict | None:
     if len(before) != 4 or len(after) != 4:
         return case.over()
     factor = max(after[i] / max(1, before[i]) for i in (1, 2))
-    if factor >= _REFUSED_RESIZE:
-        return case.over(source=case.rules.operators["RESIZE_BILINEAR"].refused)
-    return Verdict() if factor > _SEEN_RESIZE else None
+    if factor >= case.known.refused_from:
+        return case.over(source=case.known.refused)
+    return Verdict() if factor > case.known.seen_to else None
 
 
 def _element_wise(case: _Case) -> Verdict | None:
@@ -258,7 +230,7 @@ _SPECIFIC: dict[str, Callable[[_Case], Verdict | None]] = {
     "PAD": _pad,
     "STRIDED_SLICE": _strided_slice,
     "PRELU": lambda case: case.over() if max(case.inputs[1].shape[:-1], default=1) > 1 else None,
-    "RESHAPE": lambda case: Verdict() if case.outputs[0].elements > _LARGEST_RESHAPE else None,
+    "RESHAPE": lambda case: Verdict() if case.outputs[0].elements > case.known.seen_to else None,
     # YOLOv9-t: 14 mapped, 2 not, and their shapes are not published.
     "TRANSPOSE": lambda case: Verdict(),
     "TILE": _tile,

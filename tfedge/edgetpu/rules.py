@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tfedge.records import Count, read_record
@@ -30,6 +31,11 @@ class Supported:
     limit: str = ""  # of the table
     seen: str = ""  # the published pair or log in which it is mapped
     refused: str = ""  # one in which it is not, for its sizes
+    weights: Sequence[int] = ()  # which inputs have to be constant
+    # Elements, or by what factor it enlarges; where `sizes` says, or said.
+    seen_to: float = math.inf
+    refused_from: float = math.inf
+    sizes: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +84,8 @@ class Rules:
     # next one (None where there is none yet).
     ceilings: Mapping[str, tuple[int, str | None]]
     first_unreadable_code: int  # from this on the compiler knows no builtin operator
+    shapes: Mapping[str, Sequence[int]]  # by operator, which inputs say what shape the result has
+    counting: Sequence[str]  # operators whose inputs' values do
     changes: Mapping[str, str]  # by operator, what to put in its place
     questions: Mapping[str, Question]
     device: Device

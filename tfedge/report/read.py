@@ -68,40 +68,33 @@ class Mission:
     models: Mapping[str, Architecture]
 
 
-@dataclasses.dataclass(frozen=True)
-class Results:
-    """What was measured, each in the order in which it was given."""
+Result = Race | Report | Counts | Mission
+# By a key that no other has: what it is, and who makes it.
+_KINDS: dict[str, tuple[type[Result], str]] = {
+    "contestants": (Race, "tfedge bench --json"),
+    "operators": (Report, "tfedge inspect --json"),
+    "counts": (Counts, "make bench-arm"),
+    "models": (Mission, "make mission"),
+}
 
-    missions: list[Mission]
-    races: list[Race]
-    counts: list[Counts]
-    models: list[Report]
 
-
-def read_results(paths: Sequence[Path]) -> Results:
+def read_results(paths: Sequence[Path]) -> list[Result]:
     """Reads files, each with one JSON object that a command printed.
 
     Raises:
         InputError: a file cannot be read, or is none of these.
     """
-    found = Results([], [], [], [])
-    kinds: list[tuple[str, type, str, list[Any]]] = [
-        ("contestants", Race, "tfedge bench --json", found.races),
-        ("operators", Report, "tfedge inspect --json", found.models),
-        ("counts", Counts, "make bench-arm", found.counts),
-        ("models", Mission, "make mission", found.missions),
-    ]
+    found = []
     for path in paths:
         content = _read(path)
-        for key, kind, origin, records in kinds:
-            if key in content:
-                records.append(read_record(content, kind, str(path), origin))
-                break
-        else:
+        key = next((key for key in _KINDS if key in content), None)
+        if key is None:
             raise InputError(
                 f"{path} has nothing to report on; give what `tfedge bench --json` or `tfedge inspect "
                 "--json` printed, or what `make bench-arm` or `make mission` wrote"
             )
+        kind, origin = _KINDS[key]
+        found.append(read_record(content, kind, str(path), origin))
     return found
 
 

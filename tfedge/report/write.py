@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
+from typing import Any
 
 from tfedge import files
 from tfedge.inspect.plots import cost_plot
@@ -33,11 +34,18 @@ def write_report(results: Sequence[Path], output: Path, title: str) -> list[Path
         InputError: a result cannot be used, or nothing can be written.
     """
     read = read_results(results)
+    draw: dict[type, Callable[[Any], Iterator[Section]]] = {
+        Mission: _mission,
+        Race: _race,
+        Counts: _counts,
+        Report: _model,
+    }
     sections = [
-        *map(_mission, read.missions),
-        *map(_race, read.races),
-        *(section for counts in read.counts for section in _counts(counts)),
-        *(section for model in read.models for section in _model(model)),
+        section
+        for kind, drawn in draw.items()
+        for record in read
+        if isinstance(record, kind)
+        for section in drawn(record)
     ]
     written = [output.with_suffix(".html"), output.with_suffix(".md")]
     for path, text in zip(written, (page(title, sections), markdown(title, sections)), strict=True):
@@ -45,7 +53,7 @@ def write_report(results: Sequence[Path], output: Path, title: str) -> list[Path
     return written
 
 
-def _mission(mission: Mission) -> Section:
+def _mission(mission: Mission) -> Iterator[Section]:
     models = mission.models
     modes = dict.fromkeys(mode for row in models.values() for mode in row.minsn)
     columns: list[Column[tuple[str, Architecture]]] = [
@@ -74,7 +82,7 @@ def _mission(mission: Mission) -> Section:
         if row.texts is not None
     ]
     plot = bar_plot(bars, "Speed-up by model")
-    return Section("Architectures on a board", plot, notes, [table(columns, models.items())])
+    yield Section("Architectures on a board", plot, notes, [table(columns, models.items())])
 
 
 _Counted = tuple[tuple[str, str], dict[int, float | None]]  # by model and runtime, by length
@@ -125,7 +133,7 @@ def _worth(row: Standing) -> float:
     return 1 - row.disagreement if row.accuracy is None else row.accuracy
 
 
-def _race(race: Race) -> Section:
+def _race(race: Race) -> Iterator[Section]:
     rows = race.contestants
     kind = "accuracy" if all(row.accuracy is not None for row in rows) else "same answer"
     points = [(row.ratios.mean, _worth(row)) for row in rows]
@@ -153,7 +161,7 @@ def _race(race: Race) -> Section:
         number("file", lambda row: size(row[1].size_bytes)),
         number("start", lambda row: f"{row[1].start_ms:.0f} ms"),
     ]
-    return Section(
+    yield Section(
         f"{kind.capitalize()} against time: {PurePath(race.data).name}",
         pareto_plot(points, titles, best, kind),
         notes,
