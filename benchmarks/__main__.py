@@ -14,8 +14,7 @@ from tfedge.cli import run
 from tfedge.cli.measurement import race_options, run_race
 from tfedge.data.images import Images
 from tfedge.data.texts import Texts
-from tfedge.measure.bench import BenchOptions
-from tfedge.measure.race import Race
+from tfedge.measure.race import BenchOptions, Race
 from tfedge.models.hub import resolve
 from tfedge.progress import MakeBar
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from benchmarks.peer import PeerOptions, peers
 from tfedge import tasks
 from tfedge.data.texts import Texts
-from tfedge.measure.bench import BenchOptions, entrants
-from tfedge.measure.race import Race, race
+from tfedge.measure.race import BenchOptions, Race, entrants, race
 from tfedge.progress import MakeBar
 
 
@@ -20,7 +19,7 @@ def bench(
     asked: PeerOptions,
     make_bar: MakeBar,
 ) -> Race:
-    """As `tfedge.measure.bench.bench`, the peers after the models.
+    """As `tfedge.measure.race.bench`, the peers after the models.
 
     Raises:
         InputError: a model, the labels or the checkpoint cannot be used.

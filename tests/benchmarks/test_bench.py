@@ -18,8 +18,7 @@ from benchmarks.peer import PeerOptions, fastest
 from benchmarks.peers.registry import PEERS
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError, MissingPackageError, TfedgeError
-from tfedge.measure.bench import BenchOptions
-from tfedge.measure.race import BLOCK
+from tfedge.measure.race import BLOCK, BenchOptions
 from tfedge.records import as_json
 
 TEXTS = Texts(["a good film", "awful", "dull", "\0"], ["1", "0", "1", "0"], "toy.tsv")

@@ -21,7 +21,7 @@ from benchmarks.peers.registry import PEERS
 from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
-from tfedge.measure.bench import BenchOptions
+from tfedge.measure.race import BenchOptions
 from tfedge.records import as_json
 
 pytestmark = pytest.mark.peers

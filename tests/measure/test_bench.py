@@ -11,7 +11,7 @@ from bars import Bars
 from tfedge import __version__
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
-from tfedge.measure.bench import BenchOptions, bench
+from tfedge.measure.race import BenchOptions, bench
 from tfedge.records import as_json
 
 TEXTS = Texts(["a good film", "awful", "dull", "\0"], ["1", "0", "1", "0"], "toy.tsv")

@@ -11,7 +11,7 @@ import pytest
 
 from tfedge.data.texts import Texts
 from tfedge.inspect.report import InspectOptions, inspect
-from tfedge.measure.bench import BenchOptions, bench
+from tfedge.measure.race import BenchOptions, bench
 from tfedge.records import as_json
 
 TEXTS = Texts(["a good film", "awful", "dull", "fine"], ["1", "0", "0", "1"], "toy.tsv")

@@ -16,8 +16,7 @@ from tfedge.records import as_json
 
 if TYPE_CHECKING:
     from tfedge.data.texts import Texts
-    from tfedge.measure.bench import BenchOptions
-    from tfedge.measure.race import Race
+    from tfedge.measure.race import BenchOptions, Race
     from tfedge.progress import MakeBar
 
     Bench = Callable[[tuple[str, ...], Texts, BenchOptions, MakeBar], Race]
@@ -130,13 +129,13 @@ def run_race(
     """Reads the texts, races, and prints and writes the result.
 
     Args:
-        race: as `tfedge.measure.bench.bench`.
+        race: as `tfedge.measure.race.bench`.
         models: paths of converted models, with `@LENGTH` where one graph is to answer.
         settings: the other values of `race_options`.
     """
-    from tfedge.measure.bench import BenchOptions
     from tfedge.measure.contestant import converted
     from tfedge.measure.evaluate import read_items
+    from tfedge.measure.race import BenchOptions
     from tfedge.progress import ProgressBar
 
     limit, output = settings.pop("limit"), settings.pop("output")
@@ -198,7 +197,7 @@ def bench(**settings: Any) -> None:
     repository.
     """
 
-    from tfedge.measure.bench import bench as run
+    from tfedge.measure.race import bench as run
 
     run_race(run, **settings)
 
