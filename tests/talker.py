@@ -1,6 +1,7 @@
 """A contestant without a model, which says of itself what the test wants.
 
-`python tests/talker.py SETTINGS` speaks as `tfedge.runtime.clock` does. SETTINGS is a JSON object:
+`python tests/talker.py SETTINGS` speaks as the verb `clock` of `tfedge.runtime.worker`. SETTINGS is a
+JSON object:
 
     name    what it calls itself in the log
     ms      what each text is said to take, one number a call in turn, the last one for ever;

@@ -1,8 +1,8 @@
 """Answers texts with a peer's runtime: `python -m benchmarks.peers.answer ENGINE MODEL PEER.json`.
 
-It speaks as `tfedge.runtime.clock` does. PEER.json says what a bundle's manifest says (`task`,
-`labels`, `max_length`, `normalize`) and holds its tokeniser (`tokenizer`, a tokenizer.json as a
-string), so that texts are cut into the same tokens and answers are read off in the same way.
+It speaks as the verb `clock` of `tfedge.runtime.worker`. PEER.json says what a bundle's manifest says
+(`task`, `labels`, `max_length`, `normalize`) and holds its tokeniser (`tokenizer`, a tokenizer.json as
+a string), so that texts are cut into the same tokens and answers are read off in the same way.
 
 A text is run at its own length, without padding.
 """
@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks.peers.engine import ENGINES, Engine, load_engine
 from benchmarks.peers.settings import EXIT_INPUT, EXIT_MISSING
 from tfedge.runtime import tasks
-from tfedge.runtime.clock import serve
 from tfedge.runtime.tokenizer import Encoded, TextEncoder
+from tfedge.runtime.worker import serve
 
 
 class Answers:

@@ -10,7 +10,7 @@ from typing import Any
 
 from program import TIMEOUT_S, each_runtime, environment
 
-from tfedge.runtime import clock
+from tfedge.runtime.machine import peak_rss_bytes
 
 
 def run(model: Path, *blocks: Any, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -86,9 +86,9 @@ def test_memory_is_that_of_the_process_itself() -> None:
 
 
 def test_memory_grows() -> None:
-    before = clock.peak_rss_bytes()
+    before = peak_rss_bytes()
     assert before is not None
     ballast = bytearray(b"x" * (before + 50_000_000))
-    after = clock.peak_rss_bytes()
+    after = peak_rss_bytes()
     assert after is not None
     assert after > len(ballast)

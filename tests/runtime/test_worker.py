@@ -71,3 +71,15 @@ def test_arrays_that_do_not_fit(toys: Path, tmp_path: Path) -> None:
     ):
         code, line = ask(tmp_path, inputs, **model)
         assert (code, message in line) == (2, True)
+
+
+@pytest.mark.parametrize("verb", ["tensors", "grams", "turns"])
+def test_arrays_that_do_not_fit_a_signature(toys: Path, tmp_path: Path, verb: str) -> None:
+    entry = {"signature": "serving_default", "subgraph": 0, "indices": [0]}
+    turns = {"signatures": ["serving_default"], "rounds": 1}
+    request = {"verb": verb, "model": str(toys / "classifier.tflite"), **PLACE, **entry, **turns}
+    code, line = ask(tmp_path, {"input_ids": IDS}, **request)
+    assert (code, "is not among ['input_ids']" in line) == (2, True)
+    inputs = dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), IDS[:, :9])
+    code, line = ask(tmp_path, inputs, **request)
+    assert (code, "is (1, 16), not (1, 9)" in line) == (2, True)

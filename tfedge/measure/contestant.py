@@ -51,7 +51,7 @@ class Contestant:
 
     Attributes:
         name: as the user gave it, for reports.
-        command: starts a program that speaks as `tfedge.runtime.clock` does.
+        command: starts a program that speaks as the verb `clock` of `tfedge.runtime.worker`.
         request: the line of JSON that the program is to be given first, if any.
         file: what holds the weights, a file or a folder.
         facts: what it is, for programs.

@@ -11,8 +11,16 @@ input is the request, a JSON object:
     result    .npz to write: the arrays that the verb returns
 
 and what the verb's function reads besides. A line on standard output is a step done; an error is a
-line on standard error, and the exit codes are those of `tfedge-infer`. `clock` has no arrays: it
-goes on reading, see `tfedge.runtime.clock`.
+line on standard error, and the exit codes are those of `tfedge-infer`.
+
+The verb `clock` has no arrays: it answers texts and says how long each took, in a process that stays
+alive. It first prints one line about itself, a JSON object with `runtime` and `threads`. Then each line
+of standard input, a JSON list of texts, is a block; one line answers it, a JSON object with
+
+    answers         an object a text, as `tfedge-infer --json` prints it
+    tokenize_s      seconds that making tokens of each text took
+    infer_s         seconds from the tokens of each text to its answer
+    peak_rss_bytes  the most memory that the process has had resident so far
 """
 
 from __future__ import annotations
@@ -28,9 +36,15 @@ from typing import Any
 import numpy as np
 
 from tfedge.runtime.bundle import read_bundle
-from tfedge.runtime.clock import serve
-from tfedge.runtime.errors import BackendError, InferenceError, OptionError, one_line
+from tfedge.runtime.errors import (
+    BackendError,
+    InferenceError,
+    OptionError,
+    TextError,
+    one_line,
+)
 from tfedge.runtime.interpreter import FAILURES, Model, quantise
+from tfedge.runtime.machine import peak_rss_bytes
 from tfedge.runtime.quiet import quiet_start
 from tfedge.runtime.runtimes import RUNTIMES, default_threads, import_runtime, runtime_name
 
@@ -199,6 +213,41 @@ def _clock(request: Request) -> None:
         )
     about = {"runtime": runtime_name(pipeline.runtime), "threads": pipeline.num_threads}
     serve(pipeline.encode, pipeline.answer, about)
+
+
+def serve(
+    encode: Callable[[Any], Any],
+    answer: Callable[[Any, Any], dict[str, Any]],
+    about: Mapping[str, Any],
+) -> None:
+    """Answers blocks of texts from standard input until it ends, as `clock` does; see the module.
+
+    Args:
+        encode: text -> its tokens; may raise TextError.
+        answer: text, tokens -> the answer; may raise TextError.
+        about: what the first line says.
+    """
+
+    def timed(text: Any) -> tuple[dict[str, Any], float, float]:
+        begin = encoded_at = time.perf_counter()
+        try:
+            encoded = encode(text)
+            encoded_at = time.perf_counter()
+            answered = answer(text, encoded)
+        except TextError as error:
+            answered = {"error": str(error)}
+        return answered, encoded_at - begin, time.perf_counter() - encoded_at
+
+    print(json.dumps(about), flush=True)
+    for line in sys.stdin:
+        done = [timed(text) for text in json.loads(line)]
+        block = {
+            "answers": [answered for answered, _, _ in done],
+            "tokenize_s": [seconds for _, seconds, _ in done],
+            "infer_s": [seconds for _, _, seconds in done],
+            "peak_rss_bytes": peak_rss_bytes(),
+        }
+        print(json.dumps(block), flush=True)
 
 
 VERBS: Mapping[str, Callable[[Request], Arrays | None]] = {
