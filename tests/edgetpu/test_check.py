@@ -16,9 +16,8 @@ from trees import CUSTOM, FLOAT32, INT8, code, made, operator, packed
 from trees import tensor as table
 
 from tfedge.cli import main
-from tfedge.edgetpu.check import check
+from tfedge.edgetpu.check import check, partition
 from tfedge.edgetpu.judge import judge
-from tfedge.edgetpu.partition import partition
 from tfedge.edgetpu.result import CPU, Check
 from tfedge.edgetpu.rules import load_rules
 from tfedge.edgetpu.table import page, render

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from tfedge.cli import main
 from tfedge.errors import InputError
-from tfedge.report.plots import front
 from tfedge.report.read import read_results
-from tfedge.report.write import write_report
+from tfedge.report.write import front, write_report
 
 HOSTILE = "<script>alert(1)</script>|\"'&\x1b[31m\u202e[a](b)`x`"
 POINTS = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), min_size=1, max_size=12)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tfedge.edgetpu.estimate import latency, memory
 from tfedge.edgetpu.judge import Verdict, judge, moving_shapes
-from tfedge.edgetpu.partition import mapped, partition
 from tfedge.edgetpu.result import (
     CPU,
     MAPPED,
@@ -21,11 +20,13 @@ from tfedge.edgetpu.result import (
     Counted,
     Graph,
     Judged,
+    Part,
     Problem,
 )
 from tfedge.edgetpu.rules import Rule, Rules, load_rules
 from tfedge.errors import InputError
 from tfedge.inspect.graph import EDGETPU_OPERATOR, ModelFile, Operator, Subgraph, read_model
+from tfedge.inspect.islands import positions
 from tfedge.tflite.flatbuffer import tools
 
 
@@ -73,6 +74,50 @@ def predict(model: ModelFile, rules: Rules) -> Check:
         memory=held,
         latency=latency(subgraph, on_tpu, held.streamed_bytes, rules),
     )
+
+
+def partition(subgraph: Subgraph, mappable: Sequence[bool]) -> list[Part]:
+    """Cuts a graph into sets of operators that can run one after the other; the first is mapped.
+
+    The cut is TensorFlow Lite's own (graph_info.cc, PartitionGraphIntoIndependentNodeSubsets): each
+    set takes all operators that can, or all that cannot, be mapped and whose operands are there, so
+    the order in the file does not matter. The compiler keeps the first supported set, however small
+    (google-coral/edgetpu#342, and the pairs that the tests hold). Operators that wait for each other
+    in a circle, which no runtime could run, are a last set that cannot.
+    """
+    operators = subgraph.operators
+    made = {index for operator in operators for index in operator.outputs}
+    wanted = [set(operator.inputs) & made for operator in operators]
+    missing, readers = [len(indices) for indices in wanted], positions(wanted)
+    ready = [number for number, count in enumerate(missing) if not count]
+    parts: list[Part] = []
+    seen: set[int] = set()
+    while ready:
+        kind = mappable[min(ready)]
+        inside: list[int] = []
+        later: list[int] = []
+        while ready:
+            number = ready.pop()
+            if mappable[number] != kind:
+                later.append(number)
+                continue
+            inside.append(number)
+            for index in set(operators[number].outputs) - seen:
+                seen.add(index)
+                for reader in readers.get(index, ()):
+                    missing[reader] -= 1
+                    if not missing[reader]:
+                        ready.append(reader)
+        is_first = kind and not any(part.mappable for part in parts)
+        parts.append(Part(kind, is_first, tuple(sorted(inside))))
+        ready = later
+    left = tuple(number for number, count in enumerate(missing) if count)
+    return [*parts, Part(False, False, left)] if left else parts
+
+
+def mapped(parts: Sequence[Part]) -> frozenset[int]:
+    """The operators that the compiler maps."""
+    return frozenset(number for part in parts if part.taken for number in part.operators)
 
 
 def _seen(model: ModelFile, rules: Rules, rows: Sequence[Judged]) -> Check:

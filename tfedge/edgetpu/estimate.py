@@ -10,14 +10,6 @@ from tfedge.inspect.cost import operator_cost
 from tfedge.inspect.graph import Subgraph
 from tfedge.records import taken
 
-_ASSUMPTIONS = (
-    "every multiply-accumulate at the published peak, every other operation one element each; real "
-    "operators reach a fraction of it",
-    "parameters beyond the cache are sent with every inference, and so are inputs and outputs of "
-    "the mapped part; nothing overlaps",
-    "operators left on the CPU and the time of a call are not counted",
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
@@ -47,13 +39,9 @@ class Latency:
 
 def memory(subgraph: Subgraph, mapped: Iterable[int], rules: Rules) -> Memory:
     """What of the mapped operators' parameters the chip holds, by published figures."""
-    constants = {
-        index
-        for number in mapped
-        for index in subgraph.operators[number].inputs
-        if index >= 0 and subgraph.tensors[index].constant
-    }
-    total = sum(subgraph.tensors[index].bytes for index in constants)
+    tensors = subgraph.tensors
+    read = {index for number in mapped for index in subgraph.operators[number].inputs if index >= 0}
+    total = sum(tensors[index].bytes for index in read if tensors[index].constant)
     device = rules.device
     least, most = device.least_free_bytes, device.most_free_bytes
     fits = "yes" if total <= least else "likely" if total <= most else "no"
@@ -86,7 +74,7 @@ def latency(
             name: compute_ms + 1e3 * (streamed_bytes + crossing) / link.bytes_per_second
             for name, link in links.items()
         },
-        assumptions=[peak, *(link.words for link in links.values()), *_ASSUMPTIONS],
+        assumptions=[peak, *(link.words for link in links.values()), *device.assumptions],
     )
 
 
@@ -96,7 +84,6 @@ def _crossing_bytes(subgraph: Subgraph, mapped: frozenset[int]) -> int:
     read = {index for number in mapped for index in subgraph.operators[number].inputs}
     others = (item for number, item in enumerate(subgraph.operators) if number not in mapped)
     wanted = set(subgraph.outputs).union(*(operator.inputs for operator in others))
-    entering = {
-        index for index in read - made if index >= 0 and not subgraph.tensors[index].constant
-    }
-    return sum(subgraph.tensors[index].bytes for index in entering | (made & wanted))
+    tensors = subgraph.tensors
+    entering = {index for index in read - made if index >= 0 and not tensors[index].constant}
+    return sum(tensors[index].bytes for index in entering | (made & wanted))

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from tfedge.edgetpu.estimate import Latency, Memory
-from tfedge.edgetpu.partition import Part
 from tfedge.edgetpu.rules import Question
 
 MAPPED = "Mapped to Edge TPU"
@@ -64,6 +63,15 @@ class Counted:
     count: int
     status: str
     class_: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Operators that run together, by their indices; `taken` where the compiler maps them."""
+
+    mappable: bool
+    taken: bool
+    operators: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,6 +71,7 @@ class Device:
     most_free_bytes: int
     free_source: str
     links: Mapping[str, Link]
+    assumptions: Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,7 +69,7 @@ def operator_cost(operator: Operator, subgraph: Subgraph) -> Cost:
     table = _LOOK_UPS.get(operator.name)
     moved = sum(tensor.bytes for tensor in results)
     for position, tensor in enumerate(operands):
-        if tensor is not None:
+        if tensor:
             moved += results[0].bytes if position == table and results else tensor.bytes
     read = operands[0].elements if operands and operands[0] else 0
     return Cost(macs, read if operator.name in _REDUCTIONS else written, moved)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
 
 from tfedge.inspect.graph import Signature, Subgraph
 
@@ -86,12 +85,9 @@ def _name(tensor: str) -> str:
     words = _SEPARATORS.split(layer_name(tensor))
     words = words[1:] or words  # the first names the model
     for position, word in enumerate(words):
-        if _NUMBER.fullmatch(word) and _repeats(words[max(0, position - 1) : position + 1]):
+        # A number counts layers in `layer.3` and `block_3`, not in `LayerNorm.1`.
+        is_repeated = any(map(_REPEATED.fullmatch, words[max(0, position - 1) : position + 1]))
+        if _NUMBER.fullmatch(word) and is_repeated:
             is_attention = any("attention" in later for later in words[position + 1 :])
             return ".".join([*words[: position + 1], *(["attention"] if is_attention else [])])
     return words[0]
-
-
-def _repeats(words: Sequence[str]) -> bool:
-    """Whether a number counts layers: `layer.3` and `block_3` do, `LayerNorm.1` does not."""
-    return any(_REPEATED.fullmatch(word) for word in words)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tfedge.inspect.result import Group, Noise, OperatorRow, Times
-from tfedge.show.numbers import amount, interval, milliseconds, percent
+from tfedge.inspect.result import Group, Noise, OperatorRow
+from tfedge.show.numbers import amount, interval, percent
 from tfedge.show.plots import Frame, bar_plot, escape, label, svg, ticks
 
 _FRAME = Frame()
@@ -60,19 +60,6 @@ def cost_plot(summary: Sequence[Group]) -> str:
         for name, (units, count) in bars
     ]
     return bar_plot(rows, "Cost by type of operator and dtype")
-
-
-def time_plot(times: Times) -> str:
-    """What each part takes, in the order in which they run."""
-    rows = [
-        (
-            part.name,
-            f"{milliseconds(part.median_s)}, {percent(part.median_s / times.total_s)}",
-            part.median_s / times.total_s,
-        )
-        for part in times.parts
-    ]
-    return bar_plot(rows, "Time by part of the network")
 
 
 def range_plot(operators: Sequence[OperatorRow]) -> str:

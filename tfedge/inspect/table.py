@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tfedge.inspect.graph import EDGETPU_OPERATOR
 from tfedge.inspect.noise import LayerNoise
-from tfedge.inspect.plots import cost_plot, range_plot, snr_plot, time_plot
+from tfedge.inspect.plots import cost_plot, range_plot, snr_plot
 from tfedge.inspect.result import End, Entry, Group, Noise, OperatorRow, Report, Times
 from tfedge.inspect.timing import PartTime
 from tfedge.show import page as html
@@ -20,6 +20,7 @@ from tfedge.show.numbers import (
     some,
     typed_shape,
 )
+from tfedge.show.plots import bar_plot
 from tfedge.show.table import PAGE, TERMINAL, Column, Section, Table, number, table
 
 _WORST_SHOWN = 10
@@ -68,7 +69,6 @@ def operators(report: Report) -> Table:
     """Every operator, those of the worst layers marked."""
     layers = report.noise_of
     worst = report.noise.worst if report.noise else ()
-
     columns: list[Column[OperatorRow]] = [
         number("#", lambda row: str(row.index)),
         Column("operator", lambda row: row.operator),
@@ -150,8 +150,13 @@ def time_by_part(report: Report, times: Times) -> Table:
 
 def times_section(report: Report, times: Times) -> Section:
     """What each part takes, with its plot."""
-    tables = [time_by_part(report, times)]
-    return Section("Time by part", time_plot(times), [timing_note(times)], tables, is_fine=True)
+    shares = [part.median_s / times.total_s for part in times.parts]
+    bars = [
+        (part.name, f"{milliseconds(part.median_s)}, {percent(share)}", share)
+        for part, share in zip(times.parts, shares, strict=True)
+    ]
+    plot, tables = bar_plot(bars, "Time by part of the network"), [time_by_part(report, times)]
+    return Section("Time by part", plot, [timing_note(times)], tables, is_fine=True)
 
 
 def _signatures(report: Report) -> Table:
@@ -232,12 +237,11 @@ def bundle_line(report: Report) -> str:
 def edgetpu_lines(report: Report) -> list[str]:
     """Of a file for the Edge TPU, what of it is compiled."""
     compiled = sum(row.operator == EDGETPU_OPERATOR for row in report.operators)
-    if not compiled:
-        return []
     left = len(report.operators) - compiled
-    return [
+    line = (
         f"compiled for the Edge TPU: {compiled} edgetpu-custom-op, {left} operators left on the CPU"
-    ]
+    )
+    return [line] if compiled else []
 
 
 def island_lines(report: Report) -> list[str]:

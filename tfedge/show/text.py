@@ -26,9 +26,7 @@ def text(parts: Iterable[Table | str]) -> str:
     is_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size((100, 24)).columns if is_terminal else _WIDTH
     output = io.StringIO()
-    console = Console(
-        file=output, width=width, highlight=False, markup=False, emoji=False, no_color=True
-    )
+    console = Console(file=output, width=width, color_system=None)
     for part in parts:
         if isinstance(part, str):
             lines = (visible(line) for line in part.split("\n"))
