@@ -21,7 +21,7 @@ from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import Bundle
 from tfedge.tflite.flatbuffer import parse, text
 from tfedge.tflite.metadata import write_bundle
-from tfedge.tflite.spec import BundleSpec
+from tfedge.tflite.tflite_metadata import BundleSpec
 
 SETTINGS_FILE = "peer.json"
 _MAKE = "`make .venv-bench/.done` makes one that has all"

@@ -26,7 +26,7 @@ from tfedge.models.blocks import FLOAT_MASK_VALUE
 from tfedge.models.build import build, input_names
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.quantize.prepare import Shape
-from tfedge.tflite.merge import merge
+from tfedge.tflite.flatbuffer import merge
 from tfedge.tflite.tflite import convert_with, signature_name
 
 VARIANTS = ("fixed", "lengths")

@@ -211,7 +211,7 @@ def _of_the_future(model: bytes) -> bytes:
 def main(folder: Path) -> None:
     """Writes NAME.tflite (bundles), NAME.bare.tflite (without metadata)."""
     from tfedge.tflite.metadata import write_bundle
-    from tfedge.tflite.spec import BundleSpec
+    from tfedge.tflite.tflite_metadata import BundleSpec
 
     for name, (model, lengths) in _models(folder / "scratch").items():
         task, labels = TASKS[name]

@@ -434,9 +434,9 @@ def test_float_model_that_is_not_keras(
 def test_difference_by_hand() -> None:
     """Relative to the largest value of a row, if that is above 1."""
     expected = np.array([[1.0, -4.0], [0.5, 0.25]])
-    assert whole._error(expected, expected) == 0
-    assert whole._error(np.array([[1.0, -3.0], [0.5, 0.25]]), expected) == 1 / 4
-    assert whole._error(np.array([[1.0, -4.0], [0.5, 0.0]]), expected) == 1 / 4
+    assert judge.difference(expected, expected) == 0
+    assert judge.difference(np.array([[1.0, -3.0], [0.5, 0.25]]), expected) == 1 / 4
+    assert judge.difference(np.array([[1.0, -4.0], [0.5, 0.0]]), expected) == 1 / 4
 
 
 def test_weights_that_are_not_finite(tmp_path: Path, quick: ConvertOptions) -> None:

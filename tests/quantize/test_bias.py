@@ -54,9 +54,8 @@ def _mean_errors(
     prepared: Prepared, sequences: list[np.ndarray], precisions: dict[str, Precision]
 ) -> dict[str, float]:
     """The root mean square over the channels of each norm's mean error, by name."""
-    exact, rounded = bias._exact(prepared), prepared.rounded(precisions)
-    for name, shift in prepared.shifts.items():
-        rounded.model.get_layer(name).beta.assign_add(shift)
+    exact = prepared.lowering.build_clipped(prepared.options())
+    rounded = prepared.rounded(precisions)
     names = tuple(exact.model.input_names)
     batches = [batch for _, batch in bias.batches_of_equals(sequences, names)]
     outputs = (

@@ -21,16 +21,16 @@ from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.models.config import parse_config
 from tfedge.quantize.edgetpu import GELU_FACTOR, HALF_MASK_DEPTH, EdgeTpuBlocks
 from tfedge.quantize.edgetpu_layers import (
-    AsRow,
-    Repeat,
-    SumOfBlocks,
-    SumOfTokens,
     TypeEmbedding,
+    as_row,
+    repeat,
+    sum_of_blocks,
+    sum_of_tokens,
 )
 from tfedge.quantize.integer import NormPlan
 from tfedge.quantize.prepare import Lowering, Shape, prepare
 from tfedge.records import as_json
-from tfedge.tflite.order import inputs_first
+from tfedge.tflite.edit import inputs_first
 from tfedge.tflite.tflite import to_tflite
 
 CASES = [
@@ -132,7 +132,7 @@ def test_product_of_matrices(is_static: bool) -> None:
     left, right = (random.randn(*shape).astype(np.float32) for shape in ((5, 3), (3, 7)))
 
     def product(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        return SumOfBlocks()([Repeat()([x, y]) * AsRow()(y), y])
+        return sum_of_blocks([repeat([x, y]) * as_row(y), y])
 
     sizes = (lambda *shape: shape) if is_static else (lambda *shape: (None, None, 1, None))
     run = tf.function(
@@ -165,7 +165,7 @@ def test_types_are_rows_of_their_table() -> None:
 
 def test_sum_of_tokens() -> None:
     x = np.random.RandomState(0).randn(1, 6, 1, 4).astype(np.float32)
-    np.testing.assert_allclose(SumOfTokens()(x)[0, 0, 0], x.sum((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(sum_of_tokens(x)[0, 0, 0], x.sum((0, 1, 2)), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

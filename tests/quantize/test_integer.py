@@ -21,7 +21,7 @@ from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.config import parse_config
 from tfedge.quantize.fake_quant import fake_quant_tap
 from tfedge.quantize.integer import IntegerBlocks, NormPlan
-from tfedge.quantize.layers import PointwiseDense, SumOfSquares, TrigramDense
+from tfedge.quantize.layers import PointwiseDense, TrigramDense, sum_of_squares
 from tfedge.quantize.prepare import Lowering, Shape
 from tfedge.quantize.ranges import Range
 
@@ -112,7 +112,7 @@ def test_static_graph_is_the_dynamic_one(
 def test_sum_of_squares_by_blocks(tokens: int) -> None:
     x = np.random.RandomState(0).randn(1, tokens, 1, 5).astype(np.float32)
     np.testing.assert_allclose(
-        SumOfSquares()(tf.constant(x)), (x**2).sum(-1, keepdims=True), rtol=1e-5
+        sum_of_squares(tf.constant(x)), (x**2).sum(-1, keepdims=True), rtol=1e-5
     )
 
 
@@ -134,7 +134,7 @@ def test_trigram_dense_reads_next_this_and_previous() -> None:
 
 
 def test_plan_of_two_pieces_covers_both() -> None:
-    plan = NormPlan(least_variance=0.25, limits=(4.0, 64.0))
+    plan = NormPlan(least_variance=0.25, limits=(4.0, 64.0), has_mean=True)
     blocks = IntegerBlocks(
         parse_config(cases.CONFIGS["bert"]), GraphOptions(), {"plans": {"norm": plan}}
     )

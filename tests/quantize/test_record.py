@@ -14,7 +14,7 @@ import toy_folders
 from tfedge.errors import CheckpointError
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.calibrate import Calibration
-from tfedge.quantize.integer import NormPlan
+from tfedge.quantize.integer import PLAIN_PLAN, NormPlan
 from tfedge.quantize.prepare import Lowering, Shape
 from tfedge.quantize.ranges import Range
 from tfedge.quantize.record import FILE, Decisions, read_decisions, write_decisions
@@ -117,35 +117,37 @@ def _set(*path: Any) -> Change:
 
 
 DAMAGES: dict[str, tuple[Change, str]] = {
-    "schema": (_set("schema", 2), "schema 1"),
+    "schema": (_set("schema", 2), "schema: Input should be 1"),
     "no hash": (lambda content: content.pop("weights_sha256"), "weights_sha256"),
     "surplus": (_set("more", 1), "more"),
-    "task": (_set("task", ["x"] * 1000), "not text-classification"),
-    "factors": (_set("factors", [1, 2]), "factors is no object"),
-    "factor": (_set("factors", NORM, 1.0), "a list of numbers"),
+    "task": (_set("task", ["x"] * 1000), "task: Input should be a valid string"),
+    "factors": (_set("factors", [1, 2]), "factors: Input should be an object"),
+    "factor": (_set("factors", NORM, 1.0), f"factors.{NORM}: Input should be a valid array"),
     "zero": (_set("factors", NORM, 0, 0.0), "factors must be above 0"),
     "negative": (_set("factors", NORM, 0, -1.0), "factors must be above 0"),
     "no factor": (_set("factors", NORM, []), "factors must be above 0"),
-    "text": (_set("factors", NORM, 0, "1"), "'1' is no number"),
-    "true": (_set("factors", NORM, 0, True), "True is no number"),
-    "nan": (_set("factors", NORM, 0, float("nan")), "nan is no number"),
-    "infinite": (_set("mask_value", float("-inf")), "-inf is no number"),
-    "huge": (_set("mask_value", -(10**400)), "is no number up to 1e+30"),
-    "mask": (_set("mask_value", 0.0), "below 0"),
-    "plan": (_set("plans", NORM, 3), "a plan has has_mean, least_variance, limits"),
+    "text": (_set("factors", NORM, 0, "1"), f"factors.{NORM}.0: Input should be a valid number"),
+    "true": (_set("factors", NORM, 0, True), f"factors.{NORM}.0: Input should be a valid number"),
+    "nan": (_set("factors", NORM, 0, float("nan")), "Input should be a finite number"),
+    "infinite": (_set("mask_value", float("-inf")), "mask_value: Input should be a finite number"),
+    "huge": (_set("mask_value", -(10**400)), "mask_value: Input should be a finite number"),
+    "very large": (_set("mask_value", -1e31), "greater than or equal to -10000000000"),
+    "surplus of a plan": (_set("plans", NORM, "more", 1), "more: Unexpected keyword argument"),
+    "mask": (_set("mask_value", 0.0), "mask_value: Input should be less than 0"),
+    "plan": (_set("plans", NORM, 3), f"plans.{NORM}: Input should be an object"),
     "part of a plan": (
         lambda content: content["plans"][NORM].pop("limits"),
-        "a plan has has_mean, least_variance, limits",
+        f"plans.{NORM}.limits: Field required",
     ),
     "variance": (_set("plans", NORM, "least_variance", 0.0), "rising limits"),
     "limits": (_set("plans", NORM, "limits", [3.0, 2.0]), "rising limits"),
     "low limit": (_set("plans", NORM, "limits", [0.01]), "rising limits"),
     "no limits": (_set("plans", NORM, "limits", []), "rising limits"),
     "many limits": (_set("plans", NORM, "limits", list(range(1, 99))), "rising limits"),
-    "mean": (_set("plans", NORM, "has_mean", 1), "has_mean is true or false"),
-    "range": (_set("ranges", "a.b", [1.0]), "a range has two ends"),
+    "mean": (_set("plans", NORM, "has_mean", 1), "has_mean: Input should be a valid boolean"),
+    "range": (_set("ranges", "a.b", [1.0]), "ranges.a.b.1: Field required"),
     "range without 0": (_set("ranges", "a.b", [1.0, 2.0]), "a range must include 0"),
-    "long name": (_set("ranges", "x" * 9999, [1.0, "y" * 9999]), "is no number"),
+    "long name": (_set("ranges", "x" * 9999, [1.0, "y" * 9999]), "Input should be a valid number"),
 }
 
 
@@ -189,7 +191,7 @@ def _of(found: Decisions, key: str) -> dict[str, Any]:
             f"other factors .*: {NORM}; ",
         ),
         (lambda found: _of(found, "plans").pop(NORM), f"other plans .*: {NORM}; "),
-        (lambda found: _of(found, "plans").update(x=NormPlan()), "other plans .*: x; "),
+        (lambda found: _of(found, "plans").update(x=PLAIN_PLAN), "other plans .*: x; "),
         (lambda found: found.calibration.ranges.pop(NORM), f"other ranges .*: {NORM}; "),
         (lambda found: found.calibration.ranges.update(x=Range(0, 1)), "other ranges .*: x; "),
     ],

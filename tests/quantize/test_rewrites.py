@@ -13,7 +13,7 @@ from tfedge.architectures.kinds import FREE, Kind
 from tfedge.models.blocks import GraphOptions, Symbolic
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import Checkpoint, parameters
-from tfedge.quantize import rewrites
+from tfedge.quantize import record
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.integer import IntegerBlocks
 from tfedge.quantize.prepare import Lowering, Shape, prepare
@@ -81,7 +81,7 @@ def test_a_made_up_rewrite_goes_all_the_way(
 
     shape = Shape(TASK, 2, 16, graph=graph)
     expected = Lowering(checkpoint, shape, sequences).dynamic.model(inputs)["logits"]
-    monkeypatch.setattr(rewrites, "REWRITES", (*rewrites.REWRITES, Excess()))
+    monkeypatch.setattr(record, "REWRITES", (*record.REWRITES, Excess()))
     prepared = prepare(checkpoint, shape, sequences)
     lowering = prepared.lowering
     found = lowering.dynamic.model(inputs)["logits"]

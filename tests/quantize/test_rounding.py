@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.quantize.graphs import GRAPHS
 from tfedge.quantize.prepare import Lowering, Shape, prepare
 from tfedge.quantize.rounding import (
-    SafeRsqrt,
+    rounded,
     rounded_constant,
     rounded_weights,
+    safe_rsqrt,
 )
 from tfedge.tflite.flatbuffer import parse
 from tfedge.tflite.tflite import to_tflite
@@ -55,7 +55,7 @@ def test_gradients_pass_the_rounding() -> None:
 def test_slope_of_a_variance_of_zero_is_a_number() -> None:
     variance = tf.Variable([0.0, 4.0])
     with tf.GradientTape() as tape:
-        inverse = tf.clip_by_value(SafeRsqrt()(variance), 0.0, 3.0)
+        inverse = tf.clip_by_value(safe_rsqrt(variance), 0.0, 3.0)
     assert inverse.numpy().tolist() == [3, 0.5]
     assert tape.gradient(inverse, variance).numpy().tolist() == [0, -0.0625]
 
@@ -78,7 +78,7 @@ def test_constants_are_those_of_the_converted_file(
     checkpoint = outlier_checkpoint(architecture, task, small=True)
     shape = Shape(task, 2, 16, graph=graph)
     lowering = Lowering(checkpoint, shape, sequences)
-    student = lowering.build(GraphOptions(), GRAPHS[graph].rounded).model
+    student = lowering.build(GraphOptions(), rounded(lowering.blocks)).model
     graphs = prepare(checkpoint, shape, sequences).graphs()
     stored = _constants(to_tflite(graphs, "int8", "tflite-runtime"))
     layers = [layer for layer in student.layers if hasattr(layer, "constant")]

@@ -14,11 +14,11 @@ from tfedge.errors import InputError
 from tfedge.measure.board import Board
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.prepare import Shape, float_graphs
+from tfedge.tflite.edit import halve_weights
 from tfedge.tflite.flatbuffer import pack, parse
-from tfedge.tflite.halves import halve_weights
 from tfedge.tflite.metadata import write_bundle
-from tfedge.tflite.spec import BundleSpec
 from tfedge.tflite.tflite import signature_name, to_tflite
+from tfedge.tflite.tflite_metadata import BundleSpec
 
 TASK = "text-classification"
 LENGTHS = (16, 8, 12)

@@ -10,8 +10,7 @@ from program import each_runtime
 
 from tfedge.errors import InputError
 from tfedge.measure.board import Board
-from tfedge.tflite.flatbuffer import parse, text
-from tfedge.tflite.merge import merge
+from tfedge.tflite.flatbuffer import merge, parse, text
 
 
 def _contents(toys: Path, *names: str) -> list[bytes]:

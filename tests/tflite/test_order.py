@@ -5,8 +5,8 @@ from __future__ import annotations
 from ai_edge_litert import schema_py_generated as schema
 from trees import code, made, packed
 
+from tfedge.tflite.edit import inputs_first
 from tfedge.tflite.flatbuffer import parse
-from tfedge.tflite.order import inputs_first
 
 
 def test_look_ups_of_inputs_come_first() -> None:

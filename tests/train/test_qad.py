@@ -187,7 +187,7 @@ def assert_converted_is_trained(found: Run, task: str, graph_name: str = "intege
         elif isinstance(layer, ChannelMean):
             layer.vector.assign(rounded_weights(layer.vector))
         elif isinstance(layer, ChannelScale):
-            layer.vector.assign(rounded_constant(layer.constant()) / layer.factor)
+            layer.vector.assign(rounded_constant(layer.constant()) * layer.unit**0.5)
     tokenizer = load_tokenizer(found.output)
     sequences = encode(tokenizer, toy_folders.sentences(24).texts, LENGTH)
     batch = pad(sequences, LENGTH - 4, graph.input_names)

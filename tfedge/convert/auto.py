@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import hashlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfedge import tasks
+from tfedge import __version__, tasks
+from tfedge.convert.job import Job
 from tfedge.convert.result import Group, SearchReport
-from tfedge.progress import MakeBar
 from tfedge.quantize.costs import Costs, units_of
-from tfedge.quantize.mixed import Precision
+from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
 from tfedge.quantize.prepare import Prepared
 from tfedge.quantize.search import (
     Move,
@@ -25,6 +24,7 @@ from tfedge.quantize.search import (
     order_moves,
     precisions_after,
 )
+from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS
 
 # Multiply-accumulates of texts that measuring the harms of all groups may take: with many groups
 # or a large model fewer texts are taken, never less than 16 nor more than 64.
@@ -32,131 +32,99 @@ _WORK = 2e12
 _MOST_EVALUATED = 500
 
 
-@dataclasses.dataclass(frozen=True)
-class Texts:
-    """What a search measures on: token ids, int32 (n,) each.
-
-    Attributes:
-        calibration: what the harm of each group is measured on.
-        evaluation: what the loss of a whole assignment is measured on.
-        truth: the right labels of `evaluation` as indices, or None to count other answers.
-    """
-
-    calibration: Sequence[np.ndarray]
-    evaluation: Sequence[np.ndarray]
-    truth: Sequence[int] | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """An assignment of precisions, and why.
-
-    Attributes:
-        moves: all that could be taken out of the integers, in the order in which it pays.
-        count: how many of them are.
-        loss: simulated, in points.
-    """
-
-    moves: Sequence[Move]
-    count: int
-    loss: float
-
-    @property
-    def precisions(self) -> dict[str, Precision]:
-        """What sites compute in; those not named in int8."""
-        return precisions_after(self.moves[: self.count])
-
-    def report(self, board: str) -> SearchReport:
-        """Each group in the order of choice, its harm, cost and precision."""
-        groups = [
-            Group(
-                move.group,
-                _name(move) if index < self.count else "int8",
-                move.harm,
-                round(move.cost, 4),
-            )
-            for index, move in enumerate(self.moves)
-        ]
-        added = round(sum(move.cost for move in self.moves[: self.count]), 3)
-        return SearchReport(board, self.loss, added, groups)
-
-
-def _name(move: Move) -> str:
-    return "+".join(sorted(set(move.precisions.values())))
-
-
-class Search:
-    """Looks for assignments of one prepared model.
+def assignments(
+    job: Job, prepared: Prepared, samples: Sequence[np.ndarray]
+) -> Iterator[tuple[dict[str, Precision], SearchReport | None]]:
+    """The precisions to try, fastest first, and what is to be said of how they were found.
 
     Args:
-        cache: file that keeps what is measured of each group, `key` what that depends on.
+        samples: what calibrates, on which the harm of each group is measured.
     """
+    if job.quantization in INTEGER_QUANTIZATIONS:
+        yield {}, None
+    elif job.costs is None:
+        rules = job.options.precisions or MIXED_RULES
+        yield match_sites(rules, prepared.encoder().sites), None
+    else:
+        yield from _Search(job, prepared).choices(job.costs, samples)
 
-    def __init__(
-        self,
-        prepared: Prepared,
-        texts: Texts,
-        costs: Costs,
-        cache: Path,
-        key: Mapping[str, Any],
-        make_bar: MakeBar,
-    ) -> None:
-        self._task = tasks.find(prepared.shape.task)
-        self._texts = texts
-        self._make_bar = make_bar
-        encoder = prepared.encoder()
-        units = units_of(encoder)
+
+class _Search:
+    """Looks for assignments of one prepared model."""
+
+    def __init__(self, job: Job, prepared: Prepared) -> None:
+        self._job = job
+        self._task = tasks.find(job.shape.task)
+        self._encoder = prepared.encoder()
         self._simulation = Simulation(prepared)
-        groups = groups_of(encoder.sites)
-        macs = sum(units[site] for site, kind in encoder.sites.items() if kind == "dense")
-        count = int(np.clip(_WORK / (macs * len(groups)), 16, 64))
-        with make_bar("measuring what rounding harms", len(groups) + 1) as bar:
-            harms = measure_harms(
-                self._simulation,
-                texts.calibration[:count],
-                self._harm,
-                cache,
-                {**key, "texts": min(count, len(texts.calibration))},
-                bar.advance,
-            )
-        self._moves = order_moves(encoder.sites, units, harms, costs)
+        samples = job.reader.samples(job.evaluation, job.shape.sequence_length)
+        self._evaluated = samples[:_MOST_EVALUATED]
 
-    def choose(self, max_drop: float, after: Choice | None = None) -> Choice | None:
-        """The fastest assignment whose simulated loss is at most `max_drop` points.
+    def choices(
+        self, costs: Costs, samples: Sequence[np.ndarray]
+    ) -> Iterator[tuple[dict[str, Precision], SearchReport]]:
+        """The fastest assignment whose simulated loss is allowed, then stricter ones.
 
-        Where none is that good, the most exact one.
-
-        Args:
-            after: what did not do in the runtime; the next one has less in integers. None is left
-                where that had all moves.
+        Where none is that good, the most exact one; it is the last.
         """
-        free = sum(move.cost <= 0 for move in self._moves)
-        least = free if after is None else after.count + 1
-        if least > len(self._moves):
-            return None
-        with self._make_bar("looking for the fastest that keeps the accuracy", 1) as bar:
-            count, loss = count_moves(self._moves, least, self._loss, max_drop)
-            bar.advance()
-        return Choice(self._moves, count, loss)
+        moves = self._moves(costs, samples)
+        least, allowed = sum(move.cost <= 0 for move in moves), self._job.max_drop
+        while least <= len(moves):
+            with self._job.make_bar("looking for the fastest that keeps the accuracy", 1) as bar:
+                count, loss = count_moves(moves, least, self._loss, allowed)
+                bar.advance()
+            yield precisions_after(moves[:count]), _report(moves, count, loss, costs.board)
+            # The runtime found it worse than the simulation did: a stricter one, then.
+            least, allowed = count + 1, min(loss, self._job.max_drop) / 2
+
+    def _moves(self, costs: Costs, samples: Sequence[np.ndarray]) -> list[Move]:
+        """All that can be taken out of the integers, in the order in which it pays."""
+        job, sites = self._job, self._encoder.sites
+        units, groups = units_of(self._encoder), groups_of(sites)
+        macs = sum(units[site] for site, kind in sites.items() if kind == "dense")
+        count = int(np.clip(_WORK / (macs * len(groups)), 16, 64))
+        key = {
+            "tfedge": __version__,
+            "weights_sha256": job.checkpoint.sha256,
+            "task": job.shape.task,
+            "sequence_length": job.shape.sequence_length,
+            "calibration_sha256": hashlib.sha256(b"".join(map(bytes, samples))).hexdigest(),
+            "texts": min(count, len(samples)),
+        }
+        cache = job.folder / f"{job.source.name}_auto_measured.json"
+        with job.make_bar("measuring what rounding harms", len(groups) + 1) as bar:
+            harms = measure_harms(
+                self._simulation, samples[:count], self._harm, cache, key, bar.advance
+            )
+        return order_moves(sites, units, harms, costs)
 
     def _harm(self, output: Any, target: Any, mask: Any) -> tf.Tensor:
         return tf.reduce_mean(self._task.output_losses(output, target, mask, temperature=1.0))
 
     def _loss(self, moves: Sequence[Move]) -> float:
         """What the model loses in points once `moves` are made, as `tfedge convert` counts it."""
-        texts, truth = self._texts, self._texts.truth
         spared = precisions_after(moves)
         self._simulation.round_only(site for site in self._simulation.sites if site not in spared)
-        sequences = texts.evaluation[:_MOST_EVALUATED]
-        if truth is None:
-            distances = self._simulation.distances(sequences, self._task.differences)
+        if self._job.truth is None:
+            distances = self._simulation.distances(self._evaluated, self._task.differences)
             return 100 * float(distances.mean())
-        right = np.asarray(truth[: len(sequences)])
-        accuracies = [
-            np.mean(self._simulation.distances(sequences, labels_of) == right)
+        right = np.asarray(self._job.truth[: len(self._evaluated)])
+        before, after = (
+            np.mean(self._simulation.distances(self._evaluated, labels_of) == right)
             for labels_of in (_float_labels, _labels)
-        ]
-        return 100 * float(accuracies[0] - accuracies[1])
+        )
+        return 100 * float(before - after)
+
+
+def _report(moves: Sequence[Move], count: int, loss: float, board: str) -> SearchReport:
+    """Each group in the order of choice, its harm, cost and precision."""
+    names = ["+".join(sorted(set(move.precisions.values()))) for move in moves[:count]]
+    names += ["int8"] * (len(moves) - count)
+    groups = [
+        Group(move.group, name, move.harm, round(move.cost, 4))
+        for move, name in zip(moves, names, strict=True)
+    ]
+    return SearchReport(board, loss, round(sum(move.cost for move in moves[:count]), 3), groups)
 
 
 def _labels(output: Any, target: Any, mask: Any) -> tf.Tensor:

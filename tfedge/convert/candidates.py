@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tf_keras as keras
 
-from tfedge import __version__, tasks
-from tfedge.convert.auto import Search
-from tfedge.convert.auto import Texts as SearchTexts
+from tfedge import tasks
+from tfedge.convert.auto import assignments
 from tfedge.convert.job import Job
-from tfedge.convert.result import Choices, IntegerChoices, SearchReport
+from tfedge.convert.result import Choices, IntegerChoices
 from tfedge.data.reader import ImageReader, Reader, TextReader
-from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import vocabulary
 from tfedge.errors import RejectedModelError
 from tfedge.inspect.contents import contents
@@ -24,17 +22,17 @@ from tfedge.measure.board import Board
 from tfedge.models.build import input_names
 from tfedge.quantize.bias import correct_bias
 from tfedge.quantize.coarsen import MOST_BITS
+from tfedge.quantize.edgetpu import GRAPHS
 from tfedge.quantize.gptq import gptq
-from tfedge.quantize.graphs import GRAPHS, INTEGER
 from tfedge.quantize.lean import lean_graphs, wide_graphs
-from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
-from tfedge.quantize.prepare import PASSES, Prepared, Shape, prepare
+from tfedge.quantize.mixed import Precision
+from tfedge.quantize.prepare import PASSES, Shape, prepare
 from tfedge.quantize.record import FILE as RECORD
-from tfedge.quantize.record import Decisions, read_decisions
+from tfedge.quantize.record import read_decisions
 from tfedge.quantize.weights import RoundedRows, round_nearest
+from tfedge.targets import INTEGER
+from tfedge.tflite.edit import inputs_first
 from tfedge.tflite.metadata import write_bundle
-from tfedge.tflite.order import inputs_first
-from tfedge.tflite.spec import BundleSpec
 from tfedge.tflite.tflite import (
     INTEGER_QUANTIZATIONS,
     MIXED_QUANTIZATIONS,
@@ -43,6 +41,7 @@ from tfedge.tflite.tflite import (
     to_tflite,
     to_tflite_int16x8,
 )
+from tfedge.tflite.tflite_metadata import BundleSpec
 from tfedge.tflite.weights import Rounding, dense_inputs, layer_of, quantize_weights
 
 # Matrices with fewer numbers stay in float: they weigh nothing.
@@ -82,128 +81,50 @@ def _reading(reader: Reader) -> dict[str, Any]:
     }
 
 
-def candidates(
-    job: Job,
-    path: Path,
-    calibration: Texts,
-    evaluation: Texts,
-    truth: Sequence[Any] | None,
-    folder: Path,
-) -> Iterator[Choices]:
+def candidates(job: Job, path: Path) -> Iterator[Choices]:
     """Writes the quantised model; again, slower and more exact, as often as another is asked for.
 
     Only the quantization `auto` has more than one to offer.
 
     Args:
         path: the file to write.
-        folder: where what is kept beside the model goes.
 
     Yields:
         What was chosen of it.
     """
     if job.quantization in (*INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS):
-        yield from _write_integers(job, path, calibration, evaluation, truth, folder)
-    elif job.quantization == "int16x8":
-        _write_int16x8(job, path, calibration, folder)
-        yield Choices(None)
+        yield from _write_integers(job, path)
+        return
+    if job.quantization == "int16x8":
+        _write_int16x8(job, path)
     elif job.quantization in WEIGHT_QUANTIZATIONS:
-        _write_weights(job, path, calibration, folder)
-        yield Choices(None)
+        _write_weights(job, path)
     else:
         graphs = lean_graphs(job.checkpoint, job.shape)
-        if job.options.keep_reference:
-            _keep_reference(job, folder, graphs)
+        _keep_reference(job, lambda: graphs)
         _write(job, path, lambda: to_tflite(graphs, job.quantization, job.runtime))
-        yield Choices(None)
+    yield Choices(None)
 
 
-def _write_integers(
-    job: Job,
-    path: Path,
-    calibration: Texts,
-    evaluation: Texts,
-    truth: Sequence[Any] | None,
-    folder: Path,
-) -> Iterator[Choices]:
+def _write_integers(job: Job, path: Path) -> Iterator[Choices]:
     """The modes that compute in integers, all or some of their operations."""
-    samples = job.reader.samples(calibration, job.shape.sequence_length)
+    samples = job.reader.samples(job.calibration, job.shape.sequence_length)
     decisions = read_decisions(job.checkpoint, job.shape.task, job.shape.graph)
-    prepared = _prepare(job, samples, decisions)
-    if job.options.keep_reference:
-        _keep_reference(job, folder, prepared.references())
-    ranges = {name: [item.min, item.max] for name, item in prepared.calibration.ranges.items()}
-    for precisions, search in _assignments(job, prepared, samples, evaluation, truth, folder):
-        # What was trained with rounding has learnt to keep its means.
-        learnt = decisions and job.options.weight_bits == MOST_BITS
-        corrected = prepared if learnt else _corrected(job, prepared, samples, precisions)
-        graphs = corrected.graphs(precisions)
-
-        def make(graphs: Any = graphs, precisions: Any = precisions) -> bytes:
-            return _converted_integers(job, graphs, precisions)
-
-        _write(job, path, make)
-        yield IntegerChoices(ranges, precisions, search)
-
-
-def _prepare(job: Job, samples: Sequence[np.ndarray], decisions: Decisions | None) -> Prepared:
+    bits = job.options.weight_bits
     what = f"taking the ranges of {RECORD}" if decisions else "calibrating"
     with job.make_bar(what, PASSES * len(samples)) as bar:
-        return prepare(
-            job.checkpoint, job.shape, samples, bar.advance, decisions, job.options.weight_bits
-        )
-
-
-def _corrected(
-    job: Job,
-    prepared: Prepared,
-    samples: Sequence[np.ndarray],
-    precisions: Mapping[str, Precision],
-) -> Prepared:
-    with job.make_bar("correcting biases", len(prepared.norms)) as bar:
-        return correct_bias(prepared, samples, bar.advance, precisions)
-
-
-def _assignments(
-    job: Job,
-    prepared: Prepared,
-    samples: Sequence[np.ndarray],
-    evaluation: Texts,
-    truth: Sequence[Any] | None,
-    folder: Path,
-) -> Iterator[tuple[dict[str, Precision], SearchReport | None]]:
-    """The precisions to try, fastest first, and what is to be said of how they were found."""
-    if job.quantization in INTEGER_QUANTIZATIONS:
-        yield {}, None
-        return
-    if job.costs is None:
-        rules = job.options.precisions or MIXED_RULES
-        yield match_sites(rules, prepared.encoder().sites), None
-        return
-    length = job.shape.sequence_length
-    held_out = job.reader.samples(evaluation, length)
-    digest = hashlib.sha256()
-    for sample in samples:
-        digest.update(sample.tobytes())
-    key = {
-        "tfedge": __version__,
-        "weights_sha256": job.checkpoint.sha256,
-        "task": job.shape.task,
-        "sequence_length": length,
-        "calibration_sha256": digest.hexdigest(),
-    }
-    search = Search(
-        prepared,
-        SearchTexts(samples, held_out, truth),
-        job.costs,
-        folder / f"{job.source.name}_auto_measured.json",
-        key,
-        job.make_bar,
-    )
-    choice = search.choose(job.max_drop)
-    while choice is not None:
-        yield choice.precisions, choice.report(job.costs.board)
-        # The runtime found it worse than the simulation did: a stricter one, then.
-        choice = search.choose(min(choice.loss, job.max_drop) / 2, after=choice)
+        prepared = prepare(job.checkpoint, job.shape, samples, bar.advance, decisions, bits)
+    _keep_reference(job, prepared.references)
+    ranges = {name: [item.min, item.max] for name, item in prepared.calibration.ranges.items()}
+    for precisions, search in assignments(job, prepared, samples):
+        corrected = prepared
+        # What was trained with rounding has learnt to keep its means.
+        if decisions is None or bits != MOST_BITS:
+            with job.make_bar("correcting biases", len(prepared.norms)) as bar:
+                corrected = correct_bias(prepared, samples, bar.advance, precisions)
+        graphs = corrected.graphs(precisions)
+        _write(job, path, functools.partial(_converted_integers, job, graphs, precisions))
+        yield IntegerChoices(ranges, precisions, search)
 
 
 def _converted_integers(
@@ -242,27 +163,26 @@ def _nearest(job: Job) -> Rounding:
     return rounded
 
 
-def _write_weights(job: Job, path: Path, calibration: Texts, folder: Path) -> None:
+def _write_weights(job: Job, path: Path) -> None:
     """Dense weights and tables in integers, the rest in float."""
     graphs = lean_graphs(job.checkpoint, job.shape)
-    if job.options.keep_reference:
-        _keep_reference(job, folder, graphs)
+    _keep_reference(job, lambda: graphs)
     content = to_tflite(graphs, "float32", job.runtime)
     keras.backend.clear_session()
     dense = _nearest(job)
     if job.quantization == "int4":
-        dense = _least_change(job, content, path.with_suffix(".float"), calibration)
+        dense = _least_change(job, content, path.with_suffix(".float"))
     _write(job, path, lambda: quantize_weights(content, dense, _nearest(job)))
 
 
-def _least_change(job: Job, content: bytes, path: Path, calibration: Texts) -> Rounding:
+def _least_change(job: Job, content: bytes, path: Path) -> Rounding:
     """Rounds to 4 bits so that what the layers of a float model compute changes least.
 
     Args:
         content: of the .tflite, which is written to `path` to be run.
     """
     length = job.shape.sequence_length
-    samples = job.reader.samples(calibration, length)
+    samples = job.reader.samples(job.calibration, length)
     inputs = job.reader.inputs(samples, length, input_names(job.checkpoint.config))
     path.write_bytes(content)
     read = dense_inputs(content)
@@ -280,17 +200,16 @@ def _least_change(job: Job, content: bytes, path: Path, calibration: Texts) -> R
     return rounded
 
 
-def _write_int16x8(job: Job, path: Path, calibration: Texts, folder: Path) -> None:
+def _write_int16x8(job: Job, path: Path) -> None:
     """Dense weights in 8 bits, all activations in 16."""
-    calibrating = job.reader.samples(calibration, job.shape.sequence_length)
+    calibrating = job.reader.samples(job.calibration, job.shape.sequence_length)
     with job.make_bar("calibrating", len(calibrating)) as bar:
         graphs = wide_graphs(job.checkpoint, job.shape, calibrating, bar.advance)
-    if job.options.keep_reference:
-        _keep_reference(job, folder, graphs)
+    _keep_reference(job, lambda: graphs)
 
     def samples(length: int) -> Iterator[dict[str, np.ndarray]]:
         names = input_names(job.checkpoint.config)
-        found = job.reader.samples(calibration, length)
+        found = job.reader.samples(job.calibration, length)
         return ({**job.reader.inputs([sample], length, names)} for sample in found)
 
     _write(job, path, lambda: to_tflite_int16x8(graphs, samples))
@@ -303,7 +222,8 @@ def _write(job: Job, path: Path, make: Callable[[], bytes]) -> None:
     keras.backend.clear_session()
 
 
-def _keep_reference(job: Job, folder: Path, graphs: dict[int, keras.Model]) -> None:
-    """Writes the float32 graphs whose tensors have the names of the quantised ones."""
-    path = folder / f"{job.name}_reference.tflite"
-    bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32")
+def _keep_reference(job: Job, make: Callable[[], dict[int, keras.Model]]) -> None:
+    """Writes, if asked for, the float32 graphs whose tensors have the names of the quantised ones."""
+    if job.options.keep_reference:
+        path = job.folder / f"{job.name}_reference.tflite"
+        bundle(job, to_tflite(make(), "float32", job.runtime), path, "float32")

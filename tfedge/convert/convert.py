@@ -13,12 +13,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge import __version__, files, tasks
+from tfedge import __version__, files
 from tfedge.convert.candidates import bundle, candidates
-from tfedge.convert.job import ConvertOptions, Job, make_job, texts_of
-from tfedge.convert.judge import measure, truth_of
+from tfedge.convert.job import ConvertOptions, Job, make_job
+from tfedge.convert.judge import check_error, difference, measure
 from tfedge.convert.result import Choices, Conversion, Evaluation, Origin, Quantization
-from tfedge.data.texts import Texts
 from tfedge.errors import CheckpointError, RejectedModelError
 from tfedge.inspect.contents import contents
 from tfedge.measure.board import Board
@@ -27,13 +26,10 @@ from tfedge.progress import MakeBar
 from tfedge.quantize.prepare import Shape, float_graphs
 from tfedge.records import as_json
 from tfedge.tflite.metadata import set_runtimes
-from tfedge.tflite.tflite import (
-    to_tflite,
-)
+from tfedge.tflite.tflite import to_tflite
 
 __all__ = ["ConvertOptions", "convert"]
 
-_FLOAT_TOLERANCE = 1e-4
 _FLOAT_CHECK_TEXTS = 8
 _VERSIONS = ("tensorflow", "tf-keras", "transformers", "tflite-runtime", "ai-edge-litert", "numpy")
 
@@ -58,39 +54,29 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversio
             suffix `.rejected`, its report beside it.
     """
     job = make_job(model, options, make_bar)
-    calibration, evaluation = texts_of(job)
-    truth = truth_of(job, evaluation)
-    rows = tasks.find(job.shape.task).rows(evaluation)
-    job.reader.check(rows.items, rows.source, job.shape.sequence_length)
-    folder = options.output / job.source.name
-    files.check_folder(folder)
+    files.check_folder(job.folder)
     name = job.name
     with tempfile.TemporaryDirectory(prefix="tfedge-") as work:
         reference = Path(work) / "float32.tflite"
-        float_error = _convert_float(job, reference, evaluation)
-        candidate = reference
-        choices = Choices(None)
-        verdict = None
+        float_error = _convert_float(job, reference)
+        candidate, attempts = reference, iter([Choices(None)])
         if job.quantization != "float32":
             candidate = Path(work) / f"{name}.tflite"
-            for found in candidates(job, candidate, calibration, evaluation, truth, folder):
-                choices = found
-                verdict = measure(job, candidate, reference, evaluation, truth)
-                if verdict[1] is None:
-                    break
-        figures, reason = verdict or measure(job, candidate, reference, evaluation, truth)
-        passed = [runtime for runtime, result in figures.items() if result.passed]
+            attempts = candidates(job, candidate)
+        for found in attempts:
+            choices, (figures, reason) = found, measure(job, candidate, reference)
+            if reason is None:
+                break
         if reason is None:
-            set_runtimes(candidate, passed)
-        target = folder / (f"{name}.tflite" if reason is None else f"{name}.tflite.rejected")
+            set_runtimes(candidate, [runtime for runtime in figures if figures[runtime].passed])
+        target = job.folder / (f"{name}.tflite" if reason is None else f"{name}.tflite.rejected")
         files.write_bytes(target, candidate.read_bytes())
     if reason is None:
         for suffix in (".tflite.rejected", ".tflite.rejected.json"):
-            (folder / f"{name}{suffix}").unlink(missing_ok=True)
-    measured = Evaluation(evaluation.source, figures)
-    report = dataclasses.replace(
-        _report(job, target, float_error, choices, measured), rejected=reason
-    )
+            (job.folder / f"{name}{suffix}").unlink(missing_ok=True)
+    measured = Evaluation(job.evaluation.source, figures)
+    report = _report(job, target, float_error, choices, measured)
+    report = dataclasses.replace(report, rejected=reason)
     name = f"{target.name.removesuffix('.tflite')}.json"
     files.write_json(target.with_name(name), as_json(report))
     if reason is not None:
@@ -98,7 +84,7 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversio
     return report
 
 
-def _convert_float(job: Job, path: Path, texts: Texts) -> float:
+def _convert_float(job: Job, path: Path) -> float:
     """Writes the float32 model and returns its largest difference from Keras.
 
     Raises:
@@ -111,7 +97,7 @@ def _convert_float(job: Job, path: Path, texts: Texts) -> float:
     with job.make_bar("building and converting the float model", 2) as bar:
         graphs = float_graphs(job.checkpoint, shape)
         for length, model in graphs.items():
-            samples = job.reader.samples(texts.head(_FLOAT_CHECK_TEXTS), length)
+            samples = job.reader.samples(job.evaluation.head(_FLOAT_CHECK_TEXTS), length)
             inputs[length] = job.reader.inputs(samples, length, model.input_names)
             expected[length] = _run_rows(model, inputs[length])
             if not all(np.isfinite(values).all() for values in expected[length].values()):
@@ -127,14 +113,8 @@ def _convert_float(job: Job, path: Path, texts: Texts) -> float:
     errors = []
     for length, values in expected.items():
         outputs = board.outputs(path, inputs[length])
-        errors += [_error(outputs[name], values[name]) for name in values]
-    error = float(np.max(errors))  # np.max() keeps NaN, max() may not
-    if not error <= _FLOAT_TOLERANCE:
-        raise RejectedModelError(
-            f"the float32 .tflite differs from Keras by {error:.2g} in {job.runtime}, more "
-            f"than {_FLOAT_TOLERANCE}; this is a fault of tfedge or of the converter, please report"
-        )
-    return error
+        errors += [difference(outputs[name], values[name]) for name in values]
+    return check_error(errors, "float32 .tflite", "converter", f" in {job.runtime}")
 
 
 def _reference_shape(shape: Shape) -> Shape:
@@ -152,13 +132,6 @@ def _run_rows(model: keras.Model, inputs: dict[str, np.ndarray]) -> dict[str, np
         for row in range(count)
     ]
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-
-
-def _error(actual: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference in a row, relative to the row's largest value if that is above 1."""
-    axes = tuple(range(1, expected.ndim))
-    scales = np.maximum(1.0, np.abs(expected).max(axis=axes))
-    return float((np.abs(actual - expected).max(axis=axes) / scales).max())
 
 
 def _report(

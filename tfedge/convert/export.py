@@ -17,6 +17,7 @@ import tf_keras as keras
 from tfedge import __version__, files
 from tfedge.architectures.base import EncoderConfig
 from tfedge.convert.job import default_length
+from tfedge.convert.judge import check_error, difference
 from tfedge.convert.result import Origin
 from tfedge.data.batches import padded_length
 from tfedge.data.reader import Reader, open_reader
@@ -36,7 +37,6 @@ from tfedge.tflite.tflite import SIGNATURE
 FORMATS = ("saved-model", "onnx")
 REPORT = "export.json"
 ONNX_FILE = "model.onnx"
-_TOLERANCE = 1e-4
 _SAMPLES = 8
 _PACKAGES: Mapping[str, tuple[str, ...]] = {
     "saved-model": ("tensorflow",),
@@ -228,15 +228,8 @@ def _verify(model: keras.Model, run: Run, batches: list[dict[str, np.ndarray]]) 
         for name, value in expected.items():
             if not np.isfinite(value).all():
                 raise CheckpointError("the model answers with numbers that are not finite")
-            scale = max(1.0, float(np.abs(value).max()))
-            errors.append(float(np.abs(found[name] - value).max()) / scale)
-    error = float(np.max(errors))  # np.max() keeps NaN, max() may not
-    if not error <= _TOLERANCE:
-        raise RejectedModelError(
-            f"the exported model differs from Keras by {error:.2g}, more than {_TOLERANCE}; this is "
-            "a fault of tfedge or of the exporter, please report"
-        )
-    return error
+            errors.append(difference(found[name], value))
+    return check_error(errors, "exported model", "exporter")
 
 
 def _versions(kind: str) -> dict[str, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tfedge import tasks
 from tfedge.architectures.base import EncoderConfig
@@ -15,16 +16,15 @@ from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.config import embedding_length, normalizes_embeddings
 from tfedge.models.hub import Source, resolve
-from tfedge.presets import Preset
 from tfedge.progress import MakeBar
 from tfedge.quantize.coarsen import LEAST_BITS, MOST_BITS
 from tfedge.quantize.costs import Costs, read_costs
-from tfedge.quantize.graphs import INTEGER
 from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import Shape
 from tfedge.runtime.runtimes import RUNTIMES
-from tfedge.targets import Target, load_target
+from tfedge.targets import INTEGER, Target, load_target
 from tfedge.tasks import task_and_labels
+from tfedge.tasks.base import Rows, Task
 from tfedge.tflite.mediapipe import check_mediapipe
 from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS, MIXED_QUANTIZATIONS, QUANTIZATIONS
 
@@ -81,6 +81,10 @@ class Job:
         runtime: what the file is made for.
         costs: by which the quantization `auto` chooses.
         max_drop: largest loss in points against float.
+        calibration, evaluation: texts, or images.
+        rows: what is asked of the models, from `evaluation`.
+        truth: what the answers are compared with; None where the texts have no labels that the model
+            knows.
     """
 
     source: Source
@@ -94,12 +98,21 @@ class Job:
     labels: list[str]
     max_drop: float
     make_bar: MakeBar
+    calibration: Texts
+    evaluation: Texts
+    rows: Rows
+    truth: Sequence[Any] | None
 
     @property
     def name(self) -> str:
         """What the files of this conversion are called, without their suffixes."""
         graph = "" if self.shape.graph == INTEGER else f"_{self.shape.graph}"
         return f"{self.source.name}{graph}_{self.quantization}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the files go."""
+        return self.options.output / self.source.name
 
     @property
     def runtimes(self) -> list[str]:
@@ -116,56 +129,61 @@ def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
     """Settles what options leave open, by the target, the preset, and the checkpoint.
 
     Raises:
-        InputError: an option or the checkpoint cannot be used.
+        InputError: an option, the checkpoint, or a file of texts or images cannot be used.
         MissingPackageError: the runtime is not installed.
     """
     source = resolve(model)
     preset = source.preset
     target = load_target(options.target) if options.target else None
-    runtime = options.runtime or (target.runtime if target else "tflite-runtime")
+    runtime = _first(options.runtime, target and target.runtime, "tflite-runtime")
     _check_runtime(runtime)
     chosen = target or preset
-    quantization = options.quantization or (chosen.quantization if chosen else "int8")
+    quantization = _first(options.quantization, chosen and chosen.quantization, "int8")
     _check_quantization(quantization, options)
     checkpoint = Checkpoint(source.folder)
+    config = checkpoint.config
     _check_kernels(quantization, runtime, checkpoint)
     task, labels = task_and_labels(checkpoint, options.task or source.task)
-    if preset and preset.labels and not checkpoint.config.labels:
+    if preset and preset.labels and not config.labels:
         labels = list(preset.labels)
     if target is not None and target.graph != INTEGER and quantization != "int8":
         raise InputError(
             f"the target {options.target} computes in int8 only, not {quantization}; leave out --quant"
         )
-    reader = open_reader(source.folder, checkpoint.config)
-    shape = _shape(source, options, target, task, len(labels), checkpoint.config)
+    reader = open_reader(source.folder, config)
+    shape = _shape(source, options, target, task, len(labels), config)
     shape = dataclasses.replace(shape, pixels=reader.pixels)
     if target is not None and target.reader == "mediapipe":
         assert isinstance(reader, TextReader)  # `_check_target` has refused what reads images
-        inputs = input_names(checkpoint.config)
-        check_mediapipe(shape, quantization, inputs, reader.tokenizer)
+        check_mediapipe(shape, quantization, input_names(config), reader.tokenizer)
     costs = None
     if quantization == "auto":
         costs = read_costs(runtime, target.costs if target else None)
+    calibration, evaluation = _texts(source, options, reader, config, task, quantization)
+    rows = tasks.find(task).rows(evaluation)
+    reader.check(rows.items, rows.source, shape.sequence_length)
     return Job(
-        source,
-        checkpoint,
-        reader,
-        options,
-        quantization,
-        runtime,
-        costs,
-        shape,
-        labels,
-        _max_drop(options, preset),
-        make_bar,
+        source=source,
+        checkpoint=checkpoint,
+        reader=reader,
+        options=options,
+        quantization=quantization,
+        runtime=runtime,
+        costs=costs,
+        shape=shape,
+        labels=labels,
+        max_drop=_first(options.max_drop, preset and preset.max_drop, _MAX_DROP),
+        make_bar=make_bar,
+        calibration=calibration,
+        evaluation=evaluation,
+        rows=rows,
+        truth=_truth(tasks.find(task), rows, labels, options),
     )
 
 
-def _max_drop(options: ConvertOptions, preset: Preset | None) -> float:
-    if options.max_drop is not None:
-        return options.max_drop
-    named = preset.max_drop if preset else None
-    return _MAX_DROP if named is None else named
+def _first(*values: Any) -> Any:
+    """The first that is not None."""
+    return next(value for value in values if value is not None)
 
 
 def _shape(
@@ -183,17 +201,13 @@ def _shape(
     if least == most:
         return Shape(task, num_labels, most)
     length = options.sequence_length or default_length(source, task, target)
-    normalize = options.normalize
-    if normalize is None:
-        normalize = normalizes_embeddings(source.folder)
-    buckets = options.buckets
-    if buckets is None and target is not None:
-        buckets = target.buckets
-    if buckets is None:
-        buckets = source.preset.buckets if source.preset else _BUCKETS
+    normalize = _first(options.normalize, normalizes_embeddings(source.folder))
+    preset = source.preset
+    buckets = _first(
+        options.buckets, target and target.buckets, preset and preset.buckets, _BUCKETS
+    )
     shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
-    graph = target.graph if target else INTEGER
-    return Shape(task, num_labels, length, normalize, shorter, graph)
+    return Shape(task, num_labels, length, normalize, shorter, target.graph if target else INTEGER)
 
 
 def _check_target(
@@ -216,9 +230,8 @@ def default_length(source: Source, task: str, target: Target | None = None) -> i
     Raises:
         CheckpointError: what says where embeddings cut a text cannot be understood.
     """
-    length = source.preset.sequence_length if source.preset else _LENGTH
-    if target is not None and target.sequence_length:
-        length = target.sequence_length
+    preset = source.preset
+    length = _first(target and target.sequence_length, preset and preset.sequence_length, _LENGTH)
     if tasks.find(task).is_embedding:
         length = min(length, embedding_length(source.folder) or length)
     return length
@@ -265,26 +278,38 @@ def _check_kernels(quantization: str, runtime: str, checkpoint: Checkpoint) -> N
         )
 
 
-def texts_of(job: Job) -> tuple[Texts, Texts]:
-    """Calibration and evaluation texts, or images; of one file, the first and the later ones.
-
-    Raises:
-        InputError: a file cannot be read, or there are no images.
-    """
-    options, preset = job.options, job.source.preset
-    read, count = job.reader.read, job.reader.calibrates_with
+def _texts(
+    source: Source,
+    options: ConvertOptions,
+    reader: Reader,
+    config: EncoderConfig,
+    task: str,
+    quantization: str,
+) -> tuple[Texts, Texts]:
+    """Calibration and evaluation texts, or images; of one file, the first and the later ones."""
+    count = reader.calibrates_with
     if options.calibration:
-        data: Texts = read(options.calibration)
-    elif tasks.find(job.shape.task).calibrates_itself:
-        data = package_texts(preset.calibration) if preset else package_texts()
-    elif options.evaluation and job.quantization in _UNCALIBRATED:
-        data = read(options.evaluation)
+        data: Texts = reader.read(options.calibration)
+    elif tasks.find(task).calibrates_itself:
+        data = package_texts(source.preset.calibration) if source.preset else package_texts()
+    elif options.evaluation and quantization in _UNCALIBRATED:
+        data = reader.read(options.evaluation)
     else:
         raise InputError(
-            f"a {job.checkpoint.config.model_type} needs images like those that it will see, at best "
+            f"a {config.model_type} needs images like those that it will see, at best "
             f"{2 * count} of all labels: give --calibration a folder with a sub-folder a "
             "label, or a table with the columns image and label"
         )
     if options.evaluation:
-        return data.head(count), read(options.evaluation)
+        return data.head(count), reader.read(options.evaluation)
     return data.head(count), data.tail(len(data) - count) if len(data) > 2 * count else data
+
+
+def _truth(
+    task: Task, rows: Rows, labels: Sequence[str], options: ConvertOptions
+) -> Sequence[Any] | None:
+    """What the answers are compared with; labels of calibration texts may be of another model."""
+    known = {label.lower() for label in labels}
+    if rows.truth is None or options.evaluation or {word.lower() for word in rows.truth} <= known:
+        return task.truth(rows, labels)
+    return None

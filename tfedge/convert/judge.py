@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfedge import tasks
 from tfedge.convert.job import Job
 from tfedge.convert.result import Figures, Refused
-from tfedge.data.texts import Texts
 from tfedge.errors import RejectedModelError
 from tfedge.measure.board import Board
 from tfedge.quantize.coarsen import MOST_BITS
-from tfedge.quantize.graphs import INTEGER
+from tfedge.targets import INTEGER
 from tfedge.tasks.base import disagreement
 from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS
 
+_FLOAT_TOLERANCE = 1e-4
 # What loses less than a mode of integers.
 _MORE_EXACT = {
     "int8": ("mixed", "auto", "dynamic"),
@@ -26,15 +28,42 @@ _MORE_EXACT = {
 }
 
 
+def difference(actual: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference in a row, relative to the row's largest value if that is above 1."""
+    axes = tuple(range(1, expected.ndim))
+    scales = np.maximum(1.0, np.abs(expected).max(axis=axes))
+    return float((np.abs(actual - expected).max(axis=axes) / scales).max())
+
+
+def check_error(errors: Sequence[float], what: str, maker: str, where: str = "") -> float:
+    """The largest difference of a model in float from Keras.
+
+    Args:
+        what: which model.
+        maker: whose fault it may be beside tfedge's.
+        where: it ran.
+
+    Raises:
+        RejectedModelError: it is above 1e-4.
+    """
+    error = float(np.max(errors))  # np.max() keeps NaN, max() may not
+    if not error <= _FLOAT_TOLERANCE:
+        raise RejectedModelError(
+            f"the {what} differs from Keras by {error:.2g}{where}, more than {_FLOAT_TOLERANCE}; "
+            f"this is a fault of tfedge or of the {maker}, please report"
+        )
+    return error
+
+
 def measure(
-    job: Job, candidate: Path, reference: Path, texts: Texts, truth: Sequence[Any] | None
+    job: Job, candidate: Path, reference: Path
 ) -> tuple[dict[str, Figures | Refused], str | None]:
     """Runs both models on the evaluation texts in each runtime.
 
     Returns:
         Figures by runtime, and why the candidate is rejected, or None.
     """
-    items = tasks.find(job.shape.task).rows(texts).items
+    items = job.rows.items
     measured: dict[str, Figures | Refused] = {}
     reason = None
     for runtime in job.runtimes:
@@ -51,12 +80,12 @@ def measure(
             if runtime == job.runtime:
                 reason = str(error)
             continue
-        figures = _figures(job, expected, answers, truth)
+        figures = _figures(job, expected, answers)
         measured[runtime] = figures
         if not figures.passed and runtime == job.runtime:
             reason = (
                 f"{job.source.name} in {job.quantization} loses {figures.drop:.2f} points against "
-                f"float on {texts.source} in {runtime}, more than the {job.max_drop} allowed "
+                f"float on {job.rows.source} in {runtime}, more than the {job.max_drop} allowed "
                 f"by --max-drop; {_advice(job)}"
             )
     return measured, reason
@@ -75,28 +104,13 @@ def _advice(job: Job) -> str:
     return f"try {', '.join(steps)} or a larger --max-drop" if steps else "try a larger --max-drop"
 
 
-def truth_of(job: Job, texts: Texts) -> Sequence[Any] | None:
-    """What the answers are compared with; None where the texts have no labels that the model knows."""
-    task = tasks.find(job.shape.task)
-    rows = task.rows(texts)
-    known = {label.lower() for label in job.labels}
-    if rows.truth is None or job.options.evaluation:
-        return task.truth(rows, job.labels)
-    return task.truth(rows, job.labels) if {word.lower() for word in rows.truth} <= known else None
-
-
-def _figures(
-    job: Job,
-    expected: list[dict[str, Any]],
-    answers: list[dict[str, Any]],
-    truth: Sequence[Any] | None,
-) -> Figures:
+def _figures(job: Job, expected: list[dict[str, Any]], answers: list[dict[str, Any]]) -> Figures:
     task = tasks.find(job.shape.task)
     differs = disagreement(task, answers, expected)
     drop, scores = 100 * differs, {}
-    if truth is not None:
+    if job.truth is not None:
         before, after = (
-            task.metric(found, truth, job.labels)[task.score] for found in (expected, answers)
+            task.metric(found, job.truth, job.labels)[task.score] for found in (expected, answers)
         )
         scores = {f"float_{task.score}": before, task.score: after}
         drop = 100 * (before - after)

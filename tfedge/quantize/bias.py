@@ -9,7 +9,7 @@ because what is corrected changes what comes after.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import tf_keras as keras
 
 from tfedge.data.batches import batches_of_equals
 from tfedge.models.build import Encoder
-from tfedge.quantize.fake_quant import Clip
+from tfedge.quantize.fake_quant import clipping
 from tfedge.quantize.mixed import Precision, is_float
 from tfedge.quantize.prepare import Prepared
 
@@ -45,61 +45,51 @@ def correct_bias(
         progress: called with 1 for each of `prepared.norms`.
         precisions: of the sites that compute in another one than int8, as the graphs will.
     """
-    exact, rounded = _exact(prepared), prepared.rounded(precisions)
+    exact = prepared.lowering.build_clipped(prepared.options())
+    rounded = prepared.rounded(precisions)
     chosen = [samples[index] for index in _spread(len(samples))]
     names = tuple(exact.model.input_names)
     batches: list[Batch] = [batch for _, batch in batches_of_equals(chosen, names)]
     outputs = {name: exact.tapped[name] for name in prepared.norms}
     wanted = _means(_runner(_inputs(exact), outputs), batches)
     shifts: dict[str, np.ndarray] = {}
-    for stage in _stages(rounded, prepared.norms):
-        outputs = _unrounded(rounded, stage.norms, precisions or {})
-        if stage.state is not None:
+    for inputs, norms, state in _stages(rounded, prepared.norms):
+        outputs = _unrounded(rounded, norms, precisions or {})
+        if state is not None:
             # Keras cannot give one tensor out twice, which a norm that puts out a state would be.
-            outputs[_STATE] = tf.identity(stage.state)
+            outputs[_STATE] = tf.identity(state)
         # Shifts are read whenever it runs, so that one function does for all of the stage.
-        run = _runner(stage.inputs, outputs)
-        for name in stage.norms:
+        run = _runner(inputs, outputs)
+        for name in norms:
             shifts[name] = wanted[name] - _means(run, batches)[name]
             rounded.model.get_layer(name).beta.assign_add(shifts[name])
             progress(1)
-        if stage.state is None:
-            break
-        # The next stage starts where this one ends, so that no stage is computed for another.
-        batches = [{**_masks(batch), _STATE: run(batch)[_STATE]} for batch in batches]
+        if state is not None:
+            # The next stage starts where this one ends, so that no stage is computed for another.
+            batches = [{**_masks(batch), _STATE: run(batch)[_STATE]} for batch in batches]
     return dataclasses.replace(prepared, shifts=shifts)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Stage:
-    """What lies between two hidden states, or behind the last.
+def _stages(
+    encoder: Encoder, norms: Sequence[str]
+) -> Iterator[tuple[Mapping[str, Any], Sequence[str], Any]]:
+    """What lies between two hidden states, and behind the last.
 
-    Attributes:
-        inputs: by name, the encoder's own, or the mask of texts and the hidden state before.
-        norms: in order.
-        state: the hidden state after; None behind the last.
+    Yields:
+        The inputs by name, the encoder's own, or the mask of texts and the hidden state before; the
+        norms in order; the hidden state after, None behind the last.
     """
-
-    inputs: Mapping[str, Any]
-    norms: Sequence[str]
-    state: Any
-
-
-def _stages(encoder: Encoder, norms: Sequence[str]) -> list[_Stage]:
     # Tensors were tapped in the order of the data's flow.
     order = {id(tensor): place for place, tensor in enumerate(encoder.tapped.values())}
-    stages: list[_Stage] = []
     inputs = _inputs(encoder)
     left = list(norms)
     for state in encoder.hidden_states:
-        end = order[id(state)]
-        own = [name for name in left if order[id(encoder.tapped[name])] <= end]
-        stages.append(_Stage(inputs, own, state))
+        own = [name for name in left if order[id(encoder.tapped[name])] <= order[id(state)]]
+        yield inputs, own, state
         inputs = {**_masks(inputs), _STATE: state}
         left = left[len(own) :]
     if left:
-        stages.append(_Stage(inputs, left, None))
-    return stages
+        yield inputs, left, None
 
 
 def _masks(tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,11 +100,6 @@ def _masks(tensors: Mapping[str, Any]) -> dict[str, Any]:
 def _spread(count: int) -> list[int]:
     """Indices of up to `_SAMPLES` of `count` samples, evenly spread."""
     return np.unique(np.linspace(0, count - 1, min(count, _SAMPLES)).astype(int)).tolist()
-
-
-def _exact(prepared: Prepared) -> Encoder:
-    """The graph in float for any batch and length."""
-    return prepared.lowering.build_clipped(prepared.options())
 
 
 def _inputs(encoder: Encoder) -> dict[str, Any]:
@@ -132,7 +117,7 @@ def _unrounded(
             outputs[name] = encoder.tapped[name]
             continue
         rounding = encoder.model.get_layer(f"{name}.quant")
-        clip = Clip(rounding.minimum, rounding.maximum, name=f"{name}.clipped")
+        clip = clipping(f"{name}.clipped", rounding.minimum, rounding.maximum)
         outputs[name] = clip(rounding.input)
     return outputs
 

@@ -12,7 +12,7 @@ quantisation with entropy coding, Gish and Pierce 1968).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Container, Iterator
 
 import numpy as np
 import tf_keras as keras
@@ -22,21 +22,19 @@ from tfedge.models.layers import PatchDense
 LEAST_BITS, MOST_BITS = 4.0, 8.0
 
 
-def round_weights(
-    model: keras.Model, bits: float, is_float: Callable[[str], bool] = lambda name: False
-) -> None:
+def round_weights(model: keras.Model, bits: float, left: Container[str] = ()) -> None:
     """Rounds the weights of a graph that the converter turns into integers; biases stay.
 
     Args:
         bits: of the values, 4 to 8, of which there are one fewer than 2 to that power; with 8 all
             stays as it is, and the converter rounds.
-        is_float: of a layer's name, whether it stays as it is.
+        left: names of layers that stay as they are.
     """
     if bits == MOST_BITS:
         return
     for layer in model.layers:
         for variable, axes in _weights(layer):
-            if not is_float(layer.name):
+            if layer.name not in left:
                 variable.assign(_rounded(variable.numpy(), bits, axes))
 
 

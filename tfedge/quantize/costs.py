@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import tomllib
 from collections.abc import Mapping
@@ -20,24 +21,26 @@ from tfedge.quantize.mixed import PRECISIONS, Precision
 _FILE = Path(__file__).with_name("costs.toml")
 
 
+@dataclasses.dataclass(frozen=True)
 class Costs:
     """Instructions that a precision adds to int8, for one board and runtime.
 
     Attributes:
         board: whose figures these are.
+        table: by kind of site and precision, instructions for one unit.
     """
 
-    def __init__(self, board: str, table: Mapping[str, Mapping[str, float]]) -> None:
-        self.board = board
-        self._table = table
+    board: str
+    table: Mapping[str, Mapping[str, float]]
 
-    def options(self, kind: SiteKind) -> list[Precision]:
-        """Precisions other than int8 that sites of a kind may have."""
-        return [precision for precision in PRECISIONS[1:] if precision in self._table[kind]]
+    def cheapest(self, kind: SiteKind, units: int) -> tuple[float, Precision]:
+        """What sites of a kind best compute in where that is not int8, and what it adds.
 
-    def added(self, kind: SiteKind, precision: Precision, units: int) -> float:
-        """Millions of instructions more than in int8; below 0 where int8 is the slower one."""
-        return 0.0 if precision == "int8" else self._table[kind][precision] * units / 1e6
+        Returns:
+            Millions of instructions, below 0 where int8 is the slower one, and the precision.
+        """
+        known = self.table[kind]
+        return min((known[item] * units / 1e6, item) for item in PRECISIONS[1:] if item in known)
 
 
 def read_costs(runtime: str, board: str | None = None) -> Costs:

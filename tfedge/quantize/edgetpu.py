@@ -11,6 +11,9 @@ int8 and has at most three dimensions above 1. Beside what `IntegerBlocks` does:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.architectures.kinds import (
@@ -31,7 +34,8 @@ from tfedge.models.blocks import Symbolic
 from tfedge.models.layers import MatMul
 from tfedge.quantize import edgetpu_layers as layers
 from tfedge.quantize.integer import IntegerBlocks, Piece, Squared, Squares
-from tfedge.quantize.layers import Affine, Expand, Rsqrt, Squeeze
+from tfedge.quantize.layers import affine, expand, op
+from tfedge.targets import INTEGER
 
 GELU_FACTOR = 1.702
 # The power of half the scores is squared, in steps of 1/256 of the largest: e^-6.5 of the sigmoid
@@ -46,14 +50,11 @@ _UNIT_LENGTH = Fixed(-1.0, 127 / 128)  # fixed by TFLite's L2_NORMALIZATION
 
 
 class EdgeTpuBlocks(IntegerBlocks):
-    """Builds the blocks of one encoder of table operations only; hidden states are (B, S, 1, C).
-
-    The dense layers before a GELU hold `gate_factor` in their weights, those behind it its inverse;
-    the queries hold `query_factor` beside the root of the head's size.
-    """
+    """Builds the blocks of one encoder of table operations only; hidden states are (B, S, 1, C)."""
 
     query_factor = 0.5
     gate_factor = GELU_FACTOR
+    float_operators = frozenset({"CAST FLOAT32"})
 
     even_scale: type[layers.EvenScale] = layers.EvenScale
     even_variance: type[layers.EvenVariance] = layers.EvenVariance
@@ -63,37 +64,40 @@ class EdgeTpuBlocks(IntegerBlocks):
         if self.config.type_vocab_size != 2:
             return super().token_types(name, ids)
         layer = layers.TypeEmbedding(self.config.hidden_size, name=name)
-        return self.tap(name, layer(self._flags(name, ids)), rows_of(layer))
+        return self._step(layer, self._flags(name, ids), rows_of(layer))
 
     def _flags(self, name: str, x: Symbolic) -> Symbolic:
-        """int32 (B, S) of 0 and 1 -> the same as real numbers, (B, S, 1, 1)."""
-        flags = self.tap(f"{name}.flags", layers.Real(name=f"{name}.flags")(x), _SHARE)
-        return layers.AsColumn(name=f"{name}.column")(flags)
+        """int32 (B, S) of 0 and 1 -> the same as real numbers, (B, S, 1, 1).
+
+        CAST stays on the CPU as an input's conversion.
+        """
+        flags = self._step(op(f"{name}.flags", tf.cast, dtype=tf.float32), x, _SHARE)
+        return op(f"{name}.column", layers.as_column)(flags)
 
     def attention_bias(self, attention_mask: Symbolic) -> Symbolic:
         """attention_mask (B, S) -> what every layer adds to its scores, (B, 1, 1, S)."""
         depth = -self.options.mask_value
         self._mask = self._flags("attention_mask", attention_mask)
-        bias = Affine(depth, -depth, name="attention_bias")(self._mask)
-        return layers.AsRow(name="attention_bias.row")(self.tap("attention_bias", bias, MASK))
+        bias = self._step(op("attention_bias", affine, factor=depth, term=-depth), self._mask, MASK)
+        return op("attention_bias.row", layers.as_row)(bias)
 
     def activated_dense(self, name: str, activation: str, units: int, x: Symbolic) -> Symbolic:
         """A dense layer and its activation; GELU is y * sigmoid(y) of y = 1.702 x, times 1.702."""
         if activation == "relu":
             return super().activated_dense(name, activation, units, x)
         with self.site(name, "dense"):
-            y = self.tap(name, self._dense_layer(name, units)(self.operand(x)), GATE)
-            gate = keras.layers.Activation("sigmoid", name=f"{name}.sigmoid")(y)
-            gate = self.tap(f"{name}.sigmoid", gate, _SIGMOID)
-            return self._multiply(f"{name}.act", y, gate)
+            y = self._step(self._dense_layer(name, units), self.operand(x), GATE)
+            return self._multiply(f"{name}.act", y, self._sigmoid(name, y))
+
+    def _sigmoid(self, name: str, x: Symbolic) -> Symbolic:
+        return self._step(op(f"{name}.sigmoid", tf.sigmoid), x, _SIGMOID)
 
     def dense(self, name: str, units: int, x: Symbolic, kind: Kind = FREE) -> Symbolic:
         """As everywhere; products by MUL want no zero point of 0."""
         return super().dense(name, units, x, FREE if kind in (KEY, VALUE) else kind)
 
     def _squares(self, name: str, x: Symbolic) -> Symbolic | None:
-        even = self.even_scale(norm=name, name=f"{name}.even")(x)
-        even = self.tap(f"{name}.even", even, Unclipped())
+        even = self._step(self.even_scale(norm=name, name=f"{name}.even"), x, Unclipped())
         return self._multiply(f"{name}.squares", even, even, Unclipped())
 
     def _variance(self, norm: str, piece: Piece, x: Symbolic, squares: Symbolic | None) -> Symbolic:
@@ -103,16 +107,15 @@ class EdgeTpuBlocks(IntegerBlocks):
         before, which the weights of the sum make good; the largest few are squared apart, clipped
         at the limit of this piece as the variance itself is.
         """
-        part, unit, kind = piece.name, piece.unit, piece.variance
-        usual = self.even_variance(unit, norm=norm, name=f"{part}.usual")(squares)
-        usual = self.tap(f"{part}.usual", usual, kind)
-        pick = layers.PickOutliers(unit, norm=norm, name=f"{part}.weighted")
-        outliers = self.tap(f"{part}.weighted", pick(x), Squared(piece.limit))
+        part, kind = piece.name, piece.variance
+        usual = self.even_variance(norm, piece.unit, name=f"{part}.usual")
+        usual = self._step(usual, squares, kind)
+        pick = layers.PickOutliers(norm, piece.unit, name=f"{part}.weighted")
+        outliers = self._step(pick, x, Squared(piece.limit))
         outliers = self._multiply(
             f"{part}.weighted_squares", outliers, outliers, Squares(piece.limit)
         )
-        total = layers.SumOfChannels(name=f"{part}.outlying")(outliers)
-        total = self.tap(f"{part}.outlying", total, kind)
+        total = self._step(op(f"{part}.outlying", layers.sum_of_channels), outliers, kind)
         return self.add(f"{part}.variance", usual, total, kind=kind)
 
     def attention(
@@ -133,12 +136,13 @@ class EdgeTpuBlocks(IntegerBlocks):
             The context, (B, R, 1, H * D).
         """
         with self.site(name, "attention"):
-            return self._context(name, query, key, value, bias)
+            turned = op(f"{name}.key.transposed", tf.transpose, perm=(0, 3, 2, 1))(key)
+            return self._context(name, query, turned, value, bias)
 
     def _context(
-        self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, bias: Symbolic
+        self, name: str, query: Symbolic, turned: Symbolic, value: Symbolic, bias: Symbolic
     ) -> Symbolic:
-        turned = layers.Transposed(name=f"{name}.key.transposed")(key)
+        """What attention gives, of keys (B, H * D, 1, S)."""
         queries = self._split(f"{name}.query.heads", query, 3)
         keys = self._split(f"{name}.key.heads", turned, 1)  # (B, D, 1, S) each
         values = self._split(f"{name}.value.heads", value, 3)
@@ -156,7 +160,7 @@ class EdgeTpuBlocks(IntegerBlocks):
         ]
         sums = self._concatenate(f"{name}.context.sums", context)  # (B, R, H, D)
         context = self._multiply(f"{name}.context.heads", sums, roots)
-        return layers.Joined(name=f"{name}.context")(context)
+        return op(f"{name}.context", layers.joined)(context)
 
     def _shares(self, name: str, scores: Symbolic) -> tuple[Symbolic, Symbolic]:
         """The softmax of twice the scores, in two factors that 8 bits hold well.
@@ -171,23 +175,21 @@ class EdgeTpuBlocks(IntegerBlocks):
         Returns:
             u * e^y, (B, R, H, S), and the largest u, (B, R, H, 1).
         """
-        most = layers.Largest(name=f"{name}.largest")(scores)
-        below = keras.layers.Subtract(name=f"{name}.depth")([scores, most])
-        below = self.tap(f"{name}.depth", below, Fixed(-HALF_MASK_DEPTH, 0.0))
-        gate = keras.layers.Activation("sigmoid", name=f"{name}.sigmoid")(below)
-        gate = self.tap(f"{name}.sigmoid", gate, _SIGMOID)
-        rest = layers.Complement(name=f"{name}.rest")(gate)
-        rest = self.tap(f"{name}.rest", rest, _SIGMOID)
-        root = Rsqrt(name=f"{name}.rest_rsqrt")(rest)
-        root = self.tap(f"{name}.rest_rsqrt", root, Fixed(0.0, 2**0.5))
+        most = op(f"{name}.largest", layers.largest)(scores)
+        depth = keras.layers.Subtract(name=f"{name}.depth")
+        below = self._step(depth, [scores, most], Fixed(-HALF_MASK_DEPTH, 0.0))
+        gate = self._sigmoid(name, below)
+        rest = self._step(op(f"{name}.rest", lambda x: 1.0 - x), gate, _SIGMOID)
+        root = op(f"{name}.rest_rsqrt", tf.math.rsqrt)
+        root = self._step(root, rest, Fixed(0.0, 2**0.5))
         inverse = self._multiply(f"{name}.rest_inverse", root, root, Fixed(0.0, 2.0))
         power = self._multiply(f"{name}.power", gate, inverse, _SHARE)
-        unit = self.tap(f"{name}.unit", layers.UnitLength(name=f"{name}.unit")(power), _UNIT_LENGTH)
+        unit = self._step(op(f"{name}.unit", layers.unit_length), power, _UNIT_LENGTH)
         shares = self._multiply(f"{name}.shares", unit, power, _SHARE)
-        return shares, layers.Largest(name=f"{name}.root")(unit)
+        return shares, op(f"{name}.root", layers.largest)(unit)
 
     def _split(self, name: str, x: Symbolic, axis: int) -> list[Symbolic]:
-        return layers.Split(self.config.num_attention_heads, axis, name=name)(x)
+        return op(name, layers.split, parts=self.config.num_attention_heads, axis=axis)(x)
 
     def _concatenate(self, name: str, parts: list[Symbolic], kind: Kind = FREE) -> Symbolic:
         """One tensor (B, R, H, N) of H tensors (B, R, 1, N)."""
@@ -200,11 +202,11 @@ class EdgeTpuBlocks(IntegerBlocks):
         Args:
             whole: the tapped tensor of which `left` is a part and whose range it has.
         """
-        repeated = layers.Repeat(name=f"{name}.repeated")([left, right])
+        repeated = op(f"{name}.repeated", layers.repeat)([left, right])
         repeated = self.tap_like(f"{name}.repeated", whole, repeated)
-        row = layers.AsRow(name=f"{name}.row")(right)
+        row = op(f"{name}.row", layers.as_row)(right)
         products = self._multiply(f"{name}.products", repeated, row, _PRODUCTS)
-        return layers.SumOfBlocks(name=name)([products, right])
+        return op(name, layers.sum_of_blocks)([products, right])
 
     def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
         """The mean hidden state of real tokens: (B, S, 1, C), (B, S) -> (B, C).
@@ -214,13 +216,12 @@ class EdgeTpuBlocks(IntegerBlocks):
         """
         del attention_mask  # converted already
         with self.site("pooling", "pooling"):
-            flags = layers.AsRow(name="pooling.row")(self._mask)
-            unit = layers.UnitLength(name="pooling.unit")(flags)
-            unit = self.tap("pooling.unit", unit, _UNIT_LENGTH)
-            weights = layers.AsColumn(name="pooling.column")(unit)
+            flags = op("pooling.row", layers.as_row)(self._mask)
+            unit = self._step(op("pooling.unit", layers.unit_length), flags, _UNIT_LENGTH)
+            weights = op("pooling.column", layers.as_column)(unit)
             weighted = self._multiply("pooling.weighted", hidden, weights)
-            total = self.tap("pooling.sum", layers.SumOfTokens(name="pooling.sum")(weighted))
-            root = layers.Largest(name="pooling.root")(unit)
+            total = self._step(op("pooling.sum", layers.sum_of_tokens), weighted)
+            root = op("pooling.root", layers.largest)(unit)
             return self.per_text(self._multiply("pooling", total, root))
 
 
@@ -239,26 +240,34 @@ class PlainEdgeTpuBlocks(EdgeTpuBlocks):
         return IntegerBlocks.dense(self, name, units, x, kind)
 
     def _context(
-        self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, bias: Symbolic
+        self, name: str, query: Symbolic, turned: Symbolic, value: Symbolic, bias: Symbolic
     ) -> Symbolic:
-        """As `Blocks.attention`, on (B, S, 1, H * D) and a head at a time."""
-        turned = layers.Transposed(name=f"{name}.key.transposed")(key)
+        """As `Blocks.attention`, a head at a time."""
         queries = self._matrices(f"{name}.query.heads", query, 3)
         keys = self._matrices(f"{name}.key.heads", turned, 1)
         values = self._matrices(f"{name}.value.heads", value, 3)
-        row = Squeeze((1,), name=f"{name}.bias.row")(bias)  # (B, 1, S)
+        row = op(f"{name}.bias.row", tf.squeeze, axis=(1,))(bias)  # (B, 1, S)
         context = []
         for head, (q, k, v) in enumerate(zip(queries, keys, values, strict=True)):
             part = f"{name}.{head}"
             scores = self._matmul(f"{part}.scores", q, k, SCORES)
             masked = self.add(f"{part}.masked_scores", scores, row, kind=SCORES)
-            shares = keras.layers.Softmax(name=f"{part}.probabilities")(masked)
-            shares = self.tap(f"{part}.probabilities", shares, Probabilities(name))  # (B, R, S)
+            softmax = keras.layers.Softmax(name=f"{part}.probabilities")
+            shares = self._step(softmax, masked, Probabilities(name))  # (B, R, S)
             context.append(MatMul(name=f"{part}.context")([shares, v]))  # (B, R, D)
-        joined = keras.layers.Concatenate(2, name=f"{name}.context.heads")(context)
-        joined = self.tap(f"{name}.context.heads", joined)
-        return Expand(name=f"{name}.context")(joined)
+        joined = self._step(keras.layers.Concatenate(2, name=f"{name}.context.heads"), context)
+        return op(f"{name}.context", expand)(joined)
 
     def _matrices(self, name: str, x: Symbolic, axis: int) -> list[Symbolic]:
         parts = self._split(name, x, axis)
-        return [Squeeze((2,), name=f"{name}.{head}")(part) for head, part in enumerate(parts)]
+        return [
+            op(f"{name}.{head}", tf.squeeze, axis=(2,))(part) for head, part in enumerate(parts)
+        ]
+
+
+# What an encoder can be made into, by name.
+GRAPHS: Mapping[str, type[IntegerBlocks]] = {
+    INTEGER: IntegerBlocks,
+    "edgetpu": EdgeTpuBlocks,
+    "edgetpu-plain": PlainEdgeTpuBlocks,
+}

@@ -15,26 +15,26 @@ nothing (RepQ-ViT, Li et al. 2023, arXiv:2212.08254, section 3.2).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import tf_keras as keras
+from annotated_types import Le
+from pydantic import AfterValidator, PlainSerializer
 
+from tfedge.architectures.kinds import GATE, QUERY, Kind
 from tfedge.architectures.parts import Stream
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import layer_parameters
 from tfedge.models.layers import LayerNorm
-from tfedge.quantize import layers
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.integer import IntegerBlocks
-from tfedge.quantize.rewrite import Decision, Rewrite, numbers
+from tfedge.quantize.layers import STRENGTH, NormConstant
+from tfedge.quantize.rewrite import LARGEST_NUMBER, Decision, Rewrite
 
 if TYPE_CHECKING:
     from tfedge.quantize.prepare import Lowering
 
-# How much of a channel's excess moves from the activations into the weights (SmoothQuant's
-# migration strength); 1 would make all channels equal and the weights as uneven as those were.
-STRENGTH = 0.65
 _PRUNED = 0.02  # share of zeros
 
 Factors = Mapping[str, np.ndarray]
@@ -112,12 +112,23 @@ def equalize(model: keras.Model, streams: Collection[Stream], factors: Factors) 
             _multiply(model.get_layer(norm).gamma, factor)
             read_by_norms[norm] = factor
     for layer in model.layers:
-        if isinstance(layer, layers.NormConstant):
-            found = read_by_norms.get(layer.norm)
-            layer.set_factors(np.ones(layer.channels) if found is None else found, STRENGTH)
+        if isinstance(layer, NormConstant):
+            factor = read_by_norms.get(layer.norm, np.ones(layer.channels))
+            layer.vector.assign(layer.constant_of(factor))
 
 
-def _multiply(variable: keras.Variable, factor: np.ndarray) -> None:
+def scale_queries(model: keras.Model, kinds: Mapping[str, Kind], factor: float) -> None:
+    """Makes all queries larger by `factor`."""
+    for name in (name for name, kind in kinds.items() if kind is QUERY):
+        _scale(model.get_layer(name), factor)
+
+
+def _scale(layer: keras.layers.Dense, factor: float) -> None:
+    for variable in (layer.kernel, layer.bias):
+        _multiply(variable, factor)
+
+
+def _multiply(variable: keras.Variable, factor: np.ndarray | float) -> None:
     variable.assign(variable.numpy() * factor)
 
 
@@ -130,10 +141,47 @@ class Centring(Rewrite):
         return {}
 
 
+class Scales(Rewrite):
+    """The queries hold 1 / the root of the head's size, and what else the blocks say."""
+
+    def apply(self, lowering: Lowering, encoder: Encoder, blocks: type[IntegerBlocks]) -> None:
+        factor = lowering.config.head_size**-0.5 * blocks.query_factor
+        scale_queries(encoder.model, encoder.kinds, factor)
+        _scale_gates(lowering, encoder.model, encoder.kinds, blocks.gate_factor)
+
+    def undo(self, lowering: Lowering, plain: keras.Model, model: keras.Model) -> None:
+        kinds, blocks = lowering.dynamic.kinds, lowering.blocks
+        scale_queries(plain, kinds, lowering.config.head_size**0.5 / blocks.query_factor)
+        _scale_gates(lowering, plain, kinds, 1 / blocks.gate_factor)
+
+
+def _scale_gates(
+    lowering: Lowering, model: keras.Model, kinds: Mapping[str, Kind], factor: float
+) -> None:
+    """Makes what a GELU reads and gives larger by `factor`, the same for what comes after."""
+    for stream in lowering.streams:
+        if [kinds.get(reader) for reader in stream.readers] == [GATE]:
+            before, after = (model.get_layer(name) for name in (*stream.readers, stream.dense))
+            _scale(before, factor)
+            after.kernel.assign(after.kernel / factor)
+
+
+def _checked(values: list[float]) -> np.ndarray:
+    factors = np.array(values, np.float32)
+    if not factors.size or not (factors >= np.finfo(np.float32).tiny).all():
+        raise ValueError("factors must be above 0")
+    return factors
+
+
 class Equalisation(Rewrite):
     """Divides each stream by factors, (C,) by its name."""
 
     key = "factors"
+    value = Annotated[
+        list[Annotated[float, Le(LARGEST_NUMBER)]],
+        AfterValidator(_checked),
+        PlainSerializer(np.ndarray.tolist),
+    ]
     passes = 1
 
     def decide(self, lowering: Lowering, observe: Callable[[Encoder], Observer]) -> Decision:
@@ -154,12 +202,3 @@ class Equalisation(Rewrite):
         }
         found = {stream: len(factor) for stream, factor in decision.items()}
         return {name for name, _ in sizes.items() ^ found.items()}
-
-    def write(self, value: np.ndarray) -> Any:
-        return value.tolist()
-
-    def read(self, value: Any, name: str) -> np.ndarray:
-        factors = np.array(numbers(value, name), np.float32)
-        if not factors.size or not (factors >= np.finfo(np.float32).tiny).all():
-            raise ValueError(f"{name:.100}: factors must be above 0")
-        return factors

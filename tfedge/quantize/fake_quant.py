@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -11,37 +11,32 @@ import tf_keras as keras
 
 from tfedge.architectures.kinds import Clipping, Kind
 from tfedge.models.blocks import Symbolic, Tap
+from tfedge.quantize.layers import op
+from tfedge.quantize.mixed import Precision, is_float
 from tfedge.quantize.ranges import Range
 
 
-class _Ranged(keras.layers.Layer):
-    """A layer that knows the range of its output."""
-
-    def __init__(self, minimum: float, maximum: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.minimum = minimum
-        self.maximum = maximum
-
-
-class FakeQuant(_Ranged):
+class FakeQuant(keras.layers.Layer):
     """Rounds to the 256 values of an 8-bit tensor of the given range (Jacob et al. 2018)."""
+
+    def __init__(self, chosen: Range, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.minimum, self.maximum = chosen.min, chosen.max
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.quantization.fake_quant_with_min_max_args(x, self.minimum, self.maximum)
 
 
-class Clip(_Ranged):
-    """What an integer tensor of the given range does to values outside it."""
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.clip_by_value(x, self.minimum, self.maximum)
+def clipping(name: str, low: float, high: float) -> keras.layers.Layer:
+    """What an integer tensor of a range does to values outside it."""
+    return op(name, tf.clip_by_value, clip_value_min=low, clip_value_max=high)
 
 
 def clip(name: str, tensor: Symbolic, kind: Kind) -> Symbolic:
     """A tap that clips each tensor on whose clipping the graph counts and leaves the others alone."""
     if not isinstance(kind, Clipping):
         return tensor
-    return Clip(kind.low, kind.high, name=f"{name}.clip")(tensor)
+    return clipping(f"{name}.clip", kind.low, kind.high)(tensor)
 
 
 def fake_quant_tap(ranges: Mapping[str, Range]) -> Tap:
@@ -49,10 +44,9 @@ def fake_quant_tap(ranges: Mapping[str, Range]) -> Tap:
 
     def tap(name: str, tensor: Symbolic, kind: Kind) -> Symbolic:
         del kind
-        chosen = ranges.get(name)
-        if chosen is None:
+        if name not in ranges:
             return tensor
-        return FakeQuant(chosen.min, chosen.max, name=f"{name}.quant")(tensor)
+        return FakeQuant(ranges[name], name=f"{name}.quant")(tensor)
 
     return tap
 
@@ -64,24 +58,23 @@ class StaticRounder:
 
     Args:
         ranges: by the name of the tensor.
-        is_float: whether a site computes in floating point.
+        precisions: by site.
     """
 
-    def __init__(self, ranges: Mapping[str, Range], is_float: Callable[[str], bool]) -> None:
+    def __init__(self, ranges: Mapping[str, Range], precisions: Mapping[str, Precision]) -> None:
         self._ranges = ranges
-        self._is_float = is_float
+        self._precisions = precisions
+        # By identity, with the tensor, so that no identity is used again.
         self._rounded: dict[int, tuple[Symbolic, Symbolic]] = {}
         self._count: Counter[str] = Counter()
 
     def __call__(self, site: str, name: str, tensor: Symbolic) -> Symbolic:
-        if self._is_float(site) or name not in self._ranges:
+        if is_float(self._precisions, site) or name not in self._ranges:
             return tensor
         if id(tensor) not in self._rounded:
-            chosen = self._ranges[name]
             suffix = f".{self._count[name]}" if self._count[name] else ""
             self._count[name] += 1
-            layer = FakeQuant(chosen.min, chosen.max, name=f"{name}.quant{suffix}")
-            result = layer(tensor)
+            result = FakeQuant(self._ranges[name], name=f"{name}.quant{suffix}")(tensor)
             self._rounded[id(tensor)] = (tensor, result)
             self._rounded[id(result)] = (result, result)
         return self._rounded[id(tensor)][1]
@@ -90,10 +83,8 @@ class StaticRounder:
 class GatedFakeQuant(FakeQuant):
     """A `FakeQuant` that is on or off, as a variable says; one that clips does so when off too."""
 
-    def __init__(
-        self, gate: tf.Variable, minimum: float, maximum: float, clips: bool, **kwargs: Any
-    ) -> None:
-        super().__init__(minimum, maximum, **kwargs)
+    def __init__(self, chosen: Range, gate: tf.Variable, clips: bool, **kwargs: Any) -> None:
+        super().__init__(chosen, **kwargs)
         self.gate = gate
         self._clips = clips
 
@@ -123,12 +114,7 @@ class GatedRounder:
         if name not in self._ranges:
             return tensor
         gate = self.gates.setdefault(site, tf.Variable(True, trainable=False))
-        chosen = self._ranges[name]
         self._count += 1
-        return GatedFakeQuant(
-            gate,
-            chosen.min,
-            chosen.max,
-            name in self._clipped,
-            name=f"{name}.gated.{self._count}",
-        )(tensor)
+        label = f"{name}.gated.{self._count}"
+        layer = GatedFakeQuant(self._ranges[name], gate, name in self._clipped, name=label)
+        return layer(tensor)

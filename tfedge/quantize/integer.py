@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
 
+import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
@@ -25,6 +27,7 @@ from tfedge.architectures.kinds import FREE, VALUE, Clipping, Fixed, Kind, Seen
 from tfedge.models import layers as plain
 from tfedge.models.blocks import Blocks, GraphOptions, Symbolic
 from tfedge.quantize import layers
+from tfedge.quantize.layers import op
 
 # An epsilon below this is lost beside any variance of 8 bits.
 _LEAST_EPSILON = 1e-6
@@ -46,9 +49,9 @@ class NormPlan:
             than the rounding of the result.
     """
 
-    least_variance: float = 0.0
-    limits: tuple[float, ...] = (float("inf"),)
-    has_mean: bool = True
+    least_variance: float
+    limits: tuple[float, ...]
+    has_mean: bool
 
     def pieces(self, norm: str) -> list[Piece]:
         """How the variance of norm `norm` is split."""
@@ -56,15 +59,17 @@ class NormPlan:
             steps = (NormStep(norm, "variance"), NormStep(norm, "inverse"))
             return [Piece(f"{norm}.0", 1.0, 0.0, math.inf, FREE, *steps)]
         found = []
-        least = self.least_variance
-        for index, limit in enumerate(self.limits):
+        for index, (least, limit) in enumerate(pairwise((self.least_variance, *self.limits))):
             unit = limit if index else 1.0
             variance = Clipping(0.0, limit / unit)
             inverse = Clipping(0.0, least**-0.5 * unit**0.5)
             piece = Piece(f"{norm}.{index}", unit, least, limit / unit, variance, variance, inverse)
             found.append(piece)
-            least = limit
         return found
+
+
+# What any variance can be computed by, in float.
+PLAIN_PLAN = NormPlan(0.0, (math.inf,), has_mean=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,16 +137,19 @@ class IntegerBlocks(Blocks):
         decisions: what the rewrites of the graph have decided, by their keys.
         query_factor: what the queries' weights hold beside the root of the head's size.
         gate_factor: what the dense layers before a GELU hold, and those behind it the inverse of.
+        float_operators: what is left in float, as `tfedge.inspect.contents` names it: the
+            conversion of inputs.
     """
 
     query_factor = 1.0
     gate_factor = 1.0
+    float_operators: ClassVar[frozenset[str]] = frozenset()
     pointwise_dense: type[layers.PointwiseDense] = layers.PointwiseDense
     patch_layer: type[layers.PointwisePatches] = layers.PointwisePatches
     trigram_layer: type[layers.TrigramDense] = layers.TrigramDense
     channel_scale: type[layers.ChannelScale] = layers.ChannelScale
     channel_mean: type[layers.ChannelMean] = layers.ChannelMean
-    rsqrt: type[layers.Rsqrt] = layers.Rsqrt
+    rsqrt: Callable[[tf.Tensor], tf.Tensor] = staticmethod(tf.math.rsqrt)
 
     def __init__(
         self,
@@ -152,8 +160,15 @@ class IntegerBlocks(Blocks):
         super().__init__(config, options)
         self.decisions = decisions or {}
 
+    def _step(self, layer: keras.layers.Layer, inputs: Any, kind: Kind = FREE) -> Symbolic:
+        """What a layer makes of tensors, tapped by the layer's name."""
+        return self.tap(layer.name, layer(inputs), kind)
+
+    def _multiply(self, name: str, a: Symbolic, b: Symbolic, kind: Kind = FREE) -> Symbolic:
+        return self._step(keras.layers.Multiply(name=name), [a, b], kind)
+
     def _as_hidden(self, name: str, x: Symbolic) -> Symbolic:
-        return layers.Expand(name=f"{name}.expanded")(x)
+        return op(f"{name}.expanded", layers.expand)(x)
 
     def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
         return self.pointwise_dense(units, name=name)
@@ -164,7 +179,7 @@ class IntegerBlocks(Blocks):
     def trigram_dense(self, name: str, units: int, x: Symbolic) -> Symbolic:
         """A convolution over three tokens: (B, S, 1, C) -> (B, S, 1, units)."""
         with self.site(name, "dense"):
-            return self.tap(name, self.trigram_layer(units, name=name)(self.operand(x)))
+            return self._step(self.trigram_layer(units, name=name), self.operand(x))
 
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         """gamma * (x - mean(x)) / deviation(x) + beta over the channels, in integers.
@@ -176,12 +191,12 @@ class IntegerBlocks(Blocks):
             x = self.operand(x)
             gain = layers.ScaleShift(name=name)
             if self.config.normalization_type == "no_norm":
-                return self.tap(name, gain(x))
-            plan = self.decisions.get(PLANS, {}).get(name, NormPlan())
+                return self._step(gain, x)
+            plan = self.decisions.get(PLANS, {}).get(name, PLAIN_PLAN)
             mean = None
             if plan.has_mean:
-                mean = self.channel_mean(norm=name, name=f"{name}.mean")(x)
-                mean = self.tap(f"{name}.mean", mean, NormStep(name, "mean"))
+                mean = self.channel_mean(norm=name, name=f"{name}.mean")
+                mean = self._step(mean, x, NormStep(name, "mean"))
             epsilon = epsilon or self.config.layer_norm_eps
             inverse = self._inverse_deviation(name, x, mean, plan, epsilon)
             y = gain(self._multiply(f"{name}.scaled", x, inverse))
@@ -210,21 +225,20 @@ class IntegerBlocks(Blocks):
             if square is not None:
                 part_square = square
                 if total is not None:
-                    scale = layers.Affine(1 / unit, name=f"{part}.mean_squared")
-                    part_square = self.tap(f"{part}.mean_squared", scale(square))
-                variance = keras.layers.Subtract(name=f"{part}.central")([variance, part_square])
-                variance = self.tap(f"{part}.central", variance, piece.central)
+                    scale = op(f"{part}.mean_squared", layers.affine, factor=1 / unit)
+                    part_square = self._step(scale, square)
+                central = keras.layers.Subtract(name=f"{part}.central")
+                variance = self._step(central, [variance, part_square], piece.central)
             if epsilon >= _LEAST_EPSILON:
-                add = layers.Affine(term=epsilon / unit, name=f"{part}.epsilon")
-                variance = self.tap(f"{part}.epsilon", add(variance), piece.variance)
-            root = self.rsqrt(name=f"{part}.rsqrt")(variance)
-            inverse = self.tap(f"{part}.rsqrt", root, piece.inverse)
+                add = op(f"{part}.epsilon", layers.affine, term=epsilon / unit)
+                variance = self._step(add, variance, piece.variance)
+            inverse = self._step(op(f"{part}.rsqrt", self.rsqrt), variance, piece.inverse)
             if total is None:
                 total = inverse
                 continue
             below = piece.least**-0.5
-            step = layers.Affine(unit**-0.5, -below, name=f"{part}.step")
-            step = self.tap(f"{part}.step", step(inverse), Clipping(-below, 0.0))
+            step = op(f"{part}.step", layers.affine, factor=unit**-0.5, term=-below)
+            step = self._step(step, inverse, Clipping(-below, 0.0))
             whole = Clipping(0.0, plan.least_variance**-0.5)
             total = self.add(f"{part}.inverse", total, step, kind=whole)
         return total
@@ -237,20 +251,17 @@ class IntegerBlocks(Blocks):
     def _variance(self, norm: str, piece: Piece, x: Symbolic, squares: Symbolic | None) -> Symbolic:
         """The mean square of each token in units of the piece, (B, S, 1, 1)."""
         del squares
-        weight = self.channel_scale(piece.unit**-0.5, norm=norm, name=f"{piece.name}.weighted")
-        weighted = self.tap(f"{piece.name}.weighted", weight(x), Squared(piece.limit))
-        total = layers.SumOfSquares(name=f"{piece.name}.variance")(weighted)
-        return self.tap(f"{piece.name}.variance", total, piece.variance)
-
-    def _multiply(self, name: str, a: Symbolic, b: Symbolic, kind: Kind = FREE) -> Symbolic:
-        return self.tap(name, keras.layers.Multiply(name=name)([a, b]), kind)
+        weight = self.channel_scale(norm, piece.unit, name=f"{piece.name}.weighted")
+        weighted = self._step(weight, x, Squared(piece.limit))
+        total = op(f"{piece.name}.variance", layers.sum_of_squares)
+        return self._step(total, weighted, piece.variance)
 
     def _scaled(self, name: str, query: Symbolic) -> Symbolic:
         del name  # the scale is in the weights
         return query
 
     def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
-        return layers.MergeHeads(name=name)(context)
+        return op(name, layers.merge_heads)(context)
 
     def token(self, hidden: Symbolic, index: int = 0) -> Symbolic:
         """The hidden state of one token for a head: (B, S, 1, C) -> (B, 1, 1, C)."""
@@ -261,10 +272,10 @@ class IntegerBlocks(Blocks):
         # The hidden states are the right operand of a product here, as the values of an attention.
         self.kinds[self._name_of(hidden)] = VALUE
         with self.site("pooling", "pooling"):
-            count = layers.InverseCount(self.config.max_position_embeddings, name="pooling.weights")
-            weights = self.tap("pooling.weights", count(attention_mask), _MEAN_WEIGHTS)
-            total = layers.WeightedSum(name="pooling")([weights, self.operand(hidden)])
-            return self.tap("pooling", total)
+            longest = self.config.max_position_embeddings
+            count = op("pooling.weights", layers.inverse_count, max_length=longest)
+            weights = self._step(count, attention_mask, _MEAN_WEIGHTS)
+            return self._step(op("pooling", layers.weighted_sum), [weights, self.operand(hidden)])
 
     def normalized(self, x: Symbolic) -> Symbolic:
         """Left to the board: TFLite's int8 normalisation has a fixed scale of 1/128."""
@@ -272,8 +283,8 @@ class IntegerBlocks(Blocks):
 
     def per_text(self, x: Symbolic) -> Symbolic:
         """(B, 1, 1, C) -> (B, C)."""
-        return layers.Squeeze((1, 2), name="per_text")(x)
+        return op("per_text", tf.squeeze, axis=(1, 2))(x)
 
     def per_token(self, x: Symbolic) -> Symbolic:
         """(B, S, 1, C) -> (B, S, C)."""
-        return layers.Squeeze((2,), name="per_token")(x)
+        return op("per_token", tf.squeeze, axis=(2,))(x)

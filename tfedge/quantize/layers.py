@@ -1,13 +1,15 @@
-"""Layers whose int8 kernels are fast and exact on both runtimes; in float they are plain algebra.
+"""Operations whose int8 kernels are fast and exact on both runtimes; in float they are plain algebra.
 
 Tensors are (B, S, 1, C), B = batch, S = tokens, C = channels: 1 x 1 convolutions are what every
 runtime, the Edge TPU's included, has its best kernels for, and the only matrix products that
-tflite-runtime 2.14 runs on 64-bit ARM with one weight scale a channel.
+tflite-runtime 2.14 runs on 64-bit ARM with one weight scale a channel. What has weights is a layer,
+all else a function; `op` makes a layer of it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,17 @@ import tf_keras as keras
 
 from tfedge.models.layers import LayerNorm, PatchDense
 
-# Tokens whose inner products are computed together in `SumOfSquares`.
+# Tokens whose inner products are computed together in `sum_of_squares`.
 _BLOCK = 16
 _LEAST_BLOCK = 4  # where more would take filling up
+# How much of a channel's excess moves from the activations into the weights (SmoothQuant's
+# migration strength); 1 would make all channels equal and the weights as uneven as those were.
+STRENGTH = 0.65
+
+
+def op(name: str, function: Callable[..., Any], **arguments: Any) -> keras.layers.Layer:
+    """A function of a tensor, or of a list of tensors, as a layer."""
+    return keras.layers.Lambda(function, arguments=arguments, name=name)
 
 
 class PointwiseDense(keras.layers.Dense):
@@ -42,7 +52,7 @@ class PointwisePatches(PatchDense):
         return tf.nn.bias_add(y, self.term())
 
 
-class TrigramDense(keras.layers.Dense):
+class TrigramDense(PointwiseDense):
     """MobileBERT's trigram embedding, a dense layer over [next, this, previous], as a convolution.
 
     The kernel is that of the dense layer, (3C, units); its thirds are the taps of a convolution
@@ -52,10 +62,6 @@ class TrigramDense(keras.layers.Dense):
     def build(self, input_shape: tf.TensorShape) -> None:
         super().build((*input_shape[:-1], 3 * input_shape[-1]))
         self.input_spec = None
-
-    def constant(self) -> tf.Tensor:
-        """What the input is multiplied by, (3C, units)."""
-        return self.kernel
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         taps = tf.reshape(self.constant(), (3, 1, inputs.shape[-1], self.units))[::-1]
@@ -83,33 +89,31 @@ class ScaleShift(keras.layers.Layer):
 class NormConstant(keras.layers.Layer):
     """What this layer within layer norm `norm` multiplies by follows from the factors of equalisation.
 
-    By default it is a vector of ones, (C,).
+    Args:
+        unit: what the variance is counted in.
     """
 
-    def __init__(self, norm: str = "", **kwargs: Any) -> None:
+    def __init__(self, norm: str = "", unit: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.norm = norm
+        self.unit = unit
 
     def build(self, input_shape: tf.TensorShape) -> None:
         self.channels = int(input_shape[-1])
-        self.vector = self.add_vector((self.channels,))
+        shape = self.constant_of(np.ones(self.channels)).shape
+        self.vector = self.add_weight("vector", shape, initializer="ones", trainable=False)
         super().build(input_shape)
 
-    def add_vector(self, shape: tuple[int, ...]) -> keras.Variable:
-        """The constant, which is not trained."""
-        return self.add_weight("vector", shape, initializer="ones", trainable=False)
-
-    def set_factors(self, factors: np.ndarray, strength: float) -> None:
-        """Args: factors: (C,), see `tfedge.quantize.equalize.channel_factors`, of that strength."""
+    def constant_of(self, factors: np.ndarray) -> np.ndarray:
+        """What `vector` is of the factors (C,), see `tfedge.quantize.equalize.channel_factors`."""
         raise NotImplementedError
 
 
 class EqualizedLayerNorm(LayerNorm, NormConstant):
     """Layer norm, in float, of a tensor that comes divided by `vector` (C,); gamma holds that too."""
 
-    def set_factors(self, factors: np.ndarray, strength: float) -> None:
-        del strength
-        self.vector.assign(factors)
+    def constant_of(self, factors: np.ndarray) -> np.ndarray:
+        return factors
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         x = x * self.vector
@@ -120,23 +124,14 @@ class EqualizedLayerNorm(LayerNorm, NormConstant):
 
 
 class ChannelScale(NormConstant):
-    """x times a constant vector, (C,).
+    """x times a constant vector, (C,), whose squares are counted in `unit`."""
 
-    Args:
-        factor: what the vector is multiplied by.
-    """
-
-    def __init__(self, factor: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.factor = factor
-
-    def set_factors(self, factors: np.ndarray, strength: float) -> None:
-        del strength
-        self.vector.assign(factors / np.sqrt(self.channels))
+    def constant_of(self, factors: np.ndarray) -> np.ndarray:
+        return factors / np.sqrt(self.channels)
 
     def constant(self) -> tf.Tensor:
         """What the input is multiplied by, (C,)."""
-        return self.factor * self.vector
+        return self.unit**-0.5 * self.vector
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return x * self.constant()
@@ -145,60 +140,15 @@ class ChannelScale(NormConstant):
 class ChannelMean(NormConstant):
     """The inner product with a constant vector, (C,): (B, S, 1, C) -> (B, S, 1, 1)."""
 
-    def set_factors(self, factors: np.ndarray, strength: float) -> None:
-        del strength
-        self.vector.assign(factors / self.channels)
+    def constant_of(self, factors: np.ndarray) -> np.ndarray:
+        return factors / self.channels
 
     def constant(self) -> tf.Tensor:
-        """The vector, (C,)."""
+        """What the input is multiplied by, (C,)."""
         return self.vector
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(x, tf.reshape(self.constant(), (1, 1, -1, 1)), 1, "VALID")
-
-
-class SumOfSquares(keras.layers.Layer):
-    """The sum of x * x over the channels: (B, S, 1, C) -> (B, S, 1, 1).
-
-    In a static graph the diagonal of products of small blocks of tokens: a batch matmul adds up in
-    32 bits, where a tensor of squares would be rounded to 8 (small squares vanish, and with them
-    the variance). One token at a time would be fifteen times slower than a block of 16; a length
-    without a factor in common with that, as an image's 197 tokens, is filled up with zeros.
-    """
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        batch, length, _, channels = x.shape
-        if batch is None or length is None:
-            return tf.reduce_sum(x * x, axis=-1, keepdims=True)
-        if length > _BLOCK and math.gcd(length, _BLOCK) < _LEAST_BLOCK:
-            filled = tf.pad(x, ((0, 0), (0, -length % _BLOCK), (0, 0), (0, 0)))
-            return self.call(filled)[:, :length]
-        block = math.gcd(batch * length, _BLOCK)
-        rows = tf.reshape(x, (-1, block, channels))
-        products = tf.matmul(rows, rows, transpose_b=True)  # (B * S / block, block, block)
-        if block > 1:
-            products = tf.reshape(products, (-1, block * block))[:, :: block + 1]
-        return tf.reshape(products, (batch, length, 1, 1))
-
-
-class Rsqrt(keras.layers.Layer):
-    """1 / sqrt(x)."""
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.math.rsqrt(x)
-
-
-class Affine(keras.layers.Layer):
-    """factor * x + term for one number a token, (B, S, 1, 1)."""
-
-    def __init__(self, factor: float = 1.0, term: float = 0.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.factor = factor
-        self.term = term
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        kernel = tf.constant(self.factor, tf.float32, (1, 1, 1, 1))
-        return tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), [self.term])
 
 
 class Spread(NormConstant):
@@ -218,9 +168,8 @@ class Spread(NormConstant):
     def build(self, input_shape: tf.TensorShape) -> None:
         super().build((*input_shape[:-1], *self.gain.gamma.shape))
 
-    def set_factors(self, factors: np.ndarray, strength: float) -> None:
-        del strength
-        self.vector.assign(-1 / factors)
+    def constant_of(self, factors: np.ndarray) -> np.ndarray:
+        return -1 / factors
 
     def constant(self) -> tf.Tensor:
         """The vector, (C,)."""
@@ -230,55 +179,60 @@ class Spread(NormConstant):
         return tf.nn.conv2d(x, tf.reshape(self.constant(), (1, 1, 1, -1)), 1, "VALID")
 
 
-class MergeHeads(keras.layers.Layer):
+def affine(x: tf.Tensor, factor: float = 1.0, term: float = 0.0) -> tf.Tensor:
+    """factor * x + term for one number a token, (B, S, 1, 1)."""
+    kernel = tf.constant(factor, tf.float32, (1, 1, 1, 1))
+    return tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), [term])
+
+
+def sum_of_squares(x: tf.Tensor) -> tf.Tensor:
+    """The sum of x * x over the channels: (B, S, 1, C) -> (B, S, 1, 1).
+
+    In a static graph the diagonal of products of small blocks of tokens: a batch matmul adds up in
+    32 bits, where a tensor of squares would be rounded to 8 (small squares vanish, and with them
+    the variance). One token at a time would be fifteen times slower than a block of 16; a length
+    without a factor in common with that, as an image's 197 tokens, is filled up with zeros.
+    """
+    batch, length, _, channels = x.shape
+    if batch is None or length is None:
+        return tf.reduce_sum(x * x, axis=-1, keepdims=True)
+    if length > _BLOCK and math.gcd(length, _BLOCK) < _LEAST_BLOCK:
+        filled = tf.pad(x, ((0, 0), (0, -length % _BLOCK), (0, 0), (0, 0)))
+        return sum_of_squares(filled)[:, :length]
+    block = math.gcd(batch * length, _BLOCK)
+    rows = tf.reshape(x, (-1, block, channels))
+    products = tf.matmul(rows, rows, transpose_b=True)  # (B * S / block, block, block)
+    if block > 1:
+        products = tf.reshape(products, (-1, block * block))[:, :: block + 1]
+    return tf.reshape(products, (batch, length, 1, 1))
+
+
+def merge_heads(x: tf.Tensor) -> tf.Tensor:
     """(B, H, S, D) -> (B, S, 1, H * D)."""
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        length = x.shape[2] or tf.shape(x)[2]
-        return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, length, 1, x.shape[1] * x.shape[3]))
+    length = x.shape[2] or tf.shape(x)[2]
+    return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, length, 1, x.shape[1] * x.shape[3]))
 
 
-class InverseCount(keras.layers.Layer):
+def inverse_count(attention_mask: tf.Tensor, max_length: int) -> tf.Tensor:
     """attention_mask, int32 (B, S) -> 1 / number of real tokens at each of them, (B, 1, S), float32.
 
     The count is an integer sum and its inverse a table look-up, so that nothing is cast; among the
     8-bit values of the table, one a length, only a factor common to all channels is rounded.
     """
-
-    def __init__(self, max_length: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.max_length = max_length
-
-    def call(self, attention_mask: tf.Tensor) -> tf.Tensor:
-        # Row of the table: the count for a real token, 0 for padding.
-        count = tf.reduce_sum(attention_mask, axis=1, keepdims=True)
-        row = tf.minimum(count, self.max_length) * attention_mask
-        table = tf.constant([0.0, *(1.0 / n for n in range(1, self.max_length + 1))], tf.float32)
-        return tf.gather(table, row)[:, tf.newaxis]
+    # Row of the table: the count for a real token, 0 for padding.
+    count = tf.reduce_sum(attention_mask, axis=1, keepdims=True)
+    row = tf.minimum(count, max_length) * attention_mask
+    table = tf.constant([0.0, *(1.0 / n for n in range(1, max_length + 1))], tf.float32)
+    return tf.gather(table, row)[:, tf.newaxis]
 
 
-class WeightedSum(keras.layers.Layer):
+def weighted_sum(inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
     """Weights (B, 1, S) and hidden states (B, S, 1, C) -> their sum over the tokens, (B, C)."""
-
-    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        weights, hidden_states = inputs
-        total = tf.matmul(weights, tf.squeeze(hidden_states, axis=2))  # (B, 1, C)
-        return tf.squeeze(total, axis=1)
+    weights, hidden_states = inputs
+    total = tf.matmul(weights, tf.squeeze(hidden_states, axis=2))  # (B, 1, C)
+    return tf.squeeze(total, axis=1)
 
 
-class Expand(keras.layers.Layer):
+def expand(x: tf.Tensor) -> tf.Tensor:
     """(B, S, C) -> (B, S, 1, C)."""
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.expand_dims(x, axis=2)
-
-
-class Squeeze(keras.layers.Layer):
-    """Drops axes of size 1."""
-
-    def __init__(self, axes: tuple[int, ...], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.axes = tuple(axes)
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.squeeze(x, self.axes)
+    return tf.expand_dims(x, axis=2)

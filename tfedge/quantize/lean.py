@@ -12,14 +12,15 @@ import numpy as np
 import tf_keras as keras
 
 from tfedge import tasks
-from tfedge.architectures.kinds import Scores
+from tfedge.architectures.kinds import Scores, Seen
 from tfedge.models.blocks import FLOAT_MASK_VALUE, Blocks, Symbolic
-from tfedge.models.build import Encoder, MakeBlocks
+from tfedge.models.build import MakeBlocks
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.quantize import layers
 from tfedge.quantize.calibrate import Observer
-from tfedge.quantize.prepare import Shape
-from tfedge.quantize.scale import scale_queries
+from tfedge.quantize.equalize import scale_queries
+from tfedge.quantize.layers import op
+from tfedge.quantize.prepare import Shape, float_graphs
 
 # A score this far below all others has a probability of e^-16, less than a hundredth of a step of
 # 2^-15.
@@ -27,7 +28,7 @@ _MASK_DEPTH = 16.0
 
 
 class LeanBlocks(Blocks):
-    """Blocks whose queries have the scale of the scores in their weights (`_load`)."""
+    """Blocks whose queries have the scale of the scores in their weights."""
 
     def _scaled(self, name: str, query: Symbolic) -> Symbolic:
         del name
@@ -42,9 +43,10 @@ class WideBlocks(LeanBlocks):
     """
 
     def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
-        count = layers.InverseCount(self.config.max_position_embeddings, name="pooling.weights")
-        expanded = layers.Expand(name="pooling.hidden")(hidden)
-        total = layers.WeightedSum(name="pooling")
+        longest = self.config.max_position_embeddings
+        count = op("pooling.weights", layers.inverse_count, max_length=longest)
+        expanded = op("pooling.hidden", layers.expand)(hidden)
+        total = op("pooling", layers.weighted_sum)
         with self.site("pooling", "pooling"):
             return self.tap("pooling", total([count(attention_mask), expanded]))
 
@@ -58,7 +60,7 @@ def lean_graphs(checkpoint: Checkpoint, shape: Shape) -> dict[int, keras.Model]:
     Raises:
         CheckpointError: the weights do not fit.
     """
-    return _static_graphs(checkpoint, shape, LeanBlocks, FLOAT_MASK_VALUE)
+    return _graphs(checkpoint, shape, LeanBlocks, FLOAT_MASK_VALUE)
 
 
 def wide_graphs(
@@ -79,35 +81,27 @@ def wide_graphs(
     Raises:
         CheckpointError: the weights do not fit.
     """
-    encoder = shape.build(checkpoint.config, shape.options(), WideBlocks)
-    _load(checkpoint, shape, encoder)
-    low, high = np.inf, -np.inf
+    config = checkpoint.config
+    encoder = shape.build(config, shape.options(), WideBlocks)
+    load_weights(encoder.model, checkpoint, shape.task)
+    scale_queries(encoder.model, encoder.kinds, config.head_size**-0.5)
+    seen = Seen()
     for tensors in Observer(encoder, samples, progress).tensors():
-        scores = [
-            value for name, value in tensors.items() if isinstance(encoder.kinds[name], Scores)
-        ]
-        low = min(low, *(float(value.min()) for value in scores))
-        high = max(high, *(float(value.max()) for value in scores))
-    return _static_graphs(checkpoint, shape, WideBlocks, low - high - _MASK_DEPTH)
+        for name, value in tensors.items():
+            if isinstance(encoder.kinds[name], Scores):
+                seen.add(value)
+    return _graphs(checkpoint, shape, WideBlocks, seen.low - seen.high - _MASK_DEPTH)
 
 
-def _static_graphs(
+def _graphs(
     checkpoint: Checkpoint, shape: Shape, make_blocks: MakeBlocks, mask_value: float
 ) -> dict[int, keras.Model]:
-    prune = tasks.find(shape.task).reads_first_token_only(checkpoint.config)
-    graphs: dict[int, keras.Model] = {}
-    for length in shape.lengths:
-        options = shape.options(length, prune_last_layer=prune, mask_value=mask_value)
-        encoder = shape.build(checkpoint.config, options, make_blocks)
-        if length == shape.sequence_length:
-            _load(checkpoint, shape, encoder)
-        else:
-            encoder.model.set_weights(graphs[shape.sequence_length].get_weights())
-        graphs[length] = encoder.model
-    return graphs
-
-
-def _load(checkpoint: Checkpoint, shape: Shape, encoder: Encoder) -> None:
-    """Puts the weights in, 1/sqrt(head size) into those of the queries."""
-    load_weights(encoder.model, checkpoint, shape.task)
-    scale_queries(encoder.model, encoder.kinds, checkpoint.config.head_size**-0.5)
+    config = checkpoint.config
+    return float_graphs(
+        checkpoint,
+        shape,
+        make_blocks,
+        config.head_size**-0.5,
+        prune_last_layer=tasks.find(shape.task).reads_first_token_only(config),
+        mask_value=mask_value,
+    )

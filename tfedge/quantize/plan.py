@@ -6,15 +6,17 @@ import dataclasses
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from pydantic import AfterValidator
 
 from tfedge.models.build import Encoder
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.integer import PLANS, IntegerBlocks, NormPlan, NormStep
-from tfedge.quantize.rewrite import Decision, Rewrite, number, numbers
+from tfedge.quantize.rewrite import LARGEST_NUMBER, Decision, Rewrite
 
 if TYPE_CHECKING:
     from tfedge.quantize.prepare import Lowering
@@ -96,6 +98,15 @@ def _statistics(
     )
 
 
+def _checked(plan: NormPlan) -> NormPlan:
+    steps = (0.0, plan.least_variance, *plan.limits, LARGEST_NUMBER)
+    if not (0 < len(plan.limits) <= _MOST_LIMITS and all(a < b for a, b in pairwise(steps))):
+        raise ValueError(
+            f"a plan has a least variance above 0 and 1 to {_MOST_LIMITS} rising limits"
+        )
+    return plan
+
+
 class NormPlans(Rewrite):
     """Says how each layer norm is computed, and takes out the means that need not be.
 
@@ -104,6 +115,7 @@ class NormPlans(Rewrite):
     """
 
     key = PLANS
+    value = Annotated[NormPlan, AfterValidator(_checked)]
     passes = 1
 
     def decide(self, lowering: Lowering, observe: Callable[[Encoder], Observer]) -> Decision:
@@ -117,22 +129,3 @@ class NormPlans(Rewrite):
     def misfits(self, lowering: Lowering, decision: Decision) -> set[str]:
         norms = {layer.name for layer in lowering.weights.layers if isinstance(layer, LayerNorm)}
         return norms ^ set(decision)
-
-    def write(self, value: NormPlan) -> Any:
-        return dataclasses.asdict(value)
-
-    def read(self, value: Any, name: str) -> NormPlan:
-        fields = {field.name for field in dataclasses.fields(NormPlan)}
-        if not isinstance(value, dict) or value.keys() != fields:
-            raise ValueError(f"{name:.100}: a plan has {', '.join(sorted(fields))}")
-        least = number(value["least_variance"], name)
-        limits = numbers(value["limits"], name)
-        rising = all(low < high for low, high in zip([least, *limits], limits, strict=False))
-        if not (least > 0 and rising and 0 < len(limits) <= _MOST_LIMITS):
-            raise ValueError(
-                f"{name:.100}: a plan has a least variance above 0 and 1 to {_MOST_LIMITS} rising "
-                "limits"
-            )
-        if not isinstance(value["has_mean"], bool):
-            raise ValueError(f"{name:.100}: has_mean is true or false")
-        return NormPlan(least, tuple(limits), value["has_mean"])

@@ -18,19 +18,21 @@ from tfedge.errors import CheckpointError
 from tfedge.models.blocks import NORMALISED, Blocks, GraphOptions, Pixels
 from tfedge.models.build import Encoder, MakeBlocks, build
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
-from tfedge.quantize import rewrites
+from tfedge.quantize import record
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
 from tfedge.quantize.coarsen import MOST_BITS, round_weights
+from tfedge.quantize.edgetpu import GRAPHS
+from tfedge.quantize.equalize import scale_queries
 from tfedge.quantize.fake_quant import GatedRounder, StaticRounder, clip, fake_quant_tap
-from tfedge.quantize.graphs import GRAPHS, INTEGER
 from tfedge.quantize.integer import IntegerBlocks
-from tfedge.quantize.mixed import MixedBlocks, Precision, is_float
+from tfedge.quantize.mixed import MixedBlocks, Precision
 from tfedge.quantize.record import FILE, Decisions
 from tfedge.quantize.rewrite import Decision, Rewrite
-from tfedge.quantize.rounding import RoundedMixedBlocks
+from tfedge.quantize.rounding import rounded
+from tfedge.targets import INTEGER
 
 # Forward passes over the calibration samples: the rewrites', and two for the ranges.
-PASSES = 2 + sum(rewrite.passes for rewrite in rewrites.REWRITES)
+PASSES = 2 + sum(rewrite.passes for rewrite in record.REWRITES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Shape:
         sequence_length: tokens of the longest graph.
         buckets: tokens of shorter ones with the same weights.
         pixels: what an image is made of, where the model reads images.
-        graph: what integers compute with, a key of `tfedge.quantize.graphs.GRAPHS`.
+        graph: what integers compute with, a key of `tfedge.quantize.edgetpu.GRAPHS`.
     """
 
     task: str
@@ -71,20 +73,31 @@ class Shape:
         return build(config, self.task, self.num_labels, options, make_blocks)
 
 
-def float_graphs(checkpoint: Checkpoint, shape: Shape) -> dict[int, keras.Model]:
-    """The static graphs as trained, by length.
+def float_graphs(
+    checkpoint: Checkpoint,
+    shape: Shape,
+    make_blocks: MakeBlocks = Blocks,
+    query_factor: float = 1.0,
+    **changes: Any,
+) -> dict[int, keras.Model]:
+    """The static graphs in float, by length, by default as trained.
+
+    Args:
+        query_factor: what the queries' weights are multiplied by.
+        changes: of the options of the graphs.
 
     Raises:
         CheckpointError: the weights do not fit.
     """
     graphs: dict[int, keras.Model] = {}
     for length in shape.lengths:
-        options = shape.options(length)
-        graphs[length] = shape.build(checkpoint.config, options).model
-        if length == shape.sequence_length:
-            load_weights(graphs[length], checkpoint, shape.task)
+        encoder = shape.build(checkpoint.config, shape.options(length, **changes), make_blocks)
+        if graphs:
+            encoder.model.set_weights(graphs[shape.sequence_length].get_weights())
         else:
-            graphs[length].set_weights(graphs[shape.sequence_length].get_weights())
+            load_weights(encoder.model, checkpoint, shape.task)
+            scale_queries(encoder.model, encoder.kinds, query_factor)
+        graphs[length] = encoder.model
     return graphs
 
 
@@ -100,9 +113,13 @@ class Prepared:
 
     lowering: Lowering
     calibration: Calibration
-    shape: Shape
     shifts: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     weight_bits: float = MOST_BITS
+
+    @property
+    def shape(self) -> Shape:
+        """What is built."""
+        return self.lowering.shape
 
     @property
     def norms(self) -> list[str]:
@@ -132,34 +149,28 @@ class Prepared:
         """The longest graph, all in integers."""
         return self._build(self.shape.sequence_length, None)
 
-    def _build(self, length: int, precisions: Mapping[str, Precision] | None) -> Encoder:
-        encoder = (
-            self._mixed(length, precisions, MixedBlocks) if precisions else self._integer(length)
-        )
+    def rounded(self, precisions: Mapping[str, Precision] | None = None) -> Encoder:
+        """The graph for any batch and length with the rounding of constants in it."""
+        return self._build(None, precisions, rounded)
+
+    def _build(
+        self,
+        length: int | None,
+        precisions: Mapping[str, Precision] | None,
+        change: Callable[[type[IntegerBlocks]], type[IntegerBlocks]] = lambda blocks: blocks,
+    ) -> Encoder:
+        ranges, given = self.calibration.ranges, dict[str, Any]()
+        options, blocks = self.options(length), self.lowering.blocks
+        if precisions:
+            blocks = MixedBlocks
+            given = {"precisions": precisions, "rounder": StaticRounder(ranges, precisions)}
+        else:
+            options = dataclasses.replace(options, tap=fake_quant_tap(ranges))
+        encoder = self.lowering.build(options, change(blocks), **given)
+        in_float = {site for site, kind in (precisions or {}).items() if kind == "float"}
+        round_weights(encoder.model, self.weight_bits, in_float)
         for name, shift in self.shifts.items():
             encoder.model.get_layer(name).beta.assign_add(shift)
-        return encoder
-
-    def rounded(self, precisions: Mapping[str, Precision] | None = None) -> Encoder:
-        """The graph for any batch and length with the rounding of constants in it, without shifts."""
-        if precisions:
-            return self._mixed(None, precisions, RoundedMixedBlocks)
-        return self._integer(None, GRAPHS[self.shape.graph].rounded)
-
-    def _integer(self, length: int | None, blocks: type[IntegerBlocks] | None = None) -> Encoder:
-        tap = fake_quant_tap(self.calibration.ranges)
-        encoder = self.lowering.build(self.options(length, tap=tap), blocks)
-        round_weights(encoder.model, self.weight_bits)
-        return encoder
-
-    def _mixed(
-        self, length: int | None, precisions: Mapping[str, Precision], blocks: type[MixedBlocks]
-    ) -> Encoder:
-        rounder = StaticRounder(self.calibration.ranges, lambda site: is_float(precisions, site))
-        encoder = self.lowering.build(
-            self.options(length), blocks, precisions=precisions, rounder=rounder
-        )
-        round_weights(encoder.model, self.weight_bits, lambda name: precisions.get(name) == "float")
         return encoder
 
     def references(self) -> dict[int, keras.Model]:
@@ -179,15 +190,11 @@ class Prepared:
         encoder = self.lowering.build(options, MixedBlocks, precisions={}, rounder=rounder)
         return encoder, rounder.gates
 
-    def options(self, length: int | None = None, **changes: Any) -> GraphOptions:
+    def options(self, length: int | None = None) -> GraphOptions:
         """The options of the graph of `length` tokens, or of any batch and length."""
+        prune = tasks.find(self.shape.task).reads_first_token_only(self.lowering.config)
         return self.shape.options(
-            length,
-            prune_last_layer=tasks.find(self.shape.task).reads_first_token_only(
-                self.lowering.config
-            ),
-            mask_value=self.calibration.mask_value,
-            **changes,
+            length, prune_last_layer=prune, mask_value=self.calibration.mask_value
         )
 
 
@@ -216,7 +223,7 @@ def prepare(
         calibration = calibrate(observer, lowering.pre_norm)
     else:
         calibration = decisions.calibration
-    return Prepared(lowering, calibration, shape, weight_bits=weight_bits)
+    return Prepared(lowering, calibration, weight_bits=weight_bits)
 
 
 class Lowering:
@@ -224,7 +231,10 @@ class Lowering:
 
     Attributes:
         shape: what is built.
+        blocks: what the graph is built of.
         streams: what of the encoder can only be scaled together.
+        pre_norm: whether norms stand before attention and feed-forward network, and all read one
+            stream.
         plain: the graph as trained, for any batch and length.
         weights: its model, from whose weights the others are made.
         decided: what each rewrite of the graph has decided, by its key.
@@ -241,13 +251,15 @@ class Lowering:
     ) -> None:
         self.config = checkpoint.config
         self.shape = shape
+        self.blocks = GRAPHS[shape.graph]
         self.streams = self.config.architecture.streams(self.config)
+        self.pre_norm = any(len(stream.norms) > 1 for stream in self.streams)
         self.plain = shape.build(self.config, shape.options())
         self.weights = self.plain.model
         load_weights(self.weights, checkpoint, shape.task)
         self.decided: dict[str, Decision] = {}
         self._made: list[Rewrite] = []
-        for rewrite in rewrites.REWRITES:
+        for rewrite in record.REWRITES:
             if decisions is None:
                 found = rewrite.decide(self, lambda graph: Observer(graph, samples, progress))
             elif rewrite.key:
@@ -259,16 +271,6 @@ class Lowering:
         self.dynamic = self.build_clipped(shape.options())
         if decisions is not None:
             _refuse("ranges", self.dynamic.kinds.keys() ^ decisions.calibration.ranges.keys())
-
-    @property
-    def blocks(self) -> type[IntegerBlocks]:
-        """What the graph is built of."""
-        return GRAPHS[self.shape.graph].blocks
-
-    @property
-    def pre_norm(self) -> bool:
-        """Whether norms stand before attention and feed-forward network, and all read one stream."""
-        return any(len(stream.norms) > 1 for stream in self.streams)
 
     def decisions(self, calibration: Calibration) -> Decisions:
         """All that has been decided, with the ranges."""
@@ -289,9 +291,9 @@ class Lowering:
             given: what those take beside the decisions.
         """
         base = blocks or self.blocks
-        changes = [rewrite.blocks for rewrite in self._made if rewrite.blocks]
         # The last change comes first, as it is made to what the others have made.
-        changed = type(base.__name__, (*reversed(changes), base), {}) if changes else base
+        changes = [rewrite.blocks for rewrite in reversed(self._made) if rewrite.blocks]
+        changed = type(base.__name__, (*changes, base), {})
         make = functools.partial(changed, decisions=self.decided, **given)
         encoder = self.shape.build(self.config, options, make)
         _copy_weights(self.weights, encoder.model)

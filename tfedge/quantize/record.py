@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, Lt
+from pydantic import AfterValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 
 from tfedge import files
 from tfedge.errors import CheckpointError
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.quantize import rewrites
 from tfedge.quantize.calibrate import Calibration
-from tfedge.quantize.graphs import INTEGER
+from tfedge.quantize.equalize import Centring, Equalisation, Scales
+from tfedge.quantize.plan import NormPlans
 from tfedge.quantize.ranges import Range
-from tfedge.quantize.rewrite import Decision, Rewrite, number, numbers
+from tfedge.quantize.rewrite import LARGEST_NUMBER, Decision, Rewrite
+from tfedge.targets import INTEGER
 
 FILE = "tfedge_quantization.json"
-_SCHEMA = 1
 # MobileBERT's, the largest of those known, is 3 MB.
 _LARGEST_BYTES = 32 << 20
-_KEYS = {"schema", "task", "graph", "weights_sha256", "mask_value", "ranges"}
+# The changes of the graph that weights ask for, in the order in which they are made.
+REWRITES: tuple[Rewrite, ...] = (Centring(), Scales(), Equalisation(), NormPlans())
+
+_Number = Annotated[float, Ge(-LARGEST_NUMBER), Le(LARGEST_NUMBER)]
+_Range = Annotated[
+    tuple[_Number, _Number],
+    AfterValidator(lambda ends: Range(*ends)),
+    PlainSerializer(lambda item: (item.min, item.max)),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +40,7 @@ class Decisions:
 
     Attributes:
         task: what the graph's head is for.
-        graph: a key of `tfedge.quantize.graphs.GRAPHS`.
+        graph: a key of `tfedge.quantize.edgetpu.GRAPHS`.
         rewrites: what each rewrite of the graph has decided, by its key.
     """
 
@@ -40,22 +50,36 @@ class Decisions:
     graph: str = INTEGER
 
 
+def _content() -> Any:
+    """The type of the file's content, a dataclass."""
+    fields = {
+        "schema": Literal[1],
+        "task": str,
+        "graph": str,
+        "weights_sha256": str,
+        **{item.key: dict[str, item.value] for item in REWRITES if item.key},  # type: ignore[name-defined]
+        "mask_value": Annotated[_Number, Lt(0)],
+        "ranges": dict[str, _Range],
+    }
+    # Files from before there were other graphs say nothing of theirs.
+    settings = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    namespace = {"graph": INTEGER, "__pydantic_config__": settings}
+    return dataclasses.make_dataclass("Content", fields.items(), namespace=namespace, kw_only=True)
+
+
 def write_decisions(folder: Path, decisions: Decisions) -> None:
     """Writes `FILE` into the folder of the checkpoint that the decisions belong to."""
-    calibration = decisions.calibration
-    content = {
-        "schema": _SCHEMA,
-        "task": decisions.task,
-        "graph": decisions.graph,
-        "weights_sha256": Checkpoint(folder).sha256,
-        **{
-            key: {name: rewrite.write(value) for name, value in decisions.rewrites[key].items()}
-            for key, rewrite in _rewrites().items()
-        },
-        "mask_value": calibration.mask_value,
-        "ranges": {name: [item.min, item.max] for name, item in calibration.ranges.items()},
-    }
-    files.write_json(folder / FILE, content)
+    kind = _content()
+    content = kind(
+        schema=1,
+        task=decisions.task,
+        graph=decisions.graph,
+        weights_sha256=Checkpoint(folder).sha256,
+        mask_value=decisions.calibration.mask_value,
+        ranges=decisions.calibration.ranges,
+        **decisions.rewrites,
+    )
+    files.write_json(folder / FILE, TypeAdapter(kind).dump_python(content, mode="json"))
 
 
 def read_decisions(checkpoint: Checkpoint, task: str, graph: str = INTEGER) -> Decisions | None:
@@ -64,8 +88,7 @@ def read_decisions(checkpoint: Checkpoint, task: str, graph: str = INTEGER) -> D
     Whether they fit the graph, `Lowering` finds out.
 
     Args:
-        task: what the graph is to be built for.
-        graph: which one is to be built.
+        task, graph: what is to be built.
 
     Raises:
         CheckpointError: the file is damaged, or belongs to other weights, another task or graph.
@@ -74,73 +97,31 @@ def read_decisions(checkpoint: Checkpoint, task: str, graph: str = INTEGER) -> D
     if not path.is_file():
         return None
     try:
-        content = _read(path)
-        if content["weights_sha256"] != checkpoint.sha256:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_BYTES + 1)
+        if len(data) > _LARGEST_BYTES:
+            raise ValueError(f"it is larger than {_LARGEST_BYTES >> 20} MiB")
+        content = TypeAdapter(_content()).validate_json(data)
+        if content.weights_sha256 != checkpoint.sha256:
             raise ValueError("the weights have changed since it was written")
-        if content["task"] != task:
-            raise ValueError(f"it is for {content['task']!r:.40}, not {task}")
-        if (made_for := content.get("graph", INTEGER)) != graph:
+        if content.task != task:
+            raise ValueError(f"it is for {content.task!r:.40}, not {task}")
+        if content.graph != graph:
             raise ValueError(
-                f"it is for the graph {made_for!r:.40}, not {graph} (convert --target)"
+                f"it is for the graph {content.graph!r:.40}, not {graph} (convert --target)"
             )
-        return Decisions(
-            task=task,
-            rewrites={
-                key: {
-                    name: rewrite.read(value, name) for name, value in _object(content, key).items()
-                }
-                for key, rewrite in _rewrites().items()
-            },
-            calibration=Calibration(
-                ranges={
-                    name: _range(value, name) for name, value in _object(content, "ranges").items()
-                },
-                mask_value=_mask_value(content["mask_value"]),
-            ),
-            graph=graph,
-        )
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path} cannot be used: {error}; delete it to calibrate the weights as they are, or "
-            "repeat tfedge qad"
+            f"{path} cannot be used: {_reason(error)}; delete it to calibrate the weights as they "
+            "are, or repeat tfedge qad"
         ) from error
+    decided = {item.key: getattr(content, item.key) for item in REWRITES if item.key}
+    return Decisions(task, decided, Calibration(content.ranges, content.mask_value), graph)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        data = file.read(_LARGEST_BYTES + 1)
-    if len(data) > _LARGEST_BYTES:
-        raise ValueError(f"it is larger than {_LARGEST_BYTES >> 20} MiB")
-    content = json.loads(data)
-    if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
-        raise ValueError(f"it is no object with schema {_SCHEMA}, which this version reads")
-    # Files from before there were other graphs say nothing of theirs.
-    if wrong := (content.keys() | {"graph"}) ^ _KEYS ^ _rewrites().keys():
-        raise ValueError(f"keys missing or unknown: {', '.join(sorted(wrong)):.200}")
-    return content
-
-
-def _rewrites() -> dict[str, Rewrite]:
-    """Those that decide something, by their keys."""
-    return {rewrite.key: rewrite for rewrite in rewrites.REWRITES if rewrite.key}
-
-
-def _object(content: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = content[key]
-    if not isinstance(value, dict):
-        raise ValueError(f"{key} is no object")
-    return value
-
-
-def _mask_value(value: Any) -> float:
-    depth = number(value, "mask_value")
-    if not depth < 0:
-        raise ValueError(f"mask_value is {depth}; padding is masked by a number below 0")
-    return depth
-
-
-def _range(value: Any, name: str) -> Range:
-    bounds = numbers(value, name)
-    if len(bounds) != 2:
-        raise ValueError(f"{name:.100}: a range has two ends")
-    return Range(*bounds)
+def _reason(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"])) or "the file"
+    return f"{where:.100}: {first['msg'].removeprefix('Value error, '):.200}"

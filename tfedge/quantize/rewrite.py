@@ -1,4 +1,4 @@
-"""What a change of the graph that a model's weights ask for consists of; `rewrites` lists them."""
+"""What a change of the graph that a model's weights ask for consists of; `record` lists them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # By the name of a layer, or of what else is decided about.
 Decision = Mapping[str, Any]
-_LARGEST_NUMBER = 1e30  # what float32 can still be scaled by
+LARGEST_NUMBER = 1e30  # of a file; what float32 can still be scaled by
 
 
 class Rewrite:
@@ -24,11 +24,13 @@ class Rewrite:
 
     Attributes:
         key: of what it decides, among the decisions beside a checkpoint; None if it decides nothing.
+        value: type of one value of the decision, for pydantic to read from JSON and to write.
         passes: over the samples, that deciding takes.
         blocks: what it changes in how blocks are built; they find what was decided in `decisions`.
     """
 
     key: ClassVar[str | None] = None
+    value: ClassVar[Any] = Any
     passes: ClassVar[int] = 0
     blocks: ClassVar[type[IntegerBlocks] | None] = None
 
@@ -52,39 +54,3 @@ class Rewrite:
         """Names that a decision from a file lacks or has too many, or that have another size."""
         del lowering, decision
         return set()
-
-    def write(self, value: Any) -> Any:
-        """One value of the decision as JSON."""
-        return value
-
-    def read(self, value: Any, name: str) -> Any:
-        """One value of the decision, of parsed JSON.
-
-        Raises:
-            ValueError: it is damaged.
-        """
-        del name
-        return value
-
-
-def number(value: Any, name: str) -> float:
-    """A number from parsed JSON.
-
-    Raises:
-        ValueError: it is none, or not finite, or huge.
-    """
-    # Not isinstance(): True is an int.
-    if type(value) not in (int, float) or not abs(value) <= _LARGEST_NUMBER:
-        raise ValueError(f"{name:.100}: {value!r:.40} is no number up to {_LARGEST_NUMBER}")
-    return float(value)
-
-
-def numbers(value: Any, name: str) -> list[float]:
-    """A list of numbers from parsed JSON.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not isinstance(value, list):
-        raise ValueError(f"{name:.100}: a list of numbers is expected")
-    return [number(item, name) for item in value]

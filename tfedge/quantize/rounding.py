@@ -13,9 +13,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.quantize import edgetpu_layers, layers
-from tfedge.quantize.edgetpu import EdgeTpuBlocks, PlainEdgeTpuBlocks
 from tfedge.quantize.integer import IntegerBlocks
-from tfedge.quantize.mixed import MixedBlocks
 
 _WEIGHT_LEVELS = 127  # -127..127: TFLite's weights are symmetric and leave -128 out
 _CONSTANT_LEVELS = 255
@@ -45,20 +43,18 @@ def _round(x: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     return x + tf.stop_gradient(steps * scale - x)
 
 
-def _rounding(layer: type[_Layer], rounded: Callable[[tf.Tensor], tf.Tensor]) -> type[_Layer]:
+def _rounding(layer: type[_Layer], rule: Callable[[tf.Tensor], tf.Tensor]) -> type[_Layer]:
     """A layer whose `constant` comes rounded."""
 
     def constant(self: Any) -> tf.Tensor:
-        return rounded(layer.constant(self))
+        return rule(layer.constant(self))
 
     return type(f"Rounded{layer.__name__}", (layer,), {"constant": constant})
 
 
-class SafeRsqrt(layers.Rsqrt):
+def safe_rsqrt(x: tf.Tensor) -> tf.Tensor:
     """1 / sqrt(x) with a finite slope at 0."""
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return super().call(tf.maximum(x, _LEAST_VARIANCE))
+    return tf.math.rsqrt(tf.maximum(x, _LEAST_VARIANCE))
 
 
 class _Rounded:
@@ -71,20 +67,9 @@ class _Rounded:
     channel_mean = _rounding(layers.ChannelMean, rounded_weights)
     even_scale = _rounding(edgetpu_layers.EvenScale, rounded_constant)
     even_variance = _rounding(edgetpu_layers.EvenVariance, rounded_weights)
-    rsqrt = SafeRsqrt
+    rsqrt = staticmethod(safe_rsqrt)
 
 
-class RoundedBlocks(_Rounded, IntegerBlocks):
-    """`IntegerBlocks` that round their constants."""
-
-
-class RoundedMixedBlocks(_Rounded, MixedBlocks):
-    """`MixedBlocks` that round the constants of what is in integers."""
-
-
-class RoundedEdgeTpuBlocks(_Rounded, EdgeTpuBlocks):
-    """`EdgeTpuBlocks` that round their constants."""
-
-
-class RoundedPlainEdgeTpuBlocks(_Rounded, PlainEdgeTpuBlocks):
-    """`PlainEdgeTpuBlocks` that round their constants."""
+def rounded(blocks: type[IntegerBlocks]) -> type[IntegerBlocks]:
+    """The same blocks, which round their constants."""
+    return type(f"Rounded{blocks.__name__}", (_Rounded, blocks), {})

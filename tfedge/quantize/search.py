@@ -9,7 +9,9 @@ model loses no more than it may. Hessian- and SNR-guided mixed precision rank la
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -146,16 +148,9 @@ def order_moves(
     """
     moves = []
     for group, members in groups_of(sites).items():
-        precisions = {}
-        cost = 0.0
-        for site in members:
-            kind = sites[site]
-            added = {
-                option: costs.added(kind, option, units[site]) for option in costs.options(kind)
-            }
-            cheapest = min(added, key=lambda option: added[option])
-            precisions[site] = cheapest
-            cost += added[cheapest]
+        chosen = {site: costs.cheapest(sites[site], units[site]) for site in members}
+        precisions = {site: precision for site, (_, precision) in chosen.items()}
+        cost = sum(added for added, _ in chosen.values())
         moves.append(Move(group, precisions, harms[group], cost))
     # Those that cost nothing come before all others.
     return sorted(moves, key=lambda move: (move.cost > 0, -move.harm / max(move.cost, 1e-9)))
@@ -171,17 +166,12 @@ def count_moves(
     Returns:
         The number and its loss.
     """
-    low, high = least, len(moves)
-    losses = {low: loss(moves[:low])}
-    if losses[low] <= bar:
-        return low, losses[low]
-    while high - low > 1:
-        middle = (low + high) // 2
-        losses[middle] = loss(moves[:middle])
-        low, high = (low, middle) if losses[middle] <= bar else (middle, high)
-    if high not in losses:
-        losses[high] = loss(moves[:high])
-    return high, losses[high]
+    measured = functools.cache(lambda count: loss(moves[:count]))
+    count = least
+    if measured(least) > bar:  # the first alone is mostly enough, and measuring takes its time
+        counts = range(len(moves))
+        count = bisect.bisect_left(counts, True, least + 1, key=lambda end: measured(end) <= bar)
+    return count, measured(count)
 
 
 def precisions_after(moves: Iterable[Move]) -> dict[str, Precision]:

@@ -1,4 +1,4 @@
-"""Changes the operators and constants of a .tflite as a tree of objects."""
+"""Changes the operators and constants of a .tflite, as a tree of objects."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tfedge.tflite.flatbuffer import pack, parse, tools
-from tfedge.tflite.share import drop_unused
+from tfedge.tflite.flatbuffer import drop_unused, pack, parse, text, tools
+
+_LEAST_HALVED = 1024  # constants with fewer numbers stay as they are
+_DEQUANTIZE_VERSION = 3  # the first that reads float16
 
 
 class Editor:
@@ -61,36 +63,106 @@ class Editor:
     def code(self, kind: int, version: int) -> int:
         """The index of the entry for an operator of this version; made if there is none."""
         if (kind, version) not in self._codes:
-            code = self.schema.OperatorCodeT()
-            code.builtinCode = code.deprecatedBuiltinCode = kind
-            code.version = version
             self._codes[kind, version] = len(self.tree.operatorCodes)
+            code = self.schema.OperatorCodeT(kind, version=version, builtinCode=kind)
             self.tree.operatorCodes.append(code)
         return self._codes[kind, version]
 
-    def operator(self, code: int, inputs: list[int], output: int) -> Any:
+    def operator(self, kind: int, version: int, inputs: list[int], output: int) -> Any:
         """A new operator without options, not yet in a subgraph."""
-        operator = self.schema.OperatorT()
-        operator.opcodeIndex = code
-        operator.inputs = np.array(inputs, np.int32)
-        operator.outputs = np.array([output], np.int32)
-        return operator
+        ends = (np.array(indices, np.int32) for indices in (inputs, [output]))
+        return self.schema.OperatorT(self.code(kind, version), *ends)
 
     def add_tensor(
         self, subgraph: Any, name: str, shape: list[int], dtype: int, buffer: int = 0
     ) -> int:
         """The index of a new tensor; the first buffer is the empty one, by TFLite's schema."""
-        tensor = self.schema.TensorT()
-        tensor.name = name
-        tensor.shape = np.asarray(shape, np.int32)
-        tensor.type = dtype
-        tensor.buffer = buffer
-        subgraph.tensors.append(tensor)
+        sizes = np.asarray(shape, np.int32)
+        subgraph.tensors.append(self.schema.TensorT(sizes, dtype, buffer, name))
         return len(subgraph.tensors) - 1
 
     def add_buffer(self, data: np.ndarray) -> int:
         """The index of a new buffer."""
-        buffer = self.schema.BufferT()
-        buffer.data = data.ravel().view(np.uint8)
-        self.tree.buffers.append(buffer)
+        self.tree.buffers.append(self.schema.BufferT(data.ravel().view(np.uint8)))
         return len(self.tree.buffers) - 1
+
+
+def halve_weights(content: bytes) -> bytes:
+    """Rounds float constants of FULLY_CONNECTED and GATHER operators to float16.
+
+    Each is read through a DEQUANTIZE, which runtimes execute once. What does not fit into float16
+    (beyond 65504), and what other operators read too, stays.
+
+    TFLiteConverter makes 16 bits of all constants. tflite-runtime 2.14 gives its fast kernels the
+    unpacked values of those that are added or multiplied, and frees them when it comes to the next
+    signature: a file with several answers wrongly. Weights of dense layers are copied in time, and
+    tables are not given away, so that these alone are made smaller here; the others weigh nothing.
+
+    Raises:
+        InputError: `content` is no TensorFlow Lite model.
+    """
+    editor = Editor(content)
+    builtin = editor.schema.BuiltinOperator
+    buffers: dict[int, int] = {}
+    for subgraph in editor.tree.subgraphs:
+        constants = dict.fromkeys(
+            int(operator.inputs[slot])
+            for kind, slot in ((builtin.FULLY_CONNECTED, 1), (builtin.GATHER, 0))
+            for operator in editor.sole_readers(subgraph, kind, slot)
+        )
+        unpacked = [_unpack(editor, subgraph, index, buffers) for index in constants]
+        subgraph.operators = [*filter(None, unpacked), *subgraph.operators]
+    return editor.content()
+
+
+def _unpack(editor: Editor, subgraph: Any, index: int, buffers: dict[int, int]) -> Any:
+    """The operator that makes tensor `index` of a new constant in float16; None where it stays.
+
+    Args:
+        buffers: those with 16 bits already made, by those they were made of.
+    """
+    tensor = subgraph.tensors[index]
+    values = editor.constant(tensor)
+    if values is None or values.size < _LEAST_HALVED:
+        return None
+    if not np.abs(values).max() <= np.finfo(np.float16).max:
+        return None
+    if tensor.buffer not in buffers:
+        buffers[tensor.buffer] = editor.add_buffer(values.astype(np.float16))
+    name, half = f"{text(tensor.name)}/half", buffers[tensor.buffer]
+    dtype = editor.schema.TensorType.FLOAT16
+    constant = editor.add_tensor(subgraph, name, list(tensor.shape), dtype, half)
+    tensor.buffer = 0
+    dequantize = editor.schema.BuiltinOperator.DEQUANTIZE
+    return editor.operator(dequantize, _DEQUANTIZE_VERSION, [constant], index)
+
+
+def inputs_first(content: bytes) -> bytes:
+    """A .tflite whose look-ups and conversions of inputs are the first operators of each graph.
+
+    An Edge TPU's compiler cuts a graph by its data, where the order of the file does not matter; the
+    published rule, from the first unsupported operation on everything runs on the CPU, reads as if
+    it did.
+    """
+    editor = Editor(content)
+    builtin = editor.schema.BuiltinOperator
+    for subgraph in editor.tree.subgraphs:
+        ready = {int(index) for index in subgraph.inputs}
+        ready |= {
+            index
+            for index, tensor in enumerate(subgraph.tensors)
+            if editor.tree.buffers[tensor.buffer].data is not None
+        }
+        first, later = [], []
+        for operator in subgraph.operators:
+            kind = editor.kind(operator)
+            source = subgraph.tensors[operator.inputs[0]]
+            from_float = kind == builtin.QUANTIZE and editor.is_float(source)
+            is_input = all(int(index) in ready for index in operator.inputs if index >= 0)
+            if is_input and (kind in (builtin.CAST, builtin.GATHER) or from_float):
+                ready |= {int(index) for index in operator.outputs}
+                first.append(operator)
+            else:
+                later.append(operator)
+        subgraph.operators = [*first, *later]
+    return editor.content()

@@ -1,15 +1,20 @@
-"""Reads and writes .tflite models as trees of objects, with LiteRT's schema and tools."""
+"""Reads, joins and writes .tflite models as trees of objects, with LiteRT's schema and tools.
+
+TFLiteConverter quantises every signature by itself, so a file with four lengths has every weight
+four times. Equal bytes are equal weights: one copy serves all.
+"""
 
 from __future__ import annotations
 
 import importlib
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 import flatbuffers
+import numpy as np
 
 from tfedge.errors import InputError, MissingPackageError
-from tfedge.tflite.share import share
 
 MODEL_IDENTIFIER = b"TFL3"
 # TFLite's schema demands this of buffers; kernels load whole vectors from them.
@@ -73,3 +78,112 @@ def pack(tree: Any) -> bytes:
     builder = _Builder(1 << 20)
     builder.Finish(tree.Pack(builder), MODEL_IDENTIFIER)
     return bytes(builder.Output())
+
+
+def share(tree: Any) -> None:
+    """Merges equal buffers and equal quantisation parameters of a model's object tree, in place."""
+    kept: list[Any] = []
+    index_of: dict[bytes, int] = {}
+    new_index = []
+    for buffer in tree.buffers:
+        # The first buffer is the empty one, by TFLite's schema.
+        content = _bytes(buffer.data) or b""
+        if content not in index_of:
+            index_of[content] = len(kept)
+            kept.append(buffer)
+        new_index.append(index_of[content])
+    tree.buffers = kept
+    for entry in _referring(tree):
+        entry.buffer = new_index[entry.buffer]
+    shared: dict[tuple[Any, ...], _Shared] = {}
+    for subgraph in tree.subgraphs:
+        for tensor in subgraph.tensors:
+            if tensor.quantization is not None:
+                key = _key(tensor.quantization)
+                tensor.quantization = shared.setdefault(key, _Shared(tensor.quantization))
+
+
+def drop_unused(tree: Any) -> None:
+    """Empties the buffers of a model's object tree that nothing refers to any more, in place."""
+    used = {entry.buffer for entry in _referring(tree)}
+    for index, buffer in enumerate(tree.buffers):
+        if index not in used:
+            buffer.data = None
+
+
+def _referring(tree: Any) -> list[Any]:
+    """All that refers to a buffer."""
+    tensors = [tensor for subgraph in tree.subgraphs for tensor in subgraph.tensors]
+    return [*tensors, *(tree.metadata or ())]
+
+
+class _Shared:
+    """A table that is written once, however many refer to it."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self._offset: int | None = None
+
+    def Pack(self, builder: Any) -> int:
+        """What the generated classes call to write a table; returns where it is."""
+        if self._offset is None:
+            self._offset = int(self._table.Pack(builder))
+        return self._offset
+
+
+def _key(quantization: Any) -> tuple[Any, ...]:
+    """Equal for equal parameters."""
+    fields = (quantization.scale, quantization.zeroPoint, quantization.min, quantization.max)
+    # Details of other schemes than one scale a channel are objects: shared only with themselves.
+    details = id(quantization.details) if quantization.details is not None else None
+    return (*map(_bytes, fields), quantization.quantizedDimension, details)
+
+
+def _bytes(values: Any) -> bytes | None:
+    return None if values is None else np.asarray(values).tobytes()
+
+
+def merge(models: Mapping[str, bytes]) -> bytes:
+    """One model with the graphs of several; equal weights are there once.
+
+    TFLiteConverter 2.21 calibrates only the first of several signatures for 16-bit activations, and
+    gives the tensors of the others scales that are no numbers: those are converted one by one.
+
+    Args:
+        models: .tflite of one graph and one signature each, by the key that the signature gets.
+
+    Raises:
+        InputError: one of them is no TensorFlow Lite model, or has more than one graph.
+    """
+    merged: Any = None
+    for key, content in models.items():
+        tree, _ = parse(content)
+        if len(tree.subgraphs) != 1 or len(tree.signatureDefs or ()) != 1:
+            raise InputError(
+                f"the model for signature {key!r} has {len(tree.subgraphs)} graphs and "
+                f"{len(tree.signatureDefs or ())} signatures; convert one graph at a time"
+            )
+        tree.signatureDefs[0].signatureKey = key
+        if merged is None:
+            merged = tree
+        else:
+            _append(merged, tree)
+    if merged is None:
+        raise InputError("no models to merge; give at least one")
+    return pack(merged)
+
+
+def _append(merged: Any, tree: Any) -> None:
+    """Adds the graph, the signature and all that they refer to."""
+    codes, buffers = len(merged.operatorCodes), len(merged.buffers)
+    (subgraph,), (signature,) = tree.subgraphs, tree.signatureDefs
+    for operator in subgraph.operators:
+        operator.opcodeIndex += codes
+    for tensor in subgraph.tensors:
+        tensor.buffer += buffers
+    subgraph.name = text(signature.signatureKey)
+    signature.subgraphIndex = len(merged.subgraphs)
+    merged.operatorCodes += tree.operatorCodes
+    merged.buffers += tree.buffers
+    merged.subgraphs.append(subgraph)
+    merged.signatureDefs.append(signature)

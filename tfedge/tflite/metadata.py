@@ -13,7 +13,6 @@ import os
 import struct
 import zipfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,7 @@ from tfedge.runtime import bundle
 from tfedge.runtime.bundle import Manifest
 from tfedge.runtime.errors import ModelFileError
 from tfedge.tflite.flatbuffer import pack, parse, text
-from tfedge.tflite.spec import BundleSpec
-from tfedge.tflite.tflite_metadata import METADATA_NAME, model_metadata
+from tfedge.tflite.tflite_metadata import METADATA_NAME, BundleSpec, model_metadata
 
 # ZIP's extra field for alignment (as Android's zipalign writes it) and its header's length.
 _ALIGNMENT_FIELD = 0xD935
@@ -36,14 +34,12 @@ _TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # ZIP's first; equal inputs shall give equal
 
 
 def write_bundle(
-    model: bytes | str | os.PathLike[str],
-    spec: BundleSpec,
-    output: str | os.PathLike[str] | None = None,
+    model: bytes, spec: BundleSpec, output: str | os.PathLike[str] | None = None
 ) -> bytes:
     """Adds metadata and associated files to a model, replacing those that it has.
 
     Args:
-        model: a .tflite, or its path.
+        model: a .tflite.
         spec: what to say of it.
         output: where to write the bundle too; None to only return it.
 
@@ -54,7 +50,7 @@ def write_bundle(
         InputError: the model is no .tflite, contradicts `spec`, or `output` cannot be written.
         MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
     """
-    tree, schema = parse(model if isinstance(model, bytes) else _read(model))
+    tree, schema = parse(model)
     inputs, outputs = _check_signatures(tree, spec)
     _insert_metadata(tree, schema, _metadata(tree, spec))
     flatbuffer = pack(tree)
@@ -63,7 +59,7 @@ def write_bundle(
             name=spec.name,
             task=spec.task,
             labels=None if spec.labels is None else tuple(spec.labels),
-            max_length=spec.max_length or max(spec.signatures.values(), default=0),
+            max_length=max(spec.signatures.values(), default=0),
             inputs=inputs,
             outputs=outputs,
             quantization=spec.quantization,
@@ -74,7 +70,6 @@ def write_bundle(
             tfedge_version=__version__,
             normalize=spec.normalize,
             image=spec.image,
-            extra=dict(spec.extra),
         )
     except ValueError as error:
         raise InputError(f"the bundle of {spec.name!r} contradicts itself: {error}") from error
@@ -101,13 +96,6 @@ def set_runtimes(path: str | os.PathLike[str], runtimes: Iterable[str]) -> None:
     manifest = dataclasses.replace(manifest, runtimes=tuple(runtimes))
     associated[bundle.MANIFEST_FILE] = manifest.to_json()
     files.write_bytes(path, append_archive(flatbuffer, associated))
-
-
-def _read(path: str | os.PathLike[str]) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
 
 
 def _check_signatures(tree: Any, spec: BundleSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -156,18 +144,14 @@ def _metadata(tree: Any, spec: BundleSpec) -> bytes:
 
 def _insert_metadata(tree: Any, schema: Any, content: bytes) -> None:
     """Puts `content` into the model's metadata, in place of what it has."""
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(content, np.uint8)
+    buffer = schema.BufferT(np.frombuffer(content, np.uint8))
     tree.metadata = tree.metadata or []
     for entry in tree.metadata:
         if text(entry.name) == METADATA_NAME:
             tree.buffers[entry.buffer] = buffer
             return
-    entry = schema.MetadataT()
-    entry.name = METADATA_NAME
-    entry.buffer = len(tree.buffers)
+    tree.metadata.append(schema.MetadataT(METADATA_NAME, len(tree.buffers)))
     tree.buffers.append(buffer)
-    tree.metadata.append(entry)
 
 
 def _associated_files(manifest: Manifest, spec: BundleSpec) -> dict[str, bytes]:

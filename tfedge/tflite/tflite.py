@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,22 +12,23 @@ import tf_keras as keras
 
 from tfedge.data.batches import PIXELS
 from tfedge.errors import InputError
-from tfedge.tflite.halves import halve_weights
-from tfedge.tflite.merge import merge
+from tfedge.tflite.edit import halve_weights
+from tfedge.tflite.flatbuffer import merge
 
 INTEGER_QUANTIZATIONS = ("int8", "int8-float-io")
 # Integers where that keeps the accuracy, and floating point elsewhere.
 MIXED_QUANTIZATIONS = ("mixed", "auto")
 # Integers for weights alone; see `tfedge.tflite.weights`.
 WEIGHT_QUANTIZATIONS = ("dynamic", "int4")
+_FLOAT = ("float16", "float32")
 QUANTIZATIONS = (
     *INTEGER_QUANTIZATIONS,
     "int16x8",
     *MIXED_QUANTIZATIONS,
     *WEIGHT_QUANTIZATIONS,
-    "float16",
-    "float32",
+    *_FLOAT,
 )
+_CONVERTED = (*_FLOAT, *INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS)  # by `to_tflite`
 RUNTIMES = ("tflite-runtime", "litert")
 SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 
@@ -50,16 +51,19 @@ def to_tflite(graphs: Mapping[int, keras.Model], quantization: str, runtime: str
     Raises:
         InputError: an unknown quantization or runtime.
     """
-    if quantization not in _SETTINGS:
-        known = ", ".join(_SETTINGS)
+    if quantization not in _CONVERTED:
+        known = ", ".join(_CONVERTED)
         raise InputError(f"unknown quantization {quantization!r}; known are {known}")
     if runtime not in RUNTIMES:
         raise InputError(f"unknown runtime {runtime!r}; known are {', '.join(RUNTIMES)}")
 
     def configure(converter: Any) -> None:
-        _SETTINGS[quantization](converter)
-        if quantization == "int8" and any(PIXELS in model.input_names for model in graphs.values()):
-            converter.inference_input_type = tf.uint8  # as images are; ids stay int32
+        if quantization not in _FLOAT:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantization == "int8":
+            converter.inference_output_type = tf.int8
+            if any(PIXELS in model.input_names for model in graphs.values()):
+                converter.inference_input_type = tf.uint8  # as images are; ids stay int32
         # Per channel is more exact, but tflite-runtime 2.14 crashes on it on 64-bit ARM.
         converter._experimental_disable_per_channel_quantization_for_dense_layers = (
             runtime == "tflite-runtime"
@@ -84,14 +88,16 @@ def to_tflite_int16x8(
         graphs: by length, the longest first.
         samples: from a length to calibration inputs by name, (1, length) each.
     """
-    longest = max(graphs)
+    ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     parts: dict[str, bytes] = {}
     for length, model in graphs.items():
 
         def configure(converter: Any, length: int = length) -> None:
-            _int16x8(converter, samples(length))
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_ops = [ops]
+            converter.representative_dataset = lambda: iter(samples(length))
 
-        name = signature_name(length, longest)
+        name = signature_name(length, max(graphs))
         parts[name] = convert_with({name: model}, configure)
     return merge(parts)
 
@@ -117,36 +123,3 @@ def _concrete(model: keras.Model) -> Any:
             for tensor in model.inputs
         }
     )
-
-
-def _float32(converter: Any) -> None:
-    del converter  # its defaults
-
-
-def _quantized(converter: Any) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-
-
-def _int8(converter: Any) -> None:
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.inference_output_type = tf.int8
-
-
-def _int16x8(converter: Any, samples: Iterable[Mapping[str, np.ndarray]]) -> None:
-    def representative_dataset() -> Iterator[Mapping[str, np.ndarray]]:
-        yield from samples
-
-    ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_ops = [ops]
-    converter.representative_dataset = representative_dataset
-
-
-_SETTINGS: dict[str, Callable[[Any], None]] = {
-    "float32": _float32,
-    "float16": _float32,
-    "int8": _int8,
-    "int8-float-io": _quantized,
-    "mixed": _quantized,
-    "auto": _quantized,
-}

@@ -7,6 +7,7 @@ https://github.com/tensorflow/tflite-support/blob/master/tensorflow_lite_support
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,6 @@ import numpy as np
 from tfedge import __version__
 from tfedge.runtime import bundle
 from tfedge.runtime.image_settings import ImageSettings
-from tfedge.tflite.spec import BundleSpec
 
 METADATA_NAME = "TFLITE_METADATA"
 METADATA_IDENTIFIER = b"M001"
@@ -72,6 +72,29 @@ BertTokenizerOptions vocab_file
 _Table = tuple[str, Mapping[str, Any]]
 
 
+@dataclasses.dataclass(frozen=True)
+class BundleSpec:
+    """What a bundle says of its model; see `tfedge.runtime.bundle.Manifest` for the shared fields.
+
+    Attributes:
+        signatures: signature key -> sequence length; every one must be in the model.
+        tokenizer_json: contents of the checkpoint's `tokenizer.json`, of a model of texts.
+        image: how images are read, of a model of images.
+        vocab: the WordPiece vocabulary in order, None for other tokenisers.
+    """
+
+    name: str
+    task: str
+    signatures: Mapping[str, int]
+    runtimes: Sequence[str]
+    quantization: str
+    tokenizer_json: bytes | None = None
+    image: ImageSettings | None = None
+    labels: Sequence[str] | None = None
+    vocab: Sequence[str] | None = None
+    normalize: bool = False
+
+
 def model_metadata(spec: BundleSpec, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
     """The metadata of a model, to be put into its buffer `METADATA_NAME`.
 
@@ -91,7 +114,7 @@ def model_metadata(spec: BundleSpec, inputs: Sequence[str], outputs: Sequence[st
         subgraph["input_process_units"] = [("ProcessUnit", unit)]
     fields = {
         "name": spec.name,
-        "description": spec.description or f"{spec.task}, made by tfedge.",
+        "description": f"{spec.task}, made by tfedge.",
         "version": __version__,
         "subgraph_metadata": [("SubGraphMetadata", subgraph)],
         "associated_files": [

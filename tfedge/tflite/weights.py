@@ -122,16 +122,16 @@ class _Rewriter(Editor):
 
     def adapt(self, subgraph: Any, operator: Any) -> list[Any]:
         """The operators in the place of one, some of whose constants may have become integers."""
-        builtin = self.schema.BuiltinOperator
-        kind = self.kind(operator)
-        if kind not in (builtin.FULLY_CONNECTED, builtin.GATHER):
+        kind, dense = self.kind(operator), self.schema.BuiltinOperator.FULLY_CONNECTED
+        slot = {dense: 1, self.schema.BuiltinOperator.GATHER: 0}.get(kind)
+        if slot is None:
             return [operator]
-        constant = subgraph.tensors[operator.inputs[1 if kind == builtin.FULLY_CONNECTED else 0]]
+        constant = subgraph.tensors[operator.inputs[slot]]
         rounded = self._by_tensor.get(id(constant))
         if rounded is None:
             return [operator]
         is_per_row = len(rounded.scales) > 1
-        if kind == builtin.FULLY_CONNECTED:
+        if kind == dense:
             is_new = is_per_row and rounded.bits == 8
             version = _DENSE_VERSION_8_BITS_PER_ROW if is_new else _DENSE_VERSION
             operator.opcodeIndex = self.code(kind, version)
@@ -162,8 +162,8 @@ class _Rewriter(Editor):
         subgraph.tensors[rows].quantization = table.quantization
         operator.opcodeIndex = self.code(builtin.GATHER, _GATHER_VERSION)
         operator.outputs = np.array([rows], np.int32)
-        code = self.code(builtin.DEQUANTIZE, _DEQUANTIZE_VERSION)
-        return [operator, self.operator(code, [rows], result)]
+        back = self.operator(builtin.DEQUANTIZE, _DEQUANTIZE_VERSION, [rows], result)
+        return [operator, back]
 
     def _look_up(self, subgraph: Any, operator: Any) -> list[Any]:
         """An EMBEDDING_LOOKUP in the place of a GATHER; it takes a vector of ids."""
@@ -175,10 +175,10 @@ class _Rewriter(Editor):
         types = self.schema.TensorType
         flat = self.add_tensor(subgraph, f"{name}/ids", [count], subgraph.tensors[ids].type)
         rows = self.add_tensor(subgraph, f"{name}/rows", [count, channels], types.FLOAT32)
-        code = self.code(self.schema.BuiltinOperator.EMBEDDING_LOOKUP, _LOOKUP_VERSION)
+        kind = self.schema.BuiltinOperator.EMBEDDING_LOOKUP
         return [
             self._reshape(subgraph, ids, flat),
-            self.operator(code, [flat, table], rows),
+            self.operator(kind, _LOOKUP_VERSION, [flat, table], rows),
             self._reshape(subgraph, rows, result),
         ]
 
@@ -200,11 +200,9 @@ class _Rewriter(Editor):
         self._by_tensor[id(tensor)] = rounded
         types = {4: self.schema.TensorType.INT4, 8: self.schema.TensorType.INT8}
         tensor.type = types[rounded.bits]
-        parameters = self.schema.QuantizationParametersT()
-        parameters.scale = rounded.scales
-        parameters.zeroPoint = np.zeros(len(rounded.scales), np.int64)
-        parameters.quantizedDimension = 0
-        tensor.quantization = parameters
+        tensor.quantization = self.schema.QuantizationParametersT(
+            scale=rounded.scales, zeroPoint=np.zeros(len(rounded.scales), np.int64)
+        )
 
     def _reshape(self, subgraph: Any, source: int, target: int) -> Any:
         schema = self.schema
@@ -213,8 +211,7 @@ class _Rewriter(Editor):
         constant = self.add_tensor(
             subgraph, name, [len(shape)], schema.TensorType.INT32, self.add_buffer(shape)
         )
-        code = self.code(schema.BuiltinOperator.RESHAPE, 1)
-        return self.operator(code, [source, constant], target)
+        return self.operator(schema.BuiltinOperator.RESHAPE, 1, [source, constant], target)
 
 
 def _is_computable(rounded: RoundedRows) -> bool:

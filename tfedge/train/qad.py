@@ -24,9 +24,10 @@ from tfedge.models.config import normalizes_embeddings
 from tfedge.quantize.calibrate import Observer, calibrate
 from tfedge.quantize.equalize import Equalisation, is_pruned
 from tfedge.quantize.fake_quant import fake_quant_tap
-from tfedge.quantize.graphs import GRAPHS, INTEGER
 from tfedge.quantize.prepare import PASSES, Lowering, Shape
 from tfedge.quantize.record import FILE, Decisions, read_decisions, write_decisions
+from tfedge.quantize.rounding import rounded
+from tfedge.targets import INTEGER
 from tfedge.tasks.base import Task
 from tfedge.train.distil import (
     DistillationLosses,
@@ -155,7 +156,7 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> T
             are ignored, 200 of the texts choose the ranges, and on the held-out ones, which must be
             given, student and teacher are compared before and after.
         losses: `logits` is the weight of `Task.output_losses`; `labels` is not used.
-        graph: what is simulated, a key of `tfedge.quantize.graphs.GRAPHS`.
+        graph: what is simulated, a key of `tfedge.quantize.edgetpu.GRAPHS`.
 
     Raises:
         InputError: the checkpoint or an option cannot be used, or the output exists.
@@ -223,7 +224,7 @@ def _student(lowering: Lowering, decisions: Decisions, shape: Shape) -> Encoder:
     options = GraphOptions(
         mask_value=calibration.mask_value, tap=fake_quant_tap(calibration.ranges)
     )
-    return lowering.build(options, GRAPHS[shape.graph].rounded)
+    return lowering.build(options, rounded(lowering.blocks))
 
 
 def _trainer(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from tfedge.tflite.flatbuffer import MODEL_IDENTIFIER, _Builder
-from tfedge.tflite.share import share
+from tfedge.tflite.flatbuffer import MODEL_IDENTIFIER, _Builder, share
 
 WEIGHTS = np.arange(4096, dtype=np.int32).astype(np.int8)
 
