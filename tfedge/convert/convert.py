@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-import importlib.metadata
 import platform
 import tempfile
 from pathlib import Path
@@ -13,11 +12,18 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge import __version__, files
+from tfedge import files
 from tfedge.convert.candidates import bundle, candidates
 from tfedge.convert.job import ConvertOptions, Job, make_job
 from tfedge.convert.judge import check_error, difference, measure
-from tfedge.convert.result import Choices, Conversion, Evaluation, Origin, Quantization
+from tfedge.convert.result import (
+    Choices,
+    Conversion,
+    Evaluation,
+    Origin,
+    Quantization,
+    versions,
+)
 from tfedge.errors import CheckpointError, RejectedModelError
 from tfedge.inspect.contents import contents
 from tfedge.measure.board import Board
@@ -31,7 +37,7 @@ from tfedge.tflite.tflite import to_tflite
 __all__ = ["ConvertOptions", "convert"]
 
 _FLOAT_CHECK_TEXTS = 8
-_VERSIONS = ("tensorflow", "tf-keras", "transformers", "tflite-runtime", "ai-edge-litert", "numpy")
+_PACKAGES = ("tensorflow", "tf-keras", "transformers", "tflite-runtime", "ai-edge-litert", "numpy")
 
 
 def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversion:
@@ -168,16 +174,6 @@ def _report(
         float32_tflite_error=float_error,
         evaluation=measured,
         options={**vars(job.options), "runtime": job.runtime, "max_drop": job.max_drop},
-        versions={"tfedge": __version__, "python": platform.python_version(), **_versions()},
+        versions={"python": platform.python_version(), **versions(_PACKAGES)},
         rejected=None,
     )
-
-
-def _versions() -> dict[str, str]:
-    installed = {}
-    for package in _VERSIONS:
-        try:
-            installed[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            installed[package] = "not installed"
-    return installed

@@ -1,27 +1,35 @@
-"""Exports the float model of a checkpoint for other runtimes, and runs the result before it counts."""
+"""Exports the float model of a checkpoint for other runtimes, and runs the result before it counts.
+
+ONNX is written by tf2onnx, in the form that TensorRT reads. TensorRT 8.2, the last one for the Jetson
+Nano, supports "operators up to Opset 13", without Reciprocal:
+https://github.com/onnx/onnx-tensorrt/blob/release/8.2-GA/docs/operators.md
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import importlib.metadata
-import os
+import importlib
+import io
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge import __version__, files
+from tfedge import files
 from tfedge.architectures.base import EncoderConfig
 from tfedge.convert.job import default_length
 from tfedge.convert.judge import check_error, difference
-from tfedge.convert.result import Origin
+from tfedge.convert.result import Origin, versions
 from tfedge.data.batches import padded_length
 from tfedge.data.reader import Reader, open_reader
-from tfedge.errors import CheckpointError, InputError, RejectedModelError
+from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
@@ -31,12 +39,11 @@ from tfedge.models.hub import Source, resolve
 from tfedge.progress import MakeBar
 from tfedge.records import as_json
 from tfedge.tasks import task_and_labels
-from tfedge.tflite.onnx import OPSET, run_onnx, to_onnx
 from tfedge.tflite.tflite import SIGNATURE
 
-FORMATS = ("saved-model", "onnx")
 REPORT = "export.json"
 ONNX_FILE = "model.onnx"
+OPSET = 13  # the newest that TensorRT 8.2 reads
 _SAMPLES = 8
 _PACKAGES: Mapping[str, tuple[str, ...]] = {
     "saved-model": ("tensorflow",),
@@ -50,7 +57,7 @@ class ExportOptions:
     """What `tfedge export` is asked for.
 
     Attributes:
-        format: one of `FORMATS`.
+        format: saved-model or onnx.
         sequence_length: tokens of the graph, of one text; None takes the preset's, else 128. Of
             images it must be None.
         dynamic: whether any number of texts and tokens goes in, in place of one of that length; or
@@ -143,7 +150,7 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> Export:
             inputs={item.name: [item.dtype.name, *item.shape] for item in keras_model.inputs},
             outputs=list(keras_model.output),
             opset=options.opset if options.format == "onnx" else None,
-            versions={"tfedge": __version__, **_versions(options.format)},
+            versions=versions(_PACKAGES[options.format]),
             sequence_length=graph.sequence_length,
             largest_difference=error,
         )
@@ -166,8 +173,8 @@ def _length(source: Source, config: EncoderConfig, task: str, options: ExportOpt
 
 
 def _check(options: ExportOptions) -> None:
-    if options.format not in FORMATS:
-        raise InputError(f"unknown format {options.format!r}; known are {', '.join(FORMATS)}")
+    if options.format not in _PACKAGES:
+        raise InputError(f"unknown format {options.format!r}; known are {', '.join(_PACKAGES)}")
     if options.output.exists() and not options.force:
         raise InputError(f"{options.output} exists; choose another --output, or --force")
     files.check_folder(options.output.parent)
@@ -232,16 +239,92 @@ def _verify(model: keras.Model, run: Run, batches: list[dict[str, np.ndarray]]) 
     return check_error(errors, "exported model", "exporter")
 
 
-def _versions(kind: str) -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in _PACKAGES[kind]}
-
-
 def _finish(folder: Path, source: Source, report: Export, output: Path) -> None:
     """Puts tokeniser or preprocessor and report beside the model, and the folder in its place."""
     shutil.copyfile(source.folder / CONFIG, folder / CONFIG)
     copy_inputs(source.folder, folder)
     files.write_json(folder / REPORT, as_json(report))
-    if output.exists():
-        old = folder.with_name("old")
-        os.replace(output, old)
-    os.replace(folder, output)
+    files.replace_folder(folder, output)
+
+
+def to_onnx(model: keras.Model, opset: int = OPSET) -> bytes:
+    """The ONNX of a Keras model, inputs and outputs under their Keras names.
+
+    Args:
+        opset: version of ONNX's operators.
+
+    Raises:
+        MissingPackageError: tf2onnx is not installed.
+    """
+    converter = _package("tf2onnx.convert")
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    names = [tensor.name for tensor in model.inputs]
+    signature = [tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name) for tensor in model.inputs]
+
+    def call(*tensors: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        return model(dict(zip(names, tensors, strict=True)))
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        proto, _ = converter.from_function(
+            tf.function(call, autograph=False),
+            input_signature=signature,
+            opset=opset,
+            custom_op_handlers=_HANDLERS,
+        )
+    return bytes(proto.SerializeToString())
+
+
+def _from_one(outer: str, inner: str) -> Callable[[Any, Any, str, Any], None]:
+    """Makes what writes an operator as `outer` of 1 and of `inner` of its input."""
+
+    def write(graph: Any, node: Any, name: str, args: Any) -> None:
+        del args
+        inputs, outputs = list(node.input), list(node.output)
+        like = {"shapes": [graph.get_shape(outputs[0])], "dtypes": [graph.get_dtype(outputs[0])]}
+        graph.remove_node(name)
+        one = graph.make_const(f"{name}/one", np.array(1, np.float32)).output[0]
+        part = graph.make_node(inner, inputs, **like).output[0]
+        graph.make_node(outer, [one, part], outputs=outputs, **like)
+
+    return write
+
+
+# What tf2onnx lacks, or writes so that TensorRT does not read it: GELU is spelt with the complement
+# of erf, which ONNX has not, and TensorRT has no Reciprocal.
+_HANDLERS: Mapping[str, Any] = {
+    "Erfc": (_from_one("Sub", "Erf"), []),
+    "Rsqrt": (_from_one("Div", "Sqrt"), []),
+}
+
+
+def run_onnx(content: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The outputs by name that ONNX Runtime computes.
+
+    Args:
+        inputs: as the model's, by name.
+
+    Raises:
+        MissingPackageError: onnxruntime is not installed.
+        RejectedModelError: it refused the model.
+    """
+    runtime = _package("onnxruntime")
+    try:
+        session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    # ONNX Runtime has a dozen kinds of errors of its own, from RuntimeError or Exception alone.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise RejectedModelError(
+            f"ONNX Runtime refused the exported model ({reason[:300]}); this is a fault of tfedge or "
+            "of tf2onnx, please report"
+        ) from error
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"exporting to ONNX needs tf2onnx and onnxruntime ({error}): pip install 'tfedge[onnx]'"
+        ) from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import importlib.metadata
+from collections.abc import Iterable, Mapping, Sequence
 
+from tfedge import __version__
 from tfedge.edgetpu.result import Delivery
 from tfedge.inspect.contents import Tensor
 from tfedge.quantize.mixed import Precision
@@ -145,3 +147,14 @@ class Conversion:
     versions: Mapping[str, str]
     rejected: str | None
     edgetpu: Delivery | None = None
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of tfedge and of some packages."""
+    found = {"tfedge": __version__}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
