@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tfedge import tasks
 from tfedge.convert.judge import _MORE_EXACT, _advice
 from tfedge.tflite.tflite import QUANTIZATIONS
 
@@ -17,7 +18,8 @@ def job(
     """What `_advice` reads of a job."""
     return SimpleNamespace(
         quantization=quantization,
-        shape=SimpleNamespace(graph=graph, task=f"{what}-classification"),
+        task=tasks.find(f"{what}-classification"),
+        shape=SimpleNamespace(graph=graph),
         options=SimpleNamespace(weight_bits=weight_bits),
     )
 

@@ -21,7 +21,7 @@ from tfedge import __version__, tasks
 from tfedge.convert import convert as whole
 from tfedge.convert import judge
 from tfedge.convert.convert import ConvertOptions, convert
-from tfedge.convert.job import make_job
+from tfedge.convert.job import Job
 from tfedge.data.texts import Texts, read_texts
 from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
 from tfedge.measure.board import Board
@@ -315,7 +315,7 @@ def test_figures_again(converted: Callable[[str], Conversion], data: str, name: 
 
 def test_loss_that_is_allowed() -> None:
     def allowed(model: str, **options: float) -> float:
-        return make_job(model, ConvertOptions(**options), Bars()).max_drop
+        return Job(model, ConvertOptions(**options), Bars()).max_drop
 
     assert allowed("tinybert") == 1.0
     assert allowed("minilm") == 2.0

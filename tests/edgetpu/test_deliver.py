@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from test_compile import Tell, compiled, said, tell  # noqa: F401  (a fixture)
 
 from tfedge.cli import main
-from tfedge.convert.job import ConvertOptions, make_job
+from tfedge.convert.job import ConvertOptions, Job
 from tfedge.edgetpu.check import check
 from tfedge.edgetpu.compile import deliver
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError
@@ -100,14 +100,14 @@ def test_compiler_that_fails(
 
 
 def test_target_is_settled_by_its_file(toy: Path) -> None:
-    job = make_job(str(toy), ConvertOptions(target="edgetpu", sequence_length=16), ProgressBar)
+    job = Job(str(toy), ConvertOptions(target="edgetpu", sequence_length=16), ProgressBar)
     assert (job.name, job.runtime, job.shape.buckets) == (
         "toy_edgetpu_int8",
         "tflite-runtime",
         (),
     )
-    job = make_job("tinybert", ConvertOptions(target="edgetpu-plain"), ProgressBar)
+    job = Job("tinybert", ConvertOptions(target="edgetpu-plain"), ProgressBar)
     assert (job.name, job.shape.lengths) == ("tinybert_edgetpu-plain_int8", (64,))
     with pytest.raises(InputError, match=r"computes in int8 only, not dynamic; leave out --quant"):
         options = ConvertOptions(target="edgetpu", quantization="dynamic")
-        make_job(str(toy), options, ProgressBar)
+        Job(str(toy), options, ProgressBar)

@@ -64,11 +64,11 @@ def test_refuses_other_tokenisers(changes: dict[str, object], reason: str) -> No
 
 
 def test_the_target_decides_and_is_checked(tmp_path: Path) -> None:
-    from tfedge.convert.job import ConvertOptions, make_job
+    from tfedge.convert.job import ConvertOptions, Job
 
     options = ConvertOptions(target="mediapipe", sequence_length=16)
-    job = make_job(str(toy_folders.write_folder(tmp_path / "bert")), options, Bars())
+    job = Job(str(toy_folders.write_folder(tmp_path / "bert")), options, Bars())
     assert (job.quantization, job.runtime, job.shape.buckets) == ("int8-float-io", "litert", ())
     folder = toy_folders.write_folder(tmp_path / "distilbert", "distilbert")
     with pytest.raises(InputError, match="3 inputs and this encoder has 2"):
-        make_job(str(folder), options, Bars())
+        Job(str(folder), options, Bars())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfedge import __version__, tasks
+from tfedge import __version__
 from tfedge.convert.job import Job
 from tfedge.convert.result import Group, SearchReport
 from tfedge.quantize.costs import Costs, units_of
@@ -54,7 +54,7 @@ class _Search:
 
     def __init__(self, job: Job, prepared: Prepared) -> None:
         self._job = job
-        self._task = tasks.find(job.shape.task)
+        self._task = job.task
         self._encoder = prepared.encoder()
         self._simulation = Simulation(prepared)
         samples = job.reader.samples(job.evaluation, job.shape.sequence_length)

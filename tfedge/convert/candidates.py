@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
-from tfedge import tasks
 from tfedge.convert.auto import assignments
 from tfedge.convert.job import Job
 from tfedge.convert.result import Choices, IntegerChoices
@@ -62,7 +61,7 @@ def bundle(
         },
         runtimes=job.runtimes,
         quantization=quantization,
-        normalize=tasks.find(job.shape.task).is_embedding and job.shape.normalize,
+        normalize=job.task.is_embedding and job.shape.normalize,
         **_reading(job.reader),
     )
     write_bundle(content, spec, path)

@@ -14,7 +14,7 @@ import tf_keras as keras
 
 from tfedge import files
 from tfedge.convert.candidates import bundle, candidates
-from tfedge.convert.job import ConvertOptions, Job, make_job
+from tfedge.convert.job import ConvertOptions, Job
 from tfedge.convert.judge import check_error, difference, measure
 from tfedge.convert.result import (
     Choices,
@@ -59,7 +59,7 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversio
         RejectedModelError: the converted model crashed or lost too much; it is kept with the
             suffix `.rejected`, its report beside it.
     """
-    job = make_job(model, options, make_bar)
+    job = Job(model, options, make_bar)
     files.check_folder(job.folder)
     name = job.name
     with tempfile.TemporaryDirectory(prefix="tfedge-") as work:

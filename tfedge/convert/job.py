@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfedge import tasks
-from tfedge.architectures.base import EncoderConfig
-from tfedge.data.reader import Reader, TextReader, open_reader
+from tfedge.data.reader import TextReader, open_reader
 from tfedge.data.texts import Texts, package_texts
 from tfedge.errors import InputError, MissingPackageError
 from tfedge.models.build import input_names
@@ -24,7 +23,6 @@ from tfedge.quantize.prepare import Shape
 from tfedge.runtime.runtimes import RUNTIMES
 from tfedge.targets import INTEGER, Target, load_target
 from tfedge.tasks import task_and_labels
-from tfedge.tasks.base import Rows, Task
 from tfedge.tflite.mediapipe import check_mediapipe
 from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS, MIXED_QUANTIZATIONS, QUANTIZATIONS
 
@@ -73,35 +71,64 @@ class ConvertOptions:
     weight_bits: float = MOST_BITS
 
 
-@dataclasses.dataclass(frozen=True)
 class Job:
     """What the stages of one conversion share.
+
+    What options leave open, the target settles, then the preset, then the checkpoint.
+
+    Args:
+        model: a preset's name, a folder or a hub id.
+        make_bar: makes a progress bar from a description and a number of steps.
 
     Attributes:
         runtime: what the file is made for.
         costs: by which the quantization `auto` chooses.
         max_drop: largest loss in points against float.
-        calibration, evaluation: texts, or images.
+        calibration, evaluation: texts, or images; of one file, the first and the later ones.
         rows: what is asked of the models, from `evaluation`.
         truth: what the answers are compared with; None where the texts have no labels that the model
             knows.
+
+    Raises:
+        InputError: an option, the checkpoint, or a file of texts or images cannot be used.
+        MissingPackageError: the runtime is not installed.
     """
 
-    source: Source
-    checkpoint: Checkpoint
-    reader: Reader
-    options: ConvertOptions
-    quantization: str
-    runtime: str
-    costs: Costs | None
-    shape: Shape
-    labels: list[str]
-    max_drop: float
-    make_bar: MakeBar
-    calibration: Texts
-    evaluation: Texts
-    rows: Rows
-    truth: Sequence[Any] | None
+    def __init__(self, model: str, options: ConvertOptions, make_bar: MakeBar) -> None:
+        self.options = options
+        self.make_bar = make_bar
+        self.source = resolve(model)
+        preset = self.source.preset
+        self._target = target = load_target(options.target) if options.target else None
+        chosen = target or preset
+        self.runtime: str = _first(options.runtime, target and target.runtime, "tflite-runtime")
+        self.quantization: str = _first(
+            options.quantization, chosen and chosen.quantization, "int8"
+        )
+        self.max_drop: float = _first(options.max_drop, preset and preset.max_drop, _MAX_DROP)
+        self._check_options()
+        self.checkpoint = Checkpoint(self.source.folder)
+        self._check_kernels()
+        config = self.checkpoint.config
+        task, labels = task_and_labels(self.checkpoint, options.task or self.source.task)
+        if preset and preset.labels and not config.labels:
+            labels = list(preset.labels)
+        self.task = tasks.find(task)
+        self.labels = labels
+        self.reader = open_reader(self.source.folder, config)
+        self._check_target()
+        self.shape = dataclasses.replace(self._shape(), pixels=self.reader.pixels)
+        if target is not None and target.reader == "mediapipe":
+            assert isinstance(self.reader, TextReader)  # `_check_target` has refused images
+            inputs, tokenizer = input_names(config), self.reader.tokenizer
+            check_mediapipe(self.shape, self.quantization, inputs, tokenizer)
+        self.costs: Costs | None = None
+        if self.quantization == "auto":
+            self.costs = read_costs(self.runtime, target.costs if target else None)
+        self.calibration, self.evaluation = self._texts()
+        self.rows = self.task.rows(self.evaluation)
+        self.truth = self._truth()
+        self.reader.check(self.rows.items, self.rows.source, self.shape.sequence_length)
 
     @property
     def name(self) -> str:
@@ -124,104 +151,107 @@ class Job:
         others = ["litert"] if wanted == "tflite-runtime" and RUNTIMES["litert"].installed() else []
         return [wanted, *others]
 
+    def _check_options(self) -> None:
+        runtime, quantization, options = self.runtime, self.quantization, self.options
+        if runtime not in RUNTIMES:
+            raise InputError(f"unknown runtime {runtime!r}; known are {', '.join(RUNTIMES)}")
+        if not RUNTIMES[runtime].installed():
+            raise MissingPackageError(
+                f"{runtime} is not installed, so the model could not be tried in it: "
+                f"pip install {RUNTIMES[runtime].package}"
+            )
+        if quantization not in QUANTIZATIONS:
+            known = ", ".join(QUANTIZATIONS)
+            raise InputError(f"unknown quantization {quantization!r}; known are {known}")
+        if options.precisions and quantization != "mixed":
+            raise InputError(
+                f"precisions of operations are chosen by hand with the quantization mixed, not "
+                f"{quantization}"
+            )
+        if not LEAST_BITS <= options.weight_bits <= MOST_BITS:
+            raise InputError(
+                f"weights have {LEAST_BITS:g} to {MOST_BITS:g} bits, not {options.weight_bits:g}"
+            )
+        modes = (*INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS)
+        if options.weight_bits != MOST_BITS and quantization not in modes:
+            raise InputError(
+                f"fewer bits for weights are of use in modes of integers ({', '.join(modes)}), not "
+                f"in {quantization}"
+            )
 
-def make_job(model: str, options: ConvertOptions, make_bar: MakeBar) -> Job:
-    """Settles what options leave open, by the target, the preset, and the checkpoint.
+    def _check_kernels(self) -> None:
+        """Refuses at once what the runtime would refuse after minutes."""
+        has_layer_norms = self.checkpoint.config.normalization_type == "layer_norm"
+        mode = (self.quantization, self.runtime)
+        if mode == ("int16x8", "tflite-runtime") and has_layer_norms:
+            raise InputError(
+                "tflite-runtime 2.14 cannot compute RSQRT (version 2) of int16, which layer norms "
+                "need; give --runtime litert, or int8"
+            )
 
-    Raises:
-        InputError: an option, the checkpoint, or a file of texts or images cannot be used.
-        MissingPackageError: the runtime is not installed.
-    """
-    source = resolve(model)
-    preset = source.preset
-    target = load_target(options.target) if options.target else None
-    runtime = _first(options.runtime, target and target.runtime, "tflite-runtime")
-    _check_runtime(runtime)
-    chosen = target or preset
-    quantization = _first(options.quantization, chosen and chosen.quantization, "int8")
-    _check_quantization(quantization, options)
-    checkpoint = Checkpoint(source.folder)
-    config = checkpoint.config
-    _check_kernels(quantization, runtime, checkpoint)
-    task, labels = task_and_labels(checkpoint, options.task or source.task)
-    if preset and preset.labels and not config.labels:
-        labels = list(preset.labels)
-    if target is not None and target.graph != INTEGER and quantization != "int8":
-        raise InputError(
-            f"the target {options.target} computes in int8 only, not {quantization}; leave out --quant"
+    def _check_target(self) -> None:
+        """Refuses what is for models of texts alone."""
+        config, options, target = self.checkpoint.config, self.options, self._target
+        if target is not None and target.graph != INTEGER and self.quantization != "int8":
+            raise InputError(
+                f"the target {target.name} computes in int8 only, not {self.quantization}; leave out "
+                "--quant"
+            )
+        self.task.check(config)
+        config.architecture.check_length(config, options.sequence_length or options.buckets)
+        if self.task.input.has_tokenizer or target is None:
+            return
+        if target.graph != INTEGER or target.reader != "tfedge":
+            raise InputError(
+                f"the target {target.name} is for models of texts, and a {config.model_type} reads "
+                "images; give another one, jetson-nano, rpi4 or rpi5"
+            )
+
+    def _shape(self) -> Shape:
+        """The graphs to build: options come before the target, that before the preset."""
+        config, options, target = self.checkpoint.config, self.options, self._target
+        task, count, preset = self.task.name, len(self.labels), self.source.preset
+        least, most = config.architecture.lengths(config)
+        if least == most:
+            return Shape(task, count, most)
+        length = options.sequence_length or default_length(self.source, task, target)
+        normalize = _first(options.normalize, normalizes_embeddings(self.source.folder))
+        buckets = _first(
+            options.buckets, target and target.buckets, preset and preset.buckets, _BUCKETS
         )
-    reader = open_reader(source.folder, config)
-    shape = _shape(source, options, target, task, len(labels), config)
-    shape = dataclasses.replace(shape, pixels=reader.pixels)
-    if target is not None and target.reader == "mediapipe":
-        assert isinstance(reader, TextReader)  # `_check_target` has refused what reads images
-        check_mediapipe(shape, quantization, input_names(config), reader.tokenizer)
-    costs = None
-    if quantization == "auto":
-        costs = read_costs(runtime, target.costs if target else None)
-    calibration, evaluation = _texts(source, options, reader, config, task, quantization)
-    rows = tasks.find(task).rows(evaluation)
-    reader.check(rows.items, rows.source, shape.sequence_length)
-    return Job(
-        source=source,
-        checkpoint=checkpoint,
-        reader=reader,
-        options=options,
-        quantization=quantization,
-        runtime=runtime,
-        costs=costs,
-        shape=shape,
-        labels=labels,
-        max_drop=_first(options.max_drop, preset and preset.max_drop, _MAX_DROP),
-        make_bar=make_bar,
-        calibration=calibration,
-        evaluation=evaluation,
-        rows=rows,
-        truth=_truth(tasks.find(task), rows, labels, options),
-    )
+        shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
+        return Shape(task, count, length, normalize, shorter, target.graph if target else INTEGER)
+
+    def _texts(self) -> tuple[Texts, Texts]:
+        options, preset, read = self.options, self.source.preset, self.reader.read
+        count = self.reader.calibrates_with
+        if options.calibration:
+            data: Texts = read(options.calibration)
+        elif self.task.calibrates_itself:
+            data = package_texts(preset.calibration) if preset else package_texts()
+        elif options.evaluation and self.quantization in _UNCALIBRATED:
+            data = read(options.evaluation)
+        else:
+            raise InputError(
+                f"a {self.checkpoint.config.model_type} needs images like those that it will see, at "
+                f"best {2 * count} of all labels: give --calibration a folder with a sub-folder a "
+                "label, or a table with the columns image and label"
+            )
+        if options.evaluation:
+            return data.head(count), read(options.evaluation)
+        return data.head(count), data.tail(len(data) - count) if len(data) > 2 * count else data
+
+    def _truth(self) -> Sequence[Any] | None:
+        words, known = self.rows.truth, {label.lower() for label in self.labels}
+        # Labels of texts that only calibrate may be another model's.
+        if words is None or self.options.evaluation or {word.lower() for word in words} <= known:
+            return self.task.truth(self.rows, self.labels)
+        return None
 
 
 def _first(*values: Any) -> Any:
     """The first that is not None."""
     return next(value for value in values if value is not None)
-
-
-def _shape(
-    source: Source,
-    options: ConvertOptions,
-    target: Target | None,
-    task: str,
-    num_labels: int,
-    config: EncoderConfig,
-) -> Shape:
-    """The graphs to build: options come before the target, that before the preset."""
-    tasks.find(task).check(config)
-    _check_target(options, target, config, task)
-    least, most = config.architecture.lengths(config)
-    if least == most:
-        return Shape(task, num_labels, most)
-    length = options.sequence_length or default_length(source, task, target)
-    normalize = _first(options.normalize, normalizes_embeddings(source.folder))
-    preset = source.preset
-    buckets = _first(
-        options.buckets, target and target.buckets, preset and preset.buckets, _BUCKETS
-    )
-    shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
-    return Shape(task, num_labels, length, normalize, shorter, target.graph if target else INTEGER)
-
-
-def _check_target(
-    options: ConvertOptions, target: Target | None, config: EncoderConfig, task: str
-) -> None:
-    """Refuses what is for models of texts alone."""
-    config.architecture.check_length(config, options.sequence_length or options.buckets)
-    if tasks.find(task).input.has_tokenizer or target is None:
-        return
-    if target.graph != INTEGER or target.reader != "tfedge":
-        raise InputError(
-            f"the target {target.name} is for models of texts, and a {config.model_type} reads "
-            "images; give another one, jetson-nano, rpi4 or rpi5"
-        )
 
 
 def default_length(source: Source, task: str, target: Target | None = None) -> int:
@@ -231,85 +261,9 @@ def default_length(source: Source, task: str, target: Target | None = None) -> i
         CheckpointError: what says where embeddings cut a text cannot be understood.
     """
     preset = source.preset
-    length = _first(target and target.sequence_length, preset and preset.sequence_length, _LENGTH)
+    length: int = _first(
+        target and target.sequence_length, preset and preset.sequence_length, _LENGTH
+    )
     if tasks.find(task).is_embedding:
         length = min(length, embedding_length(source.folder) or length)
     return length
-
-
-def _check_runtime(runtime: str) -> None:
-    if runtime not in RUNTIMES:
-        raise InputError(f"unknown runtime {runtime!r}; known are {', '.join(RUNTIMES)}")
-    if not RUNTIMES[runtime].installed():
-        raise MissingPackageError(
-            f"{runtime} is not installed, so the model could not be tried in it: "
-            f"pip install {RUNTIMES[runtime].package}"
-        )
-
-
-def _check_quantization(quantization: str, options: ConvertOptions) -> None:
-    if quantization not in QUANTIZATIONS:
-        known = ", ".join(QUANTIZATIONS)
-        raise InputError(f"unknown quantization {quantization!r}; known are {known}")
-    if options.precisions and quantization != "mixed":
-        raise InputError(
-            f"precisions of operations are chosen by hand with the quantization mixed, not "
-            f"{quantization}"
-        )
-    if not LEAST_BITS <= options.weight_bits <= MOST_BITS:
-        raise InputError(
-            f"weights have {LEAST_BITS:g} to {MOST_BITS:g} bits, not {options.weight_bits:g}"
-        )
-    modes = (*INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS)
-    if options.weight_bits != MOST_BITS and quantization not in modes:
-        raise InputError(
-            f"fewer bits for weights are of use in modes of integers ({', '.join(modes)}), not in "
-            f"{quantization}"
-        )
-
-
-def _check_kernels(quantization: str, runtime: str, checkpoint: Checkpoint) -> None:
-    """Refuses at once what the runtime would refuse after minutes."""
-    has_layer_norms = checkpoint.config.normalization_type == "layer_norm"
-    if quantization == "int16x8" and runtime == "tflite-runtime" and has_layer_norms:
-        raise InputError(
-            "tflite-runtime 2.14 cannot compute RSQRT (version 2) of int16, which layer norms need; "
-            "give --runtime litert, or int8"
-        )
-
-
-def _texts(
-    source: Source,
-    options: ConvertOptions,
-    reader: Reader,
-    config: EncoderConfig,
-    task: str,
-    quantization: str,
-) -> tuple[Texts, Texts]:
-    """Calibration and evaluation texts, or images; of one file, the first and the later ones."""
-    count = reader.calibrates_with
-    if options.calibration:
-        data: Texts = reader.read(options.calibration)
-    elif tasks.find(task).calibrates_itself:
-        data = package_texts(source.preset.calibration) if source.preset else package_texts()
-    elif options.evaluation and quantization in _UNCALIBRATED:
-        data = reader.read(options.evaluation)
-    else:
-        raise InputError(
-            f"a {config.model_type} needs images like those that it will see, at best "
-            f"{2 * count} of all labels: give --calibration a folder with a sub-folder a "
-            "label, or a table with the columns image and label"
-        )
-    if options.evaluation:
-        return data.head(count), reader.read(options.evaluation)
-    return data.head(count), data.tail(len(data) - count) if len(data) > 2 * count else data
-
-
-def _truth(
-    task: Task, rows: Rows, labels: Sequence[str], options: ConvertOptions
-) -> Sequence[Any] | None:
-    """What the answers are compared with; labels of calibration texts may be of another model."""
-    known = {label.lower() for label in labels}
-    if rows.truth is None or options.evaluation or {word.lower() for word in rows.truth} <= known:
-        return task.truth(rows, labels)
-    return None

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tfedge import tasks
 from tfedge.convert.job import Job
 from tfedge.convert.result import Figures, Refused
 from tfedge.errors import RejectedModelError
@@ -98,14 +97,14 @@ def _advice(job: Job) -> str:
         steps.append("more --weight-bits")
     if job.shape.graph == INTEGER:
         steps += [f"--quant {mode}" for mode in _MORE_EXACT.get(job.quantization, ())]
-    if job.quantization in INTEGER_QUANTIZATIONS and tasks.find(job.shape.task).trains:
+    if job.quantization in INTEGER_QUANTIZATIONS and job.task.trains:
         target = "" if job.shape.graph == INTEGER else f" --target {job.shape.graph}"
         steps.append(f"training for integers (tfedge qad{target})")
     return f"try {', '.join(steps)} or a larger --max-drop" if steps else "try a larger --max-drop"
 
 
 def _figures(job: Job, expected: list[dict[str, Any]], answers: list[dict[str, Any]]) -> Figures:
-    task = tasks.find(job.shape.task)
+    task = job.task
     differs = disagreement(task, answers, expected)
     drop, scores = 100 * differs, {}
     if job.truth is not None:
