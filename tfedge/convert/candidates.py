@@ -83,13 +83,7 @@ def _reading(reader: Reader) -> dict[str, Any]:
 def candidates(job: Job, path: Path) -> Iterator[Choices]:
     """Writes the quantised model; again, slower and more exact, as often as another is asked for.
 
-    Only the quantization `auto` has more than one to offer.
-
-    Args:
-        path: the file to write.
-
-    Yields:
-        What was chosen of it.
+    Only the quantization `auto` has more than one to offer. Yields what was chosen of it.
     """
     if job.quantization in (*INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS):
         yield from _write_integers(job, path)
@@ -175,11 +169,8 @@ def _write_weights(job: Job, path: Path) -> None:
 
 
 def _least_change(job: Job, content: bytes, path: Path) -> Rounding:
-    """Rounds to 4 bits so that what the layers of a float model compute changes least.
-
-    Args:
-        content: of the .tflite, which is written to `path` to be run.
-    """
+    """Rounds to 4 bits so that what the layers of a float model compute changes least; `content`, a
+    .tflite, is written to `path` to be run."""
     length = job.shape.sequence_length
     samples = job.reader.samples(job.calibration, length)
     inputs = job.reader.inputs(samples, length, input_names(job.checkpoint.config))

@@ -41,21 +41,14 @@ _PACKAGES = ("tensorflow", "tf-keras", "transformers", "tflite-runtime", "ai-edg
 
 
 def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversion:
-    """Converts `model`, runs the result in the runtime it is meant for, and judges it.
+    """Converts `model`, runs the result in the runtime it is meant for, judges it, and reports.
 
     Writes `<output>/<name>/<name>_<quantization>.tflite` and a `.json` beside it, and with
     `keep_reference` also `<name>_<quantization>_reference.tflite`, which is not measured. A target
     with a graph of its own has that in the file's name: `<name>_edgetpu_<quantization>.tflite`.
 
-    Args:
-        model: a preset's name, a folder or a hub id.
-        make_bar: makes a progress bar from a description and a number of steps.
-
-    Returns:
-        The report that the `.json` holds.
-
     Raises:
-        InputError: an option or the checkpoint cannot be used.
+        InputError, MissingPackageError: see `Job`.
         RejectedModelError: the converted model crashed or lost too much; it is kept with the
             suffix `.rejected`, its report beside it.
     """

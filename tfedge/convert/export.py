@@ -63,8 +63,6 @@ class ExportOptions:
         dynamic: whether any number of texts and tokens goes in, in place of one of that length; or
             any number of images, in place of one.
         task: as the checkpoint's head says by default.
-        opset: version of ONNX's operators.
-        force: whether an existing output is replaced.
     """
 
     format: str
@@ -82,7 +80,6 @@ class Export:
 
     Attributes:
         inputs: dtype and sizes of each by name, None for a size that is open.
-        opset: of ONNX.
         sequence_length: None for any.
         largest_difference: from Keras.
     """
@@ -250,9 +247,6 @@ def _finish(folder: Path, source: Source, report: Export, output: Path) -> None:
 def to_onnx(model: keras.Model, opset: int = OPSET) -> bytes:
     """The ONNX of a Keras model, inputs and outputs under their Keras names.
 
-    Args:
-        opset: version of ONNX's operators.
-
     Raises:
         MissingPackageError: tf2onnx is not installed.
     """
@@ -298,10 +292,7 @@ _HANDLERS: Mapping[str, Any] = {
 
 
 def run_onnx(content: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The outputs by name that ONNX Runtime computes.
-
-    Args:
-        inputs: as the model's, by name.
+    """The outputs that ONNX Runtime computes, by name as the inputs are.
 
     Raises:
         MissingPackageError: onnxruntime is not installed.

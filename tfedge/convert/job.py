@@ -51,8 +51,7 @@ class ConvertOptions:
         max_drop: largest loss in points: accuracy x 100, or disagreement x 100 without labels; 1 where
             the preset names no other.
         keep_reference: whether the same graph in float is written too, for `tfedge inspect`.
-        weight_bits: of the values that weights take in modes of integers, see
-            `tfedge.quantize.coarsen`.
+        weight_bits: see `tfedge.quantize.coarsen`.
     """
 
     quantization: str | None = None

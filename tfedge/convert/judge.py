@@ -38,9 +38,7 @@ def check_error(errors: Sequence[float], what: str, maker: str, where: str = "")
     """The largest difference of a model in float from Keras.
 
     Args:
-        what: which model.
         maker: whose fault it may be beside tfedge's.
-        where: it ran.
 
     Raises:
         RejectedModelError: it is above 1e-4.

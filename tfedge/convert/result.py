@@ -117,13 +117,11 @@ class Conversion:
     """All of it.
 
     Attributes:
-        gzip_bytes: length when compressed.
         sequence_length, buckets: tokens of the longest and of the shorter graphs.
         flops: for `sequence_length` tokens.
         float32_tflite_error: the largest difference of the float32 .tflite from Keras.
         options: as given, with the defaults that were taken.
         rejected: why, or None.
-        edgetpu: of a graph for the Edge TPU.
     """
 
     model: str

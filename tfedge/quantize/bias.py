@@ -42,7 +42,7 @@ def correct_bias(
     Args:
         prepared: made of a checkpoint that was not trained with rounding, which has no such error.
         samples: what calibrates, as `tfedge.quantize.calibrate.Observer` takes it; 64 are run.
-        progress: called with 1 for each of `prepared.norms`.
+        progress: called with 1 for each norm.
         precisions: of the sites that compute in another one than int8, as the graphs will.
     """
     exact = prepared.lowering.build_clipped(prepared.options())

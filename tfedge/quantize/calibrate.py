@@ -24,12 +24,7 @@ PRE_NORM_CLIPPING_WEIGHT = 4.0
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """What calibration decided.
-
-    Attributes:
-        ranges: of each tapped tensor, by name.
-        mask_value: what is to be added to the scores of padding.
-    """
+    """The range of each tapped tensor by name, and what is to be added to the scores of padding."""
 
     ranges: dict[str, Range]
     mask_value: float

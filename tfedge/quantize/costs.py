@@ -26,7 +26,6 @@ class Costs:
     """Instructions that a precision adds to int8, for one board and runtime.
 
     Attributes:
-        board: whose figures these are.
         table: by kind of site and precision, instructions for one unit.
     """
 
@@ -60,13 +59,10 @@ def read_costs(runtime: str, board: str | None = None) -> Costs:
 
 
 def units_of(encoder: Encoder) -> dict[str, int]:
-    """How much each site computes, in the units of `costs.toml`.
+    """How much each site of a static graph computes, in the units of `costs.toml`.
 
     Multiply-accumulates of a dense layer; probabilities of an attention; values of a norm's or the
     pooling's output.
-
-    Args:
-        encoder: static.
     """
     model = encoder.model
     units: dict[str, int] = {}

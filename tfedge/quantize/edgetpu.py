@@ -127,7 +127,6 @@ class EdgeTpuBlocks(IntegerBlocks):
         row (1, D * S); its blocks of S channels are then added up by a depthwise convolution.
 
         Args:
-            name: the name of the attention module.
             query: (B, R, 1, H * D), divided by twice the root of D.
             key, value: (B, S, 1, H * D).
             bias: (B, 1, 1, S), added to the scores.
@@ -169,11 +168,8 @@ class EdgeTpuBlocks(IntegerBlocks):
         its length over the keys the square is the softmax: p = u * u, u = e^y / root(sum of e^2y).
         The largest e^y is 1, so the largest u is 1 / root(sum), and p = (u * e^y) * (largest u).
 
-        Args:
-            scores: (B, R, H, S).
-
         Returns:
-            u * e^y, (B, R, H, S), and the largest u, (B, R, H, 1).
+            Of scores (B, R, H, S) u * e^y, (B, R, H, S), and the largest u, (B, R, H, 1).
         """
         most = op(f"{name}.largest", layers.largest)(scores)
         depth = keras.layers.Subtract(name=f"{name}.depth")
@@ -197,11 +193,8 @@ class EdgeTpuBlocks(IntegerBlocks):
         return self.tap(name, whole, kind)
 
     def _product(self, name: str, left: Symbolic, whole: Symbolic, right: Symbolic) -> Symbolic:
-        """The product of matrices (B, R, 1, N) and (B, N, 1, C), which is (B, R, 1, C).
-
-        Args:
-            whole: the tapped tensor of which `left` is a part and whose range it has.
-        """
+        """The product of matrices (B, R, 1, N) and (B, N, 1, C), which is (B, R, 1, C); `left` is a
+        part of the tapped tensor `whole` and has its range."""
         repeated = op(f"{name}.repeated", layers.repeat)([left, right])
         repeated = self.tap_like(f"{name}.repeated", whole, repeated)
         row = op(f"{name}.row", layers.as_row)(right)

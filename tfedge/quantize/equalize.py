@@ -45,10 +45,7 @@ def centre(model: keras.Model, streams: Collection[Stream]) -> None:
 
     Layer norm subtracts each token's mean over the channels, so every table row and every output of
     a dense layer may have mean 0. What is left is the mean of a norm's output in the sum, and of
-    weights that were pruned, which would not stay zero.
-
-    Args:
-        model: one with layer norms; its weights are changed, its outputs are not.
+    weights that were pruned, which would not stay zero. The outputs of `model` stay.
     """
     writers = {name for stream in streams if stream.norms for name in stream.writers}
     for layer in (model.get_layer(name) for name in writers):
@@ -68,11 +65,7 @@ def is_pruned(value: np.ndarray) -> bool:
 def channel_factors(
     observer: Observer, streams: Collection[Stream], strength: float = STRENGTH
 ) -> dict[str, np.ndarray]:
-    """The factors t (C,) by which each stream comes divided, by its name.
-
-    Args:
-        observer: runs the model that is to be equalised.
-    """
+    """The factors t (C,) by which each stream of the observed model comes divided, by its name."""
     tensors_of = {stream.name: (*stream.writers, *stream.totals) for stream in streams}
     peaks: dict[str, np.ndarray] = {}
     for tensors in observer.tensors():
@@ -95,9 +88,6 @@ def equalize(model: keras.Model, streams: Collection[Stream], factors: Factors) 
     """Folds the factors of `channel_factors` into the weights of `model`.
 
     The inverses of the factors take them out again, of a plain graph too.
-
-    Args:
-        model: built of `tfedge.quantize.integer.IntegerBlocks`; its weights are changed.
     """
     read_by_norms: dict[str, np.ndarray] = {}
     for stream in streams:

@@ -55,10 +55,6 @@ class StaticRounder:
     """Rounds what integer sites compute and read; see `tfedge.quantize.mixed.MixedBlocks`.
 
     A tensor that several sites read is rounded once.
-
-    Args:
-        ranges: by the name of the tensor.
-        precisions: by site.
     """
 
     def __init__(self, ranges: Mapping[str, Range], precisions: Mapping[str, Precision]) -> None:
@@ -97,7 +93,6 @@ class GatedRounder:
     """Puts in all rounding of all sites, each site's with a gate.
 
     Args:
-        ranges: by the name of the tensor.
         clipped: tensors whose clipping the graph counts on, rounded or not.
 
     Attributes:

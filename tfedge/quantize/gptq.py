@@ -32,7 +32,6 @@ def gptq(
     Args:
         weights: (outputs, inputs), float32.
         gram: sum of x x^T over the layer's inputs x on calibration texts, (inputs, inputs).
-        bits: 4 or 8.
         per_row: whether each output has a scale of its own, or all have one.
         damping: added to the diagonal of `gram`, as a share of its mean.
     """

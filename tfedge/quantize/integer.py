@@ -77,7 +77,6 @@ class Piece:
     """One 8-bit tensor of a variance that needs several.
 
     Attributes:
-        name: what the names of its tensors start with.
         unit: what the variance is counted in. Each piece has a unit of its own, because the
             converter would merge products with one constant, whatever the ranges of their results,
             and leave the merged one in float.

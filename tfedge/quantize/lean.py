@@ -76,7 +76,6 @@ def wide_graphs(
 
     Args:
         samples: what calibrates, as `Observer` takes it, which says how far scores lie apart.
-        progress: called with a number of samples whenever as many have run, once for each.
 
     Raises:
         CheckpointError: the weights do not fit.

@@ -83,7 +83,6 @@ def float_graphs(
     """The static graphs in float, by length, by default as trained.
 
     Args:
-        query_factor: what the queries' weights are multiplied by.
         changes: of the options of the graphs.
 
     Raises:
@@ -138,10 +137,8 @@ class Prepared:
     def graphs(self, precisions: Mapping[str, Precision] | None = None) -> dict[int, keras.Model]:
         """The static graphs, by length, rounded as the integers of the converted model are.
 
-        All have the same ranges and with them the same integers for weights.
-
-        Args:
-            precisions: of the sites that compute in another one than int8.
+        All have the same ranges and with them the same integers for weights. `precisions` are those
+        of the sites that compute in another one than int8.
         """
         return {length: self._build(length, precisions).model for length in self.shape.lengths}
 
@@ -212,7 +209,6 @@ def prepare(
         samples: what calibrates, as `tfedge.quantize.calibrate.Observer` takes it.
         progress: called with a number of samples whenever as many have run, `PASSES` times for each.
         decisions: what the weights were trained with; the samples then decide nothing.
-        weight_bits: of the values that weights take in the integer graphs.
 
     Raises:
         CheckpointError: the weights or the decisions do not fit.
@@ -230,8 +226,6 @@ class Lowering:
     """A checkpoint as a graph of integer operations, in float.
 
     Attributes:
-        shape: what is built.
-        blocks: what the graph is built of.
         streams: what of the encoder can only be scaled together.
         pre_norm: whether norms stand before attention and feed-forward network, and all read one
             stream.
@@ -286,9 +280,7 @@ class Lowering:
         """The graph with its weights and all rewrites that are decided.
 
         Args:
-            options: decide shapes and taps.
-            blocks: what to build it of instead of `blocks`.
-            given: what those take beside the decisions.
+            given: what `blocks` take beside the decisions.
         """
         base = blocks or self.blocks
         # The last change comes first, as it is made to what the others have made.

@@ -39,7 +39,6 @@ class Decisions:
     """Everything about an int8 graph that is not in the checkpoint.
 
     Attributes:
-        task: what the graph's head is for.
         graph: a key of `tfedge.quantize.edgetpu.GRAPHS`.
         rewrites: what each rewrite of the graph has decided, by its key.
     """
@@ -85,10 +84,7 @@ def write_decisions(folder: Path, decisions: Decisions) -> None:
 def read_decisions(checkpoint: Checkpoint, task: str, graph: str = INTEGER) -> Decisions | None:
     """The decisions beside a checkpoint's weights, or None where there are none.
 
-    Whether they fit the graph, `Lowering` finds out.
-
-    Args:
-        task, graph: what is to be built.
+    Whether they fit the graph that is to be built, `Lowering` finds out.
 
     Raises:
         CheckpointError: the file is damaged, or belongs to other weights, another task or graph.

@@ -42,7 +42,6 @@ class Move:
     """Taking a group of sites out of the integers.
 
     Attributes:
-        group: its name; of a single site, the site's.
         precisions: by site, what it computes in from then on.
         harm: of the rounding that this spares, in the unit of the loss that was measured.
         cost: millions of instructions it adds.
@@ -81,11 +80,7 @@ class Simulation:
         distance: Distance,
         progress: Callable[[int], None] = lambda count: None,
     ) -> np.ndarray:
-        """The distance of the answer to each text, or the mean of its batch, float32 (n,).
-
-        Args:
-            sequences: token ids of texts, int32 (n,) each.
-        """
+        """The distance of the answer to each text, or the mean of its batch, float32 (n,)."""
         found = np.zeros(len(sequences), np.float32)
         for indices, batch in batches_of_equals(sequences, self._names):
             value = distance(self._model(batch), self._plain(batch), batch.get("attention_mask"))
@@ -162,9 +157,7 @@ def count_moves(
     """The least number of first moves, at least `least`, whose loss is at most `bar`.
 
     The loss is taken to fall with the number of moves; that of all moves may be above the bar.
-
-    Returns:
-        The number and its loss.
+    Returns the number and its loss.
     """
     measured = functools.cache(lambda count: loss(moves[:count]))
     count = least

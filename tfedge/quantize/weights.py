@@ -18,7 +18,6 @@ class RoundedRows:
     Attributes:
         integers: (rows, columns), int8, -7..7 of 4 bits and -127..127 of 8.
         scales: (rows,) or (1,), float32: real units per integer step.
-        bits: 4 or 8.
     """
 
     integers: np.ndarray
@@ -58,7 +57,6 @@ def least_error_scales(
 
     Args:
         weights: (rows, columns), float32.
-        bits: 4 or 8.
         importance: (columns,), what a squared error in a column counts; 1 by default.
         per_row: whether each row has a scale of its own, or all have one.
 
@@ -83,12 +81,6 @@ def least_error_scales(
 
 
 def round_nearest(weights: np.ndarray, bits: int, per_row: bool = True) -> RoundedRows:
-    """Rounds to the nearest integers in the steps of `least_error_scales`.
-
-    Args:
-        weights: (rows, columns), float32.
-        bits: 4 or 8.
-        per_row: whether each row has a scale of its own, or all have one.
-    """
+    """Rounds to the nearest integers in the steps of `least_error_scales`, of the same arguments."""
     scales = least_error_scales(weights, bits, per_row=per_row)
     return RoundedRows(nearest(weights, scales, bits).astype(np.int8), scales, bits)

@@ -14,14 +14,7 @@ _DEQUANTIZE_VERSION = 3  # the first that reads float16
 
 
 class Editor:
-    """The object tree of one model, and what changing it takes.
-
-    Args:
-        content: a .tflite.
-
-    Raises:
-        InputError: `content` is no TensorFlow Lite model.
-    """
+    """The object tree of one model, and what changing it takes; raises InputError, see `parse`."""
 
     def __init__(self, content: bytes) -> None:
         self.tree, self.schema = parse(content)
@@ -97,9 +90,6 @@ def halve_weights(content: bytes) -> bytes:
     unpacked values of those that are added or multiplied, and frees them when it comes to the next
     signature: a file with several answers wrongly. Weights of dense layers are copied in time, and
     tables are not given away, so that these alone are made smaller here; the others weigh nothing.
-
-    Raises:
-        InputError: `content` is no TensorFlow Lite model.
     """
     editor = Editor(content)
     builtin = editor.schema.BuiltinOperator

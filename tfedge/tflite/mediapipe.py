@@ -27,9 +27,6 @@ def check_mediapipe(
 ) -> None:
     """Refuses what MediaPipe would refuse, or would answer otherwise than tfedge-infer.
 
-    Args:
-        inputs: of the graph, by Hugging Face's names.
-
     Raises:
         InputError: with all the reasons, and what to give instead.
     """

@@ -36,15 +36,9 @@ _TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # ZIP's first; equal inputs shall give equal
 def write_bundle(
     model: bytes, spec: BundleSpec, output: str | os.PathLike[str] | None = None
 ) -> bytes:
-    """Adds metadata and associated files to a model, replacing those that it has.
+    """The bundle of a .tflite: metadata and associated files replace those that it has.
 
-    Args:
-        model: a .tflite.
-        spec: what to say of it.
-        output: where to write the bundle too; None to only return it.
-
-    Returns:
-        The bundle. Equal arguments give equal bytes.
+    It is written to `output` too, if that is given. Equal arguments give equal bytes.
 
     Raises:
         InputError: the model is no .tflite, contradicts `spec`, or `output` cannot be written.

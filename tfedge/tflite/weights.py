@@ -50,15 +50,9 @@ def dense_inputs(content: bytes) -> dict[str, int]:
     The inputs of a dense layer are not those of the model that was converted: the converter moves
     gains of layer norms into the weights.
 
-    Args:
-        content: a .tflite.
-
     Returns:
         From the name of the weights of each FULLY_CONNECTED with a float input to the index of the
         tensor of its input.
-
-    Raises:
-        InputError: `content` is no TensorFlow Lite model.
     """
     editor = Editor(content)
     subgraph = editor.tree.subgraphs[0]
@@ -83,7 +77,6 @@ def quantize_weights(content: bytes, dense: Rounding, table: Rounding | None = N
     one scale.
 
     Args:
-        content: a .tflite.
         dense: rounds the weights (outputs, inputs) of a FULLY_CONNECTED.
         table: rounds a table (rows, channels) from which a GATHER takes rows: to 8 bits with one
             scale, or to 4 or 8 with one scale a row (the operator becomes an EMBEDDING_LOOKUP).
