@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfedge.quantize.gptq import gptq
-from tfedge.quantize.weights import RoundedRows, least_error_scales, nearest, round_nearest
+from tfedge.quantize.weights import RoundedRows, gptq, least_error_scales, nearest, round_nearest
 
 BITS = pytest.mark.parametrize("bits", [4, 8])
 

@@ -11,9 +11,8 @@ from ai_edge_litert import schema_py_generated as schema
 from safetensors.numpy import load_file, save_file
 
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.quantize.gptq import gptq
 from tfedge.quantize.prepare import Shape, float_graphs, prepare
-from tfedge.quantize.weights import round_nearest
+from tfedge.quantize.weights import gptq, round_nearest
 from tfedge.tflite.tflite import to_tflite
 from tfedge.tflite.weights import quantize_weights
 

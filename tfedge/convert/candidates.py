@@ -22,13 +22,12 @@ from tfedge.models.build import input_names
 from tfedge.quantize.bias import correct_bias
 from tfedge.quantize.coarsen import MOST_BITS
 from tfedge.quantize.edgetpu import GRAPHS
-from tfedge.quantize.gptq import gptq
 from tfedge.quantize.lean import lean_graphs, wide_graphs
 from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import PASSES, Shape, prepare
 from tfedge.quantize.record import FILE as RECORD
 from tfedge.quantize.record import read_decisions
-from tfedge.quantize.weights import RoundedRows, round_nearest
+from tfedge.quantize.weights import RoundedRows, gptq, round_nearest
 from tfedge.targets import INTEGER
 from tfedge.tflite.edit import inputs_first
 from tfedge.tflite.metadata import write_bundle

@@ -144,7 +144,7 @@ class Board:
         indices: Sequence[int],
         progress: Progress = lambda count: None,
     ) -> dict[int, np.ndarray]:
-        """As `tensors`, but of float tensors anywhere in the graph, for `tfedge.quantize.gptq`.
+        """As `tensors`, but of float tensors anywhere in the graph, for `tfedge.quantize.weights.gptq`.
 
         Returns:
             By index the sum of x x^T over the vectors x of the tensor's last axis, float32 (C, C).

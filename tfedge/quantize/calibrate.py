@@ -77,29 +77,24 @@ def calibrate(observer: Observer, pre_norm: bool = False) -> Calibration:
     for tensors in observer.tensors():
         for name, value in tensors.items():
             found[name].add(value)
-    fixed: dict[str, Range] = {}
+    chosen: dict[str, Range] = {}
     histograms: dict[str, Histogram] = {}
     for name, seen in found.items():
         kind = kinds[name]
         if kind.table is not None:
-            fixed[name] = weight_range(kind.table())
+            chosen[name] = weight_range(kind.table())
         elif bounds := kind.bounds(seen):
-            fixed[name] = Range(*bounds)
+            chosen[name] = Range(*bounds)
         else:
             histograms[name] = Histogram(seen.low, seen.high)
     for tensors in observer.tensors():
         for name, histogram in histograms.items():
             histogram.add(tensors[name].ravel()[:: kinds[name].thinning])
-
-    def choose(name: str) -> Range:
-        if name in fixed:
-            return fixed[name]
-        if not pre_norm:
-            return mse_range(histograms[name])
-        return mse_range(histograms[name], kinds[name].reader, PRE_NORM_CLIPPING_WEIGHT)
-
+    for name, histogram in histograms.items():
+        readers = (kinds[name].reader, PRE_NORM_CLIPPING_WEIGHT) if pre_norm else ()
+        chosen[name] = mse_range(histogram, *readers)
     ranges = {
-        name: choose(name).symmetric() if kinds[name].symmetric else choose(name) for name in found
+        name: chosen[name].symmetric() if kinds[name].symmetric else chosen[name] for name in found
     }
     scores = [ranges[name] for name in found if isinstance(kinds[name], Scores)]
     mask_value = -max(range_.max - range_.min for range_ in scores)

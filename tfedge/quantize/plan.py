@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import AfterValidator
 
+from tfedge.architectures.kinds import Seen
 from tfedge.models.build import Encoder
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Observer
@@ -68,24 +69,20 @@ def norm_statistics(observer: Observer) -> dict[str, NormStatistics]:
     for name, kind in observer.kinds.items():
         if isinstance(kind, NormStep):
             steps[kind.norm][kind.quantity] = name
-    tokens: dict[str, list[np.ndarray]] = {}
-    extremes: dict[str, list[float]] = {}
+    tokens: dict[str, list[np.ndarray]] = defaultdict(list)
+    results: dict[str, Seen] = defaultdict(Seen)
     for tensors in observer.tensors():
         for name, parts in steps.items():
             columns = [tensors[parts[quantity]] for quantity in ("mean", "variance", "inverse")]
-            rows = np.stack([column.ravel() for column in columns], axis=1)
-            tokens.setdefault(name, []).append(rows)
-            output = tensors[name]
-            extremes.setdefault(name, []).extend((float(output.min()), float(output.max())))
+            tokens[name].append(np.stack([column.ravel() for column in columns], axis=1))
+            results[name].add(tensors[name])
     return {
-        name: _statistics(observer, name, np.concatenate(rows), extremes[name])
+        name: _statistics(observer, name, np.concatenate(rows), results[name])
         for name, rows in tokens.items()
     }
 
 
-def _statistics(
-    observer: Observer, name: str, tokens: np.ndarray, extremes: list[float]
-) -> NormStatistics:
+def _statistics(observer: Observer, name: str, tokens: np.ndarray, result: Seen) -> NormStatistics:
     mean, variance, inverse = tokens.T
     spread = observer.model.get_layer(f"{name}.shift").constant().numpy()
     deviation = (mean - mean.mean()) * inverse
@@ -94,7 +91,7 @@ def _statistics(
         greatest_variance=float(variance.max()),
         mean=float(mean.mean()),
         shift=float(np.sqrt(np.mean(deviation**2) * np.mean(spread**2))),
-        step=(max(extremes) - min(extremes)) / 255,
+        step=(result.high - result.low) / 255,
     )
 
 
