@@ -20,15 +20,16 @@ INTEGER_QUANTIZATIONS = ("int8", "int8-float-io")
 MIXED_QUANTIZATIONS = ("mixed", "auto")
 # Integers for weights alone; see `tfedge.tflite.weights`.
 WEIGHT_QUANTIZATIONS = ("dynamic", "int4")
-_FLOAT = ("float16", "float32")
 QUANTIZATIONS = (
     *INTEGER_QUANTIZATIONS,
     "int16x8",
     *MIXED_QUANTIZATIONS,
     *WEIGHT_QUANTIZATIONS,
-    *_FLOAT,
+    "float16",
+    "float32",
 )
-_CONVERTED = (*_FLOAT, *INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS)  # by `to_tflite`
+# What `to_tflite` makes.
+_CONVERTED = ("float32", "float16", *INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS)
 RUNTIMES = ("tflite-runtime", "litert")
 SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 
@@ -58,7 +59,7 @@ def to_tflite(graphs: Mapping[int, keras.Model], quantization: str, runtime: str
         raise InputError(f"unknown runtime {runtime!r}; known are {', '.join(RUNTIMES)}")
 
     def configure(converter: Any) -> None:
-        if quantization not in _FLOAT:
+        if not quantization.startswith("float"):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if quantization == "int8":
             converter.inference_output_type = tf.int8
