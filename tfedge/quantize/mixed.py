@@ -100,7 +100,7 @@ class MixedBlocks(IntegerBlocks):
     def tap(self, name: str, tensor: Symbolic, kind: Kind = FREE) -> Symbolic:
         tensor = self._rounder(self._site, name, super().tap(name, tensor, kind))
         self.tapped[name] = tensor
-        self._name(tensor, name)
+        self._names[id(tensor)] = (name, tensor)
         return tensor
 
     def add(self, name: str, *terms: Symbolic, kind: Kind = FREE) -> Symbolic:
@@ -112,13 +112,10 @@ class MixedBlocks(IntegerBlocks):
             return x
         return self._rounder(self._site, self._names[id(x)][0], x)
 
-    def _name(self, tensor: Symbolic, name: str) -> None:
-        self._names[id(tensor)] = (name, tensor)
-
     def _renamed(self, tensor: Symbolic, source: Symbolic) -> Symbolic:
         """A tensor that has the values of another one, and with them its range."""
         if id(source) in self._names:
-            self._name(tensor, self._names[id(source)][0])
+            self._names[id(tensor)] = (self._names[id(source)][0], tensor)
         return tensor
 
     def _is_float(self, site: str) -> bool:

@@ -74,18 +74,12 @@ class Simulation:
             # What belongs to no site is rounded always, as it is in the converted model.
             gate.assign(site in chosen or not site)
 
-    def distances(
-        self,
-        sequences: Sequence[np.ndarray],
-        distance: Distance,
-        progress: Callable[[int], None] = lambda count: None,
-    ) -> np.ndarray:
+    def distances(self, sequences: Sequence[np.ndarray], distance: Distance) -> np.ndarray:
         """The distance of the answer to each text, or the mean of its batch, float32 (n,)."""
         found = np.zeros(len(sequences), np.float32)
         for indices, batch in batches_of_equals(sequences, self._names):
             value = distance(self._model(batch), self._plain(batch), batch.get("attention_mask"))
             found[indices] = value.numpy()
-            progress(len(indices))
         return found
 
 

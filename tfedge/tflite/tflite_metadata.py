@@ -110,8 +110,7 @@ def model_metadata(spec: BundleSpec, inputs: Sequence[str], outputs: Sequence[st
     if spec.vocab is not None:
         vocabulary = _file(bundle.VOCABULARY_FILE, "WordPiece vocabulary.", _TYPE_VOCABULARY)
         options: _Table = ("BertTokenizerOptions", {"vocab_file": [vocabulary]})
-        unit = {"options_type": _OPTIONS_BERT_TOKENIZER, "options": options}
-        subgraph["input_process_units"] = [("ProcessUnit", unit)]
+        subgraph["input_process_units"] = [_unit(_OPTIONS_BERT_TOKENIZER, options)]
     fields = {
         "name": spec.name,
         "description": f"{spec.task}, made by tfedge.",
@@ -134,17 +133,18 @@ def _tensor(
     labels: Sequence[str] | None = None,
     image: ImageSettings | None = None,
 ) -> _Table:
-    content: dict[str, Any] = {
-        "content_properties_type": _CONTENT_FEATURE,
-        "content_properties": ("FeatureProperties", {}),
-    }
     fields: dict[str, Any] = {"name": name, "description": description}
+    kind: int = _CONTENT_FEATURE
+    properties: _Table = ("FeatureProperties", {})
     if image is not None:
         size = {"width": np.uint32(image.width), "height": np.uint32(image.height)}
-        properties = {"color_space": _COLOR_RGB, "default_size": ("ImageSize", size)}
-        content["content_properties_type"] = _CONTENT_IMAGE
-        content["content_properties"] = ("ImageProperties", properties)
+        kind = _CONTENT_IMAGE
+        properties = (
+            "ImageProperties",
+            {"color_space": _COLOR_RGB, "default_size": ("ImageSize", size)},
+        )
         fields |= _PIXELS
+    content = {"content_properties_type": kind, "content_properties": properties}
     fields["content"] = ("Content", content)
     if labels is not None:
         fields["associated_files"] = [
@@ -153,21 +153,17 @@ def _tensor(
     return "TensorMetadata", fields
 
 
+def _unit(kind: int, options: _Table) -> _Table:
+    return "ProcessUnit", {"options_type": kind, "options": options}
+
+
+_ZERO, _ONE = np.zeros(1, np.float32), np.ones(1, np.float32)
 # Of pixels as they are: what normalises them is in the model.
 _PIXELS: Mapping[str, Any] = {
     "process_units": [
-        (
-            "ProcessUnit",
-            {
-                "options_type": _OPTIONS_NORMALIZATION,
-                "options": (
-                    "NormalizationOptions",
-                    {"mean": np.zeros(1, np.float32), "std": np.ones(1, np.float32)},
-                ),
-            },
-        )
+        _unit(_OPTIONS_NORMALIZATION, ("NormalizationOptions", {"mean": _ZERO, "std": _ONE}))
     ],
-    "stats": ("Stats", {"max": np.full(1, 255, np.float32), "min": np.zeros(1, np.float32)}),
+    "stats": ("Stats", {"max": 255 * _ONE, "min": _ZERO}),
 }
 
 
