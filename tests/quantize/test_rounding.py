@@ -12,10 +12,10 @@ from tfedge.models.blocks import GraphOptions
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.prepare import Lowering, Shape, prepare
 from tfedge.quantize.rounding import (
-    rounded,
     rounded_constant,
     rounded_weights,
     safe_rsqrt,
+    with_rounding,
 )
 from tfedge.tflite.flatbuffer import parse
 from tfedge.tflite.tflite import to_tflite
@@ -78,7 +78,7 @@ def test_constants_are_those_of_the_converted_file(
     checkpoint = outlier_checkpoint(architecture, task, small=True)
     shape = Shape(task, 2, 16, graph=graph)
     lowering = Lowering(checkpoint, shape, sequences)
-    student = lowering.build(GraphOptions(), rounded(lowering.blocks)).model
+    student = lowering.build(GraphOptions(), with_rounding(lowering.blocks)).model
     graphs = prepare(checkpoint, shape, sequences).graphs()
     stored = _constants(to_tflite(graphs, "int8", "tflite-runtime"))
     layers = [layer for layer in student.layers if hasattr(layer, "constant")]

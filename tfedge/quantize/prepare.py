@@ -28,7 +28,7 @@ from tfedge.quantize.integer import IntegerBlocks
 from tfedge.quantize.mixed import MixedBlocks, Precision
 from tfedge.quantize.record import FILE, Decisions
 from tfedge.quantize.rewrite import Decision, Rewrite
-from tfedge.quantize.rounding import rounded
+from tfedge.quantize.rounding import with_rounding
 from tfedge.targets import INTEGER
 
 # Forward passes over the calibration samples: the rewrites', and two for the ranges.
@@ -148,7 +148,7 @@ class Prepared:
 
     def rounded(self, precisions: Mapping[str, Precision] | None = None) -> Encoder:
         """The graph for any batch and length with the rounding of constants in it."""
-        return self._build(None, precisions, rounded)
+        return self._build(None, precisions, with_rounding)
 
     def _build(
         self,

@@ -70,6 +70,6 @@ class _Rounded:
     rsqrt = staticmethod(safe_rsqrt)
 
 
-def rounded(blocks: type[IntegerBlocks]) -> type[IntegerBlocks]:
+def with_rounding(blocks: type[IntegerBlocks]) -> type[IntegerBlocks]:
     """The same blocks, which round their constants."""
     return type(f"Rounded{blocks.__name__}", (_Rounded, blocks), {})

@@ -26,7 +26,7 @@ from tfedge.quantize.equalize import Equalisation, is_pruned
 from tfedge.quantize.fake_quant import fake_quant_tap
 from tfedge.quantize.prepare import PASSES, Lowering, Shape
 from tfedge.quantize.record import FILE, Decisions, read_decisions, write_decisions
-from tfedge.quantize.rounding import rounded
+from tfedge.quantize.rounding import with_rounding
 from tfedge.targets import INTEGER
 from tfedge.tasks.base import Task
 from tfedge.train.distil import (
@@ -224,7 +224,7 @@ def _student(lowering: Lowering, decisions: Decisions, shape: Shape) -> Encoder:
     options = GraphOptions(
         mask_value=calibration.mask_value, tap=fake_quant_tap(calibration.ranges)
     )
-    return lowering.build(options, rounded(lowering.blocks))
+    return lowering.build(options, with_rounding(lowering.blocks))
 
 
 def _trainer(
