@@ -254,7 +254,7 @@ def test_what_cannot_be_converted(toy: Toy, options: dict[str, Any], message: st
 def test_a_bad_image_of_the_calibration_is_named(toy: Toy, tmp_path: Path) -> None:
     folder = toy_images.write_images(tmp_path, 4)
     (folder / "down" / "000.png").write_text("no image")
-    with pytest.raises(InputError, match=r"down/000\.png: no image"):
+    with pytest.raises(InputError, match=r"down/000\.png: not an image"):
         convert(str(toy.source), ConvertOptions(calibration=str(folder)), Bars())
 
 
