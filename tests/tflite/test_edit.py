@@ -1,4 +1,4 @@
-"""Weights in 16 bits: which ones, and what runtimes make of files with several signatures."""
+"""Weights in 16 bits, and what runtimes make of files with several signatures; operators in order."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 import toy_folders
 import toys
 from ai_edge_litert import schema_py_generated as schema
+from trees import code, made, packed
 
 from tfedge.errors import InputError
 from tfedge.measure.board import Board
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.prepare import Shape, float_graphs
-from tfedge.tflite.edit import halve_weights
+from tfedge.tflite.edit import halve_weights, inputs_first
 from tfedge.tflite.flatbuffer import pack, parse
 from tfedge.tflite.metadata import write_bundle
 from tfedge.tflite.tflite import signature_name, to_tflite
@@ -47,7 +48,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.mark.parametrize("runtime", ["tflite-runtime", "litert"])
 def test_lengths_in_turn_answer_as_float_does(model: bytes, runtime: str, tmp_path: Path) -> None:
-    # What TFLiteConverter makes of it fails here: see the module.
+    # What TFLiteConverter makes of it fails here: see `halve_weights`.
     texts = [" ".join(["film", "good", "bad"] * count) for count in (1, 4, 3, 1, 2, 4, 1)]
     scores = []
     for name, content in (("float32", model), ("float16", halve_weights(model))):
@@ -98,3 +99,37 @@ def test_what_float16_cannot_hold_stays(model: bytes) -> None:
 def test_what_is_no_model() -> None:
     with pytest.raises(InputError, match="not a TensorFlow Lite model"):
         halve_weights(b"PK\3\4" + bytes(100))
+
+
+def test_look_ups_of_inputs_come_first() -> None:
+    """x -> ADD -> GATHER (of what was computed) ; y -> CAST -> QUANTIZE."""
+    kinds = schema.TensorType
+    types = [kinds.INT8, kinds.INT32, kinds.INT8, kinds.INT8, kinds.FLOAT32, kinds.INT8]
+    tensors = [
+        made(schema.TensorT(), name=f"t{i}", shape=[1], type=kind, buffer=0)
+        for i, kind in enumerate(types)
+    ]
+    operators = [
+        made(schema.OperatorT(), opcodeIndex=index, inputs=inputs, outputs=[output])
+        for index, inputs, output in (
+            (0, [0, 0], 2),  # ADD
+            (1, [2, 1], 3),  # GATHER
+            (2, [1], 4),  # CAST
+            (3, [4], 5),  # QUANTIZE
+        )
+    ]
+    builtin = schema.BuiltinOperator
+    names = (builtin.ADD, builtin.GATHER, builtin.CAST, builtin.QUANTIZE)
+    graph = made(
+        schema.SubGraphT(), tensors=tensors, operators=operators, inputs=[0, 1], outputs=[3, 5]
+    )
+    tree = made(
+        schema.ModelT(),
+        version=3,
+        subgraphs=[graph],
+        operatorCodes=[code(name, 1) for name in names],
+        buffers=[schema.BufferT()],
+    )
+    ordered, _ = parse(inputs_first(packed(tree)))
+    found = [operator.opcodeIndex for operator in ordered.subgraphs[0].operators]
+    assert found == [2, 3, 0, 1]
