@@ -54,47 +54,34 @@ Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 @dataclasses.dataclass(frozen=True)
 class ExportOptions:
-    """What `tfedge export` is asked for.
+    """What `tfedge export` is asked for."""
 
-    Attributes:
-        format: saved-model or onnx.
-        sequence_length: tokens of the graph, of one text; None takes the preset's, else 128. Of
-            images it must be None.
-        dynamic: whether any number of texts and tokens goes in, in place of one of that length; or
-            any number of images, in place of one.
-        task: as the checkpoint's head says by default.
-    """
-
-    format: str
+    format: str  # saved-model or onnx
     output: Path
+    # Tokens of the graph, of one text; None takes the preset's, else 128. Of images it must be None.
     sequence_length: int | None = None
-    dynamic: bool = False
-    task: str | None = None
+    dynamic: bool = False  # any number of texts and tokens, or of images, goes in, not one
+    task: str | None = None  # as the checkpoint's head says by default
     opset: int = OPSET
     force: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """What `REPORT` holds.
-
-    Attributes:
-        inputs: dtype and sizes of each by name, None for a size that is open.
-        sequence_length: None for any.
-        largest_difference: from Keras.
-    """
+    """What `REPORT` holds."""
 
     model: str
     source: Origin
     format: str
     task: str
     labels: Sequence[str]
+    # Dtype and sizes of each by name, None for a size that is open.
     inputs: Mapping[str, Sequence[str | int | None]]
     outputs: Sequence[str]
     opset: int | None
     versions: Mapping[str, str]
-    sequence_length: int | None
-    largest_difference: float
+    sequence_length: int | None  # None for any
+    largest_difference: float  # from Keras
 
 
 def export(model: str, options: ExportOptions, make_bar: MakeBar) -> Export:

@@ -35,39 +35,29 @@ _UNCALIBRATED = ("dynamic", "float16", "float32")
 
 @dataclasses.dataclass(frozen=True)
 class ConvertOptions:
-    """What `tfedge convert` is asked for; None takes what the preset or the checkpoint says.
-
-    Attributes:
-        buckets: lengths of shorter graphs in the same file; those not below the sequence length
-            are left out.
-        calibration: file with texts (labels are used for evaluation if they fit), the package's
-            own sentences by default; or folder or table of images, which has no default.
-        evaluation: labelled file to measure the loss of accuracy on; the rest of the calibration
-            texts by default.
-        normalize: whether sentence embeddings come out with length 1; as the checkpoint's
-            sentence-transformers modules say by default.
-        target: name of a board, see `tfedge.targets`, which decides what is left open here.
-        precisions: with the quantization `mixed`, by kind or pattern of operations.
-        max_drop: largest loss in points: accuracy x 100, or disagreement x 100 without labels; 1 where
-            the preset names no other.
-        keep_reference: whether the same graph in float is written too, for `tfedge inspect`.
-        weight_bits: see `tfedge.quantize.coarsen`.
-    """
+    """What `tfedge convert` is asked for; None takes what the preset or the checkpoint says."""
 
     quantization: str | None = None
     sequence_length: int | None = None
+    # Of shorter graphs in the same file; those not below the sequence length are left out.
     buckets: tuple[int, ...] | None = None
     task: str | None = None
+    # A file of texts (labels are used for evaluation if they fit), the package's own sentences by
+    # default; or a folder or table of images, which has no default.
     calibration: str | None = None
-    evaluation: str | None = None
+    evaluation: str | None = None  # a file with labels; by default the other calibration texts
     runtime: str | None = None
-    target: str | None = None
+    target: str | None = None  # see `tfedge.targets`; decides what is left open here
+    # With the quantization `mixed`, by kind or pattern of operations.
     precisions: Mapping[str, Precision] | None = None
+    # Whether embeddings have length 1; by default as sentence-transformers' modules say.
     normalize: bool | None = None
+    # The largest loss in points: accuracy x 100, or disagreement x 100 without labels; by
+    # default the preset's, else 1.
     max_drop: float | None = None
     output: Path = Path("saved_models")
-    keep_reference: bool = False
-    weight_bits: float = MOST_BITS
+    keep_reference: bool = False  # whether the graph in float is written too, for `tfedge inspect`
+    weight_bits: float = MOST_BITS  # see `tfedge.quantize.coarsen`
 
 
 class Job:

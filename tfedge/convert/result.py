@@ -23,31 +23,21 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Operations that change their precision together, in the order of choice.
-
-    Attributes:
-        harm: what they lose in integers.
-        added_minsn: million instructions that another precision costs.
-    """
+    """Operations that change their precision together, in the order of choice."""
 
     group: str
     precision: str
-    harm: float
-    added_minsn: float
+    harm: float  # what they lose in integers
+    added_minsn: float  # million instructions that another precision costs
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchReport:
-    """How `--quant auto` chose.
-
-    Attributes:
-        simulated_drop: in points.
-        added_minsn: of all groups that are taken out of the integers.
-    """
+    """How `--quant auto` chose."""
 
     board: str
-    simulated_drop: float
-    added_minsn: float
+    simulated_drop: float  # in points
+    added_minsn: float  # of all groups that are taken out of the integers
     groups: Sequence[Group]
 
 
@@ -90,17 +80,13 @@ class Refused:
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """What a model answers in one runtime.
-
-    Attributes:
-        drop: lost against float, in points: of the accuracy, else of the answers that differ.
-        scores: where labels are known, `accuracy` and `float_accuracy`, or what else counts.
-    """
+    """What a model answers in one runtime."""
 
     texts: int
     disagreement: float
-    drop: float
+    drop: float  # against float, in points of the accuracy, else of the answers that differ
     passed: bool
+    # Where labels are known, `accuracy` and `float_accuracy`, or what else counts.
     scores: Mapping[str, float] = dataclasses.field(metadata=FLAT)
 
 
@@ -114,15 +100,7 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """All of it.
-
-    Attributes:
-        sequence_length, buckets: tokens of the longest and of the shorter graphs.
-        flops: for `sequence_length` tokens.
-        float32_tflite_error: the largest difference of the float32 .tflite from Keras.
-        options: as given, with the defaults that were taken.
-        rejected: why, or None.
-    """
+    """All of it."""
 
     model: str
     file: str
@@ -132,18 +110,18 @@ class Conversion:
     source: Origin
     task: str
     labels: Sequence[str]
-    sequence_length: int
-    buckets: Sequence[int]
+    sequence_length: int  # tokens of the longest graph
+    buckets: Sequence[int]  # tokens of the shorter ones
     parameters: int
-    flops: int
+    flops: int  # for `sequence_length` tokens
     quantization: Quantization
     inputs: Sequence[Tensor]
     outputs: Sequence[Tensor]
-    float32_tflite_error: float
+    float32_tflite_error: float  # the largest difference of the float32 .tflite from Keras
     evaluation: Evaluation
-    options: Mapping[str, object]
+    options: Mapping[str, object]  # as given, with the defaults that were taken
     versions: Mapping[str, str]
-    rejected: str | None
+    rejected: str | None  # why
     edgetpu: Delivery | None = None
 
 

@@ -11,33 +11,22 @@ from tfedge.settings import load_named, setting_names
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Everything that converting a named model needs.
-
-    Attributes:
-        checkpoint: folder under the repository's `saved_models/` with the weights, or None.
-        buckets: lengths of shorter graphs for shorter texts in the same file.
-        package: Python package that carries the weights in its folder `model`, or None.
-        hub_id: repository on the Hugging Face hub.
-        labels: names of the logits where the checkpoint names none.
-        config: the `config.json` of the architecture.
-        preprocessor: of a model of images, what its `preprocessor_config.json` says.
-        max_drop: points that a conversion may lose against float, where that is not the usual number.
-    """
+    """Everything that converting a named model needs."""
 
     name: str
     description: str
     task: str
     sequence_length: int
-    buckets: tuple[int, ...]
+    buckets: tuple[int, ...]  # lengths of shorter graphs for shorter texts in the same file
     quantization: str
-    hub_id: str
-    config: Mapping[str, Any]
-    checkpoint: str | None = None
-    package: str | None = None
-    labels: tuple[str, ...] | None = None
+    hub_id: str  # repository on the Hugging Face hub
+    config: Mapping[str, Any]  # the `config.json` of the architecture
+    checkpoint: str | None = None  # folder under the repository's `saved_models/` with the weights
+    package: str | None = None  # Python package that carries the weights in its folder `model`
+    labels: tuple[str, ...] | None = None  # of the logits where the checkpoint names none
     calibration: str = "sentences.tsv"
-    preprocessor: Mapping[str, Any] | None = None
-    max_drop: float | None = None
+    preprocessor: Mapping[str, Any] | None = None  # of images: `preprocessor_config.json`
+    max_drop: float | None = None  # points lost against float, where not as usual
 
 
 def preset_names() -> list[str]:

@@ -23,14 +23,10 @@ _FILE = Path(__file__).with_name("costs.toml")
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """Instructions that a precision adds to int8, for one board and runtime.
-
-    Attributes:
-        table: by kind of site and precision, instructions for one unit.
-    """
+    """Instructions that a precision adds to int8, for one board and runtime."""
 
     board: str
-    table: Mapping[str, Mapping[str, float]]
+    table: Mapping[str, Mapping[str, float]]  # of one unit, by kind of site and precision
 
     def cheapest(self, kind: SiteKind, units: int) -> tuple[float, Precision]:
         """What sites of a kind best compute in where that is not int8, and what it adds.

@@ -38,19 +38,15 @@ _MEAN_WEIGHTS = Fixed(0.0, 1 / 3)  # of [CLS], [SEP] and a word
 
 @dataclasses.dataclass(frozen=True)
 class NormPlan:
-    """How one layer norm is computed.
+    """How one layer norm is computed."""
 
-    Attributes:
-        least_variance: what smaller variances are taken for.
-        limits: upper ends of the ranges of the variance, ascending. Outlier tokens have variances
-            hundreds of times larger than the others, which no single 8-bit tensor holds. A variance
-            above a limit saturates there, and the next one goes on.
-        has_mean: whether the mean of each token is subtracted; after `centre` it is often smaller
-            than the rounding of the result.
-    """
-
-    least_variance: float
+    least_variance: float  # what smaller ones are taken for
+    # Upper ends of the ranges of the variance, ascending. Outlier tokens have variances hundreds of
+    # times larger than the others, which no single 8-bit tensor holds. A variance above a limit
+    # saturates there, and the next one goes on.
     limits: tuple[float, ...]
+    # Whether the mean of each token is subtracted; after `centre` it is often smaller than the
+    # rounding of the result.
     has_mean: bool
 
     def pieces(self, norm: str) -> list[Piece]:
@@ -74,25 +70,18 @@ PLAIN_PLAN = NormPlan(0.0, (math.inf,), has_mean=True)
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """One 8-bit tensor of a variance that needs several.
-
-    Attributes:
-        unit: what the variance is counted in. Each piece has a unit of its own, because the
-            converter would merge products with one constant, whatever the ranges of their results,
-            and leave the merged one in float.
-        least: the least variance whose inverse root it tells.
-        limit: the variance above which it saturates, in units.
-        variance, central, inverse: what tensors are that hold the mean square, the same without the
-            mean, and its inverse root.
-    """
+    """One 8-bit tensor of a variance that needs several."""
 
     name: str
+    # What the variance is counted in. Each piece has a unit of its own, because the converter would
+    # merge products with one constant, whatever the ranges of their results, and leave the merged
+    # one in float.
     unit: float
-    least: float
-    limit: float
-    variance: Kind
-    central: Kind
-    inverse: Kind
+    least: float  # the least variance whose inverse root it tells
+    limit: float  # the variance above which it saturates, in units
+    variance: Kind  # of the mean square
+    central: Kind  # of the same without the mean
+    inverse: Kind  # of its inverse root
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

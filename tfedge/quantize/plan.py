@@ -32,21 +32,15 @@ _MOST_LIMITS = 64  # of a plan in a file
 
 @dataclasses.dataclass(frozen=True)
 class NormStatistics:
-    """What one layer norm saw, tokens of all texts together.
+    """What one layer norm saw, tokens of all texts together."""
 
-    Attributes:
-        least_variance, greatest_variance: of a token.
-        mean: the mean of the tokens' means.
-        shift: root mean square, over tokens and channels, of what the deviation of a token's mean
-            from that adds to the result.
-        step: of the result in 8 bits over its extremes.
-    """
-
-    least_variance: float
+    least_variance: float  # of a token
     greatest_variance: float
-    mean: float
+    mean: float  # of the tokens' means
+    # Root mean square, over tokens and channels, of what the deviation of a token's mean from that
+    # adds to the result.
     shift: float
-    step: float
+    step: float  # of the result in 8 bits over its extremes
 
     def plan(self) -> NormPlan:
         """The cheapest plan whose error is below that of rounding the result."""

@@ -37,21 +37,14 @@ PASSES = 2 + sum(rewrite.passes for rewrite in record.REWRITES)
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """What is built: the task's head and the static shapes of the graphs.
-
-    Attributes:
-        sequence_length: tokens of the longest graph.
-        buckets: tokens of shorter ones with the same weights.
-        pixels: what an image is made of, where the model reads images.
-        graph: what integers compute with, a key of `tfedge.quantize.edgetpu.GRAPHS`.
-    """
+    """What is built: the task's head and the static shapes of the graphs."""
 
     task: str
     num_labels: int
-    sequence_length: int
+    sequence_length: int  # tokens of the longest graph
     normalize: bool = True
-    buckets: tuple[int, ...] = ()
-    graph: str = INTEGER
+    buckets: tuple[int, ...] = ()  # tokens of shorter ones with the same weights
+    graph: str = INTEGER  # what integers compute with, a key of `tfedge.quantize.edgetpu.GRAPHS`
     pixels: Pixels = NORMALISED
 
     @property
@@ -102,18 +95,14 @@ def float_graphs(
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A checkpoint as a graph of integer operations, with the range of every tensor.
-
-    Attributes:
-        shifts: what is added to the outputs of norms, (C,) by the name of the norm; chosen for one
-            assignment of precisions, see `tfedge.quantize.bias`.
-        weight_bits: of the values that weights take, see `tfedge.quantize.coarsen`.
-    """
+    """A checkpoint as a graph of integer operations, with the range of every tensor."""
 
     lowering: Lowering
     calibration: Calibration
+    # What is added to the outputs of norms, (C,) by the name of the norm; chosen for one assignment
+    # of precisions, see `tfedge.quantize.bias`.
     shifts: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    weight_bits: float = MOST_BITS
+    weight_bits: float = MOST_BITS  # see `tfedge.quantize.coarsen`
 
     @property
     def shape(self) -> Shape:

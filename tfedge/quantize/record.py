@@ -36,17 +36,12 @@ _Range = Annotated[
 
 @dataclasses.dataclass(frozen=True)
 class Decisions:
-    """Everything about an int8 graph that is not in the checkpoint.
-
-    Attributes:
-        graph: a key of `tfedge.quantize.edgetpu.GRAPHS`.
-        rewrites: what each rewrite of the graph has decided, by its key.
-    """
+    """Everything about an int8 graph that is not in the checkpoint."""
 
     task: str
-    rewrites: Mapping[str, Decision]
+    rewrites: Mapping[str, Decision]  # what each has decided, by its key
     calibration: Calibration
-    graph: str = INTEGER
+    graph: str = INTEGER  # a key of `tfedge.quantize.edgetpu.GRAPHS`
 
 
 def _content() -> Any:

@@ -39,18 +39,12 @@ Distance = Callable[[Outputs, Outputs, Any], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Move:
-    """Taking a group of sites out of the integers.
-
-    Attributes:
-        precisions: by site, what it computes in from then on.
-        harm: of the rounding that this spares, in the unit of the loss that was measured.
-        cost: millions of instructions it adds.
-    """
+    """Taking a group of sites out of the integers."""
 
     group: str
-    precisions: Mapping[str, Precision]
-    harm: float
-    cost: float
+    precisions: Mapping[str, Precision]  # by site, what it computes in from then on
+    harm: float  # of the rounding that this spares, in the unit of the loss that was measured
+    cost: float  # millions of instructions it adds
 
 
 class Simulation:

@@ -18,15 +18,10 @@ DAMPING = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class RoundedRows:
-    """A matrix in symmetric integers with one scale a row, or one for all of them.
+    """A matrix in symmetric integers with one scale a row, or one for all of them."""
 
-    Attributes:
-        integers: (rows, columns), int8, -7..7 of 4 bits and -127..127 of 8.
-        scales: (rows,) or (1,), float32: real units per integer step.
-    """
-
-    integers: np.ndarray
-    scales: np.ndarray
+    integers: np.ndarray  # (rows, columns), int8, -7..7 of 4 bits and -127..127 of 8
+    scales: np.ndarray  # (rows,) or (1,), float32: real units per integer step
     bits: int
 
     def __post_init__(self) -> None:

@@ -12,28 +12,17 @@ INTEGER = "integer"
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What a board is best given; options of the user's own come before it.
-
-    Attributes:
-        description: the board, for people.
-        runtime: what runs the model there.
-        quantization: the fastest mode that keeps the accuracy.
-        costs: whose costs `auto` chooses by, see `tfedge.quantize.costs`.
-        buckets: lengths of shorter graphs, or None for the preset's.
-        sequence_length: tokens of the longest graph, or None for the preset's.
-        graph: what integers compute with, see `tfedge.quantize.graphs`.
-        reader: whose code prepares the texts and reads the outputs: `tfedge`, or `mediapipe`, for
-            which see `tfedge.tflite.mediapipe`.
-    """
+    """What a board is best given; options of the user's own come before it."""
 
     name: str
-    description: str
+    description: str  # the board, for people
     runtime: str
-    quantization: str
-    costs: str
-    buckets: tuple[int, ...] | None = None
-    sequence_length: int | None = None
-    graph: str = INTEGER
+    quantization: str  # the fastest mode that keeps the accuracy
+    costs: str  # whose costs `auto` chooses by, see `tfedge.quantize.costs`
+    buckets: tuple[int, ...] | None = None  # lengths of shorter graphs, or None for the preset's
+    sequence_length: int | None = None  # tokens of the longest graph, or None for the preset's
+    graph: str = INTEGER  # what integers compute with, see `tfedge.quantize.edgetpu.GRAPHS`
+    # Whose code prepares texts and reads outputs: tfedge's, or mediapipe's (`tfedge.tflite.mediapipe`).
     reader: str = "tfedge"
 
 

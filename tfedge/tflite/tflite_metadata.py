@@ -74,24 +74,17 @@ _Table = tuple[str, Mapping[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class BundleSpec:
-    """What a bundle says of its model; see `tfedge.runtime.bundle.Manifest` for the shared fields.
-
-    Attributes:
-        signatures: signature key -> sequence length; every one must be in the model.
-        tokenizer_json: contents of the checkpoint's `tokenizer.json`, of a model of texts.
-        image: how images are read, of a model of images.
-        vocab: the WordPiece vocabulary in order, None for other tokenisers.
-    """
+    """What a bundle says of its model; see `tfedge.runtime.bundle.Manifest` for the shared fields."""
 
     name: str
     task: str
-    signatures: Mapping[str, int]
+    signatures: Mapping[str, int]  # key -> sequence length; every one must be in the model
     runtimes: Sequence[str]
     quantization: str
-    tokenizer_json: bytes | None = None
-    image: ImageSettings | None = None
+    tokenizer_json: bytes | None = None  # the checkpoint's `tokenizer.json`, of a model of texts
+    image: ImageSettings | None = None  # how images are read, of a model of images
     labels: Sequence[str] | None = None
-    vocab: Sequence[str] | None = None
+    vocab: Sequence[str] | None = None  # WordPiece's in order, None for other tokenisers
     normalize: bool = False
 
 
