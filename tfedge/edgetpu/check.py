@@ -27,6 +27,7 @@ from tfedge.edgetpu.rules import Rule, Rules, load_rules
 from tfedge.errors import InputError
 from tfedge.inspect.graph import EDGETPU_OPERATOR, ModelFile, Operator, Subgraph, read_model
 from tfedge.inspect.islands import positions
+from tfedge.records import taken
 from tfedge.tflite.flatbuffer import tools
 
 
@@ -229,9 +230,8 @@ def _readings(subgraph: Subgraph, verdicts: Sequence[Verdict]) -> dict[str, int]
 
 def _first_break(rows: Sequence[Judged], on_tpu: frozenset[int]) -> Break | None:
     """The first operator behind the mapped ones that cannot be mapped, and what that strands."""
-    for row in rows:
-        behind = not on_tpu or row.index > min(on_tpu)
-        if behind and row.class_ == CPU and row.status != STRANDED:
-            stranded = sum(item.status == STRANDED for item in rows)
-            return Break(row.index, row.operator, row.status, row.rule, row.change, stranded)
-    return None
+    start = min(on_tpu, default=-1)
+    behind = (row for row in rows if row.index > start and row.class_ == CPU)
+    first = next((row for row in behind if row.status != STRANDED), None)
+    stranded = sum(row.status == STRANDED for row in rows)
+    return taken(Break, first, stranded=stranded) if first else None

@@ -13,8 +13,8 @@ from tfedge.edgetpu.rules import Rule, Rules, Supported
 from tfedge.inspect.cost import lacks_operand
 from tfedge.inspect.graph import Operator, Subgraph, Tensor
 
-_EIGHT_BITS = ("INT8", "UINT8")
-_PARAMETERS = ("INT8", "UINT8", "INT32")  # of constants: weights; biases, axes and shapes
+_EIGHT_BITS = {"INT8", "UINT8"}
+_PARAMETERS = {"INT8", "UINT8", "INT32"}  # of constants: weights; biases, axes and shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,12 +72,10 @@ def _general(case: _Case) -> str | None:
         return "8 bits" if floats or name.startswith("CUSTOM:") else "table"
     if name == "QUANTIZE" and any(tensor.is_float for tensor in case.inputs):
         return "float input"
-    constants = [tensor for tensor in case.inputs if tensor.constant]
     if moving_shapes(case.operator, case.inputs, case.rules):
         return "static"
-    if any(tensor.dtype not in _EIGHT_BITS for tensor in data) or any(
-        tensor.dtype not in _PARAMETERS for tensor in constants
-    ):
+    constants = {tensor.dtype for tensor in case.inputs if tensor.constant}
+    if not ({tensor.dtype for tensor in data} <= _EIGHT_BITS and constants <= _PARAMETERS):
         return "8 bits"
     weights = [tensor for i, tensor in enumerate(case.inputs) if i in case.known.weights]
     if not all(tensor.constant for tensor in weights):

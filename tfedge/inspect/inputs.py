@@ -81,8 +81,7 @@ def _full_row(encoder: TextEncoder, texts: Sequence[str], start: int, length: in
     """
     row = texts[start]
     for step in range(1, length):  # a text has a token at least
-        encoded = encoder.encode(row)
-        if len(encoded.ids) >= length:
+        if len(encoder.encode(row).ids) >= length:
             break
         row = f"{row} {texts[(start + step) % len(texts)]}"
     return np.asarray(encoder.encode(row).ids, np.int32)

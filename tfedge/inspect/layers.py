@@ -21,7 +21,6 @@ from tfedge.inspect.graph import Signature, Subgraph
 _TAPS = re.compile(r"^(.*?)\.(?:quant|clip)(?:/.*)?$")
 _SEPARATORS = re.compile(r"[./]")
 _REPEATED = re.compile(r"(?:layers?|blocks?|stages?|h)(?:[._-]?\d+)?", re.IGNORECASE)
-_NUMBER = re.compile(r".*\d")
 _MOST = 64  # parts; each is a graph of its own when it is timed
 
 
@@ -87,7 +86,7 @@ def _name(tensor: str) -> str:
     for position, word in enumerate(words):
         # A number counts layers in `layer.3` and `block_3`, not in `LayerNorm.1`.
         is_repeated = any(map(_REPEATED.fullmatch, words[max(0, position - 1) : position + 1]))
-        if _NUMBER.fullmatch(word) and is_repeated:
+        if word[-1:].isdecimal() and is_repeated:
             is_attention = any("attention" in later for later in words[position + 1 :])
             return ".".join([*words[: position + 1], *(["attention"] if is_attention else [])])
     return words[0]

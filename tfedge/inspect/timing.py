@@ -39,7 +39,6 @@ def time_parts(
 
     Args:
         inputs: (rows, ...) by name.
-        board: with a runtime.
         progress: called with 1 after each round, warm-up included.
 
     Returns:
@@ -56,8 +55,7 @@ def time_parts(
         keys = write_prefixes(model, signature, [part.end for part in found], path)
         with named_as(model, path):
             seconds = board.seconds(path, keys, inputs, rounds, progress)
-    before = np.concatenate([np.zeros((rounds, 1)), seconds[:, :-1]], axis=1)
-    medians = np.median(seconds - before, axis=0)
+    medians = np.median(np.diff(seconds, axis=1, prepend=0), axis=0)
     times = [
         PartTime(part.name, part.end - part.begin, _weights(subgraph, part), float(median))
         for part, median in zip(found, medians, strict=True)

@@ -16,9 +16,6 @@ from tfedge.records import Count, Positive, read_record
 _MOST_BYTES = 64 << 20  # `inspect` of a model with 2000 operators prints 2 MB
 
 
-# What counting on emulated boards writes; programs of the tests do, without this package.
-
-
 @dataclasses.dataclass(frozen=True)
 class Counted:
     """Instructions of one inference on an emulated board; None where it failed."""

@@ -9,9 +9,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from tfedge import files
-from tfedge.inspect.plots import cost_plot
 from tfedge.inspect.result import Report
-from tfedge.inspect.table import noise_section, summary, times_section
+from tfedge.inspect.table import cost_plot, noise_section, summary, times_section
 from tfedge.measure.race import BUSY, Race, Standing, busy_note
 from tfedge.report.read import Architecture, Counts, Mission, read_results
 from tfedge.show.numbers import percent, size
@@ -87,9 +86,6 @@ def _mission(mission: Mission) -> Iterator[Section]:
     yield Section("Architectures on a board", plot, notes, [table(columns, models.items())])
 
 
-_Counted = tuple[tuple[str, str], dict[int, float | None]]  # by model and runtime, by length
-
-
 def _counts(counts: Counts) -> Iterator[Section]:
     for board in dict.fromkeys(count.board for count in counts.counts):
         of_board = [count for count in counts.counts if count.board == board]
@@ -104,7 +100,7 @@ def _counts(counts: Counts) -> Iterator[Section]:
             (f"{model} in {runtime}", f"{_minsn(minsn)} Minsn", minsn / most)
             for minsn, (model, runtime) in sorted(done, key=lambda item: item[0])
         ]
-        columns: list[Column[_Counted]] = [
+        columns: list[Column[tuple[tuple[str, str], dict[int, float | None]]]] = [
             Column("model", lambda row: row[0][0]),
             Column("runtime", lambda row: row[0][1]),
             *(
