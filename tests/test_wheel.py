@@ -45,6 +45,7 @@ def test_nothing_but_the_package(files: dict[str, int]) -> None:
     folders = {part for name in files for part in name.split("/")}
     assert not {part for part in folders if part.startswith(("test", "conftest", "benchmarks"))}
     assert {"tfedge/runtime/infer.py", "tfedge/data/sentences.tsv", "tfedge/py.typed"} <= set(files)
+    assert {"tfedge/edgetpu/rules.json", "tfedge/show/page.css"} <= set(files)
 
 
 def test_no_module_is_missing(files: dict[str, int]) -> None:

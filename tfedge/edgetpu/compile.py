@@ -86,8 +86,7 @@ def find_compiler(model: Path) -> str:
         MissingPackageError: there is none; the message says how to get it, for this `model`.
     """
     given = os.environ.get(VARIABLE)
-    found = shutil.which(given or PROGRAM)
-    if found:
+    if found := shutil.which(given or PROGRAM):
         return str(Path(found).absolute())
     if given:
         raise MissingPackageError(

@@ -77,8 +77,8 @@ def compare(
         copies = [Path(folder) / name for name in ("a.tflite", "b.tflite")]
         indices = [[pair.indices[side] for pair in pairs] for side in (0, 1)]
         sides = list(zip((model, reference), copies, indices, strict=True))
-        for (file, signature), copy, read in sides:
-            write_opened(file, signature, read, copy)
+        for side, copy, read in sides:
+            write_opened(*side, read, copy)
         for start in range(0, rows, step):
             part = {name: array[start : start + step] for name, array in inputs.items()}
             found = []

@@ -127,6 +127,10 @@ def _times(number: float | None) -> str:
     return "" if number is None else f"{number:.1f} x"
 
 
+def _memory(count: int | None) -> str:
+    return "" if count is None else f"{count / 1e6:.0f} MB"
+
+
 def _worth(row: Standing) -> float:
     return 1 - row.disagreement if row.accuracy is None else row.accuracy
 
@@ -165,6 +169,22 @@ def _race(race: Race) -> Iterator[Section]:
         notes,
         [table(columns, enumerate(rows))],
     )
+
+
+def _model(model: Report) -> Iterator[Section]:
+    name, bundle = PurePath(model.file).name, model.bundle
+    kind = ""
+    if bundle is not None:
+        kind = f"{bundle.task}, {bundle.quantization}, up to {bundle.max_length} tokens; "
+    note = f"{kind}{size(model.size_bytes)}, graph {model.signature or 'without a name'}."
+    plot = cost_plot(model.summary)
+    yield Section(f"{name}: what it computes", plot, [note], [summary(model)])
+    if model.timing is not None:
+        section = times_section(model, model.timing)
+        yield dataclasses.replace(section, title=f"{name}: time, size and error by part")
+    if model.noise is not None:
+        section = noise_section(model.noise)
+        yield dataclasses.replace(section, title=f"{name}: signal-to-noise against float, dB")
 
 
 def _pareto_plot(
@@ -225,23 +245,3 @@ def front(points: Sequence[Point]) -> list[int]:
         if not found or points[index][1] > points[found[-1]][1]:
             found.append(index)
     return found
-
-
-def _memory(count: int | None) -> str:
-    return "" if count is None else f"{count / 1e6:.0f} MB"
-
-
-def _model(model: Report) -> Iterator[Section]:
-    name, bundle = PurePath(model.file).name, model.bundle
-    kind = ""
-    if bundle is not None:
-        kind = f"{bundle.task}, {bundle.quantization}, up to {bundle.max_length} tokens; "
-    note = f"{kind}{size(model.size_bytes)}, graph {model.signature or 'without a name'}."
-    plot = cost_plot(model.summary)
-    yield Section(f"{name}: what it computes", plot, [note], [summary(model)])
-    if model.timing is not None:
-        section = times_section(model, model.timing)
-        yield dataclasses.replace(section, title=f"{name}: time, size and error by part")
-    if model.noise is not None:
-        section = noise_section(model.noise)
-        yield dataclasses.replace(section, title=f"{name}: signal-to-noise against float, dB")
