@@ -154,7 +154,8 @@ def test_device_that_may_not_be_opened(
     library: str, host: MakeHost, ids: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host(ids)
-    assert "usb/001/004 is there" in failure(library)
+    assert "usb/001/004 is there; another program may be using it (" in failure(library)
+    assert "using it, or usb:1 is not its number" in failure(library, "usb:1")
     monkeypatch.setattr(delegate.os, "access", lambda *_: False)
     assert "group plugdev" in failure(library, "usb")
 

@@ -80,7 +80,7 @@ def check(bundle: Bundle, delegate: str | None, device: str | None) -> None:
     if compiled and not is_edgetpu(delegate):
         raise BackendError(
             f"{bundle.path}: compiled for the Edge TPU and only runs there; give --delegate edgetpu,"
-            " or the model that it was made of"
+            " or the model that it was made from"
         )
     if is_edgetpu(delegate) and not compiled:
         raise ModelFileError(
@@ -189,7 +189,8 @@ def _device_advice(device: str | None) -> str:
             f" (sudo adduser $USER {group}), install libedgetpu's udev rules and log in again"
         )
     names = ", ".join(str(path) for path in (*pci, *usb))
-    return f"{names} is there; another program may be using it, or {device} is not its number"
+    number = f", or {device} is not its number" if device else ""
+    return f"{names} is there; another program may be using it{number}"
 
 
 def _usb_files() -> list[Path]:

@@ -294,7 +294,7 @@ def _of_machine(machine: Machine, bundle: Bundle | None) -> list[Finding]:
     checks = [
         (
             machine.python_bits == 32,
-            "this Python is a 32-bit program: half of the registers, and LiteRT has no wheel",
+            "this Python is a 32-bit program: half the registers, and no wheel of LiteRT",
             "install the 64-bit system (Raspberry Pi OS, 64 bit)",
         ),
         (
@@ -345,8 +345,8 @@ def _of_choice(
     if runtime != TFLITE_RUNTIME or not machine.has_dot_products or LITERT not in verified:
         return
     problem = (
-        f"LiteRT answers an int8 model faster here, by {machine.int8_products}: a third of the"
-        " instructions of tflite-runtime on a Cortex-A76"
+        f"LiteRT runs int8 models faster here, thanks to {machine.int8_products}: it takes a third"
+        " of the instructions of tflite-runtime on a Cortex-A76"
     )
     if runtimes[LITERT].usable:
         yield Finding(problem, "tfedge-infer --runtime litert ...")

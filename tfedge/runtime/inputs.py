@@ -51,7 +51,7 @@ class Input:
         """Raises ValueError where these fields of a manifest cannot be of a model of this input."""
         if self.names[0] not in inputs or not set(inputs) <= set(self.names):
             raise ValueError(
-                f"inputs {inputs} are not {self.names[0]} and some of {', '.join(self.names)}"
+                f"inputs {inputs} must have {self.names[0]} and be among {', '.join(self.names)}"
             )
 
     def shape(self, length: int, image: ImageSettings | None) -> tuple[int, ...]:

@@ -54,9 +54,7 @@ def report_as_text(report: Report) -> str:
     if report.findings:
         lines += ["", "To fix:" if report.can_answer else "To fix before anything can be answered:"]
     for number, finding in enumerate(report.findings, 1):
-        lines.append(f"  {number}. {one_line(finding.problem)}")
-        if finding.mend:
-            lines.append(f"     {one_line(finding.mend)}")
+        lines += [f"  {number}. {one_line(finding.problem)}", f"     {one_line(finding.mend)}"]
     return "\n".join(lines)
 
 
