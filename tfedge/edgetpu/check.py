@@ -122,7 +122,7 @@ def mapped(parts: Sequence[Part]) -> frozenset[int]:
 
 
 def _seen(model: ModelFile, rules: Rules, rows: Sequence[Judged]) -> Check:
-    """What can be seen of a file that the compiler made."""
+    """What can be seen of a file that the compiler made; the start of a prediction for another."""
     groups = Counter((row.operator.partition(":")[0], row.status, row.class_) for row in rows)
     return Check(
         file=model.path,

@@ -62,14 +62,14 @@ def _mission(mission: Mission) -> Iterator[Section]:
         number("parameters", lambda row: f"{row[1].parameters / 1e6:.1f} M"),
         number("GFLOPs", lambda row: f"{row[1].flops / 1e9:.2f}"),
         *(
-            number(f"Minsn {mode}", lambda row, mode=mode: _minsn(row[1].minsn.get(mode)))  # type: ignore[misc]
+            number(f"Minsn {mode}", lambda row, mode=mode: _tenths(row[1].minsn.get(mode)))  # type: ignore[misc]
             for mode in modes
         ),
-        number("speed-up", lambda row: _times(row[1].speed_up)),
+        number("speed-up", lambda row: _tenths(row[1].speed_up, " x")),
     ]
     found = {name: row.speed_up for name, row in models.items() if row.speed_up}
     longest = max(found.values(), default=1.0)
-    bars = [(name, _times(times), times / longest) for name, times in found.items()]
+    bars = [(name, _tenths(times, " x"), times / longest) for name, times in found.items()]
     notes = [
         f"Million instructions (Minsn) for one text of {mission.tokens} tokens on an emulated "
         f"{mission.board}, the fewest of its runtimes; the speed-up is {mission.base} in float32 by "
@@ -77,7 +77,7 @@ def _mission(mission: Mission) -> Iterator[Section]:
     ]
     notes += [
         f"{name} on {row.texts.texts} texts of {row.texts.data}, each in the shortest graph that "
-        f"holds it: {_minsn(row.texts.minsn)} Minsn a text, {_times(row.texts.speed_up)} of "
+        f"holds it: {_tenths(row.texts.minsn)} Minsn a text, {_tenths(row.texts.speed_up, ' x')} of "
         f"{mission.base} on {mission.tokens} tokens."
         for name, row in models.items()
         if row.texts is not None
@@ -97,14 +97,14 @@ def _counts(counts: Counts) -> Iterator[Section]:
         done = [(minsn, key) for key, found in models.items() if (minsn := found.get(longest))]
         most = max(done, default=(1.0,))[0]
         bars = [
-            (f"{model} in {runtime}", f"{_minsn(minsn)} Minsn", minsn / most)
+            (f"{model} in {runtime}", f"{_tenths(minsn)} Minsn", minsn / most)
             for minsn, (model, runtime) in sorted(done, key=lambda item: item[0])
         ]
         columns: list[Column[tuple[tuple[str, str], dict[int, float | None]]]] = [
             Column("model", lambda row: row[0][0]),
             Column("runtime", lambda row: row[0][1]),
             *(
-                number(str(length), lambda row, length=length: _minsn(row[1].get(length)))  # type: ignore[misc]
+                number(str(length), lambda row, length=length: _tenths(row[1].get(length)))  # type: ignore[misc]
                 for length in lengths
             ),
         ]
@@ -119,12 +119,8 @@ def _counts(counts: Counts) -> Iterator[Section]:
         )
 
 
-def _minsn(number: float | None) -> str:
-    return "" if number is None else f"{number:.1f}"
-
-
-def _times(number: float | None) -> str:
-    return "" if number is None else f"{number:.1f} x"
+def _tenths(number: float | None, unit: str = "") -> str:
+    return "" if number is None else f"{number:.1f}{unit}"
 
 
 def _memory(count: int | None) -> str:
