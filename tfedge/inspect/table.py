@@ -112,7 +112,7 @@ def summary(report: Report) -> Table:
 
 
 def furthest(noise: Noise, most: int) -> Table:
-    """The layers furthest from float, at most so many."""
+    """The layers furthest from float, at most `most` of them."""
     ranked = noise.ranked
     ranks = {row.layer: rank for rank, row in enumerate(ranked, start=1)}
     columns: list[Column[LayerNoise]] = [

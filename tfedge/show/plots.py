@@ -42,7 +42,7 @@ class Frame:
     bottom: int = 34
 
     def x(self, low: float, high: float, inset: float = 0) -> Scale:
-        """Maps low..high to places from left to right, so far from both sides."""
+        """Maps low..high to places from left to right, `inset` away from both sides."""
         return _scale(low, high, self.left + inset, WIDTH - self.right - inset)
 
     def along(self, count: int) -> Scale:
