@@ -104,7 +104,7 @@ class MobileBert(PostNorm):
         elif config.transforms_words:
             words = blocks.dense(_TRANSFORMATION, config.hidden_size, words)
         positions = blocks.positions(names.positions, ids)
-        types = self.types(blocks, inputs)
+        types = blocks.token_types(names.types, inputs)
         total = blocks.add(names.total, words, positions, types)
         return blocks.dropout("embeddings", blocks.norm(names.norm, total, _TORCH_EPSILON))
 

@@ -62,16 +62,9 @@ class PostNorm(Architecture):
         config, names, ids = blocks.config, self.embeddings, inputs["input_ids"]
         terms = [blocks.embedding(names.words, config.vocab_size, config.hidden_size, ids)]
         if self.has_token_types:
-            terms.append(self.types(blocks, inputs))
+            terms.append(blocks.token_types(names.types, inputs))
         total = blocks.add(names.total, *terms, blocks.positions(names.positions, ids))
         return blocks.dropout("embeddings", blocks.norm(names.norm, total))
-
-    def types(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
-        """The embeddings of the tokens' types, (B, S, C); (1, 1, C) where there is one type."""
-        name = self.embeddings.types
-        if "token_type_ids" not in inputs:
-            return blocks.table_row(name, blocks.config.hidden_size, inputs["input_ids"])
-        return blocks.token_types(name, inputs["token_type_ids"])
 
     def layer(self, blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
         """One layer's hidden states, (B, S, C)."""

@@ -196,7 +196,6 @@ def bench(**settings: Any) -> None:
     Other products on the same weights are raced by `python -m benchmarks`, in a clone of tfedge's
     repository.
     """
-
     from tfedge.measure.race import bench as run
 
     run_race(run, **settings)

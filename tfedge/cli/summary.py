@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfedge import tasks
+from tfedge.show.numbers import percent
+from tfedge.show.table import Column, number, table
 from tfedge.tasks.base import Task
 
 if TYPE_CHECKING:  # what a command does not print, it does not import
@@ -17,7 +19,6 @@ if TYPE_CHECKING:  # what a command does not print, it does not import
     from tfedge.measure.catalogue import Listed
     from tfedge.measure.evaluate import Evaluation
     from tfedge.measure.race import Race, Standing
-    from tfedge.show.table import Column
     from tfedge.train.prune import Pruning
     from tfedge.train.qad import Training
     from tfedge.train.shrink import Shrinking
@@ -52,15 +53,11 @@ def _figures(figures: Figures | Refused, task: Task) -> str:
 
     if isinstance(figures, Refused):
         return f"does not run it: {figures.error}"
-    same = 100 * (1 - figures.disagreement)
-    where = f"{figures.texts} {task.units}"
+    same = f"{percent(1 - figures.disagreement)} on {figures.texts} {task.units}"
     if not figures.scores:
-        return f"agreement with float {same:.1f} % on {where}"
-    before, after = (100 * figures.scores[name] for name in (f"float_{task.score}", task.score))
-    return (
-        f"{task.score} {after:.1f} % (float {before:.1f} %), same answer as float {same:.1f} % on "
-        f"{where}"
-    )
+        return f"agreement with float {same}"
+    before, after = (percent(figures.scores[f"{kind}{task.score}"]) for kind in ("float_", ""))
+    return f"{task.score} {after} (float {before}), same answer as float {same}"
 
 
 def evaluation_summary(result: Evaluation) -> str:
@@ -80,37 +77,15 @@ def evaluation_summary(result: Evaluation) -> str:
 def bench_summary(result: Race) -> str:
     """What `tfedge bench` prints: a row a contestant, ratios above their milliseconds."""
     from tfedge.measure.race import BUSY, busy_note
-    from tfedge.show.table import table
     from tfedge.show.text import wide
 
-    machine = result.machine
-    lines = [
-        f"{result.texts} texts of {result.data}, {result.rounds} rounds, "
-        f"{machine.processors} x {machine.processor}",
-        "time of a text; ratios to the first, ms below:",
-        *wide(table(_bench_columns(), result.contestants)),
-    ]
-    if result.float_:
-        lines.append(f"as float: the same answer as {result.float_}")
-    lines += [f"left out: {name}: {why}" for name, why in (result.left_out or {}).items()]
-    if machine.load > BUSY:
-        lines.append(busy_note(machine))
-    return "\n".join(lines)
+    def agreement(disagreement: float | None) -> str:
+        return "" if disagreement is None else percent(1 - disagreement)
 
+    def megabytes(size: int | None) -> str:
+        return f"{size / 1e6:.0f} MB" if size else ""
 
-def _bench_columns() -> list[Column[Standing]]:
-    from tfedge.show.table import Column, number
-
-    def share(value: float | None) -> str:
-        return "" if value is None else f"{100 * value:.1f} %"
-
-    def agreement(value: float | None) -> str:
-        return share(None if value is None else 1 - value)
-
-    def megabytes(value: int | None) -> str:
-        return f"{value / 1e6:.0f} MB" if value else ""
-
-    return [
+    columns: list[Column[Standing]] = [
         Column("", lambda row: f"{row.name}\n{row.runtime}"),
         number("threads", lambda row: str(row.threads)),
         number("mean", lambda row: f"{row.ratios.mean:.2f}\n{row.mean_ms:.2f} ms"),
@@ -118,13 +93,26 @@ def _bench_columns() -> list[Column[Standing]]:
         number("p90", lambda row: f"{row.ratios.p90:.2f}\n{row.p90_ms:.2f} ms"),
         number("over rounds", lambda row: "{:.2f}-{:.2f}".format(*row.ratio_range)),
         number("tokenising", lambda row: f"{row.tokenize_ms:.2f} ms"),
-        number("accuracy", lambda row: share(row.accuracy)),
+        number("accuracy", lambda row: "" if row.accuracy is None else percent(row.accuracy)),
         number("same answer", lambda row: agreement(row.disagreement)),
         number("as float", lambda row: agreement(row.float_disagreement)),
         number("memory", lambda row: megabytes(row.peak_rss_bytes)),
         number("file", lambda row: f"{row.size_bytes / 1e6:.1f} MB"),
         number("start", lambda row: f"{row.start_ms:.0f} ms"),
     ]
+    machine = result.machine
+    lines = [
+        f"{result.texts} texts of {result.data}, {result.rounds} rounds, "
+        f"{machine.processors} x {machine.processor}",
+        "time of a text; ratios to the first, ms below:",
+        *wide(table(columns, result.contestants)),
+    ]
+    if result.float_:
+        lines.append(f"as float: the same answer as {result.float_}")
+    lines += [f"left out: {name}: {why}" for name, why in (result.left_out or {}).items()]
+    if machine.load > BUSY:
+        lines.append(busy_note(machine))
+    return "\n".join(lines)
 
 
 def qad_summary(report: Training) -> str:
@@ -157,7 +145,7 @@ def shrink_summary(report: Shrinking) -> str:
             f"  layer {index} (was {layer.was}): {layer.heads} of {layer.of_heads} heads, "
             f"{layer.neurons} of {layer.of_neurons} neurons"
         )
-    before, after = vars(report.before), vars(report.after)
+    costs, left = vars(report.before), vars(report.after)
     for name, unit, what in (
         ("parameters", "M", "of the encoder"),
         ("flops", "G", f"for {report.sequence_length} tokens"),
@@ -165,12 +153,12 @@ def shrink_summary(report: Shrinking) -> str:
     ):
         scale = 1e9 if unit == "G" else 1e6
         lines.append(
-            f"  {name}: {before[name] / scale:.3g} {unit} -> {after[name] / scale:.3g} {unit} "
-            f"({after[name] / before[name]:.2f}), {what}"
+            f"  {name}: {costs[name] / scale:.3g} {unit} -> {left[name] / scale:.3g} {unit} "
+            f"({left[name] / costs[name]:.2f}), {what}"
         )
     if report.accuracy is not None:
-        figures = (f"{100 * report.accuracy[when]:.1f} %" for when in ("before", "cut", "after"))
-        lines.append("  accuracy: {} before, {} cut, {} after training".format(*figures))
+        before, cut, after = (percent(report.accuracy[name]) for name in ("before", "cut", "after"))
+        lines.append(f"  accuracy: {before} before, {cut} cut, {after} after training")
     if not report.ordinary:
         lines.append("  layers differ: config.json has the key tfedge, which others do not read")
     lines.append(f"next: tfedge convert {report.output}")
@@ -244,7 +232,7 @@ def stages_summary(report: dict[str, Any]) -> str:
     lines = []
     for stage in report["stages"]:
         if report["dry_run"]:
-            lines += [f"{stage['stage']}: {stage['action']}, {stage['reason']}"]
+            lines.append(f"{stage['stage']}: {stage['action']}, {stage['reason']}")
             if stage["action"] != "skip":
                 lines.append(f"    {shlex.join(stage['command'])}")
         else:

@@ -12,22 +12,9 @@ from typing import Any, Literal, TypeAlias
 
 import tf_keras as keras
 
+from tfedge.architectures import kinds
 from tfedge.architectures.base import EncoderConfig
-from tfedge.architectures.kinds import (
-    FREE,
-    KEY,
-    MASK,
-    PIXELS,
-    QUERY,
-    SCORES,
-    TANH,
-    VALUE,
-    Kind,
-    Like,
-    Probabilities,
-    read_by,
-    rows_of,
-)
+from tfedge.architectures.kinds import FREE, KEY, MASK, PIXELS, QUERY, SCORES, TANH, VALUE, Kind
 from tfedge.architectures.parts import Parts
 from tfedge.models import layers
 
@@ -39,11 +26,6 @@ SiteKind = Literal["dense", "attention", "norm", "pooling"]
 # Masked scores vanish in the softmax of any float model, as with Hugging Face's finfo.min, and the
 # value still fits float16.
 FLOAT_MASK_VALUE = -10_000.0
-
-
-def no_tap(name: str, tensor: Symbolic, kind: Kind) -> Symbolic:
-    """Leaves every tensor as it is."""
-    return tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +66,7 @@ class GraphOptions:
     dropout: bool = False
     prune_last_layer: bool = False
     pixels: Pixels = NORMALISED
-    tap: Tap = no_tap
+    tap: Tap = lambda name, tensor, kind: tensor
 
 
 class Blocks:
@@ -98,13 +80,11 @@ class Blocks:
     """
 
     def __init__(self, config: EncoderConfig, options: GraphOptions) -> None:
-        self.config = config
-        self.options = options
+        self.config, self.options = config, options
         self.tapped: dict[str, Symbolic] = {}
         self.kinds: dict[str, Kind] = {}
         self.sites: dict[str, SiteKind] = {}
-        # What is being built belongs to this site, "" to none.
-        self._site = ""
+        self._site = ""  # to which belongs what is being built
 
     @contextlib.contextmanager
     def site(self, name: str, kind: SiteKind) -> Iterator[None]:
@@ -127,9 +107,8 @@ class Blocks:
 
     def tap_like(self, name: str, source: Symbolic, tensor: Symbolic) -> Symbolic:
         """Shows the tap a tensor whose values are those of the tapped tensor `source`."""
-        kind = Like(self._name_of(source))
-        self.kinds[name] = kind
-        return self.options.tap(name, tensor, kind)
+        self.kinds[name] = kinds.Like(self._name_of(source))
+        return self.options.tap(name, tensor, self.kinds[name])
 
     def _name_of(self, tensor: Symbolic) -> str:
         return next(name for name, tapped in self.tapped.items() if tapped is tensor)
@@ -146,11 +125,15 @@ class Blocks:
         return self._table(name, layer, ids)
 
     def _table(self, name: str, layer: keras.layers.Layer, x: Symbolic) -> Symbolic:
-        return self.tap(name, self._as_hidden(name, layer(x)), rows_of(layer))
+        return self.tap(name, self._as_hidden(name, layer(x)), kinds.rows_of(layer))
 
-    def token_types(self, name: str, ids: Symbolic) -> Symbolic:
-        """The look-up of token types: ids (B, S) -> (B, S, C)."""
+    def token_types(self, name: str, inputs: dict[str, Symbolic]) -> Symbolic:
+        """The look-up of token types, (B, S, C); of one type, which is no input, (1, 1, C)."""
         config = self.config
+        if "token_type_ids" not in inputs:
+            layer = layers.TableRow(config.hidden_size, name=name)
+            return self._table(name, layer, inputs["input_ids"])
+        ids = inputs["token_type_ids"]
         return self.embedding(name, config.type_vocab_size, config.hidden_size, ids)
 
     def positions(self, name: str, input_ids: Symbolic) -> Symbolic:
@@ -158,10 +141,6 @@ class Blocks:
         config = self.config
         sizes = config.max_position_embeddings, config.hidden_size, config.first_position
         return self._table(name, layers.PositionEmbedding(*sizes, name=name), input_ids)
-
-    def table_row(self, name: str, channels: int, input_ids: Symbolic) -> Symbolic:
-        """A row that is added to every token, (1, 1, C): of token types, where there is one."""
-        return self._table(name, layers.TableRow(channels, name=name), input_ids)
 
     def patches(
         self, name: str, units: int, patch_size: tuple[int, int], images: Symbolic
@@ -220,7 +199,7 @@ class Blocks:
             if activation == "relu":
                 return self.tap(f"{name}.act", keras.layers.ReLU(name=f"{name}.act")(y))
             gelu = layers.Gelu(activation == "gelu_new", name=f"{name}.act")
-            return self.tap(f"{name}.act", gelu(self.tap(name, y, read_by(gelu))))
+            return self.tap(f"{name}.act", gelu(self.tap(name, y, kinds.read_by(gelu))))
 
     def tanh(self, name: str, x: Symbolic) -> Symbolic:
         """tanh(x) of each number."""
@@ -314,10 +293,10 @@ class Blocks:
             names: of the layer.
             read: what makes the queries, the keys and the values, (B, S, C) each.
         """
-        width, kinds = heads * self.config.head_size, (QUERY, KEY, VALUE)
+        width = heads * self.config.head_size
         query, key, value = (
             self.dense(name, width, x, kind)
-            for name, x, kind in zip(names.projections, read, kinds, strict=True)
+            for name, x, kind in zip(names.projections, read, (QUERY, KEY, VALUE), strict=True)
         )
         return self.attention(names.attention, query, key, value, bias)
 
@@ -341,7 +320,7 @@ class Blocks:
             if bias is not None:
                 scores = self.add(f"{name}.masked_scores", scores, bias, kind=SCORES)
             softmax = keras.layers.Softmax(name=f"{name}.probabilities")
-            shares = self.tap(f"{name}.probabilities", softmax(scores), Probabilities(name))
+            shares = self.tap(f"{name}.probabilities", softmax(scores), kinds.Probabilities(name))
             if self.options.dropout:
                 rate = self.config.attention_probs_dropout_prob
                 shares = keras.layers.Dropout(rate, name=f"{name}.dropout")(shares)

@@ -30,9 +30,7 @@ class Encoder:
         model: inputs and outputs are dicts by name, int32 (B, S) and float32; of images float32
             (B, height, width, 3) too.
         hidden_states: after the embeddings and after each layer, (B, S, C) each.
-        tapped: every activation under the name its tap saw, as it came out of the tap.
-        kinds: what each activation is, by name; see `Blocks`.
-        sites: the operations that a precision can be chosen for, in order.
+        tapped, kinds, sites: as in `Blocks`.
     """
 
     config: EncoderConfig

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -71,15 +71,13 @@ class _Counter:
     def embedding(self, name: str, rows: int, channels: int, ids: _Tensor) -> _Tensor:
         return self._made(name, rows * channels, self.length, channels)
 
-    def token_types(self, name: str, ids: _Tensor) -> _Tensor:
-        return self.embedding(name, self.config.type_vocab_size, self.config.hidden_size, ids)
+    def token_types(self, name: str, inputs: Mapping[str, _Tensor]) -> _Tensor:
+        rows, ids = self.config.type_vocab_size, inputs["input_ids"]
+        return self.embedding(name, rows, self.config.hidden_size, ids)
 
     def positions(self, name: str, ids: _Tensor) -> _Tensor:
         rows = self.config.max_position_embeddings + self.config.first_position
         return self.embedding(name, rows, self.config.hidden_size, ids)
-
-    def table_row(self, name: str, channels: int, ids: _Tensor) -> _Tensor:
-        return self.embedding(name, 1, channels, ids)
 
     def patches(self, name: str, units: int, size: Sequence[int], images: _Tensor) -> _Tensor:
         inputs = 3 * math.prod(size)
@@ -125,10 +123,9 @@ class _Counter:
 
 
 def _counted(config: EncoderConfig, length: int) -> _Counter:
-    counter = _Counter(config, length)
-    inputs = config.architecture.inputs(config)
-    shapes = {item.name: _Tensor(item.sides) for item in inputs}
-    config.architecture.encode(cast("Blocks", counter), shapes)
+    counter, architecture = _Counter(config, length), config.architecture
+    inputs = {item.name: _Tensor(item.sides) for item in architecture.inputs(config)}
+    architecture.encode(cast("Blocks", counter), inputs)
     return counter
 
 

@@ -59,12 +59,13 @@ class EdgeTpuBlocks(IntegerBlocks):
     even_scale: type[layers.EvenScale] = layers.EvenScale
     even_variance: type[layers.EvenVariance] = layers.EvenVariance
 
-    def token_types(self, name: str, ids: Symbolic) -> Symbolic:
-        """The look-up of token types: ids (B, S) -> (B, S, 1, C); of two, arithmetic."""
+    def token_types(self, name: str, inputs: dict[str, Symbolic]) -> Symbolic:
+        """The look-up of token types, (B, S, 1, C); of two, arithmetic."""
         if self.config.type_vocab_size != 2:
-            return super().token_types(name, ids)
+            return super().token_types(name, inputs)
         layer = layers.TypeEmbedding(self.config.hidden_size, name=name)
-        return self._step(layer, self._flags(name, ids), rows_of(layer))
+        flags = self._flags(name, inputs["token_type_ids"])
+        return self._step(layer, flags, rows_of(layer))
 
     def _flags(self, name: str, x: Symbolic) -> Symbolic:
         """int32 (B, S) of 0 and 1 -> the same as real numbers, (B, S, 1, 1).
