@@ -157,8 +157,8 @@ MISTAKES = {
         START + '[eval]\ndata = "x.tsv"\n[convert]',
         r"\[convert\]: it needs a checkpoint, which \[eval\]",
     ),
-    "name": ('name = "a/b"\n' + START, "name is 'a/b'; it must do as the name of a file"),
-    "hidden": ('name = ".x"\n' + START, "it must do as the name of a file"),
+    "name": ('name = "a/b"\n' + START, "name is 'a/b'; it must be usable as the name of a file"),
+    "hidden": ('name = ".x"\n' + START, "it must be usable as the name of a file"),
 }
 
 

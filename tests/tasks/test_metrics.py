@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfedge import tasks
-from tfedge.data.source import Data
+from tfedge.data.hub import Data
 from tfedge.errors import InputError
 from tfedge.tasks.base import Rows
 from tfedge.tasks.token_classification import entities

@@ -22,10 +22,9 @@ def as_inputs(samples: Sequence[np.ndarray], length: int, names: Sequence[str]) 
     Args:
         samples: token ids of texts, int32 (n,) each, or pixels of images, uint8 (height, width, 3).
         length: tokens of the graph.
-        names: `pixel_values`, or those of a text.
 
     Returns:
-        float32 (len(samples), height, width, 3), or see `pad`.
+        `pixel_values`, float32 (len(samples), height, width, 3), or see `pad`.
     """
     if PIXELS in names:
         return {PIXELS: np.stack(samples).astype(np.float32)}
@@ -35,11 +34,7 @@ def as_inputs(samples: Sequence[np.ndarray], length: int, names: Sequence[str]) 
 def batches_of_equals(
     samples: Sequence[np.ndarray], names: Sequence[str]
 ) -> Iterator[tuple[list[int], Batch]]:
-    """Batches of texts of equal length without padding, or of images.
-
-    Yields:
-        The samples' positions in `samples`, and their inputs.
-    """
+    """Batches of texts of equal length without padding, or of images: positions and inputs."""
     by_length: dict[int, list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):
         by_length[len(sample)].append(index)
@@ -57,8 +52,6 @@ def pad(
 
     Args:
         sequences: as `tfedge.runtime.tokenizer.TextEncoder.encode_batch` gives them.
-        names: `input_ids`, `attention_mask` and, if the model has it, `token_type_ids`.
-        pad_id: of the padding token, see `tfedge.runtime.tokenizer.find_pad_id`.
     """
     batch = tokenizer.pad(sequences, length, pad_id)
     return {name: batch[name] for name in names}
@@ -87,10 +80,6 @@ def grouped_by_length(
 def padded_length(
     lengths: Sequence[int] | np.ndarray, multiple: int = 8, limit: int | None = None
 ) -> int:
-    """The longest of `lengths`, rounded up, so that few different shapes occur.
-
-    Args:
-        limit: what the model takes at most; no length is above it.
-    """
+    """The longest of `lengths`, rounded up to at most `limit`, so that few different shapes occur."""
     padded = -(-int(max(lengths)) // multiple) * multiple
     return padded if limit is None else min(padded, limit)

@@ -1,14 +1,18 @@
-"""Texts by the name of a file or of a data set on the Hugging Face hub."""
+"""What the user names with --data: a file, a folder of images, or a data set on the hub."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
 from pathlib import Path
 from typing import Any
 
 from tfedge.data import texts
-from tfedge.data.texts import LABEL_COLUMNS, TEXT_COLUMNS, Texts, find_column, read_texts
+from tfedge.data.images import read_images
+from tfedge.data.texts import LABEL_COLUMNS, TEXT_COLUMNS, Texts, read_texts
 from tfedge.errors import InputError, MissingPackageError
+from tfedge.tasks import columns
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:.+)?")  # owner/name:split
 
@@ -23,9 +27,7 @@ def read_data(name: str, split: str) -> Texts:
     """Reads a file, or one split of a data set on the hub.
 
     Args:
-        name: a path, or `owner/name` with an optional `:split`, for instance
-            `stanfordnlp/sst2:validation`.
-        split: the split that is read where `name` gives none.
+        split: the one that is read where `name` (`stanfordnlp/sst2:validation`) gives none.
 
     Raises:
         InputError: it is neither a file nor a data set that can be downloaded.
@@ -34,7 +36,8 @@ def read_data(name: str, split: str) -> Texts:
     if is_file_name(name):
         return read_texts(name)
     rows = _load(name, split)
-    text, label = (find_column(rows.column_names, names) for names in (TEXT_COLUMNS, LABEL_COLUMNS))
+    names = [rows.column_names]
+    text, label = columns.find(names, TEXT_COLUMNS), columns.find(names, LABEL_COLUMNS)
     if text is None:
         raise InputError(
             f"data set {name} has the columns {rows.column_names}, none of {TEXT_COLUMNS}"
@@ -52,26 +55,47 @@ def read_data(name: str, split: str) -> Texts:
         ) from error
 
 
-def read_rows(name: str, split: str) -> list[dict[str, Any]]:
-    """The rows of a file or data set as `read_data` takes it, values as they are.
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What the user names with --data, read when it is asked for; see `read_data`."""
 
-    Numbers of labels become their names, in lists too.
-    """
-    if is_file_name(name):
-        return texts.read_rows(texts.existing(name))
-    rows = _load(name, split)
-    as_words = {
-        column: feature.int2str
-        for column, kind in rows.features.items()
-        if hasattr(feature := getattr(kind, "feature", kind), "int2str")
-    }
-    return [
-        {
-            column: as_words[column](value) if column in as_words else value
-            for column, value in row.items()
+    name: str
+    split: str
+
+    def texts(self) -> Texts:
+        """What is read, with the labels that a classifier has; raises as `read_data`."""
+        return read_data(self.name, self.split)
+
+    @functools.cached_property
+    def table(self) -> list[dict[str, Any]]:
+        """The rows by the names of columns, values as they are; raises as `read_data`.
+
+        Numbers of labels become their names, in lists too.
+        """
+        if is_file_name(self.name):
+            return texts.read_rows(texts.existing(self.name))
+        rows = _load(self.name, self.split)
+        as_words = {
+            column: feature.int2str
+            for column, kind in rows.features.items()
+            if hasattr(feature := getattr(kind, "feature", kind), "int2str")
         }
-        for row in rows
-    ]
+        return [
+            {name: as_words.get(name, lambda same: same)(value) for name, value in row.items()}
+            for row in rows
+        ]
+
+
+class ImageData(Data):
+    """Images in a folder or a table, see `tfedge.data.images.read_images`."""
+
+    def texts(self) -> Texts:
+        """Paths in the place of texts; raises InputError."""
+        return read_images(self.name)
+
+
+# By what an architecture reads.
+KINDS: dict[str, type[Data]] = {"texts": Data, "images": ImageData}
 
 
 def _load(name: str, split: str) -> Any:

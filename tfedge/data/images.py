@@ -29,8 +29,7 @@ def read_images(path: str | Path) -> Images:
     has a column `image` with paths, as seen from its own folder, and perhaps `label`.
 
     Raises:
-        InputError: there is no image, or images are beside folders of images, or the table cannot
-            be read.
+        InputError: there is no image, images are beside folders of them, or a table cannot be read.
     """
     path = Path(path)
     if path.is_dir():
@@ -93,9 +92,7 @@ def pixels_of(
 ) -> list[np.ndarray]:
     """The pixels of images as a model reads them, uint8 (height, width, 3) each.
 
-    Raises:
-        InputError: one cannot be read; the message names it.
-        MissingPackageError: Pillow is not installed.
+    Raises InputError for one that cannot be read, MissingPackageError without Pillow.
     """
     pixels = []
     for path in paths:

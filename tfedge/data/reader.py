@@ -25,12 +25,7 @@ from tfedge.runtime.tokenizer import find_pad_id
 
 
 class Reader(abc.ABC):
-    """What a checkpoint reads its input with.
-
-    Attributes:
-        unit: what an item is called.
-        calibrates_with: so many of them choose the ranges.
-    """
+    """What a checkpoint reads its input with; `calibrates_with` so many items, each a `unit`."""
 
     unit: ClassVar[str]
     calibrates_with: ClassVar[int]
@@ -54,31 +49,18 @@ class Reader(abc.ABC):
 
     @abc.abstractmethod
     def samples(self, data: Texts, length: int) -> list[np.ndarray]:
-        """What `inputs` makes inputs of, in the order of the items.
+        """What `inputs` makes inputs of, in the order of the items; raises InputError."""
 
-        Args:
-            length: tokens of the graph.
-
-        Raises:
-            InputError: an item cannot be read.
-        """
-
-    @abc.abstractmethod
     def inputs(self, samples: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
         """The model's named inputs for some samples, see `tfedge.data.batches`."""
+        return as_inputs(samples, length, names)
 
     @abc.abstractmethod
     def _trial(self, length: int, pairs: bool) -> Callable[[Any], object]:
         """A function that raises InputError or TextError for an item that cannot be answered."""
 
     def check(self, items: Sequence[Any], source: str, length: int) -> None:
-        """Raises InputError where no item can be answered, so that nothing could be compared.
-
-        Args:
-            items: what a model is asked: texts, pairs or paths.
-            source: where they come from.
-            length: tokens of the graph.
-        """
+        """Raises InputError where no item (text, pair or path) of `source` can be answered."""
         attempt, reason = self._trial(length, isinstance(items[0], tuple)), ""
         for item in items:
             try:
@@ -142,9 +124,6 @@ class ImageReader(Reader):
     def samples(self, data: Texts, length: int) -> list[np.ndarray]:
         return pixels_of(data.texts, self.settings)
 
-    def inputs(self, samples: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
-        return as_inputs(samples, length, names)
-
     def _trial(self, length: int, pairs: bool) -> Callable[[Any], object]:
         return lambda path: pixels_of([path], self.settings)
 
@@ -157,9 +136,5 @@ _OPENERS: dict[str, Callable[[Path, EncoderConfig], Reader]] = {
 
 
 def open_reader(folder: Path, config: EncoderConfig) -> Reader:
-    """What the encoder in a folder reads with.
-
-    Raises:
-        CheckpointError: its tokeniser, or its settings for images, cannot be used.
-    """
+    """What the encoder in a folder reads with; raises CheckpointError where that cannot be used."""
     return _OPENERS[config.architecture.reads](folder, config)

@@ -8,7 +8,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -34,22 +34,18 @@ class Texts:
 
     def head(self, count: int) -> Self:
         """The first `count` of them."""
-        labels = self.labels[:count] if self.labels else None
-        return type(self)(self.texts[:count], labels, self.source)
+        return self._part(slice(count))
 
     def tail(self, count: int) -> Self:
         """The last `count` of them."""
-        labels = self.labels[-count:] if self.labels else None
-        return type(self)(self.texts[-count:], labels, self.source)
+        return self._part(slice(-count, None))
+
+    def _part(self, part: slice) -> Self:
+        labels = self.labels[part] if self.labels else None
+        return dataclasses.replace(self, texts=self.texts[part], labels=labels)
 
     def label_ids(self, names: Sequence[str]) -> list[int]:
-        """The labels as indices into `names`, compared without regard to case.
-
-        A label may also be given as the index itself, as data sets on the hub do.
-
-        Raises:
-            InputError: no labels at all, or one that is not among `names`.
-        """
+        """See `tfedge.tasks.columns.label_ids`; raises InputError where there are no labels, too."""
         if self.labels is None:
             raise InputError(
                 f"{self.source} has no labels; it needs a column 'label' with {list(names)}"
@@ -82,14 +78,11 @@ def existing(path: str | Path) -> Path:
 
 
 def read_columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[str] | None]:
-    """A column of a file and, where it has them, its labels.
+    """A column of a file and, where it has them, its labels; raises InputError as `read_texts`.
 
     Args:
-        wanted: the names that the column may have, the one to recommend first; a plain TXT has
-            that one alone.
-
-    Raises:
-        InputError: as `read_texts`.
+        wanted: the names that the column may have, first the one to recommend, which that of a plain
+            TXT has.
     """
     rows = [
         {key: _cell(path, number, key, value) for key, value in row.items()}
@@ -97,23 +90,19 @@ def read_columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[s
     ]
     if not rows:
         raise InputError(f"{path} has no rows; give a file with at least one {wanted[0]}")
-    column = find_column(rows[0], wanted)
+    column = columns.find(rows, wanted)
     if column is None:
         raise InputError(
             f"{path} has the columns {sorted(rows[0])}; name the one with the {wanted[0]} "
             f"{wanted[0]!r}"
         )
-    label_column = find_column(rows[0], LABEL_COLUMNS)
+    label_column = columns.find(rows, LABEL_COLUMNS)
     labels = _values(path, rows, label_column) if label_column else None
     return _values(path, rows, column), labels
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file by the names of its columns: strings, of JSONL whatever values it has.
-
-    Raises:
-        InputError: the file cannot be read, or has no rows.
-    """
+    """The rows of a file by the names of its columns: strings, of JSONL whatever values it has."""
     rows = [row for _, row in _rows(path, TEXT_COLUMNS[0])]
     if not rows:
         raise InputError(f"{path} has no rows")
@@ -122,8 +111,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def _rows(path: Path, column: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows, and the line that each of JSONL is in; `column` is that of a plain TXT."""
-    suffix = _suffix(path)
-    content = _decode(path)
+    suffix, content = _suffix(path), _decode(path)
     if suffix == ".jsonl":
         yield from _json_rows(path, content)
     elif suffix == ".txt":
@@ -216,16 +204,8 @@ def _table_rows(path: Path, content: str, suffix: str) -> Iterator[dict[str, str
         raise InputError(f"{path}, line {reader.line_num}: {error}") from error
 
 
-def find_column(columns: Collection[str], names: tuple[str, ...]) -> str | None:
-    """The first of `names` that is a column."""
-    return next((name for name in names if name in columns), None)
-
-
 def _values(path: Path, rows: list[dict[str, str]], column: str) -> list[str]:
-    values = []
-    for number, row in enumerate(rows, start=1):
-        value = row.get(column, "").strip()
-        if not value:
-            raise InputError(f"{path}, row {number}, has an empty {column!r}")
-        values.append(value)
+    values = [row.get(column, "").strip() for row in rows]
+    if "" in values:
+        raise InputError(f"{path}, row {values.index('') + 1}, has an empty {column!r}")
     return values

@@ -22,11 +22,9 @@ def load_tokenizer(folder: str | Path, vocab_size: int | None = None) -> Tokeniz
 
     A folder with only a `vocab.txt`, or `vocab.json` and `merges.txt`, is converted by transformers.
 
-    Args:
-        vocab_size: rows of the embedding table that the token ids will be looked up in.
-
     Raises:
-        CheckpointError: the folder has no tokeniser, or one that is damaged or of another model.
+        CheckpointError: the folder has no tokeniser, or one that is damaged or has more tokens than
+            the embedding table has rows, `vocab_size`.
     """
     path = Path(folder) / "tokenizer.json"
     try:
@@ -68,11 +66,7 @@ def _convert(folder: str | Path) -> Tokenizer:
 
 
 def text_encoder(tokenizer: Tokenizer, max_length: int, pairs: bool = False) -> TextEncoder:
-    """The board's own encoder, which all texts are tokenised with on the host too.
-
-    Raises:
-        CheckpointError: the tokeniser has no padding token.
-    """
+    """The board's own encoder, for texts on the host too; raises CheckpointError without padding."""
     try:
         return TextEncoder(tokenizer.to_str().encode(), max_length, pairs)
     except ModelFileError as error:

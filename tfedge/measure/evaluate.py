@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfedge import tasks
-from tfedge.data.source import KINDS
+from tfedge.data.hub import KINDS
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.board import Board

@@ -7,17 +7,20 @@ read, versions of the packages that computed), hashes of what it made, and its r
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tfedge import __version__, files
+from tfedge.data.hub import is_file_name
+from tfedge.data.images import listed_images, read_images
 from tfedge.errors import InputError
+from tfedge.models import folder as checkpoint
 from tfedge.models.hub import resolve
 from tfedge.presets import load_preset, preset_names
-from tfedge.recipes.hashes import Hashes, digest
 from tfedge.recipes.recipe import DATA_KEYS, MODEL_KEYS, Recipe, Stage, parameters
 from tfedge.targets import INTEGER, load_target
 
@@ -25,19 +28,61 @@ RECORD = "stage.json"
 _PACKAGES = ("tensorflow", "tf-keras")
 
 
+def digest(hashes: Mapping[str, str | None]) -> str:
+    """One hash of several."""
+    return hashlib.sha256(json.dumps(dict(hashes), sort_keys=True).encode()).hexdigest()
+
+
+class Hashes:
+    """Hashes by what is in the files; a file that stays as it is, is read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Path, int, int, int], str] = {}
+
+    def file(self, path: Path) -> str:
+        """The SHA-256 of a file."""
+        state = path.stat()
+        key = (path.resolve(), state.st_ino, state.st_size, state.st_mtime_ns)
+        if key not in self._known:
+            self._known[key] = files.sha256(path)
+        return self._known[key]
+
+    def data(self, name: str) -> str:
+        """Of texts or images: a file, a folder of images, or a table with the images that it lists."""
+        if not is_file_name(name):
+            return f"hub:{name}"  # taken for the same while it is called so
+        path = Path(name)
+        if not path.exists():
+            raise InputError(f"{name} does not exist")
+        if path.is_dir():
+            images = [Path(image) for image in read_images(path).texts]
+            return digest(
+                {image.relative_to(path).as_posix(): self.file(image) for image in images}
+            )
+        listed = {image: self._if_there(path.parent / image) for image in listed_images(path)}
+        return digest({"": self.file(path), **listed}) if any(listed.values()) else self.file(path)
+
+    def model(self, name: str) -> str:
+        """Of a checkpoint, or a converted model."""
+        if Path(name).is_file():
+            return self.file(Path(name))
+        found = checkpoint.files_of(resolve(name).folder)
+        return digest({place: self.file(path) for place, path in found.items()})
+
+    def _if_there(self, path: Path) -> str | None:
+        try:
+            return self.file(path)
+        except (OSError, ValueError):  # a line of a text is no name of a file
+            return None
+
+
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What `stage.json` holds.
+    """What `stage.json` holds."""
 
-    Attributes:
-        key: what decides what comes out, see `Step`.
-        outputs: path in the stage's folder -> SHA-256 of each file made; None until it is done.
-        result: the command's report.
-    """
-
-    key: Mapping[str, Any]
-    outputs: Mapping[str, str] | None = None
-    result: Mapping[str, Any] | None = None
+    key: Mapping[str, Any]  # what decides what comes out, see `Step`
+    outputs: Mapping[str, str] | None = None  # SHA-256 of each file by its path, once it is done
+    result: Mapping[str, Any] | None = None  # the command's report
 
     @classmethod
     def read(cls, folder: Path) -> Record | None:
@@ -53,22 +98,15 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What is to be done about a stage.
-
-    Attributes:
-        action: `run`, `resume` or `skip`.
-        arguments: the command line behind `tfedge`.
-        key: a JSON object: `options`, `inputs` (hashes by key), `versions`.
-        product: what the next stage takes, or None.
-    """
+    """What is to be done about a stage."""
 
     stage: Stage
-    action: str
+    action: Literal["run", "resume", "skip"]
     reason: str
     folder: Path
-    arguments: list[str]
-    key: Mapping[str, Any]
-    product: Path | None
+    arguments: list[str]  # the command line behind `tfedge`
+    key: Mapping[str, Any]  # a JSON object: `options`, `inputs` (hashes by key), `versions`
+    product: Path | None  # what the next stage takes
     record: Record | None
 
     def report(self) -> dict[str, Any]:
@@ -89,7 +127,6 @@ def decide(recipe: Recipe, stage: Stage, before: Step | None, hashes: Hashes) ->
 
     Args:
         before: the stage before, as it was decided or, with its new record, after it ran.
-        hashes: of the files that this run has read so far.
 
     Raises:
         InputError: a file it reads is missing, or its folder is somebody else's.
@@ -166,7 +203,7 @@ def _version(package: str) -> str | None:
 
 def _verdict(
     record: Record | None, key: Mapping[str, Any], folder: Path, before: Step | None
-) -> tuple[str, str]:
+) -> tuple[Literal["run", "resume", "skip"], str]:
     if record is None:
         return "run", "it has not run yet"
     is_same = record.key == key

@@ -26,28 +26,19 @@ _OWN_KEYS = ("output", "force", "json")
 _UNHASHED = ("logs", "cache")
 # The table of what several stages share, and its keys.
 _DEFAULTS = "defaults"
-_SHARED = ("data", "eval", "seed", "max_length")
+_SHARED = {key: key for key in ("data", "eval", "seed", "max_length")}
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """How a command fits between others.
+    """How a command fits between others."""
 
-    Attributes:
-        takes: the key that what the stage before has made fills.
-        makes: `checkpoint`, `tflite` or nothing.
-        accepts: what the stage before may have made.
-        shared: keys of `defaults` -> the key of this command that they fill.
-        packages: whose versions decide what comes out, besides tfedge's and TensorFlow's.
-    """
-
-    takes: str = "model"
+    takes: str = "model"  # the key that is filled with what the stage before has made
     makes: str | None = "checkpoint"
-    accepts: tuple[str, ...] = ("checkpoint",)
-    shared: Mapping[str, str] = dataclasses.field(
-        default_factory=lambda: dict(zip(_SHARED, _SHARED, strict=True))
-    )
-    packages: tuple[str, ...] = ()
+    accepts: tuple[str, ...] = ("checkpoint",)  # what the stage before may have made
+    # Keys of `defaults` -> the key of this command that they fill.
+    shared: Mapping[str, str] = dataclasses.field(default_factory=lambda: _SHARED)
+    packages: tuple[str, ...] = ()  # whose versions matter besides tfedge's and TensorFlow's
 
 
 _RUNTIMES = ("tflite-runtime", "ai-edge-litert")
@@ -68,16 +59,12 @@ KINDS: dict[str, Kind] = {
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One command with its settings.
-
-    Attributes:
-        given: key -> value as the command line would have it; paths are settled.
-        options: all that decides what comes out but files, defaults included, fit for JSON.
-    """
+    """One command with its settings."""
 
     name: str
     command: click.Command
-    given: Mapping[str, Any]
+    given: Mapping[str, Any]  # key -> value as the command line would have it; paths are settled
+    # All that decides what comes out but files, defaults included, fit for JSON.
     options: Mapping[str, Any]
 
     @property
@@ -99,12 +86,7 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What `read_recipe` found.
-
-    Attributes:
-        name: what the outputs are called after.
-        output: the folder for all of them.
-    """
+    """What `read_recipe` found; the outputs are called after `name`, in the folder `output`."""
 
     path: Path
     name: str
@@ -126,7 +108,7 @@ def read_recipe(
     """Reads and checks a recipe.
 
     Args:
-        commands: those of `tfedge`, by name.
+        commands: those of `tfedge`.
         overrides: `table.key`, or `name` and `output`, -> what stands there in place of the recipe's
             own; paths are relative to the working directory.
 
@@ -140,8 +122,9 @@ def read_recipe(
     for key in (*KINDS, _DEFAULTS):
         if not isinstance(table := content.get(key, {}), dict):
             raise InputError(f"{path}: {key} is {table!r}; it must be a table, [{key}]")
-        table.update(_settle(table, path.parent))
-    content = _settle(content, path.parent)  # output
+        table.update({name: _settled(name, value, path.parent) for name, value in table.items()})
+    if "output" in content:
+        content["output"] = _settled("output", content["output"], path.parent)
     _override(path, content, overrides)
     tables = {key: value for key, value in content.items() if key in KINDS}
     if not tables:
@@ -150,7 +133,7 @@ def read_recipe(
     if not isinstance(content.get("output", ""), str):
         raise InputError(f"{path}: output is {content['output']!r}; it must be a folder's name")
     if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
-        raise InputError(f"{path}: name is {name!r}; it must do as the name of a file")
+        raise InputError(f"{path}: name is {name!r}; it must be usable as the name of a file")
     shared = content.get(_DEFAULTS, {})
     check_keys(shared, _SHARED, f"{path}, [{_DEFAULTS}]")
     output = Path(content.get("output", path.parent / "build" / name))
@@ -175,12 +158,8 @@ def _override(path: Path, content: dict[str, Any], overrides: Mapping[str, Any])
             raise InputError(f"{path} has no table [{table}] in which to set {key}")
 
 
-def _settle(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """`values` with paths that are relative to `folder` made relative to the working directory."""
-    return {key: _settled(key, value, folder) for key, value in values.items()}
-
-
 def _settled(key: str, value: Any, folder: Path) -> Any:
+    """A path that is relative to `folder` as one relative to the working directory."""
     if not isinstance(value, str):
         return value
     if key in DATA_KEYS:

@@ -18,8 +18,7 @@ from typing import Any
 
 from tfedge import files
 from tfedge.errors import InputError, TfedgeError
-from tfedge.recipes.hashes import Hashes
-from tfedge.recipes.plan import Record, Step, decide, hash_outputs
+from tfedge.recipes.plan import Hashes, Record, Step, decide, hash_outputs
 from tfedge.recipes.recipe import Recipe
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
@@ -41,7 +40,6 @@ def run(recipe: Recipe, dry: bool, say: Say) -> dict[str, Any]:
 
     Args:
         dry: only find out what would run.
-        say: shows a line to the user.
 
     Returns:
         A JSON object: `recipe`, `output`, `dry_run` and `stages`, for each its `stage`, `action`
@@ -120,7 +118,7 @@ def _call(step: Step) -> dict[str, Any]:
     if process.returncode:
         raise StageError(
             f"[{name}] ended with exit code {process.returncode}; what the stages before it made is "
-            "kept, and the same command goes on there",
+            "kept, and the same command continues from there",
             process.returncode if process.returncode > 0 else TfedgeError.exit_code,
         )
     try:

@@ -24,11 +24,7 @@ names = _REGISTRY.names
 
 
 def find(name: str) -> Task:
-    """The task of a name.
-
-    Raises:
-        InputError: there is none.
-    """
+    """The task of a name; raises InputError where there is none."""
     task = _REGISTRY.find(name)
     if task is None:
         raise InputError(f"unknown task {name!r}; known are {', '.join(names())}")
@@ -47,11 +43,7 @@ def register(task: Task) -> None:
 
 
 def task_and_labels(checkpoint: Checkpoint, name: str | None = None) -> tuple[str, list[str]]:
-    """What a checkpoint is for, told by its head unless `name` says it, and its labels.
-
-    Raises:
-        InputError: the task is unknown.
-    """
+    """What a checkpoint is for, told by its head unless `name` says it, and its labels."""
     task = max(every(), key=lambda task: task.fit(checkpoint)) if name is None else find(name)
     return task.name, task.labels(checkpoint)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from tfedge.architectures.base import EncoderConfig
-    from tfedge.data.source import Data
+    from tfedge.data.hub import Data
     from tfedge.data.texts import Texts
     from tfedge.models.blocks import Blocks, Symbolic
     from tfedge.models.checkpoint import Checkpoint
@@ -27,19 +27,12 @@ Outputs = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """What a model is measured on.
+    """What a model is measured on."""
 
-    Attributes:
-        items: what it is asked, as `tfedge.runtime.pipeline.Pipeline` takes it.
-        truth: what the answers are compared with, as the task reads it; None where the data have none.
-        source: where they come from.
-        items_a_row: how many items have one truth together.
-    """
-
-    items: Sequence[Any]
-    truth: Sequence[Any] | None
+    items: Sequence[Any]  # what it is asked, as `tfedge.runtime.pipeline.Pipeline` takes it
+    truth: Sequence[Any] | None  # as the task reads it; None where the data have none
     source: str
-    items_a_row: int = 1
+    items_a_row: int = 1  # how many items have one truth together
 
     def head(self, count: int | None) -> Rows:
         """The first `count` rows, None for all."""
@@ -50,36 +43,22 @@ class Rows:
 
 
 class Task(base.Task):
-    """The host's half of a task; the board's half is inherited beside it.
+    """The host's half of a task; the board's half is inherited beside it."""
 
-    Attributes:
-        kind: how the names of transformers' classes end, `ForSequenceClassification` say.
-        wanted: the columns that `read` reads, for messages.
-        score: the figure of `metric` that counts in a conversion, 0 to 1.
-        example: what a user tries a model with, as on a command line.
-        is_embedding: whether sentence-transformers' modules are about its models: length, norm.
-        calibrates_itself: whether the package's sentences do for calibration.
-        trains: whether `tfedge qad` takes its models.
-        trains_on_labels: whether labels and logits train it.
-        shrinks: whether `tfedge shrink` takes its models.
-        in_mediapipe: whether MediaPipe has a task for it.
-        in_peers: whether other products answer it in `tfedge bench`.
-        default_labels: how many labels a fresh model without names for them has.
-        head_advice: what to do where a checkpoint lacks the head.
-    """
-
-    kind: ClassVar[str]
-    wanted: ClassVar[str]
-    score: ClassVar[str] = "accuracy"
-    example: ClassVar[str] = '"a text"'
+    kind: ClassVar[str]  # how the names of transformers' classes end: `ForSequenceClassification`
+    wanted: ClassVar[str]  # the columns that `read` reads, for messages
+    score: ClassVar[str] = "accuracy"  # the figure of `metric` that counts in a conversion, 0 to 1
+    example: ClassVar[str] = '"a text"'  # what a user tries a model with on a command line
+    # Whether sentence-transformers' modules are about its models: length, norm.
     is_embedding: ClassVar[bool] = False
-    calibrates_itself: ClassVar[bool] = True
-    trains: ClassVar[bool] = True
-    trains_on_labels: ClassVar[bool] = False
-    shrinks: ClassVar[bool] = False
-    in_mediapipe: ClassVar[bool] = False
-    in_peers: ClassVar[bool] = False
-    default_labels: ClassVar[int] = 0
+    calibrates_itself: ClassVar[bool] = True  # whether the package's sentences do for calibration
+    trains: ClassVar[bool] = True  # whether `tfedge qad` takes its models
+    trains_on_labels: ClassVar[bool] = False  # whether labels and logits train it
+    shrinks: ClassVar[bool] = False  # whether `tfedge shrink` takes its models
+    in_mediapipe: ClassVar[bool] = False  # whether MediaPipe has a task for it
+    in_peers: ClassVar[bool] = False  # whether other products answer it in `tfedge bench`
+    default_labels: ClassVar[int] = 0  # of a fresh model without names for them
+    # What to do where a checkpoint lacks the head.
     head_advice: ClassVar[str] = "(tfedge finetune), or convert it with --task sentence-embedding"
 
     @property
@@ -106,9 +85,8 @@ class Task(base.Task):
     def fit(self, checkpoint: Checkpoint) -> int:
         """How well a checkpoint's head is this task's; the task with most has it.
 
-        Returns:
-            0: it reads something else, or has no such head; 1: no head is needed; 2: it has the
-            weights; 3: and its class is named in config.json.
+        0: it reads something else, or has no such head; 1: no head is needed; 2: it has the weights;
+        3: and its class is named in config.json.
         """
         config = checkpoint.config
         if config.architecture.reads != self.units:
@@ -147,12 +125,7 @@ class Task(base.Task):
     def head(
         self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
     ) -> dict[str, Symbolic]:
-        """The outputs by name.
-
-        Args:
-            hidden: the last hidden states, (B, S, C).
-            inputs: of the encoder, by name.
-        """
+        """The outputs by name, of the last hidden states (B, S, C)."""
 
     # Training.
 
@@ -162,9 +135,7 @@ class Task(base.Task):
     ) -> tf.Tensor:
         """How far a student's outputs are from its teacher's, float32, one value a text or token.
 
-        Args:
-            output, target: of models, batches by name.
-            mask: int32 (B, S), 0 for padding.
+        `mask` is int32 (B, S), 0 for padding.
         """
 
     @abc.abstractmethod
@@ -191,19 +162,10 @@ class Task(base.Task):
 
     @abc.abstractmethod
     def read(self, data: Data) -> Rows:
-        """What a model is measured on.
-
-        Raises:
-            InputError: the data cannot be read, or a column that is needed is missing or holds
-                something else.
-        """
+        """What a model is measured on; raises InputError where data cannot be read or lack a column."""
 
     def truth(self, rows: Rows, labels: Sequence[str]) -> Sequence[Any] | None:
-        """The truth of rows as `metric` takes it, or None where they have none.
-
-        Raises:
-            InputError: it is nothing that the model could answer.
-        """
+        """The truth of rows as `metric` takes it; raises InputError where no model could answer it."""
         return rows.truth
 
     @abc.abstractmethod

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from tfedge.architectures.base import EncoderConfig
-    from tfedge.data.source import Data
+    from tfedge.data.hub import Data
     from tfedge.data.texts import Texts
     from tfedge.models.blocks import Blocks, Symbolic
 

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfedge.errors import InputError
 
 if TYPE_CHECKING:
-    from tfedge.data.source import Data
+    from tfedge.data.hub import Data
 
 # In use on the hub for the text of a single-sentence task.
 TEXT = ("text", "sentence", "question")
 LABEL = ("label", "labels", "label_text")
 IMAGE = ("image", "file_name")
 
-Table = Sequence[Mapping[str, Any]]
 
-
-def find(rows: Table, names: Sequence[str]) -> str | None:
+def find(rows: Sequence[Collection[str]], names: Sequence[str]) -> str | None:
     """Which of the names the first row has."""
     return next((name for name in names if rows and name in rows[0]), None)
 
 
-def texts(rows: Table, column: str, source: str) -> list[str]:
-    """A column of strings.
-
-    Raises:
-        InputError: a row has none.
-    """
+def texts(rows: Sequence[Mapping[str, Any]], column: str, source: str) -> list[str]:
+    """A column of strings; raises InputError where a row has none."""
     for number, row in enumerate(rows, 1):
         value = row.get(column)
         if not isinstance(value, str) or not value.strip():
@@ -39,14 +33,7 @@ def texts(rows: Table, column: str, source: str) -> list[str]:
 
 
 def texts_alone(data: Data, task: str, wanted: str) -> list[str]:
-    """The texts of data that do not say what is right.
-
-    Args:
-        wanted: the columns that would say it.
-
-    Raises:
-        InputError: there is no column with texts.
-    """
+    """The texts of data that lack the columns `wanted`; raises InputError where there are none."""
     rows = data.table
     if rows and find(rows, TEXT) is None:
         raise InputError(
@@ -59,10 +46,7 @@ def texts_alone(data: Data, task: str, wanted: str) -> list[str]:
 def label_ids(words: Sequence[str], names: Sequence[str], source: str) -> list[int]:
     """Labels as indices into `names`, compared without regard to case.
 
-    A label may also be given as the index itself, as data sets on the hub do.
-
-    Raises:
-        InputError: one is not among `names`.
+    A label may also be the index itself, as in data sets on the hub. Raises InputError for others.
     """
     known = {name.lower(): index for index, name in enumerate(names)}
     known |= {str(index): index for index in range(len(names)) if str(index) not in known}

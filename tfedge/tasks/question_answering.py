@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from tfedge.architectures.base import EncoderConfig
-    from tfedge.data.source import Data
+    from tfedge.data.hub import Data
     from tfedge.models.blocks import Blocks, Symbolic
 
 _ENDS = ("start_logits", "end_logits")

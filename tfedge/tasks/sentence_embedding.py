@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from tfedge.architectures.base import EncoderConfig
-    from tfedge.data.source import Data
+    from tfedge.data.hub import Data
     from tfedge.models.blocks import Blocks, Symbolic
 
 # How tokens become a sentence embedding.
@@ -105,23 +105,12 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
         return [f"Spearman {100 * figures['spearman']:.2f} on {figures['pairs']} pairs"]
 
     def difference(self, answer: Answer, other: Answer) -> float:
-        """1 minus the cosine.
-
-        Raises:
-            InputError: embeddings of different widths.
-        """
+        """1 minus the cosine; raises InputError where the widths differ."""
         return 1.0 - _cosine(answer, other)
 
 
 def check_pooling(pooling: str) -> None:
-    """Refuses what no graph here computes.
-
-    Args:
-        pooling: as `tfedge.models.config.pooling_of` gives it.
-
-    Raises:
-        CheckpointError: it is neither `mean` nor `cls`.
-    """
+    """Raises CheckpointError where `tfedge.models.config.pooling_of` gives what no graph computes."""
     if pooling in (MEAN, CLS):
         return
     hint = "take another checkpoint"

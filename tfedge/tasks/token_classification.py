@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from tfedge.architectures.base import EncoderConfig
-    from tfedge.data.source import Data
+    from tfedge.data.hub import Data
     from tfedge.models.blocks import Blocks, Symbolic
     from tfedge.models.checkpoint import Checkpoint
 
@@ -122,14 +123,12 @@ class TokenClassification(Task, board.TokenClassification):
             predicted = [pieces.get(begin) for begin, _ in true]
             tags = [tag for _, tag in true]
             words += len(tags)
-            right += sum(a == b for a, b in zip(predicted, tags, strict=True))
+            right += sum(map(operator.eq, predicted, tags))
             ours = set(entities([tag or OUTSIDE for tag in predicted]))
             theirs = set(entities(tags))
-            found, expected, same = (
-                found + len(ours),
-                expected + len(theirs),
-                same + len(ours & theirs),
-            )
+            found += len(ours)
+            expected += len(theirs)
+            same += len(ours & theirs)
         return {
             "words": words,
             "accuracy": right / words,
@@ -154,13 +153,10 @@ class TokenClassification(Task, board.TokenClassification):
 
 
 def entities(tags: Sequence[str]) -> Iterator[tuple[str, int, int]]:
-    """The entities that tags in IOB, IOB2 or IOBES mark, by seqeval's rules.
+    """Type, first and last position of what tags in IOB, IOB2 or IOBES mark, by seqeval's rules.
 
     An entity begins where one of its type does not go on: I-X after O or after another type begins
     one too.
-
-    Yields:
-        Type, first and last position.
     """
     begin, kind, before = 0, "", OUTSIDE
     for position, tag in enumerate([*tags, OUTSIDE]):
