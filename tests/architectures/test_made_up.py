@@ -233,7 +233,7 @@ def test_its_parts_can_be_cut(folder: Path) -> None:
     checkpoint = Checkpoint(folder)
     model = build(checkpoint.config, TASK).model
     load_weights(model, checkpoint, TASK)
-    cut = Cut(np.arange(16), (0, 1), (np.array([0, 2]),) * 2, (np.arange(24),) * 2, 8)
+    cut = Cut(range(16), (0, 1), [[0, 2]] * 2, [range(24)] * 2, 8)
     config = cut_config(checkpoint.config, cut)
     assert (config.hidden_size, config.heads(0), config.neurons(1)) == (16, 2, 24)
     assert config.source["breadth"] == 16

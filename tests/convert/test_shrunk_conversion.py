@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import toy_folders
 from bars import Bars
@@ -27,8 +26,8 @@ def write_shrunk(folder: Path, family: str) -> Path:
     checkpoint = Checkpoint(source)
     model = build(checkpoint.config, TASK).model
     load_weights(model, checkpoint, TASK)
-    heads, neurons = (np.array([0, 2, 3]), np.array([1])), (np.arange(40), np.arange(16))
-    cut = Cut(np.arange(32), (0, 1), heads, neurons, 8)
+    heads, neurons = ([0, 2, 3], [1]), (range(40), range(16))
+    cut = Cut(range(32), (0, 1), heads, neurons, 8)
     config = cut_config(checkpoint.config, cut)
     smaller = build(config, TASK).model
     assign(smaller, cut_tensors(checkpoint.config, tensors_of(model), cut))

@@ -24,9 +24,9 @@ from tfedge.train.cut import Cut, cut_config, cut_tensors, tensors_of
 TASK = "text-classification"
 LABELS = list(toy_folders.LABELS)
 TEXTS = ["The film is GOOD.", "awful, xyz?", "naïve"]
-WHOLE = Cut(np.arange(32), (0, 1), (np.arange(4),) * 2, (np.arange(48),) * 2, 8)
-ORDINARY = Cut(np.arange(32), (0, 1), (np.arange(4),) * 2, (np.arange(16),) * 2, 8)
-DIFFERING = Cut(np.arange(32), (0, 1), (np.arange(3), np.arange(1)), (np.arange(16),) * 2, 8)
+WHOLE = Cut(range(32), (0, 1), [range(4)] * 2, [range(48)] * 2, 8)
+ORDINARY = Cut(range(32), (0, 1), [range(4)] * 2, [range(16)] * 2, 8)
+DIFFERING = Cut(range(32), (0, 1), [range(3), range(1)], [range(16)] * 2, 8)
 
 
 def write_cut(folder: Path, cut: Cut) -> Path:

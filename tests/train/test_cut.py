@@ -18,7 +18,7 @@ from tfedge.errors import InputError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, assign, load_weights
 from tfedge.models.config import parse_config
-from tfedge.train.cut import Cut, _Heads, _low_rank, cut_config, cut_tensors, plan, tensors_of
+from tfedge.train.cut import Cut, _cut_layer, _low_rank, cut_config, cut_tensors, plan, tensors_of
 
 TASK = "text-classification"
 CONFIG = parse_config(toy_folders.config())
@@ -77,7 +77,7 @@ def test_low_rank_is_that_of_a_full_svd(
 
 def test_equal_sizes_reproduce_the_teacher(tensors: Tensors) -> None:
     kept = plan(CONFIG, CONFIG, tensors)
-    assert kept.channels.tolist() == list(range(32))
+    assert kept.channels == list(range(32))
     assert kept.layers == (0, 1)
     student = cut_tensors(CONFIG, tensors, kept)
     assert student.keys() == tensors.keys()
@@ -102,7 +102,7 @@ def test_dead_channels_are_the_ones_that_go(tensors: Tensors) -> None:
             value[dead] = 0
     smaller = resized(hidden_size=28)
     kept = plan(CONFIG, smaller, tensors)
-    assert kept.channels.tolist() == [index for index in range(32) if index not in dead]
+    assert kept.channels == [index for index in range(32) if index not in dead]
 
 
 @pytest.mark.parametrize("hidden_size", [4, 16, 24])
@@ -153,7 +153,7 @@ def test_thin_heads_keep_forms_of_low_rank(tensors: Tensors) -> None:
         layer[f"attention.self.{part}.weight"][silent] = 0
         layer[f"attention.self.{part}.bias"][silent] = 0
     parts = CONFIG.architecture.named_parts()
-    thin = _Heads.of(layer, parts, 8, np.arange(32), np.arange(4)).thinned(4).tensors(parts)
+    thin = _cut_layer(layer, parts, 8, Cut(range(32), (0,), [range(4)], [range(48)], 4), 0)
     x = np.random.RandomState(0).normal(size=(5, 32)).astype(np.float32)
     np.testing.assert_allclose(scores(thin, x, 4), scores(layer, x, 8), atol=1e-5)
     np.testing.assert_allclose(attended(thin, x), attended(layer, x), atol=1e-5)
@@ -256,10 +256,10 @@ def test_removing_what_writes_nothing_changes_no_answer(
             tensors[f"{layer}.{parts.attention_output}.weight"][:, 8 * head : 8 * head + 8] = 0
         tensors[f"{layer}.{parts.ffn_output}.weight"][:, sorted(neurons[index])] = 0
     cut = Cut(
-        np.arange(32),
+        range(32),
         (0, 1),
-        tuple(np.array(sorted(set(range(4)) - gone)) for gone in heads),
-        tuple(np.array(sorted(set(range(48)) - gone)) for gone in neurons),
+        [sorted(set(range(4)) - gone) for gone in heads],
+        [sorted(set(range(48)) - gone) for gone in neurons],
         8,
     )
     smaller = cut_config(config, cut)
@@ -272,8 +272,8 @@ def test_removing_a_layer_that_does_nothing() -> None:
     """Of three layers one is left out: the others are where they were, under new numbers."""
     config = parse_config(toy_folders.config("distilbert", n_layers=3))
     tensors = tensors_of(build(config, TASK).model)
-    whole = (np.arange(4),) * 2, (np.arange(48),) * 2
-    made = cut_tensors(config, tensors, Cut(np.arange(32), (0, 2), *whole, 8))
+    whole = [range(4)] * 2, [range(48)] * 2
+    made = cut_tensors(config, tensors, Cut(range(32), (0, 2), *whole, 8))
     for new, old in ((0, 0), (1, 2)):
         name = "ffn.lin1.weight"
         expected = tensors[f"transformer.layer.{old}.{name}"]
@@ -282,8 +282,8 @@ def test_removing_a_layer_that_does_nothing() -> None:
 
 
 def cut_of(heads: list[int], neurons: list[int], channels: int = 32, head_size: int = 8) -> Cut:
-    parts = (tuple(map(np.arange, counts)) for counts in (heads, neurons))
-    return Cut(np.arange(channels), tuple(range(len(heads))), *parts, head_size)
+    kept_heads, kept_neurons = (list(map(range, counts)) for counts in (heads, neurons))
+    return Cut(range(channels), range(len(heads)), kept_heads, kept_neurons, head_size)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -6,7 +6,7 @@ embeddings for finding similar words; the teacher labels the result, so a wrong 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -22,16 +22,14 @@ _RANDOM = 0.5
 def neighbours(
     embeddings: np.ndarray, token_ids: np.ndarray, candidates: np.ndarray, count: int = 8
 ) -> np.ndarray:
-    """The nearest tokens by cosine similarity.
+    """The nearest tokens, by cosine of `embeddings` (vocabulary, C), of the tokens `token_ids` (n,).
 
     Args:
-        embeddings: float (vocabulary, C).
-        token_ids: the tokens to find neighbours for, (n,).
         candidates: whether each token may be a neighbour, bool (vocabulary,).
 
     Returns:
-        Token ids (vocabulary, count); the token itself where it was not asked for or where there
-        are fewer candidates.
+        Token ids (vocabulary, count); a token itself where its neighbours were not asked for, or are
+        fewer.
     """
     unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-9)
     table = np.repeat(np.arange(len(unit), dtype=np.int32)[:, None], count, axis=1)
@@ -63,28 +61,17 @@ def ordinary_tokens(tokenizer: Tokenizer) -> np.ndarray:
 
 
 def random_tokens(ordinary: np.ndarray, share: float) -> Augment | None:
-    """Replaces half of the tokens of some batches by any others of the vocabulary.
+    """Replaces half of the `ordinary` tokens of a share of the batches by any others of these.
 
-    Neighbours make likely texts; this reaches every row of the table, as pruning it needs, which
-    takes weights of the rows of words that the texts lack as of all others.
-
-    Args:
-        ordinary: which tokens are replaced and put in, bool (vocabulary,).
-        share: of the batches that are changed, 0..1.
+    Neighbours make likely texts; this reaches every row of the table, also those of words that the
+    texts lack, which pruning takes weights of as well.
     """
-    if share == 0:
-        return None
     candidates = np.flatnonzero(ordinary)
 
-    def augment(batch: Batch, generator: np.random.Generator) -> Batch:
-        if generator.random() >= share:
-            return batch
-        ids = batch["input_ids"]
-        chosen = (generator.random(ids.shape) < _RANDOM) & ordinary[ids]
-        others = generator.choice(candidates, ids.shape)
-        return {**batch, "input_ids": np.where(chosen, others, ids).astype(np.int32)}
+    def draw(ids: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        return generator.choice(candidates, ids.shape)
 
-    return augment
+    return _replacing(ordinary, share, _RANDOM, draw) if share else None
 
 
 def chained(*augments: Augment | None) -> Augment | None:
@@ -102,21 +89,32 @@ def chained(*augments: Augment | None) -> Augment | None:
 def word_substitution(
     table: np.ndarray, replaceable: np.ndarray, share: float, probability: float
 ) -> Augment:
-    """Replaces words of some batches by random neighbours.
+    """Replaces words of a share of the batches by random neighbours.
 
     Args:
         table: from `neighbours`.
-        replaceable: whether each token may be replaced, bool (vocabulary,).
-        share: of the batches that are changed, 0..1.
-        probability: of each replaceable token in them to be replaced, 0..1.
+        replaceable: which tokens are replaced, with `probability` each, bool (vocabulary,).
     """
 
+    def draw(ids: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        found: np.ndarray = table[ids, generator.integers(0, table.shape[1], ids.shape)]
+        return found
+
+    return _replacing(replaceable, share, probability, draw)
+
+
+def _replacing(
+    replaceable: np.ndarray,
+    share: float,
+    probability: float,
+    draw: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+) -> Augment:
     def augment(batch: Batch, generator: np.random.Generator) -> Batch:
         if generator.random() >= share:
             return batch
         ids = batch["input_ids"]
         chosen = (generator.random(ids.shape) < probability) & replaceable[ids]
-        replacement = table[ids, generator.integers(0, table.shape[1], ids.shape)]
-        return {**batch, "input_ids": np.where(chosen, replacement, ids).astype(np.int32)}
+        replaced = np.where(chosen, draw(ids, generator), ids).astype(np.int32)
+        return {**batch, "input_ids": replaced}
 
     return augment

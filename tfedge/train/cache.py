@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +26,7 @@ from tfedge.errors import InputError
 from tfedge.train.examples import Examples, by_length
 
 _FORMAT = 1
+_LOGITS, _ROWS = "logits.npy", "rows.npy"
 # Half precision: what a student is compared with need not be more exact than that.
 _ROWS_DTYPE = np.dtype("<f2")
 _LOGITS_DTYPE = np.dtype("<f4")
@@ -33,15 +34,10 @@ _LOGITS_DTYPE = np.dtype("<f4")
 
 @dataclasses.dataclass(frozen=True)
 class Outputs:
-    """What is kept of a teacher: logits for each text and, for each token, tensors side by side.
-
-    Attributes:
-        teacher: a model with `logits` (B, L) and, by the names in `lists`, lists of (B, S, C).
-        lists: name -> widths C of the tensors of a list.
-    """
+    """What is kept of a teacher: logits (B, L) of texts and, of tokens, tensors side by side."""
 
     teacher: keras.Model
-    lists: Mapping[str, Sequence[int]]
+    lists: Mapping[str, Sequence[int]]  # its lists of tensors (B, S, C) by name, as the widths C
 
     @classmethod
     def of(cls, teacher: keras.Model, names: Sequence[str]) -> Outputs:
@@ -83,22 +79,15 @@ class TeacherCache:
     """The outputs of one teacher for some texts, read as they are needed."""
 
     def __init__(self, folder: Path, outputs: Outputs, examples: Examples) -> None:
-        """Opens what `make` has written.
-
-        Raises:
-            InputError: a file is damaged.
-        """
+        """Raises InputError where a file is damaged."""
         lengths = np.asarray(examples.lengths)
-        self._lengths = lengths
         order = np.argsort(lengths, kind="stable")
-        self._places = np.empty(len(lengths), np.int64)
-        self._places[order] = np.arange(len(lengths))
-        self._starts = np.empty(len(lengths), np.int64)
-        self._starts[order] = np.cumsum(lengths[order]) - lengths[order]
-        self._logits = _open(
-            folder / "logits.npy", (len(lengths), outputs.num_labels), _LOGITS_DTYPE
-        )
-        self._rows = _open(folder / "rows.npy", (int(lengths.sum()), outputs.width), _ROWS_DTYPE)
+        self._lengths = lengths
+        self._places = np.argsort(order)
+        self._starts = (np.cumsum(lengths[order]) - lengths[order])[self._places]
+        shapes = (len(lengths), outputs.num_labels), (int(lengths.sum()), outputs.width)
+        self._logits = _open(folder / _LOGITS, shapes[0], _LOGITS_DTYPE)
+        self._rows = _open(folder / _ROWS, shapes[1], _ROWS_DTYPE)
         self.signature = (
             tf.TensorSpec((None, outputs.num_labels), tf.float32),
             tf.TensorSpec((None, None, outputs.width), tf.float32),
@@ -127,11 +116,10 @@ def open_cache(
     examples: Examples,
     progress: Callable[[float], None],
 ) -> TeacherCache:
-    """The cache for `key` in `folder`, made if it is not there yet.
+    """The cache for `key` in `folder`, made if it is not there yet; `progress` is told its share.
 
     Args:
         key: what decides the outputs besides texts and shapes: the teacher's hash, say.
-        progress: called with the share that is done, 0..1.
 
     Raises:
         InputError: there is not enough room, or the folder cannot be written.
@@ -142,7 +130,8 @@ def open_cache(
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     target = folder / digest[:32]
     if not target.is_dir():
-        size = _size(outputs, examples)
+        size = sum(examples.lengths) * outputs.width * _ROWS_DTYPE.itemsize
+        size += len(examples) * outputs.num_labels * _LOGITS_DTYPE.itemsize
         files.check_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
@@ -155,12 +144,6 @@ def open_cache(
     return TeacherCache(target, outputs, examples)
 
 
-def _size(outputs: Outputs, examples: Examples) -> int:
-    """Bytes of a cache, headers left out."""
-    rows = sum(examples.lengths) * outputs.width * _ROWS_DTYPE.itemsize
-    return rows + len(examples) * outputs.num_labels * _LOGITS_DTYPE.itemsize
-
-
 def _make(
     target: Path,
     content: Mapping[str, Any],
@@ -168,13 +151,30 @@ def _make(
     examples: Examples,
     progress: Callable[[float], None],
 ) -> None:
+    run = tf.function(
+        lambda batch: outputs.joined(outputs.teacher(batch, training=False)),
+        reduce_retracing=True,
+        autograph=False,
+    )
+    lengths, done = examples.lengths, 0
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         files.write_json(temporary / "key.json", content)
         # Written piece by piece: a mapped file on a full disk kills the process instead.
-        logits, rows = temporary / "logits.npy", temporary / "rows.npy"
-        with logits.open("wb") as texts, rows.open("wb") as tokens:
-            _write(texts, tokens, outputs, examples, progress)
+        with (temporary / _LOGITS).open("wb") as logits, (temporary / _ROWS).open("wb") as rows:
+            for file, shape, dtype in (
+                (logits, (len(lengths), outputs.num_labels), _LOGITS_DTYPE),
+                (rows, (sum(lengths), outputs.width), _ROWS_DTYPE),
+            ):
+                header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            for indices, batch in by_length(examples, outputs.teacher):
+                values, tokens = (tf.cast(tensor, tf.float32).numpy() for tensor in run(batch))
+                logits.write(values.astype(_LOGITS_DTYPE).tobytes())
+                for row, index in enumerate(indices if outputs.width else ()):
+                    rows.write(tokens[row, : lengths[index]].astype(_ROWS_DTYPE).tobytes())
+                done += len(indices)
+                progress(done / len(examples))
         os.replace(temporary, target)
     except OSError as error:
         raise InputError(
@@ -183,38 +183,6 @@ def _make(
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _write(
-    logits: BinaryIO,
-    rows: BinaryIO,
-    outputs: Outputs,
-    examples: Examples,
-    progress: Callable[[float], None],
-) -> None:
-    lengths = np.asarray(examples.lengths)
-    _header(logits, (len(lengths), outputs.num_labels), _LOGITS_DTYPE)
-    _header(rows, (int(lengths.sum()), outputs.width), _ROWS_DTYPE)
-    run = tf.function(
-        lambda batch: outputs.joined(outputs.teacher(batch, training=False)),
-        reduce_retracing=True,
-        autograph=False,
-    )
-    done = 0
-    for indices, batch in by_length(examples, outputs.teacher):
-        values, tokens = (tf.cast(tensor, tf.float32).numpy() for tensor in run(batch))
-        logits.write(values.astype(_LOGITS_DTYPE).tobytes())
-        for row, index in enumerate(indices if outputs.width else ()):
-            rows.write(tokens[row, : lengths[index]].astype(_ROWS_DTYPE).tobytes())
-        done += len(indices)
-        progress(done / len(examples))
-
-
-def _header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    descr = np.lib.format.dtype_to_descr(dtype)
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": descr, "fortran_order": False, "shape": shape}
-    )
 
 
 def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

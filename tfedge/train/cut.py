@@ -9,7 +9,7 @@ larger one, so their hidden states can be compared without a learned projection.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,40 +26,13 @@ Tensors = Mapping[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """What of a teacher lives on in a student.
+    """What of a teacher lives on in a student; all indices ascend."""
 
-    Attributes:
-        channels: the teacher's hidden channels that the student has, ascending.
-        layers: for each of the student's layers, the teacher's layer it starts from.
-        heads: for each of the student's layers, the heads of that layer that it has, ascending.
-        neurons: likewise.
-        head_size: channels of a head; below the teacher's, heads are made thinner.
-    """
-
-    channels: np.ndarray
-    layers: tuple[int, ...]
-    heads: tuple[np.ndarray, ...]
-    neurons: tuple[np.ndarray, ...]
-    head_size: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The same in lists."""
-        return {
-            "channels": self.channels.tolist(),
-            "layers": list(self.layers),
-            "heads": [kept.tolist() for kept in self.heads],
-            "neurons": [kept.tolist() for kept in self.neurons],
-            "head_size": self.head_size,
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Cut:
-        """What `to_json` made."""
-        heads, neurons = (
-            tuple(np.array(kept, int) for kept in content[part]) for part in ("heads", "neurons")
-        )
-        channels, layers = np.array(content["channels"], int), tuple(content["layers"])
-        return cls(channels, layers, heads, neurons, content["head_size"])
+    channels: Sequence[int]  # the teacher's hidden channels that the student has
+    layers: Sequence[int]  # for each of the student's layers, the teacher's layer it starts from
+    heads: Sequence[Sequence[int]]  # for each of the student's layers, those of that layer
+    neurons: Sequence[Sequence[int]]  # likewise
+    head_size: int  # channels of a head; below the teacher's, heads are made thinner
 
 
 def tensors_of(model: keras.Model) -> dict[str, np.ndarray]:
@@ -70,8 +43,7 @@ def tensors_of(model: keras.Model) -> dict[str, np.ndarray]:
 def plan(teacher: EncoderConfig, student: EncoderConfig, tensors: Tensors) -> Cut:
     """Chooses, by the weights alone, what a student of the given size keeps of the teacher.
 
-    Raises:
-        InputError: the student is larger than the teacher in some size, or of another family.
+    Raises InputError for a student that is larger in some size, or of another family.
     """
     teacher.architecture.check_starts(student)
     for size in ("hidden_size", "num_hidden_layers", "intermediate_size", "head_size"):
@@ -94,18 +66,15 @@ def plan(teacher: EncoderConfig, student: EncoderConfig, tensors: Tensors) -> Cu
                     f"teacher, from which it would start, {theirs}"
                 )
     importance = importance_of_weights(teacher, tensors)
-    return Cut(
-        strongest(importance.channels, student.hidden_size),
-        layers,
-        tuple(strongest(importance.heads[at], student.heads(i)) for i, at in enumerate(layers)),
-        tuple(strongest(importance.neurons[at], student.neurons(i)) for i, at in enumerate(layers)),
-        student.head_size,
-    )
+    channels = strongest(importance.channels, student.hidden_size)
+    heads = [strongest(importance.heads[at], student.heads(i)) for i, at in enumerate(layers)]
+    neurons = [strongest(importance.neurons[at], student.neurons(i)) for i, at in enumerate(layers)]
+    return Cut(channels, layers, heads, neurons, student.head_size)
 
 
-def strongest(importance: np.ndarray, count: int) -> np.ndarray:
+def strongest(importance: np.ndarray, count: int) -> list[int]:
     """The indices of the `count` largest, ascending."""
-    return np.sort(np.argsort(-importance, kind="stable")[:count])
+    return sorted(np.argsort(-importance, kind="stable")[:count].tolist())
 
 
 def cut_config(config: EncoderConfig, cut: Cut) -> EncoderConfig:
@@ -127,11 +96,7 @@ def cut_config(config: EncoderConfig, cut: Cut) -> EncoderConfig:
 
 
 def cut_tensors(config: EncoderConfig, tensors: Tensors, cut: Cut) -> dict[str, np.ndarray]:
-    """The tensors of what `cut` leaves, by name.
-
-    Args:
-        config, tensors: the teacher's, from `tensors_of`.
-    """
+    """The tensors, by name, of what `cut` leaves of a teacher's."""
     parts = config.architecture.named_parts()
     kept, embeddings = cut.channels, config.architecture.embeddings.modules
     result: dict[str, np.ndarray] = {}
@@ -167,68 +132,37 @@ def _cut_layer(
     result[f"{inner}.weight"] = layer[f"{inner}.weight"][np.ix_(neurons, kept)]
     result[f"{inner}.bias"] = layer[f"{inner}.bias"][neurons]
     result[f"{outer}.weight"] = layer[f"{outer}.weight"][np.ix_(kept, neurons)]
-    heads = _Heads.of(layer, parts, head_size, kept, cut.heads[index])
-    return result | heads.thinned(cut.head_size).tensors(parts)
+
+    def of_heads(rows: np.ndarray) -> np.ndarray:
+        """(heads * head size, n) -> (heads that are kept, head size, n)."""
+        return rows.reshape(-1, head_size, rows.shape[1])[cut.heads[index]]
+
+    modules = (parts.query, parts.key, parts.value)
+    matrices = []
+    for module in modules:  # biases as a last column
+        weight, bias = layer[f"{module}.weight"][:, kept], layer[f"{module}.bias"]
+        matrices.append(of_heads(np.concatenate([weight, bias[:, None]], 1)))
+    matrices.append(of_heads(layer[f"{parts.attention_output}.weight"][kept].T))
+    if cut.head_size != head_size:
+        matrices = _thinned(matrices, cut.head_size)
+    joined = [np.concatenate(matrix).astype(np.float32) for matrix in matrices]
+    for module, matrix in zip(modules, joined, strict=False):
+        result[f"{module}.weight"], result[f"{module}.bias"] = matrix[:, :-1], matrix[:, -1]
+    return result | {f"{parts.attention_output}.weight": joined[-1].T}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Heads:
-    """The matrices of a layer's heads, biases as a last column; heads of D channels.
+def _thinned(heads: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
+    """Queries, keys, values and outputs (H, D, n) with their bilinear forms at another head size.
 
-    Attributes:
-        query, key, value: (H, D, C + 1).
-        output: what turns the values of a head into channels, transposed, (H, D, C).
+    The scores are scaled by 1 / sqrt(head size), which the student does with its own size.
     """
-
-    query: np.ndarray
-    key: np.ndarray
-    value: np.ndarray
-    output: np.ndarray
-
-    @classmethod
-    def of(
-        cls, layer: Tensors, parts: Parts, size: int, channels: np.ndarray, heads: np.ndarray
-    ) -> _Heads:
-        """The given heads, of `size` channels, reading and writing the given channels."""
-
-        def split(module: str) -> np.ndarray:
-            weight, bias = layer[f"{module}.weight"][:, channels], layer[f"{module}.bias"]
-            joined = np.concatenate([weight, bias[:, None]], 1)
-            return joined.reshape(-1, size, joined.shape[1])[heads]
-
-        output = layer[f"{parts.attention_output}.weight"][channels].T
-        output = output.reshape(-1, size, len(channels))[heads]
-        return cls(split(parts.query), split(parts.key), split(parts.value), output)
-
-    def thinned(self, size: int) -> _Heads:
-        """The two bilinear forms of each head at another head size.
-
-        The scores are scaled by 1 / sqrt(head size), which the student does with its own size.
-        """
-        wide = self.query.shape[1]
-        if size == wide:
-            return self
-        rescale = (size / wide) ** 0.25  # on queries and keys each
-        pairs = [
-            (*_low_rank(query, key, size), *_low_rank(value, output, size))
-            for query, key, value, output in zip(
-                self.query, self.key, self.value, self.output, strict=True
-            )
-        ]
-        query, key, value, output = (np.stack(part) for part in zip(*pairs, strict=True))
-        return _Heads(query * rescale, key * rescale, value, output)
-
-    def tensors(self, parts: Parts) -> dict[str, np.ndarray]:
-        result = {}
-        for module, value in (
-            (parts.query, self.query),
-            (parts.key, self.key),
-            (parts.value, self.value),
-        ):
-            joined = np.concatenate(value).astype(np.float32)
-            result[f"{module}.weight"], result[f"{module}.bias"] = joined[:, :-1], joined[:, -1]
-        output = np.concatenate(self.output).T.astype(np.float32)
-        return result | {f"{parts.attention_output}.weight": output}
+    rescale = (size / heads[0].shape[1]) ** 0.25  # on queries and keys each
+    thin = [
+        (*_low_rank(query, key, size), *_low_rank(value, output, size))
+        for query, key, value, output in zip(*heads, strict=True)
+    ]
+    query, key, value, output = (np.stack(part) for part in zip(*thin, strict=True))
+    return [query * rescale, key * rescale, value, output]
 
 
 def _low_rank(a: np.ndarray, b: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ queries, keys and values (MiniLMv2, Wang et al. 2021, section 3.1; see `relation
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,11 @@ from tfedge.errors import InputError
 from tfedge.models.build import Encoder, build
 from tfedge.models.checkpoint import Checkpoint, assign
 from tfedge.models.config import parse_config
-from tfedge.tasks.losses import soft_cross_entropies
+from tfedge.tasks.base import Task
 from tfedge.train.augment import neighbours, whole_words, word_substitution
 from tfedge.train.cache import Outputs, TeacherCache, open_cache
 from tfedge.train.cut import Cut, cut_tensors, plan, tensors_of
-from tfedge.train.distribute import (
-    across_replicas,
-    batch_mean,
-    is_chief,
-    replicas,
-    wait_for_all,
-)
+from tfedge.train.distribute import across_replicas, batch_mean, is_chief, replicas, wait_for_all
 from tfedge.train.logs import Report
 from tfedge.train.relations import (
     attention_vectors,
@@ -49,25 +44,15 @@ TASK = "text-classification"
 
 @dataclasses.dataclass(frozen=True)
 class DistillationLosses:
-    """Weights of the losses; a loss of weight 0 is not computed.
+    """Weights of the losses; a loss of weight 0 is not computed."""
 
-    Attributes:
-        temperature: divides both models' logits.
-        logits: weight of the soft cross-entropy.
-        hidden: weight of the hidden states' relative squared distance.
-        labels: weight of the cross-entropy with the data's own labels.
-        relations: weight of the self-attention relations, for `distil` alone.
-        relation_heads: see `relations.relation_heads`.
-        relation_layer: the teacher's, counted from 1; see `relations.relation_layer`.
-    """
-
-    temperature: float = 2.0
-    logits: float = 1.0
-    hidden: float = 1.0
-    labels: float = 0.0
-    relations: float = 0.0
-    relation_heads: int | None = None
-    relation_layer: int | None = None
+    temperature: float = 2.0  # divides both models' logits
+    logits: float = 1.0  # of `Task.output_losses`, for logits their soft cross-entropy
+    hidden: float = 1.0  # of the hidden states' relative squared distance
+    labels: float = 0.0  # of the cross-entropy with the data's own labels
+    relations: float = 0.0  # of the self-attention relations, for `distil` alone
+    relation_heads: int | None = None  # see `relations.relation_heads`
+    relation_layer: int | None = None  # the teacher's, from 1; see `relations.relation_layer`
 
     @property
     def lists(self) -> list[str]:
@@ -87,11 +72,7 @@ class DistillationLosses:
             raise InputError("no loss has a weight; at least one must be above 0")
 
     def of_task(self, run: TrainingRun) -> DistillationLosses:
-        """Those that a model of the run's task can learn by.
-
-        Raises:
-            InputError: labels are to be learned, and do not train the task.
-        """
+        """Those that train the run's task; raises InputError where `labels` should and cannot."""
         if run.task.trains_on_labels:
             return self
         if self.labels:
@@ -104,7 +85,7 @@ class Distiller(keras.Model):
     """Trains `student` to reproduce `teacher`.
 
     Args:
-        student, teacher: functional models from token inputs to a dict with `logits` (B, L) and
+        student, teacher: functional models from token inputs to a dict with the outputs of `task` and
             `hidden_states`, a list of (B, S, C) in corresponding order, or `relations`, the queries,
             keys and values of one layer, where the losses need them. The teacher's hidden states
             already have the student's channels.
@@ -113,10 +94,11 @@ class Distiller(keras.Model):
         cached: how the teacher's outputs come along with a batch; None where they do not.
     """
 
+    output_term = "logits"  # what the loss of the task's outputs is called
     terms: tuple[str, ...] = ("logits", "hidden", "labels", "relations")
 
     def __init__(
-        self, student: keras.Model, teacher: keras.Model, losses: DistillationLosses
+        self, student: keras.Model, teacher: keras.Model, losses: DistillationLosses, task: Task
     ) -> None:
         super().__init__()
         self.cached: Outputs | None = None
@@ -124,6 +106,7 @@ class Distiller(keras.Model):
         self.teacher = teacher
         self.teacher.trainable = False
         self.losses_used = losses
+        self.task = task
         names = ("loss", *(f"{term}_loss" for term in self.terms))
         self.means = {name: keras.metrics.Mean(name) for name in names}
 
@@ -142,8 +125,13 @@ class Distiller(keras.Model):
         return {metric.name: metric.result() for metric in self.metrics}
 
     def chosen(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        """What of the gradients of the student's trainable variables is followed: all of it."""
+        """What of the gradients of the student's trainable variables is followed."""
         return gradients
+
+    def states(self, output: dict[str, Any]) -> list[tf.Tensor]:
+        """The student's hidden states, to be compared with the teacher's."""
+        found: list[tf.Tensor] = output["hidden_states"]
+        return found
 
     def _target(self, inputs: dict[str, tf.Tensor], *stored: tf.Tensor) -> dict[str, Any]:
         """The teacher's outputs: those that came along, unless they are of no text."""
@@ -165,25 +153,23 @@ class Distiller(keras.Model):
         labels: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         """The weighted losses of one batch, scalars by the names in `terms`."""
-        weights = self.losses_used
+        weights, mask = self.losses_used, inputs["attention_mask"]
+        real = tf.cast(mask, tf.float32)
         losses = {}
         if weights.logits:
-            losses["logits"] = weights.logits * soft_cross_entropy(
-                output["logits"], target["logits"], weights.temperature
-            )
+            found = self.task.output_losses(output, target, mask, weights.temperature)
+            losses[self.output_term] = weights.logits * batch_mean(found)
         if weights.hidden:
-            mask = tf.cast(inputs["attention_mask"], tf.float32)
-            pairs = zip(output["hidden_states"], target["hidden_states"], strict=True)
-            distances = [relative_distance(student, teacher, mask) for student, teacher in pairs]
+            pairs = zip(self.states(output), target["hidden_states"], strict=True)
+            distances = [relative_distance(student, teacher, real) for student, teacher in pairs]
             losses["hidden"] = weights.hidden * tf.add_n(distances) / len(distances)
         if weights.relations:
-            mask = tf.cast(inputs["attention_mask"], tf.float32)
             heads = weights.relation_heads
             assert heads is not None  # `distil` has settled them
-            distance = relation_distance(output["relations"], target["relations"], mask, heads)
+            distance = relation_distance(output["relations"], target["relations"], real, heads)
             losses["relations"] = weights.relations * distance
         if weights.labels:
-            found = tasks.find(TASK).label_losses(output, labels)
+            found = self.task.label_losses(output, labels)
             losses["labels"] = weights.labels * batch_mean(found)
         return losses
 
@@ -192,11 +178,6 @@ def _in_float32(outputs: dict[str, Any]) -> dict[str, Any]:
     """What a model of mixed precision puts out, for losses."""
     found: dict[str, Any] = tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), outputs)
     return found
-
-
-def soft_cross_entropy(student: tf.Tensor, teacher: tf.Tensor, temperature: float) -> tf.Tensor:
-    """T^2 KL(teacher || student) of logits (B, L) at temperature T, mean over the batch."""
-    return batch_mean(soft_cross_entropies(student, teacher, temperature))
 
 
 def relative_distance(student: tf.Tensor, teacher: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -220,16 +201,15 @@ def distil(
 ) -> float | None:
     """Cuts a student out of a teacher, trains it on the teacher's outputs, writes an HF folder.
 
+    Returns the student's accuracy on the held-out texts, 0..1, None without any.
+
     Args:
         request: its source is the teacher, a text classifier of the BERT family; labels of its texts
             are needed only where `losses` uses them.
         student: the `config.json` of the student.
         augmentation: share of the batches in which words are replaced, 0..1.
-        cache: folder for the teacher's outputs, see `tfedge.train.cache`; batches with replaced
-            words are not in it. How far making it is, 0..1, is reported as `teacher_cached` of step 0.
-
-    Returns:
-        The accuracy of what was written on the held-out texts, 0..1; None without any.
+        cache: folder for the teacher's outputs on the other batches, see `tfedge.train.cache`; the
+            share that is made, 0..1, is reported as `teacher_cached` of step 0.
 
     Raises:
         InputError: teacher, student and texts do not fit together, or the output exists.
@@ -241,7 +221,12 @@ def distil(
         )
     config = parse_config(student)
     check_length(run.options, config)
-    losses = _settled(losses, config, run.config)
+    if losses.relations:
+        losses = dataclasses.replace(
+            losses,
+            relation_heads=relation_heads(losses.relation_heads, config, run.config),
+            relation_layer=relation_layer(losses.relation_layer, run.config),
+        )
     if cache and augmentation == 1:
         raise InputError("augmentation 1 changes every batch, so that no cache would ever be read")
     run.read(labelled=bool(losses.labels))
@@ -251,15 +236,10 @@ def distil(
             trainer, encoder = student_and_teacher(run.checkpoint, config, losses)
         measure = run.measure_of(encoder.model)
         augment = make_augment(trainer.teacher, run, augmentation)
-        with run.reporting(f"distilling {request.name}") as report:
-            stored = None
-            if cache:
-                stored = _cached(run, trainer, cache, student, report)
-            run.fit(trainer, report, measure, augment, stored)
-        run.write(run.folder.result, encoder.model, config, dtype="float16")
-        accuracy = measure() if measure else None
-        run.folder.publish()
-    return accuracy
+        cached = functools.partial(_cached, run, trainer, cache, student) if cache else None
+        run.fit(trainer, f"distilling {request.name}", measure, augment, cached)
+        run.write(encoder.model, config, dtype="float16")
+        return measure() if measure else None
 
 
 def _cached(
@@ -278,26 +258,14 @@ def _cached(
     trainer.cached = Outputs.of(trainer.teacher, losses.lists)
     if not is_chief(run.strategy):
         wait_for_all(run.strategy)  # the chief makes what the others then find
-    stored = open_cache(
-        *(folder, key, trainer.cached, run.examples),
-        lambda share: report(0, run.steps, {"teacher_cached": share}),
-    )
+
+    def progress(share: float) -> None:
+        report(0, run.steps, {"teacher_cached": share})
+
+    stored = open_cache(folder, key, trainer.cached, run.examples, progress)
     if is_chief(run.strategy):
         wait_for_all(run.strategy)
     return stored
-
-
-def _settled(
-    losses: DistillationLosses, student: EncoderConfig, teacher: EncoderConfig
-) -> DistillationLosses:
-    """`losses` with heads and layer of the relations, if these have a weight."""
-    if not losses.relations:
-        return losses
-    return dataclasses.replace(
-        losses,
-        relation_heads=relation_heads(losses.relation_heads, student, teacher),
-        relation_layer=relation_layer(losses.relation_layer, teacher),
-    )
 
 
 def student_and_teacher(
@@ -313,11 +281,9 @@ def student_and_teacher(
     models = with_hidden(student), targets(teacher, kept)
     if losses.relations:
         last = config.num_hidden_layers
-        models = (
-            _with_relations(models[0], student, last),
-            _with_relations(models[1], teacher, losses.relation_layer or last),
-        )
-    return Distiller(*models, losses), student
+        layers = (last, losses.relation_layer or last)
+        models = tuple(map(_with_relations, models, (student, teacher), layers))
+    return Distiller(*models, losses, tasks.find(TASK)), student
 
 
 def _with_relations(model: keras.Model, encoder: Encoder, layer: int) -> keras.Model:

@@ -21,11 +21,7 @@ from tfedge.errors import InputError
 
 
 def workers_of_cluster() -> int:
-    """How many processes TF_CONFIG names as workers; 1 without it.
-
-    Raises:
-        InputError: TF_CONFIG is not what tf.distribute reads.
-    """
+    """How many processes TF_CONFIG names as workers, 1 without it; raises InputError for a bad one."""
     text = os.environ.get("TF_CONFIG")
     if not text:
         return 1
@@ -45,10 +41,7 @@ def workers_of_cluster() -> int:
 def training_strategy() -> tf.distribute.Strategy:
     """How the command at hand trains: over the workers of TF_CONFIG, over all GPUs, or on one device.
 
-    Must come before anything is computed.
-
-    Raises:
-        InputError: TF_CONFIG cannot be used.
+    Must come before anything is computed. Raises InputError where TF_CONFIG cannot be used.
     """
     if workers_of_cluster() > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -64,11 +57,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def wait_for_all(strategy: tf.distribute.Strategy, step: int = 0) -> None:
-    """Blocks until every worker has reached this step.
-
-    Raises:
-        InputError: they are at different steps.
-    """
+    """Blocks until every worker has reached this step; raises InputError where steps differ."""
     if strategy.num_replicas_in_sync == 1:
         return
     values = tf.constant([step, step * step], tf.float64)

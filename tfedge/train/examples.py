@@ -21,11 +21,7 @@ _BATCH_SIZE = 32
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Tokenised texts, int32 (n,) each, and their labels as indices, int32 (len(sequences),).
-
-    Attributes:
-        pad_id: token that shorter texts of a batch are filled with.
-    """
+    """Tokenised texts, int32 (n,) each, and their labels as indices, int32 (len(sequences),)."""
 
     sequences: list[np.ndarray]
     labels: np.ndarray
@@ -65,14 +61,10 @@ class Examples:
 def tokenize(
     texts: Texts, tokenizer: Tokenizer, labels: Sequence[str] | None, max_length: int
 ) -> Examples:
-    """Texts as examples.
+    """Texts as examples, cut to `max_length` tokens.
 
-    Args:
-        labels: names of the logits; None leaves the texts' labels unread, all are then 0.
-        max_length: tokens of a text; longer ones are cut.
-
-    Raises:
-        InputError: a label that is not among `labels`, or none at all.
+    Without `labels`, the names of the logits, those of the texts are not read, and all are 0. Raises
+    InputError as `Texts.label_ids`.
     """
     label_ids = np.zeros(len(texts), np.int32)
     if labels is not None:
@@ -98,14 +90,11 @@ def run_over(
     function: Callable[[dict[str, tf.Tensor]], tf.Tensor],
     progress: Callable[[int], None] = lambda count: None,
 ) -> Callable[[], np.ndarray]:
-    """A function that computes something for each text as `model` now is.
-
-    Args:
-        function: from a batch of `model`'s inputs to a tensor (B, ...).
-        progress: called with a number of texts whenever that many more have run.
+    """What computes `function`, from a batch of inputs to (B, ...), for all texts as `model` then is.
 
     Returns:
-        A function that gives the rows of all texts, in the order of `examples`.
+        A function that gives the rows of all texts, in their order, and tells `progress` how many
+        more have run.
     """
     run = tf.function(function, reduce_retracing=True, autograph=False)
 

@@ -41,11 +41,7 @@ class Classifier(keras.Model):
 def finetune(request: Request, labels: Sequence[str]) -> float | None:
     """Trains a text classifier from an encoder and writes it as an HF folder.
 
-    Args:
-        labels: names of the logits, in their order.
-
-    Returns:
-        The accuracy of what was written on the held-out texts, 0..1; None without any.
+    Returns its accuracy on the held-out texts, 0..1, None without any.
 
     Raises:
         InputError: labels that do not fit, an existing output, a checkpoint that does not load.
@@ -59,10 +55,7 @@ def finetune(request: Request, labels: Sequence[str]) -> float | None:
             freeze_words(encoder)
             trainer = Classifier(encoder.model)
         measure = run.measure_of(encoder.model)
-        with run.reporting(f"fine-tuning {request.name}") as report:
-            run.fit(trainer, report, measure)
+        run.fit(trainer, f"fine-tuning {request.name}", measure)
         # What pools a sentence-transformers encoder is no part of a classifier.
-        run.write(run.folder.result, encoder.model, pooling=False)
-        accuracy = measure() if measure else None
-        run.folder.publish()
-    return accuracy
+        run.write(encoder.model, pooling=False)
+        return measure() if measure else None

@@ -18,9 +18,7 @@ from tfedge.train.distribute import is_chief, wait_for_all
 class RunFolder:
     """`X.training` beside the output `X`. Of several workers the chief makes and removes it.
 
-    Attributes:
-        steps: where the checkpoints of the training are.
-        result: the folder that is to become the output.
+    In it are `steps`, the training's checkpoints, and `result`, which is to become the output.
     """
 
     def __init__(self, output: Path, strategy: tf.distribute.Strategy | None = None) -> None:
@@ -39,12 +37,10 @@ class RunFolder:
     def claim(self, settings: dict[str, Any], force: bool = False) -> None:
         """Makes the folder, or finds what an interrupted run with the same settings has left in it.
 
-        Raises:
-            InputError: the output exists already, or the training of a run with other settings was
-                interrupted.
+        Raises InputError where the output exists, or where an interrupted run had other settings.
         """
         if is_chief(self._strategy):
-            self._claim(json.loads(json.dumps(settings)), force)
+            self._claim(json.loads(json.dumps(settings, default=sorted)), force)
         wait_for_all(self._strategy)
 
     def _claim(self, settings: dict[str, Any], force: bool) -> None:

@@ -15,6 +15,7 @@ A layer's importance is its block influence, how far it turns the hidden states 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -28,18 +29,11 @@ from tfedge.train.examples import Examples, by_length
 
 @dataclasses.dataclass(frozen=True)
 class Importance:
-    """What is lost by removing a part; larger is more important.
+    """What is lost by removing a part; larger is more important."""
 
-    Attributes:
-        channels: of the hidden channels, (C,).
-        layers: of whole layers, (L,); comparable only with each other.
-        heads: of each layer's heads.
-        neurons: of each layer's feed-forward neurons.
-    """
-
-    channels: np.ndarray
-    layers: np.ndarray
-    heads: list[np.ndarray]
+    channels: np.ndarray  # of the hidden channels, (C,)
+    layers: np.ndarray  # of whole layers, (L,); comparable only with each other
+    heads: list[np.ndarray]  # of each layer
     neurons: list[np.ndarray]
 
 
@@ -50,12 +44,11 @@ def measure_importance(
     seed: int,
     advance: Callable[[int], None],
 ) -> Importance:
-    """Runs texts forwards and backwards.
+    """Runs texts forwards and backwards through a text classifier or sentence encoder, not static.
 
     Args:
-        encoder: a text classifier or sentence encoder, not static.
         seed: of the answers that are drawn.
-        advance: called with the number of texts done.
+        advance: told how many more texts are done.
     """
     step = tf.function(_Probe(encoder, config).step, reduce_retracing=True, autograph=False)
     sums: dict[str, np.ndarray] = {}
@@ -111,8 +104,8 @@ class _Probe:
         channels = tf.add_n([tf.reduce_sum(gates[name], axis=1) for name in self.norms])
         result["channels"] = _energy(channels)
         mask = tf.cast(inputs["attention_mask"], tf.float32)
-        pairs = zip(found["states"][:-1], found["states"][1:], strict=True)
-        result["layers"] = tf.stack([_influence(before, after, mask) for before, after in pairs])
+        pairs = itertools.pairwise(found["states"])
+        result["layers"] = tf.stack([_influence(*pair, mask) for pair in pairs])
         return result
 
     def _direction(self, answer: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -143,13 +136,13 @@ def _influence(before: tf.Tensor, after: tf.Tensor, mask: tf.Tensor) -> tf.Tenso
 def importance_of_weights(config: EncoderConfig, tensors: Mapping[str, np.ndarray]) -> Importance:
     """Importance by what each part could pass on, from the weights alone; all layers are equal.
 
-    A layer norm's output has second moment gamma^2 + beta^2 in each channel. A channel counts by
-    the energy it sends into the dense layers that read it, a neuron by the product of what flows
-    in and out.
+    A channel counts by the energy it sends into the dense layers that read it, a neuron by the
+    product of what flows in and out.
     """
     parts = config.architecture.named_parts()
 
     def moment(norm: str) -> np.ndarray:
+        """The second moment of a layer norm's output in each channel."""
         return tensors[f"{norm}.weight"] ** 2 + tensors[f"{norm}.bias"] ** 2
 
     channels = np.zeros(config.hidden_size)

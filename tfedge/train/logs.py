@@ -18,10 +18,8 @@ Report = Callable[[int, int, dict[str, float]], None]
 def logged(report: Report, folder: Path | None) -> Report:
     """`report`, with all figures also written to `folder` for TensorBoard; None writes nothing.
 
-    A resumed run writes another file into the folder; TensorBoard shows both as one run.
-
-    Raises:
-        InputError: the folder cannot be written.
+    A resumed run writes another file into the folder; TensorBoard shows both as one run. Raises
+    InputError where the folder cannot be written.
     """
     if folder is None:
         return report

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow_model_optimization as tfmot
-import tf_keras as keras
 
-from tfedge.architectures.base import EncoderConfig
 from tfedge.data.tokenizer import load_tokenizer, vocabulary
 from tfedge.errors import InputError
 from tfedge.models.build import Encoder
@@ -29,13 +28,7 @@ from tfedge.models.checkpoint import Checkpoint
 from tfedge.records import FLAT
 from tfedge.train.augment import chained, ordinary_tokens, random_tokens
 from tfedge.train.distil import DistillationLosses, Distiller, make_augment, with_hidden
-from tfedge.train.run import (
-    Request,
-    TrainingRun,
-    build_loaded,
-    freeze_words,
-    stored_dtype,
-)
+from tfedge.train.run import Request, TrainingRun, build_loaded, freeze_words, stored_dtype
 from tfedge.train.sparsity import PruningOptions, choose_layers, timing, wrap
 from tfedge.train.training import Augment, check_length
 
@@ -100,9 +93,8 @@ def prune(
         losses: `logits` and `labels` are of text classification; other tasks learn the hidden
             states alone, and their head stays as it is.
         teacher: HF folder; by default the source, as it was.
-        augmentation: share of the batches in which words are replaced by similar ones, 0..1.
-        random_share: share of the batches in which half of the tokens are replaced by random ones,
-            0..1.
+        augmentation, random_share: shares of the batches, 0..1, in which words are replaced by
+            similar ones, and half of the tokens by random ones.
 
     Raises:
         InputError: checkpoint, teacher, texts and options do not fit together, the schedule would
@@ -115,7 +107,11 @@ def prune(
     run.read(labelled=bool(losses.labels))
     when = timing(pruning, run.steps)
     with run.scope():
-        student = _student(run, losses)
+        student = run.build_source()
+    if not (losses.logits or losses.labels):  # no loss reaches the head
+        head = run.task.modules(run.config)
+        for layer in student.model.layers:
+            layer.trainable = layer.name not in head
     chosen = choose_layers(student.model, pruning)
     if student.config.architecture.embeddings.words not in chosen:
         freeze_words(student)
@@ -126,14 +122,14 @@ def prune(
         with run.scope():
             wrapped = wrap(with_hidden(student), chosen, pruning, when)
             knowing = with_hidden(build_loaded(other, run.task.name, len(run.labels)))
-            trainer = Distiller(wrapped, knowing, losses)
+            trainer = Distiller(wrapped, knowing, losses, run.task)
         augment = chained(
             make_augment(trainer.teacher, run, augmentation),
             random_tokens(ordinary_tokens(run.tokenizer), random_share),
         )
         measure = _fit(run, trainer, student, augment, pruned_at[-1])
-        run.write(run.folder.result, student.model, dtype=stored_dtype(run.checkpoint))
-        result = Pruning(
+        run.write(student.model, dtype=stored_dtype(run.checkpoint))
+        return Pruning(
             output=str(request.output),
             sparsity=sparsity_of(run.folder.result, run.checkpoint.folder, chosen),
             steps=run.steps,
@@ -141,27 +137,26 @@ def prune(
             pruned_at=pruned_at,
             accuracy=measure() if measure else None,
         )
-        run.folder.publish()
-    return result
 
 
 def _fit(
     run: TrainingRun, trainer: Distiller, student: Encoder, augment: Augment | None, last: int
 ) -> Callable[[], float] | None:
-    """Trains the wrapped student.
+    """Trains the wrapped student, only as sparse as asked after step `last`; gives what measures it."""
+    masks = tfmot.sparsity.keras.UpdatePruningStep()
+    masks.set_model(trainer.student)
+    masks.on_train_begin()  # the wrappers refuse to count steps before
+    unmasked = run.measure_of(student.model)
 
-    Args:
-        last: the step of the last pruning; before it the weights are not as sparse as they shall be.
+    def measure() -> float:
+        masks.on_epoch_end(0)  # the last step moved weights away from zero
+        assert unmasked is not None
+        return unmasked()
 
-    Returns:
-        What measures the accuracy of the student with its zeros.
-    """
-    masks = _Masks(trainer.student)
-    measure = masks.applied_before(run.measure_of(student.model))
-    with run.reporting(f"pruning {run.request.name}") as report:
-        run.fit(trainer, report, measure, augment, counts_from=last)
-    masks.apply()
-    return measure
+    doing = f"pruning {run.request.name}"
+    run.fit(trainer, doing, measure if unmasked else None, augment, counts_from=last)
+    masks.on_epoch_end(0)
+    return unmasked
 
 
 def _check_teacher(run: TrainingRun, teacher: Checkpoint, losses: DistillationLosses) -> None:
@@ -173,64 +168,22 @@ def _check_teacher(run: TrainingRun, teacher: Checkpoint, losses: DistillationLo
             f"{folder} has the labels {', '.join(labels)}, the model to prune "
             f"{', '.join(run.labels)}; they must be the same"
         )
-    theirs = vocabulary(load_tokenizer(folder, teacher.config.vocab_size))
-    if vocabulary(run.tokenizer) != theirs or _inputs(run.config) != _inputs(teacher.config):
+    tokens = vocabulary(load_tokenizer(folder, teacher.config.vocab_size))
+    sizes = operator.attrgetter("vocab_size", "type_vocab_size", "max_position_embeddings")
+    if vocabulary(run.tokenizer) != tokens or sizes(run.config) != sizes(teacher.config):
         raise InputError(f"{folder} reads other tokens than the model to prune; take another")
-    sizes = [
-        (config.hidden_size, config.num_hidden_layers) for config in (run.config, teacher.config)
-    ]
-    if losses.hidden and sizes[0] != sizes[1]:
+    states = operator.attrgetter("num_hidden_layers", "hidden_size")
+    ours, theirs = states(run.config), states(teacher.config)
+    if losses.hidden and ours != theirs:
         raise InputError(
-            f"{folder} has {sizes[1][1]} layers of {sizes[1][0]} channels, the model to prune "
-            f"{sizes[0][1]} of {sizes[0][0]}, so that their hidden states cannot be compared; "
-            "give these no weight (--hidden-weight 0)"
+            f"{folder} has {theirs[0]} layers of {theirs[1]} channels, the model to prune {ours[0]} "
+            f"of {ours[1]}, so that their hidden states cannot be compared; give these no weight "
+            "(--hidden-weight 0)"
         )
 
 
-def _inputs(config: EncoderConfig) -> tuple[int, int, int]:
-    return config.vocab_size, config.type_vocab_size, config.max_position_embeddings
-
-
-def _student(run: TrainingRun, losses: DistillationLosses) -> Encoder:
-    """The model to prune, of which only what a loss reaches is trained."""
-    encoder = run.build_source()
-    if not (losses.logits or losses.labels):
-        head = run.task.modules(run.config)
-        for layer in encoder.model.layers:
-            layer.trainable = layer.name not in head
-    return encoder
-
-
-class _Masks:
-    """The masks of a wrapped model, which tfmot applies at the beginning of a step only."""
-
-    def __init__(self, model: keras.Model) -> None:
-        self._callback = tfmot.sparsity.keras.UpdatePruningStep()
-        self._callback.set_model(model)
-        self._callback.on_train_begin()  # the wrappers refuse to count steps before
-
-    def apply(self) -> None:
-        """Makes the weights zero that the last step moved away from it."""
-        self._callback.on_epoch_end(0)
-
-    def applied_before(self, measure: Callable[[], float] | None) -> Callable[[], float] | None:
-        if measure is None:
-            return None
-
-        def measured() -> float:
-            self.apply()
-            return measure()
-
-        return measured
-
-
 def sparsity_of(folder: Path, dense: Path, chosen: Iterable[str]) -> Sparsity:
-    """What of a checkpoint is zero, and what that saves.
-
-    Args:
-        folder, dense: HF folders of the pruned and of the dense model.
-        chosen: names of the pruned layers.
-    """
+    """What is zero in a checkpoint, whose layers `chosen` were pruned, and what that saves."""
     checkpoint = Checkpoint(folder)
     counted = {}
     for name in sorted(checkpoint.names):
@@ -244,7 +197,5 @@ def sparsity_of(folder: Path, dense: Path, chosen: Iterable[str]) -> Sparsity:
 
 def _sizes(checkpoint: Checkpoint) -> Sizes:
     contents = [path.read_bytes() for path in checkpoint.files]
-    return Sizes(
-        raw=sum(map(len, contents)),
-        gzip=sum(len(gzip.compress(content, mtime=0)) for content in contents),
-    )
+    packed = [gzip.compress(content, mtime=0) for content in contents]
+    return Sizes(raw=sum(map(len, contents)), gzip=sum(map(len, packed)))

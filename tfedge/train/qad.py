@@ -10,8 +10,8 @@ there: the graph it converts is the one that was trained.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,22 +21,16 @@ from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.config import normalizes_embeddings
-from tfedge.quantize.calibrate import Observer, calibrate
+from tfedge.quantize.calibrate import Calibration, Observer, calibrate
 from tfedge.quantize.equalize import Equalisation, is_pruned
 from tfedge.quantize.fake_quant import fake_quant_tap
 from tfedge.quantize.prepare import PASSES, Lowering, Shape
-from tfedge.quantize.record import FILE, Decisions, read_decisions, write_decisions
+from tfedge.quantize.record import FILE, read_decisions, write_decisions
 from tfedge.quantize.rounding import with_rounding
 from tfedge.targets import INTEGER
 from tfedge.tasks.base import Task
-from tfedge.train.distil import (
-    DistillationLosses,
-    Distiller,
-    relative_distance,
-    with_hidden,
-)
-from tfedge.train.distribute import batch_mean
-from tfedge.train.examples import Examples, run_over
+from tfedge.train.distil import DistillationLosses, Distiller, with_hidden
+from tfedge.train.examples import run_over
 from tfedge.train.run import Request, TrainingRun, freeze_words
 
 # Texts that choose the ranges, spread over all of them.
@@ -51,9 +45,9 @@ class QuantizedDistiller(Distiller):
     Args:
         student, teacher: as for `Distiller`, the student's hidden states (B, S, 1, C).
         factors: what each hidden state of the student comes divided by, (C,) or ().
-        task: which output is compared, and how.
     """
 
+    output_term = "output"
     terms = ("output", "hidden")
 
     def __init__(
@@ -61,12 +55,11 @@ class QuantizedDistiller(Distiller):
         student: keras.Model,
         teacher: keras.Model,
         losses: DistillationLosses,
-        factors: list[np.ndarray],
         task: Task,
+        factors: list[np.ndarray],
     ) -> None:
-        super().__init__(student, teacher, losses)
+        super().__init__(student, teacher, losses, task)
         self._factors = [tf.constant(factor, tf.float32) for factor in factors]
-        self.task = task
         # Adam moves nothing whose gradient has always been 0.
         self._masks = [
             tf.constant(value != 0, tf.float32) if is_pruned(value) else None
@@ -79,30 +72,9 @@ class QuantizedDistiller(Distiller):
             for gradient, mask in zip(gradients, self._masks, strict=True)
         ]
 
-    def compute_terms(
-        self,
-        inputs: dict[str, tf.Tensor],
-        output: dict[str, tf.Tensor],
-        target: dict[str, tf.Tensor],
-        labels: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
-        del labels
-        weights, mask = self.losses_used, inputs["attention_mask"]
-        losses = {}
-        if weights.logits:
-            rows = self.task.output_losses(output, target, mask, weights.temperature)
-            losses["output"] = weights.logits * batch_mean(rows)
-        if weights.hidden:
-            real = tf.cast(mask, tf.float32)
-            states = zip(
-                output["hidden_states"], self._factors, target["hidden_states"], strict=True
-            )
-            distances = [
-                relative_distance(factor * tf.squeeze(student, 2), teacher, real)
-                for student, factor, teacher in states
-            ]
-            losses["hidden"] = weights.hidden * tf.add_n(distances) / len(distances)
-        return losses
+    def states(self, output: dict[str, Any]) -> list[tf.Tensor]:
+        pairs = zip(self._factors, output["hidden_states"], strict=True)
+        return [factor * tf.squeeze(state, 2) for factor, state in pairs]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,22 +86,16 @@ class Agreement:
     largest: float
 
 
-def compare(
-    trainer: QuantizedDistiller,
-    examples: Examples,
-    progress: Callable[[int], None] = lambda count: None,
-) -> Agreement:
-    """Runs student and teacher on all texts.
-
-    Args:
-        progress: called with a number of texts whenever as many have run.
-    """
+def compare(trainer: QuantizedDistiller, run: TrainingRun) -> Agreement:
+    """Runs student and teacher on the held-out texts."""
 
     def differ(batch: dict[str, tf.Tensor]) -> tf.Tensor:
         student, teacher = trainer.student(batch), trainer.teacher(batch)
         return trainer.task.differences(student, teacher, batch["attention_mask"])
 
-    values = run_over(examples, trainer.teacher, differ, progress)()
+    assert run.held_out is not None
+    with run.request.make_bar("comparing with float", len(run.held_out)) as bar:
+        values = run_over(run.held_out, trainer.teacher, differ, bar.advance)()
     return Agreement(len(values), float(values.mean()), float(values.max()))
 
 
@@ -155,12 +121,13 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> T
         request: its source is the teacher and what the student starts from; labels of its texts
             are ignored, 200 of the texts choose the ranges, and on the held-out ones, which must be
             given, student and teacher are compared before and after.
-        losses: `logits` is the weight of `Task.output_losses`; `labels` is not used.
+        losses: `labels` and `relations` are not used.
         graph: what is simulated, a key of `tfedge.quantize.edgetpu.GRAPHS`.
 
     Raises:
         InputError: the checkpoint or an option cannot be used, or the output exists.
     """
+    losses = dataclasses.replace(losses, labels=0.0, relations=0.0)
     run = TrainingRun(request)
     run.read(labelled=False, judged=False)
     # What is compared decides nothing of the training: an interrupted run may have had others.
@@ -171,16 +138,17 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> T
         start = run.folder.path / "start"
         if not (start / FILE).is_file():
             _calibrate(run, shape, start)
-        lowering, decisions = _reopen(start, shape)
-        student = _student(lowering, decisions, shape)
-        trainer = _trainer(run, student, lowering, losses)
-        before = _compared(run, trainer)
-        with run.reporting("training") as report:
-            run.fit(trainer, report)
-        after = _compared(run, trainer)
-        run.write(run.folder.result, lowering.unfold(student.model))
+        # As `tfedge convert` reads such a folder.
+        checkpoint = Checkpoint(start)
+        decisions = read_decisions(checkpoint, shape.task, shape.graph)
+        assert decisions is not None  # the file is there
+        lowering = Lowering(checkpoint, shape, (), decisions=decisions)
+        trainer, student = _trainer(run, lowering, decisions.calibration, losses)
+        before = compare(trainer, run)
+        run.fit(trainer, "training")
+        after = compare(trainer, run)
+        run.write(lowering.unfold(student.model))
         write_decisions(run.folder.result, decisions)
-        run.folder.publish()
     return Training(
         output=str(request.output),
         task=run.task.name,
@@ -192,12 +160,6 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> T
     )
 
 
-def _compared(run: TrainingRun, trainer: QuantizedDistiller) -> Agreement:
-    assert run.held_out is not None
-    with run.request.make_bar("comparing with float", len(run.held_out)) as bar:
-        return compare(trainer, run.held_out, bar.advance)
-
-
 def _calibrate(run: TrainingRun, shape: Shape, folder: Path) -> None:
     """Writes what training starts from: the centred weights and the decisions that go with them."""
     count = min(_CALIBRATION_TEXTS, len(run.examples))
@@ -206,30 +168,18 @@ def _calibrate(run: TrainingRun, shape: Shape, folder: Path) -> None:
     with run.request.make_bar("calibrating", PASSES * count) as bar:
         lowering = Lowering(run.checkpoint, shape, sequences, bar.advance)
         found = calibrate(Observer(lowering.dynamic, sequences, bar.advance))
-    run.write(folder, lowering.weights)
+    run.write(lowering.weights, folder=folder)
     write_decisions(folder, lowering.decisions(found))
 
 
-def _reopen(folder: Path, shape: Shape) -> tuple[Lowering, Decisions]:
-    """What `tfedge convert` would make of a folder that `_calibrate` wrote."""
-    checkpoint = Checkpoint(folder)
-    decisions = read_decisions(checkpoint, shape.task, shape.graph)
-    assert decisions is not None  # the caller has seen the file
-    return Lowering(checkpoint, shape, (), decisions=decisions), decisions
-
-
-def _student(lowering: Lowering, decisions: Decisions, shape: Shape) -> Encoder:
-    """The int8 graph for any batch and length, in float with all its rounding."""
-    calibration = decisions.calibration
+def _trainer(
+    run: TrainingRun, lowering: Lowering, calibration: Calibration, losses: DistillationLosses
+) -> tuple[QuantizedDistiller, Encoder]:
+    """What trains the int8 graph, in float with all its rounding, and that graph."""
     options = GraphOptions(
         mask_value=calibration.mask_value, tap=fake_quant_tap(calibration.ranges)
     )
-    return lowering.build(options, with_rounding(lowering.blocks))
-
-
-def _trainer(
-    run: TrainingRun, student: Encoder, lowering: Lowering, losses: DistillationLosses
-) -> QuantizedDistiller:
+    student = lowering.build(options, with_rounding(lowering.blocks))
     teacher = run.build_source()
     freeze_words(student)
     streams = {
@@ -238,4 +188,5 @@ def _trainer(
     }
     names = {id(tensor): name for name, tensor in student.tapped.items()}
     factors = [streams.get(names[id(state)], np.ones(())) for state in student.hidden_states]
-    return QuantizedDistiller(with_hidden(student), with_hidden(teacher), losses, factors, run.task)
+    models = with_hidden(student), with_hidden(teacher)
+    return QuantizedDistiller(*models, losses, run.task, factors), student

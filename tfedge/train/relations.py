@@ -32,8 +32,7 @@ def attention_vectors(encoder: Encoder, layer: int) -> list[tf.Tensor]:
 def relation_heads(asked: int | None, student: EncoderConfig, teacher: EncoderConfig) -> int:
     """Into how many relation heads vectors are cut; by default the student's attention heads.
 
-    Raises:
-        InputError: the number does not divide both widths; the message lists those that do.
+    Raises InputError for a number that does not divide both widths, with those that do.
     """
     widths = [config.num_attention_heads * config.head_size for config in (student, teacher)]
     heads = student.num_attention_heads if asked is None else asked
@@ -50,10 +49,7 @@ def relation_layer(asked: int | None, teacher: EncoderConfig) -> int:
     """The teacher's layer that the student's last one learns from, counted from 1.
 
     By default its last one, best for teachers of BERT-base's size; of 24 layers the 21st was better
-    (section 3.2).
-
-    Raises:
-        InputError: the teacher has no such layer.
+    (section 3.2). Raises InputError where the teacher has no such layer.
     """
     layers = teacher.num_hidden_layers
     if asked is not None and not 1 <= asked <= layers:
@@ -66,11 +62,8 @@ def relation_distance(
 ) -> tf.Tensor:
     """KL(teacher || student) of the relations of queries, keys and values, all three added up.
 
-    Mean over relation heads and real tokens (section 3.1, each relation with weight 1).
-
-    Args:
-        student, teacher: queries, keys and values, (B, S, W) with a W of their own.
-        mask: float (B, S), 0 for padding.
+    Mean over relation heads and real tokens (section 3.1, each relation with weight 1) of queries,
+    keys and values (B, S, W), each model with a W of its own; `mask` (B, S) is 0 for padding.
     """
     real = mask[:, tf.newaxis, :]  # (B, 1, S)
     total = heads * across_replicas(tf.reduce_sum(mask))

@@ -44,29 +44,17 @@ from tfedge.train.training import (
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What every command that trains is given.
+    """What every command that trains is given."""
 
-    Attributes:
-        source: HF folder of the model to start from; of `distil` the teacher's.
-        texts: what is trained on.
-        output: the HF folder to write.
-        make_bar: makes the bars of progress.
-        make_report: turns the bar of the training into a report of it.
-        evaluation: held-out texts, on which the model is measured after each epoch.
-        task: what `source` is for; by default what it has a head for.
-        force: whether an existing `output` is replaced.
-        name: of the model, for people.
-    """
-
-    source: str | Path
+    source: str | Path  # HF folder of the model to start from; of `distil` the teacher's
     texts: Texts
-    output: Path
+    output: Path  # the HF folder to write
     options: TrainingOptions
     make_bar: MakeBar
-    make_report: Callable[[Bar], Report]
-    evaluation: Texts | None = None
-    task: str | None = None
-    force: bool = False
+    make_report: Callable[[Bar], Report]  # turns the bar of the training into a report of it
+    evaluation: Texts | None = None  # held out; the model is measured on them after each epoch
+    task: str | None = None  # what `source` is for; by default what it has a head for
+    force: bool = False  # whether an existing `output` is replaced
     name: str = "the model"
 
 
@@ -75,10 +63,8 @@ class TrainingRun:
 
     Attributes:
         checkpoint: of the model to start from; `config` is its configuration.
-        task: what the model is for.
         labels: names of the logits, in their order.
         examples, held_out: the texts, set by `read`.
-        folder: see `RunFolder`.
 
     Args:
         task, labels: in place of those of the checkpoint.
@@ -118,11 +104,7 @@ class TrainingRun:
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
-        """The checkpoint's.
-
-        Raises:
-            CheckpointError: it has none, or another model's.
-        """
+        """The checkpoint's; raises CheckpointError where it has none, or another model's."""
         return load_tokenizer(self.checkpoint.folder, self.config.vocab_size)
 
     @property
@@ -131,14 +113,9 @@ class TrainingRun:
         return total_steps(self.examples, self.options)
 
     def read(self, labelled: bool, judged: bool = True) -> None:
-        """Tokenises all texts.
+        """Tokenises all texts, and reads labels of those to train on and of those held out as asked.
 
-        Args:
-            labelled: whether the labels of the texts to train on are read.
-            judged: whether those of the held-out ones are.
-
-        Raises:
-            InputError: labels that are read are missing, or unknown to the model.
+        Raises InputError where these are missing, or unknown to the model.
         """
 
         def examples(texts: Texts, with_labels: bool) -> Examples:
@@ -151,13 +128,10 @@ class TrainingRun:
 
     @contextlib.contextmanager
     def claimed(self, **settings: Any) -> Iterator[None]:
-        """Within it the run's folder is this run's; an error before the first step leaves none.
+        """Within it the run's folder is this run's, and what was written there becomes the output.
 
-        Args:
-            settings: what else an interrupted run must have been started with to be resumed.
-
-        Raises:
-            InputError: see `RunFolder.claim`.
+        An error before the first step leaves no folder. An interrupted run is resumed only by the
+        same `settings`. Raises InputError as `RunFolder.claim`.
         """
         common = {
             "source": self.checkpoint.sha256,
@@ -173,6 +147,7 @@ class TrainingRun:
         except TfedgeError:
             self.folder.leave()
             raise
+        self.folder.publish()
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
@@ -195,44 +170,46 @@ class TrainingRun:
         """What measures the accuracy of a text classifier on the held-out texts, if there are any."""
         return accuracy_on(model, self.held_out) if self.held_out else None
 
-    @contextlib.contextmanager
-    def reporting(self, doing: str) -> Iterator[Report]:
-        """The report of the training, with a bar as long as the bar is needed."""
-        with self.request.make_bar(doing, self.steps) as bar:
-            yield self.request.make_report(bar)
-
     def fit(
         self,
         trainer: keras.Model,
-        report: Report,
+        doing: str,
         measure: Callable[[], float] | None = None,
         augment: Augment | None = None,
-        stored: TeacherCache | None = None,
+        cached: Callable[[Report], TeacherCache] | None = None,
         counts_from: int = 0,
     ) -> None:
-        """Trains, from the last checkpoint if there is one; see `training.fit`."""
-        feed = Feed(self.examples, input_names(self.config), self.options, augment, stored)
-        with self.strategy.scope():
-            compile_adam(trainer, self.options, feed.steps)
-        measured = Measured(measure, counts_from) if measure else None
-        fit(trainer, feed, self.folder.steps, report, measured, self.strategy)
+        """Trains, from the last checkpoint if there is one, under a bar called `doing`.
+
+        `cached` makes or finds what `trainer` learns from, and reports how far it is.
+        """
+        with self.request.make_bar(doing, self.steps) as bar:
+            report = self.request.make_report(bar)
+            stored = cached(report) if cached else None
+            feed = Feed(self.examples, input_names(self.config), self.options, augment, stored)
+            with self.strategy.scope():
+                compile_adam(trainer, self.options, feed.steps)
+            measured = Measured(measure, counts_from) if measure else None
+            fit(trainer, feed, self.folder.steps, report, measured, self.strategy)
 
     def write(
         self,
-        folder: Path,
         model: keras.Model,
         config: EncoderConfig | None = None,
         dtype: str = "float32",
         pooling: bool = True,
+        folder: Path | None = None,
     ) -> None:
         """Writes `model` with all that belongs to a checkpoint; of several workers the chief does.
 
         Args:
             config: of `model`, by default the source's.
             pooling: whether what the source says of pooling is true of `model`.
+            folder: by default the one that becomes the output.
         """
         if not is_chief(self.strategy):
             return
+        folder = folder or self.folder.result
         shutil.rmtree(folder, ignore_errors=True)
         save_checkpoint(model, config or self.config, self.task.name, folder, self.labels, dtype)
         (copy_rest if pooling else copy_inputs)(self.checkpoint.folder, folder)
@@ -246,10 +223,9 @@ def build_loaded(checkpoint: Checkpoint, task: str, num_labels: int) -> Encoder:
 
 
 def freeze_words(encoder: Encoder) -> None:
-    """Leaves the word embeddings as they are.
+    """Leaves the word embeddings, most weights of a small model, as they are.
 
-    They are most of a small model's weights; few of their rows are ever read in training, for
-    nearly the cost of the rest of a step.
+    Training reads few of their rows, for nearly the cost of the rest of a step.
     """
     encoder.model.get_layer(encoder.config.architecture.embeddings.words).trainable = False
 

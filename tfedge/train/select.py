@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +27,7 @@ GROUP = 8
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """What may be removed.
-
-    Attributes:
-        remove: of `REMOVABLE`.
-        uniform: whether all layers keep equal numbers of heads and of neurons.
-    """
+    """What of `REMOVABLE` may go, and whether all layers keep equal numbers of heads and neurons."""
 
     remove: frozenset[str]
     uniform: bool
@@ -67,14 +63,13 @@ def candidates(
 
     Args:
         cost: of an encoder; must grow linearly with the heads and neurons of a layer.
-        limit: what `cost` must not exceed.
 
     Raises:
         InputError: not even the smallest encoder keeps the limit.
     """
     found = []
     for width in space.widths(config):
-        shapes = (_Shape.of(config, importance, width, n, cost) for n in space.depths(config))
+        shapes = (_Shape(config, importance, width, n, cost) for n in space.depths(config))
         for shape in shapes:
             cut = shape.best(limit, space)
             if cut:
@@ -92,29 +87,18 @@ def candidates(
     return found
 
 
-@dataclasses.dataclass(frozen=True)
 class _Shape:
-    """An encoder of some layers and channels, whose heads and neurons are open.
+    """An encoder of some layers and channels, whose heads and neurons are open."""
 
-    Attributes:
-        base: a configuration of one head and one neuron in each layer.
-        importance: of the heads and of the neurons, of the layers in `layers` alone.
-    """
-
-    config: EncoderConfig
-    base: EncoderConfig
-    channels: np.ndarray
-    layers: tuple[int, ...]
-    heads: list[np.ndarray]
-    neurons: list[np.ndarray]
-    cost: Cost
-
-    @classmethod
-    def of(
-        cls, config: EncoderConfig, importance: Importance, width: int, depth: int, cost: Cost
-    ) -> _Shape:
-        layers = tuple(int(index) for index in strongest(importance.layers, depth))
-        base = dataclasses.replace(
+    def __init__(
+        self, config: EncoderConfig, importance: Importance, width: int, depth: int, cost: Cost
+    ) -> None:
+        self.layers = strongest(importance.layers, depth)
+        self.channels = strongest(importance.channels, width)
+        self.heads = [importance.heads[index] for index in self.layers]
+        self.neurons = [importance.neurons[index] for index in self.layers]
+        self.cost = cost
+        self.base = dataclasses.replace(
             config,
             hidden_size=width,
             num_hidden_layers=depth,
@@ -122,31 +106,16 @@ class _Shape:
             layer_heads=(1,) * depth,
             layer_neurons=(1,) * depth,
         )
-        heads, neurons = (
-            [part[index] for index in layers] for part in (importance.heads, importance.neurons)
-        )
-        channels = strongest(importance.channels, width)
-        return cls(config, base, channels, layers, heads, neurons, cost)
 
     def is_whole(self, cut: Cut) -> bool:
         """Whether the layers of `cut` have all their heads and neurons."""
-        return all(
-            len(ours) == len(all_of_them)
-            for kept, whole in ((cut.heads, self.heads), (cut.neurons, self.neurons))
-            for ours, all_of_them in zip(kept, whole, strict=True)
-        )
+        kept, whole = (*cut.heads, *cut.neurons), (*self.heads, *self.neurons)
+        return list(map(len, kept)) == list(map(len, whole))
 
     def best(self, limit: float, space: Space) -> Cut | None:
         """The heads and neurons of the largest importance within the limit; None: none fit."""
-        depth, base = len(self.layers), self.base
-        more = [(1,) * index + (2,) + (1,) * (depth - index - 1) for index in range(depth)]
-        heads, neurons = (
-            _Units.of(importance, self._added(configs), group, space.uniform)
-            for importance, configs, group in (
-                (self.heads, [dataclasses.replace(base, layer_heads=n) for n in more], 1),
-                (self.neurons, [dataclasses.replace(base, layer_neurons=n) for n in more], GROUP),
-            )
-        )
+        heads = _Units(self.heads, self._prices("layer_heads"), 1, space.uniform)
+        neurons = _Units(self.neurons, self._prices("layer_neurons"), GROUP, space.uniform)
         room = limit - self.cost(self.base)
         room -= heads.price_of_first(without=1) + neurons.price_of_first(without=1)
         best, found = -1.0, None
@@ -160,44 +129,33 @@ class _Shape:
                 best, found = value, (n, m)
         if found is None:
             return None
-        counts = heads.counts(found[0]), neurons.counts(found[1])
-        kept_heads, kept_neurons = (
-            tuple(map(strongest, part, numbers))
-            for part, numbers in zip((self.heads, self.neurons), counts, strict=True)
-        )
+        kept_heads = list(map(strongest, self.heads, heads.counts(found[0])))
+        kept_neurons = list(map(strongest, self.neurons, neurons.counts(found[1])))
         return Cut(self.channels, self.layers, kept_heads, kept_neurons, self.base.head_size)
 
-    def _added(self, configs: list[EncoderConfig]) -> list[float]:
-        """What each costs more than `base`."""
-        lowest = self.cost(self.base)
-        return [self.cost(config) - lowest for config in configs]
+    def _prices(self, size: str) -> list[float]:
+        """What one more head or neuron of each layer costs."""
+        ones, lowest = [1] * len(self.layers), self.cost(self.base)
+        more: list[dict[str, Any]] = [
+            {size: (*ones[:index], 2, *ones[index + 1 :])} for index in range(len(ones))
+        ]
+        return [self.cost(dataclasses.replace(self.base, **change)) - lowest for change in more]
 
 
-@dataclasses.dataclass(frozen=True)
 class _Units:
     """Heads or neurons beyond the first group of each layer, in the order in which to keep them.
 
     Attributes:
+        prices: of one head or neuron of each row: a layer, or all of them together.
         first: how many of each row are in its first group, which stays.
         rows, sizes: of each unit, which row it is of and how many are in it.
         values, costs: importance and cost of the first n units, (units + 1,).
-        prices: of one head or neuron of each row.
-        layers: a row is a layer; or there is one row, of what all of `layers` have.
     """
 
-    first: list[int]
-    rows: np.ndarray
-    sizes: np.ndarray
-    values: np.ndarray
-    costs: np.ndarray
-    prices: list[float]
-    layers: int
-
-    @classmethod
-    def of(
-        cls, importance: list[np.ndarray], prices: list[float], group: int, uniform: bool
-    ) -> _Units:
-        layers = len(importance)
+    def __init__(
+        self, importance: list[np.ndarray], prices: list[float], group: int, uniform: bool
+    ) -> None:
+        self.layers = len(importance)
         ranked = [-np.sort(-values) for values in importance]
         if uniform:
             fewest = min(map(len, ranked))
@@ -210,21 +168,16 @@ class _Units:
         # A row's groups keep their order: they cost the same, and the sort is stable.
         units.sort(key=lambda unit: -unit[2] / unit[3])
         table = np.array(units, float).reshape(-1, 4)
-        return cls(
-            first=[min(group, len(values)) for values in ranked],
-            rows=table[:, 0].astype(int),
-            sizes=table[:, 1].astype(int),
-            values=np.concatenate([[0.0], np.cumsum(table[:, 2])]),
-            costs=np.concatenate([[0.0], np.cumsum(table[:, 3])]),
-            prices=prices,
-            layers=layers,
-        )
+        self.prices = prices
+        self.first = [min(group, len(values)) for values in ranked]
+        self.rows, self.sizes = table[:, 0].astype(int), table[:, 1].astype(int)
+        self.values = np.concatenate([[0.0], np.cumsum(table[:, 2])])
+        self.costs = np.concatenate([[0.0], np.cumsum(table[:, 3])])
 
     def price_of_first(self, without: int) -> float:
         """What the first groups cost, beyond `without` of each row."""
-        return sum(
-            price * (count - without) for price, count in zip(self.prices, self.first, strict=True)
-        )
+        counts = [count - without for count in self.first]
+        return sum(price * count for price, count in zip(self.prices, counts, strict=True))
 
     def counts(self, number: int) -> list[int]:
         """How many each layer has with the first groups and `number` units."""

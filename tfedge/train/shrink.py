@@ -24,17 +24,11 @@ from tfedge.models import cost
 from tfedge.models.build import Encoder, build
 from tfedge.models.checkpoint import assign
 from tfedge.train.cut import Cut, cut_config, cut_tensors, tensors_of
-from tfedge.train.distil import (
-    DistillationLosses,
-    Distiller,
-    make_augment,
-    targets,
-    with_hidden,
-)
+from tfedge.train.distil import DistillationLosses, Distiller, make_augment, targets, with_hidden
 from tfedge.train.examples import Examples, run_over
 from tfedge.train.importance import importance_of_weights, measure_importance
 from tfedge.train.run import Request, TrainingRun, freeze_words, stored_dtype
-from tfedge.train.select import Cost, Space, candidates
+from tfedge.train.select import Space, candidates
 
 # Texts that importance is measured on, and those on which shapes are compared.
 _TEXTS = 1024
@@ -43,44 +37,23 @@ _COMPARED = 256
 
 @dataclasses.dataclass(frozen=True)
 class Goal:
-    """How small the encoder is to be.
+    """How small the encoder is to be."""
 
-    Attributes:
-        ratio: of the cost before, 0..1; not exceeded.
-        space: what may be removed.
-        sequence_length: tokens of a text that costs are given for.
-        board: whose instructions are reported.
-        cost: `flops` or `instructions`.
-    """
-
-    ratio: float
+    ratio: float  # of its cost before, 0..1; not exceeded
     space: Space
-    sequence_length: int
-    board: cost.InstructionCosts
+    sequence_length: int  # tokens of a text that costs are given for
+    board: cost.InstructionCosts  # whose instructions are reported
     cost: Literal["flops", "instructions"] = "flops"
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio < 1:
             raise InputError(f"the target is {self.ratio}; it is a share of the cost, 0 to 1")
 
-    def flops(self, config: EncoderConfig) -> float:
-        """Floating-point operations for one text."""
-        return cost.flops(config, self.sequence_length)
-
-    def instructions(self, config: EncoderConfig, task: str) -> float:
-        """Instructions of the board for one text, in int8."""
-        return cost.instructions(config, self.sequence_length, self.board, task)
-
-    def to_json(self) -> dict[str, Any]:
-        """What an interrupted run must have been started with."""
-        space = {"remove": sorted(self.space.remove), "uniform": self.space.uniform}
-        return {**dataclasses.asdict(self), "space": space}
-
-    def price(self, task: str) -> Cost:
-        """What is to be kept low."""
+    def price(self, config: EncoderConfig, task: str) -> float:
+        """What of an encoder is to be kept low, for one text."""
         if self.cost == "flops":
-            return self.flops
-        return lambda config: self.instructions(config, task)
+            return cost.flops(config, self.sequence_length)
+        return cost.instructions(config, self.sequence_length, self.board, task)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,31 +78,23 @@ class Costs:
 
 @dataclasses.dataclass(frozen=True)
 class Shrinking:
-    """What was removed where, and what that saves.
-
-    Attributes:
-        ordinary: whether the configuration is Hugging Face's own.
-        channels: `kept`, and `of` how many.
-        before, after: for one text of `sequence_length` tokens on `board`.
-        candidates: the shapes that were compared.
-        accuracy: of held-out texts: `before`, `cut` and `after` training.
-    """
+    """What was removed where, and what that saves."""
 
     output: str
     task: str
     target: Mapping[str, float]
     sequence_length: int
     board: str
-    ordinary: bool
-    channels: Mapping[str, int]
+    ordinary: bool  # whether the configuration is Hugging Face's own
+    channels: Mapping[str, int]  # `kept`, and `of` how many
     removed_layers: Sequence[int]
     layers: Sequence[LeftLayer]
     before: Costs
     after: Costs
     steps: int
     texts: int
-    candidates: Sequence[Mapping[str, object]]
-    accuracy: Mapping[str, float] | None = None
+    candidates: Sequence[Mapping[str, object]]  # the shapes that were compared
+    accuracy: Mapping[str, float] | None = None  # held out: `before`, `cut` and `after` training
 
 
 def shrink(
@@ -154,25 +119,22 @@ def shrink(
     _check(run, goal)
     losses = losses.of_task(run)
     run.read(labelled=bool(losses.labels))
-    settings = {"target": goal.to_json(), "augmentation": augmentation}
+    settings = {"target": dataclasses.asdict(goal), "augmentation": augmentation}
     with run.claimed(**settings, **dataclasses.asdict(losses)):
         teacher = run.build_source()
         chosen = _chosen(run, goal, teacher)
-        cut = Cut.from_json(chosen["cut"])
+        cut = Cut(**chosen["cut"])
         student = _student(run, teacher, cut)
         accuracy = {}
         measure = run.measure_of(student.model)
         if measure and (measure_before := run.measure_of(teacher.model)):
             accuracy = {"before": measure_before(), "cut": measure()}
-        trainer = Distiller(with_hidden(student), targets(teacher, cut), losses)
+        trainer = Distiller(with_hidden(student), targets(teacher, cut), losses, run.task)
         augment = make_augment(teacher.model, run, augmentation)
-        with run.reporting("distilling what is left") as report:
-            run.fit(trainer, report, measure, augment)
-        config, dtype = cut_config(run.config, cut), stored_dtype(run.checkpoint)
-        run.write(run.folder.result, student.model, config, dtype)
+        run.fit(trainer, "distilling what is left", measure, augment)
+        run.write(student.model, cut_config(run.config, cut), stored_dtype(run.checkpoint))
         if measure:
             accuracy["after"] = measure()
-        run.folder.publish()
     return _report(run, goal, cut, chosen["candidates"], accuracy or None)
 
 
@@ -211,7 +173,10 @@ def _chosen(run: TrainingRun, goal: Goal, teacher: Encoder) -> dict[str, Any]:
 
 def _choose(run: TrainingRun, goal: Goal, teacher: Encoder) -> dict[str, Any]:
     seed, make_bar, config = run.options.seed, run.request.make_bar, run.config
-    price = goal.price(run.task.name)
+
+    def price(config: EncoderConfig) -> float:
+        return goal.price(config, run.task.name)
+
     limit = goal.ratio * price(config)
     # Whether the goal can be reached does not depend on what matters: found out at once.
     of_weights = importance_of_weights(config, tensors_of(teacher.model))
@@ -222,16 +187,24 @@ def _choose(run: TrainingRun, goal: Goal, teacher: Encoder) -> dict[str, Any]:
     cuts = candidates(config, importance, price, limit, goal.space)
     compared = run.examples.drawn(_COMPARED, seed)
     expected = _answers(teacher.model, compared)
-    rows = []
+    rows: list[dict[str, Any]] = []
     with make_bar("comparing shapes", len(cuts)) as bar:
         for cut in cuts:
             student = _student(run, teacher, cut)
-            distance = run.task.divergence(expected, _answers(student.model, compared))
-            rows.append({**_shape(cut), "divergence": distance})
+            rows.append(
+                {
+                    "layers": len(cut.layers),
+                    "channels": len(cut.channels),
+                    "heads": list(map(len, cut.heads)),
+                    "neurons": list(map(len, cut.neurons)),
+                    "head_size": cut.head_size,
+                    "divergence": run.task.divergence(expected, _answers(student.model, compared)),
+                }
+            )
             bar.advance(1)
             keras.backend.clear_session()
-    best = min(range(len(cuts)), key=lambda index: rows[index]["divergence"])
-    return {"cut": cuts[best].to_json(), "candidates": rows}
+    best, _ = min(zip(cuts, rows, strict=True), key=lambda pair: pair[1]["divergence"])
+    return {"cut": dataclasses.asdict(best), "candidates": rows}
 
 
 def _answers(model: keras.Model, examples: Examples) -> np.ndarray:
@@ -239,51 +212,35 @@ def _answers(model: keras.Model, examples: Examples) -> np.ndarray:
     return run_over(examples, model, lambda inputs: next(iter(model(inputs).values())))()
 
 
-def _shape(cut: Cut) -> dict[str, Any]:
-    return {
-        "layers": len(cut.layers),
-        "channels": len(cut.channels),
-        "heads": [len(kept) for kept in cut.heads],
-        "neurons": [len(kept) for kept in cut.neurons],
-        "head_size": cut.head_size,
-    }
-
-
 def _report(
     run: TrainingRun,
-    target: Goal,
+    goal: Goal,
     cut: Cut,
     candidates: Sequence[Mapping[str, object]],
     accuracy: Mapping[str, float] | None,
 ) -> Shrinking:
     before, after = run.config, cut_config(run.config, cut)
+    length, task = goal.sequence_length, run.task.name
 
-    def figures(config: EncoderConfig) -> Costs:
-        instructions = round(target.instructions(config, run.task.name))
-        return Costs(cost.parameters(config), target.flops(config), instructions)
+    def costs(config: EncoderConfig) -> Costs:
+        instructions = round(cost.instructions(config, length, goal.board, task))
+        return Costs(cost.parameters(config), cost.flops(config, length), instructions)
 
-    layers = [
-        LeftLayer(
-            was=source,
-            heads=len(cut.heads[index]),
-            of_heads=before.heads(source),
-            neurons=len(cut.neurons[index]),
-            of_neurons=before.neurons(source),
-        )
-        for index, source in enumerate(cut.layers)
-    ]
     return Shrinking(
         output=str(run.request.output),
-        task=run.task.name,
-        target={target.cost: target.ratio},
-        sequence_length=target.sequence_length,
-        board=target.board.name,
+        task=task,
+        target={goal.cost: goal.ratio},
+        sequence_length=length,
+        board=goal.board.name,
         ordinary=EXTENSION not in after.source,
         channels={"kept": len(cut.channels), "of": before.hidden_size},
         removed_layers=sorted(set(range(before.num_hidden_layers)) - set(cut.layers)),
-        layers=layers,
-        before=figures(before),
-        after=figures(after),
+        layers=[
+            LeftLayer(was, len(heads), before.heads(was), len(neurons), before.neurons(was))
+            for was, heads, neurons in zip(cut.layers, cut.heads, cut.neurons, strict=True)
+        ],
+        before=costs(before),
+        after=costs(after),
         steps=run.steps,
         texts=len(run.request.texts),
         candidates=candidates,

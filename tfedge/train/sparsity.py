@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
@@ -23,31 +24,27 @@ _HEADS = ("classifier", "qa_outputs")
 
 @dataclasses.dataclass(frozen=True)
 class PruningOptions:
-    """What is pruned, how far and when.
+    """What is pruned, how far and when."""
 
-    Attributes:
-        sparsity: share of the weights of each pruned layer that are zero in the end, 0..1.
-        layers: names of layers, or patterns of names as in a shell, each with a sparsity of its
-            own behind `=` and a pattern of its own behind `/` (`*.dense=0.8/4x1`) if it is to have
-            them; a later one overrules an earlier one. None prunes every dense layer but the
-            head's last.
-        pattern: `none` takes single weights; `2:4` two of any four inputs of an output that lie
-            side by side; `4x1` blocks of 4 inputs x 1 output, by their mean magnitude.
-        schedule: `polynomial` raises the sparsity by a cubic from `initial_sparsity` (Zhu and Gupta
-            2017, arXiv:1710.01878, equation 1), `constant` prunes to the end at once.
-        begin_step, end_step: the first and the last step that may prune; the run's steps count
-            from 1. By default from the start to three quarters of the run.
-        frequency: steps between two prunings; by default there are 20.
-    """
-
-    sparsity: float = 0.5
+    sparsity: float = (
+        0.5  # share of the weights of each pruned layer that are zero in the end, 0..1
+    )
+    # Names of layers, or patterns of names as in a shell, with a sparsity of their own behind `=` and
+    # a pattern of their own behind `/` (`*.dense=0.8/4x1`) or without; a later one overrules an
+    # earlier one. None prunes every dense layer but the head's last.
     layers: tuple[str, ...] | None = None
+    # `none` takes single weights; `2:4` two of any four inputs of an output that lie side by side;
+    # `4x1` blocks of 4 inputs x 1 output, by their mean magnitude.
     pattern: str = "none"
+    # `polynomial` raises the sparsity by a cubic from `initial_sparsity` (Zhu and Gupta 2017,
+    # arXiv:1710.01878, equation 1), `constant` prunes to the end at once.
     schedule: str = "polynomial"
     initial_sparsity: float = 0.0
+    # The first and the last step that may prune; the run's steps count from 1. By default from the
+    # start to three quarters of the run.
     begin_step: int | None = None
     end_step: int | None = None
-    frequency: int | None = None
+    frequency: int | None = None  # steps between two prunings; by default there are 20
 
     def __post_init__(self) -> None:
         for name in ("sparsity", "initial_sparsity"):
@@ -83,11 +80,7 @@ def _check_sparsity(name: str, value: float) -> None:
 
 
 def parse_pattern(pattern: str) -> tuple[tuple[int, int] | None, tuple[int, int]]:
-    """`M:N`, `ROWSxCOLUMNS` or `none` -> (zeros, of how many) or None, and the size of a block.
-
-    Raises:
-        InputError: it is none of these, or not M < N.
-    """
+    """`M:N`, `INPUTSxOUTPUTS` or `none` -> (zeros, of how many) or None, and the size of a block."""
     if pattern == "none":
         return None, (1, 1)
     if found := re.fullmatch(r"([1-9]\d?):([1-9]\d?)", pattern, re.ASCII):
@@ -103,8 +96,7 @@ def parse_pattern(pattern: str) -> tuple[tuple[int, int] | None, tuple[int, int]
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class LayerPruning:
+class LayerPruning(NamedTuple):
     """How far one layer is pruned, and in which pattern."""
 
     sparsity: float
@@ -114,12 +106,9 @@ class LayerPruning:
 def choose_layers(model: keras.Model, options: PruningOptions) -> dict[str, LayerPruning]:
     """The layers to prune, each with how it is, in the order of the model.
 
-    Tables of embeddings are pruned only where they are named. A text reads few of their rows, so
-    what is lost in the others no training brings back.
-
-    Raises:
-        InputError: a name that matches no layer, a sparsity or pattern that is none, or a table
-            with a pattern of M:N.
+    Tables of embeddings only where they are named: a text reads few of their rows, so what is lost
+    in the others no training brings back. Raises InputError for a name that matches no layer, an
+    unknown sparsity or pattern, or a table with a pattern of M:N.
     """
     kinds = {
         layer.name: type(layer)
@@ -136,8 +125,8 @@ def choose_layers(model: keras.Model, options: PruningOptions) -> dict[str, Laye
     tables = [name for name in chosen if name not in dense]
     if tables and parse_pattern(options.pattern)[0]:
         raise InputError(
-            f"{', '.join(tables)} cannot have the pattern {options.pattern}: it is one of products; "
-            "leave the tables out, or prune them in a run of their own"
+            f"{', '.join(tables)} cannot have the pattern {options.pattern}, which only matrix "
+            "products can; leave the tables out, or prune them in a run of their own"
         )
     return {name: chosen[name] for name in kinds if name in chosen}
 
@@ -180,11 +169,7 @@ class Timing:
 
 
 def timing(options: PruningOptions, steps: int) -> Timing:
-    """Settles when a run of `steps` prunes.
-
-    Raises:
-        InputError: it never would, or would end with less than the sparsity asked for.
-    """
+    """When a run of `steps` prunes; raises InputError for never, or for less than was asked."""
     begin = 1 if options.begin_step is None else options.begin_step
     last = options.end_step
     if last is None:
@@ -197,31 +182,26 @@ def timing(options: PruningOptions, steps: int) -> Timing:
         last -= (last - begin) % frequency
     elif options.begin_step is None and 0 < frequency <= last - begin:
         begin += (last - begin) % frequency
-    found = Timing(begin, last, frequency)
-    _check_timing(found, options, steps)
-    return found
-
-
-def _check_timing(found: Timing, options: PruningOptions, steps: int) -> None:
-    begin, end, frequency = found.begin, found.end, found.frequency
-    if begin < 0 or frequency < 1 or end < begin:
+    if begin < 0 or frequency < 1 or last < begin:
         raise InputError(
-            f"a schedule from step {begin} to {end} every {frequency} steps is none; begin_step "
+            f"no schedule prunes from step {begin} to {last} every {frequency} steps; begin_step "
             "must not be negative, frequency at least 1 and end_step not before begin_step"
         )
+    found = Timing(begin, last, frequency)
     fires = found.fires(steps)
-    when = f"every {frequency} steps from step {begin} to {end}"
+    when = f"every {frequency} steps from step {begin} to {last}"
     if not fires:
         raise InputError(
             f"the schedule would never prune: it does {when}, and the run has {steps} steps; "
             "lower begin_step or frequency, or train longer"
         )
-    if options.schedule == "polynomial" and fires[-1] != end:
+    if options.schedule == "polynomial" and fires[-1] != last:
         raise InputError(
             f"the schedule would not reach its sparsity: it prunes {when}, last at step "
             f"{fires[-1]} of a run of {steps}; the sparsity is only whole at end_step, which must "
             "lie within the run, a multiple of frequency after begin_step"
         )
+    return found
 
 
 def wrap(
@@ -240,14 +220,9 @@ def wrap(
         block = (outputs, inputs) if is_table else (inputs, outputs)
         # float32, whatever the layer computes in: a wrapper multiplies weights by their mask in its
         # own type, and would round them to bfloat16 in each step.
+        schedule = _schedule(how.sparsity, options, when)
         return tfmot.sparsity.keras.prune_low_magnitude(
-            layer,
-            _schedule(how.sparsity, options, when),
-            block,
-            "AVG",
-            None,
-            m_by_n,
-            dtype="float32",
+            layer, schedule, block, "AVG", None, m_by_n, dtype="float32"
         )
 
     return keras.models.clone_model(model, clone_function=wrapped)
@@ -256,10 +231,7 @@ def wrap(
 def _schedule(
     sparsity: float, options: PruningOptions, when: Timing
 ) -> tfmot.sparsity.keras.PruningSchedule:
+    steps = {"begin_step": when.begin, "end_step": when.end, "frequency": when.frequency}
     if options.schedule == "constant" or when.begin == when.end:
-        return tfmot.sparsity.keras.ConstantSparsity(
-            sparsity, when.begin, when.end, frequency=when.frequency
-        )
-    return tfmot.sparsity.keras.PolynomialDecay(
-        options.initial_sparsity, sparsity, when.begin, when.end, frequency=when.frequency
-    )
+        return tfmot.sparsity.keras.ConstantSparsity(sparsity, **steps)
+    return tfmot.sparsity.keras.PolynomialDecay(options.initial_sparsity, sparsity, **steps)

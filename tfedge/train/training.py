@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,49 +21,38 @@ from tfedge.train.cache import TeacherCache
 from tfedge.train.distribute import checkpoints_of, distributed, wait_for_all
 from tfedge.train.examples import Examples
 from tfedge.train.logs import Report, writes_to
-from tfedge.train.stopping import EarlyStopping
 
 _STEPS_PER_REPORT = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingOptions:
-    """How long and how fast to train.
-
-    Attributes:
-        steps: batches in all, in place of `epochs`.
-        learning_rate: the peak, reached after `warmup` and falling linearly to 0 at the end.
-        warmup: share of all steps, 0..1.
-        max_length: tokens of a text; longer ones are cut.
-        seed: of the order of the data, of augmentation and of fresh weights.
-        steps_per_checkpoint: a killed run resumes from the last checkpoint.
-        patience: so many measurements of the accuracy on held-out texts in a row that are no better
-            than the best end the training, whose best weights are kept. None trains to the end and
-            keeps the last ones.
-        mixed_precision: whether layers compute in bfloat16, weights and losses staying float32.
-        xla: whether the step is compiled by XLA, once for each shape of a batch.
-    """
+    """How long and how fast to train."""
 
     epochs: int = 3
     batch_size: int = 32
-    learning_rate: float = 5e-5
-    warmup: float = 0.1
-    max_length: int = 64
-    seed: int = 0
+    learning_rate: float = (
+        5e-5  # the peak, reached after `warmup`, falling linearly to 0 at the end
+    )
+    warmup: float = 0.1  # share of all steps, 0..1
+    max_length: int = 64  # tokens of a text; longer ones are cut
+    seed: int = 0  # of the order of the data, of augmentation and of fresh weights
     steps_per_checkpoint: int = 500
-    steps: int | None = None
+    steps: int | None = None  # batches in all, in place of `epochs`
+    # How many measurements in a row of the accuracy on held-out texts may be no better than the best;
+    # then training ends with the best weights. None trains to the end.
     patience: int | None = None
-    mixed_precision: bool = False
-    xla: bool = False
+    mixed_precision: bool = (
+        False  # whether layers compute in bfloat16; weights, losses stay float32
+    )
+    xla: bool = False  # whether XLA compiles the step, once for each shape of a batch
 
     def __post_init__(self) -> None:
-        for name in ("steps", "patience"):
+        counts = ("steps", "patience", "epochs", "batch_size", "steps_per_checkpoint")
+        for name in (*counts, "learning_rate"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if value is not None and not value > 0:
                 raise InputError(f"{name} is {value}; it must be positive")
-        for name in ("epochs", "batch_size", "learning_rate", "steps_per_checkpoint"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be positive")
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup is {self.warmup}; it is a share of all steps, 0 to 1")
         if not 0 <= self.seed < 2**32:
@@ -70,13 +60,13 @@ class TrainingOptions:
 
 
 @keras.saving.register_keras_serializable("tfedge")
+@dataclasses.dataclass(eq=False)
 class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up, then linear decay to zero (Devlin et al. 2019, appendix A.2)."""
 
-    def __init__(self, peak: float, warmup_steps: int, total_steps: int) -> None:
-        self.peak = peak
-        self.warmup_steps = warmup_steps
-        self.total_steps = total_steps
+    peak: float
+    warmup_steps: int
+    total_steps: int
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         step = tf.cast(step, tf.float32)
@@ -85,11 +75,7 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         return self.peak * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "peak": self.peak,
-            "warmup_steps": self.warmup_steps,
-            "total_steps": self.total_steps,
-        }
+        return dataclasses.asdict(self)
 
 
 def check_length(options: TrainingOptions, config: EncoderConfig) -> None:
@@ -106,7 +92,7 @@ def check_stopping(options: TrainingOptions, evaluation: Texts | None) -> None:
     """Raises InputError where early stopping has nothing to judge by."""
     if options.patience is not None and evaluation is None:
         raise InputError(
-            f"patience is {options.patience}, but there are no held-out texts to lose it over; give "
+            f"patience is {options.patience}, but there are no held-out texts to judge by; give "
             "some with --eval"
         )
 
@@ -130,13 +116,7 @@ Augment = Callable[[Batch, np.random.Generator], Batch]
 
 @dataclasses.dataclass(frozen=True)
 class Feed:
-    """The batches of a run.
-
-    Attributes:
-        names: of the model's inputs.
-        augment: changes each batch.
-        stored: comes along with each batch: a teacher's outputs.
-    """
+    """The batches of a run, inputs by `names`; what is `stored` of a teacher comes along with each."""
 
     examples: Examples
     names: tuple[str, ...]
@@ -157,11 +137,10 @@ class Feed:
         return (inputs, tf.TensorSpec((None,), tf.int32), *along)
 
     def batches(self, first_step: int = 0) -> Iterator[tuple[Any, ...]]:
-        """Batches of all epochs from `first_step` on, the same ones whenever they are asked for.
+        """Inputs, labels and what is stored of all epochs' batches, from `first_step` on.
 
-        Yields:
-            Inputs, labels and, with `stored`, what it has for the texts, or nothing if `augment`
-            has changed them.
+        They are the same whenever they are asked for; of texts that `augment` changes nothing is
+        stored.
         """
         step, last_step, options = 0, self.steps, self.options
         for epoch in itertools.count():
@@ -188,15 +167,49 @@ class Feed:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """The accuracy on held-out texts, which is measured after each epoch.
-
-    Attributes:
-        measure: gives it, 0..1.
-        counts_from: the first step whose accuracy counts for early stopping.
-    """
+    """Measures the accuracy on held-out texts, 0..1, which counts for early stopping from a step on."""
 
     measure: Callable[[], float]
     counts_from: int = 0
+
+
+class EarlyStopping(tf.Module):
+    """Keeps the weights that were best on held-out texts, and says when to wait no longer.
+
+    What it knows is in variables, so that it goes into the checkpoints and is resumed with them.
+    Measurements before `first_step` are not counted: of weights that are yet to be pruned, say.
+    """
+
+    def __init__(self, weights: Sequence[tf.Variable], patience: int, first_step: int) -> None:
+        super().__init__()
+        self._weights = list(weights)
+        self._patience = patience
+        self._first_step = first_step
+        self.best = [tf.Variable(weight, trainable=False) for weight in weights]
+        self.accuracy = tf.Variable(-1.0, trainable=False, dtype=tf.float64)
+        self.waited = tf.Variable(0, trainable=False, dtype=tf.int64)
+
+    def is_over(self, accuracy: float, step: int) -> bool:
+        """Notes an accuracy, 0..1, and tells whether training is to end."""
+        if step < self._first_step:
+            return False
+        if accuracy > float(self.accuracy):
+            self.accuracy.assign(accuracy)
+            self.waited.assign(0)
+            _assign(self.best, self._weights)
+        else:
+            self.waited.assign_add(1)
+        return int(self.waited) >= self._patience
+
+    def keep_best(self) -> None:
+        """Gives the model its best weights back, if any were counted."""
+        if float(self.accuracy) >= 0:
+            _assign(self._weights, self.best)
+
+
+def _assign(targets: Sequence[tf.Variable], sources: Sequence[tf.Variable]) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target.assign(source)
 
 
 def fit(
@@ -213,7 +226,6 @@ def fit(
     masks are then others.
 
     Args:
-        trainer: a compiled Keras model.
         folder: where checkpoints are kept; the same folder resumes.
         strategy: in whose scope the trainer was made, if it is trained on several devices.
     """
@@ -223,11 +235,9 @@ def fit(
         # Adam's moments would else be made while the step is traced, which is then traced again.
         trainer.optimizer._create_all_weights(trainer.trainable_variables)
     checkpoint, stopping = _restored(trainer, options, folder, measured)
-    first = step = int(trainer.optimizer.iterations.numpy())
+    step = int(trainer.optimizer.iterations.numpy())
     wait_for_all(strategy, step)
-    dataset, train_step = _compiled(
-        trainer, strategy, lambda: feed.batches(first), feed.signature, options.xla
-    )
+    dataset, train_step = _compiled(trainer, strategy, feed, step)
     with checkpoints_of(strategy, folder) as kept:
         manager = tf.train.CheckpointManager(checkpoint, str(kept), max_to_keep=1)
         rate = trainer.optimizer.learning_rate
@@ -258,9 +268,8 @@ def _restored(
     parts = {"model": trainer, "optimizer": trainer.optimizer}
     stopping = None
     if measured and options.patience is not None:
-        stopping = EarlyStopping(
-            trainer.trainable_variables, options.patience, measured.counts_from
-        )
+        weights = trainer.trainable_variables
+        stopping = EarlyStopping(weights, options.patience, measured.counts_from)
         parts["stopping"] = stopping
     checkpoint = tf.train.Checkpoint(**parts)
     if latest := tf.train.latest_checkpoint(str(folder)):
@@ -269,24 +278,21 @@ def _restored(
 
 
 def _compiled(
-    trainer: keras.Model,
-    strategy: tf.distribute.Strategy,
-    feed: Callable[[], Iterator[Any]],
-    signature: tuple[Any, ...],
-    xla: bool,
+    trainer: keras.Model, strategy: tf.distribute.Strategy, feed: Feed, first_step: int
 ) -> tuple[Any, Callable[[Any], Any]]:
     """The batches, and the function that trains on one of them.
 
     It is one graph for all shapes: those made for single shapes round otherwise, and which batch
     gets which would depend on where a run resumed.
     """
-    step = trainer.train_step
-    if xla:
+    step, signature = trainer.train_step, feed.signature
+    batches = functools.partial(feed.batches, first_step)
+    if feed.options.xla:
         step = tf.function(step, jit_compile=True, autograph=False)
     if strategy.num_replicas_in_sync == 1:
-        dataset = tf.data.Dataset.from_generator(feed, output_signature=signature).prefetch(4)
+        dataset = tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(4)
         return dataset, tf.function(step, input_signature=[signature], autograph=False)
-    dataset = distributed(strategy, feed, signature)
+    dataset = distributed(strategy, batches, signature)
     run = tf.function(
         lambda batch: strategy.run(step, args=(batch,)),
         input_signature=[dataset.element_spec],
