@@ -26,9 +26,7 @@ class EncoderConfig:
         max_position_embeddings: the most tokens that an input may have.
         first_position: the row of the position table that belongs to the first token.
         head_size: width of one attention head. Usually `hidden_size / num_attention_heads`.
-        layer_heads: attention heads of each layer where they differ from `num_attention_heads`.
-        layer_neurons: feed-forward neurons of each layer where they differ from
-            `intermediate_size`.
+        layer_heads, layer_neurons: of each layer, where they differ from those for all.
         normalization_type: `layer_norm` or `no_norm`, a gain and a bias alone.
         pooling: how tokens become a sentence embedding, see `tfedge.models.config`.
         classifiers: the dense layers of a classifier of whole inputs, each of which reads a token of
@@ -136,11 +134,7 @@ class Architecture(abc.ABC):
     # The configuration.
 
     def parse(self, source: Mapping[str, Any]) -> EncoderConfig:
-        """Turns the content of a `config.json` into a configuration.
-
-        Raises:
-            CheckpointError: a key is missing or holds a value that no builder supports.
-        """
+        """Turns the content of a `config.json` into a configuration; see `parse_config`."""
         values = self.read(Fields(source, self.keys))
         sizes = ("vocab_size", "max_position_embeddings", "hidden_size", "intermediate_size")
         refuse_matrix(values["hidden_size"], *(values[size] for size in sizes))
@@ -159,10 +153,9 @@ class Architecture(abc.ABC):
     def resized(
         self, config: EncoderConfig, sizes: Mapping[str, int], differing: Mapping[str, Any]
     ) -> EncoderConfig:
-        """The configuration with other sizes.
+        """The configuration with other sizes, by the names of `EncoderConfig`.
 
         Args:
-            sizes: by the names of `EncoderConfig`.
             differing: what `EXTENSION` is to say of layers that differ; empty where none do.
         """
         source = {key: value for key, value in config.source.items() if key != EXTENSION}
@@ -182,30 +175,18 @@ class Architecture(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> list[Symbolic]:
-        """The hidden states (B, S, C) after the embeddings and after each layer.
-
-        Args:
-            inputs: by the names of `inputs`.
-        """
+        """The hidden states (B, S, C) after the embeddings and after each layer."""
 
     @abc.abstractmethod
     def summary(self, blocks: Blocks, hidden: Symbolic) -> list[Symbolic]:
-        """What each of the config's `classifiers` reads, (B, C).
-
-        Args:
-            hidden: the last hidden states, (B, S, C).
-        """
+        """What each of the config's `classifiers` reads, (B, C), of the last hidden states."""
 
     @abc.abstractmethod
     def streams(self, config: EncoderConfig) -> list[Stream]:
         """What of an encoder can only be scaled together."""
 
     def named_parts(self) -> Parts:
-        """The names of a layer's parts, by which it is cut.
-
-        Raises:
-            InputError: its encoders cannot be made smaller layer by layer.
-        """
+        """`parts`, by which layers are cut; raises InputError where they cannot be."""
         if not self.can_be_cut:
             raise InputError(
                 f"a {self.model_type} cannot be cut: its layers are thin between wide hidden states "
@@ -257,11 +238,7 @@ class Architecture(abc.ABC):
         return False
 
     def class_of(self, config: EncoderConfig, kind: str) -> str:
-        """The class of transformers that an exported config.json names.
-
-        Args:
-            kind: how the task's classes end, `ForSequenceClassification` say.
-        """
+        """The class that an exported config.json names, ending in `ForSequenceClassification`, say."""
         return self.class_name + kind
 
     def exported(self, config: EncoderConfig) -> Mapping[str, Any]:

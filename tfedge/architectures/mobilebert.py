@@ -77,9 +77,7 @@ class MobileBert(PostNorm):
                 "tensors of the wrong width, so there is no such model to agree with"
             )
         hidden, words = values["hidden_size"], fields.size("embedding_size", 128)
-        inner = hidden
-        if flags["use_bottleneck"]:
-            inner = fields.size("intra_bottleneck_size", 128)
+        inner = fields.size("intra_bottleneck_size", 128) if flags["use_bottleneck"] else hidden
         rows = (values["vocab_size"], values["max_position_embeddings"], hidden, inner)
         refuse_matrix(max(hidden, words), *rows, values["intermediate_size"])
         return {
@@ -90,9 +88,7 @@ class MobileBert(PostNorm):
             "head_size": head_size(inner, values["num_attention_heads"]),
             "embedding_size": words,
             "intra_bottleneck_size": inner,
-            "num_feedforward_networks": fields.size(
-                "num_feedforward_networks", 4, largest=LARGEST_DEPTH
-            ),
+            "num_feedforward_networks": fields.size("num_feedforward_networks", 4, LARGEST_DEPTH),
             "normalization_type": fields.choice("normalization_type", _NORMALISATIONS, "no_norm"),
         }
 

@@ -61,14 +61,11 @@ def run(command: click.Command = main, name: str = "tfedge") -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except TfedgeError as error:
-        click.echo(f"tfedge: {error}", err=True)
-        sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("tfedge"):
             raise
         click.echo(f"tfedge: this needs more ({error}): pip install 'tfedge[convert]'", err=True)
         sys.exit(MissingPackageError.exit_code)
-    except OSError as error:  # a full disk behind standard output, say
+    except (TfedgeError, OSError) as error:  # the latter of a full disk behind standard output, say
         click.echo(f"tfedge: {error}", err=True)
-        sys.exit(TfedgeError.exit_code)
+        sys.exit(getattr(error, "exit_code", TfedgeError.exit_code))

@@ -32,7 +32,7 @@ def together(*options: Decorator) -> Decorator:
     return lambda command: functools.reduce(lambda made, add: add(made), reversed(options), command)
 
 
-training_options = together(
+training = together(
     click.option(
         "--data",
         required=True,
@@ -66,7 +66,7 @@ training_options = together(
     click.option("--json", "as_json", is_flag=True, help="Print the whole report."),
 )
 # What training in float has besides.
-float_training_options = together(
+float_training = together(
     click.option(
         "--patience",
         type=click.IntRange(1),
@@ -81,17 +81,17 @@ float_training_options = together(
         "processors that support it.",
     ),
 )
-steps_option = click.option(
+steps = click.option(
     "--steps", type=click.IntRange(1), help="Total number of batches, instead of --epochs."
 )
-temperature_option = click.option("--temperature", default=2.0, help="Divides both models' logits.")
-hidden_option = click.option(
+temperature = click.option("--temperature", default=2.0, help="Divides both models' logits.")
+hidden = click.option(
     "--hidden-weight", "hidden", default=1.0, help="Weight of the distance between hidden states."
 )
-label_option = click.option(
+labels = click.option(
     "--label-weight", "labels", default=0.0, help="Weight of the labels in the data."
 )
-augmentation_option = click.option(
+augmentation = click.option(
     "--augmentation",
     default=0.5,
     type=click.FloatRange(0, 1),
@@ -114,7 +114,7 @@ def take(kind: type[Options], settings: dict[str, Any]) -> Options:
 def training_request(
     model: str, settings: dict[str, Any], teacher: Path | None = None, **changes: Any
 ) -> Request:
-    """What a command with `training_options` is to do.
+    """What a command with `training` is to do.
 
     Args:
         settings: the command's options.

@@ -8,36 +8,23 @@ from typing import Any
 
 import click
 
-from tfedge.cli.options import (
-    PATH,
-    TOKENS,
-    augmentation_option,
-    echo_report,
-    float_training_options,
-    hidden_option,
-    label_option,
-    steps_option,
-    take,
-    temperature_option,
-    together,
-    training_options,
-    training_request,
-)
+from tfedge.cli import options
+from tfedge.cli.options import PATH, TOKENS, echo_report, take, training_request
 from tfedge.cli.summary import pruning_summary, qad_summary, shrink_summary
 from tfedge.quiet import load_tensorflow
 
 RATIO = click.FloatRange(0, 1, min_open=True, max_open=True)
 # A model that learns from what it was before; tfedge distil has the same ones between others.
-imitation_options = together(
-    steps_option, temperature_option, hidden_option, label_option, augmentation_option
+imitation = options.together(
+    options.steps, options.temperature, options.hidden, options.labels, options.augmentation
 )
 
 
 @click.command()
 @click.argument("model")
 @click.option("--labels", help="Comma-separated names of the labels; default: those in the data.")
-@float_training_options
-@training_options
+@options.float_training
+@options.training
 def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> None:
     """Trains a text classifier from an encoder.
 
@@ -62,10 +49,10 @@ def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> 
     type=PATH,
     help="Folder of a fine-tuned text classifier of the BERT family.",
 )
-@temperature_option
+@options.temperature
 @click.option("--logit-weight", "logits", default=1.0, help="Weight of the teacher's logits.")
-@hidden_option
-@label_option
+@options.hidden
+@options.labels
 @click.option(
     "--relation-weight",
     "relations",
@@ -83,7 +70,7 @@ def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> 
     type=click.IntRange(1),
     help="Relation heads, a divisor of both widths. Default: the student's attention heads.",
 )
-@augmentation_option
+@options.augmentation
 @click.option(
     "--cache",
     type=PATH,
@@ -91,8 +78,8 @@ def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> 
     "once for all epochs and for later runs with the same teacher, texts and --max-length. Takes "
     "about 2 bytes x tokens of all texts x hidden states x width; may be deleted at any time.",
 )
-@float_training_options
-@training_options
+@options.float_training
+@options.training
 def distil(preset: str, teacher: Path, cache: Path | None, as_json: bool, **settings: Any) -> None:
     """Trains the small model of PRESET on the answers of a larger teacher.
 
@@ -121,15 +108,15 @@ def _echo_accuracy(output: Path, accuracy: float | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("model")
-@steps_option
-@temperature_option
-@hidden_option
+@options.steps
+@options.temperature
+@options.hidden
 @click.option(
     "--target",
     type=click.Choice(["edgetpu", "edgetpu-plain"]),
     help="Simulate the graph that `tfedge convert --target` makes, instead of the usual one.",
 )
-@training_options
+@options.training
 def qad(model: str, target: str | None, as_json: bool, **settings: Any) -> None:
     """Trains MODEL for int8, for when calibration alone loses too much.
 
@@ -207,7 +194,7 @@ def qad(model: str, target: str | None, as_json: bool, **settings: Any) -> None:
     metavar="MODEL",
     help="What the model learns from; default: MODEL itself, as it was before.",
 )
-@imitation_options
+@imitation
 @click.option(
     "--random-tokens",
     "random_share",
@@ -216,8 +203,8 @@ def qad(model: str, target: str | None, as_json: bool, **settings: Any) -> None:
     help="Share of batches in which half of the tokens are replaced by random ones, so that every "
     "row of a pruned table is trained.",
 )
-@float_training_options
-@training_options
+@options.float_training
+@options.training
 def prune(model: str, teacher: str | None, as_json: bool, **settings: Any) -> None:
     """Makes the smallest weights of MODEL zero, so that its file compresses better.
 
@@ -280,8 +267,8 @@ def prune(model: str, teacher: str | None, as_json: bool, **settings: Any) -> No
     help="Let layers keep different numbers of heads and neurons, by importance. Only tfedge reads "
     "such a folder. Default: all layers keep equal numbers.",
 )
-@imitation_options
-@training_options
+@imitation
+@options.training
 def shrink(model: str, as_json: bool, **settings: Any) -> None:
     """Removes the least important parts of MODEL, so that it gets faster everywhere.
 

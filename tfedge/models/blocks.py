@@ -145,11 +145,7 @@ class Blocks:
     def patches(
         self, name: str, units: int, patch_size: tuple[int, int], images: Symbolic
     ) -> Symbolic:
-        """A dense layer on the patches of images: (B, height, width, 3) -> (B, patches, units).
-
-        Args:
-            patch_size: height and width.
-        """
+        """A dense layer on the patches of images: (B, height, width, 3) -> (B, patches, units)."""
         pixels = self.options.pixels
         options = {"patch_size": patch_size, "scale": pixels.scale, "offset": pixels.offset}
         images = self.tap("pixel_values", images, PIXELS)
@@ -160,11 +156,7 @@ class Blocks:
         return layers.PatchDense(units, name=name, **options)
 
     def image_tokens(self, name: str, leading: Sequence[str], patches: Symbolic) -> Symbolic:
-        """(B, patches, C) with learned tokens before them, and positions added: (B, S, C).
-
-        Args:
-            leading: names of the learned tokens.
-        """
+        """(B, patches, C) with the learned tokens `leading` before them, plus positions: (B, S, C)."""
         table = layers.TokenTable(self.config.max_position_embeddings, leading, name=name)
         table = self.tap(name, self._as_hidden(name, table(patches)))
         return self.add(f"{name}.sum", self._led(f"{name}.led", len(leading), patches), table)
@@ -287,12 +279,7 @@ class Blocks:
     def self_attention(
         self, names: Parts, heads: int, read: tuple[Symbolic, ...], bias: Symbolic | None
     ) -> Symbolic:
-        """`attention` with the dense layers before it.
-
-        Args:
-            names: of the layer.
-            read: what makes the queries, the keys and the values, (B, S, C) each.
-        """
+        """`attention` on what dense layers make of the tensors in `read`: queries, keys and values."""
         width = heads * self.config.head_size
         query, key, value = (
             self.dense(name, width, x, kind)
@@ -303,15 +290,11 @@ class Blocks:
     def attention(
         self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, bias: Symbolic | None
     ) -> Symbolic:
-        """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1) on projected tensors.
+        """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), (B, S, H * D).
 
         Args:
-            name: the name of the attention module.
             query, key, value: (B, S, H * D).
             bias: (B, 1, 1, S), added to the scores; None where there is no padding.
-
-        Returns:
-            The context, (B, S, H * D).
         """
         with self.site(name, "attention"):
             query = self._scaled(f"{name}.query.scaled", query)

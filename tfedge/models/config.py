@@ -60,8 +60,7 @@ def parse_config(source: Mapping[str, Any]) -> EncoderConfig:
 def normalizes_embeddings(folder: Path) -> bool:
     """Whether sentence embeddings of a checkpoint are to have length 1.
 
-    A folder without `modules.json` is a plain encoder: its embeddings are normalised, so that the
-    dot product of two is their cosine.
+    Those of a plain encoder, without `modules.json`, are to: the dot product of two is their cosine.
 
     Raises:
         CheckpointError: `modules.json` cannot be understood.

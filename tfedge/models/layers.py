@@ -55,9 +55,7 @@ class PositionEmbedding(keras.layers.Layer):
 
     def __init__(self, max_positions: int, channels: int, first: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.max_positions = max_positions
-        self.channels = channels
-        self.first = first
+        self.max_positions, self.channels, self.first = max_positions, channels, first
 
     def build(self, input_shape: tf.TensorShape) -> None:
         shape = (self.first + self.max_positions, self.channels)
@@ -111,8 +109,7 @@ class SplitHeads(keras.layers.Layer):
 
     def __init__(self, num_heads: int, keys: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.num_heads = num_heads
-        self.keys = keys
+        self.num_heads, self.keys = num_heads, keys
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         length = x.shape[1] or tf.shape(x)[1]
@@ -160,8 +157,7 @@ class Token(keras.layers.Layer):
 
     def __init__(self, index: int = 0, keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.index = index
-        self.keepdims = keepdims
+        self.index, self.keepdims = index, keepdims
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return x[:, self.index : self.index + 1] if self.keepdims else x[:, self.index]
@@ -210,8 +206,7 @@ class PatchDense(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.units = units
-        self.patch_size = tuple(patch_size)
+        self.units, self.patch_size = units, tuple(patch_size)
         self.scale, self.offset = tuple(scale), tuple(offset)
 
     def build(self, input_shape: tf.TensorShape) -> None:
@@ -256,8 +251,7 @@ class TokenTable(keras.layers.Layer):
 
     def __init__(self, tokens: int, leading: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.tokens = tokens
-        self.leading = tuple(leading)
+        self.tokens, self.leading = tokens, tuple(leading)
 
     def build(self, input_shape: tf.TensorShape) -> None:
         channels = int(input_shape[-1])

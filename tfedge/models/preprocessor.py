@@ -40,10 +40,7 @@ _DEIT: Mapping[str, Any] = {
 
 
 def read_preprocessor(folder: str | Path, config: EncoderConfig) -> ImageSettings:
-    """The settings of a checkpoint's folder.
-
-    Args:
-        config: of the same checkpoint, whose images have one size.
+    """The settings of a checkpoint's folder, whose `config` has images of one size.
 
     Raises:
         CheckpointError: the file is missing or damaged, or makes images of another size.
