@@ -52,6 +52,7 @@ def pad(
 
     Args:
         sequences: as `tfedge.runtime.tokenizer.TextEncoder.encode_batch` gives them.
+        names: `input_ids`, `attention_mask` and, if the model has it, `token_type_ids`.
     """
     batch = tokenizer.pad(sequences, length, pad_id)
     return {name: batch[name] for name in names}

@@ -80,9 +80,7 @@ def existing(path: str | Path) -> Path:
 def read_columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[str] | None]:
     """A column of a file and, where it has them, its labels; raises InputError as `read_texts`.
 
-    Args:
-        wanted: the names that the column may have, first the one to recommend, which that of a plain
-            TXT has.
+    Of the names `wanted`, which the column may have, messages recommend the first; a plain TXT has it.
     """
     rows = [
         {key: _cell(path, number, key, value) for key, value in row.items()}
@@ -102,7 +100,7 @@ def read_columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[s
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file by the names of its columns: strings, of JSONL whatever values it has."""
+    """The rows by column: strings, of JSONL whatever values it has; raises InputError without any."""
     rows = [row for _, row in _rows(path, TEXT_COLUMNS[0])]
     if not rows:
         raise InputError(f"{path} has no rows")

@@ -40,7 +40,7 @@ class Hashes:
         self._known: dict[tuple[Path, int, int, int], str] = {}
 
     def file(self, path: Path) -> str:
-        """The SHA-256 of a file."""
+        """The SHA-256 of a file; raises OSError where it cannot be read."""
         state = path.stat()
         key = (path.resolve(), state.st_ino, state.st_size, state.st_mtime_ns)
         if key not in self._known:
@@ -48,7 +48,10 @@ class Hashes:
         return self._known[key]
 
     def data(self, name: str) -> str:
-        """Of texts or images: a file, a folder of images, or a table with the images that it lists."""
+        """Of texts or images: a file, a folder of images, or a table with the images that it lists.
+
+        Raises InputError where there is no such file, or no image in the folder.
+        """
         if not is_file_name(name):
             return f"hub:{name}"  # taken for the same while it is called so
         path = Path(name)
@@ -63,7 +66,7 @@ class Hashes:
         return digest({"": self.file(path), **listed}) if any(listed.values()) else self.file(path)
 
     def model(self, name: str) -> str:
-        """Of a checkpoint, or a converted model."""
+        """Of a checkpoint or a converted model; raises InputError or CheckpointError for neither."""
         if Path(name).is_file():
             return self.file(Path(name))
         found = checkpoint.files_of(resolve(name).folder)

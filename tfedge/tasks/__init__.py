@@ -43,7 +43,10 @@ def register(task: Task) -> None:
 
 
 def task_and_labels(checkpoint: Checkpoint, name: str | None = None) -> tuple[str, list[str]]:
-    """What a checkpoint is for, told by its head unless `name` says it, and its labels."""
+    """What a checkpoint is for, by its head unless `name` says it, and its labels.
+
+    Raises InputError where the task is unknown.
+    """
     task = max(every(), key=lambda task: task.fit(checkpoint)) if name is None else find(name)
     return task.name, task.labels(checkpoint)
 

@@ -51,13 +51,8 @@ def whole_words(vocabulary: Sequence[str]) -> np.ndarray:
 
 def ordinary_tokens(tokenizer: Tokenizer) -> np.ndarray:
     """Whether each token may stand in a text, unlike [CLS] and [unused1], bool (vocabulary,)."""
-    special = tokenizer.get_added_tokens_decoder()
-    return np.array(
-        [
-            number not in special and not token.startswith("[unused")
-            for number, token in enumerate(vocabulary(tokenizer))
-        ]
-    )
+    special, tokens = tokenizer.get_added_tokens_decoder(), enumerate(vocabulary(tokenizer))
+    return np.array([n not in special and not token.startswith("[unused") for n, token in tokens])
 
 
 def random_tokens(ordinary: np.ndarray, share: float) -> Augment | None:

@@ -63,8 +63,7 @@ class DistillationLosses:
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise InputError(f"temperature is {self.temperature}; it must be positive")
-        names = ("logits", "hidden", "labels", "relations")
-        weights = {name: getattr(self, name) for name in names}
+        weights = {name: getattr(self, name) for name in Distiller.terms}
         for name, value in weights.items():
             if not value >= 0:
                 raise InputError(f"the weight of {name} is {value}; it must not be negative")

@@ -176,9 +176,8 @@ def _trainer(
     run: TrainingRun, lowering: Lowering, calibration: Calibration, losses: DistillationLosses
 ) -> tuple[QuantizedDistiller, Encoder]:
     """What trains the int8 graph, in float with all its rounding, and that graph."""
-    options = GraphOptions(
-        mask_value=calibration.mask_value, tap=fake_quant_tap(calibration.ranges)
-    )
+    tap = fake_quant_tap(calibration.ranges)
+    options = GraphOptions(mask_value=calibration.mask_value, tap=tap)
     student = lowering.build(options, with_rounding(lowering.blocks))
     teacher = run.build_source()
     freeze_words(student)

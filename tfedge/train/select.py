@@ -69,14 +69,13 @@ def candidates(
     """
     found = []
     for width in space.widths(config):
-        shapes = (_Shape(config, importance, width, n, cost) for n in space.depths(config))
-        for shape in shapes:
-            cut = shape.best(limit, space)
-            if cut:
+        for depth in space.depths(config):
+            shape = _Shape(config, importance, width, depth, cost)
+            if cut := shape.best(limit, space):
                 found.append(cut)
                 if shape.is_whole(cut):
                     break
-        if found and cut and len(cut.layers) == config.num_hidden_layers and shape.is_whole(cut):
+        if cut and len(cut.layers) == config.num_hidden_layers and shape.is_whole(cut):
             break
     if not found:
         others = [f"--remove {part}" for part in REMOVABLE if part not in space.remove]

@@ -80,7 +80,10 @@ def _check_sparsity(name: str, value: float) -> None:
 
 
 def parse_pattern(pattern: str) -> tuple[tuple[int, int] | None, tuple[int, int]]:
-    """`M:N`, `INPUTSxOUTPUTS` or `none` -> (zeros, of how many) or None, and the size of a block."""
+    """`M:N`, `INPUTSxOUTPUTS` or `none` -> (zeros, of how many) or None, and the size of a block.
+
+    Raises InputError for anything else.
+    """
     if pattern == "none":
         return None, (1, 1)
     if found := re.fullmatch(r"([1-9]\d?):([1-9]\d?)", pattern, re.ASCII):
