@@ -1,6 +1,6 @@
 """What is particular to each architecture: one module each, found because it is in this folder.
 
-A module makes itself known with `register`. Nothing here imports TensorFlow, as listing models and
+Its class stands below `@register`. Nothing here imports TensorFlow, as listing models and
 counting their cost must not load it.
 """
 

@@ -107,7 +107,7 @@ class Input:
 
 
 class Architecture(abc.ABC):
-    """What is particular to one `model_type`; a subclass registers an instance of itself.
+    """What is particular to one `model_type`; a subclass stands below `@register`.
 
     Attributes:
         class_name: what the names of transformers' classes start with.
@@ -116,6 +116,7 @@ class Architecture(abc.ABC):
         can_be_cut: whether encoders can be made smaller layer by layer, by `parts`.
         summary_modules: the modules of `summary`, which are trained with a classifier.
         encoder_modules: those modules of heads that the checkpoint keeps within the encoder.
+        pretraining_modules: what pretraining leaves in a checkpoint and no task reads.
         counts_summary: whether the published number of weights includes `summary_modules`.
     """
 
@@ -129,6 +130,16 @@ class Architecture(abc.ABC):
     can_be_cut: bool = False
     summary_modules: tuple[str, ...] = ()
     encoder_modules: tuple[str, ...] = ("pooler",)
+    pretraining_modules: tuple[str, ...] = (
+        "cls",
+        "lm_head",
+        "vocab_transform",
+        "vocab_layer_norm",
+        "vocab_projector",
+        "fit_dense",
+        "fit_denses",
+        "pooler",
+    )
     counts_summary: bool = False
 
     # The configuration.

@@ -26,17 +26,6 @@ from tfedge.tasks.base import Task
 
 # Names that PyTorch gave to layer norm's parameters before Hugging Face renamed them.
 _LEGACY_NAMES = {".gamma": ".weight", ".beta": ".bias"}
-# What pretraining leaves in a checkpoint and no task reads.
-_PRETRAINING_MODULES = (
-    "cls",
-    "lm_head",
-    "vocab_transform",
-    "vocab_layer_norm",
-    "vocab_projector",
-    "fit_dense",
-    "fit_denses",
-    "pooler",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +163,7 @@ def load_weights(
     wanted = dict(named)  # of several parameters with one tensor, one
     absent = [name for name in wanted if name not in names]
     fresh = [name for name in absent if new_head and is_within(name, head.modules(config))]
-    unused = set(_PRETRAINING_MODULES) - set(head.modules(config))
+    unused = set(config.architecture.pretraining_modules) - set(head.modules(config))
     unused |= tasks.modules_of_others(head, config)
     faults = {
         "missing": [name for name in absent if name not in fresh],
