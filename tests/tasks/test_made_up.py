@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a BERT with the task's head."""
     folder = tmp_path_factory.mktemp("toy") / "rater"
     keras.utils.set_random_seed(3)
-    config = parse_config(toy_folders.config("bert"))
+    config = parse_config(toy_folders.config("bert", small=True))
     model = build(config, TASK).model
     for layer in model.layers:
         if layer.name in tasks.find(TASK).modules(config):
