@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from tfedge import tasks
 from tfedge.data.batches import padded_length
 from tfedge.data.reader import open_reader
 from tfedge.models.blocks import GraphOptions
-from tfedge.models.build import build
+from tfedge.models.build import build, traced
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.folder import transformer_folder
 from tfedge.runtime.errors import TextError
@@ -43,7 +41,7 @@ def checkpoint_answers(
     model = build(config, name, len(labels), GraphOptions(pixels=reader.pixels)).model
     load_weights(model, checkpoint, name)
     dtypes = {tensor.name: tensor.dtype.as_numpy_dtype for tensor in model.inputs}
-    run = tf.function(model, reduce_retracing=True, autograph=False)
+    run = traced(model, model.input)
 
     def answer(item: Any) -> Answer:
         try:

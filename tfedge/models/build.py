@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
@@ -78,6 +79,23 @@ def build(
     outputs = unconverted(purpose.head)(blocks, hidden_states[-1], inputs, num_labels)
     model = keras.Model(inputs, outputs, name=config.model_type)
     return Encoder(config, model, hidden_states, blocks.tapped, blocks.kinds, blocks.sites)
+
+
+def traced(
+    function: Callable[..., Any], inputs: Mapping[str, Symbolic], *others: tf.TensorSpec
+) -> Callable[..., Any]:
+    """`function` as one graph for batches of any size and length: tracing one takes longer than
+    running it on a few texts.
+
+    Args:
+        function: of a batch, by name, and of tensors like `others`.
+        inputs: what is like the batch, by name.
+    """
+    like = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in inputs.items()}
+    # A lambda, as of a Keras model TensorFlow cannot tell what the signature is of.
+    return tf.function(
+        lambda *tensors: function(*tensors), input_signature=[like, *others], autograph=False
+    )
 
 
 def _inputs(config: EncoderConfig, options: GraphOptions) -> dict[str, Symbolic]:

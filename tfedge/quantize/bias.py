@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.data.batches import batches_of_equals
-from tfedge.models.build import Encoder
+from tfedge.models.build import Encoder, traced
 from tfedge.quantize.fake_quant import clipping
 from tfedge.quantize.mixed import Precision, is_float
 from tfedge.quantize.prepare import Prepared
@@ -124,13 +124,7 @@ def _unrounded(
 
 def _runner(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Callable[[Batch], Batch]:
     model = keras.Model(dict(inputs), dict(outputs))
-    # Of any shape at once: tracing a graph takes longer than running it on few texts.
-    shapes = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in inputs.items()}
-
-    run: Callable[[Batch], Batch] = tf.function(
-        lambda batch: model(batch), input_signature=[shapes], autograph=False
-    )
-    return run
+    return traced(model, inputs)
 
 
 def _means(run: Callable[[Batch], Batch], batches: Iterable[Batch]) -> dict[str, np.ndarray]:

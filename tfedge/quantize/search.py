@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tfedge import files
 from tfedge.data.batches import batches_of_equals
 from tfedge.models.blocks import SiteKind
+from tfedge.models.build import traced
 from tfedge.quantize.costs import Costs
 from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import Prepared
@@ -56,9 +56,9 @@ class Simulation:
     def __init__(self, prepared: Prepared) -> None:
         encoder, self._gates = prepared.gated()
         self.sites = encoder.sites
-        self._model = tf.function(encoder.model, reduce_retracing=True, autograph=False)
+        self._model = traced(encoder.model, encoder.model.input)
         plain = prepared.lowering.weights
-        self._plain = tf.function(plain, reduce_retracing=True, autograph=False)
+        self._plain = traced(plain, plain.input)
         self._names = tuple(plain.input_names)
 
     def round_only(self, sites: Iterable[str]) -> None:

@@ -23,6 +23,7 @@ import tf_keras as keras
 
 from tfedge import files
 from tfedge.errors import InputError
+from tfedge.models.build import traced
 from tfedge.train.examples import Examples, by_length
 
 _FORMAT = 1
@@ -151,11 +152,8 @@ def _make(
     examples: Examples,
     progress: Callable[[float], None],
 ) -> None:
-    run = tf.function(
-        lambda batch: outputs.joined(outputs.teacher(batch, training=False)),
-        reduce_retracing=True,
-        autograph=False,
-    )
+    teacher = outputs.teacher
+    run = traced(lambda batch: outputs.joined(teacher(batch, training=False)), teacher.input)
     lengths, done = examples.lengths, 0
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from tfedge.data.batches import Batch, pad, padded_length
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import text_encoder
+from tfedge.models.build import traced
 from tfedge.models.layers import PositionEmbedding
 
 _BATCH_SIZE = 32
@@ -96,7 +97,7 @@ def run_over(
         A function that gives the rows of all texts, in their order, and tells `progress` how many
         more have run.
     """
-    run = tf.function(function, reduce_retracing=True, autograph=False)
+    run = traced(function, model.input)
 
     def compute() -> np.ndarray:
         places, rows = [], []

@@ -23,7 +23,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
-from tfedge.models.build import Encoder
+from tfedge.models.build import Encoder, traced
 from tfedge.train.examples import Examples, by_length
 
 
@@ -50,7 +50,8 @@ def measure_importance(
         seed: of the answers that are drawn.
         advance: told how many more texts are done.
     """
-    step = tf.function(_Probe(encoder, config).step, reduce_retracing=True, autograph=False)
+    seeds = tf.TensorSpec((2,), tf.int32)
+    step = traced(_Probe(encoder, config).step, encoder.model.input, seeds)
     sums: dict[str, np.ndarray] = {}
     for index, (_, batch) in enumerate(by_length(examples, encoder.model)):
         inputs = {name: tf.constant(value) for name, value in batch.items()}
