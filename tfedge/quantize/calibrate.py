@@ -7,12 +7,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.architectures.kinds import MASK, Like, Scores, Seen
 from tfedge.data.batches import batches_of_equals
-from tfedge.models.build import Encoder
+from tfedge.models.build import Encoder, traced
 from tfedge.quantize.ranges import Histogram, Range, mse_range, weight_range
 
 # What a range clips is missing in all later layers where norms stand before attention and feed-forward
@@ -51,11 +50,7 @@ class Observer:
         self.kinds = encoder.kinds
         names = tuple(self.model.input_names)
         self._batches = [batch for _, batch in batches_of_equals(samples, names)]
-        self._run = tf.function(
-            keras.Model(encoder.model.inputs, encoder.tapped),
-            reduce_retracing=True,
-            autograph=False,
-        )
+        self._run = traced(keras.Model(encoder.model.input, encoder.tapped), encoder.model.input)
         self._progress = progress
 
     def tensors(self) -> Iterator[dict[str, np.ndarray]]:
