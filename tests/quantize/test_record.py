@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -182,6 +183,18 @@ def _of(found: Decisions, key: str) -> dict[str, Any]:
     return decision
 
 
+@pytest.fixture(scope="module")
+def decided(tmp_path_factory: pytest.TempPathFactory, sequences: list[np.ndarray]) -> Decisions:
+    """What a toy's graph was decided to be, which fits it."""
+    folder = toy_folders.write_folder(tmp_path_factory.mktemp("decided") / "toy", small=True)
+    checkpoint, shape = Checkpoint(folder), Shape(TASK, 2, 16)
+    lowering = Lowering(checkpoint, shape, sequences[:4])
+    ranges = dict.fromkeys(lowering.dynamic.tapped, Range(-1.0, 1.0))
+    found = lowering.decisions(Calibration(ranges, -10.0))
+    Lowering(checkpoint, shape, [], decisions=found)
+    return found
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -197,13 +210,9 @@ def _of(found: Decisions, key: str) -> dict[str, Any]:
     ],
 )
 def test_every_norm_and_tensor_is_looked_for(
-    folder: Path, sequences: list[np.ndarray], change: Callable[[Decisions], Any], message: str
+    folder: Path, decided: Decisions, change: Callable[[Decisions], Any], message: str
 ) -> None:
-    checkpoint, shape = Checkpoint(folder), Shape(TASK, 2, 16)
-    lowering = Lowering(checkpoint, shape, sequences[:4])
-    ranges = dict.fromkeys(lowering.dynamic.tapped, Range(-1.0, 1.0))
-    found = lowering.decisions(Calibration(ranges, -10.0))
-    Lowering(checkpoint, shape, [], decisions=found)
+    found = copy.deepcopy(decided)
     change(found)
     with pytest.raises(CheckpointError, match=message):
-        Lowering(checkpoint, shape, [], decisions=found)
+        Lowering(Checkpoint(folder), Shape(TASK, 2, 16), [], decisions=found)
