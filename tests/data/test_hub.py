@@ -78,7 +78,7 @@ def test_file_needs_no_package(tmp_path: Path) -> None:
 def test_without_the_package_it_says_what_to_install(name: str) -> None:
     with pytest.raises(MissingPackageError, match=r"pip install 'tfedge\[hub\]'") as caught:
         read_data(name, "train")
-    assert str(caught.value).startswith(f"{name} is no file")
+    assert str(caught.value).startswith(f"{name} is not a file")
 
 
 @pytest.mark.usefixtures("no_datasets")

@@ -57,7 +57,7 @@ def test_pixels_in_place_of_a_file() -> None:
     large = toy_images.draw("blob", 0, 48, 60)
     assert read_pixels(large, resized).shape == (24, 24, 3)
     for wrong in (PIXELS.astype(np.float32), PIXELS[..., 0], PIXELS[..., :2]):
-        with pytest.raises(ImageError, match="is no image: give uint8"):
+        with pytest.raises(ImageError, match="is not an image: give uint8"):
             read_pixels(wrong, SETTINGS)
 
 

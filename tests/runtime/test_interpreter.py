@@ -66,7 +66,7 @@ def test_no_suitable_runtime(
 
 
 def test_unknown_runtime() -> None:
-    with pytest.raises(OptionError, match="there are tflite-runtime, litert"):
+    with pytest.raises(OptionError, match="known are tflite-runtime, litert"):
         choose_runtime("onnx", BOTH)
 
 

@@ -103,7 +103,7 @@ def test_layers_are_chosen_one_by_one(model: keras.Model) -> None:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ("decoder.*", r"no layer is called 'decoder\.\*'; there are embeddings\.word"),
+        ("decoder.*", r"no layer is called 'decoder\.\*'; its layers are embeddings\.word"),
         ("encoder.*=half", r"the sparsity of encoder\.\* is nan"),
         (
             "encoder.*=0.5/2:4",

@@ -126,7 +126,7 @@ def edgetpu_check(model: Path, prints_json: bool, html: Path | None) -> None:
     "--timeout",
     default=180,
     type=click.IntRange(1, 86_400),
-    help="Stop the compiler after so many seconds.",
+    help="Stop the compiler after this many seconds.",
 )
 @click.option("--json", "prints_json", is_flag=True, help="Print one JSON object.")
 def edgetpu_compile(model: Path, output: Path | None, timeout: int, prints_json: bool) -> None:

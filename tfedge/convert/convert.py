@@ -102,7 +102,7 @@ def _convert_float(job: Job, path: Path) -> float:
             if not all(np.isfinite(values).all() for values in expected[length].values()):
                 raise CheckpointError(
                     f"{job.source.folder}: the model answers with numbers that are not finite; "
-                    "look for such weights"
+                    "look for NaN or infinity among its weights"
                 )
         bar.advance()
         bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32", shape)

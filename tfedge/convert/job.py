@@ -223,8 +223,8 @@ class Job:
         else:
             raise InputError(
                 f"a {self.checkpoint.config.model_type} needs images like those that it will see, at "
-                f"best {2 * count} of all labels: give --calibration a folder with a sub-folder a "
-                "label, or a table with the columns image and label"
+                f"best {2 * count} of all labels: give --calibration a folder with one sub-folder "
+                "per label, or a table with the columns image and label"
             )
         if options.evaluation:
             return data.head(count), read(options.evaluation)

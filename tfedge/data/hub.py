@@ -104,7 +104,7 @@ def _load(name: str, split: str) -> Any:
         from datasets import load_dataset
     except ImportError as error:
         raise MissingPackageError(
-            f"{name} is no file; reading it from the hub needs the package datasets: "
+            f"{name} is not a file; reading it from the hub needs the package datasets: "
             "pip install 'tfedge[hub]'"
         ) from error
     identifier, _, wanted = name.partition(":")

@@ -36,8 +36,8 @@ def read_images(path: str | Path) -> Images:
         return _read_folder(path)
     if not path.exists():
         raise InputError(
-            f"{path} does not exist; give a folder of images, a sub-folder a label, or a table with "
-            f"the columns image and label"
+            f"{path} does not exist; give a folder of images, one sub-folder per label, or a table "
+            f"with the columns image and label"
         )
     names, labels = read_columns(path, IMAGE_COLUMNS)
     return Images([str(path.parent / name) for name in names], labels, str(path))

@@ -61,7 +61,7 @@ def _convert(folder: str | Path) -> Tokenizer:
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, use_fast=True)
     backend = tokenizer.backend_tokenizer
     if not isinstance(backend, Tokenizer):
-        raise TypeError("its tokeniser has no fast form")
+        raise TypeError("its tokeniser has no fast version")
     return backend
 
 
@@ -70,7 +70,7 @@ def text_encoder(tokenizer: Tokenizer, max_length: int, pairs: bool = False) -> 
     try:
         return TextEncoder(tokenizer.to_str().encode(), max_length, pairs)
     except ModelFileError as error:
-        raise CheckpointError(f"no board could use the tokeniser: {error}") from error
+        raise CheckpointError(f"the tokeniser cannot be used on a board: {error}") from error
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[np.ndarray]:

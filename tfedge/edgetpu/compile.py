@@ -89,9 +89,7 @@ def find_compiler(model: Path) -> str:
     if found := shutil.which(given or PROGRAM):
         return str(Path(found).absolute())
     if given:
-        raise MissingPackageError(
-            f"{VARIABLE}={given} is no program that can be run; give the path of {PROGRAM}"
-        )
+        raise MissingPackageError(f"{VARIABLE}={given} cannot be run; give the path of {PROGRAM}")
     work, name = shlex.quote(f"{model.absolute().parent}:/work"), shlex.quote(model.name)
     script = f"apt-get update && apt-get install -y curl gnupg && {_APT} && {PROGRAM} -s {name}"
     raise MissingPackageError(
@@ -172,7 +170,7 @@ def _run(compiler: str, folder: Path, timeout: int) -> tuple[int, str]:
         content, _ = process.communicate(timeout=timeout + _GRACE_SECONDS)
     except subprocess.TimeoutExpired:
         raise RejectedModelError(
-            f"{PROGRAM} was still running after {timeout} seconds; give it longer (--timeout), or "
+            f"{PROGRAM} was still running after {timeout} seconds; allow more time (--timeout), or "
             "look for large activations with `tfedge edgetpu check`"
         ) from None
     finally:

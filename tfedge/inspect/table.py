@@ -197,7 +197,8 @@ def timing_note(times: Times) -> str:
     return (
         f"{milliseconds(times.total_s)} in all, in {times.runtime} with its kernels, threads: "
         f"{times.threads}; medians of {times.rounds} rounds on {times.data}: what a run takes longer "
-        "with the part than without. Below 0: less than what other programs disturb"
+        "with the part than without. Below 0: the part takes less than other programs disturb the "
+        "measurement"
     )
 
 

@@ -212,7 +212,7 @@ def parse_answer(line: bytes, program: str) -> Answer:
         answer = None
     if not isinstance(answer, dict):
         start = line.decode(errors="replace").rstrip()[:40]
-        raise TfedgeError(f"{program} printed {start!r}, which is no answer; is it a Python?")
+        raise TfedgeError(f"{program} printed {start!r}, which is not an answer; is it a Python?")
     return answer
 
 

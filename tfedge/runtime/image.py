@@ -55,13 +55,13 @@ def read_pixels(picture: Picture, settings: ImageSettings) -> np.ndarray:
     """The pixels of an image as the model reads them, uint8 (height, width, 3).
 
     Raises:
-        ImageError: it cannot be read, or is no image.
+        ImageError: it cannot be read, or is not an image.
         BackendError: Pillow is not installed.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise ImageError(
-                f"an array of {picture.dtype} {picture.shape} is no image: give uint8"
+                f"an array of {picture.dtype} {picture.shape} is not an image: give uint8"
                 " (height, width, 3), red first"
             )
         if picture.shape == settings.shape:

@@ -66,7 +66,7 @@ def choose_runtime(wanted: str | None, allowed: Sequence[str]) -> str:
             does on 64-bit ARM with dense weights quantised per channel), or none is installed.
     """
     if wanted is not None and wanted not in RUNTIMES:
-        raise OptionError(f"unknown runtime {wanted!r}; there are {', '.join(RUNTIMES)}")
+        raise OptionError(f"unknown runtime {wanted!r}; known are {', '.join(RUNTIMES)}")
     usable = [name for name in allowed if name in RUNTIMES]
     if wanted is not None and wanted not in usable:
         raise BackendError(

@@ -71,7 +71,7 @@ class Task(base.Task):
     def check(self, config: EncoderConfig) -> None:
         """Raises InputError or CheckpointError where an encoder cannot be for this task."""
         if config.architecture.reads != self.units:
-            raise InputError(f"{self.name} is not what a {config.model_type} can be for")
+            raise InputError(f"a {config.model_type} cannot be used for {self.name}")
 
     def logits_modules(self, config: EncoderConfig) -> tuple[str, ...]:
         """The dense layers that have an output for each label; none of a task without labels."""
@@ -144,11 +144,11 @@ class Task(base.Task):
 
     def label_losses(self, output: Outputs, labels: tf.Tensor) -> tf.Tensor:
         """How far outputs are from true labels (B,), float32 (B,), where `trains_on_labels`."""
-        raise NotImplementedError(f"no labels train {self.name}")
+        raise NotImplementedError(f"{self.name} cannot be trained by labels")
 
     def divergence(self, expected: np.ndarray, answers: np.ndarray) -> float:
         """How far outputs (n, L) of a model are from those expected, where it `shrinks`."""
-        raise NotImplementedError(f"{self.name} is not shrunk")
+        raise NotImplementedError(f"models for {self.name} cannot be shrunk")
 
     # Measuring.
 

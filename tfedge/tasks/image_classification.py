@@ -16,7 +16,7 @@ class ImageClassification(Classification, board.ImageClassification):
     """See `Classification`."""
 
     kind = "ForImageClassification"
-    wanted = "a folder with a sub-folder a label, or the columns image and label"
+    wanted = "a folder with one sub-folder per label, or the columns image and label"
     example = "photo.jpg"
     calibrates_itself = False
     trains = False

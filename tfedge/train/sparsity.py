@@ -152,7 +152,7 @@ def _matches(layer: str, names: Sequence[str], default: LayerPruning) -> dict[st
     one = LayerPruning(sparsity, pattern if slash else default.pattern)
     found = dict.fromkeys((each for each in names if fnmatchcase(each, name)), one)
     if not found:
-        raise InputError(f"no layer is called {name!r}; there are {', '.join(names)}")
+        raise InputError(f"no layer is called {name!r}; its layers are {', '.join(names)}")
     return found
 
 
