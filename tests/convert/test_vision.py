@@ -239,7 +239,7 @@ def test_checkpoint_in_keras_answers_as_the_board(toy: Toy) -> None:
         ({"calibration": "dev", "target": "edgetpu"}, "the target edgetpu is for models of texts"),
         ({"calibration": "dev", "target": "mediapipe"}, "the target mediapipe is for models of t"),
         ({"calibration": "none"}, "give a folder of images"),
-        ({"calibration": "dev", "task": "text-classification"}, "is not what a deit can be for"),
+        ({"calibration": "dev", "task": "text-classification"}, "a deit cannot be used for"),
     ],
 )
 def test_what_cannot_be_converted(toy: Toy, options: dict[str, Any], message: str) -> None:

@@ -245,7 +245,7 @@ def test_one_answer_for_each_text(python: MakePython, script: str, message: str)
 )
 def test_command_that_is_no_python(python: MakePython, script: str) -> None:
     """A greeting, or `--python cat`: none of it is an answer."""
-    with pytest.raises(TfedgeError, match=r"/python printed .*, which is no answer"):
+    with pytest.raises(TfedgeError, match=r"/python printed .*, which is not an answer"):
         python(script).answers(MODEL, ["x"])
 
 

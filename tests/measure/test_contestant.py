@@ -96,8 +96,8 @@ def test_refusals(toys: Path) -> None:
             RejectedModelError,
             "^toy: its runtime does not run it: it lacks the operation GELU$",
         ),
-        ("junk", TfedgeError, "printed 'Welcome to the board!', which is no answer"),
-        ("list", TfedgeError, r"printed '\[\]', which is no answer"),
+        ("junk", TfedgeError, "printed 'Welcome to the board!', which is not an answer"),
+        ("list", TfedgeError, r"printed '\[\]', which is not an answer"),
         ("few", RejectedModelError, "^toy answered 0 of 1 texts$"),
     ],
 )
