@@ -37,7 +37,7 @@ def test_means_are_those_of_float(
     outlier_checkpoint: Callable[..., Checkpoint],
     sequences: list[np.ndarray],
 ) -> None:
-    checkpoint = outlier_checkpoint(architecture, task, small=True)
+    checkpoint = outlier_checkpoint(architecture, task, small=bool(rules))
     prepared = prepare(checkpoint, Shape(task, 2, 16, graph=graph), sequences)
     steps: list[int] = []
     precisions = match_sites(rules, prepared.encoder().sites)

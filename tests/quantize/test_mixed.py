@@ -121,7 +121,7 @@ def test_a_float_site_is_not_rounded_and_its_integer_readers_round_it(prepared: 
 def test_without_rounding_the_simulation_is_exact(
     architecture: str, outlier_checkpoint: Make, sequences: list[np.ndarray]
 ) -> None:
-    checkpoint = outlier_checkpoint(architecture, small=True)
+    checkpoint = outlier_checkpoint(architecture, small=architecture == "bert")
     ready = prepare(checkpoint, Shape(TASK, 2, 16), sequences)
     simulation = Simulation(ready)
     for gate in simulation._gates.values():
