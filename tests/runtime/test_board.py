@@ -221,5 +221,7 @@ def test_doctor_on_arm(
     assert report["machine"]["cores"] == {core: 4}
     assert report["machine"]["features"]["asimddp"] is dot_products
     assert report["answer"]["model"] == "int8"
-    advised = [finding for finding in report["findings"] if "LiteRT runs int8" in finding["problem"]]
+    advised = [
+        finding for finding in report["findings"] if "LiteRT runs int8" in finding["problem"]
+    ]
     assert len(advised) == dot_products
