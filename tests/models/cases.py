@@ -52,6 +52,12 @@ _ROBERTA: Config = {
     "pad_token_id": 1,
     "eos_token_id": 2,
 }
+_MPNET: Config = {
+    **{key: value for key, value in _ROBERTA.items() if key != "type_vocab_size"},
+    "model_type": "mpnet",
+    # Longer than the single distances, so that growing ones are in the batch's 12 tokens too.
+    "relative_attention_num_buckets": 32,
+}
 _MOBILEBERT: Config = {
     "model_type": "mobilebert",
     "vocab_size": 60,
@@ -111,6 +117,7 @@ CONFIGS: dict[str, Config] = {
     "distilbert": _DISTILBERT,
     "distilbert-relu": {**_DISTILBERT, "activation": "relu"},
     "roberta": _ROBERTA,
+    "mpnet": _MPNET,
     "mobilebert": _MOBILEBERT,
     "mobilebert-bottleneck-attention": {**_MOBILEBERT, "use_bottleneck_attention": True},
     "mobilebert-plain-classifier": {**_MOBILEBERT, "classifier_activation": False},
@@ -138,7 +145,7 @@ IMAGES = "image-classification"
 
 # A head depends on the model type alone, so the recorded outputs have every head of these and one
 # of each variant.
-FAMILIES = ("bert", "distilbert", "roberta", "mobilebert")
+FAMILIES = ("bert", "distilbert", "roberta", "mpnet", "mobilebert")
 TEXT_CASES = tuple(f"{config}.{head}" for config in CONFIGS for head in HEADS)
 IMAGE_CASES = (*(f"{config}.classes5" for config in IMAGE_CONFIGS), "deit.teacher5")
 ALL_CASES = (*TEXT_CASES, *IMAGE_CASES)
@@ -152,6 +159,7 @@ CLASS_PREFIXES = {
     "bert": "Bert",
     "distilbert": "DistilBert",
     "roberta": "Roberta",
+    "mpnet": "MPNet",
     "mobilebert": "MobileBert",
     "vit": "ViT",
     "deit": "DeiT",
@@ -260,9 +268,8 @@ def tensor_shapes(config: Mapping[str, Any], task: str, num_labels: int = 2) -> 
     if task == IMAGES:
         return _image_classifier(config, num_labels)
     hidden = config["dim" if model_type == "distilbert" else "hidden_size"]
-    encoder = {"bert": _bert, "distilbert": _distilbert, "mobilebert": _mobilebert}.get(
-        model_type, _bert
-    )
+    families = {"distilbert": _distilbert, "mobilebert": _mobilebert, "mpnet": _mpnet}
+    encoder = families.get(model_type, _bert)
     has_pooler = task in {"text-classification", "sentence-embedding"} and (
         model_type == "bert" or (model_type == "mobilebert" and config["classifier_activation"])
     )
@@ -274,7 +281,7 @@ def tensor_shapes(config: Mapping[str, Any], task: str, num_labels: int = 2) -> 
     shapes = {f"{model_type}.{name}": shape for name, shape in shapes.items()}
     if task == "question-answering":
         return shapes | _dense("qa_outputs", hidden, 2)
-    if task == "text-classification" and model_type == "roberta":
+    if task == "text-classification" and model_type in ("roberta", "mpnet"):
         shapes |= _dense("classifier.dense", hidden, hidden)
         return shapes | _dense("classifier.out_proj", hidden, num_labels)
     if task == "text-classification" and model_type == "distilbert":
@@ -309,6 +316,20 @@ def _bert(config: Mapping[str, Any]) -> Shapes:
         for part in ("self.query", "self.key", "self.value", "output.dense"):
             shapes |= _dense(f"{layer}.attention.{part}", hidden, hidden)
         shapes |= _norm(f"{layer}.attention.output.LayerNorm", hidden)
+        shapes |= _feed_forward(layer, hidden, inner)
+    return shapes
+
+
+def _mpnet(config: Mapping[str, Any]) -> Shapes:
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    shapes = _embeddings(config, hidden, hidden)
+    heads = (config["relative_attention_num_buckets"], config["num_attention_heads"])
+    shapes["encoder.relative_attention_bias.weight"] = heads
+    for index in range(config["num_hidden_layers"]):
+        layer = f"encoder.layer.{index}"
+        for part in "qkvo":
+            shapes |= _dense(f"{layer}.attention.attn.{part}", hidden, hidden)
+        shapes |= _norm(f"{layer}.attention.LayerNorm", hidden)
         shapes |= _feed_forward(layer, hidden, inner)
     return shapes
 

@@ -322,7 +322,7 @@ def configs(draw: st.DrawFn) -> cases.Config:
             "intermediate_size": "hidden_dim",
         }
         sizes = {names.get(name, name): size for name, size in sizes.items()}
-    else:
+    elif config["model_type"] != "mpnet":
         sizes["type_vocab_size"] = draw(st.integers(1, 3))
     if config["model_type"] == "mobilebert":
         sizes["intra_bottleneck_size"] = heads * draw(st.integers(1, 4))

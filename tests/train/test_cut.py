@@ -228,7 +228,7 @@ def test_other_families_are_refused(tensors: Tensors, architecture: str) -> None
 FAMILIES = ("bert", "distilbert", "roberta")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "mpnet"])
 def test_a_student_starts_from_a_teacher_of_its_family(family: str) -> None:
     config = parse_config(toy_folders.config(family))
     smaller = cut_config(config, cut_of([4], [24]))

@@ -114,6 +114,7 @@ class Architecture(abc.ABC):
         keys: what config.json calls the sizes that go by another name than BERT's.
         parts: names within a layer, BERT's by default.
         can_be_cut: whether encoders can be made smaller layer by layer, by `parts`.
+        head_tables: modules whose table has a column for each head, which all layers read.
         summary_modules: the modules of `summary`, which are trained with a classifier.
         encoder_modules: those modules of heads that the checkpoint keeps within the encoder.
         pretraining_modules: what pretraining leaves in a checkpoint and no task reads.
@@ -128,6 +129,7 @@ class Architecture(abc.ABC):
     embeddings = Embeddings()
     parts = Parts()
     can_be_cut: bool = False
+    head_tables: tuple[str, ...] = ()
     summary_modules: tuple[str, ...] = ()
     encoder_modules: tuple[str, ...] = ("pooler",)
     pretraining_modules: tuple[str, ...] = (
@@ -155,6 +157,11 @@ class Architecture(abc.ABC):
             if not self.can_be_cut:
                 raise CheckpointError(f"config.json: {EXTENSION} is only for {_cuttable()}")
             values |= read_differing(source[EXTENSION], values)
+            if self.head_tables and set(values["layer_heads"]) != {values["num_attention_heads"]}:
+                raise CheckpointError(
+                    f"config.json: {EXTENSION}.heads is {source[EXTENSION]['heads']}, and the layers "
+                    f"of a {self.model_type} share a table with a column for each head; leave it out"
+                )
         return self.config_class(architecture=self, source=dict(source), **values)
 
     @abc.abstractmethod

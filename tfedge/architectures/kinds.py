@@ -87,9 +87,12 @@ class Scores(Kind):
     """
 
     depth: float = MASK_DEPTH
+    # All values of what is still to be added, which may bring back what lies deeper.
+    added: Callable[[], np.ndarray] | None = None
 
     def bounds(self, seen: Seen) -> tuple[float, float]:
-        return min(seen.row_maximum - self.depth, 0.0), max(seen.high, 0.0)
+        depth = self.depth + (float(np.ptp(self.added())) if self.added else 0.0)
+        return min(seen.row_maximum - depth, 0.0), max(seen.high, 0.0)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

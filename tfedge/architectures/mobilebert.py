@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tfedge.architectures.base import EncoderConfig, is_within, register
 from tfedge.architectures.fields import ACTIVATIONS, LARGEST_DEPTH, Fields, head_size, refuse_matrix
-from tfedge.architectures.parts import Stream, residual
+from tfedge.architectures.parts import Biases, Stream, residual
 from tfedge.architectures.postnorm import PostNorm
 from tfedge.errors import CheckpointError
 
@@ -104,12 +104,12 @@ class MobileBert(PostNorm):
         total = blocks.add(names.total, words, positions, types)
         return blocks.dropout("embeddings", blocks.norm(names.norm, total, _TORCH_EPSILON))
 
-    def layer(self, blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
+    def layer(self, blocks: Blocks, index: int, x: Symbolic, biases: Biases) -> Symbolic:
         config, name = _own(blocks.config), self.parts.layer(index)
         query_key, value, shortcut = _bottleneck(blocks, name, x)
         read = blocks.computed_rows(index, query_key, "query"), query_key, value
         names = self.parts.of_layer(index)
-        context = blocks.self_attention(names, config.num_attention_heads, read, bias)
+        context = blocks.self_attention(names, config.num_attention_heads, read, biases)
         shortcut = blocks.computed_rows(index, shortcut, "shortcut")
         y = _residual(blocks, f"{name}.attention.output", context, shortcut)
         for network in range(config.num_feedforward_networks - 1):

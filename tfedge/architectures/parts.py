@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, NamedTuple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,3 +98,15 @@ def residual(source: str, readers: tuple[str, ...], dense: str, total: str, norm
         readers: the dense layers that read the output of `source` too.
     """
     return Stream(norm, (source, dense), (total,), (norm,), readers, dense)
+
+
+class Biases(NamedTuple):
+    """What is added to the scores of an attention; None where there is nothing.
+
+    Attributes:
+        mask: of `Blocks.attention_bias`, (B, 1, 1, S).
+        relative: of `Blocks.relative_bias`, (1, H, S, S).
+    """
+
+    mask: Any = None
+    relative: Any = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfedge.architectures.base import Architecture, EncoderConfig, Input
 from tfedge.architectures.fields import ACTIVATIONS, Fields
-from tfedge.architectures.parts import Stream, residual
+from tfedge.architectures.parts import Biases, Stream, residual
 
 if TYPE_CHECKING:
     from tfedge.models.blocks import Blocks, Symbolic
@@ -52,10 +52,15 @@ class PostNorm(Architecture):
 
     def encode(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> list[Symbolic]:
         hidden_states = [self.embed(blocks, inputs)]
-        bias = blocks.attention_bias(inputs["attention_mask"])
+        mask = blocks.attention_bias(inputs["attention_mask"])
+        biases = Biases(mask, self.relative_bias(blocks, inputs["attention_mask"]))
         for index in range(blocks.config.num_hidden_layers):
-            hidden_states.append(self.layer(blocks, index, hidden_states[-1], bias))
+            hidden_states.append(self.layer(blocks, index, hidden_states[-1], biases))
         return hidden_states
+
+    def relative_bias(self, blocks: Blocks, attention_mask: Symbolic) -> Symbolic | None:
+        """What all layers add to scores for how far tokens lie apart; BERT nothing."""
+        return None
 
     def embed(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
         """The hidden states (B, S, C) that enter the first layer."""
@@ -66,11 +71,11 @@ class PostNorm(Architecture):
         total = blocks.add(names.total, *terms, blocks.positions(names.positions, ids))
         return blocks.dropout("embeddings", blocks.norm(names.norm, total))
 
-    def layer(self, blocks: Blocks, index: int, x: Symbolic, bias: Symbolic) -> Symbolic:
+    def layer(self, blocks: Blocks, index: int, x: Symbolic, biases: Biases) -> Symbolic:
         """One layer's hidden states, (B, S, C)."""
         config, names = blocks.config, self.parts.of_layer(index)
         rows = blocks.computed_rows(index, x)
-        context = blocks.self_attention(names, config.heads(index), (rows, x, x), bias)
+        context = blocks.self_attention(names, config.heads(index), (rows, x, x), biases)
         y = blocks.dense(names.attention_output, config.hidden_size, context)
         if self.drops_attention:
             y = blocks.dropout(names.attention_output, y)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tfedge.architectures.base import Architecture, EncoderConfig, Input, register
 from tfedge.architectures.fields import ACTIVATIONS, Fields
-from tfedge.architectures.parts import Parts, Stream
+from tfedge.architectures.parts import Biases, Parts, Stream
 from tfedge.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Vit(Architecture):
         config, names = blocks.config, self.parts.of_layer(index)
         y = blocks.norm(names.attention_norm, x)
         read = blocks.computed_rows(index, y, "query"), y, y
-        context = blocks.self_attention(names, config.heads(index), read, None)
+        context = blocks.self_attention(names, config.heads(index), read, Biases())
         y = blocks.dense(names.attention_output, config.hidden_size, context)
         x = blocks.add(names.attention_total, y, blocks.computed_rows(index, x, "shortcut"))
         y = blocks.norm(names.ffn_norm, x)

@@ -14,8 +14,19 @@ import tf_keras as keras
 
 from tfedge.architectures import kinds
 from tfedge.architectures.base import EncoderConfig
-from tfedge.architectures.kinds import FREE, KEY, MASK, PIXELS, QUERY, SCORES, TANH, VALUE, Kind
-from tfedge.architectures.parts import Parts
+from tfedge.architectures.kinds import (
+    FREE,
+    KEY,
+    MASK,
+    PIXELS,
+    QUERY,
+    SCORES,
+    TANH,
+    VALUE,
+    Kind,
+    Scores,
+)
+from tfedge.architectures.parts import Biases, Parts
 from tfedge.models import layers
 
 # A symbolic tensor of the functional API; tf_keras exports no name for its type.
@@ -77,7 +88,12 @@ class Blocks:
         kinds: what each activation is, by name; also of those that have the values of another one
             (`Like`) and are not in `tapped`.
         sites: the operations, in the order of the data's flow: what a precision can be chosen for.
+        query_factor: what the queries hold beside the root of the head's size, and so the scores.
+        score_axes: where the scores have the axes of (B, H, S, S), the first S that of the queries.
     """
+
+    query_factor = 1.0
+    score_axes: tuple[int, ...] = (0, 1, 2, 3)
 
     def __init__(self, config: EncoderConfig, options: GraphOptions) -> None:
         self.config, self.options = config, options
@@ -277,7 +293,7 @@ class Blocks:
         return self.tap("attention_bias", layer(attention_mask), MASK)
 
     def self_attention(
-        self, names: Parts, heads: int, read: tuple[Symbolic, ...], bias: Symbolic | None
+        self, names: Parts, heads: int, read: tuple[Symbolic, ...], biases: Biases
     ) -> Symbolic:
         """`attention` on what dense layers make of the tensors in `read`: queries, keys and values."""
         width = heads * self.config.head_size
@@ -285,23 +301,28 @@ class Blocks:
             self.dense(name, width, x, kind)
             for name, x, kind in zip(names.projections, read, (QUERY, KEY, VALUE), strict=True)
         )
-        return self.attention(names.attention, query, key, value, bias)
+        return self.attention(names.attention, query, key, value, biases)
+
+    def relative_bias(self, name: str, buckets: int, farthest: int, mask: Symbolic) -> Symbolic:
+        """What each head adds to scores for how far tokens lie apart, see `RelativeBias`."""
+        shape = buckets, self.config.num_attention_heads
+        layer = layers.RelativeBias(shape, farthest, self.query_factor, self.score_axes, name=name)
+        return self.tap(name, layer(mask), kinds.rows_of(layer))
 
     def attention(
-        self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, bias: Symbolic | None
+        self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, biases: Biases
     ) -> Symbolic:
         """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), (B, S, H * D).
 
         Args:
             query, key, value: (B, S, H * D).
-            bias: (B, 1, 1, S), added to the scores; None where there is no padding.
         """
         with self.site(name, "attention"):
             query = self._scaled(f"{name}.query.scaled", query)
             queries, keys = self._heads(name, "query", query), self._heads(name, "key", key)
-            scores = self._matmul(f"{name}.scores", queries, keys, SCORES)  # (B, H, S, S)
-            if bias is not None:
-                scores = self.add(f"{name}.masked_scores", scores, bias, kind=SCORES)
+            kind = self._unbiased(SCORES, biases)
+            scores = self._matmul(f"{name}.scores", queries, keys, kind)  # (B, H, S, S)
+            scores = self._biased(f"{name}.{{}}_scores", scores, biases, SCORES)
             softmax = keras.layers.Softmax(name=f"{name}.probabilities")
             shares = self.tap(f"{name}.probabilities", softmax(scores), kinds.Probabilities(name))
             if self.options.dropout:
@@ -310,6 +331,29 @@ class Blocks:
             values = self._heads(name, "value", value)
             context = self._matmul(f"{name}.context.heads", shares, values)  # (B, H, S, D)
             return self._merge_heads(f"{name}.context", context)
+
+    def _unbiased(self, scores: Scores, biases: Biases) -> Scores:
+        """What scores are before anything is added."""
+        if biases.relative is None:
+            return scores
+        table = self.kinds[self._name_of(biases.relative)].table
+        return dataclasses.replace(scores, added=table)
+
+    def _biased(self, name: str, scores: Symbolic, biases: Biases, kind: Scores) -> Symbolic:
+        """The scores of all queries, or of the first few, with all that is added.
+
+        Args:
+            name: of sums, with a gap for the name of what is added.
+        """
+        if (relative := biases.relative) is not None:
+            axis = self.score_axes.index(2)
+            rows = scores.shape[axis]
+            if rows != scores.shape[-1]:  # of a pruned last layer
+                relative = layers.FirstRows(rows, axis, name=name.format("added"))(relative)
+            scores = self.add(name.format("relative"), scores, relative, kind=kind)
+        if biases.mask is not None:
+            scores = self.add(name.format("masked"), scores, biases.mask, kind=kind)
+        return scores
 
     def _heads(self, name: str, part: str, x: Symbolic) -> Symbolic:
         """(B, S, H * D) -> (B, H, S, D), of keys (B, H, D, S)."""

@@ -110,11 +110,15 @@ class _Counter:
     def computed_rows(self, index: int, x: _Tensor, part: str = "input") -> _Tensor:
         return x
 
+    def relative_bias(self, name: str, buckets: int, farthest: int, mask: _Tensor) -> _Tensor:
+        heads = self.config.num_attention_heads
+        return self._made(name, buckets * heads, self.length, heads)
+
     def attention_bias(self, attention_mask: _Tensor) -> _Tensor:
         return attention_mask
 
     def self_attention(
-        self, names: Parts, heads: int, read: Sequence[_Tensor], bias: _Tensor | None
+        self, names: Parts, heads: int, read: Sequence[_Tensor], biases: object
     ) -> _Tensor:
         width = heads * self.config.head_size
         query, key, _ = map(self.dense, names.projections, (width,) * 3, read)

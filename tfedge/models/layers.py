@@ -5,6 +5,7 @@ Shapes use B = batch, S = sequence length, C = channels, H = heads, D = channels
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,6 +99,64 @@ class AttentionBias(keras.layers.Layer):
         bias = tf.gather(tf.constant([self.mask_value, 0.0]), attention_mask)
         length = attention_mask.shape[1] or tf.shape(attention_mask)[1]
         return tf.reshape(bias, (-1, 1, 1, length))
+
+
+class RelativeBias(keras.layers.Layer):
+    """What each head adds to a score for how far the key is behind the query, (1, H, S, S).
+
+    Distances go by buckets as in T5 (Raffel et al. 2020, arXiv:1910.10683, section 2.1): half of them
+    for keys behind the query and half for those before it; of each half, half for single distances and
+    half for distances that grow by a constant factor up to `farthest`, beyond which all are one.
+
+    Args:
+        factor: what all are multiplied by.
+        perm: the order of the axes of the result.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        farthest: int,
+        factor: float,
+        perm: Sequence[int],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.shape, self.farthest, self.factor, self.perm = shape, farthest, factor, perm
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        self.embeddings = self.add_weight("embeddings", self.shape, initializer=initializer())
+        super().build(input_shape)
+
+    def call(self, attention_mask: tf.Tensor) -> tf.Tensor:
+        length = attention_mask.shape[1] or tf.shape(attention_mask)[1]
+        table = tf.transpose(self.embeddings * self.factor)  # (H, buckets)
+        bias = tf.gather(table, self.bucket_of(length), axis=1)[tf.newaxis]
+        return tf.transpose(bias, self.perm)
+
+    def bucket_of(self, length: int | tf.Tensor) -> tf.Tensor:
+        """The bucket of each query (rows) and key (columns), int32 (S, S)."""
+        position = tf.range(length)
+        distance = position[:, tf.newaxis] - position[tf.newaxis, :]
+        half = self.shape[0] // 2
+        single = half // 2
+        near = tf.abs(distance)
+        # In float32, as transformers computes it, so that no distance falls on the other side.
+        growth = tf.math.log(tf.cast(near, tf.float32) / single) / math.log(self.farthest / single)
+        far = single + tf.cast(growth * (half - single), tf.int32)
+        bucket = tf.where(near < single, near, tf.minimum(far, half - 1))
+        return bucket + tf.where(distance < 0, half, 0)
+
+
+class FirstRows(keras.layers.Layer):
+    """The rows of the first queries of what is added to scores, along an axis."""
+
+    def __init__(self, count: int, axis: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.count, self.axis = count, axis
+
+    def call(self, bias: tf.Tensor) -> tf.Tensor:
+        return bias[(slice(None),) * self.axis + (slice(self.count),)]
 
 
 class SplitHeads(keras.layers.Layer):

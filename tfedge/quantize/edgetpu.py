@@ -30,6 +30,7 @@ from tfedge.architectures.kinds import (
     Unclipped,
     rows_of,
 )
+from tfedge.architectures.parts import Biases
 from tfedge.models.blocks import Symbolic
 from tfedge.models.layers import MatMul
 from tfedge.quantize import edgetpu_layers as layers
@@ -53,6 +54,7 @@ class EdgeTpuBlocks(IntegerBlocks):
     """Builds the blocks of one encoder of table operations only; hidden states are (B, S, 1, C)."""
 
     query_factor = 0.5
+    score_axes = (0, 2, 1, 3)
     gate_factor = GELU_FACTOR
     float_operators = frozenset({"CAST FLOAT32"})
 
@@ -120,7 +122,7 @@ class EdgeTpuBlocks(IntegerBlocks):
         return self.add(f"{part}.variance", usual, total, kind=kind)
 
     def attention(
-        self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, bias: Symbolic
+        self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, biases: Biases
     ) -> Symbolic:
         """Scaled dot-product attention, the products of two activations by MUL.
 
@@ -130,17 +132,17 @@ class EdgeTpuBlocks(IntegerBlocks):
         Args:
             query: (B, R, 1, H * D), divided by twice the root of D.
             key, value: (B, S, 1, H * D).
-            bias: (B, 1, 1, S), added to the scores.
+            biases: the relative one (1, S, H, S).
 
         Returns:
             The context, (B, R, 1, H * D).
         """
         with self.site(name, "attention"):
             turned = op(f"{name}.key.transposed", tf.transpose, perm=(0, 3, 2, 1))(key)
-            return self._context(name, query, turned, value, bias)
+            return self._context(name, query, turned, value, biases)
 
     def _context(
-        self, name: str, query: Symbolic, turned: Symbolic, value: Symbolic, bias: Symbolic
+        self, name: str, query: Symbolic, turned: Symbolic, value: Symbolic, biases: Biases
     ) -> Symbolic:
         """What attention gives, of keys (B, H * D, 1, S)."""
         queries = self._split(f"{name}.query.heads", query, 3)
@@ -150,8 +152,9 @@ class EdgeTpuBlocks(IntegerBlocks):
             self._product(f"{name}.scores.{head}", queries[head], query, keys[head])
             for head in range(len(queries))
         ]
-        total = self._concatenate(f"{name}.half_scores", scores, HALF_SCORES)  # (B, R, H, S)
-        total = self.add(f"{name}.masked_half_scores", total, bias, kind=HALF_SCORES)
+        kind = self._unbiased(HALF_SCORES, biases)
+        total = self._concatenate(f"{name}.half_scores", scores, kind)  # (B, R, H, S)
+        total = self._biased(f"{name}.{{}}_half_scores", total, biases, HALF_SCORES)
         shares, roots = self._shares(name, total)
         parts = self._split(f"{name}.shares.heads", shares, 2)
         context = [
@@ -234,23 +237,30 @@ class PlainEdgeTpuBlocks(EdgeTpuBlocks):
         return IntegerBlocks.dense(self, name, units, x, kind)
 
     def _context(
-        self, name: str, query: Symbolic, turned: Symbolic, value: Symbolic, bias: Symbolic
+        self, name: str, query: Symbolic, turned: Symbolic, value: Symbolic, biases: Biases
     ) -> Symbolic:
         """As `Blocks.attention`, a head at a time."""
         queries = self._matrices(f"{name}.query.heads", query, 3)
         keys = self._matrices(f"{name}.key.heads", turned, 1)
         values = self._matrices(f"{name}.value.heads", value, 3)
-        row = op(f"{name}.bias.row", tf.squeeze, axis=(1,))(bias)  # (B, 1, S)
-        context = []
+        row = op(f"{name}.bias.row", tf.squeeze, axis=(1,))(biases.mask)  # (B, 1, S)
+        kind, context = self._unbiased(SCORES, biases), []
         for head, (q, k, v) in enumerate(zip(queries, keys, values, strict=True)):
             part = f"{name}.{head}"
-            scores = self._matmul(f"{part}.scores", q, k, SCORES)
-            masked = self.add(f"{part}.masked_scores", scores, row, kind=SCORES)
+            scores = self._matmul(f"{part}.scores", q, k, kind)
+            own = self._of_head(part, biases.relative, head)
+            scores = self._biased(f"{part}.{{}}_scores", scores, Biases(row, own), SCORES)
             softmax = keras.layers.Softmax(name=f"{part}.probabilities")
-            shares = self._step(softmax, masked, Probabilities(name))  # (B, R, S)
+            shares = self._step(softmax, scores, Probabilities(name))  # (B, R, S)
             context.append(MatMul(name=f"{part}.context")([shares, v]))  # (B, R, D)
         joined = self._step(keras.layers.Concatenate(2, name=f"{name}.context.heads"), context)
         return op(f"{name}.context", expand)(joined)
+
+    def _of_head(self, name: str, relative: Symbolic | None, head: int) -> Symbolic | None:
+        """(1, S, H, S) -> (1, S, S)."""
+        if relative is None:
+            return None
+        return op(f"{name}.relative", lambda bias: bias[:, :, head])(relative)
 
     def _matrices(self, name: str, x: Symbolic, axis: int) -> list[Symbolic]:
         parts = self._split(name, x, axis)

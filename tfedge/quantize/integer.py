@@ -123,13 +123,11 @@ class IntegerBlocks(Blocks):
 
     Attributes:
         decisions: what the rewrites of the graph have decided, by their keys.
-        query_factor: what the queries' weights hold beside the root of the head's size.
         gate_factor: what the dense layers before a GELU hold, and those behind it the inverse of.
         float_operators: what is left in float, as `tfedge.inspect.contents` names it: the
             conversion of inputs.
     """
 
-    query_factor = 1.0
     gate_factor = 1.0
     float_operators: ClassVar[frozenset[str]] = frozenset()
     pointwise_dense: type[layers.PointwiseDense] = layers.PointwiseDense

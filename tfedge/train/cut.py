@@ -103,6 +103,8 @@ def cut_tensors(config: EncoderConfig, tensors: Tensors, cut: Cut) -> dict[str, 
     for name, value in tensors.items():
         if is_within(name, config.architecture.summary_modules):
             result[name] = value[kept][..., kept] if value.ndim > 1 else value[kept]
+        elif is_within(name, config.architecture.head_tables):
+            result[name] = value
         elif not is_within(name, (parts.prefix,)):
             is_bias = value.ndim == 1 and not is_within(name, embeddings)
             result[name] = value if is_bias else value[..., kept]

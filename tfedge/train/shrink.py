@@ -146,6 +146,11 @@ def _check(run: TrainingRun, goal: Goal) -> None:
         raise InputError(
             f"{run.request.source} is for {run.task.name}; what is cut must be for {known}"
         )
+    if run.config.architecture.head_tables and "heads" in goal.space.remove:
+        raise InputError(
+            f"the layers of a {run.config.model_type} share a table with a column for each head, so "
+            "all keep all heads; remove neurons, layers or width"
+        )
     if run.task.is_embedding and "width" in goal.space.remove:
         raise InputError(
             "removing width would change the length of the embeddings; remove heads, neurons or "
