@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import toy_folders
 from bars import Bars
 from once import Once, digest
 
 from tfedge.convert.convert import ConvertOptions, convert
+from tfedge.records import as_json
+from tfedge.runtime.bundle import read_bundle
 
 
 def converted(once: Once, source: Path, options: ConvertOptions) -> Path:
@@ -31,6 +34,31 @@ def converted(once: Once, source: Path, options: ConvertOptions) -> Path:
         convert(str(source), dataclasses.replace(options, output=folder), Bars())
 
     return once.folder(key, make) / source.name
+
+
+def assert_int8_agrees(source: Path, root: Path, buckets: tuple[int, ...] = ()) -> None:
+    """int8 of a toy answers as float does, in both runtimes.
+
+    Args:
+        root: a folder for what is written.
+    """
+    options = ConvertOptions(
+        quantization="int8",
+        calibration=str(toy_folders.write_sentences(root / "toy.tsv", 24)),
+        output=root / "out",
+        max_drop=100.0,
+        sequence_length=18,
+        buckets=buckets,
+    )
+    report = as_json(convert(str(source), options, Bars()))
+    assert report["float32_tflite_error"] < 1e-4
+    figures = report["evaluation"]["runtimes"]
+    assert set(figures) == {"tflite-runtime", "litert"}
+    for runtime, found in figures.items():
+        assert found["passed"], (runtime, found)
+        assert found["disagreement"] < 0.05, (runtime, found)
+    (made,) = (root / "out").glob("*/*_int8.tflite")
+    assert read_bundle(made).manifest.runtimes == ("tflite-runtime", "litert")
 
 
 def several_lengths(quantization: str, data: Path) -> ConvertOptions:

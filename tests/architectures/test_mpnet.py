@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import toy_folders
-from bars import Bars
+from conversions import assert_int8_agrees
 from records import Record, request
 
-from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.errors import CheckpointError, InputError
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build, input_names
@@ -23,7 +22,6 @@ from tfedge.models.cost import load_costs
 from tfedge.models.layers import RelativeBias
 from tfedge.quantize.lean import lean_graphs, wide_graphs
 from tfedge.quantize.prepare import Lowering, Shape
-from tfedge.records import as_json
 from tfedge.train.distil import DistillationLosses
 from tfedge.train.select import Space
 from tfedge.train.shrink import Goal, shrink
@@ -121,19 +119,4 @@ def test_integer_graphs_are_the_plain_graph(
 
 
 def test_int8_agrees_in_both_runtimes(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "toy", EMBEDDING, small=True)
-    options = ConvertOptions(
-        quantization="int8",
-        calibration=str(toy_folders.write_sentences(tmp_path / "toy.tsv", 24)),
-        output=tmp_path / "out",
-        max_drop=100.0,
-        sequence_length=18,
-        buckets=(8,),
-    )
-    report = as_json(convert(str(folder), options, Bars()))
-    assert report["float32_tflite_error"] < 1e-4
-    figures = report["evaluation"]["runtimes"]
-    assert set(figures) == {"tflite-runtime", "litert"}
-    for runtime, found in figures.items():
-        assert found["passed"], (runtime, found)
-        assert found["disagreement"] < 0.05, (runtime, found)
+    assert_int8_agrees(write_folder(tmp_path / "toy", EMBEDDING, small=True), tmp_path, (8,))

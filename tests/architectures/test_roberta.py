@@ -11,18 +11,15 @@ import cases
 import numpy as np
 import pytest
 import toy_folders
-from bars import Bars
+from conversions import assert_int8_agrees
 from safetensors.numpy import load_file, save_file
 
-from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.errors import CheckpointError
 from tfedge.models import cost
 from tfedge.models.build import build, input_names
 from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint
 from tfedge.models.config import parse_config
 from tfedge.presets import load_preset
-from tfedge.records import as_json
-from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.tokenizer import TextEncoder
 from tfedge.tasks import task_and_labels
 
@@ -143,21 +140,5 @@ def test_the_board_encodes_pairs_with_two_separators() -> None:
 
 @pytest.mark.parametrize("task", [EMBEDDING, CLASSIFICATION])
 def test_int8_agrees_in_both_runtimes(tmp_path: Path, task: str) -> None:
-    folder = write_folder(tmp_path / "toy", task)
-    options = ConvertOptions(
-        quantization="int8",
-        calibration=str(toy_folders.write_sentences(tmp_path / "toy.tsv", 24)),
-        output=tmp_path / "out",
-        max_drop=100.0,
-        sequence_length=18,
-        buckets=(8,) if task == CLASSIFICATION else (),
-    )
-    report = as_json(convert(str(folder), options, Bars()))
-    assert report["float32_tflite_error"] < 1e-4
-    figures = report["evaluation"]["runtimes"]
-    assert set(figures) == {"tflite-runtime", "litert"}
-    for runtime, found in figures.items():
-        assert found["passed"], (runtime, found)
-        assert found["disagreement"] < 0.05, (runtime, found)
-    (made,) = (tmp_path / "out").glob("*/*_int8.tflite")
-    assert read_bundle(made).manifest.runtimes == ("tflite-runtime", "litert")
+    buckets = (8,) if task == CLASSIFICATION else ()
+    assert_int8_agrees(write_folder(tmp_path / "toy", task), tmp_path, buckets)

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge.models.layers import LayerNorm, PatchDense
+from tfedge.models.layers import LayerNorm, NoNorm, PatchDense
 
 # Tokens whose inner products are computed together in `sum_of_squares`.
 _BLOCK = 16
@@ -68,18 +68,12 @@ class TrigramDense(PointwiseDense):
         return tf.nn.bias_add(tf.nn.conv2d(inputs, taps, 1, "SAME"), self.bias)
 
 
-class ScaleShift(keras.layers.Layer):
+class ScaleShift(NoNorm):
     """gamma * x + beta, one factor and one term a channel, as a 1 x 1 depthwise convolution.
 
     Its int8 kernel has one weight scale a channel, so the factors are exact, and adds the terms in
     32 bits: one rounding where a multiplication and an addition would have two.
     """
-
-    def build(self, input_shape: tf.TensorShape) -> None:
-        channels = int(input_shape[-1])
-        self.gamma = self.add_weight("gamma", (channels,), initializer="ones")
-        self.beta = self.add_weight("beta", (channels,), initializer="zeros")
-        super().build(input_shape)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         kernel = tf.reshape(self.gamma, (1, 1, -1, 1))
