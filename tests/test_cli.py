@@ -385,6 +385,8 @@ def test_eval(tfedge_: Tfedge, toys: Path, tmp_path: Path) -> None:
         "negative                 1         0",
         "positive                 1         1",
         f"differs from {toys / 'buckets.tflite'}: 0.00 %",
+        "3 of 3 texts alike; both right 2, this alone 0, "
+        f"{toys / 'buckets.tflite'} alone 0 (sign test: p = 1)",
     ]
     assert result.errors == ["running classifier.tflite ...", "running buckets.tflite ..."]
     (line,) = tfedge_(*command, "--json", "--runtime", "litert").lines
@@ -553,13 +555,17 @@ def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path)
     assert report["gzip_bytes"] == packed
     count = sum(report["quantization"]["operators"].values())
     assert summary[2] == f"  float32: {count} of {count} operators compute in float"
-    assert [line.split()[0] for line in summary[5:7]] == ["tflite-runtime", "litert"]
-    assert summary[7] == f'try it: tfedge-infer --model {path} "a text"'
+    assert [line.split()[0] for line in summary[5:9:2]] == ["tflite-runtime", "litert"]
+    assert all("12 of 12 texts alike; both right " in line for line in summary[6:9:2])
+    assert summary[9] == f'try it: tfedge-infer --model {path} "a text"'
 
 
 def test_summary_of_a_runtime_that_crashed() -> None:
     figures = {"texts": 40, "disagreement": 0.125, "drop": 12.5, "passed": True}
+    figures["comparison"] = {"compared": 40, "same": 35}
     scores = {**figures, "accuracy": 0.75, "float_accuracy": 0.8}
+    paired = {"both_right": 29, "only_this_right": 1, "only_other_right": 3, "p_value": 0.625}
+    scores["comparison"] = {**figures["comparison"], **paired}
     report = {
         "model": "toy",
         "file": "toy_int8.tflite",
@@ -588,7 +594,10 @@ def test_summary_of_a_runtime_that_crashed() -> None:
         "  on dev.tsv:",
         "    first           does not run it: it crashed",
         "    second          agreement with float 87.5 % on 40 texts",
+        "                    35 of 40 texts alike",
         "    third           accuracy 75.0 % (float 80.0 %), same answer as float 87.5 % on 40 texts",
+        "                    35 of 40 texts alike; both right 29, this alone 1, float alone "
+        "3 (sign test: p = 0.62)",
         'try it: tfedge-infer --model out/toy/toy_int8.tflite "a text"',
     ]
 

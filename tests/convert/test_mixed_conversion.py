@@ -11,6 +11,7 @@ import pytest
 import toy_folders
 from bars import Bars
 
+from tfedge import tasks
 from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.errors import InputError, RejectedModelError
 from tfedge.inspect.graph import read_model
@@ -76,6 +77,28 @@ def test_auto_says_what_it_chose_and_keeps_what_it_measured(toy: str, tmp_path: 
     again = as_json(convert(toy, options(tmp_path, quantization="auto", target="rpi5"), Bars()))
     assert json.loads(measured.read_text()) == before
     assert again["sha256"] == report["sha256"]
+
+
+@pytest.mark.slow
+def test_auto_goes_on_until_embeddings_keep_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mean is allowed from the start, the rest with the second file."""
+    toy = toy_folders.write_folder(tmp_path / "toy", "bert", "sentence-embedding", small=True)
+    judged: list[dict[str, Any]] = []
+
+    def shortfalls(task: Any, figures: dict[str, Any], max_drop: float) -> list[str]:
+        judged.append(figures)
+        return ["least cosine too small"] if len(judged) == 1 else []
+
+    monkeypatch.setattr(type(tasks.find("sentence-embedding")), "shortfalls", shortfalls)
+    changes = {"quantization": "auto", "target": "rpi5"}
+    report = as_json(convert(str(toy), options(tmp_path, **changes), Bars()))
+    assert len(judged) == 2
+    assert report["evaluation"]["runtimes"]["litert"]["comparison"] == judged[1]
+    groups = report["quantization"]["search"]["groups"]
+    taken = {group["group"] for group in groups if group["precision"] != "int8"}
+    assert taken > {group["group"] for group in groups if "Norm" in group["group"]}
 
 
 @pytest.mark.slow

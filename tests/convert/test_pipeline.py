@@ -310,6 +310,15 @@ def test_figures_again(converted: Callable[[str], Conversion], data: str, name: 
         differing = np.mean(np.array(labels) != np.array(in_float))
         assert figures["disagreement"] == pytest.approx(differing)
         assert figures["drop"] == pytest.approx(100 * (float_accuracy - accuracy))
+        pairs = list(zip(labels, in_float, texts.labels, strict=True))
+        assert figures["comparison"] == {
+            "compared": len(texts),
+            "same": sum(one == other for one, other, _ in pairs),
+            "both_right": sum(one == other == true for one, other, true in pairs),
+            "only_this_right": sum(one == true != other for one, other, true in pairs),
+            "only_other_right": sum(other == true != one for one, other, true in pairs),
+            "p_value": pytest.approx(figures["comparison"]["p_value"]),
+        }
         assert figures["passed"] is True
 
 
@@ -357,6 +366,9 @@ def test_answers_of_other_tasks(converted: Callable[[str], Conversion]) -> None:
             assert figures["texts"] == count
             assert figures["drop"] == pytest.approx(100 * figures["disagreement"])
             assert "accuracy" not in figures  # the labels are of another task
+    for figures in converted("mobilebert").figures.values():
+        assert figures["comparison"]["mean_cosine"] == pytest.approx(1 - figures["disagreement"])
+        assert figures["comparison"]["neighbours"] == TEXTS
 
 
 @pytest.fixture
@@ -388,8 +400,8 @@ def test_rejection_keeps_the_older_artefact(
         # Not to be had by a model that is its own reference: a gain.
         quick = dataclasses.replace(quick, calibration=str(texts), max_drop=-1.0)
         message = (
-            r"^toy in float32 loses 0\.00 points .* more than the -1\.0 allowed by --max-drop; "
-            "try a larger --max-drop; "
+            r"^toy in float32 is further from float on .*stars\.tsv in tflite-runtime than --max-drop "
+            r"-1 allows: 0\.00 points lost; 1 of 1 texts alike; try a larger --max-drop; "
         )
     with pytest.raises(RejectedModelError, match=message) as raised:
         convert(str(write_toy(tmp_path / "toy")), quick, Bars())

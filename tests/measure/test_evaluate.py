@@ -85,8 +85,17 @@ def test_two_models_differ(toys: Path, tmp_path: Path) -> None:
     assert result["against"] == str(b)
     assert result["disagreement"] == 2 / 4
     assert result["accuracy"] == 3 / 4  # a's, not b's
+    assert result["comparison"] == {
+        "compared": 4,
+        "same": 2,
+        "both_right": 2,
+        "only_this_right": 1,
+        "only_other_right": 1,
+        "p_value": 1.0,
+    }
     without_labels = run(a, Rows(TEXTS[:4], None, "toy.txt"), b, board)
     assert without_labels["disagreement"] == 2 / 4
+    assert without_labels["comparison"] == {"compared": 4, "same": 2}
     assert "accuracy" not in without_labels
 
 
@@ -164,6 +173,17 @@ def test_other_tasks_against_themselves(toys: Path, tmp_path: Path, name: str) -
     )
     result = run(model, read_rows(model, str(data), "train"), model)
     assert result["disagreement"] == pytest.approx(0, abs=1e-9)
+    of_itself = {
+        "embedder": {
+            "mean_cosine": pytest.approx(1),
+            "least_cosine": pytest.approx(1),
+            "neighbours": 4,  # the last has no answer
+            "same_neighbour": 4,
+            "rank_correlation": pytest.approx(1),
+        },
+        "tagger": {"compared": 9, "same": 9},
+    }
+    assert result["comparison"] == of_itself[name]
     assert "accuracy" not in result
 
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 @click.option(
     "--against",
     type=click.Path(exists=True, path_type=Path),
-    help="A second model, to count how many answers differ.",
+    help="A second model, to count how many answers differ and how they do: of labels, which model "
+    "alone is right; of embeddings, mean and least cosine, nearest neighbours, ranks of similarities.",
 )
 @click.option("--runtime", type=RUNTIME, help="Default: the first the model was verified on.")
 @click.option(

@@ -39,7 +39,8 @@ def conversion_summary(report: Conversion, output: Path) -> str:
         f"  on {report.evaluation.source}:",
     ]
     for runtime, figures in report.evaluation.runtimes.items():
-        lines.append(f"    {runtime:<15} {_figures(figures, task)}")
+        first, *others = _figures(figures, task)
+        lines += [f"    {runtime:<15} {first}", *(f"{'':<20}{line}" for line in others)]
     lines.append(f"try it: tfedge-infer --model {path} {task.example}")
     if report.edgetpu is not None:
         from tfedge.edgetpu.table import delivery_summary
@@ -48,16 +49,18 @@ def conversion_summary(report: Conversion, output: Path) -> str:
     return "\n".join(lines)
 
 
-def _figures(figures: Figures | Refused, task: Task) -> str:
+def _figures(figures: Figures | Refused, task: Task) -> list[str]:
     from tfedge.convert.result import Refused
 
     if isinstance(figures, Refused):
-        return f"does not run it: {figures.error}"
+        return [f"does not run it: {figures.error}"]
+    compared = task.comparison_lines(figures.comparison, "float")
     same = f"{percent(1 - figures.disagreement)} on {figures.texts} {task.units}"
     if not figures.scores:
-        return f"agreement with float {same}"
+        return [f"agreement with float {same}", *compared]
     before, after = (percent(figures.scores[f"{kind}{task.score}"]) for kind in ("float_", ""))
-    return f"{task.score} {after} (float {before}), same answer as float {same}"
+    first = f"{task.score} {after} (float {before}), same answer as float {same}"
+    return [first, *compared]
 
 
 def evaluation_summary(result: Evaluation) -> str:
@@ -69,6 +72,8 @@ def evaluation_summary(result: Evaluation) -> str:
     ]
     if result.disagreement is not None:
         lines.append(f"differs from {result.against}: {100 * result.disagreement:.2f} %")
+    if result.comparison:
+        lines += task.comparison_lines(result.comparison, str(result.against))
     if result.unanswered:
         lines.append(f"not answered: {result.unanswered}")
     return "\n".join(lines)

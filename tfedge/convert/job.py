@@ -28,7 +28,6 @@ from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS, MIXED_QUANTIZATIONS, QUA
 
 _BUCKETS = (16, 24, 32, 48, 64)
 _LENGTH = 128
-_MAX_DROP = 1.0
 # Modes that look at no calibration data.
 _UNCALIBRATED = ("dynamic", "float16", "float32")
 
@@ -52,8 +51,8 @@ class ConvertOptions:
     precisions: Mapping[str, Precision] | None = None
     # Whether embeddings have length 1; by default as sentence-transformers' modules say.
     normalize: bool | None = None
-    # The largest loss in points: accuracy x 100, or disagreement x 100 without labels; by
-    # default the preset's, else 1.
+    # The largest loss in points: accuracy x 100, or disagreement x 100 without labels, and what
+    # `tfedge.tasks` derives from it; by default the task's.
     max_drop: float | None = None
     output: Path = Path("saved_models")
     keep_reference: bool = False  # whether the graph in float is written too, for `tfedge inspect`
@@ -94,7 +93,6 @@ class Job:
         self.quantization: str = _first(
             options.quantization, chosen and chosen.quantization, "int8"
         )
-        self.max_drop: float = _first(options.max_drop, preset and preset.max_drop, _MAX_DROP)
         self._check_options()
         self.checkpoint = Checkpoint(self.source.folder)
         self._check_kernels()
@@ -103,6 +101,7 @@ class Job:
         if preset and preset.labels and not config.labels:
             labels = list(preset.labels)
         self.task = tasks.find(task)
+        self.max_drop: float = _first(options.max_drop, self.task.max_drop)
         self.labels = labels
         self.reader = open_reader(self.source.folder, config)
         self._check_target()

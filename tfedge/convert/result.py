@@ -88,6 +88,7 @@ class Figures:
     passed: bool
     # Where labels are known, `accuracy` and `float_accuracy`, or what else counts.
     scores: Mapping[str, float] = dataclasses.field(metadata=FLAT)
+    comparison: Mapping[str, float]  # what the task tells besides of the two models' answers
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,6 +27,7 @@ class Evaluation:
     Attributes:
         figures: where the truth is known, what the task's `metric` gives.
         against: a second model, and the `disagreement` with it.
+        comparison: what the task tells of the two besides.
     """
 
     model: str
@@ -38,6 +39,7 @@ class Evaluation:
     figures: Mapping[str, Any] = dataclasses.field(metadata=FLAT)
     against: str | None = None
     disagreement: float | None = None
+    comparison: Mapping[str, float] | None = None
 
 
 def read_items(model: Path, data: str, split: str) -> Texts:
@@ -88,6 +90,10 @@ def evaluate(
         )
     answers = _answers(model, rows.items, board, make_bar)
     others = None if against is None else _answers(against, rows.items, board, make_bar)
+    compared: dict[str, Any] = {}
+    if others is not None:
+        compared["disagreement"] = disagreement(task, answers, others)
+        compared["comparison"] = task.comparison(answers, others, truth, labels) or None
     return Evaluation(
         model=str(model),
         task=task.name,
@@ -97,7 +103,7 @@ def evaluate(
         unanswered=sum("error" in answer for answer in answers),
         figures={} if truth is None else task.metric(answers, truth, labels),
         against=None if against is None else str(against),
-        disagreement=None if others is None else disagreement(task, answers, others),
+        **compared,
     )
 
 

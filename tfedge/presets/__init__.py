@@ -26,7 +26,6 @@ class Preset:
     labels: tuple[str, ...] | None = None  # of the logits where the checkpoint names none
     calibration: str = "sentences.tsv"
     preprocessor: Mapping[str, Any] | None = None  # of images: `preprocessor_config.json`
-    max_drop: float | None = None  # points lost against float, where not as usual
 
 
 def preset_names() -> list[str]:

@@ -47,6 +47,9 @@ class Task(base.Task):
 
     kind: ClassVar[str]  # how the names of transformers' classes end: `ForSequenceClassification`
     wanted: ClassVar[str]  # the columns that `read` reads, for messages
+    max_drop: ClassVar[float] = (
+        1.0  # points that a conversion may lose, where nobody asks otherwise
+    )
     score: ClassVar[str] = "accuracy"  # the figure of `metric` that counts in a conversion, 0 to 1
     example: ClassVar[str] = '"a text"'  # what a user tries a model with on a command line
     # Whether sentence-transformers' modules are about its models: length, norm.
@@ -181,6 +184,26 @@ class Task(base.Task):
     @abc.abstractmethod
     def difference(self, answer: Answer, other: Answer) -> float:
         """How much two answers to one item differ, 0..1."""
+
+    def comparison(
+        self,
+        answers: Sequence[Answer],
+        others: Sequence[Answer],
+        truth: Sequence[Any] | None,
+        labels: Sequence[str],
+    ) -> dict[str, Any]:
+        """What else is told of two models' answers to the same items, a JSON object of figures; empty
+        where there is nothing to tell."""
+        return {}
+
+    def comparison_lines(self, figures: Mapping[str, Any], other: str) -> list[str]:
+        """What `comparison` gives, as lines for people; `other` names the second model."""
+        return []
+
+    def shortfalls(self, figures: Mapping[str, Any], max_drop: float) -> list[str]:
+        """What a conversion does not keep of `comparison` with float, in words, where `max_drop`
+        points may be lost."""
+        return []
 
 
 def disagreement(task: Task, answers: Sequence[Answer], others: Sequence[Answer]) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfedge.runtime.tasks import classification as board
 from tfedge.runtime.tasks.base import Answer
-from tfedge.tasks import columns
+from tfedge.tasks import columns, paired
 from tfedge.tasks.base import Outputs, Rows, Task
 
 if TYPE_CHECKING:
@@ -136,3 +136,18 @@ class Classification(Task, board.Classification):
     def difference(self, answer: Answer, other: Answer) -> float:
         """1 where the labels differ."""
         return float(answer["label"] != other["label"])
+
+    def comparison(
+        self,
+        answers: Sequence[Answer],
+        others: Sequence[Answer],
+        truth: Sequence[Any] | None,
+        labels: Sequence[str],
+    ) -> dict[str, Any]:
+        """The labels of whole inputs, see `paired`."""
+        ours, theirs = ([[answer.get("label")] for answer in side] for side in (answers, others))
+        true = None if truth is None else [[labels[index]] for index in truth]
+        return paired.paired(ours, theirs, true)
+
+    def comparison_lines(self, figures: Mapping[str, Any], other: str) -> list[str]:
+        return paired.lines(figures, self.units, other)

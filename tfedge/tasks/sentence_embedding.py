@@ -25,6 +25,17 @@ MEAN = "mean"
 CLS = "cls"
 WITH_PROMPT = " of texts with the prompt "  # what a pooling in words says of prompts
 _PROMPTS = "config_sentence_transformers.json"
+# What a conversion may lose beside the mean cosine, whose loss in points is --max-drop: so much at 1
+# point, and as this power of the points grows. Neighbours are lost as errors grow, the others as their
+# squares.
+_MAY_LOSE = {
+    "least cosine": (0.075, 1.0),
+    "rank correlation": (0.015, 1.0),
+    "share of neighbours kept": (0.3, 0.5),
+}
+_LEAST_TEXTS = 50  # of fewer, neighbours and ranks say too little
+_NEIGHBOURS = 2000  # texts of which all similarities are compared
+_DIGITS = 6  # of similarities of embeddings in float32: texts that differ by less are equally near
 _PAIRS = (("text", "text_pair"), ("sentence1", "sentence2"))
 _SCORES = ("score", "label", "similarity_score")
 
@@ -35,6 +46,7 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
     kind = "Model"
     wanted = "the columns text, text_pair (or sentence1, sentence2) and score"
     score = "spearman"
+    max_drop = 2.0
     is_embedding = True
     shrinks = True
     in_mediapipe = True
@@ -97,9 +109,7 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
             -1.0 if "error" in a or "error" in b else _cosine(a, b)
             for a, b in zip(answers[::2], answers[1::2], strict=True)
         ]
-        found, expected = _ranks(cosines), _ranks(truth)
-        norms = np.linalg.norm(found) * np.linalg.norm(expected)
-        return {"pairs": len(truth), "spearman": float(found @ expected / norms) if norms else 0.0}
+        return {"pairs": len(truth), "spearman": _spearman(np.asarray(cosines), np.asarray(truth))}
 
     def summary(self, figures: Mapping[str, Any]) -> list[str]:
         return [f"Spearman {100 * figures['spearman']:.2f} on {figures['pairs']} pairs"]
@@ -107,6 +117,75 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
     def difference(self, answer: Answer, other: Answer) -> float:
         """1 minus the cosine; raises InputError where the widths differ."""
         return 1.0 - _cosine(answer, other)
+
+    def comparison(
+        self,
+        answers: Sequence[Answer],
+        others: Sequence[Answer],
+        truth: Sequence[Any] | None,
+        labels: Sequence[str],
+    ) -> dict[str, Any]:
+        """How near embeddings are, and what that does to the similarities of texts to each other.
+
+        Returns:
+            `mean_cosine` and `least_cosine`, of the two embeddings of one text. Where there are three
+            texts or more, of the first 2,000: the number of `neighbours`; `same_neighbour`, how
+            many of the texts have the same nearest other text; and `rank_correlation`, Spearman's, of
+            the similarities of all pairs. A text that only one model answers has the cosine 0 to
+            everything, one that none does is left out.
+        """
+        pairs = [
+            pair
+            for pair in zip(answers, others, strict=True)
+            if any("error" not in answer for answer in pair)
+        ]
+        if not pairs:
+            return {}
+        ours, theirs = _unit_vectors(pairs)
+        cosines = (ours * theirs).sum(1)
+        figures = {"mean_cosine": float(cosines.mean()), "least_cosine": float(cosines.min())}
+        if len(pairs) < 3:
+            return figures
+        found, expected = (
+            np.round(side @ side.T, _DIGITS) for side in (ours[:_NEIGHBOURS], theirs[:_NEIGHBOURS])
+        )
+        upper = np.triu_indices(len(found), 1)
+        correlation = _spearman(found[upper], expected[upper])
+        for similarities in (found, expected):
+            np.fill_diagonal(similarities, -2)  # no text is its own neighbour
+        # Several may be equally near, as where a text occurs twice.
+        kept = np.take_along_axis(expected, found.argmax(1)[:, None], 1)[:, 0] == expected.max(1)
+        return figures | {
+            "neighbours": len(found),
+            "same_neighbour": int(kept.sum()),
+            "rank_correlation": correlation,
+        }
+
+    def comparison_lines(self, figures: Mapping[str, Any], other: str) -> list[str]:
+        if not figures:
+            return []
+        line = f"cosine {figures['mean_cosine']:.3f}, least {figures['least_cosine']:.3f}"
+        if "neighbours" in figures:
+            line += (
+                f"; {figures['same_neighbour']} of {figures['neighbours']} texts keep their nearest "
+                f"neighbour; rank correlation of similarities {figures['rank_correlation']:.3f}"
+            )
+        return [line]
+
+    def shortfalls(self, figures: Mapping[str, Any], max_drop: float) -> list[str]:
+        """By `_MAY_LOSE`."""
+        found = {"least cosine": figures.get("least_cosine", 1.0)}
+        if (texts := figures.get("neighbours", 0)) >= _LEAST_TEXTS:
+            found["rank correlation"] = figures["rank_correlation"]
+            found["share of neighbours kept"] = figures["same_neighbour"] / texts
+        wanted = {
+            name: 1 - loss * max(max_drop, 0) ** power for name, (loss, power) in _MAY_LOSE.items()
+        }
+        return [
+            f"{name} {value:.3f}, below {wanted[name]:.3f}"
+            for name, value in found.items()
+            if value < wanted[name]
+        ]
 
 
 def check_pooling(pooling: str) -> None:
@@ -142,12 +221,20 @@ def _cosine(answer: Answer, other: Answer) -> float:
     return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
 
 
-def _ranks(values: Sequence[float]) -> np.ndarray:
-    """Ranks of values, equal ones sharing the mean of theirs, less the mean of all, (n,)."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: np.ndarray = (last - (counts - 1) / 2)[inverse]
-    return ranks - ranks.mean()
+def _unit_vectors(pairs: Sequence[Sequence[Answer]]) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the second answers of pairs as vectors (n, C) of length 1; zeros for none."""
+    width = next(len(a["embedding"]) for pair in pairs for a in pair if "error" not in a)
+    none = [0.0] * width
+    vectors = np.array([[a.get("embedding", none) for a in pair] for pair in pairs])
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return vectors[:, 0], vectors[:, 1]
+
+
+def _spearman(values: np.ndarray, others: np.ndarray) -> float:
+    """Spearman's correlation; 0 where all values or all others are equal, and there is none."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(values, others).statistic) if np.ptp(values) and np.ptp(others) else 0.0
 
 
 TASK = SentenceEmbedding()

@@ -12,7 +12,7 @@ import numpy as np
 from tfedge.errors import InputError
 from tfedge.runtime.tasks import token_classification as board
 from tfedge.runtime.tasks.base import Answer
-from tfedge.tasks import columns
+from tfedge.tasks import columns, paired
 from tfedge.tasks.base import Outputs, Rows, Task
 
 if TYPE_CHECKING:
@@ -117,10 +117,7 @@ class TokenClassification(Task, board.TokenClassification):
         """
         words = right = found = expected = same = 0
         for answer, true in zip(answers, truth, strict=True):
-            pieces = {
-                token["start"]: token["label"] for token in reversed(answer.get("tokens", ()))
-            }
-            predicted = [pieces.get(begin) for begin, _ in true]
+            predicted = _of_words(answer, true)
             tags = [tag for _, tag in true]
             words += len(tags)
             right += sum(map(operator.eq, predicted, tags))
@@ -150,6 +147,33 @@ class TokenClassification(Task, board.TokenClassification):
         # A model of a shorter sequence has cut off what comes last.
         labels = ([token["label"] for token in item["tokens"]] for item in (answer, other))
         return float(np.mean([a != b for a, b in itertools.zip_longest(*labels)]))
+
+    def comparison(
+        self,
+        answers: Sequence[Answer],
+        others: Sequence[Answer],
+        truth: Sequence[Any] | None,
+        labels: Sequence[str],
+    ) -> dict[str, Any]:
+        """The labels of words as `metric` takes them, of tokens where the truth is not known; see
+        `paired`."""
+        if truth is None:
+            ours, theirs = (
+                [[token["label"] for token in answer.get("tokens", ())] for answer in side]
+                for side in (answers, others)
+            )
+            return paired.paired(ours, theirs, None)
+        ours, theirs = (list(map(_of_words, side, truth)) for side in (answers, others))
+        return paired.paired(ours, theirs, [[tag for _, tag in words] for words in truth])
+
+    def comparison_lines(self, figures: Mapping[str, Any], other: str) -> list[str]:
+        return paired.lines(figures, "words" if "p_value" in figures else "tokens", other)
+
+
+def _of_words(answer: Answer, words: Words) -> list[str | None]:
+    """The labels of words, each that of its first piece; None where that is cut off."""
+    pieces = {token["start"]: token["label"] for token in reversed(answer.get("tokens", ()))}
+    return [pieces.get(begin) for begin, _ in words]
 
 
 def entities(tags: Sequence[str]) -> Iterator[tuple[str, int, int]]:
