@@ -157,17 +157,17 @@ def test_what_a_conversion_must_keep() -> None:
     assert SENTENCES.max_drop == 2.0
     assert SENTENCES.shortfalls(GOOD, 2.0) == []
     assert SENTENCES.shortfalls(BAD, 2.0) == [
-        "least cosine 0.660, below 0.850",
-        "rank correlation 0.900, below 0.970",
-        "share of neighbours kept 0.350, below 0.576",
+        "least cosine 0.66, below 0.85",
+        "rank correlation 0.9, below 0.97",
+        "share of neighbours kept 0.35, below 0.5757",
     ]
     assert SENTENCES.shortfalls({**GOOD, "same_neighbour": 196}, 1.0) == []
     assert SENTENCES.shortfalls({**GOOD, "same_neighbour": 195}, 1.0) == [
-        "share of neighbours kept 0.696, below 0.700"
+        "share of neighbours kept 0.6964, below 0.7"
     ]
     assert SENTENCES.shortfalls(GOOD, 0.5) == [
-        "least cosine 0.960, below 0.963",
-        "rank correlation 0.987, below 0.993",
+        "least cosine 0.9597, below 0.9625",
+        "rank correlation 0.9873, below 0.9925",
     ]
     assert SENTENCES.shortfalls(BAD, 100.0) == []
 

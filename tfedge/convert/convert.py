@@ -15,11 +15,12 @@ import tf_keras as keras
 from tfedge import files
 from tfedge.convert.candidates import bundle, candidates
 from tfedge.convert.job import ConvertOptions, Job
-from tfedge.convert.judge import check_error, difference, measure
+from tfedge.convert.judge import Judge, check_error, difference
 from tfedge.convert.result import (
     Choices,
     Conversion,
     Evaluation,
+    Figures,
     Origin,
     Quantization,
     versions,
@@ -62,10 +63,13 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversio
         if job.quantization != "float32":
             candidate = Path(work) / f"{name}.tflite"
             attempts = candidates(job, candidate)
+        judge = Judge(job, reference)
         for found in attempts:
-            choices, (figures, reason) = found, measure(job, candidate, reference)
+            choices, (figures, reason) = found, judge.measure(candidate)
             if reason is None:
                 break
+        if reason is not None and isinstance(figures[job.runtime], Figures):
+            reason += f"; {judge.advice(Path(work) / 'other.tflite')}"
         if reason is None:
             set_runtimes(candidate, [runtime for runtime in figures if figures[runtime].passed])
         target = job.folder / (f"{name}.tflite" if reason is None else f"{name}.tflite.rejected")

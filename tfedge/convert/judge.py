@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfedge.convert.candidates import candidates
 from tfedge.convert.job import Job
 from tfedge.convert.result import Figures, Refused
 from tfedge.errors import RejectedModelError
@@ -18,11 +21,11 @@ from tfedge.tasks.base import disagreement
 from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS
 
 _FLOAT_TOLERANCE = 1e-4
-# What loses less than a mode: auto, which measures, then the others as they grow more exact.
+# What loses less than a mode without being looked for, the faster first.
 _MORE_EXACT = {
-    "int8": ("auto", "mixed", "dynamic", "float16"),
-    "int8-float-io": ("auto", "mixed", "dynamic", "float16"),
-    "mixed": ("auto", "dynamic", "float16"),
+    "int8": ("dynamic", "float16"),
+    "int8-float-io": ("dynamic", "float16"),
+    "mixed": ("dynamic", "float16"),
     "int4": ("dynamic", "float16"),
     "auto": ("float16",),
     "dynamic": ("float16",),
@@ -54,54 +57,88 @@ def check_error(errors: Sequence[float], what: str, maker: str, where: str = "")
     return error
 
 
-def measure(
-    job: Job, candidate: Path, reference: Path
-) -> tuple[dict[str, Figures | Refused], str | None]:
-    """Runs both models on the evaluation texts in each runtime.
+class Judge:
+    """Compares what one conversion makes with its float form, on the evaluation texts.
 
-    Returns:
-        Figures by runtime, and why the candidate is rejected, or None.
+    Args:
+        reference: the float model as a .tflite.
     """
-    items = job.rows.items
-    measured: dict[str, Figures | Refused] = {}
-    reason = None
-    for runtime in job.runtimes:
-        board = Board.here(runtime)
-        steps = len(items) * (1 if candidate == reference else 2)
-        try:
-            with job.make_bar(f"running it in {runtime}", steps) as bar:
-                expected = board.answers(reference, items, bar.advance)
-                answers = expected
-                if candidate != reference:
-                    answers = board.answers(candidate, items, bar.advance)
-        except RejectedModelError as error:
-            measured[runtime] = Refused(passed=False, error=str(error))
-            if runtime == job.runtime:
-                reason = str(error)
-            continue
-        figures, faults = _figures(job, expected, answers)
-        measured[runtime] = figures
-        if faults and runtime == job.runtime:
-            reason = (
-                f"{job.source.name} in {job.quantization} is further from float on "
-                f"{job.rows.source} in {runtime} than --max-drop {job.max_drop:g} allows: "
-                f"{'; '.join(faults)}; {_advice(job)}"
-            )
-    return measured, reason
 
+    def __init__(self, job: Job, reference: Path) -> None:
+        self._job = job
+        self._reference = reference
+        self._expected: dict[str, list[dict[str, Any]]] = {}  # the reference's answers, by runtime
 
-def _advice(job: Job) -> str:
-    """What to do about a loss that is too large."""
-    steps = []
-    if job.options.weight_bits < MOST_BITS:
-        steps.append("more --weight-bits")
-    if job.shape.graph == INTEGER:
-        modes = [f"--quant {mode}" for mode in _MORE_EXACT.get(job.quantization, ())]
-        steps += [mode.replace("auto", "auto (the fastest mixture that does)") for mode in modes]
-    if job.quantization in INTEGER_QUANTIZATIONS and job.task.trains:
-        target = "" if job.shape.graph == INTEGER else f" --target {job.shape.graph}"
-        steps.append(f"training for integers (tfedge qad{target})")
-    return f"try {', '.join(steps)} or a larger --max-drop" if steps else "try a larger --max-drop"
+    def measure(self, candidate: Path) -> tuple[dict[str, Figures | Refused], str | None]:
+        """Runs both models in each runtime.
+
+        Returns:
+            Figures by runtime, and why the candidate is rejected, or None.
+        """
+        job = self._job
+        measured: dict[str, Figures | Refused] = {}
+        reason = None
+        for runtime in job.runtimes:
+            try:
+                measured[runtime], faults = self._compare(candidate, runtime)
+                told = (
+                    f"{job.source.name} in {job.quantization} is further from float on "
+                    f"{job.rows.source} in {runtime} than --max-drop {job.max_drop:g} allows: "
+                    f"{'; '.join(faults)}"
+                )
+            except RejectedModelError as error:
+                faults = [told := str(error)]
+                measured[runtime] = Refused(passed=False, error=told)
+            if faults and runtime == job.runtime:
+                reason = told
+        return measured, reason
+
+    def advice(self, path: Path) -> str:
+        """What to do about a loss that is too large; modes that lose less are tried, in `path`."""
+        job, steps = self._job, []
+        if job.options.weight_bits < MOST_BITS:
+            steps.append("more --weight-bits")
+        if job.quantization in INTEGER_QUANTIZATIONS and job.task.trains:
+            target = "" if job.shape.graph == INTEGER else f" --target {job.shape.graph}"
+            steps.append(f"training for integers (tfedge qad{target})")
+        told = f"{', '.join(steps)} or a larger --max-drop" if steps else "a larger --max-drop"
+        mode = self._mode_that_would_do(path)
+        if mode is None:
+            return f"try {told}"
+        is_mixture = mode == "dynamic" and job.quantization != "int4"
+        faster = ", and --quant auto looks for what is faster" if is_mixture else ""
+        return f"--quant {mode} would do{faster}; or try {told}"
+
+    def _mode_that_would_do(self, path: Path) -> str | None:
+        """The first more exact mode that loses little enough in the runtime that was asked for."""
+        if self._job.shape.graph != INTEGER:
+            return None
+        for mode in _MORE_EXACT.get(self._job.quantization, ()):
+            job = copy.copy(self._job)
+            job.quantization = mode
+            job.options = dataclasses.replace(job.options, keep_reference=False)
+            try:
+                next(candidates(job, path))
+                if not self._compare(path, job.runtime)[1]:
+                    return mode
+            except RejectedModelError:
+                continue  # it crashes there
+        return None
+
+    def _compare(self, candidate: Path, runtime: str) -> tuple[Figures, list[str]]:
+        """See `_figures`."""
+        if runtime not in self._expected:
+            self._expected[runtime] = self._answers(self._reference, runtime)
+        answers = expected = self._expected[runtime]
+        if candidate != self._reference:
+            answers = self._answers(candidate, runtime)
+        return _figures(self._job, expected, answers)
+
+    def _answers(self, path: Path, runtime: str) -> list[dict[str, Any]]:
+        what = "the float model" if path == self._reference else "it"
+        items = self._job.rows.items
+        with self._job.make_bar(f"running {what} in {runtime}", len(items)) as bar:
+            return Board.here(runtime).answers(path, items, bar.advance)
 
 
 def _figures(

@@ -182,7 +182,7 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
             name: 1 - loss * max(max_drop, 0) ** power for name, (loss, power) in _MAY_LOSE.items()
         }
         return [
-            f"{name} {value:.3f}, below {wanted[name]:.3f}"
+            f"{name} {value:.4g}, below {wanted[name]:.4g}"
             for name, value in found.items()
             if value < wanted[name]
         ]
