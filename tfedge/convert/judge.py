@@ -135,9 +135,10 @@ class Judge:
         return _figures(self._job, expected, answers)
 
     def _answers(self, path: Path, runtime: str) -> list[dict[str, Any]]:
-        what = "the float model" if path == self._reference else "it"
-        items = self._job.rows.items
-        with self._job.make_bar(f"running {what} in {runtime}", len(items)) as bar:
+        job, items = self._job, self._job.rows.items
+        is_compared_with = path == self._reference and job.quantization != "float32"
+        what = "the float model" if is_compared_with else "it"
+        with job.make_bar(f"running {what} in {runtime}", len(items)) as bar:
             return Board.here(runtime).answers(path, items, bar.advance)
 
 
