@@ -46,8 +46,10 @@ def job(
         (
             job("int8", what="image"),
             "float16",
-            "--quant float16 would do; or try a larger --max-drop",
+            "--quant float16 would do, and --quant auto looks for what is faster; or try a larger "
+            "--max-drop",
         ),
+        (job("dynamic"), "float16", "--quant float16 would do; or try a larger --max-drop"),
         (
             job("int8", "edgetpu"),
             None,

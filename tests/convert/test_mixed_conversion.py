@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import toy_folders
 from bars import Bars
 
 from tfedge import tasks
+from tfedge.convert import candidates
 from tfedge.convert.convert import ConvertOptions, convert
-from tfedge.errors import InputError, RejectedModelError
+from tfedge.convert.judge import Judge
+from tfedge.errors import InputError
+from tfedge.inspect.contents import contents
 from tfedge.inspect.graph import read_model
 from tfedge.records import as_json
 
@@ -102,20 +106,32 @@ def test_auto_goes_on_until_embeddings_keep_enough(
 
 
 @pytest.mark.slow
-def test_auto_takes_all_out_of_the_integers_where_that_is_asked_for(
-    toy: str, tmp_path: Path
+def test_auto_takes_all_out_of_the_integers_and_then_float16(
+    toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No drop at all is allowed, and near ties leave one: the most exact model is what remains."""
-    try:
-        report = as_json(
-            convert(toy, options(tmp_path, quantization="auto", max_drop=-1.0), Bars())
-        )
-    except RejectedModelError:
-        path = tmp_path / "out" / "toy" / "toy_auto.tflite.rejected.json"
-        report = json.loads(path.read_text())
-    assert "int8" not in {
-        group["precision"] for group in report["quantization"]["search"]["groups"]
-    }
+    """No drop at all is allowed, so that the most exact mixture is the only one to try."""
+    measure, assign = Judge.measure, candidates.assignments
+    reports: list[Any] = []
+
+    def only_float16(judge: Judge, path: Path) -> Any:
+        exact = "FLOAT16" in contents(path.read_bytes()).constants
+        return measure(judge, path)[0], None if exact else "not exact enough"
+
+    def noted(*given: Any) -> Iterator[Any]:
+        for precisions, report in assign(*given):
+            reports.append(report)
+            yield precisions, report
+
+    monkeypatch.setattr(Judge, "measure", only_float16)
+    monkeypatch.setattr(candidates, "assignments", noted)
+    changes = {"quantization": "auto", "max_drop": -1.0, "keep_reference": True}
+    found = as_json(convert(toy, options(tmp_path, **changes), Bars()))["quantization"]
+    (tried,) = reports
+    assert "int8" not in {group.precision for group in tried.groups}
+    assert (found["mode"], found["ranges"]) == ("auto", None)
+    assert "search" not in found
+    assert found["float_operators"] == sum(found["operators"].values())
+    assert "FLOAT16" in found["constant_bytes_by_dtype"]
 
 
 @pytest.mark.parametrize(

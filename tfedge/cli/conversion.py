@@ -60,7 +60,8 @@ def _precisions(
     "quantization",
     type=click.Choice(_QUANTIZATIONS),
     help="int8: integers only, outputs included; int8-float-io: the same with float outputs; auto: "
-    "the fastest mixture of integers, dynamic and float that keeps --max-drop, found by measuring; "
+    "the fastest mixture of integers, dynamic and float that keeps --max-drop, found by measuring, or "
+    "float16 where none does; "
     "mixed: the mixture given by --precision; int16x8: 16-bit integers with int8 weights, the most "
     "exact and the slowest, for LiteRT; dynamic: int8 weights, everything else in float; int4: as "
     "dynamic, with 4-bit dense weights, the smallest file; float16: as dynamic, with float16 weights. "

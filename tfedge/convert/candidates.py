@@ -82,19 +82,23 @@ def _reading(reader: Reader) -> dict[str, Any]:
 def candidates(job: Job, path: Path) -> Iterator[Choices]:
     """Writes the quantised model; again, slower and more exact, as often as another is asked for.
 
-    Only the quantization `auto` has more than one to offer. Yields what was chosen of it.
+    Only the quantization `auto` has more than one to offer, float16 where no mixture is exact enough.
+    Yields what was chosen of it.
     """
-    if job.quantization in (*INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS):
+    mode = job.quantization
+    if mode in (*INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS):
         yield from _write_integers(job, path)
-        return
-    if job.quantization == "int16x8":
+        if mode != "auto":
+            return
+        mode = "float16"
+    if mode == "int16x8":
         _write_int16x8(job, path)
-    elif job.quantization in WEIGHT_QUANTIZATIONS:
+    elif mode in WEIGHT_QUANTIZATIONS:
         _write_weights(job, path)
     else:
         graphs = lean_graphs(job.checkpoint, job.shape)
         _keep_reference(job, lambda: graphs)
-        _write(job, path, lambda: to_tflite(graphs, job.quantization, job.runtime))
+        _write(job, path, lambda: to_tflite(graphs, mode, job.runtime))
     yield Choices(None)
 
 

@@ -18,7 +18,7 @@ from tfedge.measure.board import Board
 from tfedge.quantize.coarsen import MOST_BITS
 from tfedge.targets import INTEGER
 from tfedge.tasks.base import disagreement
-from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS
+from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS, MIXED_QUANTIZATIONS
 
 _FLOAT_TOLERANCE = 1e-4
 # What loses less than a mode without being looked for, the faster first.
@@ -27,7 +27,6 @@ _MORE_EXACT = {
     "int8-float-io": ("dynamic", "float16"),
     "mixed": ("dynamic", "float16"),
     "int4": ("dynamic", "float16"),
-    "auto": ("float16",),
     "dynamic": ("float16",),
 }
 
@@ -105,8 +104,8 @@ class Judge:
         mode = self._mode_that_would_do(path)
         if mode is None:
             return f"try {told}"
-        is_mixture = mode == "dynamic" and job.quantization != "int4"
-        faster = ", and --quant auto looks for what is faster" if is_mixture else ""
+        in_integers = job.quantization in (*INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS)
+        faster = ", and --quant auto looks for what is faster" if in_integers else ""
         return f"--quant {mode} would do{faster}; or try {told}"
 
     def _mode_that_would_do(self, path: Path) -> str | None:
