@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tfedge.models.checkpoint import Checkpoint
 
 Outputs = Mapping[str, Any]
+Answers = Sequence[Answer]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,11 +187,7 @@ class Task(base.Task):
         """How much two answers to one item differ, 0..1."""
 
     def comparison(
-        self,
-        answers: Sequence[Answer],
-        others: Sequence[Answer],
-        truth: Sequence[Any] | None,
-        labels: Sequence[str],
+        self, answers: Answers, others: Answers, truth: Sequence[Any] | None, labels: Sequence[str]
     ) -> dict[str, Any]:
         """What else is told of two models' answers to the same items, a JSON object of figures; empty
         where there is nothing to tell."""

@@ -10,7 +10,7 @@ import numpy as np
 from tfedge.runtime.tasks import classification as board
 from tfedge.runtime.tasks.base import Answer
 from tfedge.tasks import columns, paired
-from tfedge.tasks.base import Outputs, Rows, Task
+from tfedge.tasks.base import Answers, Outputs, Rows, Task
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -138,11 +138,7 @@ class Classification(Task, board.Classification):
         return float(answer["label"] != other["label"])
 
     def comparison(
-        self,
-        answers: Sequence[Answer],
-        others: Sequence[Answer],
-        truth: Sequence[Any] | None,
-        labels: Sequence[str],
+        self, answers: Answers, others: Answers, truth: Sequence[Any] | None, labels: Sequence[str]
     ) -> dict[str, Any]:
         """The labels of whole inputs, see `paired`."""
         ours, theirs = ([[answer.get("label")] for answer in side] for side in (answers, others))

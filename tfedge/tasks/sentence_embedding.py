@@ -11,7 +11,7 @@ from tfedge.errors import CheckpointError, InputError
 from tfedge.runtime.tasks import sentence_embedding as board
 from tfedge.runtime.tasks.base import Answer
 from tfedge.tasks import columns
-from tfedge.tasks.base import Outputs, Rows, Task
+from tfedge.tasks.base import Answers, Outputs, Rows, Task
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -119,11 +119,7 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
         return 1.0 - _cosine(answer, other)
 
     def comparison(
-        self,
-        answers: Sequence[Answer],
-        others: Sequence[Answer],
-        truth: Sequence[Any] | None,
-        labels: Sequence[str],
+        self, answers: Answers, others: Answers, truth: Sequence[Any] | None, labels: Sequence[str]
     ) -> dict[str, Any]:
         """How near embeddings are, and what that does to the similarities of texts to each other.
 

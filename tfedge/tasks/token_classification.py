@@ -13,7 +13,7 @@ from tfedge.errors import InputError
 from tfedge.runtime.tasks import token_classification as board
 from tfedge.runtime.tasks.base import Answer
 from tfedge.tasks import columns, paired
-from tfedge.tasks.base import Outputs, Rows, Task
+from tfedge.tasks.base import Answers, Outputs, Rows, Task
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -149,11 +149,7 @@ class TokenClassification(Task, board.TokenClassification):
         return float(np.mean([a != b for a, b in itertools.zip_longest(*labels)]))
 
     def comparison(
-        self,
-        answers: Sequence[Answer],
-        others: Sequence[Answer],
-        truth: Sequence[Any] | None,
-        labels: Sequence[str],
+        self, answers: Answers, others: Answers, truth: Sequence[Any] | None, labels: Sequence[str]
     ) -> dict[str, Any]:
         """The labels of words as `metric` takes them, of tokens where the truth is not known; see
         `paired`."""
