@@ -130,7 +130,7 @@ def test_strength_zero_changes_nothing(
     checkpoint = outlier_checkpoint("bert", small=True)
     observer = Observer(encoder(checkpoint), sequences)
     config = checkpoint.config
-    factors = channel_factors(observer, config.architecture.streams(config), strength=0.0)
+    factors = channel_factors(observer, config.architecture.streams(config), strengths=(0.0,))
     assert all(np.array_equal(factor, np.ones(32)) for factor in factors.values())
 
 

@@ -140,10 +140,11 @@ def test_plan_of_two_pieces_covers_both() -> None:
     )
     blocks.norm("norm", keras.Input((8, 1, 32)))
     ranges = {name: kind.bounds(Seen()) for name, kind in blocks.kinds.items()}
-    assert ranges["norm.0.variance"] == (0, 4)
+    assert ranges["norm.0.variance"] == (0, 4.25)  # with room for the square of the mean
+    assert ranges["norm.0.central"] == (0, 4)
     assert ranges["norm.0.rsqrt"] == (0, 2)  # 1 / sqrt(0.25)
     # The second piece counts in units of its limit: 1 / sqrt(4 / 64) = 4, times 1 / sqrt(64) = 1/2.
-    assert ranges["norm.1.variance"] == (0, 1)
+    assert ranges["norm.1.central"] == (0, 1)
     assert ranges["norm.1.rsqrt"] == (0, 4)
     assert ranges["norm.1.step"] == (-0.5, 0)
     assert ranges["norm.1.inverse"] == (0, 2)

@@ -104,6 +104,11 @@ class Unclipped(Kind):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Gate(Kind):
+    """What a dense layer puts out for a GELU that is computed as a product."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Like(Kind):
     """A tensor with the values of the tapped tensor `source`, and so with its range."""
 
@@ -113,8 +118,7 @@ class Like(Kind):
 FREE = Kind()
 # What dense layers put out for a product of two activations; keys and values are right operands.
 QUERY, KEY, VALUE = Kind(), Kind(symmetric=True), Kind(symmetric=True)
-# What a dense layer puts out for a GELU that is computed as a product.
-GATE = Kind()
+GATE = Gate()
 SCORES = Scores()
 MASK = Kind()  # added to scores; as deep as their ranges reach
 TANH = Fixed(-1.0, 127 / 128)  # TFLite gives it a scale of 1/128

@@ -35,7 +35,7 @@ from tfedge.models.blocks import Symbolic
 from tfedge.models.layers import MatMul
 from tfedge.quantize import edgetpu_layers as layers
 from tfedge.quantize.integer import IntegerBlocks, Piece, Squared, Squares
-from tfedge.quantize.layers import affine, expand, op
+from tfedge.quantize.layers import STRENGTH, affine, expand, op
 from tfedge.targets import INTEGER
 
 GELU_FACTOR = 1.702
@@ -56,6 +56,7 @@ class EdgeTpuBlocks(IntegerBlocks):
     query_factor = 0.5
     score_axes = (0, 2, 1, 3)
     gate_factor = GELU_FACTOR
+    strengths = (STRENGTH,)  # what `EvenScale` makes good
     float_operators = frozenset({"CAST FLOAT32"})
 
     even_scale: type[layers.EvenScale] = layers.EvenScale

@@ -14,7 +14,9 @@ nothing (RepQ-ViT, Li et al. 2023, arXiv:2212.08254, section 3.2).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -22,7 +24,7 @@ import tf_keras as keras
 from annotated_types import Le
 from pydantic import AfterValidator, PlainSerializer
 
-from tfedge.architectures.kinds import GATE, QUERY, Kind
+from tfedge.architectures.kinds import QUERY, Gate, Kind
 from tfedge.architectures.parts import Stream
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import layer_parameters
@@ -30,6 +32,15 @@ from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.integer import IntegerBlocks
 from tfedge.quantize.layers import STRENGTH, NormConstant
+from tfedge.quantize.residuals import (
+    LIMITS,
+    WORTHWHILE,
+    Residual,
+    allows,
+    limit_of,
+    residuals,
+    weights_error,
+)
 from tfedge.quantize.rewrite import LARGEST_NUMBER, Decision, Rewrite
 
 if TYPE_CHECKING:
@@ -62,26 +73,106 @@ def is_pruned(value: np.ndarray) -> bool:
     return value.ndim > 1 and np.mean(value == 0) > _PRUNED
 
 
+@dataclasses.dataclass(frozen=True)
+class Ends:
+    """The layers at the ends of a residual stream.
+
+    Attributes:
+        gain: of the norm behind it, (C,).
+        kernels: of the dense layers that read what is carried, (C, units) each.
+    """
+
+    gain: np.ndarray
+    kernels: list[np.ndarray]
+
+
 def channel_factors(
-    observer: Observer, streams: Collection[Stream], strength: float = STRENGTH
+    observer: Observer,
+    streams: Collection[Stream],
+    ends: Mapping[str, Ends] = MappingProxyType({}),
+    strengths: tuple[float, ...] = (STRENGTH,),
 ) -> dict[str, np.ndarray]:
-    """The factors t (C,) by which each stream of the observed model comes divided, by its name."""
+    """The factors t (C,) by which each stream of the observed model comes divided, by its name.
+
+    They are a power of the peaks of the channels. For streams with `ends` the power is the one of
+    least error; and where that makes the error much smaller, the peaks are those that are left when
+    a path of its own carries what is far beyond others (`tfedge.quantize.excess`).
+
+    Args:
+        ends: by the name of a stream; what `stream_ends` gives.
+        strengths: powers to choose from; the first one is that of all other streams.
+    """
     tensors_of = {stream.name: (*stream.writers, *stream.totals) for stream in streams}
     peaks: dict[str, np.ndarray] = {}
-    for tensors in observer.tensors():
-        for name in {name for names in tensors_of.values() for name in names}:
-            peak = np.abs(tensors[name]).max(axis=tuple(range(tensors[name].ndim - 1)))
-            peaks[name] = np.maximum(peaks.get(name, 0.0), peak)
-    return {
-        stream: np.max([_relative(peaks[name]) for name in names], axis=0) ** strength
-        for stream, names in tensors_of.items()
-    }
+
+    def watched() -> Iterator[Mapping[str, np.ndarray]]:
+        for tensors in observer.tensors():
+            for name in {name for names in tensors_of.values() for name in names}:
+                peak = np.abs(tensors[name]).max(axis=tuple(range(tensors[name].ndim - 1)))
+                peaks[name] = np.maximum(peaks.get(name, 0.0), peak)
+            yield tensors
+
+    found = residuals(watched(), [stream for stream in streams if stream.name in ends])
+    factors = {}
+    for stream in streams:
+        tops = {name: peaks[name] for name in tensors_of[stream.name]}
+        if stream.name in found:
+            factors[stream.name] = _best(
+                stream, tops, found[stream.name], ends[stream.name], strengths
+            )
+        else:
+            factors[stream.name] = _evenness(tops) ** strengths[0]
+    return factors
+
+
+def _evenness(tops: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.max([_relative(top) for top in tops.values()], axis=0)
+
+
+def _best(
+    stream: Stream,
+    tops: Mapping[str, np.ndarray],
+    residual: Residual,
+    ends: Ends,
+    strengths: tuple[float, ...],
+) -> np.ndarray:
+    """The factors of least error, without a path or, where that is much less, with one."""
+    carried = residual.carried
+
+    def tried(cut: float) -> tuple[float, np.ndarray]:
+        dense = str(stream.dense)
+        cut_tops = dict(tops) | {dense: np.minimum(tops[dense], cut)}
+        cut_tops[stream.totals[0]] = residual.peaks[cut]
+        results = []
+        for strength in strengths:
+            factors = _evenness(cut_tops) ** strength
+            limit = limit_of(residual, factors, cut) if cut < np.inf else None
+            error = np.inf
+            if limit is None or allows(residual, limit * factors):
+                error = residual.error(factors, ends.gain, limit)
+                error += weights_error(ends.kernels, carried, factors)
+            results.append((error, factors))
+        return min(results, key=lambda result: result[0])
+
+    plain, apart = tried(np.inf), min(map(tried, LIMITS), key=lambda result: result[0])
+    return apart[1] if apart[0] < WORTHWHILE * plain[0] else plain[1]
 
 
 def _relative(peak: np.ndarray) -> np.ndarray:
     """Each channel's peak in units of their geometric mean; ones for a tensor that is all zero."""
     safe = np.maximum(peak, max(1e-6 * peak.max(), np.finfo(np.float32).tiny))
     return safe / np.exp(np.log(safe).mean())
+
+
+def stream_ends(model: keras.Model, streams: Collection[Stream]) -> dict[str, Ends]:
+    """The ends of the streams that a dense layer writes and a layer norm reads, by their names."""
+    found = {}
+    for stream in streams:
+        norm = model.get_layer(stream.norms[0]) if stream.dense else None
+        if isinstance(norm, LayerNorm):
+            kernels = [model.get_layer(reader).kernel.numpy() for reader in stream.readers]
+            found[stream.name] = Ends(norm.gamma.numpy(), kernels)
+    return found
 
 
 def equalize(model: keras.Model, streams: Collection[Stream], factors: Factors) -> None:
@@ -149,8 +240,10 @@ def _scale_gates(
     lowering: Lowering, model: keras.Model, kinds: Mapping[str, Kind], factor: float
 ) -> None:
     """Makes what a GELU reads and gives larger by `factor`, the same for what comes after."""
+    if factor == 1.0:
+        return
     for stream in lowering.streams:
-        if [kinds.get(reader) for reader in stream.readers] == [GATE]:
+        if [isinstance(kinds.get(reader), Gate) for reader in stream.readers] == [True]:
             before, after = (model.get_layer(name) for name in (*stream.readers, stream.dense))
             _scale(before, factor)
             after.kernel.assign(after.kernel / factor)
@@ -175,7 +268,9 @@ class Equalisation(Rewrite):
     passes = 1
 
     def decide(self, lowering: Lowering, observe: Callable[[Encoder], Observer]) -> Decision:
-        return channel_factors(observe(lowering.plain), lowering.streams)
+        ends = stream_ends(lowering.weights, lowering.streams)
+        strengths = lowering.blocks.strengths
+        return channel_factors(observe(lowering.plain), lowering.streams, ends, strengths)
 
     def apply(self, lowering: Lowering, encoder: Encoder, blocks: type[IntegerBlocks]) -> None:
         equalize(encoder.model, lowering.streams, lowering.decided[self.key])

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
@@ -29,10 +29,12 @@ from tfedge.models.blocks import Blocks, GraphOptions, Symbolic
 from tfedge.quantize import layers
 from tfedge.quantize.layers import op
 
-# An epsilon below this is lost beside any variance of 8 bits.
-_LEAST_EPSILON = 1e-6
+# An epsilon that is a smaller share of the least variance is lost in its 8 bits.
+_LEAST_SHARE = 1 / 512
 # The decisions about layer norms, a `NormPlan` by the name of each.
 PLANS = "plans"
+# Of a limit: the largest square of a mean that is subtracted.
+_ROOM = 1 + 1 / 16
 _MEAN_WEIGHTS = Fixed(0.0, 1 / 3)  # of [CLS], [SEP] and a word
 
 
@@ -83,6 +85,15 @@ class Piece:
     central: Kind  # of the same without the mean
     inverse: Kind  # of its inverse root
 
+    def before(self, has_mean: bool) -> Piece:
+        """For the mean square where a mean's is still to be subtracted, for which it has room, so that
+        what was at the limit stays there; or where it is the variance itself."""
+        if not has_mean:
+            return dataclasses.replace(self, variance=self.central)
+        if not isinstance(self.variance, Clipping):
+            return self
+        return dataclasses.replace(self, variance=Clipping(0.0, _ROOM * self.limit))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NormStep(Kind):
@@ -124,11 +135,13 @@ class IntegerBlocks(Blocks):
     Attributes:
         decisions: what the rewrites of the graph have decided, by their keys.
         gate_factor: what the dense layers before a GELU hold, and those behind it the inverse of.
+        strengths: powers that the factors of equalisation may be of the channels' peaks.
         float_operators: what is left in float, as `tfedge.inspect.contents` names it: the
             conversion of inputs.
     """
 
     gate_factor = 1.0
+    strengths: ClassVar[tuple[float, ...]] = layers.STRENGTHS
     float_operators: ClassVar[frozenset[str]] = frozenset()
     pointwise_dense: type[layers.PointwiseDense] = layers.PointwiseDense
     patch_layer: type[layers.PointwisePatches] = layers.PointwisePatches
@@ -145,6 +158,9 @@ class IntegerBlocks(Blocks):
     ) -> None:
         super().__init__(config, options)
         self.decisions = decisions or {}
+        streams = config.architecture.streams(config)
+        self._norm_of_sum = {item.totals[0]: item.norms[0] for item in streams if item.dense}
+        self._centred: set[str] = set()  # norms that read sums without a mean
 
     def _step(self, layer: keras.layers.Layer, inputs: Any, kind: Kind = FREE) -> Symbolic:
         """What a layer makes of tensors, tapped by the layer's name."""
@@ -155,6 +171,11 @@ class IntegerBlocks(Blocks):
 
     def _as_hidden(self, name: str, x: Symbolic) -> Symbolic:
         return op(f"{name}.expanded", layers.expand)(x)
+
+    def _is_float(self, site: str) -> bool:
+        """Whether a site computes in floating point; see `tfedge.quantize.mixed`."""
+        del site
+        return False
 
     def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
         return self.pointwise_dense(units, name=name)
@@ -178,20 +199,67 @@ class IntegerBlocks(Blocks):
             gain = layers.ScaleShift(name=name)
             if self.config.normalization_type == "no_norm":
                 return self._step(gain, x)
-            plan = self.decisions.get(PLANS, {}).get(name, PLAIN_PLAN)
-            mean = None
-            if plan.has_mean:
-                mean = self.channel_mean(norm=name, name=f"{name}.mean")
-                mean = self._step(mean, x, NormStep(name, "mean"))
+            plan = self._plan(name)
+            has_mean = plan.has_mean and name not in self._centred
+            mean = self._mean(name, x) if has_mean else None
             epsilon = epsilon or self.config.layer_norm_eps
             inverse = self._inverse_deviation(name, x, mean, plan, epsilon)
-            y = gain(self._multiply(f"{name}.scaled", x, inverse))
-            if mean is None:
-                return self.tap(name, y)
-            shift = layers.Spread(gain, name=f"{name}.shift")
-            shift = shift(self._multiply(f"{name}.scaled_mean", mean, inverse))
-            terms = [self.tap(f"{name}.uncentred", y), self.tap(f"{name}.shift", shift)]
-            return self.tap(name, keras.layers.Add(name=f"{name}.centred")(terms))
+            terms = {f"{name}.uncentred": gain(self._multiply(f"{name}.scaled", x, inverse))}
+            if mean is not None:
+                shift = layers.Spread(gain, name=f"{name}.shift")
+                terms[f"{name}.shift"] = shift(self._multiply(f"{name}.scaled_mean", mean, inverse))
+            return self._summed(name, terms | self._normalised_apart(gain, inverse))
+
+    def _plan(self, norm: str) -> NormPlan:
+        plan: NormPlan = self.decisions.get(PLANS, {}).get(norm, PLAIN_PLAN)
+        return plan
+
+    def add(self, name: str, *terms: Symbolic, kind: Kind = FREE) -> Symbolic:
+        """As everywhere; of a residual sum the mean is taken out beforehand, if the norm wants that.
+
+        What a dense layer adds is small beside what is carried, and loses less to another rounding
+        than the norm's result would.
+        """
+        norm = self._norm_of_sum.get(name)
+        is_layer_norm = self.config.normalization_type == "layer_norm"
+        if norm and is_layer_norm and self._plan(norm).has_mean and not self._is_float(norm):
+            self._centred.add(norm)
+            added, *others = terms
+            means = self.add(f"{norm}.mean", *self._means(norm, terms), kind=NormStep(norm, "mean"))
+            shift = self._step(
+                layers.MinusMean(norm=norm, name=f"{norm}.shift", channels=int(added.shape[-1])),
+                means,
+            )
+            terms = (self.add(f"{norm}.added", added, shift), *others)
+        return super().add(name, *terms, kind=kind)
+
+    def _means(self, norm: str, terms: Sequence[Symbolic]) -> list[Symbolic]:
+        """What the mean of each token is the sum of, (B, S, 1, 1) each."""
+        layer = (
+            self.channel_mean(norm=norm, name=f"{norm}.mean.of.{i}") for i in range(len(terms))
+        )
+        return [self._step(mean, self.operand(x)) for mean, x in zip(layer, terms, strict=False)]
+
+    def _summed(self, name: str, terms: Mapping[str, Symbolic]) -> Symbolic:
+        """The sum of terms, by name; what only one makes has that of the sum."""
+        if len(terms) == 1:
+            return self.tap(name, *terms.values())
+        total, *others = (self.tap(term, tensor) for term, tensor in terms.items())
+        for index, term in enumerate(others, start=1):
+            step = name if index == len(others) else f"{name}.{index}"
+            total = self.tap(step, keras.layers.Add(name=f"{step}.centred")([total, term]))
+        return total
+
+    def _mean(self, name: str, x: Symbolic) -> Symbolic:
+        """The mean of each token, (B, S, 1, 1)."""
+        return self._step(
+            self.channel_mean(norm=name, name=f"{name}.mean"), x, NormStep(name, "mean")
+        )
+
+    def _normalised_apart(self, gain: layers.ScaleShift, inverse: Symbolic) -> dict[str, Symbolic]:
+        """What a norm with this gain adds to its result beside what it reads: nothing here."""
+        del gain, inverse
+        return {}
 
     def _inverse_deviation(
         self, name: str, x: Symbolic, mean: Symbolic | None, plan: NormPlan, epsilon: float
@@ -207,7 +275,7 @@ class IntegerBlocks(Blocks):
         total = None
         for piece in plan.pieces(name):
             part, unit = piece.name, piece.unit
-            variance = self._variance(name, piece, x, squares)
+            variance = self._variance(name, piece.before(square is not None), x, squares)
             if square is not None:
                 part_square = square
                 if total is not None:
@@ -215,10 +283,10 @@ class IntegerBlocks(Blocks):
                     part_square = self._step(scale, square)
                 central = keras.layers.Subtract(name=f"{part}.central")
                 variance = self._step(central, [variance, part_square], piece.central)
-            if epsilon >= _LEAST_EPSILON:
+            if epsilon > _LEAST_SHARE * plan.least_variance:
                 add = op(f"{part}.epsilon", layers.affine, term=epsilon / unit)
                 variance = self._step(add, variance, piece.variance)
-            inverse = self._step(op(f"{part}.rsqrt", self.rsqrt), variance, piece.inverse)
+            inverse = self._root(name, piece, variance)
             if total is None:
                 total = inverse
                 continue
@@ -228,6 +296,11 @@ class IntegerBlocks(Blocks):
             whole = Clipping(0.0, plan.least_variance**-0.5)
             total = self.add(f"{part}.inverse", total, step, kind=whole)
         return total
+
+    def _root(self, norm: str, piece: Piece, variance: Symbolic) -> Symbolic:
+        """The inverse root of a piece of a norm's variance."""
+        del norm
+        return self._step(op(f"{piece.name}.rsqrt", self.rsqrt), variance, piece.inverse)
 
     def _squares(self, name: str, x: Symbolic) -> Symbolic | None:
         """What the pieces of a norm have in common: nothing here."""

@@ -24,6 +24,8 @@ _LEAST_BLOCK = 4  # where more would take filling up
 # How much of a channel's excess moves from the activations into the weights (SmoothQuant's
 # migration strength); 1 would make all channels equal and the weights as uneven as those were.
 STRENGTH = 0.65
+# Of a residual stream the one of least error is taken.
+STRENGTHS = (STRENGTH, 0.75)
 
 
 def op(name: str, function: Callable[..., Any], **arguments: Any) -> keras.layers.Layer:
@@ -171,6 +173,23 @@ class Spread(NormConstant):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(x, tf.reshape(self.constant(), (1, 1, 1, -1)), 1, "VALID")
+
+
+class MinusMean(NormConstant):
+    """One number a token taken off all channels: (B, S, 1, 1) -> (B, S, 1, channels)."""
+
+    def __init__(self, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.width = channels
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        super().build((*input_shape[:-1], self.width))
+
+    def constant_of(self, factors: np.ndarray) -> np.ndarray:
+        return -1 / factors
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(x, tf.reshape(self.vector, (1, 1, 1, -1)), 1, "VALID")
 
 
 def affine(x: tf.Tensor, factor: float = 1.0, term: float = 0.0) -> tf.Tensor:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import AfterValidator
 
-from tfedge.architectures.kinds import Seen
 from tfedge.models.build import Encoder
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.integer import PLANS, IntegerBlocks, NormPlan, NormStep
+from tfedge.quantize.layers import MinusMean
+from tfedge.quantize.ranges import weight_range
 from tfedge.quantize.rewrite import LARGEST_NUMBER, Decision, Rewrite
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ _HEADROOM = 1.5
 # The largest variance of one 8-bit tensor in units of the smallest; a step of the tensor is then
 # 1/16 of the smallest variance, and half of that half as much of its inverse root.
 _SPAN = 16.0
+# Of the error of rounding a result: what leaving out the means may add to it. They are alike in all
+# tokens of a text, and add up from layer to layer where rounding evens out.
+_NEGLIGIBLE = 0.5
+_THINNING = 31  # of a norm's result, one of so many numbers shows their histogram
 _MOST_LIMITS = 64  # of a plan in a file
 
 
@@ -40,7 +45,7 @@ class NormStatistics:
     # Root mean square, over tokens and channels, of what the deviation of a token's mean from that
     # adds to the result.
     shift: float
-    step: float  # of the result in 8 bits over its extremes
+    step: float  # of the result in 8 bits
 
     def plan(self) -> NormPlan:
         """The cheapest plan whose error is below that of rounding the result."""
@@ -49,7 +54,7 @@ class NormStatistics:
         pieces = max(1, math.ceil(math.log(greatest / least, _SPAN)))
         span = (greatest / least) ** (1 / pieces)
         limits = tuple(greatest / span**power for power in range(pieces - 1, -1, -1))
-        has_mean = self.shift > self.step / math.sqrt(12)
+        has_mean = self.shift > _NEGLIGIBLE * self.step / math.sqrt(12)
         return NormPlan(least, limits, has_mean)
 
 
@@ -64,28 +69,34 @@ def norm_statistics(observer: Observer) -> dict[str, NormStatistics]:
         if isinstance(kind, NormStep):
             steps[kind.norm][kind.quantity] = name
     tokens: dict[str, list[np.ndarray]] = defaultdict(list)
-    results: dict[str, Seen] = defaultdict(Seen)
+    results: dict[str, list[np.ndarray]] = defaultdict(list)
     for tensors in observer.tensors():
         for name, parts in steps.items():
             columns = [tensors[parts[quantity]] for quantity in ("mean", "variance", "inverse")]
             tokens[name].append(np.stack([column.ravel() for column in columns], axis=1))
-            results[name].add(tensors[name])
+            results[name].append(tensors[name].ravel()[::_THINNING])
     return {
-        name: _statistics(observer, name, np.concatenate(rows), results[name])
+        name: _statistics(observer, name, np.concatenate(rows), np.concatenate(results[name]))
         for name, rows in tokens.items()
     }
 
 
-def _statistics(observer: Observer, name: str, tokens: np.ndarray, result: Seen) -> NormStatistics:
+def _statistics(
+    observer: Observer, name: str, tokens: np.ndarray, result: np.ndarray
+) -> NormStatistics:
     mean, variance, inverse = tokens.T
-    spread = observer.model.get_layer(f"{name}.shift").constant().numpy()
+    shift = observer.model.get_layer(f"{name}.shift")
+    if isinstance(shift, MinusMean):
+        spread = shift.vector.numpy() * observer.model.get_layer(name).gamma.numpy()
+    else:
+        spread = shift.constant().numpy()
     deviation = (mean - mean.mean()) * inverse
     return NormStatistics(
         least_variance=float(variance.min()),
         greatest_variance=float(variance.max()),
         mean=float(mean.mean()),
         shift=float(np.sqrt(np.mean(deviation**2) * np.mean(spread**2))),
-        step=(result.high - result.low) / 255,
+        step=weight_range(result).scale,
     )
 
 

@@ -81,6 +81,29 @@ def mse_range(
     return Range(float(lows[low]), float(highs[high]))
 
 
+def range_error(
+    histogram: Histogram,
+    ends: tuple[float, float],
+    function: Callable[[np.ndarray], np.ndarray] | None = None,
+    is_cut: bool = True,
+) -> float:
+    """The squared error of a range as `mse_range` reckons it, summed over all values.
+
+    Args:
+        is_cut: whether what is above the range is lost.
+    """
+    centres = (histogram.edges[:-1] + histogram.edges[1:]) / 2
+    counts = histogram.counts if is_cut else histogram.counts * (centres <= ends[1])
+    results, slopes, bounds = centres, np.ones_like(centres), np.array(ends)
+    if function:
+        results, bounds = function(centres), function(bounds)
+        slopes = np.gradient(results, centres)
+    beyond = np.stack([centres < ends[0], centres > ends[1]])
+    inside = counts * ~beyond.any(axis=0)
+    rounding = np.sum(inside * slopes**2) * ((ends[1] - ends[0]) / _LEVELS) ** 2 / 12
+    return float(_clipping(counts, results, beyond, bounds).sum() + rounding)
+
+
 def _clipping(
     counts: np.ndarray, results: np.ndarray, clipped: np.ndarray, bounds: np.ndarray
 ) -> np.ndarray:

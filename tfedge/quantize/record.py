@@ -14,7 +14,10 @@ from tfedge import files
 from tfedge.errors import CheckpointError
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.calibrate import Calibration
+from tfedge.quantize.compensate import Compensation
 from tfedge.quantize.equalize import Centring, Equalisation, Scales
+from tfedge.quantize.excess import PATHS
+from tfedge.quantize.outliers import Excess
 from tfedge.quantize.plan import NormPlans
 from tfedge.quantize.ranges import Range
 from tfedge.quantize.rewrite import LARGEST_NUMBER, Decision, Rewrite
@@ -24,7 +27,14 @@ FILE = "tfedge_quantization.json"
 # MobileBERT's, the largest of those known, is 3 MB.
 _LARGEST_BYTES = 32 << 20
 # The changes of the graph that weights ask for, in the order in which they are made.
-REWRITES: tuple[Rewrite, ...] = (Centring(), Scales(), Equalisation(), NormPlans())
+REWRITES: tuple[Rewrite, ...] = (
+    Centring(),
+    Scales(),
+    Equalisation(),
+    NormPlans(),
+    Excess(),
+    Compensation(),
+)
 
 _Number = Annotated[float, Ge(-LARGEST_NUMBER), Le(LARGEST_NUMBER)]
 _Range = Annotated[
@@ -55,9 +65,10 @@ def _content() -> Any:
         "mask_value": Annotated[_Number, Lt(0)],
         "ranges": dict[str, _Range],
     }
-    # Files from before there were other graphs say nothing of theirs.
     settings = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-    namespace = {"graph": INTEGER, "__pydantic_config__": settings}
+    # Files from before there were other graphs, or paths of their own, say nothing of theirs.
+    without: Any = dataclasses.field(default_factory=dict)
+    namespace = {"graph": INTEGER, PATHS: without, "__pydantic_config__": settings}
     return dataclasses.make_dataclass("Content", fields.items(), namespace=namespace, kw_only=True)
 
 

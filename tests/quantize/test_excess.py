@@ -1,0 +1,104 @@
+"""Paths of their own for what is far beyond all else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from safetensors.numpy import load_file, save_file
+
+from tfedge.models.blocks import GraphOptions
+from tfedge.models.build import build
+from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.quantize.excess import ChannelPath, NeuronPath
+from tfedge.quantize.outliers import Excess
+from tfedge.quantize.prepare import Lowering, Shape, prepare
+
+TASK = "text-classification"
+BEFORE, BEHIND = "encoder.layer.0.intermediate.dense", "encoder.layer.0.output.dense"
+MASSIVE = 3  # neurons that a few tokens drive to a hundred, and through them one channel
+
+
+@pytest.fixture
+def massive(outlier_checkpoint: Callable[..., Checkpoint]) -> Checkpoint:
+    """A checkpoint of one layer with a massive neuron and a massive channel of the stream."""
+    checkpoint = outlier_checkpoint("bert", small=True, intermediate_size=128)
+    path = checkpoint.folder / "model.safetensors"
+    tensors = load_file(path)
+    prefix = "bert.encoder.layer.0."
+    kernel = tensors[prefix + "intermediate.dense.weight"]
+    kernel[MASSIVE] *= 40 / np.abs(kernel[MASSIVE]).sum()
+    tensors[prefix + "output.dense.weight"][5, MASSIVE] = 20
+    save_file(tensors, path, metadata={"format": "pt"})
+    return Checkpoint(checkpoint.folder)
+
+
+def _inputs(sequence: np.ndarray) -> dict[str, Any]:
+    inputs = {"input_ids": sequence[np.newaxis]}
+    inputs["attention_mask"] = np.ones_like(inputs["input_ids"])
+    inputs["token_type_ids"] = np.zeros_like(inputs["input_ids"])
+    return inputs
+
+
+def test_what_is_massive_gets_a_path(massive: Checkpoint, sequences: list[np.ndarray]) -> None:
+    found = Lowering(massive, Shape(TASK, 2, 16), sequences).decided["excess"]
+    assert MASSIVE in found[BEFORE].neurons
+    assert 5 in found[BEHIND].channels
+
+
+def test_what_is_even_gets_none(
+    outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
+) -> None:
+    lowering = Lowering(outlier_checkpoint("bert"), Shape(TASK, 2, 16), sequences)
+    assert lowering.decided["excess"] == {}
+
+
+@pytest.mark.parametrize("graph", ["integer", "edgetpu-plain"])
+@pytest.mark.parametrize("plain_norms", [True, False])
+def test_paths_are_exact_in_float(
+    graph: str, plain_norms: bool, massive: Checkpoint, sequences: list[np.ndarray]
+) -> None:
+    lowering = Lowering(massive, Shape(TASK, 2, 16, graph=graph), sequences)
+    assert {BEFORE, BEHIND} <= lowering.decided["excess"].keys()
+    if plain_norms:
+        lowering.decided["plans"] = {}
+    clipped = lowering.build_clipped(lowering.shape.options()).model
+    # GELU is another function there; without paths it is the same one.
+    lowering.decided["excess"], lowering.decided["plans"] = {}, {}
+    exact = lowering.build(lowering.shape.options()).model
+    for sequence in sequences[:8]:
+        inputs = _inputs(sequence)
+        expected = exact(inputs)["logits"]
+        np.testing.assert_allclose(clipped(inputs)["logits"], expected, atol=2e-3)
+
+
+def test_paths_make_rounding_several_times_better(
+    massive: Checkpoint, sequences: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = build(massive.config, TASK, 2, GraphOptions())
+    load_weights(plain.model, massive, TASK)
+
+    def error() -> float:
+        rounded = prepare(massive, Shape(TASK, 2, 16), sequences).rounded().model
+        differences = [
+            rounded(_inputs(sequence))["logits"] - plain.model(_inputs(sequence))["logits"]
+            for sequence in sequences
+        ]
+        return float(tf.reduce_mean(tf.square(differences)))
+
+    with_paths = error()
+    monkeypatch.setattr(Excess, "decide", lambda *_: {})
+    assert 3 * with_paths < error()
+
+
+def test_misfits_are_told(massive: Checkpoint, sequences: list[np.ndarray]) -> None:
+    lowering = Lowering(massive, Shape(TASK, 2, 16), sequences)
+    wrong = {
+        BEFORE: NeuronPath(-3.0, 4.0, [100_000]),
+        BEHIND: ChannelPath(4.0, [0], [1.0], 1.0),
+        "nothing": NeuronPath(-3.0, 4.0, [0]),
+    }
+    assert Excess().misfits(lowering, wrong) == {BEFORE, "nothing"}

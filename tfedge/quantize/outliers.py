@@ -1,0 +1,134 @@
+"""Decides what goes a way of its own, from what calibration shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfedge.models.build import Encoder
+from tfedge.quantize.calibrate import Observer
+from tfedge.quantize.equalize import stream_ends
+from tfedge.quantize.excess import PATHS, ChannelPath, ExcessBlocks, NeuronPath
+from tfedge.quantize.ranges import Histogram, range_error
+from tfedge.quantize.residuals import LIMITS, WORTHWHILE, Residual, allows, limit_of, residuals
+from tfedge.quantize.rewrite import Decision, Rewrite
+
+if TYPE_CHECKING:
+    from tfedge.quantize.prepare import Lowering
+
+# Ranges of what a GELU reads: below the low ends it gives less than 0.02, above the high ones what it
+# reads, but for 0.0002 at most.
+_LOWS = (-2.5, -3.0, -3.5, -4.0)
+_HIGHS = (4.0, 5.0, 6.0, 8.0, 12.0)
+_GELU_LOW = -0.17
+_MOST_NEURONS = 1 / 32  # of a layer that may be above a range
+_TOKENS_OF_EACH = 3  # one of so many is in a histogram
+_HEADROOM = 1.5
+
+
+class Excess(Rewrite):
+    """Gives a few neurons and channels a path of their own, where they are far beyond all others."""
+
+    key = PATHS
+    value = NeuronPath | ChannelPath
+    passes = 1
+    blocks = ExcessBlocks
+
+    def decide(self, lowering: Lowering, observe: Callable[[Encoder], Observer]) -> Decision:
+        encoder = lowering.plain
+        gelus = {name: kind.reader for name, kind in encoder.kinds.items() if kind.reader}
+        tops: dict[str, np.ndarray] = {}
+        rows: dict[str, list[np.ndarray]] = {name: [] for name in gelus}
+
+        def watched() -> Iterator[Mapping[str, np.ndarray]]:
+            for tensors in observe(encoder).tensors():
+                for name in gelus:
+                    value = tensors[name].reshape(-1, tensors[name].shape[-1])
+                    tops[name] = np.maximum(tops.get(name, -np.inf), value.max(0))
+                    rows[name].append(value[::_TOKENS_OF_EACH])
+                yield tensors
+
+        ends = stream_ends(lowering.weights, lowering.streams)
+        streams = [stream for stream in lowering.streams if stream.name in ends]
+        found = residuals(watched(), streams)
+        paths: dict[str, Any] = {}
+        for name, reader in gelus.items():
+            paths[name] = _neuron_path(np.concatenate(rows[name]), tops[name], reader)
+        for stream in streams:
+            factors = np.asarray(lowering.decided["factors"][stream.name])
+            path = _channel_path(found[stream.name], factors, ends[stream.name].gain)
+            paths[str(stream.dense)] = path
+        return {name: path for name, path in paths.items() if path}
+
+    def misfits(self, lowering: Lowering, decision: Decision) -> set[str]:
+        layers = {layer.name: layer for layer in lowering.weights.layers}
+        wrong = set()
+        for name, path in decision.items():
+            places = path.neurons if isinstance(path, NeuronPath) else path.channels
+            units = getattr(layers.get(name), "units", 0)
+            if not all(0 <= place < units for place in places):
+                wrong.add(name)
+        return wrong
+
+
+def _neuron_path(
+    values: np.ndarray, tops: np.ndarray, gelu: Callable[[np.ndarray], np.ndarray]
+) -> NeuronPath | None:
+    """The best range of what a GELU reads, of those worth a path.
+
+    Args:
+        values: some tokens', (n, neurons).
+        tops: the largest of all tokens, (neurons,).
+    """
+    histogram = Histogram(float(values.min()), float(tops.max()))
+    histogram.add(values)
+    centres = (histogram.edges[:-1] + histogram.edges[1:]) / 2
+    outputs = Histogram(_GELU_LOW, float(tops.max()))
+    outputs.add(gelu(values.ravel()))
+    plain = min(
+        range_error(histogram, (low, share * tops.max()), gelu)
+        + range_error(outputs, (_GELU_LOW, share * tops.max()))
+        for low in _LOWS
+        for share in np.linspace(0.05, 1.0, 20)
+    )
+    least, chosen = WORTHWHILE * plain, None
+    for high in _HIGHS:
+        neurons = np.flatnonzero(tops > high)
+        if not 0 < len(neurons) <= _MOST_NEURONS * len(tops):
+            continue
+        beyond = histogram.counts[centres > high].sum() * ((tops.max() - high) / 255) ** 2 / 12
+        for low in _LOWS:
+            error = range_error(histogram, (low, high), gelu, is_cut=False)
+            error += range_error(outputs, (_GELU_LOW, high), is_cut=False) + beyond
+            if error < least:
+                least, chosen = error, NeuronPath(low, high, neurons.tolist())
+    return chosen
+
+
+def _channel_path(residual: Residual, factors: np.ndarray, gain: np.ndarray) -> ChannelPath | None:
+    """The best limit of what is put out, which comes divided by `factors`, of those worth a path."""
+    least, chosen = WORTHWHILE * residual.error(factors, gain, None), None
+    for limit in sorted({limit_of(residual, factors, cut) for cut in LIMITS}):
+        if allows(residual, limit * factors):
+            error = residual.error(factors, gain, limit)
+            if error < least:
+                least, chosen = error, _path(residual, factors, limit)
+    return chosen
+
+
+def _path(residual: Residual, factors: np.ndarray, limit: float) -> ChannelPath:
+    below, above = residual.beyond(limit * factors)
+    channels = [*np.flatnonzero(above), *np.flatnonzero(below)]
+    signs = [1.0] * int(above.sum()) + [-1.0] * int(below.sum())
+    usual = residual.total - residual.added
+    usual = usual + np.clip(residual.added, -limit * factors, limit * factors)
+    return ChannelPath(
+        limit=limit,
+        channels=[int(channel) for channel in channels],
+        factors=[
+            sign * float(factors[channel]) for sign, channel in zip(signs, channels, strict=True)
+        ],
+        usual_variance=_HEADROOM * float(np.mean(usual**2, axis=-1).max()),
+    )
