@@ -244,7 +244,7 @@ class Lowering:
         self._made: list[Rewrite] = []
         for rewrite in record.REWRITES:
             if decisions is None:
-                found = rewrite.decide(self, lambda graph: Observer(graph, samples, progress))
+                found = self._decided(rewrite, samples, progress)
             elif rewrite.key:
                 found = decisions.rewrites[rewrite.key]
                 _refuse(rewrite.key, rewrite.misfits(self, found))
@@ -254,6 +254,21 @@ class Lowering:
         self.dynamic = self.build_clipped(shape.options())
         if decisions is not None:
             _refuse("ranges", self.dynamic.kinds.keys() ^ decisions.calibration.ranges.keys())
+
+    def _decided(
+        self, rewrite: Rewrite, samples: Sequence[np.ndarray], progress: Callable[[int], None]
+    ) -> Decision:
+        """What a rewrite decides; passes that it can do without count as run."""
+        observers: list[Observer] = []
+
+        def observe(encoder: Encoder) -> Observer:
+            observers.append(Observer(encoder, samples, progress))
+            return observers[-1]
+
+        found = rewrite.decide(self, observe)
+        for _ in range(rewrite.passes - len(observers)):
+            progress(len(samples))
+        return found
 
     def decisions(self, calibration: Calibration) -> Decisions:
         """All that has been decided, with the ranges."""

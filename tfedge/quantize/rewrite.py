@@ -25,7 +25,7 @@ class Rewrite:
     Attributes:
         key: of what it decides, among the decisions beside a checkpoint; None if it decides nothing.
         value: type of one value of the decision, for pydantic to read from JSON and to write.
-        passes: over the samples, that deciding takes.
+        passes: over the samples, that deciding takes at most.
         blocks: what it changes in how blocks are built; they find what was decided in `decisions`.
     """
 
