@@ -6,9 +6,12 @@ import dataclasses
 
 import numpy as np
 
-_BITS = (4, 8)
-# Candidates for a row's largest value that is not clipped, as a share of its peak.
-_SHARES = np.linspace(0.4, 1.0, 61, dtype=np.float32)
+# Candidates for a row's largest value that is not clipped, as a share of its peak, by bits: what many
+# steps gain by clipping is little.
+_SHARES = {
+    4: np.linspace(0.4, 1.0, 61, dtype=np.float32),
+    8: np.linspace(0.75, 1.0, 26, dtype=np.float32),
+}
 # GPTQ: columns whose error is carried on together (the paper's lazy batch updates).
 _BLOCK = 128
 # Added to the diagonal, as a share of its mean. The paper takes 0.01; a few thousand tokens of
@@ -39,7 +42,7 @@ class RoundedRows:
 
 def largest_integer(bits: int) -> int:
     """The largest integer of symmetric weights of 4 or 8 bits."""
-    if bits not in _BITS:
+    if bits not in _SHARES:
         raise ValueError(f"weights have 4 or 8 bits, not {bits}")
     return int(2 ** (bits - 1) - 1)
 
@@ -71,7 +74,7 @@ def least_error_scales(
     peaks = np.maximum(np.abs(weights).max(axis=1), np.finfo(np.float32).tiny * top)
     scales = (peaks / top).astype(np.float32)
     least = np.full(len(weights), np.inf)
-    for share in _SHARES:
+    for share in _SHARES[bits]:
         candidate = (share * peaks / top).astype(np.float32)
         error = (nearest(weights, candidate, bits) * candidate[:, None] - weights) ** 2
         total = error.sum(axis=1) if importance is None else error @ importance
@@ -128,17 +131,20 @@ def _round_columns(
     weights: np.ndarray, upper: np.ndarray, scales: np.ndarray, bits: int
 ) -> np.ndarray:
     """The integers (rows, columns) of weights whose columns come in the order of rounding."""
-    left = weights.astype(np.float64)
-    integers = np.empty(weights.shape, np.int8)
-    count = weights.shape[1]
+    # One column after another is read and written: as rows each lies in one piece.
+    left = np.ascontiguousarray(weights.T, np.float32)
+    pruned, upper, top = left == 0, upper.astype(np.float32), largest_integer(bits)
+    integers = np.empty(left.shape, np.int8)
+    count = len(left)
     for start in range(0, count, _BLOCK):
         stop = min(start + _BLOCK, count)
-        errors = np.empty((len(weights), stop - start))
+        errors = np.empty((stop - start, left.shape[1]), np.float32)
         for column in range(start, stop):
-            integers[:, column] = nearest(left[:, column : column + 1], scales, bits)[:, 0]
-            integers[weights[:, column] == 0, column] = 0
-            error = (left[:, column] - integers[:, column] * scales) / upper[column, column]
-            left[:, column + 1 : stop] -= np.outer(error, upper[column, column + 1 : stop])
-            errors[:, column - start] = error
-        left[:, stop:] -= errors @ upper[start:stop, stop:]
-    return integers
+            chosen = np.clip(np.rint(left[column] / scales), -top, top)
+            chosen[pruned[column]] = 0
+            integers[column] = chosen
+            error = (left[column] - chosen * scales) / upper[column, column]
+            left[column + 1 : stop] -= np.outer(upper[column, column + 1 : stop], error)
+            errors[column - start] = error
+        left[stop:] -= upper[start:stop, stop:].T @ errors
+    return integers.T
