@@ -21,6 +21,7 @@ from tfedge.models.build import Encoder, traced
 from tfedge.quantize.fake_quant import clipping
 from tfedge.quantize.mixed import Precision, is_float
 from tfedge.quantize.prepare import Prepared
+from tfedge.quantize.reads import read_name
 
 # The tokens of so many samples show a mean well enough: its error is far below a step of 8 bits.
 _SAMPLES = 64
@@ -53,31 +54,35 @@ def correct_bias(
     outputs = {name: exact.tapped[name] for name in prepared.norms}
     wanted = _means(_runner(_inputs(exact), outputs), batches)
     shifts: dict[str, np.ndarray] = {}
-    for inputs, norms, state in _stages(rounded, prepared.norms):
+    for inputs, norms, states in _stages(rounded, prepared.norms):
         outputs = _unrounded(rounded, norms, precisions or {})
-        if state is not None:
-            # Keras cannot give one tensor out twice, which a norm that puts out a state would be.
-            outputs[_STATE] = tf.identity(state)
+        # Keras cannot give one tensor out twice, which a norm that puts out a state would be.
+        outputs |= {name: tf.identity(state) for name, state in states.items()}
         # Shifts are read whenever it runs, so that one function does for all of the stage.
         run = _runner(inputs, outputs)
         for name in norms:
             shifts[name] = wanted[name] - _means(run, batches)[name]
             rounded.model.get_layer(name).beta.assign_add(shifts[name])
             progress(1)
-        if state is not None:
+        if states:
             # The next stage starts where this one ends, so that no stage is computed for another.
-            batches = [{**_masks(batch), _STATE: run(batch)[_STATE]} for batch in batches]
+            results = ((batch, run(batch)) for batch in batches)
+            batches = [
+                {**_masks(batch), **{name: result[name] for name in states}}
+                for batch, result in results
+            ]
     return dataclasses.replace(prepared, shifts=shifts)
 
 
 def _stages(
     encoder: Encoder, norms: Sequence[str]
-) -> Iterator[tuple[Mapping[str, Any], Sequence[str], Any]]:
+) -> Iterator[tuple[Mapping[str, Any], Sequence[str], Mapping[str, Any]]]:
     """What lies between two hidden states, and behind the last.
 
     Yields:
         The inputs by name, the encoder's own, or the mask of texts and the hidden state before; the
-        norms in order; the hidden state after, None behind the last.
+        norms in order; the hidden state after, by name, with what is read in its place (see
+        `tfedge.quantize.reads`); nothing behind the last.
     """
     # Tensors were tapped in the order of the data's flow.
     order = {id(tensor): place for place, tensor in enumerate(encoder.tapped.values())}
@@ -85,11 +90,19 @@ def _stages(
     left = list(norms)
     for state in encoder.hidden_states:
         own = [name for name in left if order[id(encoder.tapped[name])] <= order[id(state)]]
-        yield inputs, own, state
-        inputs = {**_masks(inputs), _STATE: state}
+        states = _states(encoder, state)
+        yield inputs, own, states
+        inputs = {**_masks(inputs), **states}
         left = left[len(own) :]
     if left:
-        yield inputs, left, None
+        yield inputs, left, {}
+
+
+def _states(encoder: Encoder, state: Any) -> dict[str, Any]:
+    """A hidden state, and what dense layers read in its place where that is another tensor."""
+    norm = next(name for name, tensor in encoder.tapped.items() if tensor is state)
+    read = encoder.tapped.get(read_name(norm))
+    return {_STATE: state} if read is None else {_STATE: state, read_name(_STATE): read}
 
 
 def _masks(tensors: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,9 @@ import numpy as np
 from tfedge.models.build import Encoder
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Observer
+from tfedge.quantize.equalize import FACTORS
 from tfedge.quantize.excess import PATHS
+from tfedge.quantize.reads import READS, read_name
 from tfedge.quantize.rewrite import Decision, Rewrite
 from tfedge.quantize.weights import gptq, largest_integer
 
@@ -36,13 +38,16 @@ class Compensation(Rewrite):
         encoder = lowering.build_clipped(lowering.shape.options())
         read = {stream.writers[0]: stream for stream in lowering.streams if stream.readers}
         norms = [name for name in read if isinstance(lowering.weights.get_layer(name), LayerNorm)]
+        own = lowering.decided[READS]
+        sites = {name: read_name(name) if read[name].name in own else name for name in norms}
         grams: dict[str, np.ndarray] = {}
         for tensors in observe(encoder).tensors():
-            for name in norms:
-                rows = tensors[name].reshape(-1, tensors[name].shape[-1])
+            for name, site in sites.items():
+                rows = tensors[site].reshape(-1, tensors[site].shape[-1])
                 grams[name] = grams.get(name, 0.0) + rows.T @ rows
         for name, gram in grams.items():
-            factors = np.asarray(lowering.decided["factors"][read[name].name])
+            stream = read[name].name
+            factors = np.asarray(own.get(stream, lowering.decided[FACTORS][stream]))
             for reader in read[name].readers:
                 folded = encoder.model.get_layer(reader).kernel.numpy()
                 kernel = lowering.weights.get_layer(reader).kernel

@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 import tf_keras as keras
@@ -31,21 +31,23 @@ from tfedge.models.checkpoint import layer_parameters
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.integer import IntegerBlocks
-from tfedge.quantize.layers import STRENGTH, NormConstant
+from tfedge.quantize.layers import STRENGTH, STRONGER, NormConstant
 from tfedge.quantize.residuals import (
     LIMITS,
     WORTHWHILE,
     Residual,
     allows,
     limit_of,
+    reading_error,
     residuals,
-    weights_error,
 )
 from tfedge.quantize.rewrite import LARGEST_NUMBER, Decision, Rewrite
 
 if TYPE_CHECKING:
     from tfedge.quantize.prepare import Lowering
 
+# The decisions about streams: factors (C,) by the name of each.
+FACTORS = "factors"
 _PRUNED = 0.02  # share of zeros
 
 Factors = Mapping[str, np.ndarray]
@@ -121,12 +123,30 @@ def channel_factors(
                 stream, tops, found[stream.name], ends[stream.name], strengths
             )
         else:
-            factors[stream.name] = _evenness(tops) ** strengths[0]
+            factors[stream.name] = evenness(tops) ** strengths[0]
     return factors
 
 
-def _evenness(tops: Mapping[str, np.ndarray]) -> np.ndarray:
+def evenness(tops: Mapping[str, np.ndarray]) -> np.ndarray:
+    """By how much each channel is above the others, (C,), in the tensor where that is most.
+
+    Args:
+        tops: largest absolute values, (C,) each.
+    """
     return np.max([_relative(top) for top in tops.values()], axis=0)
+
+
+class Try(NamedTuple):
+    """Factors of a stream, and what its norm and the readers of what is carried lose by rounding."""
+
+    factors: np.ndarray
+    error: float
+    reading: float
+
+    @property
+    def whole(self) -> float:
+        """Both together."""
+        return self.error + self.reading
 
 
 def _best(
@@ -137,25 +157,28 @@ def _best(
     strengths: tuple[float, ...],
 ) -> np.ndarray:
     """The factors of least error, without a path or, where that is much less, with one."""
-    carried = residual.carried
+    dense, carried = str(stream.dense), residual.carried
+    own_error = reading_error(ends.kernels, carried, evenness({"": np.abs(carried).max(0)}) ** 0.5)
 
-    def tried(cut: float) -> tuple[float, np.ndarray]:
-        dense = str(stream.dense)
+    def tried(cut: float, strength: float) -> Try:
         cut_tops = dict(tops) | {dense: np.minimum(tops[dense], cut)}
         cut_tops[stream.totals[0]] = residual.peaks[cut]
-        results = []
-        for strength in strengths:
-            factors = _evenness(cut_tops) ** strength
-            limit = limit_of(residual, factors, cut) if cut < np.inf else None
-            error = np.inf
-            if limit is None or allows(residual, limit * factors):
-                error = residual.error(factors, ends.gain, limit)
-                error += weights_error(ends.kernels, carried, factors)
-            results.append((error, factors))
-        return min(results, key=lambda result: result[0])
+        factors = evenness(cut_tops) ** strength
+        limit = limit_of(residual, factors, cut) if cut < np.inf else None
+        if limit is not None and not allows(residual, limit * factors):
+            return Try(factors, np.inf, np.inf)
+        error = residual.error(factors, ends.gain, limit)
+        return Try(factors, error, reading_error(ends.kernels, carried, factors))
 
-    plain, apart = tried(np.inf), min(map(tried, LIMITS), key=lambda result: result[0])
-    return apart[1] if apart[0] < WORTHWHILE * plain[0] else plain[1]
+    def least(cut: float) -> float:
+        return min(tried(cut, strength).whole for strength in strengths)
+
+    cut = min(LIMITS, key=least)
+    if least(cut) >= WORTHWHILE * least(np.inf):
+        cut = np.inf
+    stronger = STRONGER if len(strengths) > 1 else ()
+    tries = [tried(cut, strength) for strength in (*strengths, *stronger)]
+    return min(tries, key=lambda item: item.error + min(item.reading, own_error)).factors
 
 
 def _relative(peak: np.ndarray) -> np.ndarray:
@@ -259,7 +282,7 @@ def _checked(values: list[float]) -> np.ndarray:
 class Equalisation(Rewrite):
     """Divides each stream by factors, (C,) by its name."""
 
-    key = "factors"
+    key = FACTORS
     value = Annotated[
         list[Annotated[float, Le(LARGEST_NUMBER)]],
         AfterValidator(_checked),

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -155,18 +154,17 @@ class Scatter(keras.layers.Layer):
     Args:
         gain: the norm's gain, built, which each is multiplied by.
         path: says where each goes.
-        factor: what all are multiplied by.
     """
 
-    def __init__(self, gain: ScaleShift, path: ChannelPath, factor: float, **options: Any) -> None:
+    def __init__(self, gain: ScaleShift, path: ChannelPath, **options: Any) -> None:
         super().__init__(**options)
-        self.gain, self.path, self.factor = gain, path, factor
+        self.gain, self.path = gain, path
 
     def constant(self) -> tf.Tensor:
         """What the input is multiplied by, (n, C)."""
         width = self.gain.gamma.shape[0]
         places = one_hot(self.path, width) / np.asarray(self.path.factors, np.float32)
-        return self.factor * places.T * self.gain.gamma
+        return places.T * self.gain.gamma
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(x, self.constant()[tf.newaxis, tf.newaxis], 1, "VALID")
@@ -206,7 +204,6 @@ class ExcessBlocks(IntegerBlocks):
         self._rare: dict[int, tuple[Symbolic, Rare]] = {}
         self._beyond: dict[str, Beyond] = {}  # by the norm that reads it
         self._usual_variance: dict[str, Symbolic] = {}
-        self._roots: dict[str, list[tuple[Piece, Symbolic]]] = defaultdict(list)
 
     def tap(self, name: str, tensor: Symbolic, kind: Kind = FREE) -> Symbolic:
         path = self._paths.get(name)
@@ -335,27 +332,19 @@ class ExcessBlocks(IntegerBlocks):
             self._usual_variance[norm] = usual
         return usual
 
-    def _root(self, norm: str, piece: Piece, variance: Symbolic) -> Symbolic:
-        root = super()._root(norm, piece, variance)
-        self._roots[norm].append((piece, root))
-        return root
-
-    def _normalised_apart(self, gain: ScaleShift, inverse: Symbolic) -> dict[str, Symbolic]:
-        """What lies beyond the limit, times the inverse deviation.
+    def _normalised_apart(self, gain: ScaleShift, roots: Sequence[Symbolic]) -> dict[str, Symbolic]:
+        """What lies beyond the limit, divided by the deviation.
 
         Of tokens that have any, that is hundreds of times smaller than of others, nothing in 8 bits
-        that hold both. So it is multiplied by the pieces in turn, of which each is well in its range:
-        1 / sqrt(v) = rsqrt(min(v, L0)) * product over k of min(rsqrt(min(v, Lk) / Lk-1), 1).
+        that hold both; so the products have ranges of their own.
         """
-        del inverse
         name = gain.name
         if name not in self._beyond:
             return {}
-        beyond, factor = self._beyond[name], 1.0
-        scaled = self.operand(beyond.tensor)
-        for index, (piece, root) in enumerate(self._roots[name]):
-            scaled = self._multiply(f"{piece.name}.excess_scaled", scaled, root, Unclipped())
-            if index:
-                factor *= (piece.least / piece.unit) ** 0.5
-        scatter = Scatter(gain, beyond.path, factor, name=f"{name}.excess")
+        scaled = self.operand(self._beyond[name].tensor)
+        for index in range(len(roots) - 1, -1, -1):
+            scaled = self._multiply(
+                f"{name}.{index}.excess_scaled", scaled, roots[index], Unclipped()
+            )
+        scatter = Scatter(gain, self._beyond[name].path, name=f"{name}.excess")
         return {f"{name}.excess": scatter(scaled)}

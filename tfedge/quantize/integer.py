@@ -23,7 +23,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
-from tfedge.architectures.kinds import FREE, VALUE, Clipping, Fixed, Kind, Seen
+from tfedge.architectures.kinds import FREE, VALUE, Clipping, Fixed, Kind, Seen, Unclipped
 from tfedge.models import layers as plain
 from tfedge.models.blocks import Blocks, GraphOptions, Symbolic
 from tfedge.quantize import layers
@@ -58,9 +58,9 @@ class NormPlan:
             return [Piece(f"{norm}.0", 1.0, 0.0, math.inf, FREE, *steps)]
         found = []
         for index, (least, limit) in enumerate(pairwise((self.least_variance, *self.limits))):
-            unit = limit if index else 1.0
+            unit = least if index else 1.0
             variance = Clipping(0.0, limit / unit)
-            inverse = Clipping(0.0, least**-0.5 * unit**0.5)
+            inverse = Clipping(0.0, (unit / least) ** 0.5)
             piece = Piece(f"{norm}.{index}", unit, least, limit / unit, variance, variance, inverse)
             found.append(piece)
         return found
@@ -203,12 +203,20 @@ class IntegerBlocks(Blocks):
             has_mean = plan.has_mean and name not in self._centred
             mean = self._mean(name, x) if has_mean else None
             epsilon = epsilon or self.config.layer_norm_eps
-            inverse = self._inverse_deviation(name, x, mean, plan, epsilon)
-            terms = {f"{name}.uncentred": gain(self._multiply(f"{name}.scaled", x, inverse))}
+            roots = self._roots(name, x, mean, plan, epsilon)
+            scaled = self._normalised(name, "scaled", x, roots)
+            terms = {f"{name}.uncentred": gain(scaled)}
             if mean is not None:
                 shift = layers.Spread(gain, name=f"{name}.shift")
-                terms[f"{name}.shift"] = shift(self._multiply(f"{name}.scaled_mean", mean, inverse))
-            return self._summed(name, terms | self._normalised_apart(gain, inverse))
+                terms[f"{name}.shift"] = shift(self._normalised(name, "scaled_mean", mean, roots))
+            return self._put_out(gain, scaled, terms | self._normalised_apart(gain, roots))
+
+    def _put_out(
+        self, gain: layers.ScaleShift, scaled: Symbolic, terms: Mapping[str, Symbolic]
+    ) -> Symbolic:
+        """The result of the norm whose gain reads `scaled`: the sum of terms, by name."""
+        del scaled
+        return self._summed(gain.name, terms)
 
     def _plan(self, norm: str) -> NormPlan:
         plan: NormPlan = self.decisions.get(PLANS, {}).get(norm, PLAIN_PLAN)
@@ -256,29 +264,48 @@ class IntegerBlocks(Blocks):
             self.channel_mean(norm=name, name=f"{name}.mean"), x, NormStep(name, "mean")
         )
 
-    def _normalised_apart(self, gain: layers.ScaleShift, inverse: Symbolic) -> dict[str, Symbolic]:
+    def _normalised_apart(
+        self, gain: layers.ScaleShift, roots: Sequence[Symbolic]
+    ) -> dict[str, Symbolic]:
         """What a norm with this gain adds to its result beside what it reads: nothing here."""
-        del gain, inverse
+        del gain, roots
         return {}
 
-    def _inverse_deviation(
-        self, name: str, x: Symbolic, mean: Symbolic | None, plan: NormPlan, epsilon: float
-    ) -> Symbolic:
-        """1 / sqrt(variance + epsilon) of each token, (B, S, 1, 1).
+    def _normalised(self, norm: str, name: str, x: Symbolic, roots: Sequence[Symbolic]) -> Symbolic:
+        """A tensor divided by the deviation of each token: times what `_roots` gives, in turn.
 
-        Over limits L0 < L1 < ..., with v clipped to the next limit and 1 / sqrt(v) to the last one:
-        rsqrt(min(v, L0)) + sum over k of (min(rsqrt(min(v, Lk)), rsqrt(Lk-1)) - rsqrt(Lk-1)).
-        The clipping is what 8-bit ranges do.
+        All but the first are 1 for most tokens, which are left as they are, since the product has
+        the range of `x`.
+        """
+        source = next((tapped for tapped in self.tapped.values() if tapped is x), None)
+        for index in range(len(roots) - 1, 0, -1):
+            label = f"{norm}.{index}.{name}"
+            product = keras.layers.Multiply(name=label)([x, roots[index]])
+            if source is None:  # rows of a tensor
+                x = self.tap(label, product, Unclipped())
+            else:
+                x = self.tap_like(label, source, product)
+        return self._multiply(f"{norm}.{name}", x, roots[0])
+
+    def _roots(
+        self, name: str, x: Symbolic, mean: Symbolic | None, plan: NormPlan, epsilon: float
+    ) -> list[Symbolic]:
+        """Factors whose product is 1 / sqrt(variance + epsilon) of each token, (B, S, 1, 1) each.
+
+        Over limits L0 < L1 < ..., with v clipped to the last one:
+        rsqrt(min(v, L0)) and, for all further k, min(rsqrt(min(v, Lk) / Lk-1), 1).
+        The clipping is what 8-bit ranges do. One 8-bit tensor of the whole would hold the inverse of
+        large variances in few steps.
         """
         square = self._multiply(f"{name}.mean_squared", mean, mean) if mean is not None else None
         squares = self._squares(name, x)
-        total = None
+        roots: list[Symbolic] = []
         for piece in plan.pieces(name):
             part, unit = piece.name, piece.unit
             variance = self._variance(name, piece.before(square is not None), x, squares)
             if square is not None:
                 part_square = square
-                if total is not None:
+                if roots:
                     scale = op(f"{part}.mean_squared", layers.affine, factor=1 / unit)
                     part_square = self._step(scale, square)
                 central = keras.layers.Subtract(name=f"{part}.central")
@@ -286,21 +313,8 @@ class IntegerBlocks(Blocks):
             if epsilon > _LEAST_SHARE * plan.least_variance:
                 add = op(f"{part}.epsilon", layers.affine, term=epsilon / unit)
                 variance = self._step(add, variance, piece.variance)
-            inverse = self._root(name, piece, variance)
-            if total is None:
-                total = inverse
-                continue
-            below = piece.least**-0.5
-            step = op(f"{part}.step", layers.affine, factor=unit**-0.5, term=-below)
-            step = self._step(step, inverse, Clipping(-below, 0.0))
-            whole = Clipping(0.0, plan.least_variance**-0.5)
-            total = self.add(f"{part}.inverse", total, step, kind=whole)
-        return total
-
-    def _root(self, norm: str, piece: Piece, variance: Symbolic) -> Symbolic:
-        """The inverse root of a piece of a norm's variance."""
-        del norm
-        return self._step(op(f"{piece.name}.rsqrt", self.rsqrt), variance, piece.inverse)
+            roots.append(self._step(op(f"{part}.rsqrt", self.rsqrt), variance, piece.inverse))
+        return roots
 
     def _squares(self, name: str, x: Symbolic) -> Symbolic | None:
         """What the pieces of a norm have in common: nothing here."""

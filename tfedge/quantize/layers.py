@@ -26,6 +26,8 @@ _LEAST_BLOCK = 4  # where more would take filling up
 STRENGTH = 0.65
 # Of a residual stream the one of least error is taken.
 STRENGTHS = (STRENGTH, 0.75)
+# Where the layers that read it may have factors of their own, see `tfedge.quantize.reads`.
+STRONGER = (0.85, 1.0)
 
 
 def op(name: str, function: Callable[..., Any], **arguments: Any) -> keras.layers.Layer:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfedge.models.build import Encoder
 from tfedge.quantize.calibrate import Observer
-from tfedge.quantize.equalize import stream_ends
+from tfedge.quantize.equalize import FACTORS, stream_ends
 from tfedge.quantize.excess import PATHS, ChannelPath, ExcessBlocks, NeuronPath
 from tfedge.quantize.ranges import Histogram, range_error
 from tfedge.quantize.residuals import LIMITS, WORTHWHILE, Residual, allows, limit_of, residuals
@@ -57,7 +57,7 @@ class Excess(Rewrite):
         for name, reader in gelus.items():
             paths[name] = _neuron_path(np.concatenate(rows[name]), tops[name], reader)
         for stream in streams:
-            factors = np.asarray(lowering.decided["factors"][stream.name])
+            factors = np.asarray(lowering.decided[FACTORS][stream.name])
             path = _channel_path(found[stream.name], factors, ends[stream.name].gain)
             paths[str(stream.dense)] = path
         return {name: path for name, path in paths.items() if path}

@@ -28,9 +28,10 @@ _HEADROOM = 1.5
 # The largest variance of one 8-bit tensor in units of the smallest; a step of the tensor is then
 # 1/16 of the smallest variance, and half of that half as much of its inverse root.
 _SPAN = 16.0
-# Of the error of rounding a result: what leaving out the means may add to it. They are alike in all
-# tokens of a text, and add up from layer to layer where rounding evens out.
-_NEGLIGIBLE = 0.5
+# Of the error of rounding a result: what leaving out the means may add to it, in an encoder of one
+# norm. They are alike in all tokens of a text, and so add up from norm to norm, where rounding evens
+# out and grows with the root of their number.
+_NEGLIGIBLE = 3.0
 _THINNING = 31  # of a norm's result, one of so many numbers shows their histogram
 _MOST_LIMITS = 64  # of a plan in a file
 
@@ -47,14 +48,14 @@ class NormStatistics:
     shift: float
     step: float  # of the result in 8 bits
 
-    def plan(self) -> NormPlan:
-        """The cheapest plan whose error is below that of rounding the result."""
+    def plan(self, norms: int) -> NormPlan:
+        """The cheapest plan whose error is below that of rounding the result, of one of `norms`."""
         least = self.least_variance / _HEADROOM
         greatest = self.greatest_variance * _HEADROOM
         pieces = max(1, math.ceil(math.log(greatest / least, _SPAN)))
         span = (greatest / least) ** (1 / pieces)
         limits = tuple(greatest / span**power for power in range(pieces - 1, -1, -1))
-        has_mean = self.shift > _NEGLIGIBLE * self.step / math.sqrt(12)
+        has_mean = self.shift > _NEGLIGIBLE * self.step / math.sqrt(12 * norms)
         return NormPlan(least, limits, has_mean)
 
 
@@ -126,7 +127,7 @@ class NormPlans(Rewrite):
             if stream.dense is not None and stream.name in found:
                 bias = lowering.weights.get_layer(stream.dense).bias
                 bias.assign_sub(np.full(bias.shape, found[stream.name].mean, np.float32))
-        return {name: statistics.plan() for name, statistics in found.items()}
+        return {name: statistics.plan(len(found)) for name, statistics in found.items()}
 
     def misfits(self, lowering: Lowering, decision: Decision) -> set[str]:
         norms = {layer.name for layer in lowering.weights.layers if isinstance(layer, LayerNorm)}

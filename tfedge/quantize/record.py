@@ -20,6 +20,7 @@ from tfedge.quantize.excess import PATHS
 from tfedge.quantize.outliers import Excess
 from tfedge.quantize.plan import NormPlans
 from tfedge.quantize.ranges import Range
+from tfedge.quantize.reads import READS, Reads
 from tfedge.quantize.rewrite import LARGEST_NUMBER, Decision, Rewrite
 from tfedge.targets import INTEGER
 
@@ -33,6 +34,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Equalisation(),
     NormPlans(),
     Excess(),
+    Reads(),
     Compensation(),
 )
 
@@ -66,9 +68,9 @@ def _content() -> Any:
         "ranges": dict[str, _Range],
     }
     settings = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-    # Files from before there were other graphs, or paths of their own, say nothing of theirs.
-    without: Any = dataclasses.field(default_factory=dict)
-    namespace = {"graph": INTEGER, PATHS: without, "__pydantic_config__": settings}
+    # Files from before there were other graphs, or ways of their own, say nothing of theirs.
+    namespace: dict[str, Any] = {"graph": INTEGER, "__pydantic_config__": settings}
+    namespace |= {key: dataclasses.field(default_factory=dict) for key in (PATHS, READS)}
     return dataclasses.make_dataclass("Content", fields.items(), namespace=namespace, kw_only=True)
 
 

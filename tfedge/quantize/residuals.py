@@ -60,15 +60,15 @@ class Residual:
         apart = _round((added - usual) * factors)
         whole = total + apart
         mean, inverse = _statistics(whole)
-        # What lies apart is multiplied by the pieces of the inverse in turn, see `ExcessBlocks`.
-        found = _round((total - mean) * _round(inverse) + apart * inverse) * gain
+        found = _round((total - mean) * inverse + apart * inverse) * gain
         mean, inverse = _statistics(self.total)
         exact = (self.total - mean) * inverse * gain
         return float(np.sum((found - exact) ** 2) / np.sum(exact**2))
 
 
-def weights_error(kernels: Iterable[np.ndarray], read: np.ndarray, factors: np.ndarray) -> float:
-    """The squared error of products with rounded weights, as a share of the products' squares.
+def reading_error(kernels: Iterable[np.ndarray], read: np.ndarray, factors: np.ndarray) -> float:
+    """The squared error of products of rounded numbers with rounded weights, as a share of the
+    products' squares.
 
     Args:
         kernels: (C, units) each, which factors are folded into.
@@ -76,10 +76,13 @@ def weights_error(kernels: Iterable[np.ndarray], read: np.ndarray, factors: np.n
         factors: by which it comes divided, (C,).
     """
     energy = np.mean(read**2, axis=0)
+    divided = read / factors
+    step = (divided.max() - divided.min()) / 255
     error = square = 0.0
     for kernel in kernels:
         steps = np.abs(kernel * factors[:, None]).max(axis=0) / 127
         error += float(np.sum(steps**2) / 12 * np.sum(energy / factors**2))
+        error += float(step**2 / 12 * np.sum((kernel * factors[:, None]) ** 2))
         square += float(np.sum(kernel**2 * energy[:, None]))
     return error / max(square, float(np.finfo(np.float32).tiny))
 
