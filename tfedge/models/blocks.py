@@ -28,6 +28,7 @@ from tfedge.architectures.kinds import (
 )
 from tfedge.architectures.parts import Biases, Parts
 from tfedge.models import layers
+from tfedge.models.layers import op
 
 # A symbolic tensor of the functional API; tf_keras exports no name for its type.
 Symbolic: TypeAlias = Any
@@ -179,7 +180,7 @@ class Blocks:
 
     def _led(self, name: str, count: int, patches: Symbolic) -> Symbolic:
         """Patches with a row of zeros before them for each learned token."""
-        return layers.LeadingRows(count, name=name)(patches)
+        return op(name, layers.led, count=count)(patches)
 
     def _as_hidden(self, name: str, x: Symbolic) -> Symbolic:
         """A looked-up tensor (B, S, C) in the shape that hidden states have."""
@@ -195,7 +196,7 @@ class Blocks:
 
     def trigram_dense(self, name: str, units: int, x: Symbolic) -> Symbolic:
         """A dense layer that reads every token with its neighbours: (B, S, C) -> (B, S, units)."""
-        return self.dense(name, units, layers.Trigram(name="embeddings.trigram")(x))
+        return self.dense(name, units, op("embeddings.trigram", layers.trigram)(x))
 
     def activated_dense(self, name: str, activation: str, units: int, x: Symbolic) -> Symbolic:
         """A dense layer and its activation; the tensor between them is tapped only for GELU.
@@ -206,7 +207,7 @@ class Blocks:
             y = self._dense_layer(name, units)(self.operand(x))
             if activation == "relu":
                 return self.tap(f"{name}.act", keras.layers.ReLU(name=f"{name}.act")(y))
-            gelu = layers.Gelu(activation == "gelu_new", name=f"{name}.act")
+            gelu = op(f"{name}.act", layers.gelu, approximate=activation == "gelu_new")
             return self.tap(f"{name}.act", gelu(self.tap(name, y, kinds.read_by(gelu))))
 
     def tanh(self, name: str, x: Symbolic) -> Symbolic:
@@ -246,13 +247,13 @@ class Blocks:
         is_last = index == self.config.num_hidden_layers - 1
         if not (is_last and self.options.prune_last_layer):
             return x
-        return layers.FirstTokens(len(self.config.classifiers), name=f"last_layer.{part}")(x)
+        return op(f"last_layer.{part}", layers.first, count=len(self.config.classifiers))(x)
 
     def read_rows(self, hidden: Symbolic) -> Symbolic:
         """The first rows of (B, S, C), as many as a classifier reads."""
         if self.options.prune_last_layer:
             return hidden  # no others are there
-        return layers.FirstTokens(len(self.config.classifiers), name="read_rows")(hidden)
+        return op("read_rows", layers.first, count=len(self.config.classifiers))(hidden)
 
     def token(self, hidden: Symbolic, index: int = 0) -> Symbolic:
         """The hidden state of one token for a head, [CLS] by default: (B, S, C) -> (B, C)."""
@@ -260,24 +261,24 @@ class Blocks:
 
     def channel(self, name: str, index: int, x: Symbolic) -> Symbolic:
         """One channel of each token, as an output: (B, S, C) -> (B, S)."""
-        return layers.Channel(index, name=f"{name}.channel")(x)
+        return op(f"{name}.channel", layers.channel, index=index)(x)
 
     def mean(self, name: str, *terms: Symbolic) -> Symbolic:
         """The mean of tensors of one shape."""
         if len(terms) == 1:
             return terms[0]
         total = self.add(f"{name}.sum", *terms)
-        return self.tap(name, layers.Scale(1 / len(terms), name=name)(total))
+        return self.tap(name, op(name, layers.scale, factor=1 / len(terms))(total))
 
     def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
         """The mean hidden state of real tokens: (B, S, C), (B, S) -> (B, C)."""
         with self.site("pooling", "pooling"):
-            pooled = layers.MeanPooling(name="pooling")([self.operand(hidden), attention_mask])
+            pooled = op("pooling", layers.mean_pooling)([self.operand(hidden), attention_mask])
             return self.tap("pooling", pooled)
 
     def normalized(self, x: Symbolic) -> Symbolic:
         """x / ||x||: (B, C) -> (B, C)."""
-        return layers.L2Normalize(name="normalize")(x)
+        return op("normalize", layers.unit_length)(x)
 
     def per_text(self, x: Symbolic) -> Symbolic:
         """What comes from `token` in the shape of an output, (B, C)."""
@@ -289,7 +290,7 @@ class Blocks:
 
     def attention_bias(self, attention_mask: Symbolic) -> Symbolic:
         """attention_mask (B, S) -> the tensor (B, 1, 1, S) that every layer adds to its scores."""
-        layer = layers.AttentionBias(self.options.mask_value, name="attention_bias")
+        layer = op("attention_bias", layers.attention_bias, mask_value=self.options.mask_value)
         return self.tap("attention_bias", layer(attention_mask), MASK)
 
     def self_attention(
@@ -349,7 +350,7 @@ class Blocks:
             axis = self.score_axes.index(2)
             rows = scores.shape[axis]
             if rows != scores.shape[-1]:  # of a pruned last layer
-                relative = layers.FirstRows(rows, axis, name=name.format("added"))(relative)
+                relative = op(name.format("added"), layers.first, count=rows, axis=axis)(relative)
             scores = self.add(name.format("relative"), scores, relative, kind=kind)
         if biases.mask is not None:
             scores = self.add(name.format("masked"), scores, biases.mask, kind=kind)
@@ -358,14 +359,14 @@ class Blocks:
     def _heads(self, name: str, part: str, x: Symbolic) -> Symbolic:
         """(B, S, H * D) -> (B, H, S, D), of keys (B, H, D, S)."""
         count = int(x.shape[-1]) // self.config.head_size
-        split = layers.SplitHeads(count, keys=part == "key", name=f"{name}.{part}.heads")
+        split = op(f"{name}.{part}.heads", layers.split_heads, count=count, keys=part == "key")
         return split(self.operand(x))
 
     def _matmul(self, name: str, a: Symbolic, b: Symbolic, kind: Kind = FREE) -> Symbolic:
-        return self.tap(name, layers.MatMul(name=name)([a, b]), kind)
+        return self.tap(name, op(name, layers.matmul)([a, b]), kind)
 
     def _scaled(self, name: str, query: Symbolic) -> Symbolic:
-        return self.tap(name, layers.Scale(self.config.head_size**-0.5, name=name)(query))
+        return self.tap(name, op(name, layers.scale, factor=self.config.head_size**-0.5)(query))
 
     def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
-        return layers.MergeHeads(name=name)(context)
+        return op(name, layers.merge_heads)(context)

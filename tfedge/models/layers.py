@@ -1,16 +1,22 @@
 """The few layers that tf_keras lacks, each made of ops that TFLite has kernels for (no Einsum).
 
-Shapes use B = batch, S = sequence length, C = channels, H = heads, D = channels per head.
+What has weights is a layer, all else a function; `op` makes a layer of it. Shapes use B = batch,
+S = sequence length, C = channels, H = heads, D = channels per head.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 import tf_keras as keras
+
+
+def op(name: str, function: Callable[..., Any], **arguments: Any) -> keras.layers.Layer:
+    """A function of a tensor, or of a list of tensors, as a layer."""
+    return keras.layers.Lambda(function, arguments=arguments, name=name)
 
 
 class NoNorm(keras.layers.Layer):
@@ -84,23 +90,6 @@ class TableRow(keras.layers.Layer):
         return self.embeddings[tf.newaxis]
 
 
-class AttentionBias(keras.layers.Layer):
-    """attention_mask of 0 and 1, int32 (B, S) -> what is added to the scores, (B, 1, 1, S).
-
-    A look-up in a table of two values rather than arithmetic on a cast: it quantises exactly and
-    keeps CAST, which 16x8 conversion refuses, out of the graph.
-    """
-
-    def __init__(self, mask_value: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.mask_value = mask_value
-
-    def call(self, attention_mask: tf.Tensor) -> tf.Tensor:
-        bias = tf.gather(tf.constant([self.mask_value, 0.0]), attention_mask)
-        length = attention_mask.shape[1] or tf.shape(attention_mask)[1]
-        return tf.reshape(bias, (-1, 1, 1, length))
-
-
 class RelativeBias(keras.layers.Layer):
     """What each head adds to a score for how far the key is behind the query, (1, H, S, S).
 
@@ -148,69 +137,6 @@ class RelativeBias(keras.layers.Layer):
         return bucket + tf.where(distance < 0, half, 0)
 
 
-class FirstRows(keras.layers.Layer):
-    """The rows of the first queries of what is added to scores, along an axis."""
-
-    def __init__(self, count: int, axis: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.count, self.axis = count, axis
-
-    def call(self, bias: tf.Tensor) -> tf.Tensor:
-        return bias[(slice(None),) * self.axis + (slice(self.count),)]
-
-
-class SplitHeads(keras.layers.Layer):
-    """(B, S, ..., C) -> (B, H, S, D), or (B, H, D, S) for keys.
-
-    Keys come out transposed so that the product with the queries needs no transposed operand:
-    TFLite's int8 batch matmul is several times slower with one.
-    """
-
-    def __init__(self, num_heads: int, keys: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.num_heads, self.keys = num_heads, keys
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        length = x.shape[1] or tf.shape(x)[1]
-        heads = tf.reshape(x, (-1, length, self.num_heads, x.shape[-1] // self.num_heads))
-        return tf.transpose(heads, (0, 2, 3, 1) if self.keys else (0, 2, 1, 3))
-
-
-class MergeHeads(keras.layers.Layer):
-    """(B, H, S, D) -> (B, S, H * D)."""
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        length = x.shape[2] or tf.shape(x)[2]
-        return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, length, x.shape[1] * x.shape[3]))
-
-
-class MatMul(keras.layers.Layer):
-    """The product of two activations over their last two axes."""
-
-    def call(self, operands: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        return tf.matmul(*operands)
-
-
-class Scale(keras.layers.Layer):
-    """Multiplication by a constant."""
-
-    def __init__(self, factor: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.factor = factor
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return x * self.factor
-
-
-class Trigram(keras.layers.Layer):
-    """(B, S, C) -> (B, S, 3C): the next, this and the previous token (MobileBERT, section 3.3)."""
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        following = tf.pad(x[:, 1:], ((0, 0), (0, 1), (0, 0)))
-        previous = tf.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
-        return tf.concat((following, x, previous), axis=2)
-
-
 class Token(keras.layers.Layer):
     """(B, S, C) -> (B, C), or (B, 1, C) with `keepdims`: one token, by default the first, [CLS]."""
 
@@ -220,28 +146,6 @@ class Token(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return x[:, self.index : self.index + 1] if self.keepdims else x[:, self.index]
-
-
-class FirstTokens(keras.layers.Layer):
-    """(B, S, ...) -> (B, count, ...)."""
-
-    def __init__(self, count: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.count = count
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return x[:, : self.count]
-
-
-class LeadingRows(keras.layers.Layer):
-    """(B, S, ...) -> (B, count + S, ...): rows of zeros before the others."""
-
-    def __init__(self, count: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.count = count
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.pad(x, ((0, 0), (self.count, 0), *((0, 0),) * (len(x.shape) - 2)))
 
 
 class PatchDense(keras.layers.Layer):
@@ -330,52 +234,91 @@ class TokenTable(keras.layers.Layer):
         return total
 
 
-class Channel(keras.layers.Layer):
-    """(B, S, C) -> (B, S): one channel of every token."""
-
-    def __init__(self, index: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.index = index
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return x[..., self.index]
-
-
-class MeanPooling(keras.layers.Layer):
-    """Mean of the hidden states of real tokens: (B, S, C) and attention_mask (B, S) -> (B, C).
-
-    The mask becomes a row of weights 1/n, so that one matmul does the masked mean; an integer mask
-    is looked up, not cast, for the reason given at `AttentionBias`.
-    """
-
-    def call(self, inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        hidden_states, attention_mask = inputs
-        mask = tf.gather(tf.constant([0.0, 1.0]), attention_mask)
-        # At least one: an all-padding row of a batch must not divide by zero.
-        count = tf.maximum(tf.reduce_sum(mask, axis=1, keepdims=True), 1.0)
-        weights = mask / count  # (B, S)
-        pooled = tf.matmul(weights[:, tf.newaxis], hidden_states)  # (B, 1, C)
-        return tf.squeeze(pooled, axis=1)
-
-
-class L2Normalize(keras.layers.Layer):
-    """x / ||x|| over the last axis, with the epsilon of torch's `normalize`."""
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.math.l2_normalize(x, axis=-1, epsilon=1e-24)
-
-
-class Gelu(keras.layers.Layer):
-    """x * Phi(x) (Hendrycks and Gimpel 2016), or its tanh approximation (`gelu_new`)."""
-
-    def __init__(self, approximate: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.approximate = approximate
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.nn.gelu(x, approximate=self.approximate)
-
-
 def initializer() -> keras.initializers.Initializer:
     """BERT's initialisation, which every architecture here keeps."""
     return keras.initializers.TruncatedNormal(stddev=0.02)
+
+
+def attention_bias(attention_mask: tf.Tensor, mask_value: float) -> tf.Tensor:
+    """attention_mask of 0 and 1, int32 (B, S) -> what is added to the scores, (B, 1, 1, S).
+
+    A look-up in a table of two values rather than arithmetic on a cast: it quantises exactly and
+    keeps CAST, which 16x8 conversion refuses, out of the graph.
+    """
+    bias = tf.gather(tf.constant([mask_value, 0.0]), attention_mask)
+    length = attention_mask.shape[1] or tf.shape(attention_mask)[1]
+    return tf.reshape(bias, (-1, 1, 1, length))
+
+
+def split_heads(x: tf.Tensor, count: int, keys: bool = False) -> tf.Tensor:
+    """(B, S, ..., C) -> (B, H, S, D), or (B, H, D, S) for keys.
+
+    Keys come out transposed so that the product with the queries needs no transposed operand:
+    TFLite's int8 batch matmul is several times slower with one.
+    """
+    length = x.shape[1] or tf.shape(x)[1]
+    heads = tf.reshape(x, (-1, length, count, x.shape[-1] // count))
+    return tf.transpose(heads, (0, 2, 3, 1) if keys else (0, 2, 1, 3))
+
+
+def merge_heads(x: tf.Tensor) -> tf.Tensor:
+    """(B, H, S, D) -> (B, S, H * D)."""
+    length = x.shape[2] or tf.shape(x)[2]
+    return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, length, x.shape[1] * x.shape[3]))
+
+
+def matmul(operands: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """The product of two activations over their last two axes."""
+    return tf.matmul(*operands)
+
+
+def scale(x: tf.Tensor, factor: float) -> tf.Tensor:
+    """factor * x."""
+    return x * factor
+
+
+def first(x: tf.Tensor, count: int, axis: int = 1) -> tf.Tensor:
+    """The first `count` along an axis, by default of the tokens."""
+    return x[(slice(None),) * axis + (slice(count),)]
+
+
+def trigram(x: tf.Tensor) -> tf.Tensor:
+    """(B, S, C) -> (B, S, 3C): the next, this and the previous token (MobileBERT, section 3.3)."""
+    following = tf.pad(x[:, 1:], ((0, 0), (0, 1), (0, 0)))
+    previous = tf.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
+    return tf.concat((following, x, previous), axis=2)
+
+
+def led(x: tf.Tensor, count: int) -> tf.Tensor:
+    """(B, S, ...) -> (B, count + S, ...): rows of zeros before the others."""
+    return tf.pad(x, ((0, 0), (count, 0), *((0, 0),) * (len(x.shape) - 2)))
+
+
+def channel(x: tf.Tensor, index: int) -> tf.Tensor:
+    """(B, S, C) -> (B, S): one channel of every token."""
+    return x[..., index]
+
+
+def mean_pooling(inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """Mean of the hidden states of real tokens: (B, S, C) and attention_mask (B, S) -> (B, C).
+
+    The mask becomes a row of weights 1/n, so that one matmul does the masked mean; an integer mask
+    is looked up, not cast, for the reason given at `attention_bias`.
+    """
+    hidden_states, attention_mask = inputs
+    mask = tf.gather(tf.constant([0.0, 1.0]), attention_mask)
+    # At least one: an all-padding row of a batch must not divide by zero.
+    count = tf.maximum(tf.reduce_sum(mask, axis=1, keepdims=True), 1.0)
+    weights = mask / count  # (B, S)
+    pooled = tf.matmul(weights[:, tf.newaxis], hidden_states)  # (B, 1, C)
+    return tf.squeeze(pooled, axis=1)
+
+
+def unit_length(x: tf.Tensor) -> tf.Tensor:
+    """x / ||x|| over the last axis, with the epsilon of torch's `normalize`."""
+    return tf.math.l2_normalize(x, axis=-1, epsilon=1e-24)
+
+
+def gelu(x: tf.Tensor, approximate: bool = False) -> tf.Tensor:
+    """x * Phi(x) (Hendrycks and Gimpel 2016), or its tanh approximation (`gelu_new`)."""
+    return tf.nn.gelu(x, approximate=approximate)

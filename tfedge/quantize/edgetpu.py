@@ -32,7 +32,7 @@ from tfedge.architectures.kinds import (
 )
 from tfedge.architectures.parts import Biases
 from tfedge.models.blocks import Symbolic
-from tfedge.models.layers import MatMul
+from tfedge.models.layers import matmul
 from tfedge.quantize import edgetpu_layers as layers
 from tfedge.quantize.integer import IntegerBlocks, Piece, Squared, Squares
 from tfedge.quantize.layers import STRENGTH, affine, expand, op
@@ -253,7 +253,7 @@ class PlainEdgeTpuBlocks(EdgeTpuBlocks):
             scores = self._biased(f"{part}.{{}}_scores", scores, Biases(row, own), SCORES)
             softmax = keras.layers.Softmax(name=f"{part}.probabilities")
             shares = self._step(softmax, scores, Probabilities(name))  # (B, R, S)
-            context.append(MatMul(name=f"{part}.context")([shares, v]))  # (B, R, D)
+            context.append(op(f"{part}.context", matmul)([shares, v]))  # (B, R, D)
         joined = self._step(keras.layers.Concatenate(2, name=f"{name}.context.heads"), context)
         return op(f"{name}.context", expand)(joined)
 

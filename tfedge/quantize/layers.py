@@ -2,14 +2,12 @@
 
 Tensors are (B, S, 1, C), B = batch, S = tokens, C = channels: 1 x 1 convolutions are what every
 runtime, the Edge TPU's included, has its best kernels for, and the only matrix products that
-tflite-runtime 2.14 runs on 64-bit ARM with one weight scale a channel. What has weights is a layer,
-all else a function; `op` makes a layer of it.
+tflite-runtime 2.14 runs on 64-bit ARM with one weight scale a channel.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.models.layers import LayerNorm, NoNorm, PatchDense
+from tfedge.models.layers import op as op
 
 # Tokens whose inner products are computed together in `sum_of_squares`.
 _BLOCK = 16
@@ -28,11 +27,6 @@ STRENGTH = 0.65
 STRENGTHS = (STRENGTH, 0.75)
 # Where the layers that read it may have factors of their own, see `tfedge.quantize.reads`.
 STRONGER = (0.85, 1.0)
-
-
-def op(name: str, function: Callable[..., Any], **arguments: Any) -> keras.layers.Layer:
-    """A function of a tensor, or of a list of tensors, as a layer."""
-    return keras.layers.Lambda(function, arguments=arguments, name=name)
 
 
 class PointwiseDense(keras.layers.Dense):
