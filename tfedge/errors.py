@@ -1,5 +1,10 @@
 """Errors of the host side that end a command in one line instead of a traceback."""
 
+import contextlib
+from collections.abc import Iterator
+
+from tfedge.runtime.errors import BackendError, InferenceError
+
 
 class TfedgeError(Exception):
     """What was given, what is allowed, what to do next: the message is shown to the user as it is."""
@@ -27,3 +32,14 @@ class RejectedModelError(TfedgeError):
     """A converted model crashed in the runtime it is meant for, or lost too much accuracy."""
 
     exit_code = 5
+
+
+@contextlib.contextmanager
+def board_errors() -> Iterator[None]:
+    """Raises what the board's side refuses as the host's errors: InputError, MissingPackageError."""
+    try:
+        yield
+    except BackendError as error:
+        raise MissingPackageError(str(error)) from error
+    except InferenceError as error:
+        raise InputError(str(error)) from error

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tfedge.data.texts import IMAGE_COLUMNS, Texts, read_columns
-from tfedge.errors import InputError, MissingPackageError
-from tfedge.runtime.errors import BackendError, ImageError
+from tfedge.errors import InputError, board_errors
 from tfedge.runtime.image import read_pixels
 from tfedge.runtime.image_settings import ImageSettings
 
@@ -85,22 +84,10 @@ def _images_in(folder: Path) -> list[str]:
     ]
 
 
-def pixels_of(
-    paths: Sequence[str],
-    settings: ImageSettings,
-    progress: Callable[[int], None] = lambda count: None,
-) -> list[np.ndarray]:
+def pixels_of(paths: Sequence[str], settings: ImageSettings) -> list[np.ndarray]:
     """The pixels of images as a model reads them, uint8 (height, width, 3) each.
 
     Raises InputError for one that cannot be read, MissingPackageError without Pillow.
     """
-    pixels = []
-    for path in paths:
-        try:
-            pixels.append(read_pixels(path, settings))
-        except ImageError as error:
-            raise InputError(str(error)) from error
-        except BackendError as error:
-            raise MissingPackageError(str(error)) from error
-        progress(1)
-    return pixels
+    with board_errors():
+        return [read_pixels(path, settings) for path in paths]

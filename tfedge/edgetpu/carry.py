@@ -11,10 +11,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from tfedge.errors import InputError, RejectedModelError
+from tfedge.errors import InputError, RejectedModelError, board_errors
 from tfedge.runtime import bundle
 from tfedge.runtime.bundle import Manifest
-from tfedge.runtime.errors import ModelFileError
 from tfedge.tflite.flatbuffer import pack, parse, text
 from tfedge.tflite.metadata import append_archive
 from tfedge.tflite.tflite_metadata import METADATA_NAME
@@ -35,19 +34,16 @@ def read_source(path: Path) -> Source:
     Raises:
         InputError: it cannot be read, is no .tflite, or a bundle that is damaged.
     """
-    try:
-        with bundle.open_model(path) as (name, file):
-            file.seek(0)
-            content = file.read()
-            # A ZIP ends in its directory, whose mark is in the last 64 kB.
-            if b"PK\x05\x06" not in content[-(1 << 16) - 22 :]:
-                return Source(content, {}, None)
-            files, begin = bundle.read_archive(name, file)
+    with board_errors(), bundle.open_model(path) as (name, file):
+        file.seek(0)
+        content = file.read()
+        # A ZIP ends in its directory, whose mark is in the last 64 kB.
+        if b"PK\x05\x06" not in content[-(1 << 16) - 22 :]:
+            return Source(content, {}, None)
+        files, begin = bundle.read_archive(name, file)
         if bundle.MANIFEST_FILE not in files:
             return Source(content[:begin], files, None)
         manifest = bundle.read_bundle(path).manifest
-    except ModelFileError as error:
-        raise InputError(str(error)) from error
     return Source(content[: manifest.model_bytes], files, manifest)
 
 

@@ -17,9 +17,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tfedge.errors import InputError
+from tfedge.errors import InputError, board_errors
 from tfedge.runtime.bundle import open_model
-from tfedge.runtime.errors import ModelFileError, one_line
+from tfedge.runtime.errors import one_line
 from tfedge.tflite.flatbuffer import MODEL_IDENTIFIER, tools
 
 # Operators, tensors and their indices together; a transformer of 100 layers has 50,000.
@@ -161,11 +161,8 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
         InputError: it cannot be read, is no .tflite, is damaged or implausibly large.
         MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
     """
-    try:
-        with open_model(path) as (name, file):  # its content stays on the disk
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ModelFileError as error:
-        raise InputError(str(error)) from error
+    with board_errors(), open_model(path) as (name, file):  # its content stays on the disk
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return read_content(name, content)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfedge import files
-from tfedge.errors import InputError, MissingPackageError
+from tfedge.errors import InputError, board_errors
 from tfedge.inspect import cost, result
 from tfedge.inspect.graph import ModelFile, Signature, Subgraph, read_model
 from tfedge.inspect.inputs import Inputs, model_inputs
@@ -19,7 +19,7 @@ from tfedge.measure.board import Board
 from tfedge.progress import MakeBar
 from tfedge.records import taken
 from tfedge.runtime.bundle import Bundle, read_bundle
-from tfedge.runtime.errors import BackendError, InferenceError, ModelFileError
+from tfedge.runtime.errors import ModelFileError
 from tfedge.runtime.runtimes import RUNTIMES, choose_runtime
 from tfedge.runtime.worker import WARM_UP_ROUNDS
 
@@ -186,9 +186,5 @@ class _Run:
 
     def _runtime(self) -> str:
         allowed = self.bundle.manifest.runtimes if self.bundle else tuple(RUNTIMES)
-        try:
+        with board_errors():
             return choose_runtime(self.options.runtime, allowed)
-        except BackendError as error:
-            raise MissingPackageError(str(error)) from error
-        except InferenceError as error:
-            raise InputError(str(error)) from error

@@ -15,11 +15,10 @@ from typing import IO, Any
 import numpy as np
 
 from tfedge import tasks
-from tfedge.errors import InputError, RejectedModelError, TfedgeError
+from tfedge.errors import InputError, RejectedModelError, TfedgeError, board_errors
 from tfedge.measure import child
 from tfedge.measure.board import WORKER, failure, parse_answer
 from tfedge.runtime.bundle import Bundle, read_bundle
-from tfedge.runtime.errors import ModelFileError
 from tfedge.runtime.tasks.base import Answer
 
 CLOCK = (sys.executable, *WORKER)  # answers texts with a converted model
@@ -88,10 +87,8 @@ def converted(given: str, runtime: str | None, threads: int) -> tuple[Contestant
         InputError: the file is no bundle, has no graph of that length, or answers pairs of texts.
     """
     path, length = _split(given)
-    try:
+    with board_errors():
         bundle = read_bundle(path)
-    except ModelFileError as error:
-        raise InputError(str(error)) from error
     manifest = bundle.manifest
     lengths = sorted(manifest.signatures.values())
     if length is not None and length not in lengths:

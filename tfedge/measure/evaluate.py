@@ -10,12 +10,11 @@ from typing import Any
 from tfedge import tasks
 from tfedge.data.hub import KINDS
 from tfedge.data.texts import Texts
-from tfedge.errors import InputError
+from tfedge.errors import InputError, board_errors
 from tfedge.measure.board import Board
 from tfedge.progress import MakeBar
 from tfedge.records import FLAT
 from tfedge.runtime.bundle import read_bundle
-from tfedge.runtime.errors import ModelFileError
 from tfedge.runtime.tasks.base import Answer
 from tfedge.tasks.base import Rows, Task, disagreement
 
@@ -115,10 +114,8 @@ def _about(model: Path) -> tuple[Task, list[str], Sequence[str]]:
 
         name, labels = tasks.task_and_labels(Checkpoint(transformer_folder(model)))
         return tasks.find(name), labels, ["keras"]
-    try:
+    with board_errors():
         manifest = read_bundle(model).manifest
-    except ModelFileError as error:
-        raise InputError(str(error)) from error
     return tasks.find(manifest.task), list(manifest.labels or ()), manifest.runtimes
 
 

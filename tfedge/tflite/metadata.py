@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from tfedge import __version__, files
-from tfedge.errors import InputError
+from tfedge.errors import InputError, board_errors
 from tfedge.runtime import bundle
 from tfedge.runtime.bundle import Manifest
-from tfedge.runtime.errors import ModelFileError
 from tfedge.tflite.flatbuffer import pack, parse, text
 from tfedge.tflite.tflite_metadata import METADATA_NAME, BundleSpec, model_metadata
 
@@ -79,14 +78,12 @@ def set_runtimes(path: str | os.PathLike[str], runtimes: Iterable[str]) -> None:
     Raises:
         InputError: the file is no bundle, or cannot be written.
     """
-    try:
+    with board_errors():
         manifest = bundle.read_bundle(path).manifest
         with open(path, "rb") as file:
             associated, _ = bundle.read_archive(os.fsdecode(path), file)
             file.seek(0)
             flatbuffer = file.read(manifest.model_bytes)
-    except ModelFileError as error:
-        raise InputError(str(error)) from error
     manifest = dataclasses.replace(manifest, runtimes=tuple(runtimes))
     associated[bundle.MANIFEST_FILE] = manifest.to_json()
     files.write_bytes(path, append_archive(flatbuffer, associated))
