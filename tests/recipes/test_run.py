@@ -25,6 +25,7 @@ from tfedge.presets import Preset
 from tfedge.recipes import plan
 from tfedge.recipes import run as running
 from tfedge.recipes.recipe import read_recipe
+from tfedge.records import as_json
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
@@ -68,7 +69,7 @@ class Stages:
         leftover.unlink()
         if step.product:
             step.product.parent.mkdir(parents=True, exist_ok=True)
-            step.product.write_text(json.dumps(step.key))
+            step.product.write_text(json.dumps(as_json(step.key)))
         return {"accuracy": 0.5, "command": name}
 
     def run(self, dry: bool = False, **overrides: Any) -> dict[str, tuple[str, str]]:
@@ -77,7 +78,7 @@ class Stages:
         self.said: list[str] = []
         recipe = read_recipe(self.folder / "mine.toml", cli.main.commands, overrides)
         self.report = running.run(recipe, dry, self.said.append)
-        return {row["stage"]: (row["action"], row["reason"]) for row in self.report["stages"]}
+        return {row.stage: (row.action, row.reason) for row in self.report.stages}
 
     def change(self, old: str, new: str) -> None:
         path = self.folder / "mine.toml"
@@ -112,15 +113,13 @@ def test_runs_all_once_and_then_nothing(stages: Stages) -> None:
     assert stages.called == []
     assert set(found.values()) == {("skip", "nothing it depends on has changed")}
     # What was found then is told again.
-    assert [row["result"] for row in stages.report["stages"]] == [
-        row["result"] for row in first["stages"]
-    ]
+    assert [row.result for row in stages.report.stages] == [row.result for row in first.stages]
 
 
 def test_each_stage_takes_what_the_one_before_made(stages: Stages) -> None:
     stages.run(dry=True)
     output = stages.folder / "build" / "mine"
-    commands = {row["stage"]: row["command"] for row in stages.report["stages"]}
+    commands = {row.stage: row.command for row in stages.report.stages}
     assert commands["finetune"][:3] == ["tfedge", "finetune", str(stages.folder / "encoder")]
     assert commands["prune"][2] == str(output / "finetune" / "mine")
     assert commands["convert"][2] == str(output / "prune" / "mine")
@@ -134,8 +133,8 @@ def test_dry_run_writes_nothing(stages: Stages) -> None:
     assert stages.called == []
     assert sorted(stages.folder.rglob("*")) == before
     assert found["finetune"] == ("run", "it has not run yet")
-    assert stages.report["dry_run"]
-    assert [row["result"] for row in stages.report["stages"]] == [None] * 4
+    assert stages.report.dry_run
+    assert [row.result for row in stages.report.stages] == [None] * 4
     stages.run()
     stages.run(dry=True)
     assert stages.said == []
@@ -351,7 +350,7 @@ def test_name_of_what_is_converted(
     content = "\n".join(["[convert]", f'model = "{model}"', *lines])
     (stages.folder / "mine.toml").write_text(content)
     stages.run(dry=True)
-    assert Path(stages.report["stages"][0]["output"]).name == f"{name}.tflite"
+    assert Path(stages.report.stages[0].output).name == f"{name}.tflite"
 
 
 def test_what_people_read(stages: Stages) -> None:
@@ -436,7 +435,7 @@ def test_usual_stages_for_real(
 
     monkeypatch.setattr(running, "_call", call)
     recipe = read_recipe(toy_recipe, cli.main.commands, {})
-    report = running.run(recipe, False, lambda line: None)
+    report = as_json(running.run(recipe, False, lambda line: None))
     rows = {row["stage"]: row for row in report["stages"]}
     assert list(rows) == ["finetune", "distil", "convert", "eval"]
     assert rows["convert"]["result"]["quantization"]["mode"] == "float32"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what a command does not print, it does not import
     from tfedge.measure.catalogue import Listed
     from tfedge.measure.evaluate import Evaluation
     from tfedge.measure.race import Race, Standing
+    from tfedge.recipes.run import RunReport
     from tfedge.train.prune import Pruning
     from tfedge.train.qad import Training
     from tfedge.train.shrink import Shrinking
@@ -232,22 +233,22 @@ def compilation_summary(report: Compilation) -> str:
     return "\n".join(lines)
 
 
-def stages_summary(report: dict[str, Any]) -> str:
+def stages_summary(report: RunReport) -> str:
     """What `tfedge run` prints: of a dry run what each stage would do, else what it made."""
     lines = []
-    for stage in report["stages"]:
-        if report["dry_run"]:
-            lines.append(f"{stage['stage']}: {stage['action']}, {stage['reason']}")
-            if stage["action"] != "skip":
-                lines.append(f"    {shlex.join(stage['command'])}")
+    for stage in report.stages:
+        if report.dry_run:
+            lines.append(f"{stage.stage}: {stage.action}, {stage.reason}")
+            if stage.action != "skip":
+                lines.append(f"    {shlex.join(stage.command)}")
         else:
-            done = "kept" if stage["action"] == "skip" else "made"
-            figures = _stage_figures(stage["result"])
-            lines.append(f"{stage['stage']:<9}{done}  {stage['output']}{figures}")
+            done = "kept" if stage.action == "skip" else "made"
+            figures = _stage_figures(stage.result or {})
+            lines.append(f"{stage.stage:<9}{done}  {stage.output}{figures}")
     return "\n".join(lines)
 
 
-def _stage_figures(result: dict[str, Any]) -> str:
+def _stage_figures(result: Mapping[str, Any]) -> str:
     """The accuracy that a stage's report has, if it has one."""
     runtimes = result.get("evaluation", {}).get("runtimes", {})
     found = {"": result.get("accuracy")}

@@ -32,6 +32,7 @@ from tfedge.models.layers import op
 
 # A symbolic tensor of the functional API; tf_keras exports no name for its type.
 Symbolic: TypeAlias = Any
+Tensors: TypeAlias = dict[str, Any]  # by name
 Tap = Callable[[str, Symbolic, Kind], Symbolic]
 SiteKind = Literal["dense", "attention", "norm", "pooling"]
 

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,10 +80,19 @@ class Hashes:
 
 
 @dataclasses.dataclass(frozen=True)
+class Key:
+    """What decides what comes out of a stage; of a damaged file, whatever stands there."""
+
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    inputs: Mapping[str, str | None] = dataclasses.field(default_factory=dict)  # hashes
+    versions: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Record:
     """What `stage.json` holds."""
 
-    key: Mapping[str, Any]  # what decides what comes out, see `Step`
+    key: Key
     outputs: Mapping[str, str] | None = None  # SHA-256 of each file by its path, once it is done
     result: Mapping[str, Any] | None = None  # the command's report
 
@@ -91,12 +100,16 @@ class Record:
     def read(cls, folder: Path) -> Record | None:
         """The record of a stage's folder; None where it has none, or a damaged one."""
         try:
-            return cls(**json.loads((folder / RECORD).read_bytes()))
-        except (OSError, ValueError, TypeError, RecursionError):
+            content = json.loads((folder / RECORD).read_bytes())
+            return cls(Key(**content.pop("key")), **content)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
     def write(self, folder: Path) -> None:
         files.write_json(folder / RECORD, dataclasses.asdict(self))
+
+
+Action = Literal["run", "resume", "skip"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,25 +117,25 @@ class Step:
     """What is to be done about a stage."""
 
     stage: Stage
-    action: Literal["run", "resume", "skip"]
+    action: Action
     reason: str
     folder: Path
     arguments: list[str]  # the command line behind `tfedge`
-    key: Mapping[str, Any]  # a JSON object: `options`, `inputs` (hashes by key), `versions`
+    key: Key
     product: Path | None  # what the next stage takes
     record: Record | None
 
-    def report(self) -> dict[str, Any]:
-        """As JSON."""
-        done = self.record if self.action == "skip" else None
-        return {
-            "stage": self.stage.name,
-            "action": self.action,
-            "reason": self.reason,
-            "command": ["tfedge", *self.arguments],
-            "output": str(self.product or self.folder),
-            "result": dict(done.result or {}) if done else None,
-        }
+
+@dataclasses.dataclass(frozen=True)
+class StageReport:
+    """What `tfedge run` tells of a stage."""
+
+    stage: str
+    action: Action
+    reason: str
+    command: Sequence[str]
+    output: str
+    result: Mapping[str, Any] | None  # the command's own report; None where it has yet to run
 
 
 def decide(recipe: Recipe, stage: Stage, before: Step | None, hashes: Hashes) -> Step:
@@ -170,9 +183,7 @@ def _product(recipe: Recipe, stage: Stage, model: str | Path, folder: Path) -> P
     return folder / name / f"{name}{graph}_{quantization}.tflite"
 
 
-def _key(
-    stage: Stage, values: Mapping[str, Any], before: Step | None, hashes: Hashes
-) -> dict[str, Any]:
+def _key(stage: Stage, values: Mapping[str, Any], before: Step | None, hashes: Hashes) -> Key:
     inputs = {}
     for key in (*DATA_KEYS, *MODEL_KEYS):
         value = values.get(key)
@@ -182,10 +193,8 @@ def _key(
         elif value is not None:
             inputs[key] = hashes.data(value) if key in DATA_KEYS else hashes.model(value)
     packages = {name: _version(name) for name in (*_PACKAGES, *stage.kind.packages)}
-    versions = {"tfedge": __version__, **packages}
-    content = {"options": stage.options, "inputs": inputs, "versions": versions}
-    found: dict[str, Any] = json.loads(json.dumps(content))  # as it comes back from a file
-    return found
+    options = json.loads(json.dumps(stage.options))  # as they come back from a file
+    return Key(options, inputs, {"tfedge": __version__, **packages})
 
 
 def hash_outputs(folder: Path) -> dict[str, str]:
@@ -205,8 +214,8 @@ def _version(package: str) -> str | None:
 
 
 def _verdict(
-    record: Record | None, key: Mapping[str, Any], folder: Path, before: Step | None
-) -> tuple[Literal["run", "resume", "skip"], str]:
+    record: Record | None, key: Key, folder: Path, before: Step | None
+) -> tuple[Action, str]:
     if record is None:
         return "run", "it has not run yet"
     is_same = record.key == key
@@ -224,10 +233,10 @@ def _verdict(
     return "skip", "nothing it depends on has changed"
 
 
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+def _difference(old: Key, new: Key) -> str:
     """The first of the things in which two keys differ, in words."""
-    for part in ("options", "inputs", "versions"):
-        then, now = old.get(part), new[part]
+    for part, now in vars(new).items():
+        then = getattr(old, part)
         if not isinstance(then, dict):
             break
         for name in [*now, *(name for name in then if name not in now)]:

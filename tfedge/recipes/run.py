@@ -12,13 +12,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfedge import files
 from tfedge.errors import InputError, TfedgeError
-from tfedge.recipes.plan import Hashes, Record, Step, decide, hash_outputs
+from tfedge.recipes.plan import Hashes, Record, StageReport, Step, decide, hash_outputs
 from tfedge.recipes.recipe import Recipe
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
@@ -35,16 +35,18 @@ class StageError(TfedgeError):
         self.exit_code = exit_code
 
 
-def run(recipe: Recipe, dry: bool, say: Say) -> dict[str, Any]:
-    """Runs what has to run; a killed run goes on where it was.
+@dataclasses.dataclass(frozen=True)
+class RunReport:
+    """What `tfedge run` tells."""
 
-    Args:
-        dry: only find out what would run.
+    recipe: str
+    output: str
+    dry_run: bool
+    stages: Sequence[StageReport]
 
-    Returns:
-        A JSON object: `recipe`, `output`, `dry_run` and `stages`, for each its `stage`, `action`
-        (run, resume or skip), `reason`, `command`, `output` and `result`, the command's own report,
-        which is None where the stage has yet to run.
+
+def run(recipe: Recipe, dry: bool, say: Say) -> RunReport:
+    """Runs what has to run, or where `dry` only finds that out; a killed run goes on where it was.
 
     Raises:
         InputError: a file is missing, or another run of this recipe is in progress.
@@ -58,21 +60,23 @@ def run(recipe: Recipe, dry: bool, say: Say) -> dict[str, Any]:
         hashes = Hashes()
         for number, stage in enumerate(recipe.stages, start=1):
             step = decide(recipe, stage, before, hashes)
-            place = f"[{number}/{len(recipe.stages)}] {stage.name}"
-            reports.append(step.report())
+            done = step.record if step.action == "skip" else None
             if not dry:
-                does = "skipped" if step.action == "skip" else step.action
-                say(f"{place}: {does}, {step.reason}")
-                if step.action != "skip":
-                    step = dataclasses.replace(step, record=_execute(step))
-                    reports[-1]["result"] = step.record.result if step.record else None
+                does = "skipped" if done else step.action
+                say(f"[{number}/{len(recipe.stages)}] {stage.name}: {does}, {step.reason}")
+                done = done or _execute(step)
+                step = dataclasses.replace(step, record=done)
+            report = StageReport(
+                stage=stage.name,
+                action=step.action,
+                reason=step.reason,
+                command=["tfedge", *step.arguments],
+                output=str(step.product or step.folder),
+                result=(done.result or {}) if done else None,
+            )
+            reports.append(report)
             before = step
-    return {
-        "recipe": str(recipe.path),
-        "output": str(recipe.output),
-        "dry_run": dry,
-        "stages": reports,
-    }
+    return RunReport(str(recipe.path), str(recipe.output), dry, reports)
 
 
 @contextlib.contextmanager

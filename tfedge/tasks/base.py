@@ -11,7 +11,7 @@ import numpy as np
 
 from tfedge.errors import InputError
 from tfedge.runtime.tasks import base
-from tfedge.runtime.tasks.base import Answer
+from tfedge.runtime.tasks.base import Answer, Labels
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from tfedge.architectures.base import EncoderConfig
     from tfedge.data.hub import Data
     from tfedge.data.texts import Texts
-    from tfedge.models.blocks import Blocks, Symbolic
+    from tfedge.models.blocks import Blocks, Symbolic, Tensors
     from tfedge.models.checkpoint import Checkpoint
 
 Outputs = Mapping[str, Any]
 Answers = Sequence[Answer]
+Truth = Sequence[Any]  # of items, as a task reads it
+Figures = dict[str, Any]  # a JSON object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Rows:
     """What a model is measured on."""
 
     items: Sequence[Any]  # what it is asked, as `tfedge.runtime.pipeline.Pipeline` takes it
-    truth: Sequence[Any] | None  # as the task reads it; None where the data have none
+    truth: Truth | None  # None where the data have none
     source: str
     items_a_row: int = 1  # how many items have one truth together
 
@@ -126,9 +128,7 @@ class Task(base.Task):
     # The graph.
 
     @abc.abstractmethod
-    def head(
-        self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
-    ) -> dict[str, Symbolic]:
+    def head(self, blocks: Blocks, hidden: Symbolic, inputs: Tensors, num_labels: int) -> Tensors:
         """The outputs by name, of the last hidden states (B, S, C)."""
 
     # Training.
@@ -168,15 +168,13 @@ class Task(base.Task):
     def read(self, data: Data) -> Rows:
         """What a model is measured on; raises InputError where data cannot be read or lack a column."""
 
-    def truth(self, rows: Rows, labels: Sequence[str]) -> Sequence[Any] | None:
+    def truth(self, rows: Rows, labels: Labels) -> Truth | None:
         """The truth of rows as `metric` takes it; raises InputError where no model could answer it."""
         return rows.truth
 
     @abc.abstractmethod
-    def metric(
-        self, answers: Sequence[Answer], truth: Sequence[Any], labels: Sequence[str]
-    ) -> dict[str, Any]:
-        """How well answers fit the truth: a JSON object of figures, `score` among them."""
+    def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
+        """How well answers fit the truth, with `score` among the figures."""
 
     @abc.abstractmethod
     def summary(self, figures: Mapping[str, Any]) -> list[str]:
@@ -187,10 +185,9 @@ class Task(base.Task):
         """How much two answers to one item differ, 0..1."""
 
     def comparison(
-        self, answers: Answers, others: Answers, truth: Sequence[Any] | None, labels: Sequence[str]
-    ) -> dict[str, Any]:
-        """What else is told of two models' answers to the same items, a JSON object of figures; empty
-        where there is nothing to tell."""
+        self, answers: Answers, others: Answers, truth: Truth | None, labels: Labels
+    ) -> Figures:
+        """What else is told of two models' answers to the same items; empty for nothing."""
         return {}
 
     def comparison_lines(self, figures: Mapping[str, Any], other: str) -> list[str]:
@@ -203,7 +200,7 @@ class Task(base.Task):
         return []
 
 
-def disagreement(task: Task, answers: Sequence[Answer], others: Sequence[Answer]) -> float:
+def disagreement(task: Task, answers: Answers, others: Answers) -> float:
     """How much two models' answers differ, 0..1, mean over all items.
 
     An item that only one of the two answers counts as 1.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfedge.runtime.tasks import classification as board
-from tfedge.runtime.tasks.base import Answer
+from tfedge.runtime.tasks.base import Answer, Labels
 from tfedge.tasks import columns, paired
-from tfedge.tasks.base import Answers, Outputs, Rows, Task
+from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Task, Truth
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tfedge.architectures.base import EncoderConfig
     from tfedge.data.hub import Data
     from tfedge.data.texts import Texts
-    from tfedge.models.blocks import Blocks, Symbolic
+    from tfedge.models.blocks import Blocks, Symbolic, Tensors
 
 
 class Classification(Task, board.Classification):
@@ -35,9 +35,7 @@ class Classification(Task, board.Classification):
     def reads_first_token_only(self, config: EncoderConfig) -> bool:
         return True
 
-    def head(
-        self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
-    ) -> dict[str, Symbolic]:
+    def head(self, blocks: Blocks, hidden: Symbolic, inputs: Tensors, num_labels: int) -> Tensors:
         summary = blocks.config.architecture.summary(blocks, hidden)
         logits = [
             blocks.dense(name, num_labels, read)
@@ -79,13 +77,11 @@ class Classification(Task, board.Classification):
         """Texts or images and, where there are any, labels as words."""
         return self.rows(data.texts())
 
-    def truth(self, rows: Rows, labels: Sequence[str]) -> Sequence[int] | None:
+    def truth(self, rows: Rows, labels: Labels) -> Sequence[int] | None:
         """The labels as indices."""
         return None if rows.truth is None else columns.label_ids(rows.truth, labels, rows.source)
 
-    def metric(
-        self, answers: Sequence[Answer], truth: Sequence[Any], labels: Sequence[str]
-    ) -> dict[str, Any]:
+    def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
         """How well predicted labels fit.
 
         Returns:
@@ -138,8 +134,8 @@ class Classification(Task, board.Classification):
         return float(answer["label"] != other["label"])
 
     def comparison(
-        self, answers: Answers, others: Answers, truth: Sequence[Any] | None, labels: Sequence[str]
-    ) -> dict[str, Any]:
+        self, answers: Answers, others: Answers, truth: Truth | None, labels: Labels
+    ) -> Figures:
         """The labels of whole inputs, see `paired`."""
         ours, theirs = ([[answer.get("label")] for answer in side] for side in (answers, others))
         true = None if truth is None else [[labels[index]] for index in truth]

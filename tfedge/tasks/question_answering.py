@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from tfedge.errors import InputError
 from tfedge.runtime.tasks import question_answering as board
-from tfedge.runtime.tasks.base import Answer
+from tfedge.runtime.tasks.base import Answer, Labels
 from tfedge.tasks import columns
-from tfedge.tasks.base import Outputs, Rows, Task
+from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Task, Truth
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from tfedge.architectures.base import EncoderConfig
     from tfedge.data.hub import Data
-    from tfedge.models.blocks import Blocks, Symbolic
+    from tfedge.models.blocks import Blocks, Symbolic, Tensors
 
 _ENDS = ("start_logits", "end_logits")
 _ANSWERS = ("answers", "answer")
@@ -37,9 +37,7 @@ class QuestionAnswering(Task, board.QuestionAnswering):
     def modules(self, config: EncoderConfig) -> tuple[str, ...]:
         return ("qa_outputs",)
 
-    def head(
-        self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
-    ) -> dict[str, Symbolic]:
+    def head(self, blocks: Blocks, hidden: Symbolic, inputs: Tensors, num_labels: int) -> Tensors:
         spans = blocks.per_token(blocks.dense("qa_outputs", 2, hidden))
         return {name: blocks.channel(name, index, spans) for index, name in enumerate(_ENDS)}
 
@@ -88,9 +86,7 @@ class QuestionAnswering(Task, board.QuestionAnswering):
         truth = None if answers is None else [_texts(row.get(answers), source) for row in rows]
         return Rows(list(zip(*both, strict=True)), truth, source)
 
-    def metric(
-        self, answers: Sequence[Answer], truth: Sequence[Any], labels: Sequence[str]
-    ) -> dict[str, Any]:
+    def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
         """Exact match and F1 of words, each of the best of the right answers, the mean.
 
         As https://rajpurkar.github.io/SQuAD-explorer has them: lower case, without punctuation and

@@ -9,16 +9,16 @@ import numpy as np
 
 from tfedge.errors import CheckpointError, InputError
 from tfedge.runtime.tasks import sentence_embedding as board
-from tfedge.runtime.tasks.base import Answer
+from tfedge.runtime.tasks.base import Answer, Labels
 from tfedge.tasks import columns
-from tfedge.tasks.base import Answers, Outputs, Rows, Task
+from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Task, Truth
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from tfedge.architectures.base import EncoderConfig
     from tfedge.data.hub import Data
-    from tfedge.models.blocks import Blocks, Symbolic
+    from tfedge.models.blocks import Blocks, Symbolic, Tensors
 
 # How tokens become a sentence embedding.
 MEAN = "mean"
@@ -60,9 +60,7 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
     def reads_first_token_only(self, config: EncoderConfig) -> bool:
         return config.pooling == CLS
 
-    def head(
-        self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
-    ) -> dict[str, Symbolic]:
+    def head(self, blocks: Blocks, hidden: Symbolic, inputs: Tensors, num_labels: int) -> Tensors:
         if blocks.config.pooling == CLS:
             pooled = blocks.per_text(blocks.token(hidden))
         else:
@@ -97,9 +95,7 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
                 return Rows(items, [_number(row, score, source) for row in rows], source, 2)
         return Rows(columns.texts_alone(data, self.name, self.wanted), None, source)
 
-    def metric(
-        self, answers: Sequence[Answer], truth: Sequence[Any], labels: Sequence[str]
-    ) -> dict[str, Any]:
+    def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
         """Spearman's correlation of the cosines of pairs and their scores.
 
         A pair without an answer counts as the least similar one. Where all cosines are equal there is
@@ -119,8 +115,8 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
         return 1.0 - _cosine(answer, other)
 
     def comparison(
-        self, answers: Answers, others: Answers, truth: Sequence[Any] | None, labels: Sequence[str]
-    ) -> dict[str, Any]:
+        self, answers: Answers, others: Answers, truth: Truth | None, labels: Labels
+    ) -> Figures:
         """How near embeddings are, and what that does to the similarities of texts to each other.
 
         Returns:

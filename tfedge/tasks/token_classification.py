@@ -11,16 +11,16 @@ import numpy as np
 
 from tfedge.errors import InputError
 from tfedge.runtime.tasks import token_classification as board
-from tfedge.runtime.tasks.base import Answer
+from tfedge.runtime.tasks.base import Answer, Labels
 from tfedge.tasks import columns, paired
-from tfedge.tasks.base import Answers, Outputs, Rows, Task
+from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Task, Truth
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from tfedge.architectures.base import EncoderConfig
     from tfedge.data.hub import Data
-    from tfedge.models.blocks import Blocks, Symbolic
+    from tfedge.models.blocks import Blocks, Symbolic, Tensors
     from tfedge.models.checkpoint import Checkpoint
 
 _LABELS = ("labels", "tags", "ner_tags")
@@ -41,9 +41,7 @@ class TokenClassification(Task, board.TokenClassification):
         """Only the name of the class tells its weights from a text classifier's."""
         return super().fit(checkpoint) if self.is_named(checkpoint) else 0
 
-    def head(
-        self, blocks: Blocks, hidden: Symbolic, inputs: dict[str, Symbolic], num_labels: int
-    ) -> dict[str, Symbolic]:
+    def head(self, blocks: Blocks, hidden: Symbolic, inputs: Tensors, num_labels: int) -> Tensors:
         logits = blocks.dense("classifier", num_labels, blocks.dropout("classifier", hidden))
         return {"logits": blocks.per_token(logits)}
 
@@ -92,7 +90,7 @@ class TokenClassification(Task, board.TokenClassification):
             truth.append([(begin, str(tag)) for begin, tag in zip(begins, tags, strict=False)])
         return Rows(texts, truth, source)
 
-    def truth(self, rows: Rows, labels: Sequence[str]) -> Sequence[Words] | None:
+    def truth(self, rows: Rows, labels: Labels) -> Sequence[Words] | None:
         """Numbers of labels become their names."""
         if rows.truth is None:
             return None
@@ -106,9 +104,7 @@ class TokenClassification(Task, board.TokenClassification):
             )
         return [[(begin, names[tag]) for begin, tag in words] for words in rows.truth]
 
-    def metric(
-        self, answers: Sequence[Answer], truth: Sequence[Any], labels: Sequence[str]
-    ) -> dict[str, Any]:
+    def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
         """Accuracy by word, and precision, recall and F1 of entities.
 
         A word has the label of its first piece, as is usual; one that was cut off or in a text without
@@ -149,8 +145,8 @@ class TokenClassification(Task, board.TokenClassification):
         return float(np.mean([a != b for a, b in itertools.zip_longest(*labels)]))
 
     def comparison(
-        self, answers: Answers, others: Answers, truth: Sequence[Any] | None, labels: Sequence[str]
-    ) -> dict[str, Any]:
+        self, answers: Answers, others: Answers, truth: Truth | None, labels: Labels
+    ) -> Figures:
         """The labels of words as `metric` takes them, of tokens where the truth is not known; see
         `paired`."""
         if truth is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Optional
 
 from tfedge.runtime.inputs import TEXT, Input
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Answer = dict[str, Any]
 Labels = Sequence[str]
+TopK = Optional[int]  # how many labels are wanted, None for all
 Outputs = Mapping[str, "np.ndarray"]
 
 
@@ -47,7 +48,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def answer(
-        self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, top_k: int | None = None
+        self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, top_k: TopK = None
     ) -> Answer:
         """The task's part of an answer.
 
@@ -55,7 +56,6 @@ class Task(abc.ABC):
             outputs: by name, of one item.
             encoded: of which the model made them, what `Input.encoder` gives.
             item: what was encoded: a text, an image, or a pair (question, context).
-            top_k: how many labels are wanted, None for all.
         """
 
     @abc.abstractmethod

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tfedge.runtime.errors import one_line
-from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task, softmax
+from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task, TopK, softmax
 
 
 class Classification(Task):
@@ -16,7 +16,7 @@ class Classification(Task):
     ranked = True
 
     def answer(
-        self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, top_k: int | None = None
+        self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, top_k: TopK = None
     ) -> Answer:
         """{"label", "score", "scores": {label: probability}}."""
         probabilities = softmax(outputs["logits"][0])
