@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tfedge.errors import InputError
+from tfedge.presets import Preset
 from tfedge.settings import (
     check_keys,
     load_named,
@@ -14,14 +15,15 @@ from tfedge.settings import (
     read_settings,
     setting_names,
 )
+from tfedge.targets import Target
 
 
 def test_named_settings_are_the_files_of_a_package() -> None:
     names = setting_names("tfedge.targets")
     assert {"rpi4", "rpi5"} <= set(names)
     assert names == sorted(names)
-    found = load_named("tfedge.presets", "tinybert", "preset")
-    assert (found["name"], found["labels"]) == ("tinybert", ("negative", "positive"))
+    found = load_named("tfedge.presets", Preset, "tinybert")
+    assert (found.name, found.labels) == ("tinybert", ("negative", "positive"))
 
 
 @pytest.mark.parametrize("name", ["nothing", "../targets/rpi4", ""])
@@ -29,7 +31,7 @@ def test_unknown_name_lists_those_there_are(name: str) -> None:
     with pytest.raises(
         InputError, match=r"unknown target .*; known are edgetpu, edgetpu-plain, host, "
     ):
-        load_named("tfedge.targets", name, "target")
+        load_named("tfedge.targets", Target, name)
 
 
 def test_tables_keep_their_order(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import tomllib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tfedge.errors import InputError
+from tfedge.records import read_record
 
 _SUFFIX = ".toml"
 _LARGEST_FILE_BYTES = 1 << 20
+_Kind = TypeVar("_Kind")
 
 
 def setting_names(package: str) -> list[str]:
@@ -24,24 +26,18 @@ def setting_names(package: str) -> list[str]:
     )
 
 
-def load_named(package: str, name: str, kind: str) -> dict[str, Any]:
-    """The settings called `name` in a package, with `name` among them and arrays as tuples.
-
-    Args:
-        kind: what the package holds, for people: `preset`, say.
+def load_named(package: str, kind: type[_Kind], name: str) -> _Kind:
+    """The settings called `name` in a package, which holds settings of a `kind`.
 
     Raises:
         InputError: there are none of that name; the message lists those there are.
     """
     names = setting_names(package)
     if name not in names:
-        raise InputError(f"unknown {kind} {name!r}; known are {', '.join(names)}")
-    content = (resources.files(package) / f"{name}{_SUFFIX}").read_text(encoding="utf-8")
-    found = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in tomllib.loads(content).items()
-    }
-    return {"name": name, **found}
+        raise InputError(f"unknown {kind.__name__.lower()} {name!r}; known are {', '.join(names)}")
+    path = resources.files(package) / f"{name}{_SUFFIX}"
+    content = {"name": name, **tomllib.loads(path.read_text(encoding="utf-8"))}
+    return read_record(content, kind, str(path), "tfedge")
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import dataclasses
 from tfedge.models import cost
 from tfedge.models.config import parse_config
 from tfedge.presets import load_preset, preset_names
+from tfedge.records import taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,17 +38,14 @@ def catalogue(sequence_length: int) -> list[Listed]:
         preset = load_preset(name)
         config = parse_config(preset.config)
         parameters = cost.parameters(config, pooler=config.architecture.counts_summary)
-        rows.append(
-            Listed(
-                name=name,
-                task=preset.task,
-                parameters=parameters,
-                flops=cost.flops(config, sequence_length),
-                float32_bytes=4 * parameters,
-                int8_bytes=parameters,
-                weights=preset.checkpoint or preset.package or preset.hub_id,
-                hub_id=preset.hub_id,
-                description=preset.description,
-            )
+        row = taken(
+            Listed,
+            preset,
+            parameters=parameters,
+            flops=cost.flops(config, sequence_length),
+            float32_bytes=4 * parameters,
+            int8_bytes=parameters,
+            weights=preset.checkpoint or preset.package or preset.hub_id,
         )
+        rows.append(row)
     return rows

@@ -163,8 +163,8 @@ def load_weights(
     wanted = dict(named)  # of several parameters with one tensor, one
     absent = [name for name in wanted if name not in names]
     fresh = [name for name in absent if new_head and is_within(name, head.modules(config))]
-    unused = set(config.architecture.pretraining_modules) - set(head.modules(config))
-    unused |= tasks.modules_of_others(head, config)
+    others = (module for other in tasks.every() for module in other.modules(config))
+    unused = {*config.architecture.pretraining_modules, *others} - set(head.modules(config))
     faults = {
         "missing": [name for name in absent if name not in fresh],
         "surplus": [

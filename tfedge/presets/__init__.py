@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,15 +29,5 @@ class Preset:
     preprocessor: Mapping[str, Any] | None = None  # of images: `preprocessor_config.json`
 
 
-def preset_names() -> list[str]:
-    """The names of all presets."""
-    return setting_names(__name__)
-
-
-def load_preset(name: str) -> Preset:
-    """The preset called `name`.
-
-    Raises:
-        InputError: there is none; the message lists those there are.
-    """
-    return Preset(**load_named(__name__, name, "preset"))
+preset_names = functools.partial(setting_names, __name__)
+load_preset = functools.partial(load_named, __name__, Preset)

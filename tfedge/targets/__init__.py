@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from tfedge.settings import load_named, setting_names
 
@@ -26,15 +27,5 @@ class Target:
     reader: str = "tfedge"
 
 
-def target_names() -> list[str]:
-    """The names of all targets."""
-    return setting_names(__name__)
-
-
-def load_target(name: str) -> Target:
-    """The target called `name`.
-
-    Raises:
-        InputError: there is none; the message lists those there are.
-    """
-    return Target(**load_named(__name__, name, "target"))
+target_names = functools.partial(setting_names, __name__)
+load_target = functools.partial(load_named, __name__, Target)

@@ -15,7 +15,6 @@ from tfedge.runtime.registry import Registry
 from tfedge.tasks.base import Task
 
 if TYPE_CHECKING:
-    from tfedge.architectures.base import EncoderConfig
     from tfedge.models.checkpoint import Checkpoint
 
 _REGISTRY: Registry[Task] = Registry(__name__, __path__, "TASK")
@@ -49,9 +48,3 @@ def task_and_labels(checkpoint: Checkpoint, name: str | None = None) -> tuple[st
     """
     task = max(every(), key=lambda task: task.fit(checkpoint)) if name is None else find(name)
     return task.name, task.labels(checkpoint)
-
-
-def modules_of_others(task: Task, config: EncoderConfig) -> set[str]:
-    """Modules of the heads that a task does not have."""
-    of_all = {module for other in every() for module in other.modules(config)}
-    return of_all - set(task.modules(config))
