@@ -24,8 +24,14 @@ class Bar(Protocol):
     def say(self, line: str) -> None: ...
 
 
+# Told how many more steps are done.
+Progress = Callable[[int], None]
 # Of what is being done and how many steps that takes.
 MakeBar = Callable[[str, int], AbstractContextManager[Bar]]
+
+
+def unheard(count: int) -> None:
+    """The progress that nobody asks for."""
 
 
 class ProgressBar:

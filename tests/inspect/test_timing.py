@@ -22,6 +22,7 @@ from tfedge.inspect.report import InspectOptions, inspect
 from tfedge.inspect.table import page, render
 from tfedge.inspect.timing import time_parts
 from tfedge.measure.board import Board
+from tfedge.progress import unheard
 from tfedge.records import as_json
 from tfedge.runtime.bundle import read_bundle
 
@@ -79,10 +80,10 @@ def test_beginnings_compute_what_the_whole_does(toys: Path, tmp_path: Path, runt
     inputs, _ = model_inputs(model, signature, read_bundle(toys / "int8.tflite"), None, 2)
     board, whole = Board(runtime=runtime), signature.outputs["logits"]
     entry = (keys[-1], len(found) - 1)
-    ours = board.tensors(path, entry, inputs, [whole])[0]
+    ours = board.tensors(path, entry, inputs, [whole], unheard)[0]
     original = (signature.key, signature.subgraph)
     np.testing.assert_array_equal(
-        ours, board.tensors(toys / "int8.tflite", original, inputs, [whole])[0]
+        ours, board.tensors(toys / "int8.tflite", original, inputs, [whole], unheard)[0]
     )
 
 

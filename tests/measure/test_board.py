@@ -21,6 +21,7 @@ from program import each_runtime
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
 from tfedge.inspect.graph import read_model
 from tfedge.measure.board import Board
+from tfedge.progress import unheard
 
 MODEL = "toy.tflite"
 INPUTS = {"input_ids": np.zeros((1, 16), np.int32)}
@@ -89,9 +90,9 @@ def test_tensors_of_a_real_runtime(toys: Path, runtime: str) -> None:
         ({name: array[:, :9] for name, array in inputs.items()}, r"is \(1, 16\), not \(1, 9\)"),
     ):
         with pytest.raises(RejectedModelError, match=words):
-            board.tensors(path, entry, bad, [index])
+            board.tensors(path, entry, bad, [index], unheard)
     with pytest.raises(RejectedModelError, match="cannot run the model"):
-        board.tensors(path, ("nothing", 0), inputs, [index])
+        board.tensors(path, ("nothing", 0), inputs, [index], unheard)
 
 
 def test_what_the_board_is_asked(python: MakePython, tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_crash(python: MakePython, script: str, name: str) -> None:
     for run in (
         lambda: board.answers(MODEL, ["good"]),
         lambda: board.outputs(MODEL, INPUTS),
-        lambda: board.tensors(MODEL, ("serve", 0), INPUTS, [1]),
+        lambda: board.tensors(MODEL, ("serve", 0), INPUTS, [1], unheard),
     ):
         with pytest.raises(RejectedModelError) as raised:
             run()

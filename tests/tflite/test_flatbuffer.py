@@ -11,6 +11,7 @@ from program import each_runtime
 
 from tfedge.errors import InputError
 from tfedge.measure.board import Board
+from tfedge.progress import unheard
 from tfedge.tflite.flatbuffer import MODEL_IDENTIFIER, _Builder, merge, parse, share, text
 
 WEIGHTS = np.arange(4096, dtype=np.int32).astype(np.int8)
@@ -80,7 +81,9 @@ def _run(content: bytes, key: str, index: int, runtime: str, folder: Path) -> np
     inputs = {name: np.ones_like(ids) for name in ("attention_mask", "token_type_ids")}
     indices = [signature.outputs[0].tensorIndex]
     entry = (key, signature.subgraphIndex)
-    (output,) = Board(runtime=runtime).tensors(path, entry, {"input_ids": ids, **inputs}, indices)
+    (output,) = Board(runtime=runtime).tensors(
+        path, entry, {"input_ids": ids, **inputs}, indices, unheard
+    )
     return output
 
 

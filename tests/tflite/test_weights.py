@@ -13,6 +13,7 @@ from trees import EMPTY, FLOAT32, INT32, code, made, named, operator, packed, te
 
 from tfedge.errors import InputError, RejectedModelError
 from tfedge.measure.board import Board
+from tfedge.progress import unheard
 from tfedge.quantize.weights import RoundedRows, round_nearest
 from tfedge.tflite.flatbuffer import parse, text
 from tfedge.tflite.weights import dense_inputs, layer_of, quantize_weights
@@ -133,7 +134,7 @@ def _run(runtime: str, content: bytes, folder: Path) -> np.ndarray:
     path = folder / "model.tflite"
     path.write_bytes(content)
     ids = np.arange(2 * TOKENS, dtype=np.int32).reshape(2, TOKENS)
-    (output,) = Board(runtime=runtime).tensors(path, ENTRY, {"ids": ids}, [4])
+    (output,) = Board(runtime=runtime).tensors(path, ENTRY, {"ids": ids}, [4], unheard)
     return output.reshape(-1, UNITS)
 
 

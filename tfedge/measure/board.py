@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,12 +22,14 @@ import numpy as np
 
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
 from tfedge.measure import child
+from tfedge.progress import Progress, unheard
 from tfedge.runtime.runtimes import default_threads
+from tfedge.runtime.tasks.base import Answer
 from tfedge.runtime.worker import INPUT, SECONDS
 
-Progress = Callable[[int], None]
 Inputs = Mapping[str, np.ndarray]
-Answer = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+Graph = tuple[str, int]  # the key of its signature, and its index
 
 # What follows a Python to start the program that takes requests.
 WORKER = ("-m", "tfedge.runtime.worker")
@@ -75,7 +77,7 @@ class Board:
         return tuple(words) or (sys.executable,)
 
     def answers(
-        self, model: str | Path, texts: Sequence[Any], progress: Progress = lambda count: None
+        self, model: Path, texts: Sequence[Any], progress: Progress = unheard
     ) -> list[Answer]:
         """What `tfedge-infer` answers to each text, pair (question, context) or path of an image.
 
@@ -109,40 +111,26 @@ class Board:
         bounds = [len(texts) * number // count for number in range(count + 1)]
         return [texts[start:end] for start, end in itertools.pairwise(bounds)]
 
-    def outputs(
-        self, model: str | Path, inputs: Inputs, progress: Progress = lambda count: None
-    ) -> dict[str, np.ndarray]:
+    def outputs(self, model: Path, inputs: Inputs, progress: Progress = unheard) -> Arrays:
         """The outputs by name, float32 (n, ...), for int32 (n, length), or (n, height, width, 3)."""
         return self._ask("outputs", model, inputs, progress)
 
     def tensors(
-        self,
-        model: str | Path,
-        signature: tuple[str, int],
-        inputs: Inputs,
-        indices: Sequence[int],
-        progress: Progress = lambda count: None,
+        self, model: Path, graph: Graph, inputs: Inputs, indices: Sequence[int], progress: Progress
     ) -> list[np.ndarray]:
         """Outputs of a graph of any .tflite by their indices, run without the default delegate.
 
         Args:
-            signature: its key and the index of its subgraph.
             inputs: (n, ...) by name, a row each run, as real values.
-            indices: of outputs of the subgraph.
 
         Returns:
             (n, ...) for each of `indices`, in the tensors' own dtypes.
         """
-        arrays = self._ask("tensors", model, inputs, progress, **_entry(signature, indices))
+        arrays = self._ask("tensors", model, inputs, progress, **_entry(graph, indices))
         return [arrays[str(index)] for index in indices]
 
     def grams(
-        self,
-        model: str | Path,
-        signature: tuple[str, int],
-        inputs: Inputs,
-        indices: Sequence[int],
-        progress: Progress = lambda count: None,
+        self, model: Path, graph: Graph, inputs: Inputs, indices: Sequence[int], progress: Progress
     ) -> dict[int, np.ndarray]:
         """As `tensors`, but of float tensors anywhere in the graph, for `tfedge.quantize.weights.gptq`.
 
@@ -150,16 +138,11 @@ class Board:
             By index the sum of x x^T over the vectors x of the tensor's last axis, float32 (C, C).
             Padding, where the input `attention_mask` is 0, has no say.
         """
-        arrays = self._ask("grams", model, inputs, progress, **_entry(signature, indices))
+        arrays = self._ask("grams", model, inputs, progress, **_entry(graph, indices))
         return {index: arrays[str(index)] for index in indices}
 
     def seconds(
-        self,
-        model: str | Path,
-        keys: Sequence[str],
-        inputs: Inputs,
-        rounds: int,
-        progress: Progress = lambda count: None,
+        self, model: Path, keys: Sequence[str], inputs: Inputs, rounds: int, progress: Progress
     ) -> np.ndarray:
         """What each signature of any .tflite takes, all run in turns with the default delegate.
 
@@ -174,8 +157,8 @@ class Board:
         return self._ask("turns", model, inputs, progress, **options)[SECONDS]
 
     def _ask(
-        self, verb: str, model: str | Path, inputs: Inputs, progress: Progress, **options: Any
-    ) -> dict[str, np.ndarray]:
+        self, verb: str, model: Path, inputs: Inputs, progress: Progress, **options: Any
+    ) -> Arrays:
         """The arrays that `tfedge.runtime.worker` makes of a request; `options` are its verb's."""
         with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
             given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
@@ -250,7 +233,7 @@ def _line(text: Any) -> Any:
     return text if isinstance(text, str) else dict(zip(("question", "context"), text, strict=True))
 
 
-def _entry(signature: tuple[str, int], indices: Sequence[int]) -> dict[str, Any]:
+def _entry(graph: Graph, indices: Sequence[int]) -> dict[str, Any]:
     """Which tensors of which graph, for a request."""
-    key, subgraph = signature
+    key, subgraph = graph
     return {"signature": key, "subgraph": int(subgraph), "indices": list(map(int, indices))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,13 @@ from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build, traced
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.folder import transformer_folder
+from tfedge.progress import Progress, unheard
 from tfedge.runtime.errors import TextError
 from tfedge.runtime.tasks.base import Answer
 
 
 def checkpoint_answers(
-    folder: Path,
-    items: Sequence[Any],
-    progress: Callable[[int], None] = lambda count: None,
-    max_length: int = 512,
+    folder: Path, items: Sequence[Any], progress: Progress = unheard, max_length: int = 512
 ) -> list[Answer]:
     """What a checkpoint answers to each text, pair or path, as `tfedge-infer --json` gives it.
 

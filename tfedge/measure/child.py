@@ -9,40 +9,38 @@ import queue
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from tfedge.errors import TfedgeError
+from tfedge.progress import Progress
 
 # Of the folder that this tfedge was imported from.
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
 
+Started = tuple[subprocess.Popen[bytes], IO[bytes]]  # and where its standard error goes
+# The number of a process and a line that it printed, None behind the last.
+Printed = queue.SimpleQueue[tuple[int, bytes | None]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """How a process ended.
+    """How a process ended."""
 
-    Attributes:
-        code: its exit code, as subprocess gives it.
-        lines: what it printed.
-        last: its last line on standard error.
-    """
-
-    code: int
-    lines: list[bytes]
-    last: str
+    code: int  # as subprocess gives it
+    lines: list[bytes]  # that it printed
+    last: str  # line on standard error
 
 
-def run(command: Sequence[str], progress: Callable[[int], None], stdin: Any = None) -> Ended:
+def run(command: Sequence[str], progress: Progress, stdin: Any = None) -> Ended:
     """Runs a command to its end, as `run_together` does; `stdin` is an open file, or nothing."""
     (ended,) = run_together(command, progress, [stdin])
     return ended
 
 
-def run_together(
-    command: Sequence[str], progress: Callable[[int], None], stdins: Sequence[Any]
-) -> list[Ended]:
+def run_together(command: Sequence[str], progress: Progress, stdins: Sequence[Any]) -> list[Ended]:
     """Runs a command to its end, each line that it prints being one progress.
 
     It runs in as many processes at the same time as there are files to read from. None outlives an
@@ -55,7 +53,7 @@ def run_together(
         TfedgeError: there is no such program.
     """
     # A thread for each process only reads; `progress` is called, and may raise, in this one.
-    printed: queue.SimpleQueue[tuple[int, bytes | None]] = queue.SimpleQueue()
+    printed: Printed = queue.SimpleQueue()
     lines: list[list[bytes]] = [[] for _ in stdins]
     with contextlib.ExitStack() as stack:
         processes = [stack.enter_context(started(command, stdin)) for stdin in stdins]
@@ -76,9 +74,7 @@ def run_together(
 
 
 @contextlib.contextmanager
-def started(
-    command: Sequence[str], stdin: Any
-) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+def started(command: Sequence[str], stdin: Any) -> Iterator[Started]:
     """A process and where its standard error goes; it is ended at the end.
 
     Raises:
@@ -102,11 +98,7 @@ def started(
             process.wait()
 
 
-def _read(
-    process: subprocess.Popen[bytes],
-    number: int,
-    printed: queue.SimpleQueue[tuple[int, bytes | None]],
-) -> None:
+def _read(process: subprocess.Popen[bytes], number: int, printed: Printed) -> None:
     """Nobody waits for this: children of a killed process may hold the pipe open for a long time."""
     assert process.stdout is not None
     with process.stdout as stdout:

@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +23,7 @@ from tfedge import __version__, tasks
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.measure.contestant import Contestant, Facts, Running, converted, running
-from tfedge.progress import MakeBar
+from tfedge.progress import MakeBar, Progress
 from tfedge.records import Count, Positive, Share
 from tfedge.runtime.bundle import Bundle
 from tfedge.runtime.machine import read_machine
@@ -248,10 +248,7 @@ def race(
 
 
 def take_turns(
-    contestants: Sequence[Contestant],
-    texts: Sequence[str],
-    rounds: int,
-    progress: Callable[[int], None],
+    contestants: Sequence[Contestant], texts: Sequence[str], rounds: int, progress: Progress
 ) -> list[Record]:
     """Starts all contestants, has them answer all texts in turns, and ends them.
 

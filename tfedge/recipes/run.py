@@ -7,7 +7,6 @@ import ctypes
 import dataclasses
 import fcntl
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -18,10 +17,10 @@ from typing import Any
 
 from tfedge import files
 from tfedge.errors import InputError, TfedgeError
+from tfedge.measure.child import environment
 from tfedge.recipes.plan import Hashes, Record, StageReport, Step, decide, hash_outputs
 from tfedge.recipes.recipe import Recipe
 
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 Say = Callable[[str], None]
@@ -105,10 +104,9 @@ def _execute(step: Step) -> Record:
 
 
 def _call(step: Step) -> dict[str, Any]:
-    paths = [_PACKAGE_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])]
     with subprocess.Popen(
         [sys.executable, "-m", "tfedge.cli", *step.arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         preexec_fn=_die_with_parent,
