@@ -12,7 +12,7 @@ from tfedge.architectures.parts import Embeddings, Parts, Stream
 from tfedge.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
-    from tfedge.models.blocks import Blocks, Symbolic
+    from tfedge.models.blocks import Blocks, Symbolic, Tensors
 
 # By the `model_type` of their config.json.
 ARCHITECTURES: dict[str, Architecture] = {}
@@ -20,19 +20,7 @@ ARCHITECTURES: dict[str, Architecture] = {}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """Sizes and choices that every encoder has; architectures add their own in a subclass.
-
-    Attributes:
-        max_position_embeddings: the most tokens that an input may have.
-        first_position: the row of the position table that belongs to the first token.
-        head_size: width of one attention head. Usually `hidden_size / num_attention_heads`.
-        layer_heads, layer_neurons: of each layer, where they differ from those for all.
-        normalization_type: `layer_norm` or `no_norm`, a gain and a bias alone.
-        pooling: how tokens become a sentence embedding, see `tfedge.models.config`.
-        classifiers: the dense layers of a classifier of whole inputs, each of which reads a token of
-            its own, from the first one on; the logits are their mean.
-        source: the `config.json` this was read from, kept so that export loses no key of it.
-    """
+    """Sizes and choices that every encoder has; architectures add their own in a subclass."""
 
     architecture: Architecture = dataclasses.field(repr=False)
     vocab_size: int
@@ -40,19 +28,23 @@ class EncoderConfig:
     num_hidden_layers: int
     num_attention_heads: int
     intermediate_size: int
-    max_position_embeddings: int
-    first_position: int = 0
-    head_size: int
+    max_position_embeddings: int  # the most tokens that an input may have
+    first_position: int = 0  # the row of the position table that belongs to the first token
+    head_size: int  # width of one attention head. Usually `hidden_size / num_attention_heads`.
+    # Of each layer, where they differ from those for all.
     layer_heads: tuple[int, ...] = ()
     layer_neurons: tuple[int, ...] = ()
     type_vocab_size: int = 0
     hidden_act: str = "gelu"
     layer_norm_eps: float = 1e-12
-    normalization_type: str = "layer_norm"
+    normalization_type: str = "layer_norm"  # `layer_norm` or `no_norm`, a gain and a bias alone
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
-    pooling: str = "mean"
+    pooling: str = "mean"  # how tokens become a sentence embedding, see `tfedge.models.config`
+    # The dense layers of a classifier of whole inputs, each of which reads a token of its own, from
+    # the first one on; the logits are their mean.
     classifiers: tuple[str, ...] = ("classifier",)
+    # The `config.json` this was read from, kept so that export loses no key of it.
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -90,14 +82,10 @@ class EncoderConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """One input of an encoder, by Hugging Face's name.
-
-    Attributes:
-        shape: without the batch; None is the number of tokens.
-    """
+    """One input of an encoder, by Hugging Face's name."""
 
     name: str
-    shape: tuple[int | None, ...] = (None,)
+    shape: tuple[int | None, ...] = (None,)  # without the batch; None is the number of tokens
     dtype: str = "int32"
 
     @property
@@ -107,31 +95,24 @@ class Input:
 
 
 class Architecture(abc.ABC):
-    """What is particular to one `model_type`; a subclass stands below `@register`.
-
-    Attributes:
-        class_name: what the names of transformers' classes start with.
-        keys: what config.json calls the sizes that go by another name than BERT's.
-        parts: names within a layer, BERT's by default.
-        can_be_cut: whether encoders can be made smaller layer by layer, by `parts`.
-        head_tables: modules whose table has a column for each head, which all layers read.
-        summary_modules: the modules of `summary`, which are trained with a classifier.
-        encoder_modules: those modules of heads that the checkpoint keeps within the encoder.
-        pretraining_modules: what pretraining leaves in a checkpoint and no task reads.
-        counts_summary: whether the published number of weights includes `summary_modules`.
-    """
+    """What is particular to one `model_type`; a subclass stands below `@register`."""
 
     model_type: str
-    class_name: str
+    class_name: str  # what the names of transformers' classes start with
     reads: Literal["texts", "images"] = "texts"
+    # What config.json calls the sizes that go by another name than BERT's.
     keys: ClassVar[Mapping[str, str]] = {}
     config_class: type[EncoderConfig] = EncoderConfig
     embeddings = Embeddings()
-    parts = Parts()
-    can_be_cut: bool = False
+    parts = Parts()  # names within a layer, BERT's by default
+    can_be_cut: bool = False  # whether encoders can be made smaller layer by layer, by `parts`
+    # Modules whose table has a column for each head, which all layers read.
     head_tables: tuple[str, ...] = ()
+    # The modules of `summary`, which are trained with a classifier.
     summary_modules: tuple[str, ...] = ()
+    # Those modules of heads that the checkpoint keeps within the encoder.
     encoder_modules: tuple[str, ...] = ("pooler",)
+    # What pretraining leaves in a checkpoint and no task reads.
     pretraining_modules: tuple[str, ...] = (
         "cls",
         "lm_head",
@@ -142,6 +123,7 @@ class Architecture(abc.ABC):
         "fit_denses",
         "pooler",
     )
+    # Whether the published number of weights includes `summary_modules`.
     counts_summary: bool = False
 
     # The configuration.
@@ -192,7 +174,7 @@ class Architecture(abc.ABC):
         """The fewest and the most tokens of an input; an image always has the same number."""
 
     @abc.abstractmethod
-    def encode(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> list[Symbolic]:
+    def encode(self, blocks: Blocks, inputs: Tensors) -> list[Symbolic]:
         """The hidden states (B, S, C) after the embeddings and after each layer."""
 
     @abc.abstractmethod

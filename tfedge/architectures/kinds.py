@@ -33,18 +33,13 @@ class Seen:
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Kind:
-    """A tensor whose range is the one of least squared error over the values that calibration sees.
+    """A tensor whose range is the one of least squared error over the values that calibration sees."""
 
-    Attributes:
-        symmetric: whether the kernel that reads it wants a zero point of 0.
-        thinning: of how many values one is enough to show what all are like.
-        reader: what alone reads it, number by number: float64 (n,) -> float64 (n,).
-        table: gives the values that count in place of those seen.
-    """
-
-    symmetric: bool = False
-    thinning: int = 1
+    symmetric: bool = False  # whether the kernel that reads it wants a zero point of 0
+    thinning: int = 1  # of how many values one is enough to show what all are like
+    # What alone reads it, number by number: float64 (n,) -> float64 (n,).
     reader: Callable[[np.ndarray], np.ndarray] | None = None
+    # Gives the values that count in place of those seen.
     table: Callable[[], np.ndarray] | None = None
 
     def bounds(self, seen: Seen) -> tuple[float, float] | None:

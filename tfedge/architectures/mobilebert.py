@@ -12,7 +12,7 @@ from tfedge.architectures.postnorm import PostNorm
 from tfedge.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from tfedge.models.blocks import Blocks, Symbolic
+    from tfedge.models.blocks import Blocks, Symbolic, Tensors
 
 _NORMALISATIONS = ("layer_norm", "no_norm")
 _FLAGS = {
@@ -30,15 +30,10 @@ _TORCH_EPSILON = 1e-5
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MobileBertConfig(EncoderConfig):
-    """MobileBERT's sizes and choices, by the names of transformers.
+    """MobileBERT's sizes and choices, by the names of transformers."""
 
-    Attributes:
-        embedding_size: width of the word embedding.
-        intra_bottleneck_size: width inside the bottlenecks; `hidden_size` where there are none.
-    """
-
-    embedding_size: int
-    intra_bottleneck_size: int
+    embedding_size: int  # width of the word embedding
+    intra_bottleneck_size: int  # width inside the bottlenecks; `hidden_size` where there are none
     use_bottleneck: bool
     use_bottleneck_attention: bool
     key_query_shared_bottleneck: bool
@@ -92,7 +87,7 @@ class MobileBert(PostNorm):
             "normalization_type": fields.choice("normalization_type", _NORMALISATIONS, "no_norm"),
         }
 
-    def embed(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
+    def embed(self, blocks: Blocks, inputs: Tensors) -> Symbolic:
         config, names, ids = _own(blocks.config), self.embeddings, inputs["input_ids"]
         words = blocks.embedding(names.words, config.vocab_size, config.embedding_size, ids)
         if config.trigram_input:

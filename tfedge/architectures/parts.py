@@ -24,15 +24,10 @@ class Embeddings:
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """Names of modules within a layer, as in the checkpoint, and of its two residual sums.
+    """Names of modules within a layer, as in the checkpoint, and of its two residual sums."""
 
-    Attributes:
-        prefix: of every layer's modules, before the layer's index.
-        attention: the products of queries, keys and values.
-    """
-
-    prefix: str = "encoder.layer"
-    attention: str = "attention.self"
+    prefix: str = "encoder.layer"  # of every layer's modules, before the layer's index
+    attention: str = "attention.self"  # the products of queries, keys and values
     query: str = "attention.self.query"
     key: str = "attention.self.key"
     value: str = "attention.self.value"
@@ -71,23 +66,16 @@ class Parts:
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """Tensors that are added up and so can only be scaled together, channel by channel.
+    """Tensors that are added up and so can only be scaled together, channel by channel."""
 
-    Attributes:
-        name: of the stream; of one that ends in a norm, the norm's.
-        writers: the tables, dense layers and norms whose outputs are in it; of a residual connection
-            the norm that it starts from is the first.
-        totals: their sums, each read by the norm of the same place in `norms`.
-        norms: what normalises the sums.
-        readers: the dense layers that read it.
-        dense: where the stream ends in one norm, the dense layer whose output is in it.
-    """
-
-    name: str
+    name: str  # of the stream; of one that ends in a norm, the norm's
+    # The tables, dense layers and norms whose outputs are in it; of a residual connection the norm
+    # that it starts from is the first.
     writers: tuple[str, ...]
-    totals: tuple[str, ...] = ()
-    norms: tuple[str, ...] = ()
-    readers: tuple[str, ...] = ()
+    totals: tuple[str, ...] = ()  # their sums, each read by the norm of the same place in `norms`
+    norms: tuple[str, ...] = ()  # what normalises the sums
+    readers: tuple[str, ...] = ()  # the dense layers that read it
+    # Where the stream ends in one norm, the dense layer whose output is in it.
     dense: str | None = None
 
 
@@ -101,12 +89,7 @@ def residual(source: str, readers: tuple[str, ...], dense: str, total: str, norm
 
 
 class Biases(NamedTuple):
-    """What is added to the scores of an attention; None where there is nothing.
+    """What is added to the scores of an attention; None where there is nothing."""
 
-    Attributes:
-        mask: of `Blocks.attention_bias`, (B, 1, 1, S).
-        relative: of `Blocks.relative_bias`, (1, H, S, S).
-    """
-
-    mask: Any = None
-    relative: Any = None
+    mask: Any = None  # of `Blocks.attention_bias`, (B, 1, 1, S)
+    relative: Any = None  # of `Blocks.relative_bias`, (1, H, S, S)

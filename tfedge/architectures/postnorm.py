@@ -9,23 +9,20 @@ from tfedge.architectures.fields import ACTIVATIONS, Fields
 from tfedge.architectures.parts import Biases, Stream, residual
 
 if TYPE_CHECKING:
-    from tfedge.models.blocks import Blocks, Symbolic
+    from tfedge.models.blocks import Blocks, Symbolic, Tensors
 
 # [CLS], a token and [SEP].
 _FEWEST_TOKENS = 3
 
 
 class PostNorm(Architecture):
-    """An encoder as in BERT (Devlin et al. 2019), by the names in `parts`.
-
-    Attributes:
-        has_token_types: whether tokens have types, by the text of a pair that they are in. Where there
-            is but one type it is no input.
-        drops_attention: whether training drops some of what attention adds to the hidden states.
-    """
+    """An encoder as in BERT (Devlin et al. 2019), by the names in `parts`."""
 
     can_be_cut = True
+    # Whether tokens have types, by the text of a pair that they are in. Where there is but one type
+    # it is no input.
     has_token_types = True
+    # Whether training drops some of what attention adds to the hidden states.
     drops_attention = True
 
     def read(self, fields: Fields) -> dict[str, Any]:
@@ -50,7 +47,7 @@ class PostNorm(Architecture):
     def lengths(self, config: EncoderConfig) -> tuple[int, int]:
         return _FEWEST_TOKENS, config.max_position_embeddings
 
-    def encode(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> list[Symbolic]:
+    def encode(self, blocks: Blocks, inputs: Tensors) -> list[Symbolic]:
         hidden_states = [self.embed(blocks, inputs)]
         mask = blocks.attention_bias(inputs["attention_mask"])
         biases = Biases(mask, self.relative_bias(blocks, inputs["attention_mask"]))
@@ -62,7 +59,7 @@ class PostNorm(Architecture):
         """What all layers add to scores for how far tokens lie apart; BERT nothing."""
         return None
 
-    def embed(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> Symbolic:
+    def embed(self, blocks: Blocks, inputs: Tensors) -> Symbolic:
         """The hidden states (B, S, C) that enter the first layer."""
         config, names, ids = blocks.config, self.embeddings, inputs["input_ids"]
         terms = [blocks.embedding(names.words, config.vocab_size, config.hidden_size, ids)]

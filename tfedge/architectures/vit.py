@@ -16,7 +16,7 @@ from tfedge.architectures.parts import Biases, Parts, Stream
 from tfedge.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from tfedge.models.blocks import Blocks, Symbolic
+    from tfedge.models.blocks import Blocks, Symbolic, Tensors
 
 _PROJECTION = "embeddings.patch_embeddings.projection"
 _FINAL_NORM = "layernorm"
@@ -27,15 +27,12 @@ _WITH_TEACHER = "WithTeacher"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageConfig(EncoderConfig):
-    """The sizes of an image and of what it is cut into.
+    """The sizes of an image and of what it is cut into."""
 
-    Attributes:
-        image_size, patch_size: (height, width) in pixels; the tokens of an image are its patches.
-        leading_tokens: the learned tokens before the patches, by Hugging Face's names.
-    """
-
+    # (height, width) in pixels; the tokens of an image are its patches.
     image_size: tuple[int, int]
     patch_size: tuple[int, int]
+    # The learned tokens before the patches, by Hugging Face's names.
     leading_tokens: tuple[str, ...]
 
     @property
@@ -99,7 +96,7 @@ class Vit(Architecture):
     def lengths(self, config: EncoderConfig) -> tuple[int, int]:
         return config.max_position_embeddings, config.max_position_embeddings
 
-    def encode(self, blocks: Blocks, inputs: dict[str, Symbolic]) -> list[Symbolic]:
+    def encode(self, blocks: Blocks, inputs: Tensors) -> list[Symbolic]:
         config = _own(blocks.config)
         size = config.hidden_size, config.patch_size
         patches = blocks.patches(_PROJECTION, *size, inputs["pixel_values"])

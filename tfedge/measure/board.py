@@ -39,20 +39,15 @@ _LEAST_SHARE = 32  # texts; a process takes as long to start as to answer these
 
 @dataclasses.dataclass(frozen=True)
 class Board:
-    """Where and how a model is run. All that run one raise what `answers` does.
+    """Where and how a model is run. All that run one raise what `answers` does."""
 
-    Attributes:
-        python: the command that starts a Python with tfedge's base install; this one's by default,
-            an emulated board's or `ssh board python3` as well.
-        runtime: `tflite-runtime` or `litert`; None takes the first that the model allows.
-        threads: of the runtime; None leaves it the choice.
-        processes: that share the texts to answer, where there are enough of them.
-    """
-
+    # The command that starts a Python with tfedge's base install; this one's by default, an
+    # emulated board's or `ssh board python3` as well.
     python: tuple[str, ...] = (sys.executable,)
+    # `tflite-runtime` or `litert`; None takes the first that the model allows.
     runtime: str | None = None
-    threads: int | None = None
-    processes: int = 1
+    threads: int | None = None  # of the runtime; None leaves it the choice
+    processes: int = 1  # that share the texts to answer, where there are enough of them
 
     @classmethod
     def here(cls, runtime: str | None) -> Board:

@@ -12,21 +12,16 @@ from tfedge.records import taken
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """A preset.
-
-    Attributes:
-        flops: of a text or an image.
-        float32_bytes, int8_bytes: of the weights alone.
-        weights: where they come from.
-    """
+    """A preset."""
 
     name: str
     task: str
     parameters: int
-    flops: int
+    flops: int  # of a text or an image
+    # Of the weights alone.
     float32_bytes: int
     int8_bytes: int
-    weights: str | None
+    weights: str | None  # where they come from
     hub_id: str | None
     description: str
 

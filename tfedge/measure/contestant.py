@@ -26,40 +26,27 @@ CLOCK = (sys.executable, *WORKER)  # answers texts with a converted model
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a contestant is.
+    """What a contestant is."""
 
-    Attributes:
-        kind: "tfedge" or "peer".
-        model: its name, without the mode.
-        mode: how it is quantised.
-        lengths: of its graphs, in tokens.
-        peer, variant: the peer's name, and which of its forms this is.
-    """
-
-    kind: str
-    model: str
-    mode: str
-    lengths: Sequence[int] | None = None
+    kind: str  # "tfedge" or "peer"
+    model: str  # its name, without the mode
+    mode: str  # how it is quantised
+    lengths: Sequence[int] | None = None  # of its graphs, in tokens
+    # The peer's name, and which of its forms this is.
     peer: str | None = None
     variant: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
-    """A model and the program that answers texts with it.
+    """A model and the program that answers texts with it."""
 
-    Attributes:
-        name: as the user gave it, for reports.
-        command: starts a program that speaks as the verb `clock` of `tfedge.runtime.worker`.
-        request: the line of JSON that the program is to be given first, if any.
-        file: what holds the weights, a file or a folder.
-        facts: what it is, for programs.
-    """
-
-    name: str
+    name: str  # as the user gave it, for reports
+    # Starts a program that speaks as the verb `clock` of `tfedge.runtime.worker`.
     command: tuple[str, ...]
-    file: Path
-    facts: Facts
+    file: Path  # what holds the weights, a file or a folder
+    facts: Facts  # what it is, for programs
+    # The line of JSON that the program is to be given first, if any.
     request: Mapping[str, Any] | None = None
 
     @property
@@ -122,18 +109,12 @@ def _split(given: str) -> tuple[Path, int | None]:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """The answers to some texts.
-
-    Attributes:
-        tokenize_s: seconds for the tokens of each text, float64 (n,).
-        infer_s: seconds from the tokens of each text to its answer, float64 (n,).
-        peak_rss_bytes: the most memory that the process has had so far; None if unknown.
-    """
+    """The answers to some texts."""
 
     answers: list[Answer]
-    tokenize_s: np.ndarray
-    infer_s: np.ndarray
-    peak_rss_bytes: int | None
+    tokenize_s: np.ndarray  # seconds for the tokens of each text, float64 (n,)
+    infer_s: np.ndarray  # seconds from the tokens of each text to its answer, float64 (n,)
+    peak_rss_bytes: int | None  # the most memory that the process has had so far; None if unknown
 
 
 @contextlib.contextmanager

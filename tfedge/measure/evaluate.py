@@ -21,13 +21,7 @@ from tfedge.tasks.base import Rows, Task, disagreement
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """How well a model answers.
-
-    Attributes:
-        figures: where the truth is known, what the task's `metric` gives.
-        against: a second model, and the `disagreement` with it.
-        comparison: what the task tells of the two besides.
-    """
+    """How well a model answers."""
 
     model: str
     task: str
@@ -35,10 +29,11 @@ class Evaluation:
     data: str
     texts: int
     unanswered: int
+    # Where the truth is known, what the task's `metric` gives.
     figures: Mapping[str, Any] = dataclasses.field(metadata=FLAT)
-    against: str | None = None
+    against: str | None = None  # a second model, and the `disagreement` with it
     disagreement: float | None = None
-    comparison: Mapping[str, float] | None = None
+    comparison: Mapping[str, float] | None = None  # what the task tells of the two besides
 
 
 def read_items(model: Path, data: str, split: str) -> Texts:

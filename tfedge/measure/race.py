@@ -61,56 +61,47 @@ class Times:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Standing(Facts):
-    """What is measured of one contestant.
-
-    Attributes:
-        mean_ms, median_ms, p90_ms: milliseconds a text, of the texts' medians over the rounds.
-        tokenize_ms, infer_ms: their means.
-        ratio_range: the least and the largest ratio of the means in a round.
-        accuracy: where there are labels.
-        disagreement, float_disagreement: with the first contestant and with that in float32.
-    """
+    """What is measured of one contestant."""
 
     name: str
     runtime: str
     threads: Count
+    # Milliseconds a text, of the texts' medians over the rounds.
     mean_ms: Positive
     median_ms: Positive
     p90_ms: Positive
+    # Their means.
     tokenize_ms: float
     infer_ms: float
     ratios: Times
+    # The least and the largest ratio of the means in a round.
     ratio_range: Annotated[Sequence[Positive], Len(2, 2)]
     start_ms: Positive
     peak_rss_bytes: Count | None
     size_bytes: Count
     unanswered: Count
-    accuracy: Share | None = None
+    accuracy: Share | None = None  # where there are labels
+    # With the first contestant and with that in float32.
     disagreement: float
     float_disagreement: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Race:
-    """All figures.
-
-    Attributes:
-        float_: the name of the first contestant in float32.
-        format, tfedge: `FORMAT` and the version of tfedge.
-        variants: by peer, the mean milliseconds of each form of it that was tried.
-        left_out: by peer, why it does not take part.
-    """
+    """All figures."""
 
     data: str
     texts: Count
     rounds: Count
     machine: Machine
-    float_: str | None
+    float_: str | None  # the name of the first contestant in float32
     contestants: Annotated[Sequence[Standing], Len(1)]
+    # `FORMAT` and the version of tfedge.
     format: int | None = None
     tfedge: str | None = None
+    # By peer, the mean milliseconds of each form of it that was tried.
     variants: Mapping[str, Mapping[str, float]] | None = None
-    left_out: Mapping[str, str] | None = None
+    left_out: Mapping[str, str] | None = None  # by peer, why it does not take part
 
 
 def busy_note(machine: Machine) -> str:
@@ -123,17 +114,13 @@ def busy_note(machine: Machine) -> str:
 
 @dataclasses.dataclass
 class Record:
-    """What one contestant did.
-
-    Attributes:
-        tokenize_s, infer_s: seconds by round and text, float64 (rounds, texts).
-        answers: of the last round.
-    """
+    """What one contestant did."""
 
     running: Running
+    # Seconds by round and text, float64 (rounds, texts).
     tokenize_s: np.ndarray
     infer_s: np.ndarray
-    answers: list[Answer]
+    answers: list[Answer]  # of the last round
     peak_rss_bytes: int | None = None
 
     def total_s(self) -> np.ndarray:
@@ -143,18 +130,12 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class BenchOptions:
-    """What `tfedge bench` is told besides models and texts.
+    """What `tfedge bench` is told besides models and texts."""
 
-    Attributes:
-        runtimes: each model takes part once in each of these; none takes the first that each
-            allows.
-        threads: each contestant takes part once for each of these.
-        rounds: how often each answers each text.
-    """
-
+    # Each model takes part once in each of these; none takes the first that each allows.
     runtimes: tuple[str, ...]
-    threads: tuple[int, ...]
-    rounds: int
+    threads: tuple[int, ...]  # each contestant takes part once for each of these
+    rounds: int  # how often each answers each text
 
 
 def bench(models: Sequence[str], texts: Texts, options: BenchOptions, make_bar: MakeBar) -> Race:

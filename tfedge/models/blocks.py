@@ -57,50 +57,37 @@ NORMALISED = Pixels()
 
 @dataclasses.dataclass(frozen=True)
 class GraphOptions:
-    """How one graph of an encoder is built; the weights do not depend on it.
+    """How one graph of an encoder is built; the weights do not depend on it."""
 
-    Attributes:
-        batch_size: static batch, or None for any (training).
-        sequence_length: static number of tokens, or None for any (training).
-        mask_value: what is added to the scores of padding.
-        normalize: whether sentence embeddings come out with length 1.
-        dropout: whether the config's dropout layers are put in (training).
-        prune_last_layer: whether the last layer computes only the [CLS] position, for a head that
-            reads no other; of a DeiT with two classifiers the positions of both.
-        pixels: what an image is made of.
-        tap: called with the name, the tensor and the kind of every activation, returns the tensor
-            to go on with: where ranges are recorded and put in.
-    """
-
-    batch_size: int | None = None
-    sequence_length: int | None = None
-    mask_value: float = FLOAT_MASK_VALUE
-    normalize: bool = True
-    dropout: bool = False
+    batch_size: int | None = None  # static batch, or None for any (training)
+    sequence_length: int | None = None  # static number of tokens, or None for any (training)
+    mask_value: float = FLOAT_MASK_VALUE  # what is added to the scores of padding
+    normalize: bool = True  # whether sentence embeddings come out with length 1
+    dropout: bool = False  # whether the config's dropout layers are put in (training)
+    # Whether the last layer computes only the [CLS] position, for a head that reads no other; of a
+    # DeiT with two classifiers the positions of both.
     prune_last_layer: bool = False
-    pixels: Pixels = NORMALISED
+    pixels: Pixels = NORMALISED  # what an image is made of
+    # Called with the name, the tensor and the kind of every activation, returns the tensor to go on
+    # with: where ranges are recorded and put in.
     tap: Tap = lambda name, tensor, kind: tensor
 
 
 class Blocks:
-    """Builds the blocks of one encoder.
+    """Builds the blocks of one encoder."""
 
-    Attributes:
-        tapped: every activation by name, as it came out of the tap.
-        kinds: what each activation is, by name; also of those that have the values of another one
-            (`Like`) and are not in `tapped`.
-        sites: the operations, in the order of the data's flow: what a precision can be chosen for.
-        query_factor: what the queries hold beside the root of the head's size, and so the scores.
-        score_axes: where the scores have the axes of (B, H, S, S), the first S that of the queries.
-    """
-
+    # What the queries hold beside the root of the head's size, and so the scores.
     query_factor = 1.0
+    # Where the scores have the axes of (B, H, S, S), the first S that of the queries.
     score_axes: tuple[int, ...] = (0, 1, 2, 3)
 
     def __init__(self, config: EncoderConfig, options: GraphOptions) -> None:
         self.config, self.options = config, options
-        self.tapped: dict[str, Symbolic] = {}
+        self.tapped: Tensors = {}  # every activation by name, as it came out of the tap
+        # What each activation is, by name; also of those that have the values of another one (`Like`)
+        # and are not in `tapped`.
         self.kinds: dict[str, Kind] = {}
+        # The operations, in the order of the data's flow: what a precision can be chosen for.
         self.sites: dict[str, SiteKind] = {}
         self._site = ""  # to which belongs what is being built
 
@@ -145,7 +132,7 @@ class Blocks:
     def _table(self, name: str, layer: keras.layers.Layer, x: Symbolic) -> Symbolic:
         return self.tap(name, self._as_hidden(name, layer(x)), kinds.rows_of(layer))
 
-    def token_types(self, name: str, inputs: dict[str, Symbolic]) -> Symbolic:
+    def token_types(self, name: str, inputs: Tensors) -> Symbolic:
         """The look-up of token types, (B, S, C); of one type, which is no input, (1, 1, C)."""
         config = self.config
         if "token_type_ids" not in inputs:

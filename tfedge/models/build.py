@@ -14,7 +14,7 @@ from tfedge import tasks
 from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import Kind
 from tfedge.errors import InputError
-from tfedge.models.blocks import Blocks, GraphOptions, SiteKind, Symbolic
+from tfedge.models.blocks import Blocks, GraphOptions, SiteKind, Symbolic, Tensors
 
 # tf_keras walks a functional graph by recursion; MobileBERT with its ranges is deeper than Python's
 # default of 1000.
@@ -25,19 +25,15 @@ MakeBlocks = Callable[[EncoderConfig, GraphOptions], Blocks]
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """A built model and the symbolic tensors that distillation and calibration look at.
-
-    Attributes:
-        model: inputs and outputs are dicts by name, int32 (B, S) and float32; of images float32
-            (B, height, width, 3) too.
-        hidden_states: after the embeddings and after each layer, (B, S, C) each.
-        tapped, kinds, sites: as in `Blocks`.
-    """
+    """A built model and the symbolic tensors that distillation and calibration look at."""
 
     config: EncoderConfig
+    # Inputs and outputs are dicts by name, int32 (B, S) and float32; of images float32 (B, height,
+    # width, 3) too.
     model: keras.Model
-    hidden_states: list[Symbolic]
-    tapped: dict[str, Symbolic]
+    hidden_states: list[Symbolic]  # after the embeddings and after each layer, (B, S, C) each
+    # As in `Blocks`.
+    tapped: Tensors
     kinds: dict[str, Kind]
     sites: dict[str, SiteKind]
 
@@ -98,7 +94,7 @@ def traced(
     )
 
 
-def _inputs(config: EncoderConfig, options: GraphOptions) -> dict[str, Symbolic]:
+def _inputs(config: EncoderConfig, options: GraphOptions) -> Tensors:
     result = {}
     for item in config.architecture.inputs(config):
         shape = [options.sequence_length if side is None else side for side in item.shape]

@@ -30,15 +30,11 @@ _LEGACY_NAMES = {".gamma": ".weight", ".beta": ".bias"}
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One Keras variable and the tensor of the checkpoint that fills it.
-
-    Attributes:
-        axes: of the variable, in the order in which the tensor has them.
-    """
+    """One Keras variable and the tensor of the checkpoint that fills it."""
 
     name: str
     variable: Any
-    axes: tuple[int, ...]
+    axes: tuple[int, ...]  # of the variable, in the order in which the tensor has them
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -52,17 +52,13 @@ class _Tensor:
 
 
 class _Counter:
-    """The blocks of `tfedge.models.blocks` as far as encoders have weights or products in them.
-
-    Attributes:
-        weights: by the name of the tensor in the checkpoint, which several layers may share.
-        products: multiply-accumulates.
-    """
+    """The blocks of `tfedge.models.blocks` as far as encoders have weights or products in them."""
 
     def __init__(self, config: EncoderConfig, length: int) -> None:
         self.config, self.length = config, length
+        # By the name of the tensor in the checkpoint, which several layers may share.
         self.weights: dict[str, int] = {}
-        self.products = 0
+        self.products = 0  # multiply-accumulates
 
     def _made(self, name: str, weights: int, rows: int, channels: int) -> _Tensor:
         self.weights[self.config.architecture.tensor_name(f"{name}.weight")] = weights
@@ -135,21 +131,13 @@ def _counted(config: EncoderConfig, length: int) -> _Counter:
 
 @dataclasses.dataclass(frozen=True)
 class InstructionCosts:
-    """Instructions that an int8 model takes on a board, for each thing that it computes.
+    """Instructions that an int8 model takes on a board, for each thing that it computes."""
 
-    Attributes:
-        name: as in `tfedge.targets`.
-        product: a multiply-accumulate.
-        probability: a softmax's output.
-        neuron: an output of the activation.
-        norm: an output of a layer norm, with the residual sum before it.
-    """
-
-    name: str
-    product: float
-    probability: float
-    neuron: float
-    norm: float
+    name: str  # as in `tfedge.targets`
+    product: float  # a multiply-accumulate
+    probability: float  # a softmax's output
+    neuron: float  # an output of the activation
+    norm: float  # an output of a layer norm, with the residual sum before it
 
 
 def load_costs(name: str) -> InstructionCosts:

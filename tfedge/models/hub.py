@@ -17,19 +17,12 @@ _SHIPPED = Path(tfedge.__file__).resolve().parents[1] / "saved_models"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A checkpoint on this machine.
+    """A checkpoint on this machine."""
 
-    Attributes:
-        name: what outputs are called after.
-        folder: the Hugging Face folder.
-        preset: the preset of that name, or None.
-        origin: where it comes from: a path, `package:NAME` or `hub:ID`, for reports.
-    """
-
-    name: str
-    folder: Path
-    preset: Preset | None
-    origin: str
+    name: str  # what outputs are called after
+    folder: Path  # the Hugging Face folder
+    preset: Preset | None  # the preset of that name, or None
+    origin: str  # where it comes from: a path, `package:NAME` or `hub:ID`, for reports
 
     @property
     def task(self) -> str | None:

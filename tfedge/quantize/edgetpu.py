@@ -31,7 +31,7 @@ from tfedge.architectures.kinds import (
     rows_of,
 )
 from tfedge.architectures.parts import Biases
-from tfedge.models.blocks import Symbolic
+from tfedge.models.blocks import Symbolic, Tensors
 from tfedge.models.layers import matmul
 from tfedge.quantize import edgetpu_layers as layers
 from tfedge.quantize.integer import IntegerBlocks, Piece, Squared, Squares
@@ -62,7 +62,7 @@ class EdgeTpuBlocks(IntegerBlocks):
     even_scale: type[layers.EvenScale] = layers.EvenScale
     even_variance: type[layers.EvenVariance] = layers.EvenVariance
 
-    def token_types(self, name: str, inputs: dict[str, Symbolic]) -> Symbolic:
+    def token_types(self, name: str, inputs: Tensors) -> Symbolic:
         """The look-up of token types, (B, S, 1, C); of two, arithmetic."""
         if self.config.type_vocab_size != 2:
             return super().token_types(name, inputs)
@@ -212,7 +212,6 @@ class EdgeTpuBlocks(IntegerBlocks):
         The mask divided by its length is 1 / root(number of real tokens) at each of them: once
         before the sum and once behind it.
         """
-        del attention_mask  # converted already
         with self.site("pooling", "pooling"):
             flags = op("pooling.row", layers.as_row)(self._mask)
             unit = self._step(op("pooling.unit", layers.unit_length), flags, _UNIT_LENGTH)

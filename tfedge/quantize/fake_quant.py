@@ -43,7 +43,6 @@ def fake_quant_tap(ranges: Mapping[str, Range]) -> Tap:
     """A tap that rounds each tensor named in `ranges` to it and leaves the others in float."""
 
     def tap(name: str, tensor: Symbolic, kind: Kind) -> Symbolic:
-        del kind
         if name not in ranges:
             return tensor
         return FakeQuant(ranges[name], name=f"{name}.quant")(tensor)
@@ -94,13 +93,10 @@ class GatedRounder:
 
     Args:
         clipped: tensors whose clipping the graph counts on, rounded or not.
-
-    Attributes:
-        gates: by site; True where the site rounds.
     """
 
     def __init__(self, ranges: Mapping[str, Range], clipped: Container[str]) -> None:
-        self.gates: dict[str, tf.Variable] = {}
+        self.gates: dict[str, tf.Variable] = {}  # by site; True where the site rounds
         self._ranges = ranges
         self._clipped = clipped
         self._count = 0

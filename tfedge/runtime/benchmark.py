@@ -21,12 +21,6 @@ _WARM_UP_RUNS = 5  # first calls allocate memory, start threads and fill caches
 class Timing:
     """What `benchmark` measured. A run is one text, tokenising included, or one image, reading it
     included.
-
-    Attributes:
-        texts_per_s: runs by the whole time.
-        tokens_per_s: tokens that the model saw, special ones included and padding left out, by the
-            whole time.
-        peak_rss_bytes: the most memory that the process has had resident; None if unknown.
     """
 
     model: str
@@ -36,9 +30,10 @@ class Timing:
     texts: int
     median_ms: float
     p90_ms: float
-    texts_per_s: float
+    texts_per_s: float  # runs by the whole time
+    # Tokens that the model saw, special ones included and padding left out, by the whole time.
     tokens_per_s: float
-    peak_rss_bytes: int | None
+    peak_rss_bytes: int | None  # the most memory that the process has had resident; None if unknown
 
 
 def benchmark(pipeline: Pipeline, texts: Sequence[Input], runs: int) -> Timing:

@@ -68,41 +68,29 @@ _ARCHIVE_ERRORS = (
 class Manifest:
     """The contents of `tfedge.json`. Making one checks it.
 
-    Attributes:
-        name: name of the model, e.g. "tinybert".
-        task: name of a task, see `tfedge.runtime.tasks`.
-        labels: names of the last axis of "logits" for the tasks with labels, else None.
-        max_length: longest input in tokens, special ones included.
-        inputs: names of the signature's inputs, some of the `names` of the task's input: int32
-            (1, length) each, or pixels of 0 to 255 (1, height, width, 3).
-        outputs: names of the signature's outputs.
-        quantization: e.g. "int8"; for people.
-        runtimes: runtimes that the converter saw run the file, preferred one first.
-        signatures: signature key -> sequence length.
-        model_bytes: length of the flatbuffer at the beginning of the file.
-        model_sha256: SHA-256 of these bytes, hexadecimal.
-        normalize: whether an embedding is divided by its length, which an integer graph does not.
-        image: how a model that reads images gets them, else None.
-        extra: free-form; the runtime ignores it.
-
     Raises:
         ValueError: a field has an impossible value.
     """
 
-    name: str
-    task: str
+    name: str  # name of the model, e.g. "tinybert"
+    task: str  # name of a task, see `tfedge.runtime.tasks`
+    # Names of the last axis of "logits" for the tasks with labels, else None.
     labels: tuple[str, ...] | None
-    max_length: int
+    max_length: int  # longest input in tokens, special ones included
+    # Names of the signature's inputs, some of the `names` of the task's input: int32 (1, length)
+    # each, or pixels of 0 to 255 (1, height, width, 3).
     inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    quantization: str
-    runtimes: tuple[str, ...]
-    signatures: Mapping[str, int]
-    model_bytes: int
-    model_sha256: str
+    outputs: tuple[str, ...]  # names of the signature's outputs
+    quantization: str  # e.g. "int8"; for people
+    runtimes: tuple[str, ...]  # runtimes that the converter saw run the file, preferred one first
+    signatures: Mapping[str, int]  # signature key -> sequence length
+    model_bytes: int  # length of the flatbuffer at the beginning of the file
+    model_sha256: str  # SHA-256 of these bytes, hexadecimal
     tfedge_version: str
+    # Whether an embedding is divided by its length, which an integer graph does not.
     normalize: bool = False
-    image: ImageSettings | None = None
+    image: ImageSettings | None = None  # how a model that reads images gets them, else None
+    # Free-form; the runtime ignores it.
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -63,42 +63,28 @@ class Installed:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something to fix.
+    """Something to fix."""
 
-    Attributes:
-        problem: what is wrong.
-        mend: a command, or where none helps, what to do.
-        prevents: whether no text can be answered before it is mended.
-    """
-
-    problem: str
-    mend: str
-    prevents: bool = False
+    problem: str  # what is wrong
+    mend: str  # a command, or where none helps, what to do
+    prevents: bool = False  # whether no text can be answered before it is mended
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What was found.
-
-    Attributes:
-        packages: of the base install and the runtimes, by name.
-        runtime: the one that would answer; None where there is none.
-        kernels: what its int8 matrix products are made of.
-        model: name, task, quantization, verified runtimes and lengths of the model, if one is given.
-        answer: the fields of a `Timing` of the built-in sentence or image; None where it was not
-            answered.
-        libedgetpu: the Edge TPU's library, if there is one.
-    """
+    """What was found."""
 
     tfedge: str
     python: str
-    packages: Mapping[str, Installed]
-    runtime: str | None
-    kernels: str | None
+    packages: Mapping[str, Installed]  # of the base install and the runtimes, by name
+    runtime: str | None  # the one that would answer; None where there is none
+    kernels: str | None  # what its int8 matrix products are made of
+    # Name, task, quantization, verified runtimes and lengths of the model, if one is given.
     model: Mapping[str, Any] | None
+    # The fields of a `Timing` of the built-in sentence or image; None where it was not answered.
     answer: Mapping[str, Any] | None
     machine: Machine
-    libedgetpu: str | None
+    libedgetpu: str | None  # the Edge TPU's library, if there is one
     findings: tuple[Finding, ...]
 
     @property

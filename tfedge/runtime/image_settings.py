@@ -18,21 +18,18 @@ class ImageSettings:
     The image is resized, and its middle cut out where that is larger; where it is smaller, it gets a
     black edge. The model itself makes (pixel - mean) / std of its red, green and blue, 0 to 255.
 
-    Attributes:
-        height, width: of what the model reads, in pixels.
-        resize: height and width that the image gets first, or the length of its shorter side alone,
-            or None where it stays as it is.
-        resample: one of `RESAMPLES`.
-        mean, std: of red, green and blue, for people and other programs; the runtime ignores them.
-
     Raises:
         ValueError: a field has an impossible value.
     """
 
+    # Of what the model reads, in pixels.
     height: int
     width: int
+    # Height and width that the image gets first, or the length of its shorter side alone, or None
+    # where it stays as it is.
     resize: tuple[int, ...] | None
-    resample: str
+    resample: str  # one of `RESAMPLES`
+    # Of red, green and blue, for people and other programs; the runtime ignores them.
     mean: tuple[float, ...]
     std: tuple[float, ...]
 

@@ -25,27 +25,18 @@ Line = tuple[str, Optional[str]]  # what a line asks: text, question or path; co
 
 
 class Input:
-    """A text alone, and what other kinds of input do otherwise.
+    """A text alone, and what other kinds of input do otherwise."""
 
-    Attributes:
-        key: of the input in an answer, and in a line of JSON.
-        unit: what one is to the user; several have an "s".
-        typed: what the user types on a terminal.
-        sample: what the example is.
-        names: tensors that a graph may have for it, the first of which it must have.
-        has_tokenizer: whether a bundle holds a tokeniser to read it with.
-        packages: what is needed besides the base install, by name the module to import.
-        is_pair: whether two texts are read together.
-    """
-
-    key = "text"
-    unit = "text"
-    typed = "texts"
-    sample = "a sentence"
+    key = "text"  # of the input in an answer, and in a line of JSON
+    unit = "text"  # what one is to the user; several have an "s"
+    typed = "texts"  # what the user types on a terminal
+    sample = "a sentence"  # what the example is
+    # Tensors that a graph may have for it, the first of which it must have.
     names: ClassVar[tuple[str, ...]] = TEXT_INPUTS
-    has_tokenizer = True
+    has_tokenizer = True  # whether a bundle holds a tokeniser to read it with
+    # What is needed besides the base install, by name the module to import.
     packages: ClassVar[Mapping[str, str]] = {}
-    is_pair = False
+    is_pair = False  # whether two texts are read together
 
     def check(self, inputs: tuple[str, ...], image: ImageSettings | None) -> None:
         """Raises ValueError where these fields of a manifest cannot be of a model of this input."""

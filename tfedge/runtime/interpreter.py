@@ -43,13 +43,9 @@ class _Signature:
 
 
 class Model:
-    """An interpreter of a bundle, run by signature. Not safe for use by several threads at once.
+    """An interpreter of a bundle, run by signature. Not safe for use by several threads at once."""
 
-    Attributes:
-        has_answered: whether `run` has succeeded before: then a failure is the text's, not the
-            model's.
-    """
-
+    # Whether `run` has succeeded before: then a failure is the text's, not the model's.
     has_answered = False
 
     def __init__(

@@ -67,35 +67,22 @@ _BOARD_FILES = ("proc/device-tree/model", "sys/class/dmi/id/product_name")
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What is known of a machine.
+    """What is known of a machine."""
 
-    Attributes:
-        board: as its device tree or its firmware names it.
-        architecture: of the kernel, e.g. "aarch64".
-        python_bits: 64, or 32.
-        cores: name of a kind of processor core -> how many there are.
-        features: those of `FEATURES` -> whether all cores have it.
-        memory_bytes: of the machine.
-        available_bytes: that a new program could use.
-        temperatures: thermal zone -> degrees Celsius.
-        throttled: what holds the processor back now; None where the board does not say.
-        throttled_since_start: what has held it back since it started; None likewise.
-        governors: frequency governors in use.
-        scales_by_itself: whether the processor, not the governor, picks the frequency.
-    """
-
-    board: str | None
-    architecture: str
-    python_bits: int
-    cores: Mapping[str, int]
-    features: Mapping[str, bool]
-    memory_bytes: int | None
-    available_bytes: int | None
-    temperatures: Mapping[str, float]
+    board: str | None  # as its device tree or its firmware names it
+    architecture: str  # of the kernel, e.g. "aarch64"
+    python_bits: int  # 64, or 32
+    cores: Mapping[str, int]  # name of a kind of processor core -> how many there are
+    features: Mapping[str, bool]  # those of `FEATURES` -> whether all cores have it
+    memory_bytes: int | None  # of the machine
+    available_bytes: int | None  # that a new program could use
+    temperatures: Mapping[str, float]  # thermal zone -> degrees Celsius
+    # What holds the processor back now; None where the board does not say.
     throttled: tuple[str, ...] | None
+    # What has held it back since it started; None likewise.
     throttled_since_start: tuple[str, ...] | None
-    governors: tuple[str, ...]
-    scales_by_itself: bool
+    governors: tuple[str, ...]  # frequency governors in use
+    scales_by_itself: bool  # whether the processor, not the governor, picks the frequency
 
     @property
     def int8_products(self) -> str | None:

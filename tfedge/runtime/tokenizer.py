@@ -19,25 +19,16 @@ _BATCH = 8192
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """A tokenised text, or pair of texts. Sequences have one item a token, special ones included.
+    """A tokenised text, or pair of texts. Sequences have one item a token, special ones included."""
 
-    Attributes:
-        ids: vocabulary numbers.
-        type_ids: 0 in the first text, 1 in the second one.
-        tokens: the word pieces.
-        offsets: (start, end) of a token in the characters of its own text.
-        sequence: number of the text that a token is from (0 or 1), None for a special token.
-        truncated: whether the end of the text did not fit.
-        pad_id: vocabulary number of the padding token.
-    """
-
-    ids: list[int]
-    type_ids: list[int]
-    tokens: list[str]
-    offsets: list[tuple[int, int]]
+    ids: list[int]  # vocabulary numbers
+    type_ids: list[int]  # 0 in the first text, 1 in the second one
+    tokens: list[str]  # the word pieces
+    offsets: list[tuple[int, int]]  # (start, end) of a token in the characters of its own text
+    # Number of the text that a token is from (0 or 1), None for a special token.
     sequence: list[int | None]
-    truncated: bool
-    pad_id: int
+    truncated: bool  # whether the end of the text did not fit
+    pad_id: int  # vocabulary number of the padding token
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -18,20 +18,14 @@ Outputs = Mapping[str, "np.ndarray"]
 
 
 class Task(abc.ABC):
-    """How a model of a task is fed and how its outputs become an answer.
+    """How a model of a task is fed and how its outputs become an answer."""
 
-    Attributes:
-        name: as in the manifest, e.g. `text-classification`.
-        input: what is answered, one text unless a task says otherwise.
-        outputs: name of an output -> its shape, in sizes or the words "length" and "labels", None
-            for any size.
-        ranked: whether `top_k` means something.
-    """
-
-    name: ClassVar[str]
-    input: ClassVar[Input] = TEXT
+    name: ClassVar[str]  # as in the manifest, e.g. `text-classification`
+    input: ClassVar[Input] = TEXT  # what is answered, one text unless a task says otherwise
+    # Name of an output -> its shape, in sizes or the words "length" and "labels", None for any
+    # size.
     outputs: ClassVar[Mapping[str, tuple[int | str | None, ...]]]
-    ranked: ClassVar[bool] = False
+    ranked: ClassVar[bool] = False  # whether `top_k` means something
 
     @property
     def labelled(self) -> bool:
