@@ -17,11 +17,8 @@ from tfedge.errors import InputError
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, renamed to it when the block ends without an error.
-
-    Raises:
-        InputError: the folder cannot be written or the disk is full.
-    """
+    """Yields a temporary path beside `path`, renamed to it when the block ends without an error;
+    raises InputError where the folder cannot be written or the disk is full."""
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

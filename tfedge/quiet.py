@@ -12,10 +12,8 @@ from tfedge.errors import MissingPackageError
 def load_tensorflow() -> None:
     """Imports TensorFlow and looks for devices, showing what it prints only if that fails.
 
-    The notes (CPU features, absent CUDA) come from C++ before any log level applies.
-
-    Raises:
-        MissingPackageError: TensorFlow is not installed.
+    The notes (CPU features, absent CUDA) come from C++ before any log level applies. Raises
+    MissingPackageError where TensorFlow is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()

@@ -60,12 +60,11 @@ def taken(kind: type[_Record], *sources: object, **given: Any) -> _Record:
 def read_record(content: Any, kind: type[_Record], name: str, origin: str) -> _Record:
     """Parsed JSON as a record; keys that it has no field for are ignored.
 
+    Raises InputError where a field is absent, of another type, out of range or not finite.
+
     Args:
         name: of the file, for the message.
         origin: the command that makes such files, for the message.
-
-    Raises:
-        InputError: a field is absent, of another type, out of range or not finite.
     """
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 

@@ -27,11 +27,8 @@ def setting_names(package: str) -> list[str]:
 
 
 def load_named(package: str, kind: type[_Kind], name: str) -> _Kind:
-    """The settings called `name` in a package, which holds settings of a `kind`.
-
-    Raises:
-        InputError: there are none of that name; the message lists those there are.
-    """
+    """The settings called `name` in a package, which holds settings of a `kind`; raises InputError
+    where there are none of that name; the message lists those there are."""
     names = setting_names(package)
     if name not in names:
         raise InputError(f"unknown {kind.__name__.lower()} {name!r}; known are {', '.join(names)}")
@@ -41,11 +38,8 @@ def load_named(package: str, kind: type[_Kind], name: str) -> _Kind:
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
-    """The tables and values of a user's TOML file, in the order in which they stand there.
-
-    Raises:
-        InputError: the file is missing, too large for settings, or no TOML.
-    """
+    """The tables and values of a user's TOML file, in the order in which they stand there; raises
+    InputError where the file is missing, too large for settings, or no TOML."""
     try:
         with open(path, "rb") as file:
             content = file.read(_LARGEST_FILE_BYTES + 1)
@@ -60,11 +54,8 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """`KEY=VALUE` of a command line; the value as in TOML, or a string as it is.
-
-    Raises:
-        InputError: there is no `=`, or nothing before it.
-    """
+    """`KEY=VALUE` of a command line; the value as in TOML, or a string as it is. Raises InputError
+    where there is no `=`, or nothing before it."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise InputError(f"{text!r} sets nothing; give KEY=VALUE")

@@ -23,11 +23,10 @@ _LARGEST_MATRIX = 2**31
 def read_object(path: Path, why: str) -> dict[str, Any]:
     """The JSON object in a file of a checkpoint.
 
+    Raises CheckpointError where it is absent, cannot be read, or holds something else.
+
     Args:
         why: what the file is needed for, should it be absent.
-
-    Raises:
-        CheckpointError: it is absent, cannot be read, or holds something else.
     """
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; {why}")
@@ -108,11 +107,7 @@ class Fields:
 
 
 def head_size(width: int, heads: int) -> int:
-    """The channels of one head.
-
-    Raises:
-        CheckpointError: the heads would not be of one size.
-    """
+    """The channels of one head; raises CheckpointError where the heads would not be of one size."""
     if width % heads:
         raise CheckpointError(
             f"config.json: {width} channels cannot be split into {heads} attention heads"
@@ -121,11 +116,8 @@ def head_size(width: int, heads: int) -> int:
 
 
 def refuse_matrix(width: int, *rows: int) -> None:
-    """Refuses before anything is built what could only end in a lack of memory.
-
-    Raises:
-        CheckpointError: a matrix of one of these numbers of rows has too many weights.
-    """
+    """Refuses before anything is built what could only end in a lack of memory; raises
+    CheckpointError where a matrix of one of these numbers of rows has too many weights."""
     largest = width * max(rows)
     if largest > _LARGEST_MATRIX:
         raise CheckpointError(
@@ -143,13 +135,10 @@ def read_differing(content: Any, config: Mapping[str, Any]) -> dict[str, Any]:
         "tfedge": {"heads": [5, 7, ...], "head_size": 32, "neurons": [640, 808, ...]}
 
     with a number for each layer, none above `num_attention_heads` and `intermediate_size`. Any of
-    the three may be left out.
+    the three may be left out. Raises CheckpointError where it says something else.
 
     Args:
         config: the arguments of an `EncoderConfig`.
-
-    Raises:
-        CheckpointError: it says something else.
     """
     known = {"heads": "num_attention_heads", "neurons": "intermediate_size"}
     if not isinstance(content, Mapping) or not set(content) <= {*known, "head_size"}:

@@ -144,11 +144,8 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> Export:
 
 
 def _length(source: Source, config: EncoderConfig, task: str, options: ExportOptions) -> int:
-    """Tokens of the longest text, or of every image.
-
-    Raises:
-        InputError: another number is asked for of images.
-    """
+    """Tokens of the longest text, or of every image; raises InputError where another number is
+    asked for of images."""
     config.architecture.check_length(config, options.sequence_length)
     least, most = config.architecture.lengths(config)
     if least == most:
@@ -232,11 +229,8 @@ def _finish(folder: Path, source: Source, report: Export, output: Path) -> None:
 
 
 def to_onnx(model: keras.Model, opset: int = OPSET) -> bytes:
-    """The ONNX of a Keras model, inputs and outputs under their Keras names.
-
-    Raises:
-        MissingPackageError: tf2onnx is not installed.
-    """
+    """The ONNX of a Keras model, inputs and outputs under their Keras names; raises
+    MissingPackageError where tf2onnx is not installed."""
     converter = _package("tf2onnx.convert")
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     names = [tensor.name for tensor in model.inputs]

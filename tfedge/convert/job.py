@@ -243,11 +243,8 @@ def _first(*values: Any) -> Any:
 
 
 def default_length(source: Source, task: str, target: Target | None = None) -> int:
-    """Tokens of the longest graph, where nobody asks for another number.
-
-    Raises:
-        CheckpointError: what says where embeddings cut a text cannot be understood.
-    """
+    """Tokens of the longest graph, where nobody asks for another number; raises CheckpointError
+    where what says where embeddings cut a text cannot be understood."""
     preset = source.preset
     length: int = _first(
         target and target.sequence_length, preset and preset.sequence_length, _LENGTH

@@ -41,11 +41,10 @@ def difference(actual: np.ndarray, expected: np.ndarray) -> float:
 def check_error(errors: Sequence[float], what: str, maker: str, where: str = "") -> float:
     """The largest difference of a model in float from Keras.
 
+    Raises RejectedModelError where it is above 1e-4.
+
     Args:
         maker: whose fault it may be beside tfedge's.
-
-    Raises:
-        RejectedModelError: it is above 1e-4.
     """
     error = float(np.max(errors))  # np.max() keeps NaN, max() may not
     if not error <= _FLOAT_TOLERANCE:

@@ -23,12 +23,11 @@ class Images(Texts):
 def read_images(path: str | Path) -> Images:
     """The images of a folder, or of a table.
 
-    A folder has a sub-folder for each label, or images alone. They come with labels taking turns, so
-    that the first of them are of all labels. A table, as `tfedge.data.texts.read_texts` reads them,
-    has a column `image` with paths, as seen from its own folder, and perhaps `label`.
-
-    Raises:
-        InputError: there is no image, images are beside folders of them, or a table cannot be read.
+    A folder has a sub-folder for each label, or images alone. They come with labels taking turns,
+    so that the first of them are of all labels. A table, as `tfedge.data.texts.read_texts` reads
+    them, has a column `image` with paths, as seen from its own folder, and perhaps `label`. Raises
+    InputError where there is no image, images are beside folders of them, or a table cannot be
+    read.
     """
     path = Path(path)
     if path.is_dir():

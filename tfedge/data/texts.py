@@ -58,10 +58,8 @@ def read_texts(path: str | Path) -> Texts:
 
     TSV is read without quoting (tab-separated sets have bare quotes in them), CSV with quoting. The
     first line names the columns: `text` (or `sentence`) and, if there are labels, `label`. JSONL
-    has an object a line with the same names; TXT a text a line.
-
-    Raises:
-        InputError: the file is missing, empty, not UTF-8, or has a row without text or label.
+    has an object a line with the same names; TXT a text a line. Raises InputError where the file is
+    missing, empty, not UTF-8, or has a row without text or label.
     """
     path = existing(path)
     return Texts(*read_columns(path, TEXT_COLUMNS), str(path))

@@ -20,11 +20,9 @@ _VOCABULARIES = ({"vocab.txt"}, {"vocab.json", "merges.txt"})
 def load_tokenizer(folder: str | Path, vocab_size: int | None = None) -> Tokenizer:
     """The tokeniser of a Hugging Face folder, without truncation or padding set.
 
-    A folder with only a `vocab.txt`, or `vocab.json` and `merges.txt`, is converted by transformers.
-
-    Raises:
-        CheckpointError: the folder has no tokeniser, or one that is damaged or has more tokens than
-            the embedding table has rows, `vocab_size`.
+    A folder with only a `vocab.txt`, or `vocab.json` and `merges.txt`, is converted by
+    transformers. Raises CheckpointError where the folder has no tokeniser, or one that is damaged
+    or has more tokens than the embedding table has rows, `vocab_size`.
     """
     path = Path(folder) / "tokenizer.json"
     try:

@@ -29,11 +29,8 @@ class Source:
 
 
 def read_source(path: Path) -> Source:
-    """Takes a .tflite apart.
-
-    Raises:
-        InputError: it cannot be read, is no .tflite, or a bundle that is damaged.
-    """
+    """Takes a .tflite apart; raises InputError where it cannot be read, is no .tflite, or a bundle
+    that is damaged."""
     with board_errors(), bundle.open_model(path) as (name, file):
         file.seek(0)
         content = file.read()

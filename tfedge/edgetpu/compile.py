@@ -80,11 +80,8 @@ class CompilerLog:
 
 
 def find_compiler(model: Path) -> str:
-    """The compiler's path: what EDGETPU_COMPILER says, else what PATH has.
-
-    Raises:
-        MissingPackageError: there is none; the message says how to get it, for this `model`.
-    """
+    """The compiler's path: what EDGETPU_COMPILER says, else what PATH has; raises
+    MissingPackageError where there is none; the message says how to get it, for this `model`."""
     given = os.environ.get(VARIABLE)
     if found := shutil.which(given or PROGRAM):
         return str(Path(found).absolute())

@@ -47,11 +47,8 @@ class _Case:
 
 
 def judge(operator: Operator, subgraph: Subgraph, rules: Rules) -> Verdict:
-    """Applies the rules to one operator, first those for all, then those of its kind.
-
-    Raises:
-        InputError: it lacks an operand.
-    """
+    """Applies the rules to one operator, first those for all, then those of its kind; raises
+    InputError where it lacks an operand."""
     outputs = [subgraph.tensors[index] for index in operator.outputs]
     case = _Case(operator, subgraph.operands(operator), outputs, rules)
     if (general := _general(case)) is not None:

@@ -39,11 +39,7 @@ class Contents:
 
 
 def contents(content: bytes) -> Contents:
-    """What the .tflite `content` holds.
-
-    Raises:
-        InputError: it is no TensorFlow Lite model.
-    """
+    """What the .tflite `content` holds; raises InputError where it is no TensorFlow Lite model."""
     model = read_content("the converted model", content)
     activations: Counter[str] = Counter()
     operators: Counter[str] = Counter()

@@ -50,15 +50,14 @@ def write_prefixes(
 ) -> list[str]:
     """Writes one .tflite with a graph for each of `ends`, sharing their weights.
 
+    Raises InputError where a graph calls others, is compiled for a device, or cannot be read.
+
     Args:
         ends: how many operators of the signature's graph each has, from the first.
 
     Returns:
         The keys of their signatures, which take the inputs of `signature` and put out all that the
         rest of the graph reads.
-
-    Raises:
-        InputError: a graph calls others, is compiled for a device, or cannot be read.
     """
     operators = model.subgraphs[signature.subgraph].operators
     whole = {operator.name for operator in operators} & {*_CALLS, EDGETPU_OPERATOR}

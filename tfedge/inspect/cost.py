@@ -53,11 +53,8 @@ def lacks_operand(operator: Operator) -> InputError:
 
 
 def operator_cost(operator: Operator, subgraph: Subgraph) -> Cost:
-    """The cost of one operator, see `MODEL`.
-
-    Raises:
-        InputError: an operand is missing or has an impossible shape.
-    """
+    """The cost of one operator, see `MODEL`; raises InputError where an operand is missing or has
+    an impossible shape."""
     operands = [subgraph.tensors[index] if index >= 0 else None for index in operator.inputs]
     results = [subgraph.tensors[index] for index in operator.outputs]
     written = sum(tensor.elements for tensor in results)

@@ -140,11 +140,8 @@ class ModelFile:
     constants: dict[str, int]  # bytes of weights by dtype; those that tensors share count once
 
     def signature(self, key: str | None) -> Signature | None:
-        """The signature of that key, or the first; None where the file has none.
-
-        Raises:
-            InputError: no such signature.
-        """
+        """The signature of that key, or the first; None where the file has none. Raises InputError
+        where there is no such signature."""
         if key is None:
             return self.signatures[0] if self.signatures else None
         for signature in self.signatures:

@@ -28,6 +28,8 @@ def model_inputs(
 ) -> tuple[Inputs, str]:
     """Rows for the signature's inputs.
 
+    Raises InputError where the data cannot be used, or are needed.
+
     Args:
         bundle: whose tokeniser makes tokens of texts; None where no file has one.
         data: a file of texts, images, or an .npz; the package's own sentences by default.
@@ -35,9 +37,6 @@ def model_inputs(
 
     Returns:
         Arrays (n, ...) by the inputs' names, and where they come from.
-
-    Raises:
-        InputError: the data cannot be used, or are needed.
     """
     if data is not None and data.endswith(".npz"):
         return _arrays(Path(data), signature, count), data

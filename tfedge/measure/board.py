@@ -60,11 +60,7 @@ class Board:
 
     @staticmethod
     def command(text: str | None) -> tuple[str, ...]:
-        """`python` from what a user typed.
-
-        Raises:
-            InputError: a quotation without its end.
-        """
+        """`python` from what a user typed; raises InputError for a quotation without its end."""
         try:
             words = shlex.split(text or "")
         except ValueError as error:

@@ -23,10 +23,8 @@ def checkpoint_answers(
 ) -> list[Answer]:
     """What a checkpoint answers to each text, pair or path, as `tfedge-infer --json` gives it.
 
-    It has the tokenising and the answers of the board's runtime.
-
-    Raises:
-        CheckpointError: the folder does not load.
+    It has the tokenising and the answers of the board's runtime. Raises CheckpointError where the
+    folder does not load.
     """
     folder = transformer_folder(folder)
     checkpoint = Checkpoint(folder)

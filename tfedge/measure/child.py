@@ -44,13 +44,10 @@ def run_together(command: Sequence[str], progress: Progress, stdins: Sequence[An
     """Runs a command to its end, each line that it prints being one progress.
 
     It runs in as many processes at the same time as there are files to read from. None outlives an
-    interrupt of this one.
+    interrupt of this one. Raises TfedgeError where there is no such program.
 
     Returns:
         How each ended, in the order of `stdins`.
-
-    Raises:
-        TfedgeError: there is no such program.
     """
     # A thread for each process only reads; `progress` is called, and may raise, in this one.
     printed: Printed = queue.SimpleQueue()
@@ -75,11 +72,8 @@ def run_together(command: Sequence[str], progress: Progress, stdins: Sequence[An
 
 @contextlib.contextmanager
 def started(command: Sequence[str], stdin: Any) -> Iterator[Started]:
-    """A process and where its standard error goes; it is ended at the end.
-
-    Raises:
-        TfedgeError: there is no such program.
-    """
+    """A process and where its standard error goes; it is ended at the end. Raises TfedgeError where
+    there is no such program."""
     with tempfile.TemporaryFile() as errors:
         try:
             process = subprocess.Popen(

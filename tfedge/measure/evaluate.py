@@ -39,13 +39,12 @@ class Evaluation:
 def read_items(model: Path, data: str, split: str) -> Texts:
     """What a model can be asked: texts, or images where it reads those.
 
+    Raises InputError where model or data cannot be used.
+
     Args:
         model: a .tflite, or a checkpoint's folder.
         data: as `tfedge.data.hub.read_data` takes it, or a folder or table of images.
         split: of a data set on the hub that names none.
-
-    Raises:
-        InputError: model or data cannot be used.
     """
     task = _about(model)[0]
     return KINDS[task.units](data, split).texts()

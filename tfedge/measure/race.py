@@ -157,11 +157,8 @@ def bench(models: Sequence[str], texts: Texts, options: BenchOptions, make_bar: 
 def entrants(
     models: Sequence[str], texts: Texts, options: BenchOptions
 ) -> tuple[list[Contestant], Bundle]:
-    """The converted models, once for each runtime and number of threads, and the first model.
-
-    Raises:
-        InputError: a model or the labels cannot be used.
-    """
+    """The converted models, once for each runtime and number of threads, and the first model;
+    raises InputError where a model or the labels cannot be used."""
     asked = itertools.product(models, options.runtimes or (None,), options.threads)
     entries = list(itertools.starmap(converted, asked))
     first = entries[0][1]

@@ -74,11 +74,8 @@ def layer_parameters(layer: keras.layers.Layer) -> Iterator[Parameter]:
 
 
 class Checkpoint:
-    """A folder of safetensors, opened without reading any tensor.
-
-    Raises:
-        CheckpointError: no safetensors (only a pickle, say), or files that cannot be read.
-    """
+    """A folder of safetensors, opened without reading any tensor; raises CheckpointError where
+    there are no safetensors (only a pickle, say), or files that cannot be read."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -144,15 +141,14 @@ def load_weights(
 ) -> list[str]:
     """Fills every variable of `model` from `checkpoint`, by name and strictly.
 
+    Raises CheckpointError for tensors missing, surplus or of another shape; all of them are listed.
+
     Args:
         task: the task that `model` was built for.
         new_head: whether the head's tensors may be missing, to be trained.
 
     Returns:
         The names of the head's tensors that keep their fresh values.
-
-    Raises:
-        CheckpointError: tensors missing, surplus or of another shape; all of them are listed.
     """
     config, names, head = checkpoint.config, checkpoint.names, tasks.find(task)
     named = [(config.architecture.tensor_name(p.name), p) for p in parameters(model)]
@@ -197,11 +193,8 @@ def _mismatch(checkpoint: Checkpoint, head: Task, faults: Mapping[str, list[str]
 
 
 def assign(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
-    """Fills every variable of `model` from tensors under Hugging Face's names.
-
-    Raises:
-        CheckpointError: names or shapes are not exactly the model's.
-    """
+    """Fills every variable of `model` from tensors under Hugging Face's names; raises
+    CheckpointError where names or shapes are not exactly the model's."""
     wanted = {parameter.name: parameter for parameter in parameters(model)}
     wrong = sorted(set(wanted) ^ set(tensors)) + [
         f"{name} of shape {list(tensors[name].shape)}"
@@ -239,11 +232,8 @@ def save_checkpoint(
 def _stored_tensors(
     model: keras.Model, config: EncoderConfig, task: str, dtype: str
 ) -> dict[str, np.ndarray]:
-    """The weights by the checkpoint's names.
-
-    Raises:
-        CheckpointError: layers that share a tensor have different weights.
-    """
+    """The weights by the checkpoint's names; raises CheckpointError where layers that share a
+    tensor have different weights."""
     architecture = config.architecture
     head = tasks.find(task).modules(config)
     prefix = architecture.prefix if head else ""
@@ -281,12 +271,11 @@ def _exported_config(
 def initialize(preset: Preset, folder: Path, tokenizer: Path | None, seed: int = 0) -> None:
     """Writes the model of `preset` with random weights as a Hugging Face folder.
 
+    Raises InputError where `folder` exists, or a tokeniser is missing or of no use.
+
     Args:
         tokenizer: a folder whose tokeniser files are copied along; a model of images has none, and
             gets the preset's `preprocessor_config.json`.
-
-    Raises:
-        InputError: `folder` exists, or a tokeniser is missing or of no use.
     """
     if folder.exists():
         raise InputError(f"{folder} exists; give the name of a new folder")

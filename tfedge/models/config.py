@@ -43,11 +43,8 @@ def read_config(folder: str | Path) -> EncoderConfig:
 
 
 def parse_config(source: Mapping[str, Any]) -> EncoderConfig:
-    """Turns the content of a `config.json` into an `EncoderConfig`.
-
-    Raises:
-        CheckpointError: a key is missing or holds a value that no builder supports.
-    """
+    """Turns the content of a `config.json` into an `EncoderConfig`; raises CheckpointError where a
+    key is missing or holds a value that no builder supports."""
     kind = source.get("model_type")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise CheckpointError(
@@ -60,21 +57,16 @@ def parse_config(source: Mapping[str, Any]) -> EncoderConfig:
 def normalizes_embeddings(folder: Path) -> bool:
     """Whether sentence embeddings of a checkpoint are to have length 1.
 
-    Those of a plain encoder, without `modules.json`, are to: the dot product of two is their cosine.
-
-    Raises:
-        CheckpointError: `modules.json` cannot be understood.
+    Those of a plain encoder, without `modules.json`, are to: the dot product of two is their
+    cosine. Raises CheckpointError where `modules.json` cannot be understood.
     """
     kinds = [kind for kind, _ in modules_of(modules_root(folder))]
     return not kinds or "Normalize" in kinds
 
 
 def embedding_length(folder: Path) -> int | None:
-    """The tokens at which sentence-transformers cuts a text, or None where nothing says it.
-
-    Raises:
-        CheckpointError: the number is none.
-    """
+    """The tokens at which sentence-transformers cuts a text, or None where nothing says it; raises
+    CheckpointError where the number is none."""
     # Beside the encoder's weights, as it is the Transformer's setting.
     path = folder / TRANSFORMER_SETTINGS
     length = read_object(path, _WHY).get("max_seq_length") if path.is_file() else None
@@ -89,10 +81,8 @@ def pooling_of(folder: Path) -> str:
     """How a checkpoint makes an embedding of its tokens: `mean`, `cls`, or another way in words.
 
     Nothing is refused here, as a classifier may be made of any such folder; see
-    `tfedge.tasks.sentence_embedding.check_pooling`.
-
-    Raises:
-        CheckpointError: a file cannot be understood.
+    `tfedge.tasks.sentence_embedding.check_pooling`. Raises CheckpointError where a file cannot be
+    understood.
     """
     root = modules_root(folder)
     modules = modules_of(root)

@@ -141,11 +141,8 @@ class InstructionCosts:
 
 
 def load_costs(name: str) -> InstructionCosts:
-    """What is known of a board in LiteRT, from `instructions.toml`.
-
-    Raises:
-        InputError: nothing is; the message lists what is.
-    """
+    """What is known of a board in LiteRT, from `instructions.toml`; raises InputError where nothing
+    is; the message lists what is."""
     path = Path(__file__).with_name("instructions.toml")
     boards = tomllib.loads(path.read_text(encoding="utf-8"))
     if name not in boards:

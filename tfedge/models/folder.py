@@ -54,11 +54,8 @@ def download_patterns() -> list[str]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors with an encoder's weights: one, or all the shards that the index names.
-
-    Raises:
-        CheckpointError: there are none (only a pickle, say), or a shard is missing.
-    """
+    """The safetensors with an encoder's weights: one, or all the shards that the index names;
+    raises CheckpointError where there are none (only a pickle, say), or a shard is missing."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     index = folder / _WEIGHTS_INDEX
@@ -127,11 +124,10 @@ def modules_root(encoder: Path) -> Path:
 def files_of(encoder: Path) -> dict[str, Path]:
     """Everything that a checkpoint consists of, its weights included, by the place in a copy.
 
+    Raises CheckpointError where there are no weights, or `modules.json` cannot be understood.
+
     Args:
         encoder: as `transformer_folder` gives it.
-
-    Raises:
-        CheckpointError: there are no weights, or `modules.json` cannot be understood.
     """
     weights = {path.name: path for path in weight_files(encoder)}
     own = _matching(encoder, CONFIG, _WEIGHTS_INDEX, _DECISIONS, *_INPUTS)

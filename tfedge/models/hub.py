@@ -34,9 +34,8 @@ def resolve(model: str) -> Source:
     """The checkpoint for a preset's name, a folder or a hub id.
 
     A preset's name is never a folder: one that is called so in the working directory is `./NAME`.
-
-    Raises:
-        InputError: nothing of that name, it cannot be downloaded, or this installation lacks it.
+    Raises InputError where there is nothing of that name, it cannot be downloaded, or this
+    installation lacks it.
     """
     if model in preset_names():
         return _from_preset(load_preset(model))

@@ -40,11 +40,8 @@ _DEIT: Mapping[str, Any] = {
 
 
 def read_preprocessor(folder: str | Path, config: EncoderConfig) -> ImageSettings:
-    """The settings of a checkpoint's folder, whose `config` has images of one size.
-
-    Raises:
-        CheckpointError: the file is missing or damaged, or makes images of another size.
-    """
+    """The settings of a checkpoint's folder, whose `config` has images of one size; raises
+    CheckpointError where the file is missing or damaged, or makes images of another size."""
     path = Path(folder) / PREPROCESSOR
     why = "a checkpoint of images needs it, as it says how they are resized and normalised"
     source = read_object(path, why)
@@ -55,11 +52,8 @@ def read_preprocessor(folder: str | Path, config: EncoderConfig) -> ImageSetting
 
 
 def parse_preprocessor(source: Mapping[str, Any], config: EncoderConfig) -> ImageSettings:
-    """Turns the content of a `preprocessor_config.json` into settings.
-
-    Raises:
-        ValueError: a value is impossible, or the result has another size than `config` wants.
-    """
+    """Turns the content of a `preprocessor_config.json` into settings; raises ValueError where a
+    value is impossible, or the result has another size than `config` wants."""
     kind = str(source.get("image_processor_type") or source.get("feature_extractor_type") or "")
     defaults = _DEIT if kind.startswith("DeiT") else _VIT
     given = {**defaults, **{key: value for key, value in source.items() if value is not None}}

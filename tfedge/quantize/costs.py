@@ -39,11 +39,8 @@ class Costs:
 
 
 def read_costs(runtime: str, board: str | None = None) -> Costs:
-    """The costs on a board, by default on the first that the table has for `runtime`.
-
-    Raises:
-        InputError: the table has no such board for this runtime.
-    """
+    """The costs on a board, by default on the first that the table has for `runtime`; raises
+    InputError where the table has no such board for this runtime."""
     tables: dict[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"))[runtime]
     board = board or next(iter(tables))
     if board not in tables:

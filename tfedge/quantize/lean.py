@@ -55,11 +55,8 @@ class WideBlocks(LeanBlocks):
 
 
 def lean_graphs(checkpoint: Checkpoint, shape: Shape) -> dict[int, keras.Model]:
-    """The static graphs in float, by length; equal to `float_graphs`, and faster.
-
-    Raises:
-        CheckpointError: the weights do not fit.
-    """
+    """The static graphs in float, by length; equal to `float_graphs`, and faster. Raises
+    CheckpointError where the weights do not fit."""
     return _graphs(checkpoint, shape, LeanBlocks, FLOAT_MASK_VALUE)
 
 
@@ -72,13 +69,11 @@ def wide_graphs(
     """The static graphs for 16-bit activations, in float, by length.
 
     The value that masks a score is no lower than it has to be: with -10,000 in the range of the
-    scores, 16 bits would leave them steps of a third.
+    scores, 16 bits would leave them steps of a third. Raises CheckpointError where the weights do
+    not fit.
 
     Args:
         samples: what calibrates, as `Observer` takes it, which says how far scores lie apart.
-
-    Raises:
-        CheckpointError: the weights do not fit.
     """
     config = checkpoint.config
     encoder = shape.build(config, shape.options(), WideBlocks)

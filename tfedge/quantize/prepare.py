@@ -75,11 +75,10 @@ def float_graphs(
 ) -> dict[int, keras.Model]:
     """The static graphs in float, by length, by default as trained.
 
+    Raises CheckpointError where the weights do not fit.
+
     Args:
         changes: of the options of the graphs.
-
-    Raises:
-        CheckpointError: the weights do not fit.
     """
     graphs: dict[int, keras.Model] = {}
     for length in shape.lengths:
@@ -194,13 +193,12 @@ def prepare(
 ) -> Prepared:
     """Turns a checkpoint into integer operations and chooses the range of every tensor.
 
+    Raises CheckpointError where the weights or the decisions do not fit.
+
     Args:
         samples: what calibrates, as `tfedge.quantize.calibrate.Observer` takes it.
         progress: called with a number of samples whenever as many have run, `PASSES` times for each.
         decisions: what the weights were trained with; the samples then decide nothing.
-
-    Raises:
-        CheckpointError: the weights or the decisions do not fit.
     """
     lowering = Lowering(checkpoint, shape, samples, progress, decisions)
     if decisions is None:

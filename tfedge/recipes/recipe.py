@@ -107,14 +107,13 @@ def read_recipe(
 ) -> Recipe:
     """Reads and checks a recipe.
 
+    Raises InputError for an unknown key or a value that its option does not take, stages that do
+    not follow each other, or nothing to begin with.
+
     Args:
         commands: those of `tfedge`.
         overrides: `table.key`, or `name` and `output`, -> what stands there in place of the recipe's
             own; paths are relative to the working directory.
-
-    Raises:
-        InputError: an unknown key or a value that its option does not take, stages that do not
-            follow each other, or nothing to begin with.
     """
     path = Path(path)
     content = read_settings(path)

@@ -76,11 +76,8 @@ _KINDS: dict[str, tuple[type[Result], str]] = {
 
 
 def read_results(paths: Sequence[Path]) -> list[Result]:
-    """Reads files, each with one JSON object that a command printed.
-
-    Raises:
-        InputError: a file cannot be read, or is none of these.
-    """
+    """Reads files, each with one JSON object that a command printed; raises InputError where a file
+    cannot be read, or is none of these."""
     found = []
     for path in paths:
         content = _read(path)

@@ -39,11 +39,10 @@ class Timing:
 def benchmark(pipeline: Pipeline, texts: Sequence[Input], runs: int) -> Timing:
     """Times `runs` answers, the texts taking turns, after a warm-up that answers each at least once.
 
+    Raises TextError where a text cannot be answered.
+
     Args:
         texts: what to answer; where there is none, a built-in sentence or image.
-
-    Raises:
-        TextError: a text cannot be answered.
     """
     import numpy as np
 

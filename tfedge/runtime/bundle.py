@@ -66,11 +66,8 @@ _ARCHIVE_ERRORS = (
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """The contents of `tfedge.json`. Making one checks it.
-
-    Raises:
-        ValueError: a field has an impossible value.
-    """
+    """The contents of `tfedge.json`. Making one checks it. Raises ValueError where a field has an
+    impossible value."""
 
     name: str  # name of the model, e.g. "tinybert"
     task: str  # name of a task, see `tfedge.runtime.tasks`
@@ -125,11 +122,8 @@ class Manifest:
 
     @classmethod
     def from_json(cls, content: bytes) -> Manifest:
-        """Reads `tfedge.json`.
-
-        Raises:
-            ValueError: it is not JSON, of another format, or a field is missing or impossible.
-        """
+        """Reads `tfedge.json`; raises ValueError where it is not JSON, of another format, or a
+        field is missing or impossible."""
         try:
             fields = json.loads(content)
         except RecursionError:
@@ -194,11 +188,8 @@ class Bundle:
 
 @contextlib.contextmanager
 def open_model(path: str | os.PathLike[str]) -> Iterator[tuple[str, BinaryIO]]:
-    """Opens a .tflite of any origin; yields its name and the file, which begins as one does.
-
-    Raises:
-        ModelFileError: the file cannot be read or is no TFLite model; the message says which.
-    """
+    """Opens a .tflite of any origin; yields its name and the file, which begins as one does. Raises
+    ModelFileError where the file cannot be read or is no TFLite model; the message says which."""
     name = os.fsdecode(path)
     try:
         name.encode()  # the runtimes take a path as UTF-8
@@ -223,9 +214,8 @@ def open_model(path: str | os.PathLike[str]) -> Iterator[tuple[str, BinaryIO]]:
 def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     """Reads the metadata of a .tflite and verifies the whole file.
 
-    Raises:
-        ModelFileError: the file cannot be read, is no TFLite model, is damaged, or has no metadata
-            of tfedge; the message says which.
+    Raises ModelFileError where the file cannot be read, is no TFLite model, is damaged, or has no
+    metadata of tfedge; the message says which.
     """
     with open_model(path) as (name, file):
         files, model_limit = read_archive(name, file)
@@ -260,11 +250,10 @@ def _check_magic(name: str, size: int, head: bytes) -> None:
 def read_archive(name: str, file: BinaryIO) -> tuple[dict[str, bytes], int]:
     """Reads the associated files of a .tflite.
 
+    Raises ModelFileError where there is no archive, or it is damaged or implausibly large.
+
     Returns:
         The files by name, and where the archive begins, so at most how long the flatbuffer is.
-
-    Raises:
-        ModelFileError: there is no archive, or it is damaged or implausibly large.
     """
     try:
         with zipfile.ZipFile(file) as archive:

@@ -93,15 +93,12 @@ def load_delegate(module: Any, delegate: str, device: str | None) -> Any:
     """Loads a delegate library, telling apart a missing library and a missing device.
 
     The library is opened here first, because `load_delegate` prints a traceback of its destructor
-    where that fails.
+    where that fails. Raises BackendError where it does not load.
 
     Args:
         module: the interpreter module of a runtime.
         delegate: a library, or `edgetpu` for the host's libedgetpu.
         device: which Edge TPU; None takes any.
-
-    Raises:
-        BackendError: it does not load.
     """
     path = _LIBRARIES.get(sys.platform, _LIBRARY) if delegate == EDGETPU else delegate
     try:
@@ -129,10 +126,7 @@ def probe(path: str, runtime: str, delegate: str, device: str | None) -> None:
 
     Built for another TensorFlow than the runtime it ends the process instead of reporting an error
     (google-coral/edgetpu#744), which no program can explain after the fact. Other errors are left
-    to whoever loads it next.
-
-    Raises:
-        BackendError: it crashes, or does not finish.
+    to whoever loads it next. Raises BackendError where it crashes, or does not finish.
     """
     command = [sys.executable, "-m", __name__, path, runtime, delegate, device or ""]
     try:

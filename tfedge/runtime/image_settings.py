@@ -15,11 +15,9 @@ _CHANNELS = 3
 class ImageSettings:
     """How an image becomes what a model reads. Making one checks it.
 
-    The image is resized, and its middle cut out where that is larger; where it is smaller, it gets a
-    black edge. The model itself makes (pixel - mean) / std of its red, green and blue, 0 to 255.
-
-    Raises:
-        ValueError: a field has an impossible value.
+    The image is resized, and its middle cut out where that is larger; where it is smaller, it gets
+    a black edge. The model itself makes (pixel - mean) / std of its red, green and blue, 0 to 255.
+    Raises ValueError where a field has an impossible value.
     """
 
     # Of what the model reads, in pixels.

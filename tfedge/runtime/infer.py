@@ -158,11 +158,8 @@ class Options:
 
 
 def execute(options: Options) -> int:
-    """Does what the command line says; returns the exit code.
-
-    Raises:
-        InferenceError: nothing can be answered, or answering cannot go on.
-    """
+    """Does what the command line says; returns the exit code. Raises InferenceError where nothing
+    can be answered, or answering cannot go on."""
     if options.json_lines and (options.texts or options.runs):
         raise OptionError("--jsonl is for standard input; leave it out or give no texts")
     if options.doctor:

@@ -52,11 +52,8 @@ class Input:
     def encoder(
         self, tokenizer_json: bytes, image: ImageSettings | None, max_length: int
     ) -> Encoder:
-        """What turns an item into tensors, of at most `max_length` tokens.
-
-        Raises:
-            ModelFileError: the `tokenizers` library cannot make a tokeniser of `tokenizer_json`.
-        """
+        """What turns an item into tensors, of at most `max_length` tokens; raises ModelFileError
+        where the `tokenizers` library cannot make a tokeniser of `tokenizer_json`."""
         from tfedge.runtime.tokenizer import TextEncoder
 
         return TextEncoder(tokenizer_json, max_length, self.is_pair)
@@ -78,13 +75,10 @@ class Input:
             raise OptionError(f"--context does not apply to {task}; leave it out")
 
     def parse(self, line: str, context: str | None) -> Line:
-        """What a line of plain text asks.
+        """What a line of plain text asks; raises TextError where nothing can be asked so.
 
         Args:
             context: of lines that bring none.
-
-        Raises:
-            TextError: nothing can be asked so.
         """
         return line, context
 

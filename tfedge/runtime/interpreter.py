@@ -116,16 +116,13 @@ class Model:
             raise self._mismatch(f"{name!r} of shape {expected}".replace("None", "any"), str(shape))
 
     def run(self, key: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Runs signature `key` once.
+        """Runs signature `key` once; raises BackendError where the runtime fails.
 
         Args:
             inputs: at least the inputs of the signature by name; others are not used.
 
         Returns:
             The outputs by name, float32.
-
-        Raises:
-            BackendError: the runtime fails.
         """
         signature = self._signatures[key]
         values = {name: quantise(inputs[name], detail) for name, detail in signature.inputs.items()}

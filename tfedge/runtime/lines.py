@@ -49,13 +49,11 @@ def read_lines(source: int, stop: int) -> Iterator[bytes | None]:
     """The lines of a file descriptor without their ends, each as soon as it is complete.
 
     Ends at the end of the file, or after the lines already read once `stop` is readable; an
-    incomplete last line counts in the first case only.
+    incomplete last line counts in the first case only. Raises TextError where the descriptor cannot
+    be read.
 
     Yields:
         A line, or None for one longer than `MAX_LINE_BYTES`, of which nothing is kept.
-
-    Raises:
-        TextError: the descriptor cannot be read.
     """
     line: bytearray | None = bytearray()
     while stop not in select.select([source, stop], [], [])[0]:

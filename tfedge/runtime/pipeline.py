@@ -150,11 +150,8 @@ class Pipeline:
         return len(self.encode(text))
 
     def encode(self, text: Input) -> AnyEncoded:
-        """The first half of an answer, for whoever times both: tokens, or an image's pixels.
-
-        Raises:
-            TextError: the text cannot be answered.
-        """
+        """The first half of an answer, for whoever times both: tokens, or an image's pixels; raises
+        TextError where the text cannot be answered."""
         pair = text if isinstance(text, tuple) else (text, None)
         if len(pair) != 2:
             raise TextError(f"a tuple must be (question, context), not {len(pair)} items")

@@ -96,11 +96,8 @@ def _missing(candidates: Sequence[str], allowed: Sequence[str]) -> str:
 
 
 def import_runtime(name: str) -> Any:
-    """Imports the interpreter module of runtime `name`.
-
-    Raises:
-        BackendError: it cannot work in this process.
-    """
+    """Imports the interpreter module of runtime `name`; raises BackendError where it cannot work in
+    this process."""
     if name == "tflite-runtime":
         if "tensorflow" in sys.modules:
             raise BackendError(

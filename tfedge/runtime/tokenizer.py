@@ -60,11 +60,7 @@ def pad(samples: Sequence[np.ndarray], length: int, pad_id: int) -> dict[str, np
 
 
 def find_pad_id(tokenizer: tokenizers.Tokenizer) -> int:
-    """The vocabulary number of the padding token.
-
-    Raises:
-        ModelFileError: there is none.
-    """
+    """The vocabulary number of the padding token; raises ModelFileError where there is none."""
     if tokenizer.padding:
         return int(tokenizer.padding["pad_id"])
     for token in _PADDING_TOKENS:
@@ -106,9 +102,8 @@ class TextEncoder:
     def encode(self, text: str, context: str | None = None) -> Encoded:
         """Tokenises a text, or a question and its context.
 
-        Raises:
-            TextError: a text is empty, has nothing in it that the tokeniser keeps, or is not
-                Unicode; or the question leaves no room for the context.
+        Raises TextError where a text is empty, has nothing in it that the tokeniser keeps, or is
+        not Unicode; or the question leaves no room for the context.
         """
         if self._pairs != (context is not None):
             raise TextError(
@@ -142,13 +137,11 @@ class TextEncoder:
     def encode_batch(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[np.ndarray]:
         """Tokenises many texts, or pairs of texts, at once, and refuses none.
 
-        A text without tokens, such as an empty one, becomes the special tokens alone.
+        A text without tokens, such as an empty one, becomes the special tokens alone. Raises
+        TextError where the first text of a pair leaves no room for the second.
 
         Returns:
             For `pad`: ids, int32 (n,) each; of pairs with their token types, int32 (n, 2).
-
-        Raises:
-            TextError: the first text of a pair leaves no room for the second.
         """
         samples = []
         for start in range(0, len(texts), _BATCH):

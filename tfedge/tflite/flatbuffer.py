@@ -22,11 +22,8 @@ _BUFFER_ALIGNMENT = 16
 
 
 def tools() -> Any:
-    """LiteRT's module for flatbuffers; its `schema_fb` is the schema.
-
-    Raises:
-        MissingPackageError: ai-edge-litert is not installed.
-    """
+    """LiteRT's module for flatbuffers; its `schema_fb` is the schema. Raises MissingPackageError
+    where ai-edge-litert is not installed."""
     try:
         return importlib.import_module("ai_edge_litert.tools.flatbuffer_utils")
     except ImportError as error:
@@ -148,12 +145,10 @@ def merge(models: Mapping[str, bytes]) -> bytes:
 
     TFLiteConverter 2.21 calibrates only the first of several signatures for 16-bit activations, and
     gives the tensors of the others scales that are no numbers: those are converted one by one.
+    Raises InputError where one of them is no TensorFlow Lite model, or has more than one graph.
 
     Args:
         models: .tflite of one graph and one signature each, by the key that the signature gets.
-
-    Raises:
-        InputError: one of them is no TensorFlow Lite model, or has more than one graph.
     """
     merged: Any = None
     for key, content in models.items():

@@ -25,11 +25,8 @@ _INTEGER_OUTPUTS = ("int8",)
 def check_mediapipe(
     shape: Shape, quantization: str, inputs: Sequence[str], tokenizer: Tokenizer
 ) -> None:
-    """Refuses what MediaPipe would refuse, or would answer otherwise than tfedge-infer.
-
-    Raises:
-        InputError: with all the reasons, and what to give instead.
-    """
+    """Refuses what MediaPipe would refuse, or would answer otherwise than tfedge-infer; raises
+    InputError with all the reasons, and what to give instead."""
     reasons = []
     if not tasks.find(shape.task).in_mediapipe:
         known = " and ".join(task.name for task in tasks.every() if task.in_mediapipe)

@@ -73,11 +73,8 @@ def write_bundle(
 
 
 def set_runtimes(path: str | os.PathLike[str], runtimes: Iterable[str]) -> None:
-    """Rewrites the list of runtimes that a bundle was verified on; the model stays as it is.
-
-    Raises:
-        InputError: the file is no bundle, or cannot be written.
-    """
+    """Rewrites the list of runtimes that a bundle was verified on; the model stays as it is. Raises
+    InputError where the file is no bundle, or cannot be written."""
     with board_errors():
         manifest = bundle.read_bundle(path).manifest
         with open(path, "rb") as file:

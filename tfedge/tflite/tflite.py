@@ -42,15 +42,14 @@ def signature_name(length: int, longest: int) -> str:
 def to_tflite(graphs: Mapping[int, keras.Model], quantization: str, runtime: str) -> bytes:
     """Converts models with static input shapes to one file with a signature for each.
 
+    Raises InputError for an unknown quantization or runtime.
+
     Args:
         graphs: by length, the longest first. For integers, graphs with their ranges put in by
             `tfedge.quantize.fake_quant`; the converter then needs no representative dataset, and
             would only add min-max ranges to tensors that are meant to stay in float.
         quantization: int8, int8-float-io, mixed, auto, float16 or float32.
         runtime: one of `RUNTIMES`, which decides how dense weights are quantised.
-
-    Raises:
-        InputError: an unknown quantization or runtime.
     """
     if quantization not in _CONVERTED:
         known = ", ".join(_CONVERTED)

@@ -200,7 +200,8 @@ def distil(
 ) -> float | None:
     """Cuts a student out of a teacher, trains it on the teacher's outputs, writes an HF folder.
 
-    Returns the student's accuracy on the held-out texts, 0..1, None without any.
+    Returns the student's accuracy on the held-out texts, 0..1, None without any. Raises InputError
+    where teacher, student and texts do not fit together, or the output exists.
 
     Args:
         request: its source is the teacher, a text classifier of the BERT family; labels of its texts
@@ -209,9 +210,6 @@ def distil(
         augmentation: share of the batches in which words are replaced, 0..1.
         cache: folder for the teacher's outputs on the other batches, see `tfedge.train.cache`; the
             share that is made, 0..1, is reported as `teacher_cached` of step 0.
-
-    Raises:
-        InputError: teacher, student and texts do not fit together, or the output exists.
     """
     run = TrainingRun(request, TASK, distributed=True)
     if not run.config.labels:

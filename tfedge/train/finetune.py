@@ -41,10 +41,8 @@ class Classifier(keras.Model):
 def finetune(request: Request, labels: Sequence[str]) -> float | None:
     """Trains a text classifier from an encoder and writes it as an HF folder.
 
-    Returns its accuracy on the held-out texts, 0..1, None without any.
-
-    Raises:
-        InputError: labels that do not fit, an existing output, a checkpoint that does not load.
+    Returns its accuracy on the held-out texts, 0..1, None without any. Raises InputError for labels
+    that do not fit, an existing output, or a checkpoint that does not load.
     """
     run = TrainingRun(request, TASK, labels, distributed=True)
     run.read(labelled=True)

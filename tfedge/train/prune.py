@@ -86,7 +86,9 @@ def prune(
 ) -> Pruning:
     """Prunes a checkpoint while it learns to answer as its teacher; writes an HF folder.
 
-    A killed run resumes with its masks where the last checkpoint has them.
+    A killed run resumes with its masks where the last checkpoint has them. Raises InputError where
+    checkpoint, teacher, texts and options do not fit together, the schedule would not prune as
+    asked, or the output exists.
 
     Args:
         request: labels of its texts are needed only where `losses` uses them.
@@ -95,10 +97,6 @@ def prune(
         teacher: HF folder; by default the source, as it was.
         augmentation, random_share: shares of the batches, 0..1, in which words are replaced by
             similar ones, and half of the tokens by random ones.
-
-    Raises:
-        InputError: checkpoint, teacher, texts and options do not fit together, the schedule would
-            not prune as asked, or the output exists.
     """
     run = TrainingRun(request)
     losses = losses.of_task(run)

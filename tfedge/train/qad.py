@@ -115,7 +115,8 @@ class Training:
 def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> Training:
     """Trains a checkpoint to bear int8; writes an HF folder and, beside its weights, `FILE`.
 
-    A killed run resumes, from the ranges that it had calibrated.
+    A killed run resumes, from the ranges that it had calibrated. Raises InputError where the
+    checkpoint or an option cannot be used, or the output exists.
 
     Args:
         request: its source is the teacher and what the student starts from; labels of its texts
@@ -123,9 +124,6 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> T
             given, student and teacher are compared before and after.
         losses: `labels` and `relations` are not used.
         graph: what is simulated, a key of `tfedge.quantize.edgetpu.GRAPHS`.
-
-    Raises:
-        InputError: the checkpoint or an option cannot be used, or the output exists.
     """
     losses = dataclasses.replace(losses, labels=0.0, relations=0.0)
     run = TrainingRun(request)

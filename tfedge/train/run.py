@@ -61,6 +61,9 @@ class Request:
 class TrainingRun:
     """What the commands that train have in common; `claimed` must be around what takes long.
 
+    Raises InputError for options that contradict each other or the checkpoint, or where TF_CONFIG
+    names several workers and the command trains in one process.
+
     Attributes:
         checkpoint: of the model to start from; `config` is its configuration.
         labels: names of the logits, in their order.
@@ -69,10 +72,6 @@ class TrainingRun:
     Args:
         task, labels: in place of those of the checkpoint.
         distributed: whether the command trains on all devices and workers at once.
-
-    Raises:
-        InputError: options that contradict each other or the checkpoint, TF_CONFIG that names
-            several workers where the command trains in one process.
     """
 
     def __init__(

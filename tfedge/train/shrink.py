@@ -102,7 +102,9 @@ def shrink(
 ) -> Shrinking:
     """Removes parts of a checkpoint, distils it from what it was; writes an HF folder.
 
-    A killed run resumes with the parts that it chose, where the last checkpoint has them.
+    A killed run resumes with the parts that it chose, where the last checkpoint has them. Raises
+    InputError where checkpoint, texts and options do not fit together, the goal cannot be reached,
+    or the output exists.
 
     Args:
         request: its source is a BERT or DistilBERT; on its texts importance is measured and the
@@ -110,10 +112,6 @@ def shrink(
         losses: `logits` and `labels` are of text classification; sentence embeddings learn the
             hidden states alone.
         augmentation: share of the batches in which words are replaced, 0..1.
-
-    Raises:
-        InputError: checkpoint, texts and options do not fit together, the goal cannot be reached,
-            or the output exists.
     """
     run = TrainingRun(request)
     _check(run, goal)

@@ -16,11 +16,7 @@ register = _REGISTRY.register
 
 
 def find(name: str) -> Task:
-    """The task of a name.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The task of a name; raises ValueError where there is none."""
     task = _REGISTRY.find(name)
     if task is None:
         raise ValueError(f"task {name!r} is none of {', '.join(names())}")
