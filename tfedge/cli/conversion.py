@@ -21,9 +21,7 @@ _QUANTIZATIONS = ["int8", "int8-float-io", "auto", "mixed", "int16x8", "dynamic"
 _QUANTIZATIONS += ["float16", "float32"]
 
 
-def _lengths(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[int, ...] | None:
+def _lengths(_: Any, option: Any, value: str | None) -> tuple[int, ...] | None:
     """Sequence lengths from what a user typed."""
     if value is None:
         return None
@@ -35,21 +33,17 @@ def _lengths(
         lengths = (0,)
     if not all(3 <= length <= 512 for length in lengths):
         raise click.BadParameter(
-            f"{value!r}; give lengths of 3 to 512 with commas between, or none", context, parameter
+            f"{value!r}; give lengths of 3 to 512 with commas between, or none"
         )
     return lengths
 
 
-def _precisions(
-    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str] | None:
+def _precisions(_: Any, option: Any, values: tuple[str, ...]) -> dict[str, str] | None:
     """Rules from what a user typed."""
     rules = dict(value.rpartition("=")[::2] for value in values)
     for what, how in rules.items():
         if not what or how not in ("int8", "dynamic", "float"):
-            raise click.BadParameter(
-                f"{what}={how}; give WHAT=int8, WHAT=dynamic or WHAT=float", context, parameter
-            )
+            raise click.BadParameter(f"{what}={how}; give WHAT=int8, WHAT=dynamic or WHAT=float")
     return rules or None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfedge import tasks
-from tfedge.show.numbers import percent
+from tfedge.show.numbers import megabytes, percent
 from tfedge.show.table import Column, number, table
 from tfedge.tasks.base import Task
 
@@ -87,9 +87,6 @@ def bench_summary(result: Race) -> str:
 
     def agreement(disagreement: float | None) -> str:
         return "" if disagreement is None else percent(1 - disagreement)
-
-    def megabytes(size: int | None) -> str:
-        return f"{size / 1e6:.0f} MB" if size else ""
 
     columns: list[Column[Standing]] = [
         Column("", lambda row: f"{row.name}\n{row.runtime}"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tf_keras as keras
@@ -13,8 +12,6 @@ import tf_keras as keras
 from tfedge.convert.auto import assignments
 from tfedge.convert.job import Job
 from tfedge.convert.result import Choices, IntegerChoices
-from tfedge.data.reader import ImageReader, Reader, TextReader
-from tfedge.data.tokenizer import vocabulary
 from tfedge.errors import RejectedModelError
 from tfedge.inspect.contents import contents
 from tfedge.measure.board import Board
@@ -61,22 +58,10 @@ def bundle(
         runtimes=job.runtimes,
         quantization=quantization,
         normalize=job.task.is_embedding and job.shape.normalize,
-        **_reading(job.reader),
+        vocab=job.reader.vocab,
+        **job.reader.encoding(),
     )
     write_bundle(content, spec, path)
-
-
-def _reading(reader: Reader) -> dict[str, Any]:
-    """What a board reads its input with, as fields of a `BundleSpec`."""
-    if isinstance(reader, ImageReader):
-        return {"image": reader.settings}
-    assert isinstance(reader, TextReader)
-    tokenizer = reader.tokenizer
-    is_wordpiece = type(tokenizer.model).__name__ == "WordPiece"
-    return {
-        "tokenizer_json": tokenizer.to_str().encode(),
-        "vocab": vocabulary(tokenizer) if is_wordpiece else None,
-    }
 
 
 def candidates(job: Job, path: Path) -> Iterator[Choices]:

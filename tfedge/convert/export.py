@@ -39,7 +39,7 @@ from tfedge.models.hub import Source, resolve
 from tfedge.progress import MakeBar
 from tfedge.records import as_json
 from tfedge.tasks import task_and_labels
-from tfedge.tflite.tflite import SIGNATURE
+from tfedge.tflite.tflite import SIGNATURE, save_graphs
 
 REPORT = "export.json"
 ONNX_FILE = "model.onnx"
@@ -169,12 +169,7 @@ def _write(model: keras.Model, folder: Path, options: ExportOptions) -> Run:
         folder.mkdir()
         (folder / ONNX_FILE).write_bytes(content)
         return lambda inputs: run_onnx((folder / ONNX_FILE).read_bytes(), inputs)
-    module = tf.Module()
-    module.weights = model.variables
-    function = tf.function(lambda **inputs: model(inputs), autograph=False)
-    specs = {item.name: tf.TensorSpec(item.shape, item.dtype, item.name) for item in model.inputs}
-    concrete = function.get_concrete_function(**specs)
-    tf.saved_model.save(module, str(folder), signatures={SIGNATURE: concrete})
+    save_graphs({SIGNATURE: model}, folder)
 
     def run(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         loaded = tf.saved_model.load(str(folder))

@@ -15,7 +15,7 @@ from tfedge.architectures.base import EncoderConfig
 from tfedge.data.batches import Batch, as_inputs, pad
 from tfedge.data.images import pixels_of, read_images
 from tfedge.data.texts import Texts, package_texts, read_texts
-from tfedge.data.tokenizer import encode, load_tokenizer, text_encoder
+from tfedge.data.tokenizer import encode, load_tokenizer, text_encoder, vocabulary
 from tfedge.errors import InputError
 from tfedge.models.blocks import NORMALISED, Pixels
 from tfedge.models.preprocessor import pixels, read_preprocessor
@@ -34,6 +34,11 @@ class Reader(abc.ABC):
     def pixels(self) -> Pixels:
         """What the graph makes of pixels."""
         return NORMALISED
+
+    @property
+    def vocab(self) -> list[str] | None:
+        """The tokens of WordPiece in their order; None of other tokenisers and of images."""
+        return None
 
     @abc.abstractmethod
     def read(self, path: str) -> Texts:
@@ -78,6 +83,11 @@ class TextReader(Reader):
     unit = "text"
     calibrates_with = 200
     tokenizer: Tokenizer
+
+    @property
+    def vocab(self) -> list[str] | None:
+        is_wordpiece = type(self.tokenizer.model).__name__ == "WordPiece"
+        return vocabulary(self.tokenizer) if is_wordpiece else None
 
     def read(self, path: str) -> Texts:
         return read_texts(path)

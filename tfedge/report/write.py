@@ -13,7 +13,7 @@ from tfedge.inspect.result import Report
 from tfedge.inspect.table import cost_plot, noise_section, summary, times_section
 from tfedge.measure.race import BUSY, Race, Standing, busy_note
 from tfedge.report.read import Architecture, Counts, Mission, read_results
-from tfedge.show.numbers import percent, size
+from tfedge.show.numbers import megabytes, percent, size
 from tfedge.show.page import markdown, page
 from tfedge.show.plots import Frame, Scale, bar_plot, escape, label, svg, ticks
 from tfedge.show.table import Column, Section, number, table
@@ -122,10 +122,6 @@ def _tenths(number: float | None, unit: str = "") -> str:
     return "" if number is None else f"{number:.1f}{unit}"
 
 
-def _memory(count: int | None) -> str:
-    return "" if count is None else f"{count / 1e6:.0f} MB"
-
-
 def _worth(row: Standing) -> float:
     return 1 - row.disagreement if row.accuracy is None else row.accuracy
 
@@ -154,7 +150,7 @@ def _race(race: Race) -> Iterator[Section]:
         number("median", lambda row: f"{row[1].ratios.median:.2f}"),
         number("p90", lambda row: f"{row[1].ratios.p90:.2f}"),
         number(kind, lambda row: percent(_worth(row[1]))),
-        number("memory", lambda row: _memory(row[1].peak_rss_bytes)),
+        number("memory", lambda row: megabytes(row[1].peak_rss_bytes)),
         number("file", lambda row: size(row[1].size_bytes)),
         number("start", lambda row: f"{row[1].start_ms:.0f} ms"),
     ]

@@ -20,6 +20,11 @@ def size(count: int) -> str:
     return f"{amount(count)}B" if count >= 1000 else f"{count} B"
 
 
+def megabytes(count: int | None) -> str:
+    """A number of bytes that may not be known, in whole megabytes."""
+    return f"{count / 1e6:.0f} MB" if count else ""
+
+
 def percent(share: float) -> str:
     """0..1 in percent, with a decimal."""
     return f"{100 * share:.1f} %"

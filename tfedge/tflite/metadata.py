@@ -19,6 +19,7 @@ import numpy as np
 
 from tfedge import __version__, files
 from tfedge.errors import InputError, board_errors
+from tfedge.records import taken
 from tfedge.runtime import bundle
 from tfedge.runtime.bundle import Manifest
 from tfedge.tflite.flatbuffer import pack, parse, text
@@ -48,21 +49,17 @@ def write_bundle(
     _insert_metadata(tree, schema, _metadata(tree, spec))
     flatbuffer = pack(tree)
     try:
-        manifest = Manifest(
-            name=spec.name,
-            task=spec.task,
+        manifest = taken(
+            Manifest,
+            spec,
             labels=None if spec.labels is None else tuple(spec.labels),
             max_length=max(spec.signatures.values(), default=0),
             inputs=inputs,
             outputs=outputs,
-            quantization=spec.quantization,
             runtimes=tuple(spec.runtimes),
-            signatures=dict(spec.signatures),
             model_bytes=len(flatbuffer),
             model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
             tfedge_version=__version__,
-            normalize=spec.normalize,
-            image=spec.image,
         )
     except ValueError as error:
         raise InputError(f"the bundle of {spec.name!r} contradicts itself: {error}") from error
@@ -144,7 +141,7 @@ def _insert_metadata(tree: Any, schema: Any, content: bytes) -> None:
 
 def _associated_files(manifest: Manifest, spec: BundleSpec) -> dict[str, bytes]:
     result = {bundle.MANIFEST_FILE: manifest.to_json()}
-    if spec.tokenizer_json is not None:
+    if spec.tokenizer_json:
         result[bundle.TOKENIZER_FILE] = spec.tokenizer_json
     if spec.vocab is not None:
         result[bundle.VOCABULARY_FILE] = "".join(f"{token}\n" for token in spec.vocab).encode()

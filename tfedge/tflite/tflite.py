@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,23 +104,25 @@ def to_tflite_int16x8(
 
 
 def convert_with(graphs: Mapping[str, keras.Model], configure: Callable[[Any], None]) -> bytes:
-    module = tf.Module()
-    # The SavedModel must own the functions' variables; of the models it would save all metadata too.
-    module.weights = [variable for graph in graphs.values() for variable in graph.variables]
-    functions = {name: _concrete(model) for name, model in graphs.items()}
+    """Converts models to one file, with a signature for each, as `configure` has the converter do."""
     with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
-        tf.saved_model.save(module, folder, signatures=functions)
+        save_graphs(graphs, folder)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(graphs))
         configure(converter)
         return bytes(converter.convert())
 
 
+def save_graphs(graphs: Mapping[str, keras.Model], folder: str | Path) -> None:
+    """Writes a SavedModel with a signature for each of some models."""
+    module = tf.Module()
+    # The SavedModel must own the functions' variables; of the models it would save all metadata too.
+    module.weights = [variable for graph in graphs.values() for variable in graph.variables]
+    functions = {name: _concrete(model) for name, model in graphs.items()}
+    tf.saved_model.save(module, str(folder), signatures=functions)
+
+
 def _concrete(model: keras.Model) -> Any:
     # Layers have no Python control flow to translate, which takes longer than tracing them.
     function = tf.function(lambda **inputs: model(inputs), autograph=False)
-    return function.get_concrete_function(
-        **{
-            tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, tensor.name)
-            for tensor in model.inputs
-        }
-    )
+    specs = {item.name: tf.TensorSpec(item.shape, item.dtype, item.name) for item in model.inputs}
+    return function.get_concrete_function(**specs)
