@@ -128,10 +128,8 @@ def _report(moves: Sequence[Move], count: int, loss: float, board: str) -> Searc
 
 
 def _labels(output: Any, target: Any, mask: Any) -> tf.Tensor:
-    del target, mask
     return tf.argmax(output["logits"], -1)
 
 
 def _float_labels(output: Any, target: Any, mask: Any) -> tf.Tensor:
-    del output, mask
     return tf.argmax(target["logits"], -1)

@@ -136,7 +136,6 @@ def _nearest(job: Job) -> Rounding:
     """Rounds to 8 bits, with one scale a row where the runtime has kernels for that."""
 
     def rounded(name: str, values: np.ndarray) -> RoundedRows | None:
-        del name
         if values.size < _LEAST_NUMBERS:
             return None
         return round_nearest(values, 8, per_row=job.runtime != "tflite-runtime")

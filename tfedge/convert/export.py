@@ -248,7 +248,6 @@ def _from_one(outer: str, inner: str) -> Callable[[Any, Any, str, Any], None]:
     """Makes what writes an operator as `outer` of 1 and of `inner` of its input."""
 
     def write(graph: Any, node: Any, name: str, args: Any) -> None:
-        del args
         inputs, outputs = list(node.input), list(node.output)
         like = {"shapes": [graph.get_shape(outputs[0])], "dtypes": [graph.get_dtype(outputs[0])]}
         graph.remove_node(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from tfedge.inspect.graph import ModelFile, Signature, Tensor
 from tfedge.inspect.inputs import Inputs
 from tfedge.inspect.layers import layer_outputs
 from tfedge.measure.board import Board
+from tfedge.progress import Progress
 from tfedge.runtime.interpreter import dequantise
 
 # What both models' tensors of the rows that run together may take.
@@ -38,11 +39,7 @@ class LayerNoise:
 
 
 def compare(
-    model: Model,
-    reference: Model,
-    inputs: Inputs,
-    board: Board,
-    progress: Callable[[int], None],
+    model: Model, reference: Model, inputs: Inputs, board: Board, progress: Progress
 ) -> tuple[list[LayerNoise], list[str]]:
     """Runs both models on the same rows and compares the layers that both have.
 

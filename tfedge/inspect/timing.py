@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from tfedge.inspect.copies import named_as, write_prefixes
 from tfedge.inspect.graph import ModelFile, Signature, Subgraph
 from tfedge.inspect.layers import Part, parts
 from tfedge.measure.board import Board
+from tfedge.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,7 @@ def time_parts(
     inputs: Mapping[str, np.ndarray],
     board: Board,
     rounds: int,
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> tuple[list[PartTime], float]:
     """Runs a graph cut off after each of its parts, all in turns, and compares neighbours.
 

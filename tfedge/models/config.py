@@ -107,7 +107,4 @@ def _mode(path: Path) -> str:
     named = content.get("pooling_mode")
     if named is not None:
         return "+".join(str(item) for item in (named if isinstance(named, list) else [named]))
-    defaults = {"pooling_mode_mean_tokens": True}
-    return "+".join(
-        mode for flag, mode in _FLAGS.items() if content.get(flag, defaults.get(flag, False))
-    )
+    return "+".join(mode for flag, mode in _FLAGS.items() if content.get(flag, mode == MEAN))

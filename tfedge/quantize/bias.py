@@ -18,6 +18,7 @@ import tf_keras as keras
 
 from tfedge.data.batches import batches_of_equals
 from tfedge.models.build import Encoder, traced
+from tfedge.progress import Progress, unheard
 from tfedge.quantize.fake_quant import clipping
 from tfedge.quantize.mixed import Precision, is_float
 from tfedge.quantize.prepare import Prepared
@@ -35,7 +36,7 @@ Batch = dict[str, Any]
 def correct_bias(
     prepared: Prepared,
     samples: Sequence[np.ndarray],
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = unheard,
     precisions: Mapping[str, Precision] | None = None,
 ) -> Prepared:
     """`prepared` with its `shifts` chosen.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tf_keras as keras
@@ -12,6 +12,7 @@ import tf_keras as keras
 from tfedge.architectures.kinds import MASK, Like, Scores, Seen
 from tfedge.data.batches import batches_of_equals
 from tfedge.models.build import Encoder, traced
+from tfedge.progress import Progress, unheard
 from tfedge.quantize.ranges import Histogram, Range, mse_range, weight_range
 
 # What a range clips is missing in all later layers where norms stand before attention and feed-forward
@@ -41,10 +42,7 @@ class Observer:
     """
 
     def __init__(
-        self,
-        encoder: Encoder,
-        samples: Sequence[np.ndarray],
-        progress: Callable[[int], None] = lambda count: None,
+        self, encoder: Encoder, samples: Sequence[np.ndarray], progress: Progress = unheard
     ) -> None:
         self.model = encoder.model
         self.kinds = encoder.kinds

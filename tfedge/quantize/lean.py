@@ -6,7 +6,7 @@ equalisation nor the ranges of `tfedge.quantize.prepare`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tf_keras as keras
@@ -16,6 +16,7 @@ from tfedge.architectures.kinds import Scores, Seen
 from tfedge.models.blocks import FLOAT_MASK_VALUE, Blocks, Symbolic
 from tfedge.models.build import MakeBlocks
 from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.progress import Progress, unheard
 from tfedge.quantize import layers
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.equalize import scale_queries
@@ -31,7 +32,6 @@ class LeanBlocks(Blocks):
     """Blocks whose queries have the scale of the scores in their weights."""
 
     def _scaled(self, name: str, query: Symbolic) -> Symbolic:
-        del name
         return query
 
 
@@ -64,7 +64,7 @@ def wide_graphs(
     checkpoint: Checkpoint,
     shape: Shape,
     samples: Sequence[np.ndarray],
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = unheard,
 ) -> dict[int, keras.Model]:
     """The static graphs for 16-bit activations, in float, by length.
 

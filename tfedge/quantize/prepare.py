@@ -18,6 +18,7 @@ from tfedge.errors import CheckpointError
 from tfedge.models.blocks import NORMALISED, Blocks, GraphOptions, Pixels
 from tfedge.models.build import Encoder, MakeBlocks, build
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
+from tfedge.progress import Progress, unheard
 from tfedge.quantize import record
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
 from tfedge.quantize.coarsen import MOST_BITS, round_weights
@@ -187,7 +188,7 @@ def prepare(
     checkpoint: Checkpoint,
     shape: Shape,
     samples: Sequence[np.ndarray],
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = unheard,
     decisions: Decisions | None = None,
     weight_bits: float = MOST_BITS,
 ) -> Prepared:
@@ -227,7 +228,7 @@ class Lowering:
         checkpoint: Checkpoint,
         shape: Shape,
         samples: Sequence[np.ndarray],
-        progress: Callable[[int], None] = lambda count: None,
+        progress: Progress = unheard,
         decisions: Decisions | None = None,
     ) -> None:
         self.config = checkpoint.config
@@ -254,7 +255,7 @@ class Lowering:
             _refuse("ranges", self.dynamic.kinds.keys() ^ decisions.calibration.ranges.keys())
 
     def _decided(
-        self, rewrite: Rewrite, samples: Sequence[np.ndarray], progress: Callable[[int], None]
+        self, rewrite: Rewrite, samples: Sequence[np.ndarray], progress: Progress
     ) -> Decision:
         """What a rewrite decides; passes that it can do without count as run."""
         observers: list[Observer] = []

@@ -24,6 +24,7 @@ from tfedge import files
 from tfedge.data.batches import batches_of_equals
 from tfedge.models.blocks import SiteKind
 from tfedge.models.build import traced
+from tfedge.progress import Progress, unheard
 from tfedge.quantize.costs import Costs
 from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import Prepared
@@ -94,7 +95,7 @@ def measure_harms(
     distance: Distance,
     cache: Path,
     key: Mapping[str, Any],
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = unheard,
 ) -> dict[str, float]:
     """How far the rounding of each group alone takes the answers from float, mean over the texts.
 

@@ -20,8 +20,7 @@ _WARM_UP_RUNS = 5  # first calls allocate memory, start threads and fill caches
 @dataclasses.dataclass(frozen=True)
 class Timing:
     """What `benchmark` measured. A run is one text, tokenising included, or one image, reading it
-    included.
-    """
+    included."""
 
     model: str
     runtime: str

@@ -33,7 +33,6 @@ class EncodedImage:
 
     def arrays(self, length: int) -> dict[str, np.ndarray]:
         """The inputs of a model by name, uint8 (1, height, width, 3)."""
-        del length  # every image has the same
         return {"pixel_values": self.pixels[np.newaxis]}
 
 

@@ -50,9 +50,8 @@ class Task(base.Task):
 
     kind: ClassVar[str]  # how the names of transformers' classes end: `ForSequenceClassification`
     wanted: ClassVar[str]  # the columns that `read` reads, for messages
-    max_drop: ClassVar[float] = (
-        1.0  # points that a conversion may lose, where nobody asks otherwise
-    )
+    # Points that a conversion may lose, where nobody asks otherwise.
+    max_drop: ClassVar[float] = 1.0
     score: ClassVar[str] = "accuracy"  # the figure of `metric` that counts in a conversion, 0 to 1
     example: ClassVar[str] = '"a text"'  # what a user tries a model with on a command line
     # Whether sentence-transformers' modules are about its models: length, norm.

@@ -221,5 +221,4 @@ def _packed(rounded: RoundedRows) -> np.ndarray:
         return data
     nibbles = np.zeros(len(data) + len(data) % 2, np.uint8)
     nibbles[: len(data)] = data & 0x0F
-    packed: np.ndarray = nibbles[0::2] | nibbles[1::2] << 4
-    return packed
+    return nibbles[0::2] | nibbles[1::2] << 4

@@ -92,8 +92,7 @@ def word_substitution(
     """
 
     def draw(ids: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        found: np.ndarray = table[ids, generator.integers(0, table.shape[1], ids.shape)]
-        return found
+        return table[ids, generator.integers(0, table.shape[1], ids.shape)]
 
     return _replacing(replaceable, share, probability, draw)
 

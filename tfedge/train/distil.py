@@ -129,8 +129,7 @@ class Distiller(keras.Model):
 
     def states(self, output: dict[str, Any]) -> list[tf.Tensor]:
         """The student's hidden states, to be compared with the teacher's."""
-        found: list[tf.Tensor] = output["hidden_states"]
-        return found
+        return output["hidden_states"]
 
     def _target(self, inputs: dict[str, tf.Tensor], *stored: tf.Tensor) -> dict[str, Any]:
         """The teacher's outputs: those that came along, unless they are of no text."""
@@ -175,8 +174,7 @@ class Distiller(keras.Model):
 
 def _in_float32(outputs: dict[str, Any]) -> dict[str, Any]:
     """What a model of mixed precision puts out, for losses."""
-    found: dict[str, Any] = tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), outputs)
-    return found
+    return tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), outputs)
 
 
 def relative_distance(student: tf.Tensor, teacher: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

@@ -16,6 +16,7 @@ from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import text_encoder
 from tfedge.models.build import traced
 from tfedge.models.layers import PositionEmbedding
+from tfedge.progress import Progress, unheard
 
 _BATCH_SIZE = 32
 
@@ -89,7 +90,7 @@ def run_over(
     examples: Examples,
     model: keras.Model,
     function: Callable[[dict[str, tf.Tensor]], tf.Tensor],
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = unheard,
 ) -> Callable[[], np.ndarray]:
     """What computes `function`, from a batch of inputs to (B, ...), for all texts as `model` then is.
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +24,7 @@ import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
 from tfedge.models.build import Encoder, traced
+from tfedge.progress import Progress
 from tfedge.train.examples import Examples, by_length
 
 
@@ -38,11 +39,7 @@ class Importance:
 
 
 def measure_importance(
-    encoder: Encoder,
-    config: EncoderConfig,
-    examples: Examples,
-    seed: int,
-    advance: Callable[[int], None],
+    encoder: Encoder, config: EncoderConfig, examples: Examples, seed: int, advance: Progress
 ) -> Importance:
     """Runs texts forwards and backwards through a text classifier or sentence encoder, not static.
 

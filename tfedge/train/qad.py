@@ -21,10 +21,9 @@ from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.config import normalizes_embeddings
-from tfedge.quantize.calibrate import Calibration, Observer, calibrate
 from tfedge.quantize.equalize import Equalisation, is_pruned
 from tfedge.quantize.fake_quant import fake_quant_tap
-from tfedge.quantize.prepare import PASSES, Lowering, Shape
+from tfedge.quantize.prepare import PASSES, Prepared, Shape, prepare
 from tfedge.quantize.record import FILE, read_decisions, write_decisions
 from tfedge.quantize.rounding import with_rounding
 from tfedge.targets import INTEGER
@@ -140,12 +139,12 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> T
         checkpoint = Checkpoint(start)
         decisions = read_decisions(checkpoint, shape.task, shape.graph)
         assert decisions is not None  # the file is there
-        lowering = Lowering(checkpoint, shape, (), decisions=decisions)
-        trainer, student = _trainer(run, lowering, decisions.calibration, losses)
+        prepared = prepare(checkpoint, shape, (), decisions=decisions)
+        trainer, student = _trainer(run, prepared, losses)
         before = compare(trainer, run)
         run.fit(trainer, "training")
         after = compare(trainer, run)
-        run.write(lowering.unfold(student.model))
+        run.write(prepared.lowering.unfold(student.model))
         write_decisions(run.folder.result, decisions)
     return Training(
         output=str(request.output),
@@ -164,16 +163,16 @@ def _calibrate(run: TrainingRun, shape: Shape, folder: Path) -> None:
     chosen = np.linspace(0, len(run.examples) - 1, count).astype(int)
     sequences = [run.examples.sequences[index] for index in chosen]
     with run.request.make_bar("calibrating", PASSES * count) as bar:
-        lowering = Lowering(run.checkpoint, shape, sequences, bar.advance)
-        found = calibrate(Observer(lowering.dynamic, sequences, bar.advance))
-    run.write(lowering.weights, folder=folder)
-    write_decisions(folder, lowering.decisions(found))
+        prepared = prepare(run.checkpoint, shape, sequences, bar.advance)
+    run.write(prepared.lowering.weights, folder=folder)
+    write_decisions(folder, prepared.lowering.decisions(prepared.calibration))
 
 
 def _trainer(
-    run: TrainingRun, lowering: Lowering, calibration: Calibration, losses: DistillationLosses
+    run: TrainingRun, prepared: Prepared, losses: DistillationLosses
 ) -> tuple[QuantizedDistiller, Encoder]:
     """What trains the int8 graph, in float with all its rounding, and that graph."""
+    lowering, calibration = prepared.lowering, prepared.calibration
     tap = fake_quant_tap(calibration.ranges)
     options = GraphOptions(mask_value=calibration.mask_value, tap=tap)
     student = lowering.build(options, with_rounding(lowering.blocks))

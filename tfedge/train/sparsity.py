@@ -26,9 +26,8 @@ _HEADS = ("classifier", "qa_outputs")
 class PruningOptions:
     """What is pruned, how far and when."""
 
-    sparsity: float = (
-        0.5  # share of the weights of each pruned layer that are zero in the end, 0..1
-    )
+    # Share of the weights of each pruned layer that are zero in the end, 0..1.
+    sparsity: float = 0.5
     # Names of layers, or patterns of names as in a shell, with a sparsity of their own behind `=` and
     # a pattern of their own behind `/` (`*.dense=0.8/4x1`) or without; a later one overrules an
     # earlier one. None prunes every dense layer but the head's last.

@@ -31,9 +31,8 @@ class TrainingOptions:
 
     epochs: int = 3
     batch_size: int = 32
-    learning_rate: float = (
-        5e-5  # the peak, reached after `warmup`, falling linearly to 0 at the end
-    )
+    # The peak, reached after `warmup`, falling linearly to 0 at the end.
+    learning_rate: float = 5e-5
     warmup: float = 0.1  # share of all steps, 0..1
     max_length: int = 64  # tokens of a text; longer ones are cut
     seed: int = 0  # of the order of the data, of augmentation and of fresh weights
@@ -42,9 +41,8 @@ class TrainingOptions:
     # How many measurements in a row of the accuracy on held-out texts may be no better than the best;
     # then training ends with the best weights. None trains to the end.
     patience: int | None = None
-    mixed_precision: bool = (
-        False  # whether layers compute in bfloat16; weights, losses stay float32
-    )
+    # Whether layers compute in bfloat16; weights, losses stay float32.
+    mixed_precision: bool = False
     xla: bool = False  # whether XLA compiles the step, once for each shape of a batch
 
     def __post_init__(self) -> None:

@@ -63,5 +63,4 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
     shifted = logits.astype(np.float64)
     powers = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
-    probabilities: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
-    return probabilities
+    return powers / powers.sum(axis=-1, keepdims=True)
