@@ -153,11 +153,8 @@ class Architecture(abc.ABC):
     def resized(
         self, config: EncoderConfig, sizes: Mapping[str, int], differing: Mapping[str, Any]
     ) -> EncoderConfig:
-        """The configuration with other sizes, by the names of `EncoderConfig`.
-
-        Args:
-            differing: what `EXTENSION` is to say of layers that differ; empty where none do.
-        """
+        """The configuration with other sizes, by the names of `EncoderConfig`; `differing` is what
+        `EXTENSION` is to say of layers that differ, empty where none do."""
         source = {key: value for key, value in config.source.items() if key != EXTENSION}
         source |= {self.keys.get(key, key): value for key, value in sizes.items()}
         left = self.parse({**source, EXTENSION: differing} if differing else source)

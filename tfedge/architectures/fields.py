@@ -21,13 +21,8 @@ _LARGEST_MATRIX = 2**31
 
 
 def read_object(path: Path, why: str) -> dict[str, Any]:
-    """The JSON object in a file of a checkpoint.
-
-    Raises CheckpointError where it is absent, cannot be read, or holds something else.
-
-    Args:
-        why: what the file is needed for, should it be absent.
-    """
+    """The JSON object in a file of a checkpoint; raises CheckpointError where it is absent, which
+    says `why` it is needed, cannot be read, or holds something else."""
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; {why}")
     source = read_json(path)
@@ -135,10 +130,8 @@ def read_differing(content: Any, config: Mapping[str, Any]) -> dict[str, Any]:
         "tfedge": {"heads": [5, 7, ...], "head_size": 32, "neurons": [640, 808, ...]}
 
     with a number for each layer, none above `num_attention_heads` and `intermediate_size`. Any of
-    the three may be left out. Raises CheckpointError where it says something else.
-
-    Args:
-        config: the arguments of an `EncoderConfig`.
+    the three may be left out. Raises CheckpointError where it says something else than fits
+    `config`, the arguments of an `EncoderConfig`.
     """
     known = {"heads": "num_attention_heads", "neurons": "intermediate_size"}
     if not isinstance(content, Mapping) or not set(content) <= {*known, "head_size"}:

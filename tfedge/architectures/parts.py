@@ -80,11 +80,8 @@ class Stream:
 
 
 def residual(source: str, readers: tuple[str, ...], dense: str, total: str, norm: str) -> Stream:
-    """The stream of one residual connection: norm(total = dense(...) + output of the norm `source`).
-
-    Args:
-        readers: the dense layers that read the output of `source` too.
-    """
+    """The stream of one residual connection: norm(total = dense(...) + output of the norm `source`),
+    which the dense layers `readers` read too."""
     return Stream(norm, (source, dense), (total,), (norm,), readers, dense)
 
 

@@ -35,11 +35,8 @@ _MOST_EVALUATED = 500
 def assignments(
     job: Job, prepared: Prepared, samples: Sequence[np.ndarray]
 ) -> Iterator[tuple[dict[str, Precision], SearchReport | None]]:
-    """The precisions to try, fastest first, and what is to be said of how they were found.
-
-    Args:
-        samples: what calibrates, on which the harm of each group is measured.
-    """
+    """The precisions to try, fastest first, and what is to be said of how they were found; the harm
+    of each group is measured on `samples`, which calibrate."""
     if job.quantization in INTEGER_QUANTIZATIONS:
         yield {}, None
     elif job.costs is None:

@@ -90,9 +90,8 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversio
 def _convert_float(job: Job, path: Path) -> float:
     """Writes the float32 model and returns its largest difference from Keras.
 
-    Raises:
-        CheckpointError: the model's outputs are not finite.
-        RejectedModelError: the difference is above 1e-4, relative to outputs larger than 1.
+    Raises CheckpointError where the model's outputs are not finite, RejectedModelError where the
+    difference is above 1e-4, relative to outputs larger than 1.
     """
     inputs: dict[int, dict[str, np.ndarray]] = {}
     expected: dict[int, dict[str, np.ndarray]] = {}

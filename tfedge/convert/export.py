@@ -195,9 +195,8 @@ def _inputs(
 def _verify(model: keras.Model, run: Run, batches: list[dict[str, np.ndarray]]) -> float:
     """The largest difference from Keras, relative to outputs larger than 1.
 
-    Raises:
-        CheckpointError: Keras' outputs are not finite.
-        RejectedModelError: the outputs have other names, or differ by more than 1e-4.
+    Raises CheckpointError where Keras' outputs are not finite, RejectedModelError where the outputs
+    have other names, or differ by more than 1e-4.
     """
     errors = [0.0]
     for inputs in batches:
@@ -267,12 +266,8 @@ _HANDLERS: Mapping[str, Any] = {
 
 
 def run_onnx(content: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The outputs that ONNX Runtime computes, by name as the inputs are.
-
-    Raises:
-        MissingPackageError: onnxruntime is not installed.
-        RejectedModelError: it refused the model.
-    """
+    """The outputs that ONNX Runtime computes, by name as the inputs are; raises MissingPackageError
+    where it is not installed, RejectedModelError where it refused the model."""
     runtime = _package("onnxruntime")
     try:
         session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])

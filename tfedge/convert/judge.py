@@ -39,13 +39,8 @@ def difference(actual: np.ndarray, expected: np.ndarray) -> float:
 
 
 def check_error(errors: Sequence[float], what: str, maker: str, where: str = "") -> float:
-    """The largest difference of a model in float from Keras.
-
-    Raises RejectedModelError where it is above 1e-4.
-
-    Args:
-        maker: whose fault it may be beside tfedge's.
-    """
+    """The largest difference of a model in float from Keras; raises RejectedModelError where it is
+    above 1e-4, for which `maker` may be to blame beside tfedge."""
     error = float(np.max(errors))  # np.max() keeps NaN, max() may not
     if not error <= _FLOAT_TOLERANCE:
         raise RejectedModelError(
@@ -56,11 +51,8 @@ def check_error(errors: Sequence[float], what: str, maker: str, where: str = "")
 
 
 class Judge:
-    """Compares what one conversion makes with its float form, on the evaluation texts.
-
-    Args:
-        reference: the float model as a .tflite.
-    """
+    """Compares what one conversion makes with its float form, the .tflite `reference`, on the
+    evaluation texts."""
 
     def __init__(self, job: Job, reference: Path) -> None:
         self._job = job
@@ -68,11 +60,8 @@ class Judge:
         self._expected: dict[str, list[dict[str, Any]]] = {}  # the reference's answers, by runtime
 
     def measure(self, candidate: Path) -> tuple[dict[str, Figures | Refused], str | None]:
-        """Runs both models in each runtime.
-
-        Returns:
-            Figures by runtime, and why the candidate is rejected, or None.
-        """
+        """Runs both models in each runtime; gives figures by runtime, and why the candidate is
+        rejected, or None."""
         job = self._job
         measured: dict[str, Figures | Refused] = {}
         reason = None

@@ -29,9 +29,8 @@ def read_data(name: str, split: str) -> Texts:
     Args:
         split: the one that is read where `name` (`stanfordnlp/sst2:validation`) gives none.
 
-    Raises:
-        InputError: it is neither a file nor a data set that can be downloaded.
-        MissingPackageError: the hub is asked for without the package `datasets`.
+    Raises InputError where it is neither a file nor a data set that can be downloaded,
+    MissingPackageError where the hub is asked for without the package `datasets`.
     """
     if is_file_name(name):
         return read_texts(name)

@@ -47,11 +47,8 @@ def read_source(path: Path) -> Source:
 def carry_over(source: Source, compiled: bytes, facts: dict[str, Any]) -> bytes:
     """The compiled model with all that the source had beside its operators.
 
-    `facts` stand in the manifest's `extra` under "edgetpu".
-
-    Raises:
-        InputError: one of the two is damaged.
-        RejectedModelError: they do not have the same inputs and outputs.
+    `facts` stand in the manifest's `extra` under "edgetpu". Raises InputError where one of the two is
+    damaged, RejectedModelError where they do not have the same inputs and outputs.
     """
     before, schema = parse(source.flatbuffer)
     after, _ = parse(compiled)

@@ -32,12 +32,7 @@ from tfedge.tflite.flatbuffer import tools
 
 
 def check(path: Path) -> Check:
-    """Reads a .tflite of any origin; nothing of it is run.
-
-    Raises:
-        InputError: the file cannot be used.
-        MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
-    """
+    """Reads a .tflite of any origin; nothing of it is run. Raises as `read_model`."""
     model = read_model(path)
     try:
         return predict(model, load_rules())

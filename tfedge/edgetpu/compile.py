@@ -135,11 +135,8 @@ def compile_model(path: Path, output: Path | None = None, timeout: int = 180) ->
 
 
 def deliver(path: Path) -> tuple[Delivery, TfedgeError | None]:
-    """Predicts what the Edge TPU runs of a converted model, and compiles it.
-
-    Returns:
-        What is found, and why it was not compiled, or None: the converted model is kept.
-    """
+    """Predicts what the Edge TPU runs of a converted model, and compiles it; gives what is found,
+    and why it was not compiled, or None: the converted model is kept."""
     checked = check(path)
     try:
         return Delivery(checked, compile_model(path), None), None

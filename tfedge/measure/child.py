@@ -43,11 +43,9 @@ def run(command: Sequence[str], progress: Progress, stdin: Any = None) -> Ended:
 def run_together(command: Sequence[str], progress: Progress, stdins: Sequence[Any]) -> list[Ended]:
     """Runs a command to its end, each line that it prints being one progress.
 
-    It runs in as many processes at the same time as there are files to read from. None outlives an
-    interrupt of this one. Raises TfedgeError where there is no such program.
-
-    Returns:
-        How each ended, in the order of `stdins`.
+    It runs in as many processes at the same time as there are files to read from, `stdins`, in whose
+    order it is told how each ended. None outlives an interrupt of this one. Raises TfedgeError where
+    there is no such program.
     """
     # A thread for each process only reads; `progress` is called, and may raise, in this one.
     printed: Printed = queue.SimpleQueue()

@@ -301,11 +301,8 @@ class Blocks:
     def attention(
         self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, biases: Biases
     ) -> Symbolic:
-        """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), (B, S, H * D).
-
-        Args:
-            query, key, value: (B, S, H * D).
-        """
+        """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), of queries, keys and
+        values (B, S, H * D) each: (B, S, H * D)."""
         with self.site(name, "attention"):
             query = self._scaled(f"{name}.query.scaled", query)
             queries, keys = self._heads(name, "query", query), self._heads(name, "key", key)
@@ -329,11 +326,8 @@ class Blocks:
         return dataclasses.replace(scores, added=table)
 
     def _biased(self, name: str, scores: Symbolic, biases: Biases, kind: Scores) -> Symbolic:
-        """The scores of all queries, or of the first few, with all that is added.
-
-        Args:
-            name: of sums, with a gap for the name of what is added.
-        """
+        """The scores of all queries, or of the first few, with all that is added; the `name` of the
+        sums has a gap for the name of what that is."""
         if (relative := biases.relative) is not None:
             axis = self.score_axes.index(2)
             rows = scores.shape[axis]

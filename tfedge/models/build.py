@@ -52,10 +52,8 @@ def build(
 ) -> Encoder:
     """Builds the encoder of `config` with the head of `task`, with fresh weights.
 
-    Raises InputError for an unknown task, or more positions than the encoder has.
-
-    Args:
-        make_blocks: what the encoder is composed of; the blocks of `tfedge.quantize.integer`, say.
+    It is composed of what `make_blocks` makes; the blocks of `tfedge.quantize.integer`, say. Raises
+    InputError for an unknown task, or more positions than the encoder has.
     """
     options = options or GraphOptions()
     purpose = tasks.find(task)

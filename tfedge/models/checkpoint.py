@@ -271,11 +271,9 @@ def _exported_config(
 def initialize(preset: Preset, folder: Path, tokenizer: Path | None, seed: int = 0) -> None:
     """Writes the model of `preset` with random weights as a Hugging Face folder.
 
-    Raises InputError where `folder` exists, or a tokeniser is missing or of no use.
-
-    Args:
-        tokenizer: a folder whose tokeniser files are copied along; a model of images has none, and
-            gets the preset's `preprocessor_config.json`.
+    The files of the folder `tokenizer` are copied along; a model of images has none, and gets the
+    preset's `preprocessor_config.json`. Raises InputError where `folder` exists, or a tokeniser is
+    missing or of no use.
     """
     if folder.exists():
         raise InputError(f"{folder} exists; give the name of a new folder")

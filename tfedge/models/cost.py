@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 
 
 def parameters(config: EncoderConfig, pooler: bool = False) -> int:
-    """The number of weights of the encoder without a task's head.
-
-    Args:
-        pooler: whether BERT's dense layer on [CLS] counts, as in BERT's published size.
-    """
+    """The number of weights of the encoder without a task's head; with BERT's dense layer on [CLS]
+    where `pooler` counts, as in BERT's published size."""
     weights = _counted(config, config.architecture.lengths(config)[0]).weights
     return sum(weights.values()) + pooler * (config.hidden_size + 1) * config.hidden_size
 
@@ -155,9 +152,8 @@ def instructions(
 ) -> float:
     """Instructions for one text of `sequence_length` tokens in int8, of a BERT or DistilBERT.
 
-    Args:
-        task: where the head reads [CLS] alone, as a text classifier's does, the last layer computes
-            one row of queries and all after them.
+    Where the task's head reads [CLS] alone, as a text classifier's does, the last layer computes one
+    row of queries and all after them.
     """
     hidden, length = config.hidden_size, sequence_length
     total = costs.norm * length * hidden

@@ -124,10 +124,8 @@ def modules_root(encoder: Path) -> Path:
 def files_of(encoder: Path) -> dict[str, Path]:
     """Everything that a checkpoint consists of, its weights included, by the place in a copy.
 
-    Raises CheckpointError where there are no weights, or `modules.json` cannot be understood.
-
-    Args:
-        encoder: as `transformer_folder` gives it.
+    `encoder` is as `transformer_folder` gives it. Raises CheckpointError where there are no weights,
+    or `modules.json` cannot be understood.
     """
     weights = {path.name: path for path in weight_files(encoder)}
     own = _matching(encoder, CONFIG, _WEIGHTS_INDEX, _DECISIONS, *_INPUTS)

@@ -206,11 +206,8 @@ class PatchDense(keras.layers.Layer):
 
 
 class TokenTable(keras.layers.Layer):
-    """What is added to the patches of any image, (1, tokens, C): positions and learned tokens.
-
-    Args:
-        leading: names of the learned tokens, which come before the patches.
-    """
+    """What is added to the patches of any image, (1, tokens, C): positions and learned tokens, which
+    are called as in `leading` and come before the patches."""
 
     def __init__(self, tokens: int, leading: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)

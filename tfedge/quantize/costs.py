@@ -29,11 +29,8 @@ class Costs:
     table: Mapping[str, Mapping[str, float]]  # of one unit, by kind of site and precision
 
     def cheapest(self, kind: SiteKind, units: int) -> tuple[float, Precision]:
-        """What sites of a kind best compute in where that is not int8, and what it adds.
-
-        Returns:
-            Millions of instructions, below 0 where int8 is the slower one, and the precision.
-        """
+        """Of what sites of a kind best compute in where that is not int8, the millions of
+        instructions that it adds, below 0 where int8 is the slower one, and the precision."""
         known = self.table[kind]
         return min((known[item] * units / 1e6, item) for item in PRECISIONS[1:] if item in known)
 

@@ -89,11 +89,8 @@ class GatedFakeQuant(FakeQuant):
 
 
 class GatedRounder:
-    """Puts in all rounding of all sites, each site's with a gate.
-
-    Args:
-        clipped: tensors whose clipping the graph counts on, rounded or not.
-    """
+    """Puts in all rounding of all sites, each site's with a gate; the graph counts on the clipping of
+    the tensors `clipped`, rounded or not."""
 
     def __init__(self, ranges: Mapping[str, Range], clipped: Container[str]) -> None:
         self.gates: dict[str, tf.Variable] = {}  # by site; True where the site rounds

@@ -79,11 +79,8 @@ class ScaleShift(NoNorm):
 
 
 class NormConstant(keras.layers.Layer):
-    """What this layer within layer norm `norm` multiplies by follows from the factors of equalisation.
-
-    Args:
-        unit: what the variance is counted in.
-    """
+    """What this layer within layer norm `norm`, whose variance is counted in a `unit`, multiplies by
+    follows from the factors of equalisation."""
 
     def __init__(self, norm: str = "", unit: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -146,11 +143,8 @@ class ChannelMean(NormConstant):
 class Spread(NormConstant):
     """One number a token times a vector: (B, S, 1, 1) -> (B, S, 1, C).
 
-    The vector is the gain of a layer norm times a constant one; where the gain is trained, this
-    follows. No config can say which layer that is.
-
-    Args:
-        gain: the layer norm's gain, built.
+    The vector is the gain of a layer norm, a built layer, times a constant one; where the gain is
+    trained, this follows. No config can say which layer that is.
     """
 
     def __init__(self, gain: ScaleShift, **kwargs: Any) -> None:

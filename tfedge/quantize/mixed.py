@@ -41,10 +41,8 @@ def match_sites(
 ) -> dict[str, Precision]:
     """The precision of each site that a rule names; of several rules the last one counts.
 
-    Raises InputError where a rule names no site, or asks for what its sites have no kernel for.
-
-    Args:
-        rules: by a kind of site, or a pattern (as of file names) of sites' names.
+    Rules are by a kind of site, or a pattern (as of file names) of sites' names. Raises InputError
+    where one names no site, or asks for what its sites have no kernel for.
     """
     found: dict[str, Precision] = {}
     for pattern, precision in rules.items():

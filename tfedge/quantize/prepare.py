@@ -74,13 +74,8 @@ def float_graphs(
     query_factor: float = 1.0,
     **changes: Any,
 ) -> dict[int, keras.Model]:
-    """The static graphs in float, by length, by default as trained.
-
-    Raises CheckpointError where the weights do not fit.
-
-    Args:
-        changes: of the options of the graphs.
-    """
+    """The static graphs in float, by length, by default as trained, with `changes` of their options;
+    raises CheckpointError where the weights do not fit."""
     graphs: dict[int, keras.Model] = {}
     for length in shape.lengths:
         encoder = shape.build(checkpoint.config, shape.options(length, **changes), make_blocks)
@@ -280,11 +275,8 @@ class Lowering:
     def build(
         self, options: GraphOptions, blocks: type[IntegerBlocks] | None = None, **given: Any
     ) -> Encoder:
-        """The graph with its weights and all rewrites that are decided.
-
-        Args:
-            given: what `blocks` take beside the decisions.
-        """
+        """The graph with its weights and all rewrites that are decided; `given` is what `blocks` take
+        beside the decisions."""
         base = blocks or self.blocks
         # The last change comes first, as it is made to what the others have made.
         changes = [rewrite.blocks for rewrite in reversed(self._made) if rewrite.blocks]

@@ -88,11 +88,8 @@ def range_error(
     function: Callable[[np.ndarray], np.ndarray] | None = None,
     is_cut: bool = True,
 ) -> float:
-    """The squared error of a range as `mse_range` reckons it, summed over all values.
-
-    Args:
-        is_cut: whether what is above the range is lost.
-    """
+    """The squared error of a range as `mse_range` reckons it, summed over all values; `is_cut` says
+    whether what is above the range is lost."""
     centres = (histogram.edges[:-1] + histogram.edges[1:]) / 2
     counts = histogram.counts if is_cut else histogram.counts * (centres <= ends[1])
     results, slopes, bounds = centres, np.ones_like(centres), np.array(ends)

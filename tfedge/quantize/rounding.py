@@ -24,11 +24,8 @@ _Layer = TypeVar("_Layer", bound=keras.layers.Layer)
 
 
 def rounded_weights(weights: tf.Tensor) -> tf.Tensor:
-    """Weights as the kernels of convolutions hold them: one scale an output channel, -127..127.
-
-    Args:
-        weights: (inputs, outputs), or (inputs,) of a single output; float32.
-    """
+    """Weights (inputs, outputs), or (inputs,) of a single output, float32, as the kernels of
+    convolutions hold them: one scale an output channel, -127..127."""
     peak = tf.reduce_max(tf.abs(weights), axis=0, keepdims=True)
     return _round(weights, peak / _WEIGHT_LEVELS)
 

@@ -141,10 +141,8 @@ class StageReport:
 def decide(recipe: Recipe, stage: Stage, before: Step | None, hashes: Hashes) -> Step:
     """Compares a stage's record with what it would be made of now.
 
-    Raises InputError where a file it reads is missing, or its folder is somebody else's.
-
-    Args:
-        before: the stage before, as it was decided or, with its new record, after it ran.
+    The stage `before` is as it was decided or, with its new record, after it ran. Raises InputError
+    where a file it reads is missing, or its folder is somebody else's.
     """
     folder = recipe.output / stage.name
     record = Record.read(folder)

@@ -47,9 +47,8 @@ class RunReport:
 def run(recipe: Recipe, dry: bool, say: Say) -> RunReport:
     """Runs what has to run, or where `dry` only finds that out; a killed run goes on where it was.
 
-    Raises:
-        InputError: a file is missing, or another run of this recipe is in progress.
-        StageError: a stage failed; it has the exit code of that.
+    Raises InputError where a file is missing, or another run of this recipe is in progress,
+    StageError with the exit code of a stage that failed.
     """
     if not dry:
         files.check_folder(recipe.output)

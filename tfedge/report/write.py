@@ -26,13 +26,8 @@ Point = tuple[float, float]  # of a model its relative time, above 0, and what i
 
 
 def write_report(results: Sequence[Path], output: Path, title: str) -> list[Path]:
-    """Puts results together, the widest view first, as `output`, X.html, and X.md beside it.
-
-    Raises InputError where a result cannot be used, or nothing can be written.
-
-    Returns:
-        Both files.
-    """
+    """Puts results together, the widest view first, as `output`, X.html, and X.md beside it; gives
+    both files. Raises InputError where a result cannot be used, or nothing can be written."""
     read = read_results(results)
     draw: dict[type, Callable[[Any], Iterator[Section]]] = {
         Mission: _mission,

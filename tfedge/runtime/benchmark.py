@@ -38,10 +38,8 @@ class Timing:
 def benchmark(pipeline: Pipeline, texts: Sequence[Input], runs: int) -> Timing:
     """Times `runs` answers, the texts taking turns, after a warm-up that answers each at least once.
 
-    Raises TextError where a text cannot be answered.
-
-    Args:
-        texts: what to answer; where there is none, a built-in sentence or image.
+    Where there is no text, a built-in sentence or image is answered. Raises TextError where a text
+    cannot be.
     """
     import numpy as np
 

@@ -248,12 +248,10 @@ def _check_magic(name: str, size: int, head: bytes) -> None:
 
 
 def read_archive(name: str, file: BinaryIO) -> tuple[dict[str, bytes], int]:
-    """Reads the associated files of a .tflite.
+    """The associated files of a .tflite by name, and where their archive begins, so at most how long
+    the flatbuffer is.
 
     Raises ModelFileError where there is no archive, or it is damaged or implausibly large.
-
-    Returns:
-        The files by name, and where the archive begins, so at most how long the flatbuffer is.
     """
     try:
         with zipfile.ZipFile(file) as archive:

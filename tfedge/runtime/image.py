@@ -53,9 +53,7 @@ class ImageEncoder:
 def read_pixels(picture: Picture, settings: ImageSettings) -> np.ndarray:
     """The pixels of an image as the model reads them, uint8 (height, width, 3).
 
-    Raises:
-        ImageError: it cannot be read, or is not an image.
-        BackendError: Pillow is not installed.
+    Raises ImageError where it cannot be read, or is not an image, BackendError without Pillow.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:

@@ -75,11 +75,8 @@ class Input:
             raise OptionError(f"--context does not apply to {task}; leave it out")
 
     def parse(self, line: str, context: str | None) -> Line:
-        """What a line of plain text asks; raises TextError where nothing can be asked so.
-
-        Args:
-            context: of lines that bring none.
-        """
+        """What a line of plain text asks, with the `context` of lines that bring none; raises
+        TextError where nothing can be asked so."""
         return line, context
 
     def parse_json(self, line: str, context: str | None) -> Line:

@@ -116,14 +116,8 @@ class Model:
             raise self._mismatch(f"{name!r} of shape {expected}".replace("None", "any"), str(shape))
 
     def run(self, key: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Runs signature `key` once; raises BackendError where the runtime fails.
-
-        Args:
-            inputs: at least the inputs of the signature by name; others are not used.
-
-        Returns:
-            The outputs by name, float32.
-        """
+        """The outputs by name, float32, of one run of signature `key`, of whose inputs others than
+        its own are not used; raises BackendError where the runtime fails."""
         signature = self._signatures[key]
         values = {name: quantise(inputs[name], detail) for name, detail in signature.inputs.items()}
         try:

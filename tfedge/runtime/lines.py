@@ -86,11 +86,8 @@ def _finished(line: bytearray | None) -> bytes | None:
 def parse_lines(
     lines: Iterable[bytes | None], parse: Callable[[str, str | None], Line], context: str | None
 ) -> Iterator[Request]:
-    """One request for each line that `read_lines` gives.
-
-    Args:
-        parse: makes text and context of a line; `context` is of lines that bring none.
-    """
+    """One request for each line that `read_lines` gives, of which `parse` makes text and context;
+    `context` is of lines that bring none."""
     for number, line in enumerate(lines):
         if line is None:
             yield Request("", error=f"the line is longer than {MAX_LINE_BYTES} bytes")

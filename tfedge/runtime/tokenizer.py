@@ -43,11 +43,8 @@ class Encoded:
 
 
 def pad(samples: Sequence[np.ndarray], length: int, pad_id: int) -> dict[str, np.ndarray]:
-    """The inputs of a model by name, int32 (len(samples), length) each, padded at the end.
-
-    Args:
-        samples: token ids of a text, int32 (n,) each, or with token types beside them, int32 (n, 2).
-    """
+    """The inputs of a model by name, int32 (len(samples), length) each, padded at the end, of token
+    ids of texts, int32 (n,) each, or with token types beside them, int32 (n, 2)."""
     ids = np.full((len(samples), length), pad_id, np.int32)
     mask, types = np.zeros_like(ids), np.zeros_like(ids)
     for row, sample in enumerate(samples):

@@ -76,9 +76,8 @@ class Request(dict[str, Any]):
     def interpreter(self, default_delegate: bool = True, **options: Any) -> Iterator[Any]:
         """An interpreter of any .tflite, whose metadata are not read.
 
-        Raises:
-            OptionError: the request names no runtime.
-            BackendError: the runtime refuses the model, or fails within the block.
+        Raises OptionError where the request names no runtime, BackendError where the runtime refuses
+        the model, or fails within the block.
         """
         model, runtime = self["model"], self["runtime"]
         if runtime not in RUNTIMES:

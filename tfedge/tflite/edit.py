@@ -107,10 +107,7 @@ def halve_weights(content: bytes) -> bytes:
 
 def _unpack(editor: Editor, subgraph: Any, index: int, buffers: dict[int, int]) -> Any:
     """The operator that makes tensor `index` of a new constant in float16; None where it stays.
-
-    Args:
-        buffers: those with 16 bits already made, by those they were made of.
-    """
+    `buffers` are those with 16 bits already made, by those they were made of."""
     tensor = subgraph.tensors[index]
     values = editor.constant(tensor)
     if values is None or values.size < _LEAST_HALVED:

@@ -33,12 +33,8 @@ def tools() -> Any:
 
 
 def parse(content: bytes) -> tuple[Any, Any]:
-    """The model as a tree of objects, and the schema module that made it.
-
-    Raises:
-        InputError: it is no TensorFlow Lite model, or one that this cannot write again.
-        MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
-    """
+    """The model as a tree of objects, and the schema module that made it; raises as `tools`, and
+    InputError where it is no TensorFlow Lite model, or one that this cannot write again."""
     if content[4:8] != MODEL_IDENTIFIER:
         raise InputError("not a TensorFlow Lite model; give the output of the TFLite converter")
     litert = tools()

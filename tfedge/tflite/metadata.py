@@ -38,11 +38,8 @@ def write_bundle(
 ) -> bytes:
     """The bundle of a .tflite: metadata and associated files replace those that it has.
 
-    It is written to `output` too, if that is given. Equal arguments give equal bytes.
-
-    Raises:
-        InputError: the model is no .tflite, contradicts `spec`, or `output` cannot be written.
-        MissingPackageError: ai-edge-litert, which has TFLite's schema, is not installed.
+    It is written to `output` too, if that is given. Equal arguments give equal bytes. Raises as
+    `parse`, and InputError where the model contradicts `spec`, or `output` cannot be written.
     """
     tree, schema = parse(model)
     inputs, outputs = _check_signatures(tree, spec)

@@ -89,11 +89,8 @@ class BundleSpec:
 
 
 def model_metadata(spec: BundleSpec, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
-    """The metadata of a model, to be put into its buffer `METADATA_NAME`.
-
-    Args:
-        inputs, outputs: names of the tensors of the first subgraph, in its order.
-    """
+    """The metadata of a model, to be put into its buffer `METADATA_NAME`, whose first subgraph has
+    inputs and outputs of these names, in its order."""
     subgraph: dict[str, Any] = {
         "input_tensor_metadata": [
             _tensor(*_INPUTS.get(item, (item, "")), image=spec.image) for item in inputs

@@ -119,10 +119,8 @@ def open_cache(
 ) -> TeacherCache:
     """The cache for `key` in `folder`, made if it is not there yet; `progress` is told its share.
 
-    Raises InputError where there is not enough room, or the folder cannot be written.
-
-    Args:
-        key: what decides the outputs besides texts and shapes: the teacher's hash, say.
+    The key is what decides the outputs besides texts and shapes: the teacher's hash, say. Raises
+    InputError where there is not enough room, or the folder cannot be written.
     """
     # Labels of the texts are nothing that the teacher sees.
     texts = Examples(examples.sequences, np.zeros(0, np.int32)).sha256

@@ -59,10 +59,8 @@ def candidates(
     """The best cut for each number of layers and channels that keeps the limit.
 
     Where everything of some layers and channels fits, fewer of them would only lose and are left
-    out. Raises InputError where not even the smallest encoder keeps the limit.
-
-    Args:
-        cost: of an encoder; must grow linearly with the heads and neurons of a layer.
+    out. The cost of an encoder must grow linearly with the heads and neurons of a layer. Raises
+    InputError where not even the smallest encoder keeps the limit.
     """
     found = []
     for width in space.widths(config):
