@@ -60,16 +60,15 @@ def least_error_scales(
 
     Args:
         weights: (rows, columns), float32.
-        importance: (columns,), what a squared error in a column counts; 1 by default.
+        importance: (columns,), what a squared error in a column of rows with scales of their own
+            counts; 1 by default.
         per_row: whether each row has a scale of its own, or all have one.
 
     Returns:
         (rows,) or (1,), float32.
     """
     if not per_row:
-        if importance is not None:
-            importance = np.tile(importance, len(weights))
-        return least_error_scales(weights.reshape(1, -1), bits, importance)
+        return least_error_scales(weights.reshape(1, -1), bits)
     top = largest_integer(bits)
     peaks = np.maximum(np.abs(weights).max(axis=1), np.finfo(np.float32).tiny * top)
     scales = (peaks / top).astype(np.float32)
@@ -89,13 +88,7 @@ def round_nearest(weights: np.ndarray, bits: int, per_row: bool = True) -> Round
     return RoundedRows(nearest(weights, scales, bits).astype(np.int8), scales, bits)
 
 
-def gptq(
-    weights: np.ndarray,
-    gram: np.ndarray,
-    bits: int,
-    per_row: bool = True,
-    damping: float = DAMPING,
-) -> RoundedRows:
+def gptq(weights: np.ndarray, gram: np.ndarray, bits: int) -> RoundedRows:
     """Rounds weights so that the outputs on the calibration texts change least, not the weights.
 
     GPTQ (Frantar et al. 2023, arXiv:2210.17323, algorithm 1): columns are rounded one after another,
@@ -105,18 +98,16 @@ def gptq(
     Args:
         weights: (outputs, inputs), float32.
         gram: sum of x x^T over the layer's inputs x on calibration texts, (inputs, inputs).
-        per_row: whether each output has a scale of its own, or all have one.
-        damping: added to the diagonal of `gram`, as a share of its mean.
     """
     gram = np.asarray(gram, np.float64)
     energy = np.diag(gram)
     mean = energy.mean()
     if mean == 0:  # inputs that are always 0 tell nothing
         gram, energy, mean = np.eye(len(gram)), np.ones(len(gram)), 1.0
-    scales = least_error_scales(weights, bits, energy, per_row)
+    scales = least_error_scales(weights, bits, energy)
     # The columns that matter most come first, while there are others to make up for them.
     order = np.argsort(-energy, kind="stable")
-    damped = gram[np.ix_(order, order)] + damping * mean * np.eye(len(gram))
+    damped = gram[np.ix_(order, order)] + DAMPING * mean * np.eye(len(gram))
     integers = np.empty(weights.shape, np.int8)
     integers[:, order] = _round_columns(weights[:, order], _upper_factor(damped), scales, bits)
     return RoundedRows(integers, scales, bits)

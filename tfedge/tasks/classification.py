@@ -9,7 +9,7 @@ import numpy as np
 
 from tfedge.runtime.tasks import classification as board
 from tfedge.runtime.tasks.base import Answer, Labels
-from tfedge.tasks import columns, paired
+from tfedge.tasks import columns, losses, paired
 from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Task, Truth
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ class Classification(Task, board.Classification):
         self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
     ) -> tf.Tensor:
         """Soft cross-entropy of logits (B, L)."""
-        from tfedge.tasks.losses import soft_cross_entropies
-
-        return soft_cross_entropies(output["logits"], target["logits"], temperature)
+        return losses.soft_cross_entropies(output["logits"], target["logits"], temperature)
 
     def label_losses(self, output: Outputs, labels: tf.Tensor) -> tf.Tensor:
         """Cross-entropy."""
@@ -59,9 +57,7 @@ class Classification(Task, board.Classification):
 
     def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
         """Whether the label differs."""
-        from tfedge.tasks.losses import others
-
-        return others(output["logits"], target["logits"])
+        return losses.others(output["logits"], target["logits"])
 
     def divergence(self, expected: np.ndarray, answers: np.ndarray) -> float:
         """KL divergence of the labels' probabilities, the mean."""

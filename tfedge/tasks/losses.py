@@ -17,14 +17,6 @@ def soft_cross_entropies(student: tf.Tensor, teacher: tf.Tensor, temperature: fl
     return temperature**2 * tf.reduce_sum(target * log_ratio, axis=-1)
 
 
-def cosines(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """The cosines of vectors (B, C), (B,)."""
-    import tensorflow as tf
-
-    a, b = tf.math.l2_normalize(a, -1), tf.math.l2_normalize(b, -1)
-    return tf.reduce_sum(a * b, axis=-1)
-
-
 def padding(mask: tf.Tensor) -> tf.Tensor:
     """What keeps padding out of a softmax over tokens, float32 (B, S)."""
     import tensorflow as tf

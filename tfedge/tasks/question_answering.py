@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tfedge.errors import InputError
 from tfedge.runtime.tasks import question_answering as board
 from tfedge.runtime.tasks.base import Answer, Labels
-from tfedge.tasks import columns
+from tfedge.tasks import columns, losses
 from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Task, Truth
 
 if TYPE_CHECKING:
@@ -45,11 +45,9 @@ class QuestionAnswering(Task, board.QuestionAnswering):
         self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
     ) -> tf.Tensor:
         """Soft cross-entropy of the two ends (B, S) over the real tokens."""
-        from tfedge.tasks.losses import padding, soft_cross_entropies
-
-        masked = padding(mask)
+        masked = losses.padding(mask)
         start, end = (
-            soft_cross_entropies(output[name] + masked, target[name] + masked, temperature)
+            losses.soft_cross_entropies(output[name] + masked, target[name] + masked, temperature)
             for name in _ENDS
         )
         return (start + end) / 2
@@ -58,10 +56,9 @@ class QuestionAnswering(Task, board.QuestionAnswering):
         """Whether an end of the answer differs."""
         import tensorflow as tf
 
-        from tfedge.tasks.losses import others, padding
-
-        masked = padding(mask)
-        return tf.maximum(*(others(output[name] + masked, target[name] + masked) for name in _ENDS))
+        masked = losses.padding(mask)
+        found = (losses.others(output[name] + masked, target[name] + masked) for name in _ENDS)
+        return tf.maximum(*found)
 
     def items(self, texts: Sequence[str]) -> Sequence[Any]:
         """Each text as the context of the next one: plain texts have no questions, but what a model

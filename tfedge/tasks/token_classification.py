@@ -12,7 +12,7 @@ import numpy as np
 from tfedge.errors import InputError
 from tfedge.runtime.tasks import token_classification as board
 from tfedge.runtime.tasks.base import Answer, Labels
-from tfedge.tasks import columns, paired
+from tfedge.tasks import columns, losses, paired
 from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Task, Truth
 
 if TYPE_CHECKING:
@@ -51,19 +51,15 @@ class TokenClassification(Task, board.TokenClassification):
         """Soft cross-entropy of each real token's logits (B, S, L)."""
         import tensorflow as tf
 
-        from tfedge.tasks.losses import soft_cross_entropies
-
         ours, theirs = (tf.boolean_mask(found["logits"], mask) for found in (output, target))
-        return soft_cross_entropies(ours, theirs, temperature)
+        return losses.soft_cross_entropies(ours, theirs, temperature)
 
     def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
         """The share of real tokens with another label."""
         import tensorflow as tf
 
-        from tfedge.tasks.losses import others
-
         real = tf.cast(mask, tf.float32)
-        other = others(output["logits"], target["logits"])
+        other = losses.others(output["logits"], target["logits"])
         return tf.reduce_sum(other * real, -1) / tf.reduce_sum(real, -1)
 
     def read(self, data: Data) -> Rows:
