@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
 
 from rich import progress
 from rich.console import Console
@@ -14,20 +13,8 @@ from rich.console import Console
 _SECONDS_BETWEEN_LINES = 15.0
 
 
-class Bar(Protocol):
-    """A progress bar as everything but the program sees it."""
-
-    def advance(self, count: int = 1) -> None: ...
-
-    def update(self, done: int, note: str | None = None) -> None: ...
-
-    def say(self, line: str) -> None: ...
-
-
 # Told how many more steps are done.
 Progress = Callable[[int], None]
-# Of what is being done and how many steps that takes.
-MakeBar = Callable[[str, int], AbstractContextManager[Bar]]
 
 
 def unheard(count: int) -> None:
@@ -92,7 +79,11 @@ class ProgressBar:
             print(line, file=sys.stderr, flush=True)
 
 
-def training_report(bar: Bar) -> Callable[[int, int, dict[str, float]], None]:
+# Of what is being done and how many steps that takes.
+MakeBar = Callable[[str, int], AbstractContextManager[ProgressBar]]
+
+
+def training_report(bar: ProgressBar) -> Callable[[int, int, dict[str, float]], None]:
     """A report for the training loop that moves `bar` and shows losses and accuracies."""
 
     def report(step: int, steps: int, figures: dict[str, float]) -> None:

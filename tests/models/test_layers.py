@@ -62,7 +62,7 @@ def test_positions_may_begin_at_another_row() -> None:
 
 
 def test_table_row_is_the_same_for_every_token() -> None:
-    layer = layers.TableRow(3)
+    layer = layers.TableRow(1, 3)
     row = layer(np.zeros((2, 5), np.int32))
     assert np.array_equal(row[0], layer.embeddings.numpy())
     assert row.shape == (1, 1, 3)

@@ -157,7 +157,7 @@ def test_softmax_in_two_factors() -> None:
 
 
 def test_types_are_rows_of_their_table() -> None:
-    layer = TypeEmbedding(5)
+    layer = TypeEmbedding(2, 5)
     types = tf.constant([0.0, 1, 1], shape=(1, 3, 1, 1))
     found = layer(types)
     np.testing.assert_allclose(found[0, :, 0], layer.embeddings.numpy()[[0, 1, 1]], atol=1e-7)

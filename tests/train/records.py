@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from tfedge.data.texts import Texts
-from tfedge.progress import Bar
+from tfedge.progress import ProgressBar
 from tfedge.train.run import Request
 from tfedge.train.training import TrainingOptions
 
@@ -52,7 +52,7 @@ class Unseen:
     def say(self, line: str) -> None: ...
 
 
-def unseen(description: str, total: int) -> AbstractContextManager[Bar]:
+def unseen(description: str, total: int) -> AbstractContextManager[ProgressBar]:
     """Makes such bars."""
     return nullcontext(Unseen())
 

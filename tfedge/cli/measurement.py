@@ -15,11 +15,9 @@ from tfedge.quiet import load_tensorflow
 from tfedge.records import as_json
 
 if TYPE_CHECKING:
-    from tfedge.data.texts import Texts
-    from tfedge.measure.race import BenchOptions, Race
-    from tfedge.progress import MakeBar
+    from tfedge.measure.race import Race
 
-    Bench = Callable[[tuple[str, ...], Texts, BenchOptions, MakeBar], Race]
+    Bench = Callable[..., Race]
 
 
 @click.command(name="eval")

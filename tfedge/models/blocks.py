@@ -136,7 +136,7 @@ class Blocks:
         """The look-up of token types, (B, S, C); of one type, which is no input, (1, 1, C)."""
         config = self.config
         if "token_type_ids" not in inputs:
-            layer = layers.TableRow(config.hidden_size, name=name)
+            layer = layers.TableRow(1, config.hidden_size, name=name)
             return self._table(name, layer, inputs["input_ids"])
         ids = inputs["token_type_ids"]
         return self.embedding(name, config.type_vocab_size, config.hidden_size, ids)

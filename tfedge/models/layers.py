@@ -52,7 +52,20 @@ class LayerNorm(NoNorm):
         return super().call(centred * tf.math.rsqrt(variance + self.epsilon))
 
 
-class PositionEmbedding(keras.layers.Layer):
+class Table(keras.layers.Layer):
+    """A table of learned rows."""
+
+    def __init__(self, rows: int, channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rows, self.channels = rows, channels
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        shape = (self.rows, self.channels)
+        self.embeddings = self.add_weight("embeddings", shape, initializer=initializer())
+        super().build(input_shape)
+
+
+class PositionEmbedding(Table):
     """S rows of a learned position table, to be added to a (B, S, C) tensor.
 
     Args:
@@ -61,36 +74,22 @@ class PositionEmbedding(keras.layers.Layer):
     """
 
     def __init__(self, max_positions: int, channels: int, first: int = 0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.max_positions, self.channels, self.first = max_positions, channels, first
-
-    def build(self, input_shape: tf.TensorShape) -> None:
-        shape = (self.first + self.max_positions, self.channels)
-        self.embeddings = self.add_weight("embeddings", shape, initializer=initializer())
-        super().build(input_shape)
+        super().__init__(first + max_positions, channels, **kwargs)
+        self.max_positions, self.first = max_positions, first
 
     def call(self, input_ids: tf.Tensor) -> tf.Tensor:
         length = input_ids.shape[1] or tf.shape(input_ids)[1]
         return self.embeddings[tf.newaxis, self.first : self.first + length]  # (1, S, C)
 
 
-class TableRow(keras.layers.Layer):
+class TableRow(Table):
     """The one row of a table, (1, 1, C), to be added to every token of a (B, S, C) tensor."""
-
-    def __init__(self, channels: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.channels = channels
-
-    def build(self, input_shape: tf.TensorShape) -> None:
-        shape = (1, self.channels)
-        self.embeddings = self.add_weight("embeddings", shape, initializer=initializer())
-        super().build(input_shape)
 
     def call(self, input_ids: tf.Tensor) -> tf.Tensor:
         return self.embeddings[tf.newaxis]
 
 
-class RelativeBias(keras.layers.Layer):
+class RelativeBias(Table):
     """What each head adds to a score for how far the key is behind the query, (1, H, S, S).
 
     Distances go by buckets as in T5 (Raffel et al. 2020, arXiv:1910.10683, section 2.1): half of them
@@ -110,12 +109,8 @@ class RelativeBias(keras.layers.Layer):
         perm: Sequence[int],
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.shape, self.farthest, self.factor, self.perm = shape, farthest, factor, perm
-
-    def build(self, input_shape: tf.TensorShape) -> None:
-        self.embeddings = self.add_weight("embeddings", self.shape, initializer=initializer())
-        super().build(input_shape)
+        super().__init__(*shape, **kwargs)
+        self.farthest, self.factor, self.perm = farthest, factor, perm
 
     def call(self, attention_mask: tf.Tensor) -> tf.Tensor:
         length = attention_mask.shape[1] or tf.shape(attention_mask)[1]
@@ -127,7 +122,7 @@ class RelativeBias(keras.layers.Layer):
         """The bucket of each query (rows) and key (columns), int32 (S, S)."""
         position = tf.range(length)
         distance = position[:, tf.newaxis] - position[tf.newaxis, :]
-        half = self.shape[0] // 2
+        half = self.rows // 2
         single = half // 2
         near = tf.abs(distance)
         # In float32, as transformers computes it, so that no distance falls on the other side.

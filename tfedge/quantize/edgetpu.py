@@ -66,7 +66,7 @@ class EdgeTpuBlocks(IntegerBlocks):
         """The look-up of token types, (B, S, 1, C); of two, arithmetic."""
         if self.config.type_vocab_size != 2:
             return super().token_types(name, inputs)
-        layer = layers.TypeEmbedding(self.config.hidden_size, name=name)
+        layer = layers.TypeEmbedding(2, self.config.hidden_size, name=name)
         flags = self._flags(name, inputs["token_type_ids"])
         return self._step(layer, flags, rows_of(layer))
 

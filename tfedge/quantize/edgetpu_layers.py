@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
+from tfedge.models.layers import Table
 from tfedge.quantize.layers import STRENGTH, ChannelMean, ChannelScale, NormConstant
 
 # Channels of a norm's input that are squared by themselves, the largest ones.
@@ -23,20 +23,12 @@ def _size(x: tf.Tensor, axis: int) -> Any:
     return x.shape[axis] if x.shape[axis] is not None else tf.shape(x)[axis]
 
 
-class TypeEmbedding(keras.layers.Layer):
+class TypeEmbedding(Table):
     """Rows of a table of two as arithmetic: types (B, S, 1, 1) of 0 and 1 -> (B, S, 1, C).
 
     The first row and, times the type, what the second one adds; a 1 x 1 convolution has one scale a
     channel, so both are exact.
     """
-
-    def __init__(self, channels: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.channels = channels
-
-    def build(self, input_shape: tf.TensorShape) -> None:
-        self.embeddings = self.add_weight("embeddings", (2, self.channels))
-        super().build(input_shape)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         first, second = self.embeddings[0], self.embeddings[1]

@@ -1,32 +1,27 @@
-"""Finds the objects that the modules of a folder hold, each when it is first asked for."""
+"""Finds the tasks that the modules of a folder hold, each when it is first asked for."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+if TYPE_CHECKING:
+    from tfedge.runtime.tasks.base import Task
 
-class Named(Protocol):
-    """What a registry holds."""
-
-    @property
-    def name(self) -> str:
-        """By which it is found: `text-classification`, say, in the module `text_classification`."""
-
-
-T = TypeVar("T", bound=Named)
+T = TypeVar("T", bound="Task")
 
 
 class Registry(Generic[T]):
-    """The modules of a package that define `constant`, by the name of what it is.
+    """What modules of a package define as `TASK`, by its name: `text-classification`, say, in the
+    module `text_classification`.
 
     Modules without it are helpers of the others. `path` is the package's `__path__`.
     """
 
-    def __init__(self, package: str, path: Sequence[str], constant: str) -> None:
-        self._package, self._path, self._constant = package, path, constant
+    def __init__(self, package: str, path: Sequence[str]) -> None:
+        self._package, self._path = package, path
         self._found: dict[str, T] = {}
 
     def find(self, name: str) -> T | None:
@@ -52,6 +47,6 @@ class Registry(Generic[T]):
 
     def _load(self, module: str) -> None:
         found = importlib.import_module(f"{self._package}.{module}")
-        item: T | None = getattr(found, self._constant, None)
+        item: T | None = getattr(found, "TASK", None)
         if item is not None:
             self._found[item.name] = item

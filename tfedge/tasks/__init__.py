@@ -17,7 +17,7 @@ from tfedge.tasks.base import Task
 if TYPE_CHECKING:
     from tfedge.models.checkpoint import Checkpoint
 
-_REGISTRY: Registry[Task] = Registry(__name__, __path__, "TASK")
+_REGISTRY: Registry[Task] = Registry(__name__, __path__)
 
 names = _REGISTRY.names
 

@@ -22,7 +22,7 @@ from tfedge.errors import InputError, TfedgeError
 from tfedge.models.build import Encoder, build, input_names
 from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint
 from tfedge.models.folder import copy_inputs, copy_rest
-from tfedge.progress import Bar, MakeBar
+from tfedge.progress import MakeBar, ProgressBar
 from tfedge.tasks import task_and_labels
 from tfedge.train.cache import TeacherCache
 from tfedge.train.distribute import is_chief, training_strategy, workers_of_cluster
@@ -51,7 +51,9 @@ class Request:
     output: Path  # the HF folder to write
     options: TrainingOptions
     make_bar: MakeBar
-    make_report: Callable[[Bar], Report]  # turns the bar of the training into a report of it
+    make_report: Callable[
+        [ProgressBar], Report
+    ]  # turns the bar of the training into a report of it
     evaluation: Texts | None = None  # held out; the model is measured on them after each epoch
     task: str | None = None  # what `source` is for; by default what it has a head for
     force: bool = False  # whether an existing `output` is replaced

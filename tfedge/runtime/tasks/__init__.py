@@ -9,7 +9,7 @@ from __future__ import annotations
 from tfedge.runtime.registry import Registry
 from tfedge.runtime.tasks.base import Task
 
-_REGISTRY: Registry[Task] = Registry(__name__, __path__, "TASK")
+_REGISTRY: Registry[Task] = Registry(__name__, __path__)
 
 names = _REGISTRY.names
 register = _REGISTRY.register
