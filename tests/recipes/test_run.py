@@ -445,7 +445,7 @@ def test_usual_stages_for_real(
     assert converted.is_file()
     assert rows["eval"]["result"]["model"] == str(converted)
     again = running.run(recipe, False, lambda line: None)
-    assert {row["action"] for row in again["stages"]} == {"skip"}
+    assert {stage.action for stage in again.stages} == {"skip"}
 
 
 def test_failing_stage_says_why_and_ends_with_its_code(

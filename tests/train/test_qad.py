@@ -122,7 +122,7 @@ def test_embeddings_stay_close(finished: Callable[[str], Run]) -> None:
 def test_bars_are_filled(finished: Callable[[str], Run]) -> None:
     bars = finished("sentence-embedding").bars
     assert [(bar.description, bar.total) for bar in bars] == [
-        ("calibrating", 240),
+        ("calibrating", 280),
         ("comparing with float", 24),
         ("training", 40),
         ("comparing with float", 24),
