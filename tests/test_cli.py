@@ -26,7 +26,7 @@ import tfedge.presets
 import tfedge.quantize.prepare
 from tfedge import __version__, cli, errors
 from tfedge.cli.summary import bench_summary, conversion_summary
-from tfedge.convert.result import Conversion, Evaluation, Figures, Quantization, Refused
+from tfedge.convert.result import Conversion, Effort, Evaluation, Figures, Quantization, Refused
 from tfedge.measure.race import Machine, Race, Standing, Times
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.presets import Preset, preset_names
@@ -542,6 +542,8 @@ def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path)
     result = tfedge_("convert", folder, *options, "--output", output, "--json")
     assert result.code == 0
     report = json.loads("\n".join(result.lines))
+    effort = report.pop("effort")
+    assert effort["seconds"] > 0 and effort["peak_rss_bytes"] > 10**8
     assert json.loads((output / "toy" / "toy_float32.json").read_text()) == report
     assert (report["sequence_length"], report["options"]["max_drop"]) == (16, 5.0)
     assert report["buckets"] == report["options"]["buckets"] == [8]
@@ -555,9 +557,10 @@ def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path)
     assert report["gzip_bytes"] == packed
     count = sum(report["quantization"]["operators"].values())
     assert summary[2] == f"  float32: {count} of {count} operators compute in float"
-    assert [line.split()[0] for line in summary[5:9:2]] == ["tflite-runtime", "litert"]
-    assert all("12 of 12 texts alike; both right " in line for line in summary[6:9:2])
-    assert summary[9] == f'try it: tfedge-infer --model {path} "a text"'
+    assert summary[4] == "  about 67 MB of memory on a board: boards of 1, 2, 4, 8 GB"
+    assert [line.split()[0] for line in summary[6:10:2]] == ["tflite-runtime", "litert"]
+    assert all("12 of 12 texts alike; both right " in line for line in summary[7:10:2])
+    assert summary[10] == f'try it: tfedge-infer --model {path} "a text"'
 
 
 def test_summary_of_a_runtime_that_crashed() -> None:
@@ -571,12 +574,14 @@ def test_summary_of_a_runtime_that_crashed() -> None:
         "file": "toy_int8.tflite",
         "size_bytes": 4_150_000,
         "gzip_bytes": 3_140_000,
+        "board_memory_bytes": 1_000_000_000,
         "task": "text-classification",
         "sequence_length": 128,
         "parameters": 14_350_000,
         "flops": 1_247_000_000,
         "quantization": {"mode": "int8", "float_operators": 2, "operators": {"A": 3, "B FLOAT": 2}},
         "float32_tflite_error": 0.0000123,
+        "effort": Effort(65.4, 4_630_000_000),
         "evaluation": {
             "source": "dev.tsv",
             "runtimes": {
@@ -591,6 +596,7 @@ def test_summary_of_a_runtime_that_crashed() -> None:
         "  text-classification, 128 tokens, 14.3M parameters, 1.25 GFLOPs",
         "  int8: 2 of 5 operators compute in float",
         "  float32 .tflite against Keras: largest difference 1.2e-05",
+        "  about 1000 MB of memory on a board: boards of 2, 4, 8 GB",
         "  on dev.tsv:",
         "    first           does not run it: it crashed",
         "    second          agreement with float 87.5 % on 40 texts",
@@ -598,6 +604,7 @@ def test_summary_of_a_runtime_that_crashed() -> None:
         "    third           accuracy 75.0 % (float 80.0 %), same answer as float 87.5 % on 40 texts",
         "                    35 of 40 texts alike; both right 29, this alone 1, float alone "
         "3 (sign test: p = 0.62)",
+        "  converted in 1 min 5 s, in at most 4.6 GB of memory",
         'try it: tfedge-infer --model out/toy/toy_int8.tflite "a text"',
     ]
 

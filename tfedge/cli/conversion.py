@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tfedge.cli.options import PATH, RUNTIME, SEED, TOKENS, echo_report, task_op
 from tfedge.cli.summary import conversion_summary, models_summary
 from tfedge.quiet import load_tensorflow
 from tfedge.records import as_json
+from tfedge.runtime.machine import peak_rss_bytes
 from tfedge.targets import target_names
 
 _QUANTIZATIONS = ["int8", "int8-float-io", "auto", "mixed", "int16x8", "dynamic", "int4"]
@@ -160,9 +162,11 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
     loses more than --max-drop, it is kept with the suffix .rejected, and the exit code is 5.
     Without the Edge TPU's compiler, --target edgetpu leaves the model uncompiled; the exit code is 4.
     """
+    started = time.monotonic()
     load_tensorflow()
     from tfedge.convert.convert import ConvertOptions
     from tfedge.convert.convert import convert as run
+    from tfedge.convert.result import Effort
     from tfedge.progress import ProgressBar
 
     options = ConvertOptions(**settings)
@@ -175,6 +179,8 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
         delivery, failure = deliver(path)
         report = dataclasses.replace(report, edgetpu=delivery)
         files.write_json(path.with_suffix(".json"), as_json(report))
+    effort = Effort(time.monotonic() - started, peak_rss_bytes())
+    report = dataclasses.replace(report, effort=effort)
     echo_report(report, prints_json, lambda found: conversion_summary(found, options.output))
     if failure is not None:
         raise failure

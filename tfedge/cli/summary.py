@@ -14,7 +14,7 @@ from tfedge.show.table import Column, number, table
 from tfedge.tasks.base import Task
 
 if TYPE_CHECKING:  # what a command does not print, it does not import
-    from tfedge.convert.result import Conversion, Figures, Refused
+    from tfedge.convert.result import Conversion, Effort, Figures, Refused
     from tfedge.edgetpu.result import Compilation
     from tfedge.measure.catalogue import Listed
     from tfedge.measure.evaluate import Evaluation
@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # what a command does not print, it does not import
     from tfedge.train.prune import Pruning
     from tfedge.train.qad import Training
     from tfedge.train.shrink import Shrinking
+
+_BOARD_GB = (1, 2, 4, 8)
+_FREE_SHARE = 0.6  # of a board's memory, beside the system and what else runs
 
 
 def conversion_summary(report: Conversion, output: Path) -> str:
@@ -37,17 +40,36 @@ def conversion_summary(report: Conversion, output: Path) -> str:
         f"  {quantization.mode}: {quantization.float_operators} of {operators} operators "
         "compute in float",
         f"  float32 .tflite against Keras: largest difference {report.float32_tflite_error:.1e}",
+        f"  about {megabytes(report.board_memory_bytes)} of memory on a board: {_boards(report)}",
         f"  on {report.evaluation.source}:",
     ]
     for runtime, figures in report.evaluation.runtimes.items():
         first, *others = _figures(figures, task)
         lines += [f"    {runtime:<15} {first}", *(f"{'':<20}{line}" for line in others)]
+    if report.effort:
+        lines.append(f"  {_effort(report.effort)}")
     lines.append(f"try it: tfedge-infer --model {path} {task.example}")
     if report.edgetpu is not None:
         from tfedge.edgetpu.table import delivery_summary
 
         lines.append(delivery_summary(report.edgetpu))
     return "\n".join(lines)
+
+
+def _boards(report: Conversion) -> str:
+    """Which boards have that much memory, beside their system."""
+    share = report.board_memory_bytes / _FREE_SHARE / 2**30
+    fitting = [str(size) for size in _BOARD_GB if size >= share]
+    return f"boards of {', '.join(fitting)} GB" if fitting else f"a board of {share:.0f} GB or more"
+
+
+def _effort(effort: Effort) -> str:
+    minutes, seconds = divmod(round(effort.seconds), 60)
+    took = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    memory = effort.peak_rss_bytes
+    return f"converted in {took}" + (
+        f", in at most {memory / 1e9:.1f} GB of memory" if memory else ""
+    )
 
 
 def _figures(figures: Figures | Refused, task: Task) -> list[str]:

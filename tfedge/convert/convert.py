@@ -32,6 +32,7 @@ from tfedge.models import cost
 from tfedge.progress import MakeBar
 from tfedge.quantize.prepare import Shape, float_graphs
 from tfedge.records import as_json
+from tfedge.runtime.machine import needed_bytes
 from tfedge.tflite.metadata import set_runtimes
 from tfedge.tflite.tflite import to_tflite
 
@@ -147,6 +148,7 @@ def _report(
         file=path.name,
         size_bytes=len(content),
         gzip_bytes=len(gzip.compress(content, mtime=0)),
+        board_memory_bytes=needed_bytes(len(content)),
         sha256=files.sha256(path),
         source=Origin(job.source.origin, job.checkpoint.sha256),
         task=job.shape.task,

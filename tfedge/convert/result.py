@@ -100,6 +100,14 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Effort:
+    """What converting took of this machine."""
+
+    seconds: float
+    peak_rss_bytes: int | None  # the most memory that this process had resident; None if unknown
+
+
+@dataclasses.dataclass(frozen=True)
 class Conversion:
     """All of it."""
 
@@ -107,6 +115,7 @@ class Conversion:
     file: str
     size_bytes: int
     gzip_bytes: int
+    board_memory_bytes: int  # about what a program that runs it takes
     sha256: str
     source: Origin
     task: str
@@ -124,6 +133,7 @@ class Conversion:
     versions: Mapping[str, str]
     rejected: str | None  # why
     edgetpu: Delivery | None = None
+    effort: Effort | None = None  # printed, and left out of the file, which is the same every time
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from tfedge.runtime.benchmark import benchmark
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.delegate import EDGETPU, is_compiled
 from tfedge.runtime.errors import InferenceError, one_line
-from tfedge.runtime.machine import ROOT, Machine, read_machine
+from tfedge.runtime.machine import ROOT, Machine, needed_bytes, read_machine
 from tfedge.runtime.runtimes import RUNTIMES, choose_runtime
 
 # Packages of the base install that are not runtimes -> what pip is to install.
@@ -45,8 +45,6 @@ _TFLITE_RUNTIME_GLIBC, _LITERT_GLIBC = (2, 34), (2, 27)
 _RUNS = 5
 _SECONDS = 120  # for a child; a board in a power-saving mode takes a while to import numpy
 _HOT_CELSIUS = 80.0  # where a Raspberry Pi begins to slow down
-# Resident with tinybert in int8: 70 MB, 45 of them before any model is loaded.
-_PROCESS_BYTES = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,7 +270,7 @@ def _kernels(runtime: str | None, machine: Machine) -> str | None:
 
 
 def _of_machine(machine: Machine, bundle: Bundle | None) -> list[Finding]:
-    needed = _PROCESS_BYTES + (2 * os.stat(bundle.path).st_size if bundle else 0)
+    needed = needed_bytes(os.stat(bundle.path).st_size if bundle else 0)
     available = needed if machine.available_bytes is None else machine.available_bytes
     now, before = machine.throttled or (), machine.throttled_since_start or ()
     when = "now" if "under-voltage" in now else "since the board was started"

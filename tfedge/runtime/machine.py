@@ -61,6 +61,7 @@ INT8_PRODUCTS: Mapping[str, str] = {
 # The firmware's bits (Raspberry Pi documentation, vcgencmd get_throttled); 16 higher: since start.
 _THROTTLE_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 _SINCE_START = 16
+_PROCESS_BYTES = 64 << 20
 _PLAUSIBLE_CELSIUS = (-40.0, 150.0)  # zones without a sensor say absurd things
 _BOARD_FILES = ("proc/device-tree/model", "sys/class/dmi/id/product_name")
 
@@ -129,6 +130,15 @@ def read_machine(
         governors=tuple(dict.fromkeys(filter(None, governors))),
         scales_by_itself=any(name.startswith(("intel_pstate", "amd-pstate")) for name in drivers),
     )
+
+
+def needed_bytes(file_bytes: int) -> int:
+    """About the memory that a program takes which runs a file of this size, rather more than less.
+
+    Kernels keep weights in an order of their own beside the file's. Resident with tinybert in int8 are
+    70 MB, 45 of them before any model is loaded.
+    """
+    return _PROCESS_BYTES + 2 * file_bytes
 
 
 def peak_rss_bytes(root: Path = ROOT) -> int | None:
