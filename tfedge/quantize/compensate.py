@@ -7,17 +7,17 @@ then leaves small ones little. Where nothing is so far beyond all else that it n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfedge.models.build import Encoder
-from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.equalize import FACTORS
 from tfedge.quantize.excess import PATHS
-from tfedge.quantize.reads import READS, read_name
+from tfedge.quantize.reads import READS
 from tfedge.quantize.rewrite import Decision, Rewrite
 from tfedge.quantize.weights import gptq, largest_integer
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tfedge.quantize.prepare import Lowering
 
 _BITS = 8
+_TINY = 1e-30
 
 
 class Compensation(Rewrite):
@@ -36,26 +37,34 @@ class Compensation(Rewrite):
         if not lowering.decided[PATHS]:
             return {}
         encoder = lowering.build_clipped(lowering.shape.options())
-        read = {stream.writers[0]: stream for stream in lowering.streams if stream.readers}
-        norms = [name for name in read if isinstance(lowering.weights.get_layer(name), LayerNorm)]
-        own = lowering.decided[READS]
-        sites = {name: read_name(name) if read[name].name in own else name for name in norms}
+        sites = dict(_sites(lowering))
+        inputs = {readers[0]: encoder.model.get_layer(readers[0]).input for readers in sites}
         grams: dict[str, np.ndarray] = {}
-        for tensors in observe(encoder).tensors():
-            for name, site in sites.items():
-                rows = tensors[site].reshape(-1, tensors[site].shape[-1])
+        for tensors in observe(dataclasses.replace(encoder, tapped=inputs)).tensors():
+            for name, value in tensors.items():
+                rows = value.reshape(-1, value.shape[-1])
                 grams[name] = grams.get(name, 0.0) + rows.T @ rows
-        for name, gram in grams.items():
-            stream = read[name].name
-            factors = np.asarray(own.get(stream, lowering.decided[FACTORS][stream]))
-            for reader in read[name].readers:
+        for readers, factors in sites.items():
+            for reader in readers:
                 folded = encoder.model.get_layer(reader).kernel.numpy()
                 kernel = lowering.weights.get_layer(reader).kernel
-                scaled = kernel.numpy() * factors[:, None]
-                # Queries and gates hold another factor.
-                common = np.vdot(folded, scaled) / np.vdot(scaled, scaled)
-                kernel.assign(rounded(folded, gram) / (common * factors[:, None]))
+                scaled = kernel.numpy() * factors[..., None]
+                # Outputs come divided by factors too, and those of queries and gates hold another.
+                unit = np.sum(folded * scaled, 0) / np.maximum(np.sum(scaled**2, 0), _TINY)
+                found = rounded(folded, grams[readers[0]])
+                kernel.assign(found / np.where(unit, unit, 1.0) / factors[..., None])
         return {}
+
+
+def _sites(lowering: Lowering) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
+    """The dense layers that read one tensor, and what it comes divided by, (C,) or ()."""
+    shared, own = lowering.decided[FACTORS], lowering.decided[READS]
+    for stream in lowering.streams:
+        if stream.readers:
+            yield stream.readers, np.asarray(own.get(stream.name, shared[stream.name]))
+    parts, count = lowering.config.architecture.parts, lowering.config.num_hidden_layers
+    for names in map(parts.of_layer, range(count)):
+        yield (names.ffn_output,), np.ones(())
 
 
 def rounded(kernel: np.ndarray, gram: np.ndarray) -> np.ndarray:

@@ -15,6 +15,8 @@ nothing (RepQ-ViT, Li et al. 2023, arXiv:2212.08254, section 3.2).
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -24,6 +26,7 @@ import tf_keras as keras
 from annotated_types import Le
 from pydantic import AfterValidator, PlainSerializer
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import QUERY, Gate, Kind
 from tfedge.architectures.parts import Stream
 from tfedge.models.build import Encoder
@@ -127,6 +130,16 @@ def channel_factors(
     return factors
 
 
+def all_streams(config: EncoderConfig) -> list[Stream]:
+    """The streams of an encoder, and the values of each attention: what is added up of them, by shares
+    that are the same for all channels of a head, is read by one dense layer."""
+    parts = map(config.architecture.parts.of_layer, range(config.num_hidden_layers))
+    values = [
+        Stream(names.value, (names.value,), readers=(names.attention_output,)) for names in parts
+    ]
+    return [*config.architecture.streams(config), *values]
+
+
 def evenness(tops: Mapping[str, np.ndarray]) -> np.ndarray:
     """By how much each channel is above the others, (C,), in the tensor where that is most.
 
@@ -160,9 +173,12 @@ def _best(
     dense, carried = str(stream.dense), residual.carried
     own_error = reading_error(ends.kernels, carried, evenness({"": np.abs(carried).max(0)}) ** 0.5)
 
-    def tried(cut: float, strength: float) -> Try:
+    @functools.cache
+    def tried(cut: float, strength: float, normalised: bool = False) -> Try:
         cut_tops = dict(tops) | {dense: np.minimum(tops[dense], cut)}
         cut_tops[stream.totals[0]] = residual.peaks[cut]
+        if normalised:  # has its largest values in other channels than the sum
+            cut_tops[stream.norms[0]] = residual.normalised[cut]
         factors = evenness(cut_tops) ** strength
         limit = limit_of(residual, factors, cut) if cut < np.inf else None
         if limit is not None and not allows(residual, limit * factors):
@@ -177,7 +193,8 @@ def _best(
     if least(cut) >= WORTHWHILE * least(np.inf):
         cut = np.inf
     stronger = STRONGER if len(strengths) > 1 else ()
-    tries = [tried(cut, strength) for strength in (*strengths, *stronger)]
+    powers = itertools.product((*strengths, *stronger), (False, True))
+    tries = [tried(cut, *power) for power in powers]
     return min(tries, key=lambda item: item.error + min(item.reading, own_error)).factors
 
 
@@ -205,6 +222,8 @@ def equalize(model: keras.Model, streams: Collection[Stream], factors: Factors) 
     """
     read_by_norms: dict[str, np.ndarray] = {}
     for stream in streams:
+        if stream.name not in factors:  # a file of before values were evened out
+            continue
         factor = factors[stream.name]
         # Keras keeps kernels as (in, out): factors of outputs broadcast, of inputs need an axis.
         for writer in stream.writers:
@@ -303,10 +322,12 @@ class Equalisation(Rewrite):
         equalize(plain, lowering.streams, {stream: 1 / factor for stream, factor in factors})
 
     def misfits(self, lowering: Lowering, decision: Decision) -> set[str]:
-        # Every stream begins or ends in a norm.
-        norms = {stream.name: (*stream.norms, *stream.writers)[0] for stream in lowering.streams}
-        sizes = {
-            name: lowering.weights.get_layer(norm).gamma.shape[0] for name, norm in norms.items()
-        }
+        sizes = {}
+        for stream in lowering.streams:
+            layer = lowering.weights.get_layer((*stream.norms, *stream.writers)[0])
+            if not isinstance(layer, keras.layers.Dense):
+                sizes[stream.name] = layer.gamma.shape[0]
+            elif stream.name in decision:  # absent from files of before values were evened out
+                sizes[stream.name] = layer.units
         found = {stream: len(factor) for stream, factor in decision.items()}
         return {name for name, _ in sizes.items() ^ found.items()}

@@ -23,7 +23,7 @@ from tfedge.quantize import record
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
 from tfedge.quantize.coarsen import MOST_BITS, round_weights
 from tfedge.quantize.edgetpu import GRAPHS
-from tfedge.quantize.equalize import scale_queries
+from tfedge.quantize.equalize import all_streams, scale_queries
 from tfedge.quantize.fake_quant import GatedRounder, StaticRounder, clip, fake_quant_tap
 from tfedge.quantize.integer import IntegerBlocks
 from tfedge.quantize.mixed import MixedBlocks, Precision
@@ -229,7 +229,7 @@ class Lowering:
         self.config = checkpoint.config
         self.shape = shape
         self.blocks = GRAPHS[shape.graph]
-        self.streams = self.config.architecture.streams(self.config)
+        self.streams = all_streams(self.config)
         self.pre_norm = any(len(stream.norms) > 1 for stream in self.streams)
         self.plain = shape.build(self.config, shape.options())
         self.weights = self.plain.model

@@ -15,7 +15,7 @@ from tfedge.architectures.parts import Stream
 LIMITS = (4.0, 8.0, 16.0, 32.0)
 # A path is worth its operations where it makes the squared error this much smaller.
 WORTHWHILE = 0.5
-_TOKENS = 1024  # whose rows are kept
+_TOKENS = 512  # whose rows are kept
 _MOST_CHANNELS = 1 / 16  # of a stream that may be beyond a limit
 
 
@@ -28,6 +28,7 @@ class Residual:
         low, high: of what is put out, over all tokens, (C,).
         peaks: the largest absolute value in the sum, over all tokens, where what is put out is cut
             off at each of `LIMITS`, and at none; (C,) each.
+        normalised: the same of the sum once it is normalised.
     """
 
     added: np.ndarray
@@ -35,6 +36,7 @@ class Residual:
     low: np.ndarray
     high: np.ndarray
     peaks: Mapping[float, np.ndarray]
+    normalised: Mapping[float, np.ndarray]
 
     @property
     def carried(self) -> np.ndarray:
@@ -60,7 +62,8 @@ class Residual:
         apart = _round((added - usual) * factors)
         whole = total + apart
         mean, inverse = _statistics(whole)
-        found = _round((total - mean) * inverse + apart * inverse) * gain
+        scaled = _round((total - mean) * inverse / factors) * factors
+        found = (scaled + _round(apart * inverse)) * gain
         mean, inverse = _statistics(self.total)
         exact = (self.total - mean) * inverse * gain
         return float(np.sum((found - exact) ** 2) / np.sum(exact**2))
@@ -106,7 +109,7 @@ def residuals(
     """What is seen of each stream that a dense layer writes and one norm reads, by its name."""
     rows: dict[str, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
     ends: dict[str, list[np.ndarray]] = {}
-    peaks: dict[str, dict[float, np.ndarray]] = {}
+    peaks: dict[str, tuple[dict[float, np.ndarray], dict[float, np.ndarray]]] = {}
     chosen = [stream for stream in streams if stream.dense and len(stream.totals) == 1]
     for tensors in batches:
         for stream in chosen:
@@ -118,13 +121,15 @@ def residuals(
             rows[stream.name].append((added, total))
             low, high = ends.setdefault(stream.name, [added[0], added[0]])
             ends[stream.name] = [np.minimum(low, added.min(0)), np.maximum(high, added.max(0))]
-            known = peaks.setdefault(stream.name, {})
+            known = peaks.setdefault(stream.name, ({}, {}))
+            mean, inverse = _statistics(total)
             for limit in (*LIMITS, np.inf):
-                beyond = added - np.clip(added, -limit, limit)
-                peak = np.abs(total - beyond).max(0)
-                known[limit] = np.maximum(known.get(limit, 0.0), peak)
+                usual = total - (added - np.clip(added, -limit, limit))
+                tops = (np.abs(usual).max(0), np.abs((usual - mean) * inverse).max(0))
+                for part, top in zip(known, tops, strict=True):
+                    part[limit] = np.maximum(part.get(limit, 0.0), top)
     return {
-        name: Residual(*_thinned(rows[name]), ends[name][0], ends[name][1], peaks[name])
+        name: Residual(*_thinned(rows[name]), ends[name][0], ends[name][1], *peaks[name])
         for name in rows
     }
 
