@@ -16,7 +16,7 @@ from tfedge.models.build import Encoder, build
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.models.config import parse_config
 from tfedge.quantize.calibrate import Observer
-from tfedge.quantize.equalize import _relative, centre, channel_factors, equalize
+from tfedge.quantize.equalize import _relative, all_streams, centre, channel_factors, equalize
 from tfedge.quantize.integer import IntegerBlocks
 
 TASK = "text-classification"
@@ -72,7 +72,7 @@ def test_same_answers_from_more_even_channels(
 ) -> None:
     # Of MobileBERT one layer has a chain of streams already.
     checkpoint = outlier_checkpoint(architecture, small="mobilebert" in architecture)
-    connections = checkpoint.config.architecture.streams(checkpoint.config)
+    connections = all_streams(checkpoint.config)
     plain = encoder(checkpoint)
     plain_observer = Observer(plain, sequences)
     even = integer_encoder(plain, checkpoint)
@@ -155,7 +155,7 @@ def test_every_stream_names_layers_of_the_model(case: str) -> None:
     config = parse_config(source)
     built = build(config, task, num_labels)
     layers = {layer.name: layer for layer in built.model.layers}
-    found = config.architecture.streams(config)
+    found = all_streams(config)
     for stream in found:
         assert {*stream.writers, *stream.norms, *stream.readers} <= set(layers)
         assert {*stream.writers, *stream.totals} <= set(built.tapped)

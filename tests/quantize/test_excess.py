@@ -94,6 +94,19 @@ def test_paths_make_rounding_several_times_better(
     assert 3 * with_paths < error()
 
 
+@pytest.mark.parametrize("graph", ["integer", "edgetpu", "edgetpu-plain"])
+def test_weights_lie_on_the_steps_that_the_converter_takes(
+    graph: str, massive: Checkpoint, sequences: list[np.ndarray]
+) -> None:
+    lowering = Lowering(massive, Shape(TASK, 2, 16, graph=graph), sequences)
+    model = lowering.build_clipped(lowering.shape.options()).model
+    names = lowering.config.architecture.parts.of_layer(0)
+    for name in (*names.projections, names.attention_output, names.ffn_input, names.ffn_output):
+        kernel = model.get_layer(name).kernel.numpy()
+        steps = 127 * kernel / np.abs(kernel).max(axis=0)
+        np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3, err_msg=name)
+
+
 def test_misfits_are_told(massive: Checkpoint, sequences: list[np.ndarray]) -> None:
     lowering = Lowering(massive, Shape(TASK, 2, 16), sequences)
     wrong = {

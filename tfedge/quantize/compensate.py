@@ -1,4 +1,4 @@
-"""Rounds the weights that scales were folded into so that their products change least (GPTQ).
+"""Rounds the weights of an encoder's layers so that their products change least (GPTQ).
 
 Factors that even out what dense layers read make the weights uneven, and one scale an output channel
 then leaves small ones little. Where nothing is so far beyond all else that it needs a path of its own

@@ -222,8 +222,6 @@ def equalize(model: keras.Model, streams: Collection[Stream], factors: Factors) 
     """
     read_by_norms: dict[str, np.ndarray] = {}
     for stream in streams:
-        if stream.name not in factors:  # a file of before values were evened out
-            continue
         factor = factors[stream.name]
         # Keras keeps kernels as (in, out): factors of outputs broadcast, of inputs need an axis.
         for writer in stream.writers:
@@ -325,9 +323,7 @@ class Equalisation(Rewrite):
         sizes = {}
         for stream in lowering.streams:
             layer = lowering.weights.get_layer((*stream.norms, *stream.writers)[0])
-            if not isinstance(layer, keras.layers.Dense):
-                sizes[stream.name] = layer.gamma.shape[0]
-            elif stream.name in decision:  # absent from files of before values were evened out
-                sizes[stream.name] = layer.units
+            is_dense = isinstance(layer, keras.layers.Dense)
+            sizes[stream.name] = layer.units if is_dense else layer.gamma.shape[0]
         found = {stream: len(factor) for stream, factor in decision.items()}
         return {name for name, _ in sizes.items() ^ found.items()}
