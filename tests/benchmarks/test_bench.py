@@ -63,7 +63,7 @@ case "$2" in
 *)
   test -s "$5" || exit 9
   case "$(basename "$4" .onnx)" in {milliseconds};; esac
-  exec env PYTHONPATH={talker.__file__.rsplit("/", 2)[0]} {sys.executable} {talker.__file__} \\
+  exec {sys.executable} {talker.PROGRAM} \\
     "{{\\"ms\\": [$ms], \\"label\\": \\"negative\\"}}";;
 esac
 """

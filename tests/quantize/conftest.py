@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,13 @@ OUTLIERS = (3, 11)
 MakeCheckpoint = Callable[..., Checkpoint]
 
 
-@pytest.fixture
-def outlier_checkpoint(tmp_path: Path) -> MakeCheckpoint:
+@pytest.fixture(scope="session")
+def outlier_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
     """Makes a checkpoint whose residual streams have outlier channels, as BERT's have."""
 
     def make(architecture: str, task: str = "text-classification", **changes: Any) -> Checkpoint:
-        folder = toy_folders.write_folder(tmp_path / architecture, architecture, task, **changes)
+        folder = tmp_path_factory.mktemp(architecture)
+        toy_folders.write_folder(folder, architecture, task, **changes)
         tensors = load_file(folder / "model.safetensors")
         for name, value in tensors.items():
             is_norm = "norm" in name.lower() and name.endswith(".weight")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import lowered
 import numpy as np
 import pytest
-import tf_keras as keras
 
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize import bias
 from tfedge.quantize.bias import correct_bias
 from tfedge.quantize.mixed import Precision, match_sites
-from tfedge.quantize.prepare import Prepared, Shape, prepare
+from tfedge.quantize.prepare import Prepared, Shape
 
 MIXED = {"norm": "float", "encoder.layer.0.intermediate.dense": "dynamic"}
 CASES = [
@@ -38,7 +38,7 @@ def test_means_are_those_of_float(
     sequences: list[np.ndarray],
 ) -> None:
     checkpoint = outlier_checkpoint(architecture, task, small=bool(rules))
-    prepared = prepare(checkpoint, Shape(task, 2, 16, graph=graph), sequences)
+    prepared = lowered.prepared(checkpoint, Shape(task, 2, 16, graph=graph), sequences)
     steps: list[int] = []
     precisions = match_sites(rules, prepared.encoder().sites)
     corrected = correct_bias(prepared, sequences, steps.append, precisions)
@@ -69,32 +69,26 @@ def _mean_errors(
     return {name: float(np.sqrt(np.mean((found[name] - wanted[name]) ** 2))) for name in wanted}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def corrected(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> Prepared:
     checkpoint = outlier_checkpoint("bert", small=True)
     shape = Shape("text-classification", 2, 16, buckets=(8,))
-    return correct_bias(prepare(checkpoint, shape, sequences), sequences)
-
-
-def _shift(model: keras.Model, plain: Prepared, name: str) -> np.ndarray:
-    """How much the shift of a norm is above the one of a graph that was not corrected."""
-    found: np.ndarray = (
-        model.get_layer(name).beta - plain.encoder().model.get_layer(name).beta
-    ).numpy()
-    return found
+    return correct_bias(lowered.prepared(checkpoint, shape, sequences), sequences)
 
 
 def test_every_length_is_shifted_and_not_the_reference(corrected: Prepared) -> None:
-    plain = dataclasses.replace(corrected, shifts={})
+    plain = dataclasses.replace(corrected, shifts={}).encoder().model
     first, *others = corrected.norms
     graphs = [*corrected.graphs().values(), *corrected.graphs({first: "float"}).values()]
+    references = corrected.references().values()
     for name in others:
+        before = plain.get_layer(name).beta.numpy()
         for model in graphs:
-            assert _shift(model, plain, name) == pytest.approx(corrected.shifts[name], abs=1e-6)
-        for model in corrected.references().values():
-            assert not _shift(model, plain, name).any()
+            shift = model.get_layer(name).beta.numpy() - before
+            assert shift == pytest.approx(corrected.shifts[name], abs=1e-6)
+        assert all(np.array_equal(model.get_layer(name).beta, before) for model in references)
 
 
 def test_the_same_texts_give_the_same_shifts(

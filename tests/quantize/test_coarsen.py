@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import tf_keras as keras
+from lowered import prepared
 
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.coarsen import round_weights
@@ -64,9 +65,10 @@ def test_file_has_few_values_and_compresses_better(
 ) -> None:
     checkpoint = outlier_checkpoint("bert", TASK, small=True)
     shape = Shape(TASK, 2, 16)
-    sizes = {}
+    made = prepared(checkpoint, shape, sequences)
+    decisions, sizes = made.lowering.decisions(made.calibration), {}
     for bits in (8, 5):
-        graphs = prepare(checkpoint, shape, sequences, weight_bits=bits).graphs()
+        graphs = prepare(checkpoint, shape, [], decisions=decisions, weight_bits=bits).graphs()
         matrices = _matrices(to_tflite(graphs, "int8", "tflite-runtime"))
         assert len(matrices) >= 6
         sizes[bits] = len(gzip.compress(b"".join(matrix.tobytes() for matrix in matrices)))

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 import toy_folders
+from lowered import lowered, prepared
 
 from tfedge.edgetpu.check import check
 from tfedge.models import layers as plain_layers
@@ -28,7 +29,7 @@ from tfedge.quantize.edgetpu_layers import (
     sum_of_tokens,
 )
 from tfedge.quantize.integer import NormPlan
-from tfedge.quantize.prepare import Lowering, Shape, prepare
+from tfedge.quantize.prepare import Shape
 from tfedge.records import as_json
 from tfedge.tflite.edit import inputs_first
 from tfedge.tflite.tflite import to_tflite
@@ -75,7 +76,7 @@ def test_same_outputs_as_the_plain_graph(
     plain = build(checkpoint.config, task, 2, GraphOptions(normalize=False))
     load_weights(plain.model, checkpoint, task)
     shape = Shape(task, 2, 16, normalize=False, graph=graph)
-    lowering = Lowering(checkpoint, shape, sequences)
+    lowering = lowered(checkpoint, shape, sequences)
     lowering.decided["plans"] = {}
     inputs = cases.batch(checkpoint.config.source)
     length = inputs["input_ids"].shape[1]
@@ -110,7 +111,7 @@ def test_pieces_with_their_clipping_are_the_plain_graph(
     plain = build(checkpoint.config, "text-classification", 2, GraphOptions())
     load_weights(plain.model, checkpoint, "text-classification")
     shape = Shape("text-classification", 2, 16, graph="edgetpu")
-    lowering = Lowering(checkpoint, shape, sequences)
+    lowering = lowered(checkpoint, shape, sequences)
     for name, plan in lowering.decided["plans"].items():
         low, high = plan.least_variance, plan.limits[-1]
         limits = tuple(low * (high / low) ** share for share in (1 / 3, 2 / 3, 1.0))
@@ -179,17 +180,18 @@ def test_unfolding_gives_the_weights_back(
 ) -> None:
     checkpoint = outlier_checkpoint(architecture, small=True)
     shape = Shape("text-classification", 2, 16, graph=graph)
-    lowering = Lowering(checkpoint, shape, sequences)
+    lowering = lowered(checkpoint, shape, sequences)
     wanted = {item.name: item.variable.numpy() for item in parameters(lowering.weights)}
     unfolded = lowering.unfold(lowering.build(GraphOptions()).model)
     for parameter in parameters(unfolded):
         np.testing.assert_allclose(parameter.variable, wanted[parameter.name], rtol=1e-6, atol=1e-9)
 
 
-def _checked(folder: Path, task: str, graph: str, sequences: list[np.ndarray]) -> dict[str, Any]:
-    shape = Shape(task, 2, 16, graph=graph)
-    graphs = prepare(Checkpoint(folder), shape, sequences).graphs()
-    path = folder / "toy.tflite"
+def _checked(
+    checkpoint: Checkpoint, task: str, graph: str, sequences: list[np.ndarray]
+) -> dict[str, Any]:
+    graphs = prepared(checkpoint, Shape(task, 2, 16, graph=graph), sequences).graphs()
+    path = checkpoint.folder.with_suffix(".tflite")
     path.write_bytes(inputs_first(to_tflite(graphs, "int8", "tflite-runtime")))
     report: dict[str, Any] = as_json(check(path))
     return report
@@ -204,10 +206,13 @@ def _checked(folder: Path, task: str, graph: str, sequences: list[np.ndarray]) -
     ],
 )
 def test_all_but_inputs_are_mapped(
-    architecture: str, task: str, tmp_path: Path, sequences: list[np.ndarray]
+    architecture: str,
+    task: str,
+    outlier_checkpoint: Callable[..., Checkpoint],
+    sequences: list[np.ndarray],
 ) -> None:
-    folder = toy_folders.write_folder(tmp_path / "toy", architecture, task, small=True)
-    report = _checked(folder, task, "edgetpu", sequences)
+    checkpoint = outlier_checkpoint(architecture, task, small=True)
+    report = _checked(checkpoint, task, "edgetpu", sequences)
     rows = report["operators"]
     left = [row["operator"] for row in rows if row["class"] == "CPU"]
     assert set(left) == ON_CPU
@@ -225,8 +230,8 @@ def test_all_but_inputs_are_mapped(
 def test_plain_attention_depends_on_two_questions(
     tmp_path: Path, sequences: list[np.ndarray]
 ) -> None:
-    folder = toy_folders.write_folder(tmp_path / "toy")
-    report = _checked(folder, "text-classification", "edgetpu-plain", sequences)
+    checkpoint = Checkpoint(toy_folders.write_folder(tmp_path / "toy"))
+    report = _checked(checkpoint, "text-classification", "edgetpu-plain", sequences)
     assert report["problems"] == []
     layers, heads = 2, 4
     questions = {row["question"].split()[0]: row["operators"] for row in report["questions"]}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from lowered import lowered, prepared
 from safetensors.numpy import load_file, save_file
 
 from tfedge.models.blocks import GraphOptions
@@ -15,7 +16,7 @@ from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.quantize.excess import ChannelPath, NeuronPath
 from tfedge.quantize.outliers import Excess
-from tfedge.quantize.prepare import Lowering, Shape, prepare
+from tfedge.quantize.prepare import Prepared, Shape, prepare
 
 TASK = "text-classification"
 BEFORE, BEHIND = "encoder.layer.0.intermediate.dense", "encoder.layer.0.output.dense"
@@ -44,7 +45,7 @@ def _inputs(sequence: np.ndarray) -> dict[str, Any]:
 
 
 def test_what_is_massive_gets_a_path(massive: Checkpoint, sequences: list[np.ndarray]) -> None:
-    found = Lowering(massive, Shape(TASK, 2, 16), sequences).decided["excess"]
+    found = lowered(massive, Shape(TASK, 2, 16), sequences).decided["excess"]
     assert MASSIVE in found[BEFORE].neurons
     assert 5 in found[BEHIND].channels
 
@@ -52,7 +53,7 @@ def test_what_is_massive_gets_a_path(massive: Checkpoint, sequences: list[np.nda
 def test_what_is_even_gets_none(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
-    lowering = Lowering(outlier_checkpoint("bert"), Shape(TASK, 2, 16), sequences)
+    lowering = lowered(outlier_checkpoint("bert", small=True), Shape(TASK, 2, 16), sequences)
     assert lowering.decided["excess"] == {}
 
 
@@ -61,7 +62,7 @@ def test_what_is_even_gets_none(
 def test_paths_are_exact_in_float(
     graph: str, plain_norms: bool, massive: Checkpoint, sequences: list[np.ndarray]
 ) -> None:
-    lowering = Lowering(massive, Shape(TASK, 2, 16, graph=graph), sequences)
+    lowering = lowered(massive, Shape(TASK, 2, 16, graph=graph), sequences)
     assert {BEFORE, BEHIND} <= lowering.decided["excess"].keys()
     if plain_norms:
         lowering.decided["plans"] = {}
@@ -80,25 +81,26 @@ def test_paths_make_rounding_several_times_better(
 ) -> None:
     plain = build(massive.config, TASK, 2, GraphOptions())
     load_weights(plain.model, massive, TASK)
+    shape = Shape(TASK, 2, 16)
 
-    def error() -> float:
-        rounded = prepare(massive, Shape(TASK, 2, 16), sequences).rounded().model
+    def error(made: Prepared) -> float:
+        rounded = made.rounded().model
         differences = [
             rounded(_inputs(sequence))["logits"] - plain.model(_inputs(sequence))["logits"]
             for sequence in sequences
         ]
         return float(tf.reduce_mean(tf.square(differences)))
 
-    with_paths = error()
+    with_paths = error(prepared(massive, shape, sequences))
     monkeypatch.setattr(Excess, "decide", lambda *_: {})
-    assert 3 * with_paths < error()
+    assert 3 * with_paths < error(prepare(massive, shape, sequences))
 
 
 @pytest.mark.parametrize("graph", ["integer", "edgetpu", "edgetpu-plain"])
 def test_weights_lie_on_the_steps_that_the_converter_takes(
     graph: str, massive: Checkpoint, sequences: list[np.ndarray]
 ) -> None:
-    lowering = Lowering(massive, Shape(TASK, 2, 16, graph=graph), sequences)
+    lowering = lowered(massive, Shape(TASK, 2, 16, graph=graph), sequences)
     model = lowering.build_clipped(lowering.shape.options()).model
     names = lowering.config.architecture.parts.of_layer(0)
     for name in (*names.projections, names.attention_output, names.ffn_input, names.ffn_output):
@@ -108,7 +110,7 @@ def test_weights_lie_on_the_steps_that_the_converter_takes(
 
 
 def test_misfits_are_told(massive: Checkpoint, sequences: list[np.ndarray]) -> None:
-    lowering = Lowering(massive, Shape(TASK, 2, 16), sequences)
+    lowering = lowered(massive, Shape(TASK, 2, 16), sequences)
     wrong = {
         BEFORE: NeuronPath(-3.0, 4.0, [100_000]),
         BEHIND: ChannelPath(4.0, [0], [1.0], 1.0),

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 import toy_images
+from lowered import lowered
 
 from tfedge import tasks
 from tfedge.architectures.kinds import Seen
@@ -22,7 +23,7 @@ from tfedge.models.config import parse_config
 from tfedge.quantize.fake_quant import fake_quant_tap
 from tfedge.quantize.integer import IntegerBlocks, NormPlan
 from tfedge.quantize.layers import PointwiseDense, TrigramDense, sum_of_squares
-from tfedge.quantize.prepare import Lowering, Shape
+from tfedge.quantize.prepare import Shape
 from tfedge.quantize.ranges import Range
 
 CASES = [
@@ -50,10 +51,12 @@ def test_same_outputs_as_the_plain_graph(
     outlier_checkpoint: Callable[..., Checkpoint],
     sequences: list[np.ndarray],
 ) -> None:
+    """And, in encoders of texts, norms stand behind attention and feed-forward network."""
     checkpoint = outlier_checkpoint(architecture, task, small=(architecture, task) != DEEPER)
     plain = build(checkpoint.config, task, 2, GraphOptions(normalize=False))
     load_weights(plain.model, checkpoint, task)
-    lowering = Lowering(checkpoint, Shape(task, 2, 16, normalize=False), sequences)
+    lowering = lowered(checkpoint, Shape(task, 2, 16, normalize=False), sequences)
+    assert not lowering.pre_norm
     lowering.decided["plans"] = {}
     inputs = cases.batch(checkpoint.config.source)
     # All rows of the last layer, and the first alone where the head reads no other.
@@ -78,7 +81,7 @@ def test_same_outputs_as_the_plain_graph_of_images(case: str, tmp_path: Path) ->
     load_weights(plain.model, checkpoint, task)
     normalised = inputs["pixel_values"] * np.array(made_of.scale) + np.array(made_of.offset)
     expected = plain.model({"pixel_values": normalised.astype(np.float32)})["logits"]
-    lowering = Lowering(checkpoint, shape, samples)
+    lowering = lowered(checkpoint, shape, samples)
     # Only dense layers add to the residual stream, and `centre` takes their means out.
     assert not any(plan.has_mean for plan in lowering.decided["plans"].values())
     for pruned in (False, True):
@@ -99,7 +102,7 @@ def test_static_graph_is_the_dynamic_one(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
     checkpoint = outlier_checkpoint("bert", small=True)
-    lowering = Lowering(checkpoint, Shape("text-classification", 2, 16), sequences)
+    lowering = lowered(checkpoint, Shape("text-classification", 2, 16), sequences)
     lowering.decided["plans"] = {}
     inputs = {name: value[:1] for name, value in cases.batch(checkpoint.config.source).items()}
     length = inputs["input_ids"].shape[1]
@@ -154,7 +157,7 @@ def test_pieces_with_their_clipping_are_the_plain_graph(
     checkpoint = outlier_checkpoint("bert", small=True)
     plain = build(checkpoint.config, "text-classification", 2, GraphOptions())
     load_weights(plain.model, checkpoint, "text-classification")
-    lowering = Lowering(checkpoint, Shape("text-classification", 2, 16), sequences)
+    lowering = lowered(checkpoint, Shape("text-classification", 2, 16), sequences)
     # Limits in the midst of the variances, so that every piece has tokens on either side.
     lowering.decided["plans"] = {
         name: NormPlan(plan.least_variance, _thirds(plan), has_mean=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cases
+import lowered
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -122,8 +123,7 @@ def test_without_rounding_the_simulation_is_exact(
     architecture: str, outlier_checkpoint: Make, sequences: list[np.ndarray]
 ) -> None:
     checkpoint = outlier_checkpoint(architecture, small=architecture == "bert")
-    ready = prepare(checkpoint, Shape(TASK, 2, 16), sequences)
-    simulation = Simulation(ready)
+    simulation = Simulation(lowered.prepared(checkpoint, Shape(TASK, 2, 16), sequences))
     for gate in simulation._gates.values():
         gate.assign(False)
     errors = simulation.distances(sequences, _error)

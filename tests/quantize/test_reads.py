@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lowered import lowered
 
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.bias import correct_bias
@@ -24,7 +25,7 @@ READERS = ("encoder.layer.0.attention.self.query", "encoder.layer.0.intermediate
 def lowering(
     outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> Lowering:
-    return Lowering(outlier_checkpoint("bert", small=True), Shape(TASK, 2, 16), sequences)
+    return lowered(outlier_checkpoint("bert", small=True), Shape(TASK, 2, 16), sequences)
 
 
 def _inputs(sequence: np.ndarray) -> dict[str, Any]:

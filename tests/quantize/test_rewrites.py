@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tf_keras as keras
+from lowered import lowered
 
 from tfedge.architectures.kinds import FREE, Kind
 from tfedge.models.blocks import GraphOptions, Symbolic
@@ -80,7 +81,7 @@ def test_a_made_up_rewrite_goes_all_the_way(
     inputs["token_type_ids"] = np.zeros_like(inputs["input_ids"])
 
     shape = Shape(TASK, 2, 16, graph=graph)
-    expected = Lowering(checkpoint, shape, sequences).dynamic.model(inputs)["logits"]
+    expected = lowered(checkpoint, shape, sequences).dynamic.model(inputs)["logits"]
     monkeypatch.setattr(record, "REWRITES", (*record.REWRITES, Excess()))
     prepared = prepare(checkpoint, shape, sequences)
     lowering = prepared.lowering

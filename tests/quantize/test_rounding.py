@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import tensorflow as tf
+from lowered import prepared
 
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.quantize.prepare import Lowering, Shape, prepare
+from tfedge.quantize.prepare import Shape, prepare
 from tfedge.quantize.rounding import (
     rounded_constant,
     rounded_weights,
@@ -77,10 +78,10 @@ def test_constants_are_those_of_the_converted_file(
     task = "text-classification"
     checkpoint = outlier_checkpoint(architecture, task, small=True)
     shape = Shape(task, 2, 16, graph=graph)
-    lowering = Lowering(checkpoint, shape, sequences)
-    student = lowering.build(GraphOptions(), with_rounding(lowering.blocks)).model
-    graphs = prepare(checkpoint, shape, sequences).graphs()
-    stored = _constants(to_tflite(graphs, "int8", "tflite-runtime"))
+    made = prepared(checkpoint, shape, sequences)
+    blocks = with_rounding(made.lowering.blocks)
+    student = made.lowering.build(GraphOptions(), blocks).model
+    stored = _constants(to_tflite(made.graphs(), "int8", "tflite-runtime"))
     layers = [layer for layer in student.layers if hasattr(layer, "constant")]
     assert len(layers) >= 8
     for layer in layers:
@@ -116,10 +117,9 @@ def test_decisions_are_optional(
     task = "text-classification"
     checkpoint = outlier_checkpoint("mobilebert", task, small=True)  # not to be centred
     shape = Shape(task, 2, 16)
-    lowering = Lowering(checkpoint, shape, sequences)
-    prepared = prepare(checkpoint, shape, sequences)
-    graphs, calibration = prepared.graphs(), prepared.calibration
-    decisions = lowering.decisions(calibration)
+    made = prepared(checkpoint, shape, sequences)
+    graphs, calibration = made.graphs(), made.calibration
+    decisions = made.lowering.decisions(calibration)
     repeated = prepare(checkpoint, shape, [], decisions=decisions)
     again, same = repeated.graphs(), repeated.calibration
     assert same == calibration

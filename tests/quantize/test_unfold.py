@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from lowered import lowered
 
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.checkpoint import Checkpoint, parameters
-from tfedge.quantize.prepare import Lowering, Shape
+from tfedge.quantize.prepare import Shape
 
 LENGTH = 16
 
@@ -18,8 +19,8 @@ LENGTH = 16
 def test_unfolding_gives_the_weights_back(
     architecture: str, outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
-    checkpoint = outlier_checkpoint(architecture, small=architecture == "distilbert")
-    lowering = Lowering(checkpoint, Shape("text-classification", 2, LENGTH), sequences)
+    checkpoint = outlier_checkpoint(architecture, small=True)
+    lowering = lowered(checkpoint, Shape("text-classification", 2, LENGTH), sequences)
     folded = lowering.build(GraphOptions()).model
     kept = {parameter.name: parameter.variable.numpy() for parameter in parameters(folded)}
     changed = 0

@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 import toy_folders
 
 from tfedge.data.texts import Texts
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _graphs_as_they_are() -> None:
+    """A toy trains for a few steps, for which its graph takes longer to optimise than it gains."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session")

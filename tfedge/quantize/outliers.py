@@ -82,28 +82,31 @@ def _neuron_path(
         values: some tokens', (n, neurons).
         tops: the largest of all tokens, (neurons,).
     """
-    histogram = Histogram(float(values.min()), float(tops.max()))
+    top = float(tops.max())
+    histogram, outputs = Histogram(float(values.min()), top), Histogram(_GELU_LOW, top)
     histogram.add(values)
-    centres = (histogram.edges[:-1] + histogram.edges[1:]) / 2
-    outputs = Histogram(_GELU_LOW, float(tops.max()))
     outputs.add(gelu(values.ravel()))
-    plain = min(
-        range_error(histogram, (low, share * tops.max()), gelu)
-        + range_error(outputs, (_GELU_LOW, share * tops.max()))
-        for low in _LOWS
-        for share in np.linspace(0.05, 1.0, 20)
-    )
+    highs = [share * tops.max() for share in np.linspace(0.05, 1.0, 20)]
+    ends = (*_LOWS, *_HIGHS, *highs)
+    given, made = gelu(histogram.centres), dict(zip(ends, gelu(np.array(ends)), strict=True))
+
+    def error(low: float, high: float, is_cut: bool) -> float:
+        results = given, np.array([made[low], made[high]])
+        found = range_error(histogram, (low, high), results, is_cut)
+        return found + range_error(outputs, (_GELU_LOW, high), is_cut=is_cut)
+
+    plain = min(error(low, high, True) for low in _LOWS for high in highs)
     least, chosen = WORTHWHILE * plain, None
     for high in _HIGHS:
         neurons = np.flatnonzero(tops > high)
         if not 0 < len(neurons) <= _MOST_NEURONS * len(tops):
             continue
-        beyond = histogram.counts[centres > high].sum() * ((tops.max() - high) / 255) ** 2 / 12
+        rare = histogram.counts[histogram.centres > high].sum()
+        beyond = rare * ((tops.max() - high) / 255) ** 2 / 12
         for low in _LOWS:
-            error = range_error(histogram, (low, high), gelu, is_cut=False)
-            error += range_error(outputs, (_GELU_LOW, high), is_cut=False) + beyond
-            if error < least:
-                least, chosen = error, NeuronPath(low, high, neurons.tolist())
+            whole = error(low, high, False) + beyond
+            if whole < least:
+                least, chosen = whole, NeuronPath(low, high, neurons.tolist())
     return chosen
 
 

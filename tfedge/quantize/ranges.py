@@ -39,6 +39,7 @@ class Histogram:
     def __init__(self, minimum: float, maximum: float) -> None:
         # Zero is in every range, so it is in the histogram's; an all-zero tensor gets some width.
         self.edges = np.linspace(min(minimum, 0.0), max(maximum, 0.0, minimum + 1e-6), _BINS + 1)
+        self.centres = (self.edges[:-1] + self.edges[1:]) / 2
         self.counts = np.zeros(_BINS)
 
     def add(self, values: np.ndarray) -> None:
@@ -62,8 +63,7 @@ def mse_range(
         function: what alone reads the tensor, number by number; the error is that of its result.
         clipping_weight: how many times a squared error of clipping counts beside one of rounding.
     """
-    counts, edges = histogram.counts, histogram.edges
-    centres = (edges[:-1] + edges[1:]) / 2
+    counts, edges, centres = histogram.counts, histogram.edges, histogram.centres
     lows = (
         np.unique(np.linspace(edges[0], 0.0, 64, endpoint=False)) if edges[0] < 0 else np.zeros(1)
     )
@@ -85,21 +85,24 @@ def mse_range(
 def range_error(
     histogram: Histogram,
     ends: tuple[float, float],
-    function: Callable[[np.ndarray], np.ndarray] | None = None,
+    results: tuple[np.ndarray, np.ndarray] | None = None,
     is_cut: bool = True,
 ) -> float:
-    """The squared error of a range as `mse_range` reckons it, summed over all values; `is_cut` says
-    whether what is above the range is lost."""
-    centres = (histogram.edges[:-1] + histogram.edges[1:]) / 2
+    """The squared error of a range as `mse_range` reckons it, summed over all values.
+
+    Args:
+        results: what a function makes of the bins' centres and of both ends, where the error is that
+            of its result.
+        is_cut: whether what is above the range is lost.
+    """
+    centres = histogram.centres
     counts = histogram.counts if is_cut else histogram.counts * (centres <= ends[1])
-    results, slopes, bounds = centres, np.ones_like(centres), np.array(ends)
-    if function:
-        results, bounds = function(centres), function(bounds)
-        slopes = np.gradient(results, centres)
+    found, bounds = results or (centres, np.array(ends))
+    slopes = np.gradient(found, centres) if results else np.ones_like(centres)
     beyond = np.stack([centres < ends[0], centres > ends[1]])
     inside = counts * ~beyond.any(axis=0)
     rounding = np.sum(inside * slopes**2) * ((ends[1] - ends[0]) / _LEVELS) ** 2 / 12
-    return float(_clipping(counts, results, beyond, bounds).sum() + rounding)
+    return float(_clipping(counts, found, beyond, bounds).sum() + rounding)
 
 
 def _clipping(
