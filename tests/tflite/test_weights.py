@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from trees import EMPTY, FLOAT32, INT32, code, made, named, operator, packed, tensor
 
-from tfedge.errors import InputError, RejectedModelError
+from tfedge.errors import InputError
 from tfedge.measure.board import Board
 from tfedge.progress import unheard
 from tfedge.quantize.weights import RoundedRows, round_nearest
@@ -32,6 +33,7 @@ def _constant(seed: int, *shape: int) -> np.ndarray:
 
 TABLE = _constant(0, WORDS, CHANNELS)
 WEIGHTS = _constant(1, UNITS, CHANNELS)
+UNEVEN = (WEIGHTS.T * np.exp(-np.arange(UNITS) / 2)).T.astype(np.float32)
 HEAD = _constant(2, 2, UNITS)
 
 
@@ -107,8 +109,8 @@ def model(tree: Any) -> bytes:
     return packed(tree)
 
 
-def _rounds(bits: int, per_row: bool = True) -> Callable[[str, np.ndarray], RoundedRows]:
-    return lambda name, values: round_nearest(values, bits, per_row)
+def _rounds(bits: int) -> Callable[[str, np.ndarray], RoundedRows]:
+    return lambda name, values: round_nearest(values, bits)
 
 
 def _leaves(name: str, values: np.ndarray) -> None:
@@ -129,12 +131,12 @@ def _versions(content: bytes) -> list[tuple[int, int]]:
     return [(item.builtinCode, item.version) for item in codes]
 
 
-def _run(runtime: str, content: bytes, folder: Path) -> np.ndarray:
+def _run(board: Board, content: bytes, folder: Path) -> np.ndarray:
     """The output of the dense layer for ids 0..5 and 6..11."""
     path = folder / "model.tflite"
     path.write_bytes(content)
     ids = np.arange(2 * TOKENS, dtype=np.int32).reshape(2, TOKENS)
-    (output,) = Board(runtime=runtime).tensors(path, ENTRY, {"ids": ids}, [4], unheard)
+    (output,) = board.tensors(path, ENTRY, {"ids": ids}, [4], unheard)
     return output.reshape(-1, UNITS)
 
 
@@ -143,54 +145,78 @@ def _error(output: np.ndarray, table: np.ndarray, weights: np.ndarray) -> float:
     return float(np.abs(output - expected).max() / np.abs(expected).max())
 
 
-@pytest.mark.parametrize(
-    ("runtime", "bits", "per_row"),
-    [
-        ("litert", 4, True),
-        ("litert", 8, True),
-        ("litert", 8, False),
-        ("tflite-runtime", 4, True),
-        ("tflite-runtime", 8, False),
-    ],
-)
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_runtimes_compute_with_rounded_weights(
-    runtime: str, bits: int, per_row: bool, model: bytes, tmp_path: Path
+    runtime: str, bits: int, model: bytes, tmp_path: Path
 ) -> None:
-    output = _run(runtime, quantize_weights(model, _rounds(bits, per_row)), tmp_path)
-    rounded = round_nearest(WEIGHTS, bits, per_row).values
+    output = _run(Board(runtime=runtime), quantize_weights(model, _rounds(bits)), tmp_path)
+    rounded = round_nearest(WEIGHTS, bits).values
     assert _error(output, TABLE, rounded) < 0.02  # the input is rounded to 8 bits too
     if bits == 4:
         assert _error(output, TABLE, WEIGHTS) > 0.02
 
 
-def test_8_bits_with_one_scale_a_row_are_refused_by_the_old_runtime(
-    model: bytes, tmp_path: Path
+def _assert_each_row_is_right(output: np.ndarray) -> None:
+    """With one scale for all of `UNEVEN` most rows would be 0, and with one for all tokens most tokens
+    without their differences."""
+    expected = (np.exp(np.arange(12) / 2)[:, None] * TABLE[:12]) @ UNEVEN.T
+    for axis in (0, 1):
+        error, size = (
+            np.linalg.norm(values, axis=axis) for values in (output - expected, expected)
+        )
+        assert (error / size).max() < 0.03
+
+
+@pytest.fixture
+def uneven(tree: Any) -> bytes:
+    """The same with tokens and rows of weights of many sizes, in 8 bits."""
+    sizes = np.exp(np.arange(WORDS) / 2)[:, None].astype(np.float32)
+    tree.buffers[1] = _buffer(TABLE * sizes)
+    tree.buffers[2] = _buffer(UNEVEN)
+    return quantize_weights(packed(tree), _rounds(8))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_each_row_and_each_token_has_a_scale(runtime: str, uneven: bytes, tmp_path: Path) -> None:
+    _assert_each_row_is_right(_run(Board(runtime=runtime), uneven, tmp_path))
+
+
+@pytest.mark.arm
+@pytest.mark.parametrize("board", ["rpi2", "rpi4", "rpi5", "jetson-nano"])
+def test_each_row_and_each_token_has_a_scale_on_boards(
+    board: str, emulator: Path, uneven: bytes, tmp_path: Path
 ) -> None:
-    """It would run an older version of the operator, and give wrong numbers."""
-    with pytest.raises(RejectedModelError, match="FULLY_CONNECTED"):
-        _run("tflite-runtime", quantize_weights(model, _rounds(8)), tmp_path)
+    for runtime in RUNTIMES[: 1 if board == "rpi2" else 2]:  # LiteRT has no wheel for 32 bits
+        emulated = Board((str(emulator), board), runtime, threads=1)
+        _assert_each_row_is_right(_run(emulated, uneven, tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("runtime", "bits", "per_row"),
-    [
-        ("litert", 4, True),
-        ("litert", 8, True),
-        ("litert", 8, False),
-        ("tflite-runtime", 8, False),
-    ],
-)
-def test_runtimes_read_rounded_tables(
-    runtime: str, bits: int, per_row: bool, model: bytes, tmp_path: Path
-) -> None:
-    content = quantize_weights(model, _leaves, _rounds(bits, per_row))
-    rounded = round_nearest(TABLE, bits, per_row).values
-    assert _error(_run(runtime, content, tmp_path), rounded, WEIGHTS) < 1e-5
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_dense_layer_keeps_its_bias_and_its_relu(runtime: str, tree: Any, tmp_path: Path) -> None:
+    bias = np.linspace(-5, 5, UNITS, dtype=np.float32)
+    tree.buffers.append(_buffer(bias))
+    subgraph = tree.subgraphs[0]
+    subgraph.tensors.append(tensor("bias", [UNITS], FLOAT32, buffer=4))
+    dense = subgraph.operators[1]
+    dense.inputs[2] = 7
+    dense.builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU
+    content = quantize_weights(packed(tree), _rounds(8))
+    expected = np.maximum(TABLE[:12] @ WEIGHTS.T + bias, 0)
+    error = np.abs(_run(Board(runtime=runtime), content, tmp_path) - expected).max()
+    assert error < 0.02 * expected.max()
 
 
-def test_a_table_of_4_bits_needs_a_scale_a_row(model: bytes) -> None:
-    with pytest.raises(ValueError, match="'table' of 4 bits needs one scale a row"):
-        quantize_weights(model, _leaves, _rounds(4, per_row=False))
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_runtimes_read_rounded_tables(runtime: str, model: bytes, tmp_path: Path) -> None:
+    content = quantize_weights(model, _leaves, _rounds(8))
+    rounded = round_nearest(TABLE, 8).values
+    assert _error(_run(Board(runtime=runtime), content, tmp_path), rounded, WEIGHTS) < 1e-5
+
+
+def test_a_table_has_8_bits(model: bytes) -> None:
+    with pytest.raises(ValueError, match="tables have 8 bits, and 'hidden' would have 4"):
+        quantize_weights(model, _leaves, _rounds(4))
 
 
 def test_two_integers_share_a_byte_the_first_in_its_lower_half(model: bytes) -> None:
@@ -211,17 +237,49 @@ def test_two_integers_share_a_byte_the_first_in_its_lower_half(model: bytes) -> 
 
 
 def test_versions_of_the_operators(model: bytes) -> None:
-    def after(bits: int, per_row: bool) -> list[tuple[int, int]]:
-        return _versions(quantize_weights(model, _rounds(bits, per_row)))[1:]
-
-    dense = BUILTIN.FULLY_CONNECTED
-    assert after(8, True) == [(dense, 12), (dense, 12)]
-    assert after(8, False) == [(dense, 9), (dense, 9)]
+    dense, convolution = (BUILTIN.FULLY_CONNECTED, 9), (BUILTIN.CONV_2D, 5)
+    reshape = (BUILTIN.RESHAPE, 1)
+    # Both results are the graph's; the second convolution reads what the first one makes.
+    rounded = _versions(quantize_weights(model, _rounds(8)))
+    assert rounded == [(BUILTIN.GATHER, 1), *[reshape, convolution] * 2, reshape]
     # The head has two outputs: too small for the kernels of 4 bits.
-    assert after(4, True) == [(dense, 9), (dense, 6)]
-    looked_up = _versions(quantize_weights(model, _leaves, _rounds(4)))
-    lookup = (BUILTIN.EMBEDDING_LOOKUP, 4)
-    assert looked_up[:3] == [(BUILTIN.RESHAPE, 1), lookup, (BUILTIN.RESHAPE, 1)]
+    assert _versions(quantize_weights(model, _rounds(4)))[1:] == [dense, (dense[0], 6)]
+    assert _versions(quantize_weights(model, _leaves, _rounds(8)))[:4] == [
+        (BUILTIN.GATHER, 2),
+        (BUILTIN.DEQUANTIZE, 2),
+        (BUILTIN.GATHER, 1),
+        (BUILTIN.MUL, 1),
+    ]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_nothing_is_reshaped_between_convolutions(runtime: str, tree: Any, tmp_path: Path) -> None:
+    """Not for a GELU either, nor twice for two layers; what another operator reshapes is once."""
+    subgraph = tree.subgraphs[0]
+    shape = np.array([TOKENS, UNITS], np.int32)
+    tree.buffers.append(_buffer(shape))
+    subgraph.tensors += [
+        tensor("gelu", [1, TOKENS, UNITS], FLOAT32),
+        tensor("shape", [2], INT32, buffer=4),
+        tensor("matrix", [TOKENS, UNITS], FLOAT32),
+    ]
+    gelu = operator(2, [4], [7])
+    tree.operatorCodes += [code(BUILTIN.GELU, 1), code(BUILTIN.RESHAPE, 1)]
+    subgraph.operators[2:2] = [gelu, operator(3, [7, 8], [9])]
+    subgraph.operators[-1].inputs[0] = 9
+    subgraph.outputs = [6]
+    tree.signatureDefs[0].outputs = named(head=6)
+    content = quantize_weights(packed(tree), _rounds(8))
+    kinds = [kind for kind, _ in _versions(content)]
+    convolution, reshape = BUILTIN.CONV_2D, BUILTIN.RESHAPE
+    assert kinds == [BUILTIN.GATHER, reshape, convolution, BUILTIN.GELU, convolution, reshape]
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    ids = np.arange(TOKENS, dtype=np.int32)[None]
+    (output,) = Board(runtime=runtime).tensors(path, ENTRY, {"ids": ids}, [6], unheard)
+    x = TABLE[:TOKENS] @ WEIGHTS.T
+    expected = x * (1 + np.vectorize(math.erf)(x / np.sqrt(2))) / 2 @ HEAD.T
+    assert np.abs(output[0, 0] - expected).max() < 0.02 * np.abs(expected).max()
 
 
 def test_lengths_share_what_is_rounded_once(model: bytes) -> None:
@@ -229,7 +287,7 @@ def test_lengths_share_what_is_rounded_once(model: bytes) -> None:
 
     def rounding(name: str, values: np.ndarray) -> RoundedRows:
         seen.append(name)
-        return round_nearest(values, 4)
+        return round_nearest(values, 8 if name == "table" else 4)
 
     content = quantize_weights(model, rounding, rounding)
     assert seen == ["dense/weights", "head/weights", "table"]
@@ -239,16 +297,16 @@ def test_lengths_share_what_is_rounded_once(model: bytes) -> None:
     # The floats are gone, what was left is not.
     tree, _ = parse(content)
     sizes = sorted(len(item.data) for item in tree.buffers if item.data is not None)
-    assert sizes[-2:] == [WEIGHTS.size // 2, TABLE.size // 2]
+    assert sizes[-2:] == [WEIGHTS.size // 2, TABLE.size]
     assert _find(content, "head/weights")[1] == HEAD.tobytes()
 
 
 def test_weights_that_something_else_reads_stay(tree: Any, model: bytes) -> None:
     """A head that multiplies with the table, say."""
     tree.subgraphs[0].operators[1].inputs[1] = 1
-    content = quantize_weights(packed(tree), _rounds(4), _rounds(4))
+    content = quantize_weights(packed(tree), _rounds(8), _rounds(8))
     assert _find(content, "table")[0].type == FLOAT32
-    assert _find(quantize_weights(model, _rounds(4), _rounds(4)), "table")[0].type != FLOAT32
+    assert _find(quantize_weights(model, _rounds(8), _rounds(8)), "table")[0].type != FLOAT32
 
 
 def test_two_layers_with_one_tensor_of_weights(tree: Any, tmp_path: Path) -> None:
@@ -256,8 +314,9 @@ def test_two_layers_with_one_tensor_of_weights(tree: Any, tmp_path: Path) -> Non
     subgraph.tensors.append(tensor("again", [1, TOKENS, UNITS], FLOAT32))
     subgraph.operators.append(_dense(1, [2, 3, -1], 7))
     content = quantize_weights(packed(tree), _rounds(8))
-    assert _versions(content)[-1] == (BUILTIN.FULLY_CONNECTED, 12)
-    assert _error(_run("litert", content, tmp_path), TABLE, WEIGHTS) < 0.02
+    convolutions = [kind for kind, _ in _versions(content) if kind == BUILTIN.CONV_2D]
+    assert len(convolutions) == 3
+    assert _error(_run(Board(runtime="litert"), content, tmp_path), TABLE, WEIGHTS) < 0.02
 
 
 def test_what_is_left_is_left(model: bytes) -> None:

@@ -19,7 +19,7 @@ from tfedge.models.build import input_names
 from tfedge.quantize.bias import correct_bias
 from tfedge.quantize.coarsen import MOST_BITS
 from tfedge.quantize.edgetpu import GRAPHS
-from tfedge.quantize.lean import lean_graphs, wide_graphs
+from tfedge.quantize.lean import RoundedBlocks, lean_graphs, wide_graphs
 from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import PASSES, Shape, prepare
 from tfedge.quantize.record import FILE as RECORD
@@ -115,10 +115,9 @@ def _converted_integers(
     content = to_tflite(graphs, job.quantization, job.runtime)
     dynamic = {site for site, precision in precisions.items() if precision == "dynamic"}
     if dynamic:
-        rounded = _nearest(job)
 
         def round_dynamic(name: str, values: np.ndarray) -> RoundedRows | None:
-            return rounded(name, values) if layer_of(name, dynamic) else None
+            return _nearest(name, values) if layer_of(name, dynamic) else None
 
         content = quantize_weights(content, round_dynamic)
     if job.shape.graph != INTEGER:
@@ -132,27 +131,22 @@ def _converted_integers(
     return content
 
 
-def _nearest(job: Job) -> Rounding:
-    """Rounds to 8 bits, with one scale a row where the runtime has kernels for that."""
-
-    def rounded(name: str, values: np.ndarray) -> RoundedRows | None:
-        if values.size < _LEAST_NUMBERS:
-            return None
-        return round_nearest(values, 8, per_row=job.runtime != "tflite-runtime")
-
-    return rounded
+def _nearest(name: str, values: np.ndarray) -> RoundedRows | None:
+    """Rounds to 8 bits."""
+    del name
+    return round_nearest(values, 8) if values.size >= _LEAST_NUMBERS else None
 
 
 def _write_weights(job: Job, path: Path) -> None:
     """Dense weights and tables in integers, the rest in float."""
-    graphs = lean_graphs(job.checkpoint, job.shape)
+    graphs = lean_graphs(job.checkpoint, job.shape, RoundedBlocks)
     _keep_reference(job, lambda: graphs)
     content = to_tflite(graphs, "float32", job.runtime)
     keras.backend.clear_session()
-    dense = _nearest(job)
+    dense: Rounding = _nearest
     if job.quantization == "int4":
         dense = _least_change(job, content, path.with_suffix(".float"))
-    _write(job, path, lambda: quantize_weights(content, dense, _nearest(job)))
+    _write(job, path, lambda: quantize_weights(content, dense, _nearest))
 
 
 def _least_change(job: Job, content: bytes, path: Path) -> Rounding:

@@ -84,7 +84,7 @@ def compare(
                     entry = (signature.key, signature.subgraph)
                     found.append(board.tensors(copy, entry, part, read, progress))
             for pair, actual, true in zip(pairs, *found, strict=True):
-                if actual.shape != true.shape:
+                if actual.squeeze().shape != true.squeeze().shape:
                     raise InputError(
                         f"layer {pair.layer!r} is {actual.shape} in {model[0].path} when it runs and "
                         f"{true.shape} in {reference[0].path}, whatever the files say"
@@ -104,11 +104,16 @@ def _match(model: Model, reference: Model) -> tuple[list[_Pair], list[str]]:
             continue  # indices and counts, which are exact
         index = others.get(layer, (0, -1))[1]
         other = theirs.tensors[index] if index >= 0 else None
-        if other is None or other.shape != mine.shape or not other.is_float:
+        if other is None or _sizes(other) != _sizes(mine) or not other.is_float:
             unmatched.append(layer)
         else:
             pairs.append(_Pair(layer, operator, (tensor, index), (mine, other)))
     return pairs, unmatched
+
+
+def _sizes(tensor: Tensor) -> list[int]:
+    """Its shape without axes of one element, where that in float may have others."""
+    return [size for size in tensor.shape if size != 1]
 
 
 class _Pair:

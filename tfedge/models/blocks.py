@@ -78,6 +78,7 @@ class Blocks:
 
     # What the queries hold beside the root of the head's size, and so the scores.
     query_factor = 1.0
+    layer_norm = layers.LayerNorm
     # Where the scores have the axes of (B, H, S, S), the first S that of the queries.
     score_axes: tuple[int, ...] = (0, 1, 2, 3)
 
@@ -207,7 +208,7 @@ class Blocks:
         if self.config.normalization_type == "no_norm":
             layer: keras.layers.Layer = layers.NoNorm(name=name)
         else:
-            layer = layers.LayerNorm(epsilon or self.config.layer_norm_eps, name=name)
+            layer = self.layer_norm(epsilon or self.config.layer_norm_eps, name=name)
         with self.site(name, "norm"):
             return self.tap(name, layer(self.operand(x)))
 

@@ -49,7 +49,28 @@ class LayerNorm(NoNorm):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
         variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
-        return super().call(centred * tf.math.rsqrt(variance + self.epsilon))
+        return self.gained(centred * tf.math.rsqrt(variance + self.epsilon))
+
+    def gained(self, x: tf.Tensor) -> tf.Tensor:
+        """What comes out of what is normalised."""
+        return super().call(x)
+
+
+class ApartLayerNorm(LayerNorm):
+    """Layer norm whose gain stays out of the weights of dense layers behind it, see `apart`."""
+
+    def gained(self, x: tf.Tensor) -> tf.Tensor:
+        return apart(x, self.gamma, self.beta)
+
+
+def apart(x: tf.Tensor, gain: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """x * gain + shift where TFLiteConverter leaves it; sums it would move into the weights of dense
+    layers.
+
+    What those read then lacks its gains: the few massive channels of a token dwarf all others, which
+    are lost where a token is rounded in one scale.
+    """
+    return x * gain - -1.0 * shift
 
 
 class Table(keras.layers.Layer):

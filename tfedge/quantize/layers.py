@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge.models.layers import LayerNorm, NoNorm, PatchDense
+from tfedge.models.layers import LayerNorm, NoNorm, PatchDense, apart
 from tfedge.models.layers import op as op
 
 # Tokens whose inner products are computed together in `sum_of_squares`.
@@ -105,11 +105,10 @@ class EqualizedLayerNorm(LayerNorm, NormConstant):
         return factors
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        x = x * self.vector
-        centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
-        variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
-        normalized = centred * tf.math.rsqrt(variance + self.epsilon)
-        return normalized * (self.gamma / self.vector) + self.beta
+        return super().call(x * self.vector)
+
+    def gained(self, x: tf.Tensor) -> tf.Tensor:
+        return apart(x, self.gamma / self.vector, self.beta)
 
 
 class ChannelScale(NormConstant):

@@ -16,6 +16,7 @@ from tfedge.architectures.kinds import Scores, Seen
 from tfedge.models.blocks import FLOAT_MASK_VALUE, Blocks, Symbolic
 from tfedge.models.build import MakeBlocks
 from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.models.layers import ApartLayerNorm
 from tfedge.progress import Progress, unheard
 from tfedge.quantize import layers
 from tfedge.quantize.calibrate import Observer
@@ -33,6 +34,12 @@ class LeanBlocks(Blocks):
 
     def _scaled(self, name: str, query: Symbolic) -> Symbolic:
         return query
+
+
+class RoundedBlocks(LeanBlocks):
+    """Blocks for dense layers that round what they read, each token in one scale."""
+
+    layer_norm = ApartLayerNorm
 
 
 class WideBlocks(LeanBlocks):
@@ -54,10 +61,12 @@ class WideBlocks(LeanBlocks):
         return x
 
 
-def lean_graphs(checkpoint: Checkpoint, shape: Shape) -> dict[int, keras.Model]:
+def lean_graphs(
+    checkpoint: Checkpoint, shape: Shape, make_blocks: MakeBlocks = LeanBlocks
+) -> dict[int, keras.Model]:
     """The static graphs in float, by length; equal to `float_graphs`, and faster. Raises
     CheckpointError where the weights do not fit."""
-    return _graphs(checkpoint, shape, LeanBlocks, FLOAT_MASK_VALUE)
+    return _graphs(checkpoint, shape, make_blocks, FLOAT_MASK_VALUE)
 
 
 def wide_graphs(

@@ -21,17 +21,17 @@ DAMPING = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class RoundedRows:
-    """A matrix in symmetric integers with one scale a row, or one for all of them."""
+    """A matrix in symmetric integers with one scale a row."""
 
     integers: np.ndarray  # (rows, columns), int8, -7..7 of 4 bits and -127..127 of 8
-    scales: np.ndarray  # (rows,) or (1,), float32: real units per integer step
+    scales: np.ndarray  # (rows,), float32: real units per integer step
     bits: int
 
     def __post_init__(self) -> None:
         top = largest_integer(self.bits)
         if np.any(np.abs(self.integers) > top):
             raise ValueError(f"integers of {self.bits} bits are -{top} to {top}")
-        if self.scales.shape not in (self.integers.shape[:1], (1,)):
+        if self.scales.shape != self.integers.shape[:1]:
             raise ValueError(f"{self.scales.shape} scales for {self.integers.shape} integers")
 
     @property
@@ -54,21 +54,17 @@ def nearest(weights: np.ndarray, scales: np.ndarray, bits: int) -> np.ndarray:
 
 
 def least_error_scales(
-    weights: np.ndarray, bits: int, importance: np.ndarray | None = None, per_row: bool = True
+    weights: np.ndarray, bits: int, importance: np.ndarray | None = None
 ) -> np.ndarray:
     """The scale of each row with the least squared error of rounding and clipping together.
 
     Args:
         weights: (rows, columns), float32.
-        importance: (columns,), what a squared error in a column of rows with scales of their own
-            counts; 1 by default.
-        per_row: whether each row has a scale of its own, or all have one.
+        importance: (columns,), what a squared error in a column counts; 1 by default.
 
     Returns:
-        (rows,) or (1,), float32.
+        (rows,), float32.
     """
-    if not per_row:
-        return least_error_scales(weights.reshape(1, -1), bits)
     top = largest_integer(bits)
     peaks = np.maximum(np.abs(weights).max(axis=1), np.finfo(np.float32).tiny * top)
     scales = (peaks / top).astype(np.float32)
@@ -82,9 +78,9 @@ def least_error_scales(
     return scales
 
 
-def round_nearest(weights: np.ndarray, bits: int, per_row: bool = True) -> RoundedRows:
+def round_nearest(weights: np.ndarray, bits: int) -> RoundedRows:
     """Rounds to the nearest integers in the steps of `least_error_scales`, of the same arguments."""
-    scales = least_error_scales(weights, bits, per_row=per_row)
+    scales = least_error_scales(weights, bits)
     return RoundedRows(nearest(weights, scales, bits).astype(np.int8), scales, bits)
 
 

@@ -61,10 +61,17 @@ class Editor:
             self.tree.operatorCodes.append(code)
         return self._codes[kind, version]
 
-    def operator(self, kind: int, version: int, inputs: list[int], output: int) -> Any:
-        """A new operator without options, not yet in a subgraph."""
+    def operator(
+        self, kind: int, version: int, inputs: list[int], output: int, options: Any = None
+    ) -> Any:
+        """A new operator, not yet in a subgraph; `options` are an object of the schema."""
         ends = (np.array(indices, np.int32) for indices in (inputs, [output]))
-        return self.schema.OperatorT(self.code(kind, version), *ends)
+        made = self.schema.OperatorT(self.code(kind, version), *ends)
+        if options is not None:
+            name = type(options).__name__.removesuffix("T")
+            made.builtinOptionsType = getattr(self.schema.BuiltinOptions, name)
+            made.builtinOptions = options
+        return made
 
     def add_tensor(
         self, subgraph: Any, name: str, shape: list[int], dtype: int, buffer: int = 0

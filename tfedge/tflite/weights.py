@@ -21,13 +21,10 @@ from tfedge.tflite.flatbuffer import text
 # which know no scale a row and answer wrongly.
 _LEAST_ROWS = 4
 _LEAST_COLUMNS = 32
-# Versions of FULLY_CONNECTED. The second is the first that tells a runtime of one scale a row of 8
-# bits: older kernels run such weights, wrongly. One a row of 4 bits they have known from their
-# beginning.
+# The first versions of FULLY_CONNECTED with weights of 4 bits, of CONV_2D with 8 bits and one scale a
+# row beside a float input, and of GATHER and DEQUANTIZE of int8.
 _DENSE_VERSION = 9
-_DENSE_VERSION_8_BITS_PER_ROW = 12
-# The first versions of EMBEDDING_LOOKUP with one scale a row, and of GATHER and DEQUANTIZE of int8.
-_LOOKUP_VERSION = 4
+_CONVOLUTION_VERSION = 5
 _GATHER_VERSION = 2
 _DEQUANTIZE_VERSION = 2
 
@@ -73,18 +70,15 @@ def quantize_weights(content: bytes, dense: Rounding, table: Rounding | None = N
     4 bits with fewer than 4 rows or 32 columns or an odd number of columns, which not all runtimes
     can compute.
 
-    tflite-runtime 2.14 runs weights of 4 bits, and of 8 bits with one scale; tables of 8 bits with
-    one scale.
-
     Args:
-        dense: rounds the weights (outputs, inputs) of a FULLY_CONNECTED.
-        table: rounds a table (rows, channels) from which a GATHER takes rows: to 8 bits with one
-            scale, or to 4 or 8 with one scale a row (the operator becomes an EMBEDDING_LOOKUP).
-            None leaves tables.
+        dense: rounds the weights (outputs, inputs) of a FULLY_CONNECTED. With 8 bits it becomes a
+            CONV_2D of 1 x 1, for which tflite-runtime 2.14 too knows a scale a row.
+        table: rounds a table (rows, channels) from which a GATHER takes rows, to 8 bits. None leaves
+            tables.
 
     Raises:
         InputError: `content` is no TensorFlow Lite model.
-        ValueError: `table` gives 4 bits with one scale, which no operator reads.
+        ValueError: `table` gives 4 bits, which no GATHER reads.
     """
     rewriter = _Rewriter(content)
     builtin = rewriter.schema.BuiltinOperator
@@ -92,9 +86,7 @@ def quantize_weights(content: bytes, dense: Rounding, table: Rounding | None = N
         rewriter.quantize_constants(subgraph, builtin.FULLY_CONNECTED, 1, dense)
         if table is not None:
             rewriter.quantize_constants(subgraph, builtin.GATHER, 0, table)
-        subgraph.operators = [
-            item for operator in subgraph.operators for item in rewriter.adapt(subgraph, operator)
-        ]
+        rewriter.rewrite(subgraph)
     return rewriter.content()
 
 
@@ -106,6 +98,10 @@ class _Rewriter(Editor):
         # The rounded constant and its new buffer by the old one; the constant by the tensor.
         self._by_buffer: dict[int, tuple[RoundedRows, int] | None] = {}
         self._by_tensor: dict[int, RoundedRows] = {}
+        # Of the graph that is being rewritten: from a tensor to that which it is another shape of, and
+        # from that and a number of columns to the one of (rows, 1, 1, columns).
+        self._origins: dict[int, int] = {}
+        self._batches: dict[tuple[int, int], int] = {}
 
     def quantize_constants(self, subgraph: Any, kind: int, slot: int, rounding: Rounding) -> None:
         """Makes integers of what operators of a kind, and no others, read as input `slot`."""
@@ -113,28 +109,39 @@ class _Rewriter(Editor):
             if self._is_readable(subgraph, operator):
                 self._quantize(subgraph.tensors[operator.inputs[slot]], rounding)
 
-    def adapt(self, subgraph: Any, operator: Any) -> list[Any]:
-        """The operators in the place of one, some of whose constants may have become integers."""
-        kind, dense = self.kind(operator), self.schema.BuiltinOperator.FULLY_CONNECTED
-        slot = {dense: 1, self.schema.BuiltinOperator.GATHER: 0}.get(kind)
-        if slot is None:
-            return [operator]
-        constant = subgraph.tensors[operator.inputs[slot]]
+    def rewrite(self, subgraph: Any) -> None:
+        """Makes operators of integers of those whose constants have become such."""
+        self._origins, self._batches = {}, {}
+        found = [
+            item for operator in subgraph.operators for item in self._adapt(subgraph, operator)
+        ]
+        read = {int(index) for operator in found for index in operator.inputs} | set(
+            subgraph.outputs
+        )
+        reshape = self.schema.BuiltinOperator.RESHAPE
+        subgraph.operators = [
+            operator
+            for operator in found
+            if self.kind(operator) != reshape or operator.outputs[0] in read
+        ]
+
+    def _adapt(self, subgraph: Any, operator: Any) -> list[Any]:
+        """The operators in the place of one."""
+        kind, builtin = self.kind(operator), self.schema.BuiltinOperator
+        if kind in (builtin.RESHAPE, builtin.GELU):
+            return self._follow(subgraph, operator)
+        slot = {builtin.FULLY_CONNECTED: 1, builtin.GATHER: 0}.get(kind)
+        constant = None if slot is None else subgraph.tensors[operator.inputs[slot]]
         rounded = self._by_tensor.get(id(constant))
         if rounded is None:
             return [operator]
-        is_per_row = len(rounded.scales) > 1
-        if kind == dense:
-            is_new = is_per_row and rounded.bits == 8
-            version = _DENSE_VERSION_8_BITS_PER_ROW if is_new else _DENSE_VERSION
-            operator.opcodeIndex = self.code(kind, version)
-            operator.builtinOptions.asymmetricQuantizeInputs = True
-            return [operator]
-        if is_per_row:
-            return self._look_up(subgraph, operator)
-        if rounded.bits != 8:
-            raise ValueError(f"table {text(constant.name)!r} of 4 bits needs one scale a row")
-        return self._gather(subgraph, operator, constant)
+        if kind == builtin.GATHER:
+            return self._gather(subgraph, operator, rounded)
+        if rounded.bits == 8:
+            return self._convolve(subgraph, operator, rounded)
+        operator.opcodeIndex = self.code(kind, _DENSE_VERSION)
+        operator.builtinOptions.asymmetricQuantizeInputs = True
+        return [operator]
 
     def _is_readable(self, subgraph: Any, operator: Any) -> bool:
         """Whether the operator has a kernel for a float input, or a table, and integers."""
@@ -144,36 +151,96 @@ class _Rewriter(Editor):
         options = operator.builtinOptions
         return len(first.shape) == 2 and options.axis == 0 and not options.batchDims
 
-    def _gather(self, subgraph: Any, operator: Any, table: Any) -> list[Any]:
-        """A GATHER of integers and what makes them real."""
-        builtin = self.schema.BuiltinOperator
-        result = operator.outputs[0]
-        target = subgraph.tensors[result]
-        rows = self.add_tensor(
-            subgraph, f"{text(target.name)}/integers", list(target.shape), table.type
+    def _gather(self, subgraph: Any, operator: Any, rounded: RoundedRows) -> list[Any]:
+        """A GATHER of integers and one of their scales, and the product of both."""
+        builtin, types = self.schema.BuiltinOperator, self.schema.TensorType
+        table, ids = (int(index) for index in operator.inputs[:2])
+        result = int(operator.outputs[0])
+        name, shape = text(subgraph.tensors[result].name), list(subgraph.tensors[result].shape)
+        if rounded.bits != 8:
+            raise ValueError(f"tables have 8 bits, and {name!r} would have {rounded.bits}")
+        column = self.add_buffer(rounded.scales)
+        scales = self.add_tensor(
+            subgraph, f"{name}_scales", [len(rounded.scales), 1], types.FLOAT32, column
         )
-        subgraph.tensors[rows].quantization = table.quantization
-        operator.opcodeIndex = self.code(builtin.GATHER, _GATHER_VERSION)
-        operator.outputs = np.array([rows], np.int32)
-        back = self.operator(builtin.DEQUANTIZE, _DEQUANTIZE_VERSION, [rows], result)
-        return [operator, back]
-
-    def _look_up(self, subgraph: Any, operator: Any) -> list[Any]:
-        """An EMBEDDING_LOOKUP in the place of a GATHER; it takes a vector of ids."""
-        table, ids = operator.inputs[:2]
-        result = operator.outputs[0]
-        name = text(subgraph.tensors[result].name)
-        count = int(np.prod(subgraph.tensors[ids].shape))
-        channels = int(subgraph.tensors[table].shape[1])
-        types = self.schema.TensorType
-        flat = self.add_tensor(subgraph, f"{name}/ids", [count], subgraph.tensors[ids].type)
-        rows = self.add_tensor(subgraph, f"{name}/rows", [count, channels], types.FLOAT32)
-        kind = self.schema.BuiltinOperator.EMBEDDING_LOOKUP
+        scale = self.add_tensor(subgraph, f"{name}_scale", [*shape[:-1], 1], types.FLOAT32)
+        integers = self.add_tensor(subgraph, f"{name}_integers", shape, types.INT8)
+        real = self.add_tensor(subgraph, f"{name}_unscaled", shape, types.FLOAT32)
+        for index in (table, integers):
+            subgraph.tensors[index].quantization = self._steps(np.ones(1, np.float32))
+        gather = self.schema.GatherOptionsT()
         return [
-            self._reshape(subgraph, ids, flat),
-            self.operator(kind, _LOOKUP_VERSION, [flat, table], rows),
-            self._reshape(subgraph, rows, result),
+            self.operator(builtin.GATHER, _GATHER_VERSION, [table, ids], integers, gather),
+            self.operator(builtin.DEQUANTIZE, _DEQUANTIZE_VERSION, [integers], real),
+            self.operator(builtin.GATHER, 1, [scales, ids], scale, gather),
+            self.operator(builtin.MUL, 1, [real, scale], result, self.schema.MulOptionsT()),
         ]
+
+    def _convolve(self, subgraph: Any, dense: Any, rounded: RoundedRows) -> list[Any]:
+        """A CONV_2D for a FULLY_CONNECTED.
+
+        Each row of the input is a batch, as a convolution rounds batches where a dense layer rounds
+        rows.
+        """
+        units, columns = rounded.integers.shape
+        (x, weights, *rest), result = map(int, dense.inputs), int(dense.outputs[0])
+        before, read = self._as_batches(subgraph, x, columns)
+        bias = rest[0] if rest and rest[0] >= 0 else self._no_bias(subgraph, units)
+        subgraph.tensors[weights].shape = np.array([units, 1, 1, columns], np.int32)
+        options = self.schema.Conv2DOptionsT(
+            padding=self.schema.Padding.VALID,
+            strideH=1,
+            strideW=1,
+            fusedActivationFunction=dense.builtinOptions.fusedActivationFunction,
+        )
+        kind, inputs = self.schema.BuiltinOperator.CONV_2D, [read, weights, bias]
+        convolution = self.operator(kind, _CONVOLUTION_VERSION, inputs, result, options)
+        return [*before, *self._in_batches(subgraph, convolution, read, units)]
+
+    def _no_bias(self, subgraph: Any, units: int) -> int:
+        zeros = self.add_buffer(np.zeros(units, np.float32))
+        return self.add_tensor(subgraph, "zeros", [units], self.schema.TensorType.FLOAT32, zeros)
+
+    def _as_batches(self, subgraph: Any, tensor: int, columns: int) -> tuple[list[Any], int]:
+        """A tensor (..., columns) as (rows, 1, 1, columns), and what makes that of it."""
+        origin = self._origins.get(tensor, tensor)
+        if (origin, columns) in self._batches:
+            return [], self._batches[origin, columns]
+        found = subgraph.tensors[origin]
+        shape = [int(np.prod(found.shape)) // columns, 1, 1, columns]
+        made = self.add_tensor(subgraph, f"{text(found.name)}_batches", shape, found.type)
+        self._batches[origin, columns] = made
+        return [self._reshape(subgraph, origin, made)], made
+
+    def _in_batches(self, subgraph: Any, operator: Any, read: int, columns: int) -> list[Any]:
+        """An operator that reads (rows, 1, 1, ...) and makes (rows, 1, 1, columns), and what gives
+        its result the shape that others expect."""
+        result = int(operator.outputs[0])
+        shape = [int(subgraph.tensors[read].shape[0]), 1, 1, columns]
+        name = f"{text(subgraph.tensors[result].name)}_batches"
+        made = self.add_tensor(subgraph, name, shape, self.schema.TensorType.FLOAT32)
+        operator.outputs = np.array([made], np.int32)
+        self._origins[result] = self._batches[made, columns] = made
+        return [operator, self._reshape(subgraph, made, result)]
+
+    def _follow(self, subgraph: Any, operator: Any) -> list[Any]:
+        """A RESHAPE or GELU that reads what its input is another shape of."""
+        (x, *rest), result = map(int, operator.inputs), int(operator.outputs[0])
+        origin = self._origins.get(x, x)
+        if self.kind(operator) == self.schema.BuiltinOperator.RESHAPE:
+            operator.inputs = np.array([origin, *rest], np.int32)
+            self._origins[result] = origin
+            return [operator]
+        columns = int(subgraph.tensors[x].shape[-1])
+        if self._batches.get((origin, columns)) != origin:
+            return [operator]
+        operator.inputs = np.array([origin], np.int32)
+        return self._in_batches(subgraph, operator, origin, columns)
+
+    def _steps(self, scales: np.ndarray) -> Any:
+        """What a tensor of symmetric integers stands for."""
+        zeros = np.zeros(len(scales), np.int64)
+        return self.schema.QuantizationParametersT(scale=scales, zeroPoint=zeros)
 
     def _quantize(self, tensor: Any, rounding: Rounding) -> None:
         """Makes a float constant one of integers. Its old buffer stays for those that share it."""
@@ -193,9 +260,7 @@ class _Rewriter(Editor):
         self._by_tensor[id(tensor)] = rounded
         types = {4: self.schema.TensorType.INT4, 8: self.schema.TensorType.INT8}
         tensor.type = types[rounded.bits]
-        tensor.quantization = self.schema.QuantizationParametersT(
-            scale=rounded.scales, zeroPoint=np.zeros(len(rounded.scales), np.int64)
-        )
+        tensor.quantization = self._steps(rounded.scales)
 
     def _reshape(self, subgraph: Any, source: int, target: int) -> Any:
         schema = self.schema
