@@ -150,7 +150,7 @@ def test_a_refused_model_goes_by_its_own_name(toys: Path) -> None:
     with pytest.raises(RejectedModelError, match="Betainc") as raised:
         run(path, path, "litert")
     assert str(path) in str(raised.value)
-    assert "/a.tflite" not in str(raised.value)
+    assert "/opened.tflite" not in str(raised.value)
 
 
 def test_shape_that_only_the_run_shows(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:

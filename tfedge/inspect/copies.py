@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ import numpy as np
 
 from tfedge.errors import InputError, RejectedModelError
 from tfedge.inspect.graph import EDGETPU_OPERATOR, ModelFile, Signature
+from tfedge.measure.board import Board, Inputs
+from tfedge.progress import Progress
 from tfedge.tflite.edit import Editor
 
 _CALLS = frozenset(("CALL", "CALL_ONCE", "IF", "WHILE", "STABLEHLO_COMPOSITE", "STABLEHLO_WHILE"))
+Model = tuple[ModelFile, Signature]
 
 
 @contextlib.contextmanager
@@ -28,6 +32,33 @@ def named_as(model: ModelFile, path: Path) -> Iterator[None]:
         yield
     except RejectedModelError as error:
         raise RejectedModelError(str(error).replace(str(path), model.path)) from error
+
+
+@contextlib.contextmanager
+def opened(
+    model: Model, indices: Sequence[int], board: Board, progress: Progress
+) -> Iterator[Callable[[Inputs], list[np.ndarray]]]:
+    """What runs a model on rows and returns tensors of its graph, whichever these are.
+
+    Args:
+        indices: of the tensors.
+        progress: called with a number of rows whenever as many have run.
+
+    Returns:
+        Takes arrays (n, ...) by the inputs' names, gives (n, ...) for each of `indices`, in the
+        tensors' own dtypes; raises RejectedModelError where the model crashes or is refused.
+    """
+    file, signature = model
+    with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
+        path = Path(folder) / "opened.tflite"
+        write_opened(file, signature, indices, path)
+
+        def read(inputs: Inputs) -> list[np.ndarray]:
+            with named_as(file, path):
+                entry = (signature.key, signature.subgraph)
+                return board.tensors(path, entry, inputs, indices, progress)
+
+        yield read
 
 
 def write_opened(

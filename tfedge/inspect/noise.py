@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from tfedge.errors import InputError
-from tfedge.inspect.copies import named_as, write_opened
-from tfedge.inspect.graph import ModelFile, Signature, Tensor
+from tfedge.inspect.copies import Model, opened
+from tfedge.inspect.graph import Tensor
 from tfedge.inspect.inputs import Inputs
 from tfedge.inspect.layers import layer_outputs
 from tfedge.measure.board import Board
@@ -22,7 +21,6 @@ from tfedge.runtime.interpreter import dequantise
 # What both models' tensors of the rows that run together may take.
 _BATCH_BYTES = 256 << 20
 _ROW_BYTES = 2 << 30
-Model = tuple[ModelFile, Signature]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,19 +68,15 @@ def compare(
         )
     rows = len(next(iter(inputs.values())))
     step = max(1, _BATCH_BYTES // max(1, row_bytes))
-    with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
-        copies = [Path(folder) / name for name in ("a.tflite", "b.tflite")]
-        indices = [[pair.indices[side] for pair in pairs] for side in (0, 1)]
-        sides = list(zip((model, reference), copies, indices, strict=True))
-        for side, copy, read in sides:
-            write_opened(*side, read, copy)
+    indices = [[pair.indices[side] for pair in pairs] for side in (0, 1)]
+    with contextlib.ExitStack() as stack:
+        readers = [
+            stack.enter_context(opened(side, read, board, progress))
+            for side, read in zip((model, reference), indices, strict=True)
+        ]
         for start in range(0, rows, step):
             part = {name: array[start : start + step] for name, array in inputs.items()}
-            found = []
-            for (file, signature), copy, read in sides:
-                with named_as(file, copy):
-                    entry = (signature.key, signature.subgraph)
-                    found.append(board.tensors(copy, entry, part, read, progress))
+            found = [read(part) for read in readers]
             for pair, actual, true in zip(pairs, *found, strict=True):
                 if actual.squeeze().shape != true.squeeze().shape:
                     raise InputError(
