@@ -34,8 +34,10 @@ def race(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def inspected(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A toy with its error and its times."""
-    options = InspectOptions(against=toys / "classifier.tflite", rows=2, time_rounds=2)
+    """A toy with its error, its outliers and its times."""
+    options = InspectOptions(
+        against=toys / "classifier.tflite", rows=2, time_rounds=2, outliers=True
+    )
     found = inspect(toys / "int8_output.tflite", options, bars.Bars())
     return result(tmp_path_factory.mktemp("model"), "inspect.json", as_json(found))
 

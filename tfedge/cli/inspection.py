@@ -21,9 +21,15 @@ from tfedge.cli.summary import compilation_summary
     help="A float .tflite with the same layers: both are run, and the error of each layer is measured.",
 )
 @click.option(
+    "--outliers",
+    is_flag=True,
+    help="Name the channels (neurons) and tokens of each float layer that reach far beyond the others, "
+    "and what rounding it to 8 bits costs. Of an int8 MODEL, give the float one with --against.",
+)
+@click.option(
     "--data",
-    help="For --against and --time: a file of texts, or an .npz with the model's inputs by name. "
-    "Default: sentences that come with tfedge. For an image model: a folder of images.",
+    help="For --against, --outliers and --time: a file of texts, or an .npz with the model's "
+    "inputs by name. Default: sentences that come with tfedge. For an image model: a folder of images.",
 )
 @click.option(
     "--texts",
@@ -35,7 +41,7 @@ from tfedge.cli.summary import compilation_summary
 @click.option(
     "--runtime",
     type=RUNTIME,
-    help="For --against and --time. Default: the first one the model was verified on.",
+    help="For --against, --outliers and --time. Default: the first one the model was verified on.",
 )
 @click.option(
     "--time",
@@ -65,9 +71,11 @@ def inspect_model(
     tfedge convert tinybert --keep-reference
     tfedge inspect X_int8.tflite --against X_int8_reference.tflite --html X.html
     tfedge inspect X_int8.tflite --time
+    tfedge inspect X_float32.tflite --outliers
 
     It lists operators by type, dtype and version, float islands, ranges, and the cost of each operator
-    by its shapes. MODEL may come from any converter; it is only run with --against or --time.
+    by its shapes. MODEL may come from any converter; it is only run with --against,
+    --outliers or --time.
     """
     from tfedge.inspect.report import InspectOptions
     from tfedge.inspect.report import inspect as run
@@ -75,9 +83,11 @@ def inspect_model(
     from tfedge.progress import ProgressBar
 
     options = InspectOptions(time_rounds=rounds if is_timed else 0, **settings)
-    if options.against is None and not is_timed and (options.data or options.runtime):
+    is_run = options.against is not None or options.outliers or is_timed
+    if not is_run and (options.data or options.runtime):
         raise click.UsageError(
-            "--data and --runtime say how --against and --time are measured; give one of these too"
+            "--data and --runtime say how --against, --outliers and --time are measured; "
+            "give one of these too"
         )
     report = run(model, options, ProgressBar)
     if html is not None:

@@ -14,6 +14,14 @@ from tfedge.inspect.inputs import Inputs, model_inputs
 from tfedge.inspect.islands import float_islands
 from tfedge.inspect.layers import layer_name
 from tfedge.inspect.noise import compare
+from tfedge.inspect.outliers import (
+    FAR,
+    batches,
+    find_outliers,
+    float_layers,
+    integer_layers,
+    tokens_of,
+)
 from tfedge.inspect.timing import time_parts
 from tfedge.measure.board import Board
 from tfedge.progress import MakeBar
@@ -30,6 +38,7 @@ class InspectOptions:
 
     signature: str | None = None  # the key of the graph to show; the first by default
     against: Path | None = None  # a float model to compare with; None leaves the error out
+    outliers: bool = False  # whether to look for channels and tokens far beyond the others
     data: str | None = None  # texts, or an .npz of inputs; the package's sentences by default
     rows: int = 16  # how many of them
     runtime: str | None = None  # the first that the model was verified on by default
@@ -38,7 +47,7 @@ class InspectOptions:
 
 
 def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> result.Report:
-    """Reads a .tflite of any origin; with `against` or `time_rounds`, runs it.
+    """Reads a .tflite of any origin; with `against`, `outliers` or `time_rounds`, runs it.
 
     Raises:
         InputError: a file or an option cannot be used.
@@ -78,6 +87,7 @@ def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> result.Re
         - sum(island.quantize + island.dequantize for island in islands),
         operators=operators,
         noise=run.noise(options.against) if options.against is not None else None,
+        outliers=run.outliers(options.against) if options.outliers else None,
         timing=run.times() if options.time_rounds else None,
     )
 
@@ -164,6 +174,24 @@ class _Run:
             found = compare(*pair, inputs, Board.here(runtime), bar.advance)
         noise = result.Noise(str(against), source, rows, runtime, None, [], *found)
         return dataclasses.replace(noise, worst=[row.layer for row in noise.ranked[: result.WORST]])
+
+    def outliers(self, against: Path | None) -> result.Outliers:
+        """What reaches far beyond the rest in the float model: `against`, or the model itself."""
+        signature = self._signature("--outliers runs it")
+        looked_at = mine = (self.model, signature)
+        if against is not None:
+            reference = read_model(against)
+            looked_at = reference, reference.signature(signature.key) or signature
+        bundle = self.bundle or (_bundle(against)[0] if against else None)
+        inputs, source = self._inputs(signature, bundle)
+        runtime, rows = self._runtime(), len(next(iter(inputs.values())))
+        tokens = tokens_of(inputs, bundle)
+        parts = batches(float_layers(looked_at, mine if against else None, tokens), rows)
+        with self.make_bar(f"looking for outliers in {runtime}", rows * len(parts)) as bar:
+            board = Board.here(runtime)
+            found = find_outliers(looked_at, parts, inputs, tokens, board, bar.advance)
+        ends = integer_layers(looked_at), FAR, found
+        return result.Outliers(looked_at[0].path, source, rows, runtime, None, *ends)
 
     def times(self) -> result.Times:
         """What each part takes."""

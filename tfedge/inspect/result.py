@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 from tfedge.inspect.islands import Island
 from tfedge.inspect.noise import LayerNoise
+from tfedge.inspect.outliers import LayerOutliers
 from tfedge.inspect.timing import PartTime
 from tfedge.records import Count, Positive
 
@@ -128,6 +130,31 @@ class Noise:
 
 
 @dataclasses.dataclass(frozen=True)
+class Outliers:
+    """Outliers of the float model's layers, see `tfedge.inspect.outliers`."""
+
+    float_model: str
+    data: str
+    rows: Count
+    runtime: str
+    delegate: None
+    left_out: Count  # layers in integers, which only a float model shows
+    factor: float  # an outlier's peak is more than this many times the median
+    layers: Sequence[LayerOutliers]
+
+    @property
+    def ranked(self) -> list[LayerOutliers]:
+        """The layers, those first whose median token loses most to 8 bits with one scale."""
+
+        def left(layer: LayerOutliers) -> float:
+            found = layer.one_scale
+            exact = math.inf if found.snr_db is None else found.snr_db
+            return exact if found.token_snr_db is None else found.token_snr_db
+
+        return sorted(self.layers, key=left)
+
+
+@dataclasses.dataclass(frozen=True)
 class Times:
     """The times of all parts, see `tfedge.inspect.timing.time_parts`."""
 
@@ -159,6 +186,7 @@ class Report:
     conversions_outside: int  # of no island: at the graph's ends, or between scales
     operators: Sequence[OperatorRow]
     noise: Noise | None
+    outliers: Outliers | None
     timing: Times | None
 
     @property

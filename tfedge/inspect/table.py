@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tfedge.inspect.graph import EDGETPU_OPERATOR
 from tfedge.inspect.noise import LayerNoise
+from tfedge.inspect.outlier_table import costliest, outlier_notes, outliers_section
 from tfedge.inspect.result import End, Entry, Group, Noise, OperatorRow, Report, Times
 from tfedge.inspect.timing import PartTime
 from tfedge.show import page as html
@@ -41,6 +42,8 @@ def render(report: Report) -> str:
     parts: list[Table | str] = [operators(report), summary(report)]
     if noise := report.noise:
         parts += [furthest(noise, _WORST_SHOWN), noise_note(noise)]
+    if report.outliers:
+        parts += [costliest(report.outliers, _WORST_SHOWN), *outlier_notes(report.outliers)]
     if report.timing:
         parts += [time_by_part(report, report.timing), timing_note(report.timing)]
     return terminal.text([*parts, *_heading(report)])
@@ -61,6 +64,7 @@ def page(report: Report) -> str:
     sections = [
         Section("Signatures", tables=[_signatures(report)]),
         noise_section(report.noise),
+        *([outliers_section(report.outliers)] if report.outliers else []),
         *([times_section(report, report.timing)] if report.timing else []),
         Section("Cost by type of operator", cost_plot(report.summary), [], [summary(report)]),
         Section("Float islands", notes=island_lines(report)),

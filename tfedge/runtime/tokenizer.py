@@ -96,6 +96,10 @@ class TextEncoder:
             max_length, strategy="only_second" if pairs else "longest_first"
         )
 
+    def token(self, number: int) -> str:
+        """The word piece of a vocabulary number."""
+        return self._tokenizer.id_to_token(number) or f"token {number}"
+
     def encode(self, text: str, context: str | None = None) -> Encoded:
         """Tokenises a text, or a question and its context.
 
