@@ -70,7 +70,7 @@ def test_pages(race: Path, inspected: Path, tmp_path: Path) -> None:
         assert name.replace("_", "\\_") in text
     assert text.startswith("# Toys\n")
     tables = re.findall(r"(?:^\|.*\n)+", text, re.M)
-    assert len(tables) == 4
+    assert len(tables) == 5
     for table in tables:
         cells = {len(re.split(r"(?<!\\)\|", row)) for row in table.splitlines()}
         assert len(cells) == 1

@@ -218,9 +218,9 @@ def report(results: tuple[Path, ...], output: Path, title: str) -> None:
     tfedge report bench.json int8.json --output X.html
 
     Of bench: accuracy against time, and which models no other beats in both. Of inspect: cost by
-    operator; time, size and error of each part; the layers furthest from float. What `make
-    bench-arm BENCH_ARGS='--json X.json'` and `make mission` count on emulated boards is taken too.
-    Nothing is measured here: the page says what those commands found, with machine and texts.
+    operator; time, size and error of each part; the layers furthest from float; outliers. What
+    `make bench-arm BENCH_ARGS='--json X.json'` and `make mission` count on emulated boards is taken
+    too. Nothing is measured here: the page says what those commands found, with machine and texts.
     """
     from tfedge.report.write import write_report
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from tfedge import files
+from tfedge.inspect.outlier_table import outliers_section
 from tfedge.inspect.result import Report
 from tfedge.inspect.table import cost_plot, noise_section, summary, times_section
 from tfedge.measure.race import BUSY, Race, Standing, busy_note
@@ -171,6 +172,8 @@ def _model(model: Report) -> Iterator[Section]:
     if model.noise is not None:
         section = noise_section(model.noise)
         yield dataclasses.replace(section, title=f"{name}: signal-to-noise against float, dB")
+    if model.outliers is not None:
+        yield dataclasses.replace(outliers_section(model.outliers), title=f"{name}: outliers")
 
 
 def _pareto_plot(
