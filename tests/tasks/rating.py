@@ -9,6 +9,7 @@ import numpy as np
 
 from tfedge import tasks
 from tfedge.runtime.tasks.base import Answer
+from tfedge.runtime.wanted import WHOLE, Wanted
 from tfedge.tasks import columns
 from tfedge.tasks.base import Outputs, Rows, Task
 
@@ -30,7 +31,7 @@ class Rating(Task):
         encoded: object,
         item: Any,
         labels: Sequence[str],
-        top_k: int | None = None,
+        wanted: Wanted = WHOLE,
     ) -> Answer:
         return {name: float(outputs[name][0]) for name in NAMES}
 

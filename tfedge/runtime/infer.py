@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "tfedge-infer"
 LOADING = ("runtime", "num_threads", "delegate", "device", "length")  # arguments of `load`
+WANTED = ("top_k",)  # arguments of a pipeline
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_NO_READER = 141  # 128 + SIGPIPE
 
@@ -139,22 +140,24 @@ def command(**options: Any) -> Options:
     if options["model"] is None and not options["doctor"]:
         raise click.MissingParameter(param_hint="'--model'", param_type="option")
     loading = {name: options.pop(name) for name in LOADING}
-    return Options(**options, loading=loading)
+    wanted = {name: options.pop(name) for name in WANTED}
+    return Options(**options, loading=loading, wanted=wanted)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The command line; see the options of `command`. `loading` is what `load` takes of it."""
+    """The command line; see the options of `command`. `load` takes `loading` of it, and a pipeline
+    `wanted`."""
 
     texts: tuple[str, ...]
     model: str | None
     as_json: bool
     json_lines: bool
     context: str | None
-    top_k: int | None
     runs: int | None
     doctor: bool
     loading: Mapping[str, Any]
+    wanted: Mapping[str, Any]
 
 
 def execute(options: Options) -> int:
@@ -230,15 +233,14 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
     Returns:
         The exit code: 0, or 1 where a request could not be answered.
     """
-    top_k = options.top_k
-    if top_k is None and pipeline.task.ranked and not options.as_json:
-        top_k = 1
+    wanted = {} if options.as_json else dict(pipeline.task.options)
+    wanted.update((name, value) for name, value in options.wanted.items() if value is not None)
     code = 0
     for number, request in enumerate(requests, 1):
         try:
             if request.error is not None:
                 raise TextError(request.error)
-            answer = pipeline(request.text, request.context, top_k=top_k)
+            answer = pipeline(request.text, request.context, **wanted)
         except TextError as error:
             answer = {pipeline.task.input.key: request.text, "error": str(error)}
         _print(render.as_json(answer) if options.as_json else render.as_text(answer, pipeline.task))

@@ -13,6 +13,7 @@ from tfedge.runtime.bundle import Bundle, Manifest, read_bundle
 from tfedge.runtime.errors import BackendError, OptionError, TextError
 from tfedge.runtime.interpreter import Model
 from tfedge.runtime.tasks.base import Task
+from tfedge.runtime.wanted import WHOLE, Wanted
 
 if TYPE_CHECKING:
     from tfedge.runtime.image import EncodedImage
@@ -111,15 +112,15 @@ class Pipeline:
             OptionError: `top_k` is less than 1, or the task has no ranking.
             BackendError: the runtime cannot run the model, or there is no Pillow to read a file.
         """
-        self._check_top_k(top_k)
+        wanted = self._wanted(top_k)
         if context is not None:
             if not isinstance(text, str):
                 raise TextError("a context goes with one question; give several as pairs")
-            return self._answer((text, context), top_k)
+            return self._answer((text, context), wanted)
         # Bytes are refused as one text, not by item.
         if isinstance(text, (str, bytes, tuple, os.PathLike, np.ndarray)):
-            return self._answer(text, top_k)
-        return list(self.stream(text, top_k=top_k))
+            return self._answer(text, wanted)
+        return list(self._stream(text, wanted))
 
     def stream(
         self, texts: Iterable[Input], *, top_k: int | None = None
@@ -133,10 +134,12 @@ class Pipeline:
             OptionError: as `__call__`.
             BackendError: the runtime cannot run the model.
         """
-        self._check_top_k(top_k)
+        yield from self._stream(texts, self._wanted(top_k))
+
+    def _stream(self, texts: Iterable[Input], wanted: Wanted) -> Iterator[dict[str, Any]]:
         for item in texts:
             try:
-                yield self._answer(item, top_k)
+                yield self._answer(item, wanted)
             except TextError as error:
                 yield {**self.task.input.named(item), "error": str(error)}
 
@@ -157,23 +160,20 @@ class Pipeline:
             raise TextError(f"a tuple must be (question, context), not {len(pair)} items")
         return self._encoder.encode(*pair)
 
-    def answer(self, text: Input, encoded: AnyEncoded, top_k: int | None = None) -> dict[str, Any]:
+    def answer(self, text: Input, encoded: AnyEncoded, wanted: Wanted = WHOLE) -> dict[str, Any]:
         """Answers a text of which `encode` made `encoded`; returns and raises as `__call__`."""
-        answer = self.task.answer(self._run(encoded), encoded, text, self._labels, top_k)
+        answer = self.task.answer(self._run(encoded), encoded, text, self._labels, wanted)
         if encoded.truncated:
             answer["truncated"] = True
         return {**self.task.input.named(text), **answer}
 
-    def _check_top_k(self, top_k: int | None) -> None:
-        if top_k is None:
-            return
-        if not self.task.ranked:
-            raise OptionError(f"top_k does not apply to {self.manifest.task}; leave it out")
-        if top_k < 1:
-            raise OptionError(f"top_k is {top_k}; at least 1 label must be asked for")
+    def _wanted(self, top_k: int | None) -> Wanted:
+        wanted = Wanted(top_k)
+        wanted.check(self.manifest.task, self.task.options)
+        return wanted
 
-    def _answer(self, item: Input, top_k: int | None) -> dict[str, Any]:
-        return self.answer(item, self.encode(item), top_k)
+    def _answer(self, item: Input, wanted: Wanted) -> dict[str, Any]:
+        return self.answer(item, self.encode(item), wanted)
 
     def _run(self, encoded: AnyEncoded) -> dict[str, np.ndarray]:
         # There is one: the encoder truncates to max_length, which is no longer than the longest.

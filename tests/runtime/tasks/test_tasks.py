@@ -15,6 +15,7 @@ from tfedge.runtime import tasks
 from tfedge.runtime.tasks.base import softmax
 from tfedge.runtime.tasks.question_answering import MAX_ANSWER_TOKENS
 from tfedge.runtime.tokenizer import Encoded
+from tfedge.runtime.wanted import Wanted
 
 LOGITS = st.floats(-50, 50, width=32)
 
@@ -42,7 +43,8 @@ def test_labels_are_ranked() -> None:
     answer = classify(outputs, no_tokens(), "", ("a", "b", "c"))
     assert list(answer["scores"]) == ["b", "c", "a"]
     assert answer["label"] == "b"
-    assert list(classify(outputs, no_tokens(), "", ("a", "b", "c"), 2)["scores"]) == ["b", "c"]
+    two = classify(outputs, no_tokens(), "", ("a", "b", "c"), Wanted(top_k=2))
+    assert list(two["scores"]) == ["b", "c"]
 
 
 @settings(deadline=None, max_examples=60)

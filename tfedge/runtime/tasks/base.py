@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Optional
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tfedge.runtime.inputs import TEXT, Input
+from tfedge.runtime.wanted import WHOLE, Wanted
 
 if TYPE_CHECKING:
     import numpy as np
 
 Answer = dict[str, Any]
 Labels = Sequence[str]
-TopK = Optional[int]  # how many labels are wanted, None for all
 Outputs = Mapping[str, "np.ndarray"]
 
 
@@ -25,7 +25,8 @@ class Task(abc.ABC):
     # Name of an output -> its shape, in sizes or the words "length" and "labels", None for any
     # size.
     outputs: ClassVar[Mapping[str, tuple[int | str | None, ...]]]
-    ranked: ClassVar[bool] = False  # whether `top_k` means something
+    # What of `Wanted` means something -> what a line for people has where nobody asks.
+    options: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def labelled(self) -> bool:
@@ -42,7 +43,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def answer(
-        self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, top_k: TopK = None
+        self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, wanted: Wanted = WHOLE
     ) -> Answer:
         """The task's part of an answer.
 
@@ -50,6 +51,7 @@ class Task(abc.ABC):
             outputs: by name, of one item.
             encoded: of which the model made them, what `Input.encoder` gives.
             item: what was encoded: a text, an image, or a pair (question, context).
+            wanted: checked already.
         """
 
     @abc.abstractmethod

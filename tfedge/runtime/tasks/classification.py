@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tfedge.runtime.errors import one_line
-from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task, TopK, softmax
+from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task, softmax
+from tfedge.runtime.wanted import WHOLE, Wanted
 
 
 class Classification(Task):
     """ "logits" (1, labels) -> the likeliest label, and the `top_k` likeliest ones in order."""
 
     outputs: ClassVar = {"logits": (1, "labels")}
-    ranked = True
+    options: ClassVar = {"top_k": 1}
 
     def answer(
-        self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, top_k: TopK = None
+        self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, wanted: Wanted = WHOLE
     ) -> Answer:
         """{"label", "score", "scores": {label: probability}}."""
         probabilities = softmax(outputs["logits"][0])
-        order = (-probabilities).argsort(kind="stable")[:top_k]
+        order = (-probabilities).argsort(kind="stable")[: wanted.top_k]
         scores = {labels[index]: float(probabilities[index]) for index in order}
         return {
             "label": labels[order[0]],

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tfedge.runtime.errors import one_line
 from tfedge.runtime.inputs import PAIR
-from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task, TopK, softmax
+from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task, softmax
+from tfedge.runtime.wanted import WHOLE, Wanted
 
 if TYPE_CHECKING:
     from tfedge.runtime.tokenizer import Encoded
@@ -27,7 +28,7 @@ class QuestionAnswering(Task):
     outputs: ClassVar = {"start_logits": (1, "length"), "end_logits": (1, "length")}
 
     def answer(
-        self, outputs: Outputs, encoded: Encoded, item: Any, labels: Labels, top_k: TopK = None
+        self, outputs: Outputs, encoded: Encoded, item: Any, labels: Labels, wanted: Wanted = WHOLE
     ) -> Answer:
         """{"answer", "score", "start", "end"}, the last two in characters of the context."""
         import numpy as np

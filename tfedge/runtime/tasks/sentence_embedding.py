@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task, TopK
+from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task
+from tfedge.runtime.wanted import WHOLE, Wanted
 
 
 class SentenceEmbedding(Task):
@@ -15,7 +16,7 @@ class SentenceEmbedding(Task):
     outputs: ClassVar = {"embedding": (1, None)}
 
     def answer(
-        self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, top_k: TopK = None
+        self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, wanted: Wanted = WHOLE
     ) -> Answer:
         """{"embedding": [float, ...]}."""
         return {"embedding": outputs["embedding"][0].tolist()}

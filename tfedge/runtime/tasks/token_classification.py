@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tfedge.runtime.errors import one_line
-from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task, TopK, softmax
+from tfedge.runtime.tasks.base import Answer, Labels, Outputs, Task, softmax
+from tfedge.runtime.wanted import WHOLE, Wanted
 
 if TYPE_CHECKING:
     from tfedge.runtime.tokenizer import Encoded
@@ -19,7 +20,7 @@ class TokenClassification(Task):
     outputs: ClassVar = {"logits": (1, "length", "labels")}
 
     def answer(
-        self, outputs: Outputs, encoded: Encoded, item: Any, labels: Labels, top_k: TopK = None
+        self, outputs: Outputs, encoded: Encoded, item: Any, labels: Labels, wanted: Wanted = WHOLE
     ) -> Answer:
         """{"tokens": [{"token", "label", "score", "start", "end"}]}."""
         probabilities = softmax(outputs["logits"][0])
