@@ -39,6 +39,8 @@ def test_any_text(load_toy: Callable[[str], Pipeline], name: str, text: str) -> 
         assert render.encode(line).count(b"\n") == 1
     for token in answer.get("tokens", []):
         assert 0 <= token["start"] <= token["end"] <= len(text)
+    for entity in answer.get("entities", []):
+        assert entity["text"] == text[entity["start"] : entity["end"]]
 
 
 @RELAXED

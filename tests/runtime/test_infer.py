@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forge
 import pytest
 from program import each_runtime, environment, infer
 
 from tfedge import __version__
+from tfedge.runtime.bundle import TOKENIZER_FILE
 
 CLASSIFIERS = ("classifier", "int8", "int8_output", "buckets", "two_inputs")
 
@@ -31,7 +33,7 @@ def test_other_tasks_in_each_runtime(toys: Path, runtime: str) -> None:
     embedded = infer("--model", toys / "embedder.tflite", *runtime_options, "good film")
     assert embedded.lines[0].split()[:3] == ["0.250000", "0.000000", "0.250000"]
     tagged = infer("--model", toys / "tagger.tflite", *runtime_options, "Ada was born .")
-    assert tagged.lines == ["ada/NAME was/O born/O ./O"]
+    assert tagged.lines == ["Ada/NAME"]
     context = ("--context", "The film was dull. Bob was born.")
     read = infer("--model", toys / "reader.tflite", *runtime_options, *context, "Who was born?")
     assert read.lines[0].split("\t")[0] == "Bob"
@@ -61,6 +63,37 @@ def test_top_k(toys: Path) -> None:
     assert line.split("\t")[::2] == ["positive", "negative"]
     (answer,) = infer(*model, "--top-k", "1", "--json", "good").objects
     assert list(answer["scores"]) == ["positive"]
+
+
+def test_entities(toys: Path) -> None:
+    model = ("--model", toys / "tagger.tflite")
+    texts = ("Ada was born .", "a film", "", "Bob Ada, Ada")
+    result = infer(*model, *texts)
+    assert result.lines == ["Ada/NAME", "-", "error\t-", "Bob Ada/NAME\tAda/NAME"]
+    (line,) = infer(*model, "--aggregation", "none", texts[0]).lines
+    assert line == "ada/NAME was/O born/O ./O"
+    (answer,) = infer(*model, "--json", texts[0]).objects
+    assert list(answer) == ["text", "tokens", "entities"]
+    (entity,) = answer["entities"]
+    assert entity.pop("score") == pytest.approx(answer["tokens"][0]["score"])
+    assert entity == {"type": "NAME", "text": "Ada", "start": 0, "end": 3}
+    (answer,) = infer(*model, "--json", "--aggregation", "none", texts[0]).objects
+    assert list(answer) == ["text", "tokens"]
+
+
+def test_words_that_a_tokeniser_does_not_mark(toys: Path, tmp_path: Path) -> None:
+    """Are taken to end at blanks; that is said once."""
+    model, files = forge.split((toys / "tagger.tflite").read_bytes())
+    tokenizer = files[TOKENIZER_FILE].replace(b'"##"', b'""')
+    (path := tmp_path / "tagger.tflite").write_bytes(
+        forge.join(model, {**files, TOKENIZER_FILE: tokenizer})
+    )
+    texts = ("Ada. Bob", "Bob, Ada")
+    result = infer("--model", path, "--aggregation", "first", *texts)
+    assert (result.code, result.lines) == (0, ["Ada. Bob/NAME", "Bob, Ada/NAME"])
+    assert len(result.errors) == 1
+    assert result.errors[0].startswith("tfedge-infer: the tokeniser does not mark words")
+    assert infer("--model", path, *texts).errors == []
 
 
 def test_text_that_does_not_fit_is_answered_by_its_beginning(toys: Path) -> None:
@@ -137,6 +170,7 @@ WRONG_OPTIONS = {
     "no model": ([], "'--model'"),
     "unknown runtime": (["--runtime", "onnx"], "'tflite-runtime', 'litert'"),
     "no labels": (["--top-k", "0"], "'--top-k'"),
+    "unknown aggregation": (["--aggregation", "last"], "'none', 'simple', 'first'"),
     "threads": (["--threads", "1000"], "1<=x<=64"),
     "unknown option": (["--fast"], "--fast"),
     "doctor and texts": (["--doctor"], "--doctor answers a sentence of its own"),
@@ -154,9 +188,11 @@ def test_wrong_options(toys: Path, kind: str) -> None:
     assert message in result.errors[0]
 
 
-def test_top_k_without_ranking(toys: Path) -> None:
-    result = infer("--model", toys / "embedder.tflite", "--top-k", "2", "good")
-    assert (result.code, len(result.errors)) == (2, 1)
+@pytest.mark.parametrize("option", [("--top-k", "2"), ("--aggregation", "first")])
+def test_options_of_other_tasks(toys: Path, option: tuple[str, str]) -> None:
+    result = infer("--model", toys / "embedder.tflite", *option, "good")
+    assert (result.code, result.lines, len(result.errors)) == (2, [], 1)
+    assert "does not apply to sentence-embedding" in result.errors[0]
 
 
 @pytest.mark.parametrize(

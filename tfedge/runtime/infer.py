@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,6 +14,7 @@ import click
 from tfedge import __version__
 from tfedge.runtime import lines, render
 from tfedge.runtime.benchmark import MAX_RUNS, benchmark
+from tfedge.runtime.entities import STRATEGIES
 from tfedge.runtime.errors import BackendError, InferenceError, OptionError, TextError, one_line
 from tfedge.runtime.lines import Request
 from tfedge.runtime.quiet import quiet_start
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "tfedge-infer"
 LOADING = ("runtime", "num_threads", "delegate", "device", "length")  # arguments of `load`
-WANTED = ("top_k",)  # arguments of a pipeline
+WANTED = ("top_k", "aggregation")  # arguments of a pipeline
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_NO_READER = 141  # 128 + SIGPIPE
 
@@ -49,7 +51,8 @@ Examples:
 Output, a line a text, by the model's task:
   text-classification   label TAB probability [TAB label TAB probability ...]
   sentence-embedding    the numbers, blanks between them
-  token-classification  token/label token/label ...
+  token-classification  entities: text/type [TAB text/type ...], or - where there is none; with
+                        --aggregation none the word pieces: token/label token/label ...
   question-answering    answer TAB probability
   image-classification  as text-classification; files are read by Pillow (tfedge[image])
 A text that cannot be answered gives the line `error TAB -` and a line on standard error that says
@@ -89,6 +92,11 @@ Exit codes:
     type=click.IntRange(min=1),
     metavar="N",
     help="Classification: the N likeliest labels (default: 1, with --json all).",
+)
+@click.option(
+    "--aggregation",
+    type=click.Choice(STRATEGIES),
+    help="Token classification: how word pieces become entities, as in transformers (default: simple).",
 )
 @click.option(
     "--threads",
@@ -296,6 +304,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Entry point."""
+    warnings.showwarning = lambda message, *_, **__: _complain(str(message))
     sys.exit(run(sys.argv[1:]))
 
 

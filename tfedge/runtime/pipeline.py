@@ -87,6 +87,7 @@ class Pipeline:
         context: str | None = None,
         *,
         top_k: int | None = None,
+        aggregation: str | None = None,
     ) -> Any:
         """Answers one text or image with a dict, or several with a list of dicts.
 
@@ -95,12 +96,16 @@ class Pipeline:
                 context); for images the path of a file, or pixels, uint8 (height, width, 3) with red
                 first; or an iterable of these.
             top_k: how many labels "scores" has, likeliest first; None for all.
+            aggregation: how tokens become "entities", as in transformers: "none" (there are no
+                "entities" then), "simple", "first", "average" or "max"; None is "simple". See
+                `tfedge.runtime.entities.find`, also for when it warns.
 
         Returns:
             For one text, by task:
               text-classification   {"text", "label", "score", "scores": {label: probability}}
               sentence-embedding    {"text", "embedding": [float, ...]}
-              token-classification  {"text", "tokens": [{"token", "label", "score", "start", "end"}]}
+              token-classification  {"text", "tokens": [{"token", "label", "score", "start", "end"}],
+                                    "entities": [{"type", "text", "score", "start", "end"}]}
               question-answering    {"question", "answer", "score", "start", "end"}
               image-classification  {"image", "label", "score", "scores": {label: probability}};
                                     of pixels without "image"
@@ -109,10 +114,11 @@ class Pipeline:
 
         Raises:
             TextError: the one text cannot be answered; of an image its kind ImageError.
-            OptionError: `top_k` is less than 1, or the task has no ranking.
+            OptionError: `top_k` is less than 1, `aggregation` is unknown, or the task has no such
+                option.
             BackendError: the runtime cannot run the model, or there is no Pillow to read a file.
         """
-        wanted = self._wanted(top_k)
+        wanted = self._wanted(top_k, aggregation)
         if context is not None:
             if not isinstance(text, str):
                 raise TextError("a context goes with one question; give several as pairs")
@@ -123,7 +129,7 @@ class Pipeline:
         return list(self._stream(text, wanted))
 
     def stream(
-        self, texts: Iterable[Input], *, top_k: int | None = None
+        self, texts: Iterable[Input], *, top_k: int | None = None, aggregation: str | None = None
     ) -> Iterator[dict[str, Any]]:
         """Answers texts one by one, as they come. One that cannot be answered does not stop it.
 
@@ -134,7 +140,7 @@ class Pipeline:
             OptionError: as `__call__`.
             BackendError: the runtime cannot run the model.
         """
-        yield from self._stream(texts, self._wanted(top_k))
+        yield from self._stream(texts, self._wanted(top_k, aggregation))
 
     def _stream(self, texts: Iterable[Input], wanted: Wanted) -> Iterator[dict[str, Any]]:
         for item in texts:
@@ -167,8 +173,8 @@ class Pipeline:
             answer["truncated"] = True
         return {**self.task.input.named(text), **answer}
 
-    def _wanted(self, top_k: int | None) -> Wanted:
-        wanted = Wanted(top_k)
+    def _wanted(self, top_k: int | None, aggregation: str | None) -> Wanted:
+        wanted = Wanted(top_k, aggregation)
         wanted.check(self.manifest.task, self.task.options)
         return wanted
 

@@ -11,6 +11,7 @@ import tokenizers
 from tfedge.runtime.errors import ModelFileError, TextError, one_line
 
 _PADDING_TOKENS = ("[PAD]", "<pad>")
+_UNKNOWN_TOKENS = ("[UNK]", "<unk>")
 # Characters a token that a text is cut to before it is tokenised, see `TextEncoder._encode`.
 _CHARACTERS_A_TOKEN = 64
 # Texts that are tokenised at once, on all cores: their encodings take many times what the ids do.
@@ -29,6 +30,9 @@ class Encoded:
     sequence: list[int | None]
     truncated: bool  # whether the end of the text did not fit
     pad_id: int  # vocabulary number of the padding token
+    unknown_id: int | None = None  # that of what stands for unknown words, None without one
+    # Whether a word's pieces but the first have a mark, as "##" in WordPiece.
+    marks_pieces: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,6 +73,13 @@ def find_pad_id(tokenizer: tokenizers.Tokenizer) -> int:
     )
 
 
+def _find_unknown_id(tokenizer: tokenizers.Tokenizer) -> int | None:
+    # Byte-level BPE has the token, but knows all words and needs not say which it is.
+    names = (getattr(tokenizer.model, "unk_token", None), *_UNKNOWN_TOKENS)
+    found = (tokenizer.token_to_id(name) for name in names if name)
+    return next((number for number in found if number is not None), None)
+
+
 class TextEncoder:
     """The tokeniser of a model."""
 
@@ -91,6 +102,8 @@ class TextEncoder:
         self._max_length = max_length
         self._pairs = pairs
         self.pad_id = find_pad_id(self._tokenizer)
+        self._unknown_id = _find_unknown_id(self._tokenizer)
+        self._marks_pieces = bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
         self._tokenizer.no_padding()  # padding depends on the signature, see `Encoded.arrays`
         self._tokenizer.enable_truncation(
             max_length, strategy="only_second" if pairs else "longest_first"
@@ -124,6 +137,8 @@ class TextEncoder:
             sequence=encoding.sequence_ids,
             truncated=bool(encoding.overflowing),
             pad_id=self.pad_id,
+            unknown_id=self._unknown_id,
+            marks_pieces=self._marks_pieces,
         )
         for number, name in enumerate(names):
             if number not in encoded.sequence:

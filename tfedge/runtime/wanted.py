@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 
+from tfedge.runtime.entities import STRATEGIES
 from tfedge.runtime.errors import OptionError
 
 
@@ -13,6 +14,7 @@ class Wanted:
     """None where nothing is asked; see `Pipeline.__call__`. A task names in `options` which it has."""
 
     top_k: int | None = None
+    aggregation: str | None = None
 
     def check(self, task: str, options: Collection[str]) -> None:
         """Raises OptionError where something is asked that the task does not have among its options,
@@ -22,6 +24,9 @@ class Wanted:
                 raise OptionError(f"{name} does not apply to {task}; leave it out")
         if self.top_k is not None and self.top_k < 1:
             raise OptionError(f"top_k is {self.top_k}; at least 1 label must be asked for")
+        if self.aggregation not in (None, *STRATEGIES):
+            known = ", ".join(STRATEGIES)
+            raise OptionError(f"aggregation is {self.aggregation!r}; it must be one of {known}")
 
 
 WHOLE = Wanted()  # the whole answer, as it comes
