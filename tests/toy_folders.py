@@ -48,6 +48,8 @@ def write_folder(
     content["label2id"] = {label: index for index, label in enumerate(labels)}
     (folder / "config.json").write_text(json.dumps(content))
     (folder / "tokenizer.json").write_bytes(toys.tokenizer_json())
+    # No architecture's own class, which would make the tokeniser of that architecture.
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
     return folder
 
 

@@ -9,7 +9,7 @@ import byte_level
 import numpy as np
 import pytest
 import toys
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from tfedge.data.batches import pad
 from tfedge.data.reader import TextReader
@@ -225,3 +225,106 @@ def test_a_tokeniser_without_padding_is_refused(tmp_path: Path) -> None:
     content = toys.tokenizer_json().replace(b"[PAD]", b"[BAD]")
     with pytest.raises(CheckpointError, match="no padding token"):
         encode(Tokenizer.from_str(content.decode()), ["good"], 8)
+
+
+# Of BERT's vocabulary a few words in their places, and what a user puts into the unused ones.
+_PLACES = {0: "[PAD]", 1: "Berlin", 2: "café", 3: "The", 4: "日本", 100: "[UNK]", 101: "[CLS]"}
+_PLACES |= {102: "[SEP]", 103: "[MASK]", 1037: "a", 1996: "the", 1997: "of", 1999: "in"}
+_PLACES |= {2143: "film", 2817: "study", 4068: "berlin", 7668: "cafe"}
+_CAFE = "The café in Berlin"
+
+
+def _bert(folder: Path, **settings: object) -> Path:
+    """A folder as transformers writes BERT's, with `settings` in its tokenizer_config.json."""
+    words = {_PLACES.get(index, f"[unused{index}]"): index for index in range(30522)}
+    made = Tokenizer(models.WordPiece(words, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    ends = [("[CLS]", 101), ("[SEP]", 102)]
+    made.post_processor = processors.TemplateProcessing(
+        "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", ends
+    )
+    made.add_special_tokens([_PLACES[index] for index in (0, 100, 101, 102, 103)])
+    folder.mkdir(exist_ok=True)
+    made.save(str(folder / "tokenizer.json"))
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    settings = {"tokenizer_class": "BertTokenizer", **settings}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+def _ids(folder: Path, text: str, length: int = 64, is_embedding: bool = False) -> list[int]:
+    (ids,) = encode(load_tokenizer(folder, 30524, is_embedding), [text], length)
+    found: list[int] = ids.tolist()
+    return found
+
+
+def test_settings_change_what_tokenizer_json_says(tmp_path: Path) -> None:
+    assert _ids(_bert(tmp_path), _CAFE) == [101, 1996, 7668, 1999, 4068, 102]
+    assert _ids(_bert(tmp_path, do_lower_case=False), _CAFE) == [101, 3, 2, 1999, 1, 102]
+    accents = _bert(tmp_path, strip_accents=False)
+    assert _ids(accents, _CAFE) == [101, 1996, 2, 1999, 4068, 102]
+    assert _ids(_bert(tmp_path), "日本") == [101, 100, 100, 102]
+    assert _ids(_bert(tmp_path, tokenize_chinese_chars=False), "日本") == [101, 4, 102]
+
+
+def test_tokens_beside_tokenizer_json(tmp_path: Path) -> None:
+    expected = [101, 1037, 30523, 2817, 1997, 30522, 2143, 102]
+    text = "a covid19 study of <gene> film"
+    old = _bert(tmp_path / "old")
+    (old / "added_tokens.json").write_text('{"<gene>": 30522, "covid19": 30523}')
+    assert _ids(old, text) == expected
+    plain = {"special": False, "lstrip": False, "rstrip": False, "single_word": False}
+    decoder = {
+        "30522": {"content": "<gene>", "normalized": False, **plain},
+        "30523": {"content": "covid19", "normalized": True, **plain},
+    }
+    new = _bert(tmp_path / "new", added_tokens_decoder=decoder)
+    assert _ids(new, text) == expected
+    with pytest.raises(CheckpointError, match=r"30524 tokens, but word embeddings for 30522"):
+        load_tokenizer(new, 30522)
+
+
+def test_the_end_of_a_text_is_kept_where_the_settings_say_so(tmp_path: Path) -> None:
+    text = "the study of a film in the cafe"
+    folder = _bert(tmp_path)
+    assert _ids(folder, text, 5) == [101, 1996, 2817, 1997, 102]
+    cut = _bert(tmp_path, truncation_side="left")
+    assert _ids(cut, text, 5) == [101, 1999, 1996, 7668, 102]
+    very_long = "film " * 1000 + text
+    assert _ids(cut, very_long, 5) == [101, 1999, 1996, 7668, 102]
+    # It goes with the tokeniser into the bundle.
+    board = TextEncoder(load_tokenizer(cut).to_str().encode(), 5)
+    assert board.encode(text).tokens == ["[CLS]", "in", "the", "cafe", "[SEP]"]
+    assert (board.kept, board.encode(text).truncated) == ("end", True)
+    assert board.encode(text).offsets[1] == (text.index("in the"), text.index("in the") + 2)
+
+
+def test_the_side_of_tokenizer_json_is_what_transformers_makes_of_it(tmp_path: Path) -> None:
+    folder = _bert(tmp_path)
+    made = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    made.enable_truncation(16, direction="left")
+    made.save(str(folder / "tokenizer.json"))
+    from transformers import AutoTokenizer
+
+    whole = AutoTokenizer.from_pretrained(str(folder))
+    expected = whole("the study of a film", truncation=True, max_length=4)["input_ids"]
+    assert _ids(folder, "the study of a film", 4) == expected
+
+
+@pytest.mark.parametrize("name", ["sentence_bert_config.json", "sentence_roberta_config.json"])
+def test_small_letters_of_sentence_transformers(tmp_path: Path, name: str) -> None:
+    folder = _bert(tmp_path, do_lower_case=False)
+    (folder / name).write_text('{"max_seq_length": 64, "do_lower_case": true}')
+    assert _ids(folder, _CAFE, is_embedding=True) == [101, 1996, 2, 1999, 4068, 102]
+    assert _ids(folder, _CAFE) == [101, 3, 2, 1999, 1, 102]
+    (folder / name).write_text('{"do_lower_case": "yes"}')
+    with pytest.raises(CheckpointError, match="do_lower_case is 'yes'; it must be true or false"):
+        load_tokenizer(folder, is_embedding=True)
+
+
+def test_what_transformers_does_besides_is_refused(tmp_path: Path) -> None:
+    folder = _bert(tmp_path, split_special_tokens=True)
+    with pytest.raises(CheckpointError, match=r"cannot be carried to a board: of .*\[MASK\]"):
+        load_tokenizer(folder)

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge import files
+from tfedge import files, tasks
 from tfedge.architectures.base import EncoderConfig
 from tfedge.convert.job import default_length
 from tfedge.convert.judge import check_error, difference
@@ -106,7 +106,7 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> Export:
     checkpoint = Checkpoint(source.folder)
     task, labels = task_and_labels(checkpoint, options.task or source.task)
     length = _length(source, checkpoint.config, task, options)
-    reader = open_reader(source.folder, checkpoint.config)
+    reader = open_reader(source.folder, checkpoint.config, tasks.find(task).is_embedding)
     graph = GraphOptions(
         batch_size=None if options.dynamic else 1,
         sequence_length=None if options.dynamic else length,

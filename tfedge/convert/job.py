@@ -103,7 +103,7 @@ class Job:
         self.task = tasks.find(task)
         self.max_drop: float = _first(options.max_drop, self.task.max_drop)
         self.labels = labels
-        self.reader = open_reader(self.source.folder, config)
+        self.reader = open_reader(self.source.folder, config, self.task.is_embedding)
         self._check_target()
         self.shape = dataclasses.replace(self._shape(), pixels=self.reader.pixels)
         if target is not None and target.reader == "mediapipe":

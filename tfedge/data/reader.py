@@ -139,12 +139,15 @@ class ImageReader(Reader):
 
 
 # By what an architecture reads.
-_OPENERS: dict[str, Callable[[Path, EncoderConfig], Reader]] = {
-    "texts": lambda folder, config: TextReader(load_tokenizer(folder, config.vocab_size)),
-    "images": lambda folder, config: ImageReader(read_preprocessor(folder, config)),
+_OPENERS: dict[str, Callable[[Path, EncoderConfig, bool], Reader]] = {
+    "texts": lambda folder, config, is_embedding: TextReader(
+        load_tokenizer(folder, config.vocab_size, is_embedding)
+    ),
+    "images": lambda folder, config, _: ImageReader(read_preprocessor(folder, config)),
 }
 
 
-def open_reader(folder: Path, config: EncoderConfig) -> Reader:
-    """What the encoder in a folder reads with; raises CheckpointError where that cannot be used."""
-    return _OPENERS[config.architecture.reads](folder, config)
+def open_reader(folder: Path, config: EncoderConfig, is_embedding: bool = False) -> Reader:
+    """What the encoder in a folder reads with, where sentence-transformers' settings are about it if
+    it `is_embedding`; raises CheckpointError where that cannot be used."""
+    return _OPENERS[config.architecture.reads](folder, config, is_embedding)

@@ -2,31 +2,59 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 
 from tfedge.errors import CheckpointError
+from tfedge.models.config import lowercases
 from tfedge.runtime.errors import ModelFileError
 from tfedge.runtime.tokenizer import TextEncoder
 
-# The files that transformers makes a tokeniser of: of WordPiece, and of byte-level BPE.
-_VOCABULARIES = ({"vocab.txt"}, {"vocab.json", "merges.txt"})
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# The files that transformers makes a tokeniser of: its own format, WordPiece's, and byte-level BPE's.
+_VOCABULARIES = ({"tokenizer.json"}, {"vocab.txt"}, {"vocab.json", "merges.txt"})
+# What is tokenised by transformers and by what goes to the board, which must agree: case, accents,
+# scripts without blanks, emoji, marks, special tokens in a text, nothing, and more than fits.
+_PROBES = (
+    "The naïve café in İstanbul and the ΤΕΛΟΣ of 日本語 🐌👍🏽\u200d",
+    " don't re-do_it,  e.g. 3.14 %\t#tag\u00a0@you\n",
+    "a [MASK] <mask> [SEP] </s> [UNK] [unused1] b",
+    "",
+    "one two three four five six seven eight nine ten",
+)
+_PROBE_LENGTHS = (8, 512)
 
 
-def load_tokenizer(folder: str | Path, vocab_size: int | None = None) -> Tokenizer:
-    """The tokeniser of a Hugging Face folder, without truncation or padding set.
+def load_tokenizer(
+    folder: str | Path, vocab_size: int | None = None, is_embedding: bool = False
+) -> Tokenizer:
+    """The tokeniser that transformers makes of a Hugging Face folder, without padding.
 
-    A folder with only a `vocab.txt`, or `vocab.json` and `merges.txt`, is converted by
-    transformers. Raises CheckpointError where the folder has no tokeniser, or one that is damaged
-    or has more tokens than the embedding table has rows, `vocab_size`.
+    Its `tokenizer.json` alone does not tell: settings of tokenizer_config.json, special_tokens_map.json
+    and added_tokens.json come on top. Truncation is set only where it is at the beginning of a text,
+    to say so.
+
+    Args:
+        vocab_size: rows of the table of embeddings.
+        is_embedding: whether sentence-transformers' settings are about the model.
+
+    Raises:
+        CheckpointError: the folder has no tokeniser, or one that is damaged, has more tokens than
+            `vocab_size`, or does something that a board cannot do.
     """
-    path = Path(folder) / "tokenizer.json"
     try:
-        tokenizer = Tokenizer.from_file(str(path)) if path.is_file() else _convert(folder)
+        whole = _as_transformers(folder)
+        tokenizer: Any = whole.backend_tokenizer
+        if not isinstance(tokenizer, Tokenizer):
+            raise TypeError("its tokeniser has no fast version")
     # `tokenizers` raises bare Exceptions from Rust, transformers one of several.
     except Exception as error:
         reason = " ".join(str(error).split())  # several lines from transformers
@@ -40,12 +68,28 @@ def load_tokenizer(folder: str | Path, vocab_size: int | None = None) -> Tokeniz
             f"{folder} has a tokeniser of {count} tokens, but word embeddings for {vocab_size}; "
             "the tokeniser is another model's"
         )
-    tokenizer.no_truncation()
+    expected = [
+        (text, length, whole(text, truncation=True, max_length=length)["input_ids"])
+        for text, length in itertools.product(_PROBES, _PROBE_LENGTHS)
+    ]
     tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if whole.truncation_side == "left":
+        tokenizer.enable_truncation(max(_PROBE_LENGTHS), direction="left")
+    for text, length, ids in expected:
+        (ours,) = encode(tokenizer, [text], length)
+        if ours.tolist() != ids:
+            raise CheckpointError(
+                f"{folder} has a tokeniser that cannot be carried to a board: of {text!r} transformers "
+                f"makes {ids[:12]}, and its tokenizers pipeline alone {ours.tolist()[:12]}; see what "
+                "tokenizer_config.json asks for besides"
+            )
+    if is_embedding and lowercases(Path(folder)):
+        _lowercase(tokenizer)
     return tokenizer
 
 
-def _convert(folder: str | Path) -> Tokenizer:
+def _as_transformers(folder: str | Path) -> PreTrainedTokenizerBase:
     present = {path.name for path in Path(folder).iterdir()}
     if not any(files <= present for files in _VOCABULARIES):
         # Of the configuration alone transformers makes a tokeniser that knows no word.
@@ -56,11 +100,19 @@ def _convert(folder: str | Path) -> Tokenizer:
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, use_fast=True)
-    backend = tokenizer.backend_tokenizer
-    if not isinstance(backend, Tokenizer):
-        raise TypeError("its tokeniser has no fast version")
-    return backend
+    found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        str(folder), local_files_only=True, use_fast=True, trust_remote_code=False
+    )
+    return found
+
+
+def _lowercase(tokenizer: Tokenizer) -> None:
+    """Makes small letters first, as sentence-transformers 6 does for `do_lower_case`."""
+    found: Any = tokenizer.normalizer
+    is_sequence = isinstance(found, normalizers.Sequence)
+    steps: list[Any] = [*found] if is_sequence else [found] if found else []
+    if not any(isinstance(step, normalizers.Lowercase) for step in steps):
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
 
 
 def text_encoder(tokenizer: Tokenizer, max_length: int, pairs: bool = False) -> TextEncoder:

@@ -32,7 +32,7 @@ def checkpoint_answers(
     name, labels = tasks.task_and_labels(checkpoint)
     task = tasks.find(name)
     max_length = min(max_length, config.architecture.lengths(config)[1])
-    reader = open_reader(folder, config)
+    reader = open_reader(folder, config, task.is_embedding)
     encoder = task.input.encoder(**reader.encoding(), max_length=max_length)
     model = build(config, name, len(labels), GraphOptions(pixels=reader.pixels)).model
     load_weights(model, checkpoint, name)

@@ -13,7 +13,14 @@ from typing import Any
 from tfedge.architectures.base import ARCHITECTURES, EncoderConfig
 from tfedge.architectures.fields import read_object
 from tfedge.errors import CheckpointError
-from tfedge.models.folder import CONFIG, PROMPTS, TRANSFORMER_SETTINGS, modules_of, modules_root
+from tfedge.models.folder import (
+    CONFIG,
+    PROMPTS,
+    TOKENIZER_SETTINGS,
+    TRANSFORMER_SETTINGS,
+    modules_of,
+    modules_root,
+)
 from tfedge.tasks.sentence_embedding import CLS, MEAN, WITH_PROMPT
 
 # The flags of a Pooling's config.json; newer ones have a name, or several, in `pooling_mode`.
@@ -26,6 +33,7 @@ _FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _WHY = "it says how embeddings are made"
+_LONGEST = 1 << 20  # tokens; more stand for no limit
 
 
 def read_config(folder: str | Path) -> EncoderConfig:
@@ -66,15 +74,42 @@ def normalizes_embeddings(folder: Path) -> bool:
 
 def embedding_length(folder: Path) -> int | None:
     """The tokens at which sentence-transformers cuts a text, or None where nothing says it; raises
-    CheckpointError where the number is none."""
-    # Beside the encoder's weights, as it is the Transformer's setting.
-    path = folder / TRANSFORMER_SETTINGS
-    length = read_object(path, _WHY).get("max_seq_length") if path.is_file() else None
+    CheckpointError where the number is none.
+
+    Version 6 keeps `max_seq_length` as `model_max_length` of the tokeniser, for which transformers
+    has a huge number where it has none.
+    """
+    path, settings = _transformer_settings(folder)
+    key = "max_seq_length"
+    length = settings.get(key)
+    if length is None:
+        path, key = folder / TOKENIZER_SETTINGS, "model_max_length"
+        length = read_object(path, _WHY).get(key) if path.is_file() else None
+        if isinstance(length, int | float) and length > _LONGEST:
+            return None
     if length is None:
         return None
     if not isinstance(length, int) or isinstance(length, bool) or length < 1:
-        raise CheckpointError(f"{path}: max_seq_length is {length!r}; it must be a whole number")
+        raise CheckpointError(f"{path}: {key} is {length!r}; it must be a whole number")
     return length
+
+
+def lowercases(folder: Path) -> bool:
+    """Whether sentence-transformers makes small letters of a text first; raises CheckpointError where
+    the setting is neither true nor false."""
+    path, settings = _transformer_settings(folder)
+    found = settings.get("do_lower_case", False)
+    if not isinstance(found, bool):
+        raise CheckpointError(f"{path}: do_lower_case is {found!r}; it must be true or false")
+    return found
+
+
+def _transformer_settings(folder: Path) -> tuple[Path, Mapping[str, Any]]:
+    """The Transformer's own settings, of the first name that its file has; none of a plain encoder."""
+    # Beside the encoder's weights.
+    paths = [folder / name for name in TRANSFORMER_SETTINGS]
+    path = next((path for path in paths if path.is_file()), paths[0])
+    return path, read_object(path, _WHY) if path.is_file() else {}
 
 
 def pooling_of(folder: Path) -> str:

@@ -23,8 +23,12 @@ from tfedge.errors import CheckpointError
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PREPROCESSOR = "preprocessor_config.json"
+TOKENIZER_SETTINGS = "tokenizer_config.json"
 # Of sentence-transformers: the Transformer's own settings, and those of all modules together.
-TRANSFORMER_SETTINGS = "sentence_bert_config.json"
+TRANSFORMER_SETTINGS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
 MODULES = "modules.json"
 PROMPTS = "config_sentence_transformers.json"
 _WEIGHTS_INDEX = "model.safetensors.index.json"
@@ -32,7 +36,7 @@ _WEIGHTS_INDEX = "model.safetensors.index.json"
 _INPUTS = (
     PREPROCESSOR,
     "tokenizer.json",
-    "tokenizer_config.json",
+    TOKENIZER_SETTINGS,
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.txt",
@@ -48,7 +52,7 @@ _DECISIONS = "tfedge_*.json"
 
 def download_patterns() -> list[str]:
     """What to download of a repository; of weights only safetensors, so no pickle ever arrives."""
-    transformer = (CONFIG, "*.safetensors", _WEIGHTS_INDEX, *_INPUTS, TRANSFORMER_SETTINGS)
+    transformer = (CONFIG, "*.safetensors", _WEIGHTS_INDEX, *_INPUTS, *TRANSFORMER_SETTINGS)
     modules = [f"[0-9]_*/{name}" for name in (*transformer, *_MODULE)]
     return [*transformer, MODULES, PROMPTS, *modules]
 
@@ -153,8 +157,8 @@ def _modules(encoder: Path) -> dict[str, Path]:
     """The files of sentence-transformers, by their place in a copy; none of a plain encoder."""
     root = modules_root(encoder)
     # The Transformer's own settings may be in either place; those in its folder come first.
-    found = _matching(root, MODULES, PROMPTS, TRANSFORMER_SETTINGS)
-    found |= _matching(encoder, TRANSFORMER_SETTINGS)
+    found = _matching(root, MODULES, PROMPTS, *TRANSFORMER_SETTINGS)
+    found |= _matching(encoder, *TRANSFORMER_SETTINGS)
     for kind, name in modules_of(root):
         if kind != "Transformer" and name:
             found |= {

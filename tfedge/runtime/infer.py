@@ -256,8 +256,8 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
             code = TextError.exit_code
             _complain(f"{unit} {number}: {answer['error']}")
         elif "truncated" in answer and not options.as_json:
-            limit = pipeline.max_length
-            _complain(f"{unit} {number}: longer than {limit} tokens, answered by its beginning")
+            limit, kept = pipeline.max_length, pipeline.kept
+            _complain(f"{unit} {number}: longer than {limit} tokens, answered by its {kept}")
     return code
 
 

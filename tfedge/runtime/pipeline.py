@@ -109,8 +109,8 @@ class Pipeline:
               question-answering    {"question", "answer", "score", "start", "end"}
               image-classification  {"image", "label", "score", "scores": {label: probability}};
                                     of pixels without "image"
-            and "truncated": True where the end of the text did not fit into the model. "start" and
-            "end" are character offsets. For several, see `stream`.
+            and "truncated": True where only a part of the text fitted into the model, see `kept`.
+            "start" and "end" are character offsets. For several, see `stream`.
 
         Raises:
             TextError: the one text cannot be answered; of an image its kind ImageError.
@@ -148,6 +148,11 @@ class Pipeline:
                 yield self._answer(item, wanted)
             except TextError as error:
                 yield {**self.task.input.named(item), "error": str(error)}
+
+    @property
+    def kept(self) -> str:
+        """What answers a text that is too long, its "beginning" or its "end"."""
+        return getattr(self._encoder, "kept", "beginning")  # images are never too long
 
     @property
     def example(self) -> Input:

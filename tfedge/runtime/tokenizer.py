@@ -28,7 +28,7 @@ class Encoded:
     offsets: list[tuple[int, int]]  # (start, end) of a token in the characters of its own text
     # Number of the text that a token is from (0 or 1), None for a special token.
     sequence: list[int | None]
-    truncated: bool  # whether the end of the text did not fit
+    truncated: bool  # whether a part of the text did not fit
     pad_id: int  # vocabulary number of the padding token
     unknown_id: int | None = None  # that of what stands for unknown words, None without one
     # Whether a word's pieces but the first have a mark, as "##" in WordPiece.
@@ -81,7 +81,12 @@ def _find_unknown_id(tokenizer: tokenizers.Tokenizer) -> int | None:
 
 
 class TextEncoder:
-    """The tokeniser of a model."""
+    """The tokeniser of a model.
+
+    Attributes:
+        pad_id: vocabulary number of the padding token.
+        kept: what is left of a text that does not fit, its "beginning" or its "end".
+    """
 
     def __init__(self, tokenizer_json: bytes, max_length: int, pairs: bool = False) -> None:
         """Args:
@@ -105,9 +110,12 @@ class TextEncoder:
         self._unknown_id = _find_unknown_id(self._tokenizer)
         self._marks_pieces = bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
         self._tokenizer.no_padding()  # padding depends on the signature, see `Encoded.arrays`
-        self._tokenizer.enable_truncation(
-            max_length, strategy="only_second" if pairs else "longest_first"
-        )
+        # Where a text is cut is all that the file says of truncation.
+        # Where a text is cut is all that counts of what the file says of truncation.
+        side = (self._tokenizer.truncation or {}).get("direction", "right")
+        self.kept = "beginning" if side == "right" else "end"
+        strategy = "only_second" if pairs else "longest_first"
+        self._tokenizer.enable_truncation(max_length, strategy=strategy, direction=side)
 
     def token(self, number: int) -> str:
         """The word piece of a vocabulary number."""
@@ -180,7 +188,9 @@ class TextEncoder:
         return [self._encode(*pair) if long else next(found) for pair, long in zip(pairs, is_long)]
 
     def _is_long(self, text: str, context: str | None) -> bool:
-        return len(text if context is None else context) > self._max_length * _CHARACTERS_A_TOKEN
+        last = text if context is None else context
+        # Offsets count from the beginning, so that a text whose end is kept is tokenised as a whole.
+        return self.kept == "beginning" and len(last) > self._max_length * _CHARACTERS_A_TOKEN
 
     def _encode(self, text: str, context: str | None) -> tokenizers.Encoding:
         """Tokenises no more of a very long text than can matter.

@@ -57,6 +57,8 @@ def _tokenizer(tokenizer: Tokenizer) -> str | None:
         return "it tokenises with WordPiece (##) alone, and this tokeniser is another"
     if tokenizer.encode("").tokens != ["[CLS]", "[SEP]"]:
         return "it puts [CLS] and [SEP] around a text, and this tokeniser does not"
+    if tokenizer.truncation:
+        return "it cuts a text at its end, and this tokeniser at its beginning"
     normalizer = tokenizer.normalizer
     if normalizer is None or normalizer.normalize_str("A") != "a":
         return "it lower-cases texts, and this tokeniser does not: take an uncased model"

@@ -106,7 +106,8 @@ class TrainingRun:
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
         """The checkpoint's; raises CheckpointError where it has none, or another model's."""
-        return load_tokenizer(self.checkpoint.folder, self.config.vocab_size)
+        folder, size = self.checkpoint.folder, self.config.vocab_size
+        return load_tokenizer(folder, size, self.task.is_embedding)
 
     @property
     def steps(self) -> int:
