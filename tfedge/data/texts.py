@@ -93,7 +93,8 @@ def read_columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[s
             f"{wanted[0]!r}"
         )
     label_column = columns.find(rows, LABEL_COLUMNS)
-    labels = _values(path, rows, label_column) if label_column else None
+    # Of several labels a text may have none.
+    labels = _values(path, rows, label_column, label_column == "labels") if label_column else None
     return _values(path, rows, column), labels
 
 
@@ -165,6 +166,8 @@ def _cell(path: Path, number: int, key: str, value: Any) -> str:
     """A value as a cell of a table would hold it."""
     if value is None:
         return ""
+    if key in LABEL_COLUMNS and isinstance(value, list):
+        value = columns.SEPARATOR.join(map(str, value))
     is_read = key in (*TEXT_COLUMNS, *IMAGE_COLUMNS, *LABEL_COLUMNS)
     if is_read and not isinstance(value, (str, int, float)):
         raise InputError(
@@ -200,8 +203,10 @@ def _table_rows(path: Path, content: str, suffix: str) -> Iterator[dict[str, str
         raise InputError(f"{path}, line {reader.line_num}: {error}") from error
 
 
-def _values(path: Path, rows: list[dict[str, str]], column: str) -> list[str]:
+def _values(
+    path: Path, rows: list[dict[str, str]], column: str, may_be_empty: bool = False
+) -> list[str]:
     values = [row.get(column, "").strip() for row in rows]
-    if "" in values:
+    if "" in values and not may_be_empty:
         raise InputError(f"{path}, row {values.index('') + 1}, has an empty {column!r}")
     return values

@@ -93,8 +93,8 @@ class Manifest:
     def __post_init__(self) -> None:
         task = tasks.find(self.task)
         if task.labelled:
-            if self.labels is None or len(self.labels) < 2:
-                raise ValueError(f"task {self.task} needs at least 2 labels")
+            if self.labels is None or len(self.labels) < task.least_labels:
+                raise ValueError(f"task {self.task} needs at least {task.least_labels} labels")
             if len(set(self.labels)) != len(self.labels):
                 raise ValueError("two labels are equal")
             if any(len(label.splitlines()) != 1 for label in self.labels):

@@ -50,11 +50,14 @@ Examples:
 \b
 Output, a line a text, by the model's task:
   text-classification   label TAB probability [TAB label TAB probability ...]
+  text-multi-label      the same of all labels of at least 0.5; - where none is
+  text-regression       the number; of several, label TAB number ...
+  text-scoring          the score, 0 to 1
   sentence-embedding    the numbers, blanks between them
   token-classification  entities: text/type [TAB text/type ...], or - where there is none; with
                         --aggregation none the word pieces: token/label token/label ...
   question-answering    answer TAB probability
-  image-classification  as text-classification; files are read by Pillow (tfedge[image])
+  image-classification, image-multi-label  as of texts; files are read by Pillow (tfedge[image])
 A text that cannot be answered gives the line `error TAB -` and a line on standard error that says
 why; with --json it gives an object with "error". The other texts are answered all the same.
 

@@ -103,6 +103,8 @@ class Pipeline:
         Returns:
             For one text, by task:
               text-classification   {"text", "label", "score", "scores": {label: probability}}
+              text-multi-label      the same, and "labels": those of a probability of at least 0.5
+              text-regression       the same, "scores" being numbers; of text-scoring 0 to 1
               sentence-embedding    {"text", "embedding": [float, ...]}
               token-classification  {"text", "tokens": [{"token", "label", "score", "start", "end"}],
                                     "entities": [{"type", "text", "score", "start", "end"}]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tfedge.errors import InputError
+from tfedge.errors import CheckpointError, InputError
 from tfedge.runtime import tasks as board
 from tfedge.runtime.registry import Registry
 from tfedge.tasks.base import Task
@@ -44,7 +44,20 @@ def register(task: Task) -> None:
 def task_and_labels(checkpoint: Checkpoint, name: str | None = None) -> tuple[str, list[str]]:
     """What a checkpoint is for, by its head unless `name` says it, and its labels.
 
-    Raises InputError where the task is unknown.
+    Raises InputError where the task is unknown or needs more labels, CheckpointError where no task is
+    for it.
     """
     task = max(every(), key=lambda task: task.fit(checkpoint)) if name is None else find(name)
-    return task.name, task.labels(checkpoint)
+    if name is None and not task.fit(checkpoint):
+        problem = checkpoint.config.source.get("problem_type")
+        raise CheckpointError(
+            f"no task of tfedge is for this checkpoint, whose problem_type is {problem}: name one of "
+            f"{', '.join(names())} with --task"
+        )
+    labels = task.labels(checkpoint)
+    if task.labelled and 0 < len(labels) < task.least_labels:
+        raise InputError(
+            f"the checkpoint has 1 label, and {task.name} needs at least {task.least_labels}; of a "
+            "text it is a score (text-scoring) or a number (text-regression)"
+        )
+    return task.name, labels

@@ -1,15 +1,15 @@
-"""What tasks share that choose one label for the whole input."""
+"""What tasks share that have a classifier of the whole input."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from tfedge.runtime.tasks import classification as board
 from tfedge.runtime.tasks.base import Answer, Labels
-from tfedge.tasks import columns, losses, paired
+from tfedge.tasks import columns, losses, paired, problems
 from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Task, Truth
 
 if TYPE_CHECKING:
@@ -19,18 +19,27 @@ if TYPE_CHECKING:
     from tfedge.data.hub import Data
     from tfedge.data.texts import Texts
     from tfedge.models.blocks import Blocks, Symbolic, Tensors
+    from tfedge.models.checkpoint import Checkpoint
 
 
-class Classification(Task, board.Classification):
+class Classifier(Task, board.Classification):
     """`logits` (B, num_labels) of a whole text or image, the mean over the classifiers."""
 
-    wanted = "the columns text and label"
+    problem: ClassVar[str]  # of its checkpoints
 
     def logits_modules(self, config: EncoderConfig) -> tuple[str, ...]:
         return config.classifiers
 
     def modules(self, config: EncoderConfig) -> tuple[str, ...]:
         return (*config.architecture.summary_modules, *config.classifiers)
+
+    def fit(self, checkpoint: Checkpoint) -> int:
+        """None of a checkpoint whose classifier is for another problem."""
+        found = super().fit(checkpoint)
+        return found if found and self._is_its_problem(checkpoint) else 0
+
+    def _is_its_problem(self, checkpoint: Checkpoint) -> bool:
+        return problems.problem_of(checkpoint, len(self.labels(checkpoint))) == self.problem
 
     def reads_first_token_only(self, config: EncoderConfig) -> bool:
         return True
@@ -42,6 +51,20 @@ class Classification(Task, board.Classification):
             for name, read in zip(blocks.config.classifiers, summary, strict=True)
         ]
         return {"logits": blocks.per_text(blocks.mean("logits", *logits))}
+
+    def rows(self, texts: Texts) -> Rows:
+        return Rows(texts.texts, texts.labels, texts.source)
+
+    def read(self, data: Data) -> Rows:
+        """Texts or images and, where there are any, labels as words."""
+        return self.rows(data.texts())
+
+
+class Classification(Classifier):
+    """Chooses one label."""
+
+    wanted = "the columns text and label"
+    problem = problems.SINGLE_LABEL
 
     def output_losses(
         self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
@@ -65,13 +88,6 @@ class Classification(Task, board.Classification):
 
         before, after = (tf.nn.log_softmax(logits).numpy() for logits in (expected, answers))
         return float(np.mean((np.exp(before) * (before - after)).sum(1)))
-
-    def rows(self, texts: Texts) -> Rows:
-        return Rows(texts.texts, texts.labels, texts.source)
-
-    def read(self, data: Data) -> Rows:
-        """Texts or images and, where there are any, labels as words."""
-        return self.rows(data.texts())
 
     def truth(self, rows: Rows, labels: Labels) -> Sequence[int] | None:
         """The labels as indices."""

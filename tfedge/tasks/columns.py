@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 TEXT = ("text", "sentence", "question")
 LABEL = ("label", "labels", "label_text")
 IMAGE = ("image", "file_name")
+SEPARATOR = "|"  # between several labels in one cell
 
 
 def find(rows: Sequence[Collection[str]], names: Sequence[str]) -> str | None:

@@ -6,14 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tfedge.runtime.tasks import image_classification as board
-from tfedge.tasks.classification import Classification
+from tfedge.tasks.classification import Classification, Classifier
 
 if TYPE_CHECKING:
     from tfedge.models.checkpoint import Checkpoint
 
 
-class ImageClassification(Classification, board.ImageClassification):
-    """See `Classification`."""
+class OfImages(Classifier):
+    """What classifiers of images have in common."""
 
     kind = "ForImageClassification"
     wanted = "a folder with one sub-folder per label, or the columns image and label"
@@ -25,7 +25,8 @@ class ImageClassification(Classification, board.ImageClassification):
 
     def fit(self, checkpoint: Checkpoint) -> int:
         """Of images whatever there is, for want of another task."""
-        return int(checkpoint.config.architecture.reads == self.units)
+        is_image = checkpoint.config.architecture.reads == self.units
+        return int(is_image and self._is_its_problem(checkpoint))
 
     def labels(self, checkpoint: Checkpoint) -> list[str]:
         """Those that others are equal to have their number behind them: ImageNet has two cranes."""
@@ -35,6 +36,10 @@ class ImageClassification(Classification, board.ImageClassification):
             f"{label} ({index})" if counts[label] > 1 else label
             for index, label in enumerate(labels)
         ]
+
+
+class ImageClassification(OfImages, Classification, board.ImageClassification):
+    """See `Classification`."""
 
 
 TASK = ImageClassification()

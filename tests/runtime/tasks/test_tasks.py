@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tfedge.runtime import tasks
-from tfedge.runtime.tasks.base import softmax
+from tfedge.runtime.tasks.base import sigmoid, softmax
 from tfedge.runtime.tasks.question_answering import MAX_ANSWER_TOKENS
 from tfedge.runtime.tokenizer import Encoded
 from tfedge.runtime.wanted import Wanted
@@ -45,6 +45,42 @@ def test_labels_are_ranked() -> None:
     assert answer["label"] == "b"
     two = classify(outputs, no_tokens(), "", ("a", "b", "c"), Wanted(top_k=2))
     assert list(two["scores"]) == ["b", "c"]
+
+
+def test_labels_by_themselves() -> None:
+    """sigmoid(0) is 0.5, sigmoid(ln 3) is 3/4."""
+    outputs = {"logits": np.array([[0.0, np.log(3), -np.log(3)]], np.float32)}
+    task = tasks.find("text-multi-label")
+    answer = task.answer(outputs, no_tokens(), "", ("a", "b", "c"))
+    assert answer["scores"] == pytest.approx({"b": 0.75, "a": 0.5, "c": 0.25})
+    assert (answer["label"], answer["labels"]) == ("b", ["b", "a"])
+    assert task.line(answer) == "b\t0.7500\ta\t0.5000"
+    none = task.answer({"logits": outputs["logits"] - 9}, no_tokens(), "", ("a", "b", "c"))
+    assert (none["label"], none["labels"], task.line(none)) == ("b", [], "-")
+
+
+def test_numbers() -> None:
+    task = tasks.find("text-regression")
+    answer = task.answer({"logits": np.array([[3.25]], np.float32)}, no_tokens(), "", ("stars",))
+    assert answer == {"label": "stars", "score": 3.25, "scores": {"stars": 3.25}}
+    assert task.line(answer) == "3.2500"
+    outputs = {"logits": np.array([[-1.0, 2.0]], np.float32)}
+    answer = task.answer(outputs, no_tokens(), "", ("size", "age"))
+    assert list(answer["scores"].items()) == [("size", -1.0), ("age", 2.0)]
+    assert (answer["label"], answer["score"]) == ("age", 2.0)
+    assert task.line(answer) == "size\t-1.0000\tage\t2.0000"
+
+
+def test_scores() -> None:
+    task = tasks.find("text-scoring")
+    outputs = {"logits": np.array([[-np.log(3)]], np.float32)}
+    answer = task.answer(outputs, no_tokens(), "", ("LABEL_0",))
+    assert (answer["label"], answer["score"]) == ("LABEL_0", pytest.approx(0.25))
+    assert task.line(answer) == "0.2500"
+
+
+def test_sigmoid_of_large_logits() -> None:
+    assert sigmoid(np.array([1e30, 0, -1e30], np.float32)) == pytest.approx([1, 0.5, 0])
 
 
 @settings(deadline=None, max_examples=60)
@@ -81,9 +117,13 @@ def test_best_span(data: st.DataObject, tokens: int) -> None:
 def test_the_folder_is_walked() -> None:
     assert tasks.names() == (
         "image-classification",
+        "image-multi-label",
         "question-answering",
         "sentence-embedding",
         "text-classification",
+        "text-multi-label",
+        "text-regression",
+        "text-scoring",
         "token-classification",
     )
     for name in tasks.names():
@@ -95,7 +135,7 @@ def test_the_folder_is_walked() -> None:
 )
 def test_what_is_no_task(name: str) -> None:
     """The name may come from a file that somebody made: it decides on no import."""
-    with pytest.raises(ValueError, match=r"is none of image-classification, question-answering"):
+    with pytest.raises(ValueError, match=r"is none of image-classification, image-multi-label"):
         tasks.find(name)
 
 

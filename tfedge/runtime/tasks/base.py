@@ -27,6 +27,7 @@ class Task(abc.ABC):
     outputs: ClassVar[Mapping[str, tuple[int | str | None, ...]]]
     # What of `Wanted` means something -> what a line for people has where nobody asks.
     options: ClassVar[Mapping[str, Any]] = {}
+    least_labels: ClassVar[int] = 2  # that a model of a task with labels must have
 
     @property
     def labelled(self) -> bool:
@@ -57,6 +58,13 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def line(self, answer: Mapping[str, Any]) -> str:
         """An answer without an error, for people and for `cut`, in one line."""
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of each by itself, float64."""
+    import numpy as np
+
+    return 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -700, 700)))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

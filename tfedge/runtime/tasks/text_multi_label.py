@@ -1,0 +1,14 @@
+"""Tells which labels a text has, any number of them."""
+
+from __future__ import annotations
+
+from tfedge.runtime.tasks.classification import MultiLabel
+
+
+class TextMultiLabel(MultiLabel):
+    """See `MultiLabel`."""
+
+    name = "text-multi-label"
+
+
+TASK = TextMultiLabel()

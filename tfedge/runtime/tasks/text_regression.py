@@ -1,0 +1,14 @@
+"""Gives a text a number, or several."""
+
+from __future__ import annotations
+
+from tfedge.runtime.tasks.classification import Regression
+
+
+class TextRegression(Regression):
+    """See `Regression`."""
+
+    name = "text-regression"
+
+
+TASK = TextRegression()

@@ -1,0 +1,14 @@
+"""Gives a text a score, 0 to 1."""
+
+from __future__ import annotations
+
+from tfedge.runtime.tasks.classification import Scoring
+
+
+class TextScoring(Scoring):
+    """See `Scoring`."""
+
+    name = "text-scoring"
+
+
+TASK = TextScoring()

@@ -1,0 +1,109 @@
+"""What tasks share that tell which labels the whole input has, any number of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tfedge.runtime.tasks import classification as board
+from tfedge.runtime.tasks.base import Answer, Labels
+from tfedge.tasks import columns, problems
+from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Truth
+from tfedge.tasks.classification import Classifier
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Between the labels of one cell; lists of JSON are read as with the first.
+_SEPARATORS = re.compile(r"\s*[|;,]\s*")
+
+
+class MultiLabel(Classifier, board.MultiLabel):
+    """`logits` (B, num_labels), each of which says of one label whether it applies."""
+
+    problem = problems.MULTI_LABEL
+    wanted = "the columns text and labels (a list, or names with | between them)"
+    score: ClassVar[str] = "micro_f1"
+
+    def output_losses(
+        self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
+    ) -> tf.Tensor:
+        """T^2 KL of each label's probability at temperature T, summed over the labels."""
+        import tensorflow as tf
+
+        logits, wanted = output["logits"] / temperature, target["logits"] / temperature
+        aim = tf.sigmoid(wanted)
+        entropy = tf.nn.sigmoid_cross_entropy_with_logits(aim, wanted)
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(aim, logits) - entropy
+        return temperature**2 * tf.reduce_sum(losses, -1)
+
+    def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
+        """The share of labels about which the models differ, of those that one of them gives."""
+        import tensorflow as tf
+
+        ours, theirs = (found["logits"] >= 0 for found in (output, target))
+        either, other = (
+            tf.reduce_sum(tf.cast(found, tf.float32), -1)
+            for found in (tf.logical_or(ours, theirs), tf.not_equal(ours, theirs))
+        )
+        return tf.math.divide_no_nan(other, either)
+
+    def truth(self, rows: Rows, labels: Labels) -> Sequence[frozenset[int]] | None:
+        """The labels of each item as indices; an empty cell has none."""
+        if rows.truth is None:
+            return None
+        cells = [_words(cell, labels) for cell in rows.truth]
+        ids = iter(
+            columns.label_ids([word for cell in cells for word in cell], labels, rows.source)
+        )
+        return [frozenset(next(ids) for _ in cell) for cell in cells]
+
+    def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
+        """How well the labels fit that are given, an item without an answer having none.
+
+        Returns:
+            `micro_f1` over all decisions together, `macro_f1`, the mean over labels that occur or are
+            given (as scikit-learn has both), `accuracy`, the share of items with all labels right and
+            no others; `labels`, `texts`, and how many are `unanswered`.
+        """
+        index = {label: position for position, label in enumerate(labels)}
+        given = [
+            frozenset(index[label] for label in answer.get("labels", ())) for answer in answers
+        ]
+        found, true = (
+            np.array([[label in item for label in range(len(labels))] for item in side])
+            for side in (given, truth)
+        )
+        right, total = (found & true).sum(0), found.sum(0) + true.sum(0)
+        occurs = total > 0
+        return {
+            "labels": list(labels),
+            "texts": len(truth),
+            "accuracy": float((found == true).all(1).mean()),
+            "micro_f1": float(2 * right.sum() / total.sum()) if occurs.any() else 1.0,
+            "macro_f1": float((2 * right[occurs] / total[occurs]).mean()) if occurs.any() else 1.0,
+            "unanswered": sum("error" in answer for answer in answers),
+        }
+
+    def summary(self, figures: Mapping[str, Any]) -> list[str]:
+        return [
+            f"micro F1 {100 * figures['micro_f1']:.2f} %   "
+            f"macro F1 {100 * figures['macro_f1']:.2f} %   "
+            f"all labels right {100 * figures['accuracy']:.2f} %"
+        ]
+
+    def difference(self, answer: Answer, other: Answer) -> float:
+        """The share of labels that only one of the two gives, of all that they give."""
+        ours, theirs = set(answer["labels"]), set(other["labels"])
+        return len(ours ^ theirs) / len(ours | theirs) if ours or theirs else 0.0
+
+
+def _words(cell: str, labels: Labels) -> list[str]:
+    """The labels in a cell; one whose own name has a separator in it may stand there alone."""
+    cell = cell.strip()
+    if cell.lower() in {label.lower() for label in labels}:
+        return [cell]
+    return [word for word in _SEPARATORS.split(cell) if word]

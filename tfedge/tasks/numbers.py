@@ -1,0 +1,97 @@
+"""What tasks share that give the whole input a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from tfedge.errors import InputError
+from tfedge.runtime.tasks import classification as board
+from tfedge.runtime.tasks.base import Answer, Labels
+from tfedge.tasks import problems
+from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Truth
+from tfedge.tasks.classification import Classifier
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class Numbers(Classifier, board.Regression):
+    """`logits` (B, num_labels), which are the numbers, or what a sigmoid makes them of."""
+
+    problem = problems.REGRESSION
+    wanted = "the columns text and label, a number"
+    score: ClassVar[str] = "spearman"
+
+    def output_losses(
+        self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
+    ) -> tf.Tensor:
+        """Squared errors of the logits, the mean over the labels."""
+        import tensorflow as tf
+
+        return tf.reduce_mean(tf.square(output["logits"] - target["logits"]), -1)
+
+    def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
+        """As `difference`, of the logits."""
+        import tensorflow as tf
+
+        ours, theirs = output["logits"], target["logits"]
+        size = tf.maximum(tf.maximum(tf.abs(ours), tf.abs(theirs)), 1.0)
+        return tf.reduce_max(tf.minimum(tf.abs(ours - theirs) / size, 1.0), -1)
+
+    def truth(self, rows: Rows, labels: Labels) -> Sequence[float] | None:
+        """One number an item."""
+        if rows.truth is None:
+            return None
+        if len(labels) > 1:
+            raise InputError(
+                f"the model gives {len(labels)} numbers, and {rows.source} has one a row; leave its "
+                "column label out"
+            )
+        return [_number(cell, rows.source) for cell in rows.truth]
+
+    def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
+        """Correlations of numbers and truth, Pearson's and Spearman's, and the mean absolute `error`.
+
+        An item without an answer counts as the mean of the others. Where all numbers are equal there
+        is no correlation, and 0 is given.
+        """
+        from scipy.stats import pearsonr, spearmanr
+
+        known = [answer["score"] for answer in answers if "error" not in answer]
+        mean = float(np.mean(known)) if known else 0.0
+        ours = np.array([answer.get("score", mean) for answer in answers])
+        theirs = np.asarray(truth, np.float64)
+        varied = len(ours) > 1 and np.ptp(ours) > 0 and np.ptp(theirs) > 0
+        return {
+            "texts": len(truth),
+            "pearson": float(pearsonr(ours, theirs).statistic) if varied else 0.0,
+            "spearman": float(spearmanr(ours, theirs).statistic) if varied else 0.0,
+            "error": float(np.abs(ours - theirs).mean()),
+            "unanswered": len(answers) - len(known),
+        }
+
+    def summary(self, figures: Mapping[str, Any]) -> list[str]:
+        return [
+            f"Pearson {100 * figures['pearson']:.2f}   Spearman {100 * figures['spearman']:.2f}   mean "
+            f"error {figures['error']:.4g}"
+        ]
+
+    def difference(self, answer: Answer, other: Answer) -> float:
+        """The largest difference of two numbers, as a share of the larger one where that is above 1."""
+        numbers = zip(answer["scores"].values(), other["scores"].values(), strict=True)
+        return max(min(abs(a - b) / max(abs(a), abs(b), 1.0), 1.0) for a, b in numbers)
+
+
+def _number(cell: str, source: str) -> float:
+    try:
+        number = float(cell)
+    except ValueError:
+        number = float("nan")
+    if not np.isfinite(number):
+        raise InputError(
+            f"{source}: the label {cell!r:.40} is no number; give numbers in that column"
+        )
+    return number
