@@ -31,6 +31,11 @@ class EncodedImage:
     def __len__(self) -> int:
         return self.tokens
 
+    @property
+    def windows(self) -> tuple[EncodedImage, ...]:
+        """It alone, see `Encoded.windows`."""
+        return (self,)
+
     def arrays(self, length: int) -> dict[str, np.ndarray]:
         """The inputs of a model by name, uint8 (1, height, width, 3)."""
         return {"pixel_values": self.pixels[np.newaxis]}

@@ -33,17 +33,26 @@ class Encoded:
     unknown_id: int | None = None  # that of what stands for unknown words, None without one
     # Whether a word's pieces but the first have a mark, as "##" in WordPiece.
     marks_pieces: bool = False
+    # Of pairs: (start, end) of the word that a token is of, as `offsets` has that of the token.
+    words: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+    more: tuple[Encoded, ...] = ()  # what does not fit, again with the question before it
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def windows(self) -> tuple[Encoded, ...]:
+        """What the model reads one after the other to answer this; the first one is the longest."""
+        return (self, *self.more)
 
     def positions(self, sequence: int) -> list[int]:
         """Positions of the tokens of text number `sequence`, without special tokens."""
         return [index for index, number in enumerate(self.sequence) if number == sequence]
 
     def arrays(self, length: int) -> dict[str, np.ndarray]:
-        """The inputs of a model by name, see `pad`."""
-        return pad([np.array([self.ids, self.type_ids], np.int32).T], length, self.pad_id)
+        """The inputs of a model by name, a row a window, see `pad`."""
+        rows = [np.array([one.ids, one.type_ids], np.int32).T for one in self.windows]
+        return pad(rows, length, self.pad_id)
 
 
 def pad(samples: Sequence[np.ndarray], length: int, pad_id: int) -> dict[str, np.ndarray]:
@@ -147,6 +156,7 @@ class TextEncoder:
             pad_id=self.pad_id,
             unknown_id=self._unknown_id,
             marks_pieces=self._marks_pieces,
+            words=_words(encoding) if self._pairs else [],
         )
         for number, name in enumerate(names):
             if number not in encoded.sequence:
@@ -217,6 +227,17 @@ class TextEncoder:
         return TextError(
             f"{what}: {self._max_length} tokens are all the model takes ({one_line(error)})"
         )
+
+
+def _words(encoding: tokenizers.Encoding) -> list[tuple[int, int]]:
+    """(start, end) of the word of each token, as `Encoding.word_to_chars` has it; a token that is of
+    none, such as a special one, is its own."""
+    offsets: list[tuple[int, int]] = encoding.offsets
+    keys = list(zip(encoding.sequence_ids, encoding.word_ids))
+    found: dict[tuple[int | None, int | None], tuple[int, int]] = {}
+    for key, (start, end) in zip(keys, offsets):
+        found[key] = (found.get(key, (start, end))[0], end)
+    return [own if key[1] is None else found[key] for key, own in zip(keys, offsets)]
 
 
 def _check(name: str, value: object) -> None:
