@@ -113,8 +113,10 @@ def _functions() -> dict[str, Any]:
 
     def read(input_ids: Any, attention_mask: Any, token_type_ids: Any) -> dict[str, Any]:
         states = hidden(input_ids, attention_mask)
-        # Names answer; in the context only, which is what the second text's type says.
-        names = states[:, :, 1] * tf.cast(token_type_ids, tf.float32)
+        # Names answer; in the context only, which is what the second text's type says. Without one
+        # [CLS] is likeliest, which means that nothing does.
+        types = tf.cast(token_type_ids, tf.float32)
+        names = states[:, :, 1] * types + 2 * (1 - types)
         return {"start_logits": names, "end_logits": names}
 
     return {

@@ -141,6 +141,33 @@ def test_question_without_context(toys: Path) -> None:
     assert "the question leaves no room for the context" in long_question.errors[0]
 
 
+def test_context_longer_than_the_model(toys: Path) -> None:
+    model = ("--model", toys / "reader.tflite", "--json")
+    context = "The film was dull. " * 20 + "Bob was born. " + "It is a good film. " * 20
+    (answer,) = infer(*model, "--context", context, "Who was born?").objects
+    assert list(answer) == ["question", "answer", "score", "start", "end"]
+    assert (answer["answer"], answer["start"]) == ("Bob", 380)
+    too_long = infer(*model, "--context", "Bob. " * 4000, "Who was born?")
+    assert (too_long.code, len(too_long.errors)) == (1, 1)
+    assert "more than 512 windows of 16 tokens" in too_long.errors[0]
+
+
+def test_no_answer(toys: Path) -> None:
+    model = ("--model", toys / "reader.tflite", "--no-answer")
+    questions = b"Who?\tThe film was dull.\nWho?\tBob was born.\n"
+    nothing, bob = infer(*model, "--json", stdin=questions).objects
+    assert (nothing["answer"], nothing["start"], nothing["end"]) == ("", 0, 0)
+    assert bob["answer"] == "Bob"
+    # e ** 2 for [CLS], 1 for each of the five tokens of the context.
+    score = (7.389 / (7.389 + 5)) ** 2
+    assert nothing["score"] == pytest.approx(score, abs=1e-4)
+    assert infer(*model, stdin=questions).lines[0] == f"\t{score:.4f}"
+    given = infer("--model", toys / "reader.tflite", "--json", stdin=questions).objects
+    assert [bool(answer["answer"]) for answer in given] == [True, True]
+    wrong = infer("--model", toys / "classifier.tflite", "--no-answer", "good")
+    assert (wrong.code, len(wrong.errors)) == (2, 1)
+
+
 def test_operation_that_every_runtime_lacks(toys: Path) -> None:
     result = infer("--model", toys / "lacking.tflite", "good")
     assert (result.code, result.lines, len(result.errors)) == (4, [], 1)

@@ -70,6 +70,38 @@ def test_top_k(load_toy: Load) -> None:
             next(load_toy(name).stream(["good"], top_k=top_k))
 
 
+def test_a_context_in_windows(load_toy: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = load_toy("reader")
+    pair = ("who ?", "a film . " * 9 + "Ada was born .")
+    rows = []
+    run = ask._model.run
+
+    def record(key: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        rows.append(inputs["attention_mask"])
+        return run(key, inputs)
+
+    monkeypatch.setattr(ask._model, "run", record)
+    answer = ask(*pair)
+    # 31 tokens, of which a window holds 11 and moves on by 3.
+    assert [row.shape for row in rows] == [(1, 16)] * 8
+    assert ask.count_tokens(pair) == sum(int(row.sum()) for row in rows)
+    assert (answer["answer"], answer["start"]) == ("Ada", 81)
+    assert "truncated" not in answer
+    assert ask.answer(pair, ask.encode(pair)) == answer
+
+
+def test_no_answer(load_toy: Load) -> None:
+    ask = load_toy("reader")
+    empty, filled = ("who ?", "a film ."), ("who ?", "Ada was born .")
+    answers = ask([empty, filled], no_answer=True)
+    assert [answer["answer"] for answer in answers] == ["", "Ada"]
+    assert list(ask.stream([empty, filled], no_answer=True)) == answers
+    assert ask(*empty, no_answer=True) == answers[0]
+    assert ask(*empty)["answer"] != ""
+    with pytest.raises(OptionError, match="no_answer does not apply to text-classification"):
+        load_toy("classifier")("good", no_answer=True)
+
+
 def test_special_tokens_are_left_out(load_toy: Load) -> None:
     tokens = load_toy("tagger")("Ada was")["tokens"]
     assert [token["token"] for token in tokens] == ["ada", "was"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "tfedge-infer"
 LOADING = ("runtime", "num_threads", "delegate", "device", "length")  # arguments of `load`
-WANTED = ("top_k", "aggregation")  # arguments of a pipeline
+WANTED = ("top_k", "aggregation", "no_answer")  # arguments of a pipeline
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_NO_READER = 141  # 128 + SIGPIPE
 
@@ -56,7 +56,7 @@ Output, a line a text, by the model's task:
   sentence-embedding    the numbers, blanks between them
   token-classification  entities: text/type [TAB text/type ...], or - where there is none; with
                         --aggregation none the word pieces: token/label token/label ...
-  question-answering    answer TAB probability
+  question-answering    answer TAB score
   image-classification, image-multi-label  as of texts; files are read by Pillow (tfedge[image])
 A text that cannot be answered gives the line `error TAB -` and a line on standard error that says
 why; with --json it gives an object with "error". The other texts are answered all the same.
@@ -100,6 +100,13 @@ Exit codes:
     "--aggregation",
     type=click.Choice(STRATEGIES),
     help="Token classification: how word pieces become entities, as in transformers (default: simple).",
+)
+@click.option(
+    "--no-answer",
+    is_flag=True,
+    default=None,
+    help="Question answering: the answer is empty where none is likeliest; for models trained on"
+    " questions without answers, as SQuAD 2 has.",
 )
 @click.option(
     "--threads",

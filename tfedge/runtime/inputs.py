@@ -56,7 +56,7 @@ class Input:
         where the `tokenizers` library cannot make a tokeniser of `tokenizer_json`."""
         from tfedge.runtime.tokenizer import TextEncoder
 
-        return TextEncoder(tokenizer_json, max_length, self.is_pair)
+        return TextEncoder(tokenizer_json, max_length)
 
     def example(self, image: ImageSettings | None) -> Any:
         """Something to answer."""
@@ -104,6 +104,13 @@ class Pair(Input):
 
     key = "question"
     is_pair = True
+
+    def encoder(
+        self, tokenizer_json: bytes, image: ImageSettings | None, max_length: int
+    ) -> Encoder:
+        from tfedge.runtime.windows import PairEncoder
+
+        return PairEncoder(tokenizer_json, max_length)
 
     def example(self, image: ImageSettings | None) -> Any:
         return _QUESTION, _SENTENCE

@@ -61,7 +61,8 @@ class Pipeline:
         task: what is asked and how outputs become answers.
         runtime: "tflite-runtime" or "litert".
         num_threads: threads that the runtime uses.
-        max_length: tokens of a text, special ones included, beyond which it is cut.
+        max_length: tokens of a text, special ones included, beyond which it is cut; of a window of a
+            context.
     """
 
     def __init__(self, bundle: Bundle, model: Model, length: int | None = None) -> None:
@@ -88,6 +89,7 @@ class Pipeline:
         *,
         top_k: int | None = None,
         aggregation: str | None = None,
+        no_answer: bool | None = None,
     ) -> Any:
         """Answers one text or image with a dict, or several with a list of dicts.
 
@@ -99,6 +101,8 @@ class Pipeline:
             aggregation: how tokens become "entities", as in transformers: "none" (there are no
                 "entities" then), "simple", "first", "average" or "max"; None is "simple". See
                 `tfedge.runtime.entities.find`, also for when it warns.
+            no_answer: for models trained on questions without answers, as SQuAD 2 has: "answer" is
+                empty, and "start" and "end" are 0, where that is likeliest.
 
         Returns:
             For one text, by task:
@@ -111,8 +115,10 @@ class Pipeline:
               question-answering    {"question", "answer", "score", "start", "end"}
               image-classification  {"image", "label", "score", "scores": {label: probability}};
                                     of pixels without "image"
-            and "truncated": True where only a part of the text fitted into the model, see `kept`.
-            "start" and "end" are character offsets. For several, see `stream`.
+            and "truncated": True where only a part of the text fitted into the model, see `kept`; a
+            context is read to its end. "start" and "end" are character offsets. "score" of a span of
+            words is the sum over the windows of the context that have it, so it can exceed 1. For
+            several, see `stream`.
 
         Raises:
             TextError: the one text cannot be answered; of an image its kind ImageError.
@@ -120,7 +126,7 @@ class Pipeline:
                 option.
             BackendError: the runtime cannot run the model, or there is no Pillow to read a file.
         """
-        wanted = self._wanted(top_k, aggregation)
+        wanted = self._wanted(top_k, aggregation, no_answer)
         if context is not None:
             if not isinstance(text, str):
                 raise TextError("a context goes with one question; give several as pairs")
@@ -131,7 +137,12 @@ class Pipeline:
         return list(self._stream(text, wanted))
 
     def stream(
-        self, texts: Iterable[Input], *, top_k: int | None = None, aggregation: str | None = None
+        self,
+        texts: Iterable[Input],
+        *,
+        top_k: int | None = None,
+        aggregation: str | None = None,
+        no_answer: bool | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Answers texts one by one, as they come. One that cannot be answered does not stop it.
 
@@ -142,7 +153,7 @@ class Pipeline:
             OptionError: as `__call__`.
             BackendError: the runtime cannot run the model.
         """
-        yield from self._stream(texts, self._wanted(top_k, aggregation))
+        yield from self._stream(texts, self._wanted(top_k, aggregation, no_answer))
 
     def _stream(self, texts: Iterable[Input], wanted: Wanted) -> Iterator[dict[str, Any]]:
         for item in texts:
@@ -162,8 +173,8 @@ class Pipeline:
         return self.task.input.example(self.manifest.image)
 
     def count_tokens(self, text: Input) -> int:
-        """How many tokens of the text the model sees, special ones included; raises as `encode`."""
-        return len(self.encode(text))
+        """How many tokens the model sees to answer, special ones included; raises as `encode`."""
+        return sum(map(len, self.encode(text).windows))
 
     def encode(self, text: Input) -> AnyEncoded:
         """The first half of an answer, for whoever times both: tokens, or an image's pixels; raises
@@ -180,8 +191,8 @@ class Pipeline:
             answer["truncated"] = True
         return {**self.task.input.named(text), **answer}
 
-    def _wanted(self, top_k: int | None, aggregation: str | None) -> Wanted:
-        wanted = Wanted(top_k, aggregation)
+    def _wanted(self, *asked: Any) -> Wanted:
+        wanted = Wanted(*asked)
         wanted.check(self.manifest.task, self.task.options)
         return wanted
 
@@ -191,8 +202,18 @@ class Pipeline:
     def _run(self, encoded: AnyEncoded) -> dict[str, np.ndarray]:
         # There is one: the encoder truncates to max_length, which is no longer than the longest.
         key, length = next(item for item in self._signatures if item[1] >= len(encoded))
+        inputs = encoded.arrays(length)
+        rows = [
+            self._run_row(key, {name: array[row : row + 1] for name, array in inputs.items()})
+            for row in range(len(encoded.windows))
+        ]
+        if len(rows) == 1:
+            return rows[0]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    def _run_row(self, key: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
-            outputs = self._model.run(key, encoded.arrays(length))
+            outputs = self._model.run(key, inputs)
         except BackendError as error:
             if self._model.has_answered:
                 raise TextError(str(error)) from error

@@ -15,6 +15,7 @@ class Wanted:
 
     top_k: int | None = None
     aggregation: str | None = None
+    no_answer: bool | None = None
 
     def check(self, task: str, options: Collection[str]) -> None:
         """Raises OptionError where something is asked that the task does not have among its options,

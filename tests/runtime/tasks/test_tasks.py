@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tfedge.runtime import tasks
+from tfedge.runtime import OptionError, tasks
 from tfedge.runtime.tasks.base import sigmoid, softmax
-from tfedge.runtime.tasks.question_answering import MAX_ANSWER_TOKENS
 from tfedge.runtime.tokenizer import Encoded
 from tfedge.runtime.wanted import Wanted
 
@@ -83,35 +82,17 @@ def test_sigmoid_of_large_logits() -> None:
     assert sigmoid(np.array([1e30, 0, -1e30], np.float32)) == pytest.approx([1, 0.5, 0])
 
 
-@settings(deadline=None, max_examples=60)
-@given(data=st.data(), tokens=st.integers(1, MAX_ANSWER_TOKENS + 8))
-def test_best_span(data: st.DataObject, tokens: int) -> None:
-    """Against a search of all spans; token i of the context is character i."""
-    before = 3  # [CLS] question [SEP]
-    shape = (1, before + tokens + 1)
-    starts = data.draw(hnp.arrays(np.float32, shape, elements=LOGITS))
-    ends = data.draw(hnp.arrays(np.float32, shape, elements=LOGITS))
-    encoded = Encoded(
-        ids=[0] * shape[1],
-        type_ids=[0] * shape[1],
-        tokens=[""] * shape[1],
-        offsets=[(0, 0)] * before + [(i, i + 1) for i in range(tokens)] + [(0, 0)],
-        sequence=[None, 0, None] + [1] * tokens + [None],
-        truncated=False,
-        pad_id=0,
-    )
-    outputs = {"start_logits": starts, "end_logits": ends}
-    context = "".join(chr(0x4E00 + index) for index in range(tokens))
-    answer = tasks.find("question-answering").answer(outputs, encoded, ("?", context), ())
-    assert answer["answer"] == context[answer["start"] : answer["end"]]
-    p, q = (softmax(logits[0, before:-1]) for logits in (starts, ends))
-    best = max(
-        p[i] * q[j] for i in range(tokens) for j in range(i, min(tokens, i + MAX_ANSWER_TOKENS))
-    )
-    assert answer["score"] == pytest.approx(best)
-    first, last = answer["start"], answer["end"] - 1
-    assert 0 <= last - first < MAX_ANSWER_TOKENS
-    assert p[first] * q[last] == pytest.approx(best)
+def test_what_a_task_may_be_asked() -> None:
+    for name in tasks.names():
+        Wanted().check(name, tasks.find(name).options)
+    Wanted(no_answer=True).check("qa", tasks.find("question-answering").options)
+    Wanted(top_k=1).check("it", tasks.find("text-classification").options)
+    with pytest.raises(OptionError, match="no_answer does not apply to it"):
+        Wanted(no_answer=True).check("it", tasks.find("text-classification").options)
+    with pytest.raises(OptionError, match="top_k does not apply to qa"):
+        Wanted(top_k=1).check("qa", tasks.find("question-answering").options)
+    with pytest.raises(OptionError, match="top_k is 0"):
+        Wanted(top_k=0).check("it", tasks.find("text-classification").options)
 
 
 def test_the_folder_is_walked() -> None:

@@ -49,7 +49,7 @@ class Task(abc.ABC):
         """The task's part of an answer.
 
         Args:
-            outputs: by name, of one item.
+            outputs: by name, of one item; a row for each of `encoded.windows`.
             encoded: of which the model made them, what `Input.encoder` gives.
             item: what was encoded: a text, an image, or a pair (question, context).
             wanted: checked already.
