@@ -107,7 +107,7 @@ def test_bad_tokens(tmp_path: Path, row: dict[str, Any]) -> None:
         TOKENS.read(written(tmp_path, row))
 
 
-# Golden values of SQuAD's evaluate-v1.1.py, worked through by its rules.
+# Golden values of SQuAD's evaluate-v2.0.py, worked through by its rules.
 @pytest.mark.parametrize(
     ("found", "right", "exact", "f1"),
     [
@@ -118,6 +118,10 @@ def test_bad_tokens(tmp_path: Path, row: dict[str, Any]) -> None:
         ("Paris", ["Rome"], 0, 0),
         ("Paris", [], 0, 0),
         ("", [], 1, 1),
+        ("the", [], 1, 1),
+        ("", ["Paris"], 0, 0),
+        ("", ["The", "Paris"], 0, 0),  # answers without words are none
+        ("", ["the"], 1, 1),
     ],
 )
 def test_answers_by_squad(
@@ -130,7 +134,8 @@ def test_answers_by_squad(
     assert truth is not None
     figures = QUESTIONS.metric([{"answer": found}], truth, [])
     assert figures == {"exact_match": exact, "f1": pytest.approx(f1)}
-    assert QUESTIONS.metric([{"error": "?"}], [["Rome"]], []) == {"exact_match": 0, "f1": 0}
+    for truth in ([["Rome"]], [[""]]):
+        assert QUESTIONS.metric([{"error": "?"}], truth, []) == {"exact_match": 0, "f1": 0}
 
 
 @pytest.mark.parametrize("answers", ["Ada", ["Ada", "Bob"]])

@@ -69,7 +69,7 @@ class QuestionAnswering(Task, board.QuestionAnswering):
         """Pairs of question and context, and the right answers to each, as SQuAD has them.
 
         `answers` is a list of texts or an object with such a list as `text`; `answer` is one text. A
-        question without an answer has an empty list.
+        question without an answer has an empty list; so has one whose answers have no word.
         """
         rows, source = data.table, data.name
         missing = [name for name in ("question", "context") if not rows or name not in rows[0]]
@@ -86,12 +86,14 @@ class QuestionAnswering(Task, board.QuestionAnswering):
     def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
         """Exact match and F1 of words, each of the best of the right answers, the mean.
 
-        As https://rajpurkar.github.io/SQuAD-explorer has them: lower case, without punctuation and
-        articles. A question that was not answered counts as answered with nothing.
+        As https://rajpurkar.github.io/SQuAD-explorer has them in version 2: lower case, without
+        punctuation and articles; an empty answer is right where there is none. An error is wrong.
         """
         exact = f1 = 0.0
         for answer, right in zip(answers, truth, strict=True):
-            found = _words(answer.get("answer", ""))
+            if "error" in answer:
+                continue
+            found = _words(answer["answer"])
             exact += max(float(found == _words(text)) for text in right)
             f1 += max(_f1(found, _words(text)) for text in right)
         return {"exact_match": exact / len(truth), "f1": f1 / len(truth)}
@@ -111,7 +113,7 @@ def _texts(value: Any, source: str) -> list[str]:
     found = [found] if isinstance(found, str) else found
     if not isinstance(found, (list, tuple)) or not all(isinstance(text, str) for text in found):
         raise InputError(f"{source} has the answers {value!r:.40}; give a text or a list of texts")
-    return list(found) or [""]
+    return [text for text in found if _words(text)] or [""]
 
 
 def _words(text: str) -> list[str]:
