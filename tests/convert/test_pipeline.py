@@ -493,7 +493,7 @@ WRONG_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "task": (
         {"task": "dance"},
-        "unknown task 'dance'; known are image-classification, question-answering",
+        "unknown task 'dance'; known are image-classification, image-multi-label",
     ),
     "calibration": ({"calibration": "none.tsv"}, r"none\.tsv does not exist"),
     "evaluation": ({"evaluation": "none.tsv"}, r"none\.tsv does not exist"),

@@ -38,12 +38,12 @@ class InspectOptions:
 
     signature: str | None = None  # the key of the graph to show; the first by default
     against: Path | None = None  # a float model to compare with; None leaves the error out
-    outliers: bool = False  # whether to look for channels and tokens far beyond the others
     data: str | None = None  # texts, or an .npz of inputs; the package's sentences by default
     rows: int = 16  # how many of them
     runtime: str | None = None  # the first that the model was verified on by default
     time_rounds: int = 0  # how often each part of the graph is timed; 0 leaves times out
     threads: int = 1  # of the runtime when it is timed
+    outliers: bool = False  # whether to look for channels and tokens far beyond the others
 
 
 def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> result.Report:
