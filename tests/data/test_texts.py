@@ -213,6 +213,8 @@ _anything = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(_cells, _cells), min_size=1))
 def test_any_tsv_is_read_back(write: Write, rows: list[tuple[str, str]]) -> None:
+    """A quote in the middle of a text says that no quote in the file is a mark."""
+    rows = [*rows, ('the "best" film', "x")]
     path = write("a.tsv", "\n".join(["text\tlabel", *("\t".join(row) for row in rows)]))
     texts = read_texts(path)
     assert texts.texts == [text.strip() for text, _ in rows]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import gzip
-import io
 import json
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,12 +11,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
+from tfedge.data.tables import LARGEST_FILE_BYTES, table_rows
 from tfedge.errors import InputError
 from tfedge.tasks import columns
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".txt")
 TEXT_COLUMNS, LABEL_COLUMNS, IMAGE_COLUMNS = columns.TEXT, columns.LABEL, columns.IMAGE
-_LARGEST_FILE_BYTES = 2 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +54,10 @@ class Texts:
 def read_texts(path: str | Path) -> Texts:
     """Reads a file of texts.
 
-    TSV is read without quoting (tab-separated sets have bare quotes in them), CSV with quoting. The
-    first line names the columns: `text` (or `sentence`) and, if there are labels, `label`. JSONL
-    has an object a line with the same names; TXT a text a line. Raises InputError where the file is
-    missing, empty, not UTF-8, or has a row without text or label.
+    CSV is read with quoting, TSV where it is quoted throughout (see `tfedge.data.tables`). The first
+    line names the columns: `text` (or `sentence`) and, if there are labels, `label`. JSONL has an
+    object a line with the same names; TXT a text a line. Case and blanks around names do not count.
+    Raises InputError where the file is missing, empty, not UTF-8, or has a row without text or label.
     """
     path = existing(path)
     return Texts(*read_columns(path, TEXT_COLUMNS), str(path))
@@ -116,7 +114,7 @@ def _rows(path: Path, column: str) -> Iterator[tuple[int, dict[str, Any]]]:
         lines = enumerate(content.split("\n"), start=1)
         yield from ((number, {column: line}) for number, line in lines if line.strip())
     else:
-        yield from enumerate(_table_rows(path, content, suffix), start=1)
+        yield from enumerate(table_rows(path, content, suffix), start=1)
 
 
 def package_texts(name: str = "sentences.tsv") -> Texts:
@@ -136,11 +134,11 @@ def _decode(path: Path) -> str:
     opener = gzip.open if path.name.endswith(".gz") else open
     try:
         with opener(path, "rb") as file:
-            content = file.read(_LARGEST_FILE_BYTES + 1)
+            content = file.read(LARGEST_FILE_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read: {reason}") from error
-    if len(content) > _LARGEST_FILE_BYTES:
+    if len(content) > LARGEST_FILE_BYTES:
         raise InputError(f"{path} is larger than 2 GiB of text; split it")
     try:
         return content.decode("utf-8-sig")
@@ -159,7 +157,7 @@ def _json_rows(path: Path, content: str) -> Iterator[tuple[int, dict[str, Any]]]
             raise InputError(f"{path}, line {number}, is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: an object with 'text' is expected")
-        yield number, row
+        yield number, dict(zip(columns.named(row, str(path)), row.values(), strict=True))
 
 
 def _cell(path: Path, number: int, key: str, value: Any) -> str:
@@ -179,28 +177,6 @@ def _cell(path: Path, number: int, key: str, value: Any) -> str:
     except UnicodeEncodeError:  # "\ud800", half of a character beyond U+FFFF
         raise InputError(f"{path}, line {number}: {key!r} is not Unicode") from None
     return text
-
-
-def _table_rows(path: Path, content: str, suffix: str) -> Iterator[dict[str, str]]:
-    # A text may be longer than csv's default limit of 128 KiB a field.
-    csv.field_size_limit(_LARGEST_FILE_BYTES)
-    if suffix == ".tsv":
-        reader = csv.reader(content.split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(io.StringIO(content, newline=""), strict=True)
-    try:
-        header = next(reader, None)
-        for row in reader:
-            if not row:
-                continue
-            if header is None or len(row) != len(header):
-                raise InputError(
-                    f"{path}, line {reader.line_num}, has {len(row)} columns where the first line "
-                    f"names {len(header or [])}"
-                )
-            yield dict(zip(header, row, strict=True))
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: {error}") from error
 
 
 def _values(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfedge.errors import InputError
@@ -15,6 +15,27 @@ TEXT = ("text", "sentence", "question")
 LABEL = ("label", "labels", "label_text")
 IMAGE = ("image", "file_name")
 SEPARATOR = "|"  # between several labels in one cell
+# What beside a text says that both are read together: of pairs, and of questions on a text.
+SECOND = (
+    *("text_pair", "sentence2", "context", "passage", "hypothesis", "premise"),
+    *("question", "query"),
+)
+# By which a first line is recognised, and which no file may have twice.
+KNOWN = frozenset((*TEXT, *LABEL, *IMAGE, *SECOND, "sentence1", "score"))
+
+
+def named(names: Iterable[str], source: str) -> list[str]:
+    """Names of columns as they are compared, in lower case and without blanks around them.
+
+    Raises InputError where two that are known are the same then.
+    """
+    found = [name.strip().lower() for name in names]
+    if twice := [name for name in KNOWN.intersection(found) if found.count(name) > 1]:
+        raise InputError(
+            f"{source} has the column {min(twice)!r} twice (case and blanks do not count); rename or "
+            "drop one"
+        )
+    return found
 
 
 def find(rows: Sequence[Collection[str]], names: Sequence[str]) -> str | None:
