@@ -26,6 +26,7 @@ from tfedge.data.texts import Texts, read_texts
 from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
 from tfedge.measure.board import Board
 from tfedge.measure.checkpoint import checkpoint_answers
+from tfedge.measure.evaluate import read_rows
 from tfedge.records import as_json
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.runtimes import RUNTIMES, Runtime
@@ -521,6 +522,37 @@ def test_labels_that_the_model_does_not_know(tmp_path: Path, quick: ConvertOptio
     with pytest.raises(InputError, match=r"stars\.tsv has labels \['5 stars'\]"):
         convert(str(source), dataclasses.replace(quick, evaluation=str(path)), bars)
     assert bars == []
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("Text; Label\na good film;0\nawful;4\n", [0, 4]),
+        (",text,label\n0,a good film,1\n1,awful,5\n", [0, 4]),
+    ],
+)
+def test_labels_are_those_that_eval_reads(
+    tmp_path: Path, quick: ConvertOptions, content: str, expected: list[int]
+) -> None:
+    path, names = tmp_path / "stars.csv", ["1", "2", "3", "4", "5"]
+    path.write_text(content)
+    source = toy_folders.write_folder(tmp_path / "toy", labels=names, small=True)
+    job = Job(str(source), dataclasses.replace(quick, evaluation=str(path)), Bars())
+    rows = read_rows(source, str(path), "validation")
+    assert job.truth == tasks.find("text-classification").truth(rows, names) == expected
+    # Of texts that only calibrate, labels are the model's where all are names of its.
+    job = Job(str(source), dataclasses.replace(quick, calibration=str(path)), Bars())
+    assert job.truth == (None if ";" in content else expected)
+
+
+def test_labels_that_are_alike_stop_no_conversion(tmp_path: Path, quick: ConvertOptions) -> None:
+    """But what they measure."""
+    path = tmp_path / "texts.tsv"
+    path.write_text("text\tlabel\na good film\tgood\n")
+    source = toy_folders.write_folder(tmp_path / "toy", labels=["Good", "good"], small=True)
+    assert Job(str(source), dataclasses.replace(quick, calibration=str(path)), Bars()).truth is None
+    with pytest.raises(InputError, match="the labels 'Good' and 'good' are the same but for case"):
+        Job(str(source), dataclasses.replace(quick, evaluation=str(path)), Bars())
 
 
 def test_longer_than_the_encoder(tmp_path: Path, quick: ConvertOptions) -> None:

@@ -33,11 +33,12 @@ def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> 
     (--batch-size is that of all, --output on a file system that they share). So does distil.
     """
     load_tensorflow()
+    from tfedge.tasks.columns import label_names
     from tfedge.train.finetune import finetune as run
 
     request = training_request(model, settings)
     given = [name.strip() for name in labels.split(",")] if labels else None
-    accuracy = run(request, given or sorted(set(request.texts.labels or ())))
+    accuracy = run(request, given or label_names(request.texts.labels or (), request.texts.source))
     _echo_accuracy(request.output, accuracy, as_json)
 
 

@@ -22,7 +22,7 @@ from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import Shape
 from tfedge.runtime.runtimes import RUNTIMES
 from tfedge.targets import INTEGER, Target, load_target
-from tfedge.tasks import task_and_labels
+from tfedge.tasks import columns, task_and_labels
 from tfedge.tflite.mediapipe import check_mediapipe
 from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS, MIXED_QUANTIZATIONS, QUANTIZATIONS
 
@@ -230,11 +230,12 @@ class Job:
         return data.head(count), data.tail(len(data) - count) if len(data) > 2 * count else data
 
     def _truth(self) -> Sequence[Any] | None:
-        words, known = self.rows.truth, {label.lower() for label in self.labels}
-        # Labels of texts that only calibrate may be another model's.
-        if words is None or self.options.evaluation or {word.lower() for word in words} <= known:
+        words, known = self.rows.truth, set(map(columns.key, self.labels))
+        if words is None or self.options.evaluation:
             return self.task.truth(self.rows, self.labels)
-        return None
+        # Labels of texts that only calibrate may be another model's.
+        theirs = len(known) == len(self.labels) and known.issuperset(map(columns.key, words))
+        return self.task.truth(self.rows, self.labels) if theirs else None
 
 
 def _first(*values: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfedge.errors import InputError
+from tfedge.notes import note
 
 if TYPE_CHECKING:
     from tfedge.data.hub import Data
@@ -65,17 +66,66 @@ def texts_alone(data: Data, task: str, wanted: str) -> list[str]:
     return data.texts().texts
 
 
-def label_ids(words: Sequence[str], names: Sequence[str], source: str) -> list[int]:
-    """Labels as indices into `names`, compared without regard to case.
+def key(label: str) -> str:
+    """What labels are compared by: case does not count, nor do blanks beside one between words."""
+    return " ".join(label.lower().split())
 
-    A label may also be the index itself, as in data sets on the hub. Raises InputError for others.
+
+def label_names(words: Iterable[str], source: str) -> list[str]:
+    """The labels that occur, sorted; where all are numbers, as these are.
+
+    Raises InputError where two are the same but for case and blanks.
     """
-    known = {name.lower(): index for index, name in enumerate(names)}
-    known |= {str(index): index for index in range(len(names)) if str(index) not in known}
-    unknown = sorted({label for label in words if label.lower() not in known})
+    found = sorted(set(words))
+    if all(word.isdecimal() for word in found):
+        found.sort(key=lambda word: (len(word), word))
+    if alike := _alike(found):
+        raise InputError(
+            f"{source} has the labels {alike[0]!r} and {alike[1]!r}, which are the same but for case "
+            "and blanks; write one of them everywhere"
+        )
+    return found
+
+
+def label_ids(words: Sequence[str], names: Sequence[str], source: str) -> list[int]:
+    """Labels as indices into `names`, compared by `key`.
+
+    They may also be the indices themselves, as in data sets on the hub: all of them or, where no
+    name is a number, some. Where all are names and could be indices of others, they are names, and a
+    note says so. Raises InputError for other labels, and where two names are the same by `key`.
+    """
+    if alike := _alike(names):
+        raise InputError(
+            f"the labels {alike[0]!r} and {alike[1]!r} are the same but for case and blanks, so that "
+            f"those of {source} could be either; rename one (in id2label of a model's config.json)"
+        )
+    known = {key(name): index for index, name in enumerate(names)}
+    indices = {str(index): index for index in range(len(names))}
+    found = {key(word) for word in words}
+    if found <= known.keys():
+        if found <= indices.keys() and any(known[one] != indices[one] for one in found):
+            note(
+                f"the labels {sorted(found)[:5]} of {source} are read as names of the labels "
+                f"{list(names)[:5]}, not as their numbers from 0; if they are numbers, write names"
+            )
+    elif found <= indices.keys():
+        known = indices
+    elif not any(name.isdecimal() for name in known):
+        known |= indices
+    unknown = sorted({label for label in words if key(label) not in known})
     if unknown:
         raise InputError(
             f"{source} has labels {unknown[:5]} that the model does not know; "
             f"its labels are {list(names)}"
         )
-    return [known[label.lower()] for label in words]
+    return [known[key(label)] for label in words]
+
+
+def _alike(labels: Iterable[str]) -> tuple[str, str] | None:
+    """The first two labels that are the same by `key`."""
+    seen: dict[str, str] = {}
+    for label in labels:
+        if key(label) in seen:
+            return seen[key(label)], label
+        seen[key(label)] = label
+    return None
