@@ -256,6 +256,32 @@ def test_wrong_labels(tfedge_: Tfedge, toys: Path, folder: Path, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            "a good film\tgood\nanother\tgood\n",
+            "all rows of {} have the label 'good'; a classifier",
+        ),
+        (
+            "a good film\tGood\nawful\tbad\ngreat\tgood\n",
+            "{} has the labels 'Good' and 'good', which",
+        ),
+        ("a good film\t\n", "{}, row 1, has an empty 'label'"),
+    ],
+)
+def test_labels_that_nothing_can_be_learnt_from(
+    tfedge_: Tfedge, folder: Path, tmp_path: Path, rows: str, message: str
+) -> None:
+    data = tmp_path / "train.tsv"
+    data.write_text(f"text\tlabel\n{rows}")
+    options = ("--data", data, "--max-length", "16", "--output", tmp_path / "out")
+    result = tfedge_("finetune", folder, *options)
+    assert result.code == 3
+    assert result.error.startswith(f"tfedge: {message.format(data)}")
+    assert not (tmp_path / "out").exists()
+
+
 def test_data_that_are_not_utf_8(tfedge_: Tfedge, toys: Path, folder: Path, tmp_path: Path) -> None:
     data = tmp_path / "latin.tsv"
     data.write_bytes("text\tlabel\na good film\tpositive\na café\tpositive\n".encode("latin-1"))

@@ -216,6 +216,13 @@ def test_unlabelled_texts_will_do(toy_encoder: Path, toy_texts: Texts, tmp_path:
         run(toy_encoder, plain, tmp_path / "x", losses=DistillationLosses(labels=1.0))
 
 
+def test_one_label_teaches_nothing(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
+    texts = Texts(toy_texts.texts, ["Positive"] * len(toy_texts), "good.tsv")
+    with pytest.raises(InputError, match=r"all rows of good\.tsv have the label 'positive'"):
+        run(toy_encoder, texts, tmp_path / "x", losses=DistillationLosses(labels=1.0))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_own_labels_are_learned(toy_encoder: Path, toy_texts: Texts, tmp_path: Path) -> None:
     losses = DistillationLosses(logits=0.0, hidden=0.0, labels=1.0)
     learned = run(toy_encoder, toy_texts, tmp_path / "student", losses=losses, epochs=12)

@@ -117,7 +117,7 @@ class TrainingRun:
     def read(self, labelled: bool, judged: bool = True) -> None:
         """Tokenises all texts, and reads labels of those to train on and of those held out as asked.
 
-        Raises InputError where these are missing, or unknown to the model.
+        Raises InputError where these are missing, unknown to the model, or all the same to train on.
         """
 
         def examples(texts: Texts, with_labels: bool) -> Examples:
@@ -125,6 +125,12 @@ class TrainingRun:
             return tokenize(texts, self.tokenizer, labels, self.options.max_length)
 
         self.examples = examples(self.request.texts, labelled)
+        if labelled and len(set(self.examples.labels.tolist())) < 2:
+            raise InputError(
+                f"all rows of {self.request.texts.source} have the label "
+                f"{self.labels[self.examples.labels[0]]!r}; a classifier learns to tell labels apart: "
+                "add rows of another"
+            )
         if self.request.evaluation:
             self.held_out = examples(self.request.evaluation, judged)
 
