@@ -282,6 +282,22 @@ def test_labels_that_nothing_can_be_learnt_from(
     assert not (tmp_path / "out").exists()
 
 
+def test_second_text_of_a_pair(tfedge_: Tfedge, toys: Path, folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "pairs.csv"
+    data.write_text("text;text_pair;label\na good film;awful;positive\nawful;great;negative\n")
+    output = ("--output", tmp_path / "out")
+    for command in (
+        ("eval", "--model", toys / "classifier.tflite", "--data", data),
+        ("eval", "--model", folder, "--data", data),
+        ("convert", folder, "--seq-len", "16", "--eval", data, *output),
+        ("finetune", folder, "--data", data, "--max-length", "16", *output),
+    ):
+        result = tfedge_(*command)
+        assert result.code == 3
+        assert result.error.startswith(f"tfedge: {data} has 'text_pair' beside its column of texts")
+    assert not (tmp_path / "out").exists()
+
+
 def test_data_that_are_not_utf_8(tfedge_: Tfedge, toys: Path, folder: Path, tmp_path: Path) -> None:
     data = tmp_path / "latin.tsv"
     data.write_bytes("text\tlabel\na good film\tpositive\na café\tpositive\n".encode("latin-1"))

@@ -108,6 +108,12 @@ def test_columns_and_labels_of_the_hub(hub: dict[tuple[str, str], Rows | Excepti
     assert (texts.texts, texts.labels) == (["three"], ["x"])
 
 
+def test_second_text_of_the_hub(hub: dict[tuple[str, str], Rows | Exception]) -> None:
+    for columns in ({"label": [0]}, {}):
+        hub["a/b", "train"] = Rows(sentence=["one"], question=["two"], **columns)
+        assert read_data("a/b", "train").second == ("question",)
+
+
 def test_set_without_labels(hub: dict[tuple[str, str], Rows | Exception]) -> None:
     hub["a/b", "train"] = Rows(text=["one"])
     assert read_data("a/b", "train").labels is None

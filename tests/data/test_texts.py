@@ -90,6 +90,26 @@ def test_labels_go_with_their_texts(write: Write) -> None:
     assert read_texts(write("b.tsv", "text\none\n")).labels is None
 
 
+@pytest.mark.parametrize(
+    ("header", "second"),
+    [
+        ("text,label", ()),
+        ("text,label,Text_Pair", ("text_pair",)),
+        ("question,label", ()),
+        ("question,sentence,label", ("question",)),
+        ("label,context,text,query,id", ("context", "query")),
+    ],
+)
+def test_columns_of_second_texts(write: Write, header: str, second: tuple[str, ...]) -> None:
+    texts = read_texts(write("a.csv", f"{header}\n{','.join('x' for _ in header.split(','))}\n"))
+    assert texts.second == texts.head(1).second == second
+
+
+def test_second_text_of_a_later_row(write: Write) -> None:
+    content = '{"text": "a"}\n{"text": "b", "hypothesis": "c"}\n'
+    assert read_texts(write("a.jsonl", content)).second == ("hypothesis",)
+
+
 def test_numbers_are_labels_in_jsonl(write: Write) -> None:
     rows = ['{"text": "one", "label": 1}', '{"text": "two", "label": "negative"}']
     assert read_texts(write("a.jsonl", "\n".join(rows))).labels == ["1", "negative"]

@@ -159,6 +159,28 @@ def test_columns_of_questions_are_named(tmp_path: Path, row: dict[str, Any], nam
         QUESTIONS.read(written(tmp_path, row))
 
 
+def test_second_texts(tmp_path: Path) -> None:
+    """Of a task that reads one text they are refused, not left out."""
+    row = {"text": "a", "label": "x"}
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+    classifier = tasks.find("text-classification")
+    for task in (TOKENS, classifier):
+        with pytest.raises(InputError) as caught:
+            task.read(written(one, {**row, "text_pair": "b"}))
+        assert str(caught.value) == (
+            f"{one / 'rows.jsonl'} has 'text_pair' beside its column of texts, but this model reads "
+            "one text: drop it, or join the texts of a row in one column 'text' and drop the others"
+        )
+        with pytest.raises(InputError, match=r"has 'context' and 'query' beside .*: drop them, or"):
+            task.read(written(two, {**row, "query": "b", "context": "c"}))
+    # Each text of a pair is embedded by itself.
+    assert SENTENCES.read(written(one, {"text": "a", "text_pair": "b"})).items == ["a"]
+    texts = written(two, {"question": "a", "context": "b"}).texts()
+    assert QUESTIONS.rows(texts).source == SENTENCES.rows(texts).source
+
+
 PAIRS = st.lists(st.tuples(st.sampled_from((-0.9, 0.0, 0.2, 0.7)), st.integers(0, 3)), min_size=3)
 
 

@@ -43,11 +43,12 @@ def read_data(name: str, split: str) -> Texts:
         )
     if not all(isinstance(value, str) and value.strip() for value in rows[text]):
         raise InputError(f"data set {name} has rows without text in its column {text!r}")
+    found = Texts(list(rows[text]), None, name, columns.second(rows.column_names, text))
     if label is None:
-        return Texts(list(rows[text]), None, name)
+        return found
     as_word = getattr(rows.features[label], "int2str", str)  # which numbers of labels have
     try:
-        return Texts(list(rows[text]), [as_word(value) for value in rows[label]], name)
+        return dataclasses.replace(found, labels=[as_word(value) for value in rows[label]])
     except ValueError as error:  # -1 in splits whose labels are kept secret
         raise InputError(
             f"data set {name} has rows without a label ({error}); use another split"

@@ -37,14 +37,14 @@ def read_images(path: str | Path) -> Images:
             f"{path} does not exist; give a folder of images, one sub-folder per label, or a table "
             f"with the columns image and label"
         )
-    names, labels = read_columns(path, IMAGE_COLUMNS)
-    return Images([str(path.parent / name) for name in names], labels, str(path))
+    table = read_columns(path, IMAGE_COLUMNS)
+    return Images([str(path.parent / name) for name in table.texts], table.labels, str(path))
 
 
 def listed_images(path: Path) -> list[str]:
     """The names of images that a table lists; none where it is one of texts, or cannot be read."""
     try:
-        return read_columns(path, IMAGE_COLUMNS)[0]
+        return read_columns(path, IMAGE_COLUMNS).texts
     except InputError:
         return []
 

@@ -26,6 +26,7 @@ class Texts:
     texts: list[str]
     labels: list[str] | None
     source: str
+    second: tuple[str, ...] = ()  # columns with further texts of each row, which are not read
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -60,7 +61,7 @@ def read_texts(path: str | Path) -> Texts:
     Raises InputError where the file is missing, empty, not UTF-8, or has a row without text or label.
     """
     path = existing(path)
-    return Texts(*read_columns(path, TEXT_COLUMNS), str(path))
+    return read_columns(path, TEXT_COLUMNS)
 
 
 def existing(path: str | Path) -> Path:
@@ -73,7 +74,7 @@ def existing(path: str | Path) -> Path:
     return path
 
 
-def read_columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[str] | None]:
+def read_columns(path: Path, wanted: tuple[str, ...]) -> Texts:
     """A column of a file and, where it has them, its labels; raises InputError as `read_texts`.
 
     Of the names `wanted`, which the column may have, messages recommend the first; a plain TXT has it.
@@ -93,7 +94,9 @@ def read_columns(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], list[s
     label_column = columns.find(rows, LABEL_COLUMNS)
     # Of several labels a text may have none.
     labels = _values(path, rows, label_column, label_column == "labels") if label_column else None
-    return _values(path, rows, column), labels
+    names = {name for row in rows for name in row}
+    second = columns.second(names, column)
+    return Texts(_values(path, rows, column), labels, str(path), second)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -53,6 +53,8 @@ class Task(base.Task):
     # Points that a conversion may lose, where nobody asks otherwise.
     max_drop: ClassVar[float] = 1.0
     score: ClassVar[str] = "accuracy"  # the figure of `metric` that counts in a conversion, 0 to 1
+    # Whether a second text in a row is read with the first, or both by themselves.
+    takes_second: ClassVar[bool] = False
     example: ClassVar[str] = '"a text"'  # what a user tries a model with on a command line
     # Whether sentence-transformers' modules are about its models: length, norm.
     is_embedding: ClassVar[bool] = False
@@ -159,8 +161,25 @@ class Task(base.Task):
         """What a model is asked of plain texts, to compare it with another."""
         return texts
 
+    def check_texts(self, texts: Texts) -> None:
+        """Raises InputError where rows have a second text, which would be left out."""
+        if not texts.second or self.takes_second:
+            return
+        names, it = (
+            " and ".join(map(repr, texts.second)),
+            "it" if len(texts.second) == 1 else "them",
+        )
+        raise InputError(
+            f"{texts.source} has {names} beside its column of texts, but this model reads one text: "
+            f"drop {it}, or join the texts of a row in one column 'text' and drop the others"
+        )
+
     def rows(self, texts: Texts) -> Rows:
-        """What plain texts, or images, ask; their labels where one label is the truth of each."""
+        """What plain texts, or images, ask; their labels where one label is the truth of each.
+
+        Raises InputError as `check_texts`.
+        """
+        self.check_texts(texts)
         return Rows(self.items(texts.texts), None, texts.source)
 
     @abc.abstractmethod

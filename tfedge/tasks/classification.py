@@ -53,6 +53,7 @@ class Classifier(Task, board.Classification):
         return {"logits": blocks.per_text(blocks.mean("logits", *logits))}
 
     def rows(self, texts: Texts) -> Rows:
+        self.check_texts(texts)
         return Rows(texts.texts, texts.labels, texts.source)
 
     def read(self, data: Data) -> Rows:

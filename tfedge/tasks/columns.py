@@ -10,6 +10,7 @@ from tfedge.notes import note
 
 if TYPE_CHECKING:
     from tfedge.data.hub import Data
+    from tfedge.data.texts import Texts
 
 # In use on the hub for the text of a single-sentence task.
 TEXT = ("text", "sentence", "question")
@@ -55,7 +56,12 @@ def texts(rows: Sequence[Mapping[str, Any]], column: str, source: str) -> list[s
     return [row[column] for row in rows]
 
 
-def texts_alone(data: Data, task: str, wanted: str) -> list[str]:
+def second(names: Collection[str], text: str) -> tuple[str, ...]:
+    """Which columns beside that of the texts have second texts."""
+    return tuple(name for name in SECOND if name in names and name != text)
+
+
+def texts_alone(data: Data, task: str, wanted: str) -> Texts:
     """The texts of data that lack the columns `wanted`; raises InputError where there are none."""
     rows = data.table
     if rows and find(rows, TEXT) is None:
@@ -63,7 +69,7 @@ def texts_alone(data: Data, task: str, wanted: str) -> list[str]:
             f"{data.name} has the columns {sorted(rows[0])}; {task} is measured on {wanted}, or "
             "compared with another model (--against) on the column text"
         )
-    return data.texts().texts
+    return data.texts()
 
 
 def key(label: str) -> str:

@@ -32,6 +32,7 @@ class QuestionAnswering(Task, board.QuestionAnswering):
 
     kind = "ForQuestionAnswering"
     wanted = "the columns question, context and answers"
+    takes_second = True
     score = "f1"
 
     def modules(self, config: EncoderConfig) -> tuple[str, ...]:

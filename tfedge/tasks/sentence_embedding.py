@@ -48,6 +48,7 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
     score = "spearman"
     max_drop = 2.0
     is_embedding = True
+    takes_second = True
     shrinks = True
     in_mediapipe = True
     in_peers = True
@@ -94,7 +95,7 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
                 both = (columns.texts(rows, name, source) for name in (first, second))
                 items = [text for pair in zip(*both, strict=True) for text in pair]
                 return Rows(items, [_number(row, score, source) for row in rows], source, 2)
-        return Rows(columns.texts_alone(data, self.name, self.wanted), None, source)
+        return self.rows(columns.texts_alone(data, self.name, self.wanted))
 
     def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
         """Spearman's correlation of the cosines of pairs and their scores.

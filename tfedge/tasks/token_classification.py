@@ -70,7 +70,7 @@ class TokenClassification(Task, board.TokenClassification):
         rows, source = data.table, data.name
         labels = columns.find(rows, _LABELS)
         if labels is None or columns.find(rows, ("tokens",)) is None:
-            return Rows(columns.texts_alone(data, self.name, self.wanted), None, source)
+            return self.rows(columns.texts_alone(data, self.name, self.wanted))
         texts, truth = [], []
         for number, row in enumerate(rows, 1):
             tokens: Any = row.get("tokens")

@@ -117,10 +117,12 @@ class TrainingRun:
     def read(self, labelled: bool, judged: bool = True) -> None:
         """Tokenises all texts, and reads labels of those to train on and of those held out as asked.
 
-        Raises InputError where these are missing, unknown to the model, or all the same to train on.
+        Raises InputError where these are missing, unknown to the model, or all the same to train on,
+        and as `Task.check_texts`.
         """
 
         def examples(texts: Texts, with_labels: bool) -> Examples:
+            self.task.check_texts(texts)
             labels = self.labels if with_labels else None
             return tokenize(texts, self.tokenizer, labels, self.options.max_length)
 
