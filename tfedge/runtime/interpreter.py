@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -43,7 +44,7 @@ class _Signature:
 
 
 class Model:
-    """An interpreter of a bundle, run by signature. Not safe for use by several threads at once."""
+    """An interpreter of a bundle, run by signature, for one thread after another."""
 
     # Whether `run` has succeeded before: then a failure is the text's, not the model's.
     has_answered = False
@@ -89,6 +90,8 @@ class Model:
         except FAILURES as error:
             raise self._refusal(error) from error
         self._signatures = {key: self._bind(key, present) for key in bundle.manifest.signatures}
+        # An interpreter has one set of tensors: threads would read each other's.
+        self._lock = threading.Lock()
 
     def _bind(self, key: str, present: Mapping[str, Any]) -> _Signature:
         """Signature `key`, checked against the manifest."""
@@ -117,15 +120,32 @@ class Model:
 
     def run(self, key: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, float32, of one run of signature `key`, of whose inputs others than
-        its own are not used; raises BackendError where the runtime fails."""
-        signature = self._signatures[key]
+        its own are not used; raises BackendError where the runtime fails, or after `close`."""
+        signature = self._signatures.get(key)
+        if signature is None:
+            raise self._closed()
         values = {name: quantise(inputs[name], detail) for name, detail in signature.inputs.items()}
         try:
-            outputs = signature.run(**values)
+            with self._lock:
+                outputs = signature.run(**values)
         except FAILURES as error:
             raise self._refusal(error) from error
         self.has_answered = True
         return {name: dequantise(value, signature.outputs[name]) for name, value in outputs.items()}
+
+    def close(self) -> None:
+        """Lets go of the interpreter once no thread is in it."""
+        with self._lock:
+            self._signatures, self._interpreter, self.has_answered = {}, None, False
+
+    def width(self, output: str) -> int:
+        """The last size of an output; raises BackendError after `close`."""
+        for signature in self._signatures.values():
+            return int(signature.outputs[output]["shape"][-1])
+        raise self._closed()
+
+    def _closed(self) -> BackendError:
+        return BackendError(f"{self._path} is closed; load it again")
 
     def _mismatch(self, expected: str, found: str) -> ModelFileError:
         return ModelFileError(

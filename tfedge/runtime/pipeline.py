@@ -54,11 +54,14 @@ def load(
 
 
 class Pipeline:
-    """A loaded model, made by `load`. Use it in one thread at a time.
+    """A loaded model, made by `load`. Threads may share it, and are answered one after another.
+
+    As a context manager it is closed at the end.
 
     Attributes:
         manifest: what the file says of itself: name, task, labels, ...
         task: what is asked and how outputs become answers.
+        labels: names of the labels, in their order; empty for a task without any.
         runtime: "tflite-runtime" or "litert".
         num_threads: threads that the runtime uses.
         max_length: tokens of a text, special ones included, beyond which it is cut; of a window of a
@@ -71,7 +74,7 @@ class Pipeline:
         self.num_threads = model.num_threads
         self._model = model
         self.task: Task = tasks.find(self.manifest.task)
-        self._labels = self.manifest.labels or ()
+        self.labels = self.manifest.labels or ()
         every = sorted(self.manifest.signatures.items(), key=lambda item: item[1])
         self._signatures = [item for item in every if length in (None, item[1])]  # shortest first
         if not self._signatures:
@@ -81,6 +84,20 @@ class Pipeline:
         self._encoder = self.task.input.encoder(
             bundle.tokenizer_json, self.manifest.image, self.max_length
         )
+
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        return f"<{manifest.task} {manifest.name!r}, {manifest.quantization}, on {self.runtime}>"
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the model's memory back; whatever is asked then is refused. May be called again."""
+        self._model.close()
 
     def __call__(
         self,
@@ -173,10 +190,45 @@ class Pipeline:
         return self.task.input.example(self.manifest.image)
 
     def count_tokens(self, text: Input) -> int:
-        """How many tokens the model sees to answer, special ones included; raises as `encode`."""
-        return sum(map(len, self.encode(text).windows))
+        """How many tokens the model sees to answer, special ones included; raises as `prepare`."""
+        return sum(map(len, self.prepare(text).windows))
 
-    def encode(self, text: Input) -> AnyEncoded:
+    def encode(self, texts: str | Iterable[str]) -> np.ndarray:
+        """Embeds texts, as `encode` of sentence-transformers does.
+
+        Returns:
+            float32 (width,) of one text, (n, width) of several.
+
+        Raises:
+            TextError: a text cannot be embedded, for the reason that it names, with its number.
+            OptionError: the model does not make embeddings.
+            BackendError: the runtime cannot run the model.
+        """
+        if "embedding" not in self.task.outputs:
+            raise OptionError(f"a model for {self.manifest.task} does not embed texts; call it")
+        if isinstance(texts, str):
+            return self._embedding(texts)
+        rows = []
+        for number, text in enumerate(texts, 1):
+            try:
+                rows.append(self._embedding(text))
+            except TextError as error:
+                raise TextError(f"text {number}: {error}") from error
+        return np.stack(rows) if rows else np.zeros((0, self._model.width("embedding")), np.float32)
+
+    @staticmethod
+    def similarity(a: Any, b: Any) -> np.ndarray:
+        """The cosines of all embeddings `a`, (n, width) or (width,), and all of `b`, float32 (n, m)."""
+        sides = [np.atleast_2d(np.asarray(side, np.float32)) for side in (a, b)]
+        a, b = (
+            side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-12) for side in sides
+        )
+        return np.asarray(a @ b.T)
+
+    def _embedding(self, text: str) -> np.ndarray:
+        return self._run(self.prepare(text))["embedding"][0]
+
+    def prepare(self, text: Input) -> AnyEncoded:
         """The first half of an answer, for whoever times both: tokens, or an image's pixels; raises
         TextError where the text cannot be answered."""
         pair = text if isinstance(text, tuple) else (text, None)
@@ -185,8 +237,8 @@ class Pipeline:
         return self._encoder.encode(*pair)
 
     def answer(self, text: Input, encoded: AnyEncoded, wanted: Wanted = WHOLE) -> dict[str, Any]:
-        """Answers a text of which `encode` made `encoded`; returns and raises as `__call__`."""
-        answer = self.task.answer(self._run(encoded), encoded, text, self._labels, wanted)
+        """Answers a text of which `prepare` made `encoded`; returns and raises as `__call__`."""
+        answer = self.task.answer(self._run(encoded), encoded, text, self.labels, wanted)
         if encoded.truncated:
             answer["truncated"] = True
         return {**self.task.input.named(text), **answer}
@@ -197,7 +249,7 @@ class Pipeline:
         return wanted
 
     def _answer(self, item: Input, wanted: Wanted) -> dict[str, Any]:
-        return self.answer(item, self.encode(item), wanted)
+        return self.answer(item, self.prepare(item), wanted)
 
     def _run(self, encoded: AnyEncoded) -> dict[str, np.ndarray]:
         # There is one: the encoder truncates to max_length, which is no longer than the longest.

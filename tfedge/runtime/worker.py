@@ -211,7 +211,7 @@ def _clock(request: Request) -> None:
             request["model"], request["runtime"], request["threads"], length=request["length"]
         )
     about = {"runtime": runtime_name(pipeline.runtime), "threads": pipeline.num_threads}
-    serve(pipeline.encode, pipeline.answer, about)
+    serve(pipeline.prepare, pipeline.answer, about)
 
 
 def serve(
