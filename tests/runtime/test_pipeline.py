@@ -87,7 +87,7 @@ def test_a_context_in_windows(load_toy: Load, monkeypatch: pytest.MonkeyPatch) -
     assert ask.count_tokens(pair) == sum(int(row.sum()) for row in rows)
     assert (answer["answer"], answer["start"]) == ("Ada", 81)
     assert "truncated" not in answer
-    assert ask.answer(pair, ask.encode(pair)) == answer
+    assert ask.answer(pair, ask.prepare(pair)) == answer
 
 
 def test_no_answer(load_toy: Load) -> None:
@@ -181,7 +181,7 @@ def test_one_length_for_all_texts(toys: Path, in_process: str) -> None:
 def test_an_answer_in_two_halves(load_toy: Load) -> None:
     for name, text in (("classifier", "a good film"), ("reader", ("who ?", "Ada was born ."))):
         pipeline = load_toy(name)
-        encoded = pipeline.encode(text)
+        encoded = pipeline.prepare(text)
         assert len(encoded) == pipeline.count_tokens(text)
         assert pipeline.answer(text, encoded) == pipeline(text)
     with pytest.raises(TextError):
