@@ -185,4 +185,4 @@ def test_an_answer_in_two_halves(load_toy: Load) -> None:
         assert len(encoded) == pipeline.count_tokens(text)
         assert pipeline.answer(text, encoded) == pipeline(text)
     with pytest.raises(TextError):
-        load_toy("classifier").encode("")
+        load_toy("classifier").prepare("")
