@@ -207,6 +207,65 @@ def test_two_tensors_for_one_name_are_refused(
         rewrite(tmp_path, tensors)
 
 
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "model.", "module._orig_mod.model."])
+@pytest.mark.parametrize("inner", ["bert.", ""])
+def test_what_wrappers_put_before_all_names_is_left_out(
+    tmp_path: Path, model: keras.Model, tensors: dict[str, np.ndarray], wrapper: str, inner: str
+) -> None:
+    wrapped = {wrapper + name.replace("bert.", inner, 1): value for name, value in tensors.items()}
+    assert wrapped.keys() != tensors.keys()
+    checkpoint = rewrite(tmp_path, wrapped)
+    assert load_weights(model, checkpoint, TASK) == []
+    name = f"{QUERY}.weight"
+    assert np.array_equal(variable(model, name), tensors[f"bert.{name}"])
+    assert np.array_equal(checkpoint.read(name), tensors[f"bert.{name}"])
+
+
+def test_prefixes_of_images_are_left_out_too(tmp_path: Path) -> None:
+    config = cases.IMAGE_CONFIGS["vit"]
+    tensors = cases.random_checkpoint(tmp_path, config, cases.IMAGES, 1, 4)
+    names = Checkpoint(tmp_path).names
+    wrapped = {f"module.{name}": value for name, value in tensors.items()}
+    cases.write_checkpoint(tmp_path, cases.hf_config(config, cases.IMAGES, 4), wrapped)
+    assert Checkpoint(tmp_path).names == names
+
+
+def test_a_prefix_of_some_tensors_is_named(
+    tmp_path: Path, model: keras.Model, tensors: dict[str, np.ndarray]
+) -> None:
+    """Of all but the head, say; nothing is guessed."""
+    wrapped = {f"model.{name}": value for name, value in tensors.items() if "bert." in name}
+    wrapped |= {name: value for name, value in tensors.items() if "bert." not in name}
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(model, rewrite(tmp_path, wrapped), TASK)
+    message = str(caught.value)
+    count = sum(name.startswith("model.") for name in wrapped)
+    assert 0 < count < len(wrapped)
+    assert f"{count} of {len(wrapped)} tensors start with 'model.'" in message
+    assert "name.removeprefix('model.')" in message and "\n" not in message
+
+
+def test_a_prefix_that_uncovers_no_encoder_stays(
+    tmp_path: Path, tensors: dict[str, np.ndarray]
+) -> None:
+    strange = {f"module.other.{name}": value for name, value in tensors.items()}
+    assert rewrite(tmp_path, strange).names == set(strange)
+
+
+def test_long_lists_are_summed_up(
+    tmp_path: Path, model: keras.Model, tensors: dict[str, np.ndarray]
+) -> None:
+    few = {name: value for name, value in tensors.items() if "encoder.layer.1" not in name}
+    surplus = {f"extra.{index}": np.zeros(1, np.float32) for index in range(6)}
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(model, rewrite(tmp_path, few | surplus), TASK)
+    missing, extra = str(caught.value).split(": ", 2)[2].split("; ")
+    assert missing.startswith("missing: encoder.layer.1.")
+    assert missing.count(", ") == 4
+    assert missing.endswith(f" and {len(tensors) - len(few) - 5} more")
+    assert extra == "surplus: extra.0, extra.1, extra.2, extra.3, extra.4 and 1 more"
+
+
 def test_heads_of_pretraining_and_buffers_are_ignored(
     tmp_path: Path, model: keras.Model, tensors: dict[str, np.ndarray]
 ) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from tfedge import files, tasks
-from tfedge.architectures.base import EncoderConfig, is_within
+from tfedge.architectures.base import Architecture, EncoderConfig, is_within
 from tfedge.errors import CheckpointError, InputError
 from tfedge.models.build import build
 from tfedge.models.config import parse_config, read_config
 from tfedge.models.folder import CONFIG, PREPROCESSOR, WEIGHTS, copy_inputs, weight_files
 from tfedge.models.layers import PatchDense, TokenTable
 from tfedge.presets import Preset
+from tfedge.show.numbers import some
 from tfedge.tasks.base import Task
 
 # Names that PyTorch gave to layer norm's parameters before Hugging Face renamed them.
 _LEGACY_NAMES = {".gamma": ".weight", ".beta": ".bias"}
+# What wrappers put before the names of all tensors: DataParallel, torch.compile, and classes of one's
+# own that keep the encoder as `self.model`.
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+_LISTED = 5  # names in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,24 +87,26 @@ class Checkpoint:
         self.folder = Path(folder)
         self.config = read_config(folder)
         self.files = weight_files(self.folder)
+        found = [(path, stored) for path in self.files for stored in _stored_names(path)]
+        wrapper = _wrapper([stored for _, stored in found], self.config.architecture)
         prefix = self.config.architecture.prefix
         self._tensors: dict[str, tuple[Path, str]] = {}
-        for path in self.files:
-            for stored in _stored_names(path):
-                name = stored.removeprefix(prefix)
-                for legacy, current in _LEGACY_NAMES.items():
-                    if name.endswith(legacy):
-                        name = name.removesuffix(legacy) + current
-                if name in self._tensors:
-                    raise CheckpointError(
-                        f"{path}: {stored} is the same tensor as {self._tensors[name][1]}; "
-                        "which of the two is meant cannot be known"
-                    )
-                self._tensors[name] = (path, stored)
+        for path, stored in found:
+            name = stored.removeprefix(wrapper).removeprefix(prefix)
+            for legacy, current in _LEGACY_NAMES.items():
+                if name.endswith(legacy):
+                    name = name.removesuffix(legacy) + current
+            if name in self._tensors:
+                raise CheckpointError(
+                    f"{path}: {stored} is the same tensor as {self._tensors[name][1]}; "
+                    "which of the two is meant cannot be known"
+                )
+            self._tensors[name] = (path, stored)
 
     @property
     def names(self) -> set[str]:
-        """Tensor names without the encoder's prefix, old names of layer norms made new."""
+        """Tensor names without the prefixes of wrappers and of the encoder, old names of layer norms
+        made new."""
         return set(self._tensors)
 
     @property
@@ -136,12 +144,27 @@ def _stored_names(path: Path) -> list[str]:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
 
 
+def _wrapper(stored: Sequence[str], architecture: Architecture) -> str:
+    """What wrappers put before all names, "" where no table of the encoder comes to light by it."""
+    tables, _, _ = architecture.embeddings.words.partition(".")
+    wrapper = ""
+    while True:
+        inner = [name.removeprefix(wrapper) for name in stored]
+        if any(is_within(name.removeprefix(architecture.prefix), (tables,)) for name in inner):
+            return wrapper
+        more = (item for item in _WRAPPERS if all(name.startswith(item) for name in inner))
+        if not stored or (item := next(more, None)) is None:
+            return ""
+        wrapper += item
+
+
 def load_weights(
     model: keras.Model, checkpoint: Checkpoint, task: str, new_head: bool = False
 ) -> list[str]:
     """Fills every variable of `model` from `checkpoint`, by name and strictly.
 
-    Raises CheckpointError for tensors missing, surplus or of another shape; all of them are listed.
+    Raises CheckpointError for tensors missing, surplus or of another shape, with the first few names of
+    each and their number.
 
     Args:
         task: the task that `model` was built for.
@@ -181,9 +204,15 @@ def load_weights(
 
 
 def _mismatch(checkpoint: Checkpoint, head: Task, faults: Mapping[str, list[str]]) -> str:
-    listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in faults.items() if names)
+    listed = "; ".join(f"{kind}: {some(names, _LISTED)}" for kind, names in faults.items() if names)
     message = f"{checkpoint.folder}: the weights do not fit its config.json: {listed}"
     missing, modules = faults["missing"], head.modules(checkpoint.config)
+    wrapped = Counter(item for item in _WRAPPERS for n in faults["surplus"] if n.startswith(item))
+    for wrapper, count in wrapped.items():
+        message += (
+            f". {count} of {len(checkpoint.names)} tensors start with {wrapper!r}, which a wrapper put "
+            f"there; save them again by name.removeprefix({wrapper!r})"
+        )
     if missing and all(is_within(name, modules) for name in missing):
         message += (
             f". The checkpoint is an encoder without a head for {head.name}: fine-tune it first "
@@ -202,7 +231,7 @@ def assign(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
         if name in tensors and tensors[name].shape != parameter.shape
     ]
     if wrong:
-        raise CheckpointError(f"tensors that do not fit the model: {', '.join(wrong)}")
+        raise CheckpointError(f"tensors that do not fit the model: {some(wrong, _LISTED)}")
     for name, parameter in wanted.items():
         parameter.assign(tensors[name])
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from tfedge import files
 from tfedge.architectures.fields import read_json
 from tfedge.errors import CheckpointError
+from tfedge.show.numbers import some
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -71,7 +72,7 @@ def weight_files(folder: Path) -> list[Path]:
         paths = [folder / Path(str(name)).name for name in sorted(names)]
         absent = [path.name for path in paths if not path.is_file()]
         if absent:
-            raise CheckpointError(f"{index} names shards that are missing: {', '.join(absent)}")
+            raise CheckpointError(f"{index} names shards that are missing: {some(absent, 5)}")
         return paths
     if (folder / "pytorch_model.bin").exists():
         raise CheckpointError(
