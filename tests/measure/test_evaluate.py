@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cases
+import numpy as np
 import pytest
 import toy_folders
 from bars import Bars
@@ -220,3 +222,22 @@ def test_what_is_no_model(toys: Path, tmp_path: Path) -> None:
 def test_model_that_crashes(toys: Path, tmp_path: Path) -> None:
     with pytest.raises(RejectedModelError, match=r"crashed running it \(SIGSEGV\)"):
         run(toys / "classifier.tflite", LABELLED, board=fake_board(tmp_path))
+
+
+def test_an_embedding_against_the_encoder_of_another_head(tmp_path: Path) -> None:
+    """Of what is converted with --task sentence-embedding, the checkpoint is the reference."""
+    bare, masked = (
+        toy_folders.write_folder(tmp_path / name, task="sentence-embedding")
+        for name in ("bare", "masked")
+    )
+    content = json.loads((masked / "config.json").read_text())
+    content["architectures"] = ["BertForMaskedLM"]
+    tensors = {
+        f"bert.{name}": value for name, value in load_file(masked / "model.safetensors").items()
+    }
+    tensors["cls.predictions.bias"] = np.zeros(1, np.float32)
+    cases.write_checkpoint(masked, content, tensors)
+    rows = Rows(TEXTS[:4], None, "toy.txt")
+    assert run(bare, rows, masked)["disagreement"] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(CheckpointError, match=r"head of a BertForMaskedLM \(cls\)"):
+        run(masked, rows, bare)

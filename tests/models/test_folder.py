@@ -133,13 +133,14 @@ def test_modules_outside_the_folder_are_refused(tmp_path: Path, path: str) -> No
 
 
 def test_what_is_downloaded(whole: Path) -> None:
+    told = {"config_setfit.json", "adapter_config.json"}  # of what is not read
     inner = {f"0_Transformer/{name}" for name in (*INPUTS, *OWN[:2], "sentence_bert_config.json")}
     found = {
         name
-        for name in names_in(whole) | inner | {"0_Transformer/pytorch_model.bin"}
+        for name in names_in(whole) | inner | told | {"0_Transformer/pytorch_model.bin"}
         if any(fnmatch.fnmatch(name, pattern) for pattern in checkpoints.download_patterns())
     }
-    assert found == {*INPUTS, *MODULES, *OWN[:2], *inner}
+    assert found == {*INPUTS, *MODULES, *OWN[:2], *inner, *told}
 
 
 def test_the_shipped_checkpoint_is_found_from_anywhere(

@@ -112,17 +112,16 @@ class Architecture(abc.ABC):
     summary_modules: tuple[str, ...] = ()
     # Those modules of heads that the checkpoint keeps within the encoder.
     encoder_modules: tuple[str, ...] = ("pooler",)
-    # What pretraining leaves in a checkpoint and no task reads.
-    pretraining_modules: tuple[str, ...] = (
+    # What pretraining leaves in a checkpoint and no task reads: the heads of its own task, and what
+    # is of no use without another model or a head.
+    pretraining_heads: tuple[str, ...] = (
         "cls",
         "lm_head",
         "vocab_transform",
         "vocab_layer_norm",
         "vocab_projector",
-        "fit_dense",
-        "fit_denses",
-        "pooler",
     )
+    pretraining_modules: tuple[str, ...] = (*pretraining_heads, "fit_dense", "fit_denses", "pooler")
     # Whether the published number of weights includes `summary_modules`.
     counts_summary: bool = False
 

@@ -19,21 +19,28 @@ from tfedge.runtime.tasks.base import Answer
 
 
 def checkpoint_answers(
-    folder: Path, items: Sequence[Any], progress: Progress = unheard, max_length: int = 512
+    folder: Path,
+    items: Sequence[Any],
+    progress: Progress = unheard,
+    max_length: int = 512,
+    task: str | None = None,
 ) -> list[Answer]:
     """What a checkpoint answers to each text, pair or path, as `tfedge-infer --json` gives it.
 
     It has the tokenising and the answers of the board's runtime. Raises CheckpointError where the
     folder does not load.
+
+    Args:
+        task: by default that of the checkpoint's head.
     """
     folder = transformer_folder(folder)
     checkpoint = Checkpoint(folder)
     config = checkpoint.config
-    name, labels = tasks.task_and_labels(checkpoint)
-    task = tasks.find(name)
+    name, labels = tasks.task_and_labels(checkpoint, task)
+    known = tasks.find(name)
     max_length = min(max_length, config.architecture.lengths(config)[1])
-    reader = open_reader(folder, config, task.is_embedding)
-    encoder = task.input.encoder(**reader.encoding(), max_length=max_length)
+    reader = open_reader(folder, config, known.is_embedding)
+    encoder = known.input.encoder(**reader.encoding(), max_length=max_length)
     model = build(config, name, len(labels), GraphOptions(pixels=reader.pixels)).model
     load_weights(model, checkpoint, name)
     dtypes = {tensor.name: tensor.dtype.as_numpy_dtype for tensor in model.inputs}
@@ -47,10 +54,10 @@ def checkpoint_answers(
         arrays = encoded.arrays(padded_length([len(encoded)], limit=max_length))
         outputs = run({name: arrays[name].astype(dtype) for name, dtype in dtypes.items()})
         found = {name: value.numpy() for name, value in outputs.items()}
-        return task.answer(found, encoded, item, labels)
+        return known.answer(found, encoded, item, labels)
 
     answers = []
     for item in items:
-        answers.append({**task.input.named(item), **answer(item)})
+        answers.append({**known.input.named(item), **answer(item)})
         progress(1)
     return answers

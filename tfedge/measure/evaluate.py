@@ -72,7 +72,7 @@ def evaluate(
     task, labels, runtimes = _about(model)
     truth = task.truth(rows, labels)
     if against is not None:
-        if (other := _about(against)[0]) is not task:
+        if (other := _about(against, task)[0]) is not task:
             raise InputError(
                 f"{model} answers {task.name} and {against} {other.name}; give two of one task"
             )
@@ -81,8 +81,8 @@ def evaluate(
             f"nothing to measure: {task.name} on {rows.source} has no labels to compare with; "
             f"give {task.wanted}, or a second model with --against"
         )
-    answers = _answers(model, rows.items, board, make_bar)
-    others = None if against is None else _answers(against, rows.items, board, make_bar)
+    answers = _answers(model, task, rows.items, board, make_bar)
+    others = None if against is None else _answers(against, task, rows.items, board, make_bar)
     compared: dict[str, Any] = {}
     if others is not None:
         compared["disagreement"] = disagreement(task, answers, others)
@@ -100,23 +100,30 @@ def evaluate(
     )
 
 
-def _about(model: Path) -> tuple[Task, list[str], Sequence[str]]:
-    """What a model answers, with which labels, and in which runtimes."""
+def _about(model: Path, like: Task | None = None) -> tuple[Task, list[str], Sequence[str]]:
+    """What a model answers, with which labels, and in which runtimes.
+
+    A checkpoint whose task would be guessed is for embeddings where it is compared with such a model,
+    `like`, which may have been made of it.
+    """
     if model.is_dir():
         from tfedge.models.checkpoint import Checkpoint
         from tfedge.models.folder import transformer_folder
 
-        name, labels = tasks.task_and_labels(Checkpoint(transformer_folder(model)))
+        given = like.name if like is not None and like.is_embedding else None
+        name, labels = tasks.task_and_labels(Checkpoint(transformer_folder(model)), given)
         return tasks.find(name), labels, ["keras"]
     with board_errors():
         manifest = read_bundle(model).manifest
     return tasks.find(manifest.task), list(manifest.labels or ()), manifest.runtimes
 
 
-def _answers(model: Path, items: Sequence[Any], board: Board, make_bar: MakeBar) -> list[Answer]:
+def _answers(
+    model: Path, task: Task, items: Sequence[Any], board: Board, make_bar: MakeBar
+) -> list[Answer]:
     with make_bar(f"running {model.name}", len(items)) as bar:
         if not model.is_dir():
             return board.answers(model, items, bar.advance)
         from tfedge.measure.checkpoint import checkpoint_answers
 
-        return checkpoint_answers(model, items, bar.advance)
+        return checkpoint_answers(model, items, bar.advance, task=task.name)

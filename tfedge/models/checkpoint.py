@@ -20,7 +20,17 @@ from tfedge.architectures.base import Architecture, EncoderConfig, is_within
 from tfedge.errors import CheckpointError, InputError
 from tfedge.models.build import build
 from tfedge.models.config import parse_config, read_config
-from tfedge.models.folder import CONFIG, PREPROCESSOR, WEIGHTS, copy_inputs, weight_files
+from tfedge.models.folder import (
+    CONFIG,
+    PREPROCESSOR,
+    WEIGHTS,
+    copy_inputs,
+    head_files,
+    modules_of,
+    modules_root,
+    refuse_adapter,
+    weight_files,
+)
 from tfedge.models.layers import PatchDense, TokenTable
 from tfedge.presets import Preset
 from tfedge.show.numbers import some
@@ -81,10 +91,11 @@ def layer_parameters(layer: keras.layers.Layer) -> Iterator[Parameter]:
 
 class Checkpoint:
     """A folder of safetensors, opened without reading any tensor; raises CheckpointError where
-    there are no safetensors (only a pickle, say), or files that cannot be read."""
+    there are no safetensors (only a pickle, say), files that cannot be read, or an adapter."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        refuse_adapter(self.folder)
         self.config = read_config(folder)
         self.files = weight_files(self.folder)
         found = [(path, stored) for path in self.files for stored in _stored_names(path)]
@@ -116,6 +127,16 @@ class Checkpoint:
         if len(hashes) == 1:
             return hashes[0]
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+    @property
+    def modules(self) -> list[str]:
+        """The kinds of sentence-transformers' modules; none of a plain encoder."""
+        return [kind for kind, _ in modules_of(modules_root(self.folder))]
+
+    @property
+    def head_files(self) -> list[str]:
+        """Files that tell of a head outside of the weights, which is not read."""
+        return head_files(self.folder)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, read from the file's header."""

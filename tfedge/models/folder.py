@@ -47,15 +47,37 @@ _INPUTS = (
 )
 # Of a module's folder: a Pooling has the first alone, a Dense both.
 _MODULE = ("*.json", "*.safetensors")
+# What says that a SetFit classifier has its head in a file of its own, and what holds it.
+_SETFIT = ("config_setfit.json", "model_head.pkl")
+# An adapter of peft, which is nothing without the model that it is for.
+_ADAPTER_CONFIG = "adapter_config.json"
+_ADAPTER = (_ADAPTER_CONFIG, "adapter_model.safetensors", "adapter_model.bin")
 # What tfedge keeps for the weights beside it, and for no others.
 _DECISIONS = "tfedge_*.json"
 
 
 def download_patterns() -> list[str]:
-    """What to download of a repository; of weights only safetensors, so no pickle ever arrives."""
+    """What to download of a repository; of weights only safetensors, so no pickle ever arrives.
+
+    Some is not read, and only says that there is what cannot be."""
     transformer = (CONFIG, "*.safetensors", _WEIGHTS_INDEX, *_INPUTS, *TRANSFORMER_SETTINGS)
     modules = [f"[0-9]_*/{name}" for name in (*transformer, *_MODULE)]
-    return [*transformer, MODULES, PROMPTS, *modules]
+    return [*transformer, MODULES, PROMPTS, _SETFIT[0], _ADAPTER_CONFIG, *modules]
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Raises CheckpointError where a folder holds an adapter, which changes the weights of a model."""
+    if found := _matching(folder, *_ADAPTER):
+        raise CheckpointError(
+            f"{folder} holds an adapter ({', '.join(found)}), which is not read: merge it into its "
+            "model where peft is installed, PeftModel.from_pretrained(model, folder).merge_and_unload()"
+            ".save_pretrained(another), and give that folder"
+        )
+
+
+def head_files(encoder: Path) -> list[str]:
+    """The files beside a checkpoint that tell of a head of SetFit's, which is not read."""
+    return list(_matching(encoder, *_SETFIT) | _matching(modules_root(encoder), *_SETFIT))
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tfedge.errors import CheckpointError, InputError
 from tfedge.runtime import tasks as board
 from tfedge.runtime.registry import Registry
+from tfedge.tasks import heads
 from tfedge.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -45,15 +46,9 @@ def task_and_labels(checkpoint: Checkpoint, name: str | None = None) -> tuple[st
     """What a checkpoint is for, by its head unless `name` says it, and its labels.
 
     Raises InputError where the task is unknown or needs more labels, CheckpointError where no task is
-    for it.
+    for it, or its head is of none.
     """
-    task = max(every(), key=lambda task: task.fit(checkpoint)) if name is None else find(name)
-    if name is None and not task.fit(checkpoint):
-        problem = checkpoint.config.source.get("problem_type")
-        raise CheckpointError(
-            f"no task of tfedge is for this checkpoint, whose problem_type is {problem}: name one of "
-            f"{', '.join(names())} with --task"
-        )
+    task = _guessed(checkpoint) if name is None else find(name)
     labels = task.labels(checkpoint)
     if task.labelled and 0 < len(labels) < task.least_labels:
         raise InputError(
@@ -61,3 +56,15 @@ def task_and_labels(checkpoint: Checkpoint, name: str | None = None) -> tuple[st
             "text it is a score (text-scoring) or a number (text-regression)"
         )
     return task.name, labels
+
+
+def _guessed(checkpoint: Checkpoint) -> Task:
+    task = max(every(), key=lambda task: task.fit(checkpoint))
+    if not task.fit(checkpoint):
+        problem = checkpoint.config.source.get("problem_type")
+        raise CheckpointError(
+            f"no task of tfedge is for this checkpoint, whose problem_type is {problem}: name one of "
+            f"{', '.join(names())} with --task"
+        )
+    heads.refuse_unread(checkpoint, task, every())
+    return task
