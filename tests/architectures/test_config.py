@@ -86,7 +86,7 @@ def test_defaults_are_those_of_transformers() -> None:
         (BERT, {"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000"),
         (MOBILEBERT, {"num_feedforward_networks": 10**6}, "num_feedforward_networks is 1000000"),
         (BERT, {"vocab_size": 10**6, "hidden_size": 10**5}, "a matrix of 100000000000 weights"),
-        (BERT, {"hidden_act": "swish"}, "hidden_act is 'swish'; supported are gelu, relu"),
+        (BERT, {"hidden_act": "mish"}, "hidden_act is 'mish'; supported are gelu, gelu_python,"),
         (BERT, {"hidden_act": ["gelu"]}, "hidden_act is ['gelu']"),
         (BERT, {"layer_norm_eps": "1e-12"}, "layer_norm_eps is '1e-12'"),
         (BERT, {"layer_norm_eps": float("nan")}, "layer_norm_eps is nan"),

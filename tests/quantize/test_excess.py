@@ -26,12 +26,15 @@ MASSIVE = 3  # neurons that a few tokens drive to a hundred, and through them on
 @pytest.fixture
 def massive(outlier_checkpoint: Callable[..., Checkpoint]) -> Checkpoint:
     """A checkpoint of one layer with a massive neuron and a massive channel of the stream."""
-    checkpoint = outlier_checkpoint("bert", small=True, intermediate_size=128)
+    return _made_massive(outlier_checkpoint("bert", small=True, intermediate_size=128))
+
+
+def _made_massive(checkpoint: Checkpoint, most: float = 40) -> Checkpoint:
     path = checkpoint.folder / "model.safetensors"
     tensors = load_file(path)
     prefix = "bert.encoder.layer.0."
     kernel = tensors[prefix + "intermediate.dense.weight"]
-    kernel[MASSIVE] *= 40 / np.abs(kernel[MASSIVE]).sum()
+    kernel[MASSIVE] *= most / np.abs(kernel[MASSIVE]).sum()
     tensors[prefix + "output.dense.weight"][5, MASSIVE] = 20
     save_file(tensors, path, metadata={"format": "pt"})
     return Checkpoint(checkpoint.folder)
@@ -76,6 +79,30 @@ def test_paths_are_exact_in_float(
         np.testing.assert_allclose(clipped(inputs)["logits"], expected, atol=2e-3)
 
 
+@pytest.mark.parametrize("graph", ["integer", "edgetpu-plain"])
+@pytest.mark.parametrize("activation", ["silu", "quick_gelu"])
+def test_paths_beside_other_activations_are_exact_too(
+    graph: str,
+    activation: str,
+    outlier_checkpoint: Callable[..., Checkpoint],
+    sequences: list[np.ndarray],
+) -> None:
+    """On an Edge TPU as well, whose GELU is another function."""
+    changes = {"hidden_act": activation, "intermediate_size": 128}
+    # So large that a range that begins where SiLU gives what it reads is worth a path.
+    checkpoint = _made_massive(outlier_checkpoint("bert", small=True, **changes), 400)
+    plain = build(checkpoint.config, TASK, 2, GraphOptions())
+    load_weights(plain.model, checkpoint, TASK)
+    lowering = lowered(checkpoint, Shape(TASK, 2, 16, graph=graph), sequences)
+    assert MASSIVE in lowering.decided["excess"][BEFORE].neurons
+    assert lowering.decided["excess"][BEFORE].high >= {"silu": 12.0, "quick_gelu": 6.0}[activation]
+    clipped = lowering.build_clipped(lowering.shape.options()).model
+    for sequence in sequences[:8]:
+        inputs = _inputs(sequence)
+        expected = plain.model(inputs)["logits"]
+        np.testing.assert_allclose(clipped(inputs)["logits"], expected, atol=2e-2)
+
+
 def test_paths_make_rounding_several_times_better(
     massive: Checkpoint, sequences: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,3 +144,12 @@ def test_misfits_are_told(massive: Checkpoint, sequences: list[np.ndarray]) -> N
         "nothing": NeuronPath(-3.0, 4.0, [0]),
     }
     assert Excess().misfits(lowering, wrong) == {BEFORE, "nothing"}
+
+
+def test_what_a_quick_gelu_multiplies_keeps_its_integers(
+    outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
+) -> None:
+    checkpoint = outlier_checkpoint("bert", small=True, hidden_act="quick_gelu")
+    ranges = prepared(checkpoint, Shape(TASK, 2, 16), sequences).calibration.ranges
+    assert ranges[f"{BEFORE}.steep"] == ranges[BEFORE].times(1.702)
+    assert (ranges[f"{BEFORE}.sigmoid"].min, ranges[f"{BEFORE}.sigmoid"].max) == (0.0, 255 / 256)

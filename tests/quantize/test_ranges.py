@@ -167,3 +167,9 @@ def test_weights_of_any_shape() -> None:
 
 def test_scale_is_a_255th() -> None:
     assert Range(-1.0, 1.55).scale == pytest.approx(0.01)
+
+
+def test_a_range_of_what_is_larger_has_the_same_integers() -> None:
+    found = Range(-1.0, 3.0).times(1.702)
+    assert (found.min, found.max) == (-1.702, pytest.approx(5.106))
+    assert found.scale == pytest.approx(1.702 * Range(-1.0, 3.0).scale)

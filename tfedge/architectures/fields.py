@@ -9,7 +9,21 @@ from typing import Any
 
 from tfedge.errors import CheckpointError
 
-ACTIVATIONS = ("gelu", "relu", "gelu_new")
+# Functions between dense layers by the names that config.json may give them: those of transformers'
+# activations.py, where several are one function in another order of arithmetic.
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_new",  # by tanh
+    "gelu_accurate": "gelu_new",
+    "gelu_fast": "gelu_new",
+    "gelu_pytorch_tanh": "gelu_new",
+    "gelu_python_tanh": "gelu_new",
+    "quick_gelu": "quick_gelu",
+    "silu": "silu",
+    "swish": "silu",
+    "relu": "relu",
+}
 # The key of config.json under which layers that differ are described; see `read_differing`.
 EXTENSION = "tfedge"
 # No published encoder comes near this; larger numbers are damage or an attack on memory.
@@ -96,6 +110,12 @@ class Fields:
     def choice(self, key: str, allowed: tuple[str, ...], default: str) -> str:
         supported = f"; supported are {', '.join(allowed)}"
         return self._get(key, default, lambda value: value in allowed, supported)
+
+    def activation(self, default: str) -> str:
+        """What `hidden_act` calls a function, under the one name that it has here."""
+        fits = (*ACTIVATIONS,)
+        allowed = f"; supported are {', '.join(fits)}: take a checkpoint that was trained with one"
+        return ACTIVATIONS[self._get("hidden_act", default, lambda value: value in fits, allowed)]
 
     def unsupported(self, key: str, allowed: tuple[Any, ...]) -> None:
         self._get(key, None, lambda value: value in allowed, ", which no builder supports")

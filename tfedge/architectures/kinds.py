@@ -100,14 +100,15 @@ class Unclipped(Kind):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Gate(Kind):
-    """What a dense layer puts out for a GELU that is computed as a product."""
+    """What a dense layer puts out for a GELU that is computed as a product, times a factor."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Like(Kind):
-    """A tensor with the values of the tapped tensor `source`, and so with its range."""
+    """A tensor with the values of the tapped tensor `source` times a factor, and so with its range."""
 
     source: str
+    factor: float = 1.0
 
 
 FREE = Kind()
@@ -117,6 +118,7 @@ GATE = Gate()
 SCORES = Scores()
 MASK = Kind()  # added to scores; as deep as their ranges reach
 TANH = Fixed(-1.0, 127 / 128)  # TFLite gives it a scale of 1/128
+SIGMOID = Fixed(0.0, 255 / 256)  # fixed by TFLite's LOGISTIC
 PIXELS = Fixed(0.0, 255.0)  # whole numbers, so that a step of 1 loses nothing
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
 from tfedge.architectures.base import EncoderConfig, is_within, register
-from tfedge.architectures.fields import ACTIVATIONS, LARGEST_DEPTH, Fields, head_size, refuse_matrix
+from tfedge.architectures.fields import LARGEST_DEPTH, Fields, head_size, refuse_matrix
 from tfedge.architectures.parts import Biases, Stream, residual
 from tfedge.architectures.postnorm import PostNorm
 from tfedge.errors import CheckpointError
@@ -78,7 +78,7 @@ class MobileBert(PostNorm):
         return {
             **values,
             **flags,
-            "hidden_act": fields.choice("hidden_act", ACTIVATIONS, "relu"),
+            "hidden_act": fields.activation("relu"),
             "hidden_dropout_prob": fields.number("hidden_dropout_prob", 0.0),
             "head_size": head_size(inner, values["num_attention_heads"]),
             "embedding_size": words,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tfedge.architectures.base import Architecture, EncoderConfig, Input
-from tfedge.architectures.fields import ACTIVATIONS, Fields
+from tfedge.architectures.fields import Fields
 from tfedge.architectures.parts import Biases, Stream, residual
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class PostNorm(Architecture):
             "vocab_size": fields.size("vocab_size"),
             "max_position_embeddings": fields.size("max_position_embeddings"),
             "type_vocab_size": fields.size("type_vocab_size") if self.has_token_types else 0,
-            "hidden_act": fields.choice("hidden_act", ACTIVATIONS, "gelu"),
+            "hidden_act": fields.activation("gelu"),
             "layer_norm_eps": fields.number("layer_norm_eps", 1e-12),
             "hidden_dropout_prob": fields.number("hidden_dropout_prob", 0.1),
             "attention_probs_dropout_prob": fields.number("attention_probs_dropout_prob", 0.1),

@@ -11,7 +11,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
 from tfedge.architectures.base import Architecture, EncoderConfig, Input, register
-from tfedge.architectures.fields import ACTIVATIONS, Fields
+from tfedge.architectures.fields import Fields
 from tfedge.architectures.parts import Biases, Parts, Stream
 from tfedge.errors import CheckpointError
 
@@ -80,7 +80,7 @@ class Vit(Architecture):
             **fields.sizes(**defaults, intermediate_size=3072),
             "vocab_size": 0,
             "max_position_embeddings": patches + len(self.leading_tokens),
-            "hidden_act": fields.choice("hidden_act", ACTIVATIONS, "gelu"),
+            "hidden_act": fields.activation("gelu"),
             "layer_norm_eps": fields.number("layer_norm_eps", 1e-12),
             "hidden_dropout_prob": fields.number("hidden_dropout_prob", 0.0),
             "attention_probs_dropout_prob": fields.number("attention_probs_dropout_prob", 0.0),

@@ -188,7 +188,8 @@ class Blocks:
         return self.dense(name, units, op("embeddings.trigram", layers.trigram)(x))
 
     def activated_dense(self, name: str, activation: str, units: int, x: Symbolic) -> Symbolic:
-        """A dense layer and its activation; the tensor between them is tapped only for GELU.
+        """A dense layer and its activation, by the name of `tfedge.architectures.fields`; the tensor
+        between them is tapped but for ReLU.
 
         TFLite fuses ReLU into the product, so there is no tensor between.
         """
@@ -196,8 +197,18 @@ class Blocks:
             y = self._dense_layer(name, units)(self.operand(x))
             if activation == "relu":
                 return self.tap(f"{name}.act", keras.layers.ReLU(name=f"{name}.act")(y))
-            gelu = op(f"{name}.act", layers.gelu, approximate=activation == "gelu_new")
-            return self.tap(f"{name}.act", gelu(self.tap(name, y, kinds.read_by(gelu))))
+            if activation in layers.SLOPES:
+                function = op(f"{name}.act", layers.gated, slope=layers.SLOPES[activation])
+            else:
+                function = op(f"{name}.act", layers.gelu, approximate=activation == "gelu_new")
+            read = self.tap(name, y, kinds.read_by(function))
+            return self._activated(name, activation, function, read)
+
+    def _activated(
+        self, name: str, activation: str, function: keras.layers.Layer, x: Symbolic
+    ) -> Symbolic:
+        """What the activation of the dense layer `name` makes of its result, by `function`."""
+        return self.tap(f"{name}.act", function(x))
 
     def tanh(self, name: str, x: Symbolic) -> Symbolic:
         """tanh(x) of each number."""

@@ -332,6 +332,17 @@ def unit_length(x: tf.Tensor) -> tf.Tensor:
     return tf.math.l2_normalize(x, axis=-1, epsilon=1e-24)
 
 
+# Of the activations that are x * sigmoid(slope * x), by the names of `tfedge.architectures.fields`;
+# transformers' activations.py has the same.
+SLOPES = {"silu": 1.0, "quick_gelu": 1.702}
+
+
+def gated(x: tf.Tensor, slope: float) -> tf.Tensor:
+    """x * sigmoid(slope * x): SiLU, and with 1.702 a GELU nearly (Hendrycks and Gimpel 2016, section
+    2)."""
+    return x * tf.sigmoid(x if slope == 1.0 else slope * x)
+
+
 def gelu(x: tf.Tensor, approximate: bool = False) -> tf.Tensor:
     """x * Phi(x) (Hendrycks and Gimpel 2016), or its tanh approximation (`gelu_new`)."""
     return tf.nn.gelu(x, approximate=approximate)

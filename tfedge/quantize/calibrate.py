@@ -95,5 +95,5 @@ def calibrate(observer: Observer, pre_norm: bool = False) -> Calibration:
         if kind is MASK:
             ranges[name] = Range(mask_value, 0.0)
         elif isinstance(kind, Like):
-            ranges[name] = ranges[kind.source]
+            ranges[name] = ranges[kind.source].times(kind.factor)
     return Calibration(ranges, mask_value)

@@ -16,12 +16,14 @@ from collections.abc import Mapping
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import (
     FREE,
     GATE,
     KEY,
     MASK,
     SCORES,
+    SIGMOID,
     VALUE,
     Fixed,
     Kind,
@@ -32,13 +34,13 @@ from tfedge.architectures.kinds import (
 )
 from tfedge.architectures.parts import Biases
 from tfedge.models.blocks import Symbolic, Tensors
-from tfedge.models.layers import matmul
+from tfedge.models.layers import SLOPES, matmul
 from tfedge.quantize import edgetpu_layers as layers
 from tfedge.quantize.integer import IntegerBlocks, Piece, Squared, Squares
 from tfedge.quantize.layers import STRENGTH, affine, expand, op
 from tfedge.targets import INTEGER
 
-GELU_FACTOR = 1.702
+GELU_FACTOR = SLOPES["quick_gelu"]
 # The power of half the scores is squared, in steps of 1/256 of the largest: e^-6.5 of the sigmoid
 # rounds to 0.
 HALF_MASK_DEPTH = 6.5
@@ -46,7 +48,6 @@ HALF_SCORES = Scores(HALF_MASK_DEPTH)
 # Products of all pairs of tokens are so many that a share of them shows their histogram.
 _PRODUCTS = Kind(thinning=31)
 _SHARE = Fixed(0.0, 1.0)
-_SIGMOID = Fixed(0.0, 255 / 256)  # fixed by TFLite's LOGISTIC
 _UNIT_LENGTH = Fixed(-1.0, 127 / 128)  # fixed by TFLite's L2_NORMALIZATION
 
 
@@ -55,12 +56,16 @@ class EdgeTpuBlocks(IntegerBlocks):
 
     query_factor = 0.5
     score_axes = (0, 2, 1, 3)
-    gate_factor = GELU_FACTOR
     strengths = (STRENGTH,)  # what `EvenScale` makes good
     float_operators = frozenset({"CAST FLOAT32"})
 
     even_scale: type[layers.EvenScale] = layers.EvenScale
     even_variance: type[layers.EvenVariance] = layers.EvenVariance
+
+    @classmethod
+    def gate_factor(cls, config: EncoderConfig) -> float:
+        """That of the sigmoid; every GELU is the quick one."""
+        return SLOPES.get(config.hidden_act, GELU_FACTOR)
 
     def token_types(self, name: str, inputs: Tensors) -> Symbolic:
         """The look-up of token types, (B, S, 1, C); of two, arithmetic."""
@@ -86,15 +91,12 @@ class EdgeTpuBlocks(IntegerBlocks):
         return op("attention_bias.row", layers.as_row)(bias)
 
     def activated_dense(self, name: str, activation: str, units: int, x: Symbolic) -> Symbolic:
-        """A dense layer and its activation; GELU is y * sigmoid(y) of y = 1.702 x, times 1.702."""
+        """A dense layer and its activation; GELU is y * sigmoid(y) of y = 1.702 x, over 1.702."""
         if activation == "relu":
             return super().activated_dense(name, activation, units, x)
         with self.site(name, "dense"):
             y = self._step(self._dense_layer(name, units), self.operand(x), GATE)
             return self._multiply(f"{name}.act", y, self._sigmoid(name, y))
-
-    def _sigmoid(self, name: str, x: Symbolic) -> Symbolic:
-        return self._step(op(f"{name}.sigmoid", tf.sigmoid), x, _SIGMOID)
 
     def dense(self, name: str, units: int, x: Symbolic, kind: Kind = FREE) -> Symbolic:
         """As everywhere; products by MUL want no zero point of 0."""
@@ -180,7 +182,7 @@ class EdgeTpuBlocks(IntegerBlocks):
         depth = keras.layers.Subtract(name=f"{name}.depth")
         below = self._step(depth, [scores, most], Fixed(-HALF_MASK_DEPTH, 0.0))
         gate = self._sigmoid(name, below)
-        rest = self._step(op(f"{name}.rest", lambda x: 1.0 - x), gate, _SIGMOID)
+        rest = self._step(op(f"{name}.rest", lambda x: 1.0 - x), gate, SIGMOID)
         root = op(f"{name}.rest_rsqrt", tf.math.rsqrt)
         root = self._step(root, rest, Fixed(0.0, 2**0.5))
         inverse = self._multiply(f"{name}.rest_inverse", root, root, Fixed(0.0, 2.0))

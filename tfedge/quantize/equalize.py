@@ -268,12 +268,12 @@ class Scales(Rewrite):
     def apply(self, lowering: Lowering, encoder: Encoder, blocks: type[IntegerBlocks]) -> None:
         factor = lowering.config.head_size**-0.5 * blocks.query_factor
         scale_queries(encoder.model, encoder.kinds, factor)
-        _scale_gates(lowering, encoder.model, encoder.kinds, blocks.gate_factor)
+        _scale_gates(lowering, encoder.model, encoder.kinds, blocks.gate_factor(lowering.config))
 
     def undo(self, lowering: Lowering, plain: keras.Model, model: keras.Model) -> None:
         kinds, blocks = lowering.dynamic.kinds, lowering.blocks
         scale_queries(plain, kinds, lowering.config.head_size**0.5 / blocks.query_factor)
-        _scale_gates(lowering, plain, kinds, 1 / blocks.gate_factor)
+        _scale_gates(lowering, plain, kinds, 1 / blocks.gate_factor(lowering.config))
 
 
 def _scale_gates(

@@ -208,7 +208,7 @@ class ExcessBlocks(IntegerBlocks):
     def tap(self, name: str, tensor: Symbolic, kind: Kind = FREE) -> Symbolic:
         path = self._paths.get(name)
         if isinstance(path, NeuronPath):
-            factor = self.gate_factor
+            factor = self.gate_factor(self.config)
             kind = Capped(-math.inf, factor * path.high, factor * path.low)
         return super().tap(name, tensor, kind)
 
@@ -222,7 +222,7 @@ class ExcessBlocks(IntegerBlocks):
         if isinstance(path, NeuronPath):
             options: dict[str, Any] = {
                 "columns": path.neurons,
-                "shift": -self.gate_factor * path.high,
+                "shift": -self.gate_factor(self.config) * path.high,
             }
             with self._within(name):
                 part = PartDense(self._dense_layers[name], **options, name=f"{name}.excess_sum")

@@ -23,7 +23,17 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
-from tfedge.architectures.kinds import FREE, VALUE, Clipping, Fixed, Kind, Seen, Unclipped
+from tfedge.architectures.kinds import (
+    FREE,
+    SIGMOID,
+    VALUE,
+    Clipping,
+    Fixed,
+    Kind,
+    Like,
+    Seen,
+    Unclipped,
+)
 from tfedge.models import layers as plain
 from tfedge.models.blocks import Blocks, GraphOptions, Symbolic
 from tfedge.quantize import layers
@@ -134,13 +144,11 @@ class IntegerBlocks(Blocks):
 
     Attributes:
         decisions: what the rewrites of the graph have decided, by their keys.
-        gate_factor: what the dense layers before a GELU hold, and those behind it the inverse of.
         strengths: powers that the factors of equalisation may be of the channels' peaks.
         float_operators: what is left in float, as `tfedge.inspect.contents` names it: the
             conversion of inputs.
     """
 
-    gate_factor = 1.0
     strengths: ClassVar[tuple[float, ...]] = layers.STRENGTHS
     float_operators: ClassVar[frozenset[str]] = frozenset()
     pointwise_dense: type[layers.PointwiseDense] = layers.PointwiseDense
@@ -162,12 +170,33 @@ class IntegerBlocks(Blocks):
         self._norm_of_sum = {item.totals[0]: item.norms[0] for item in streams if item.dense}
         self._centred: set[str] = set()  # norms that read sums without a mean
 
+    @classmethod
+    def gate_factor(cls, config: EncoderConfig) -> float:
+        """What the dense layers before an activation hold, and those behind it the inverse of."""
+        del config
+        return 1.0
+
     def _step(self, layer: keras.layers.Layer, inputs: Any, kind: Kind = FREE) -> Symbolic:
         """What a layer makes of tensors, tapped by the layer's name."""
         return self.tap(layer.name, layer(inputs), kind)
 
     def _multiply(self, name: str, a: Symbolic, b: Symbolic, kind: Kind = FREE) -> Symbolic:
         return self._step(keras.layers.Multiply(name=name), [a, b], kind)
+
+    def _activated(
+        self, name: str, activation: str, function: keras.layers.Layer, x: Symbolic
+    ) -> Symbolic:
+        """As everywhere; what no operator of integers computes is x * sigmoid(slope * x), where
+        slope * x has the integers of x."""
+        if (slope := plain.SLOPES.get(activation)) is None:
+            return super()._activated(name, activation, function, x)
+        read = x
+        if slope != 1.0:
+            read = self._step(op(f"{name}.steep", plain.scale, factor=slope), x, Like(name, slope))
+        return self._multiply(f"{name}.act", x, self._sigmoid(name, read))
+
+    def _sigmoid(self, name: str, x: Symbolic) -> Symbolic:
+        return self._step(op(f"{name}.sigmoid", tf.sigmoid), x, SIGMOID)
 
     def _as_hidden(self, name: str, x: Symbolic) -> Symbolic:
         return op(f"{name}.expanded", layers.expand)(x)

@@ -18,11 +18,14 @@ from tfedge.quantize.rewrite import Decision, Rewrite
 if TYPE_CHECKING:
     from tfedge.quantize.prepare import Lowering
 
-# Ranges of what a GELU reads: below the low ends it gives less than 0.02, above the high ones what it
-# reads, but for 0.0002 at most.
+# Ranges of what an activation reads. Below the low ends a GELU gives less than 0.02; the deep ones
+# are for those that give more than `_NOTHING` there, as SiLU does. Above a high end an activation gives
+# what it reads but for `_NOTHING`: a GELU at all of them, SiLU at the last.
 _LOWS = (-2.5, -3.0, -3.5, -4.0)
+_DEEP_LOWS = (-6.0, -8.0)
 _HIGHS = (4.0, 5.0, 6.0, 8.0, 12.0)
-_GELU_LOW = -0.17
+_NOTHING = 1e-3
+_BELOW_ZERO = np.linspace(-4.0, 0.0, 401)  # where each activation has its least value
 _MOST_NEURONS = 1 / 32  # of a layer that may be above a range
 _TOKENS_OF_EACH = 3  # one of so many is in a histogram
 _HEADROOM = 1.5
@@ -38,13 +41,13 @@ class Excess(Rewrite):
 
     def decide(self, lowering: Lowering, observe: Callable[[Encoder], Observer]) -> Decision:
         encoder = lowering.plain
-        gelus = {name: kind.reader for name, kind in encoder.kinds.items() if kind.reader}
+        readers = {name: kind.reader for name, kind in encoder.kinds.items() if kind.reader}
         tops: dict[str, np.ndarray] = {}
-        rows: dict[str, list[np.ndarray]] = {name: [] for name in gelus}
+        rows: dict[str, list[np.ndarray]] = {name: [] for name in readers}
 
         def watched() -> Iterator[Mapping[str, np.ndarray]]:
             for tensors in observe(encoder).tensors():
-                for name in gelus:
+                for name in readers:
                     value = tensors[name].reshape(-1, tensors[name].shape[-1])
                     tops[name] = np.maximum(tops.get(name, -np.inf), value.max(0))
                     rows[name].append(value[::_TOKENS_OF_EACH])
@@ -54,7 +57,7 @@ class Excess(Rewrite):
         streams = [stream for stream in lowering.streams if stream.name in ends]
         found = residuals(watched(), streams)
         paths: dict[str, Any] = {}
-        for name, reader in gelus.items():
+        for name, reader in readers.items():
             paths[name] = _neuron_path(np.concatenate(rows[name]), tops[name], reader)
         for stream in streams:
             factors = np.asarray(lowering.decided[FACTORS][stream.name])
@@ -74,40 +77,52 @@ class Excess(Rewrite):
 
 
 def _neuron_path(
-    values: np.ndarray, tops: np.ndarray, gelu: Callable[[np.ndarray], np.ndarray]
+    values: np.ndarray, tops: np.ndarray, function: Callable[[np.ndarray], np.ndarray]
 ) -> NeuronPath | None:
-    """The best range of what a GELU reads, of those worth a path.
+    """The best range of what an activation reads, of those worth a path.
 
     Args:
         values: some tokens', (n, neurons).
         tops: the largest of all tokens, (neurons,).
     """
-    top = float(tops.max())
-    histogram, outputs = Histogram(float(values.min()), top), Histogram(_GELU_LOW, top)
+    top, least_output = float(tops.max()), float(function(_BELOW_ZERO).min())
+    histogram, outputs = Histogram(float(values.min()), top), Histogram(least_output, top)
     histogram.add(values)
-    outputs.add(gelu(values.ravel()))
+    outputs.add(function(values.ravel()))
     highs = [share * tops.max() for share in np.linspace(0.05, 1.0, 20)]
-    ends = (*_LOWS, *_HIGHS, *highs)
-    given, made = gelu(histogram.centres), dict(zip(ends, gelu(np.array(ends)), strict=True))
+    lows, path_highs = _path_ends(function)
+    ends = (*lows, *path_highs, *highs)
+    given = function(histogram.centres)
+    made = dict(zip(ends, function(np.array(ends)), strict=True))
 
     def error(low: float, high: float, is_cut: bool) -> float:
         results = given, np.array([made[low], made[high]])
         found = range_error(histogram, (low, high), results, is_cut)
-        return found + range_error(outputs, (_GELU_LOW, high), is_cut=is_cut)
+        return found + range_error(outputs, (least_output, high), is_cut=is_cut)
 
-    plain = min(error(low, high, True) for low in _LOWS for high in highs)
+    plain = min(error(low, high, True) for low in lows for high in highs)
     least, chosen = WORTHWHILE * plain, None
-    for high in _HIGHS:
+    for high in path_highs:
         neurons = np.flatnonzero(tops > high)
         if not 0 < len(neurons) <= _MOST_NEURONS * len(tops):
             continue
         rare = histogram.counts[histogram.centres > high].sum()
         beyond = rare * ((tops.max() - high) / 255) ** 2 / 12
-        for low in _LOWS:
+        for low in lows:
             whole = error(low, high, False) + beyond
             if whole < least:
                 least, chosen = whole, NeuronPath(low, high, neurons.tolist())
     return chosen
+
+
+def _path_ends(
+    function: Callable[[np.ndarray], np.ndarray],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The low ends to try, and the high ones above which the function gives what it reads."""
+    deepest = function(np.array(_LOWS[-1:]))[0]
+    lows = (*_LOWS, *_DEEP_LOWS) if abs(deepest) > _NOTHING else _LOWS
+    missing = np.array(_HIGHS) - function(np.array(_HIGHS))
+    return lows, tuple(np.array(_HIGHS)[np.abs(missing) <= _NOTHING].tolist())
 
 
 def _channel_path(residual: Residual, factors: np.ndarray, gain: np.ndarray) -> ChannelPath | None:

@@ -27,6 +27,10 @@ class Range:
         """Real units per integer step."""
         return (self.max - self.min) / _LEVELS
 
+    def times(self, factor: float) -> Range:
+        """The range of the same integers where all values are `factor` times as large."""
+        return Range(factor * self.min, factor * self.max)
+
     def symmetric(self) -> Range:
         """The range about this size whose zero point is 0, as int8 kernels want some operands."""
         scale = max(-self.min / 128, self.max / 127)
