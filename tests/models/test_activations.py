@@ -15,7 +15,7 @@ from conversions import assert_int8_agrees
 from tfedge.architectures.fields import ACTIVATIONS
 from tfedge.models.build import build
 from tfedge.models.config import parse_config
-from tfedge.quantize.outliers import _path_ends
+from tfedge.quantize.outliers import _least_output, _path_ends
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -93,6 +93,15 @@ def test_paths_begin_where_a_function_gives_what_it_reads(name: str) -> None:
     first = {"silu": 12.0, "swish": 12.0, "quick_gelu": 6.0}
     assert highs[0] == first.get(name, 4.0)
     assert lows[-1] == (-8.0 if name in first else -4.0)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_no_output_is_below_the_least(name: str) -> None:
+    least = {"relu": 0.0, "silu": -0.28, "swish": -0.28}.get(name)
+    found = _least_output(FORMULAS[name])
+    if least is not None or name in ("gelu", "quick_gelu"):
+        assert found == (-0.17 if least is None else least)
+    assert FORMULAS[name](np.linspace(-20, 5, 100_001)).min() >= found
 
 
 @pytest.mark.parametrize(
