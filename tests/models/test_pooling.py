@@ -176,3 +176,28 @@ def test_cls_embeddings_in_integers(tmp_path: Path) -> None:
     assert report["quantization"]["float_operators"] == 0
     (output,) = report["outputs"]
     assert (output["shape"], output["dtype"]) == ([1, 32], "INT8")
+
+
+@pytest.mark.parametrize(
+    ("settings", "tokenizer", "expected"),
+    [
+        ({"max_seq_length": 128}, {"model_max_length": 512}, 128),
+        ({}, {"model_max_length": 128}, 128),  # what sentence-transformers 6 saves
+        ({"max_seq_length": None}, {"model_max_length": 128}, 128),
+        ({}, {"model_max_length": 1000000000000000019884624838656}, None),  # transformers' none
+        ({}, {"model_max_length": 1e30}, None),
+        ({}, {}, None),
+    ],
+)
+def test_length_of_embeddings(
+    tmp_path: Path, settings: dict[str, Any], tokenizer: dict[str, Any], expected: int | None
+) -> None:
+    (tmp_path / "sentence_bert_config.json").write_text(json.dumps(settings))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    assert embedding_length(tmp_path) == expected
+
+
+def test_the_length_of_the_tokeniser_is_a_number(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": "long"}')
+    with pytest.raises(CheckpointError, match="model_max_length is 'long'; it must be a whole"):
+        embedding_length(tmp_path)
