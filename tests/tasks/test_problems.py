@@ -15,6 +15,7 @@ from bars import Bars
 from tfedge import tasks
 from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.data.hub import Data
+from tfedge.data.texts import Texts
 from tfedge.errors import CheckpointError, InputError
 from tfedge.measure.board import Board
 from tfedge.models.build import build
@@ -95,6 +96,10 @@ def test_labels_of_rows(tmp_path: Path) -> None:
     for path in (lists, table):
         read = MANY.read(Data(str(path), "test"))
         assert MANY.truth(read, EMOTIONS) == [{0, 1}, set(), {2}, {0, 2}], path
+    alone = MANY.rows(Texts(["a", "b"], [" Joy,  or awe", "fear|Joy, or awe"], "rows"))
+    with pytest.raises(InputError, match=r"labels \['Joy', 'or awe'\]"):
+        MANY.truth(alone, ("joy, or awe", "fear"))
+    assert MANY.truth(alone.head(1), ("joy, or awe", "fear")) == [{0}]
     with pytest.raises(InputError, match=r"labels \['Calm', 'fear'\] that the model does not know"):
         MANY.truth(MANY.read(Data(str(lists), "test")), ("joy", "anger", "awe"))
 

@@ -103,7 +103,6 @@ class MultiLabel(Classifier, board.MultiLabel):
 
 def _words(cell: str, labels: Labels) -> list[str]:
     """The labels in a cell; one whose own name has a separator in it may stand there alone."""
-    cell = cell.strip()
-    if cell.lower() in {label.lower() for label in labels}:
+    if columns.key(cell) in map(columns.key, labels):
         return [cell]
-    return [word for word in _SEPARATORS.split(cell) if word]
+    return [word for word in _SEPARATORS.split(cell.strip()) if word]
