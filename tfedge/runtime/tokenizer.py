@@ -119,7 +119,6 @@ class TextEncoder:
         self._unknown_id = _find_unknown_id(self._tokenizer)
         self._marks_pieces = bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
         self._tokenizer.no_padding()  # padding depends on the signature, see `Encoded.arrays`
-        # Where a text is cut is all that the file says of truncation.
         # Where a text is cut is all that counts of what the file says of truncation.
         side = (self._tokenizer.truncation or {}).get("direction", "right")
         self.kept = "beginning" if side == "right" else "end"
