@@ -236,15 +236,9 @@ class Lowering:
         load_weights(self.weights, checkpoint, shape.task)
         self.decided: dict[str, Decision] = {}
         self._made: list[Rewrite] = []
-        # Tracing a graph takes longer than a few texts, and several rewrites look at this one.
-        plain = Observer(self.plain, samples, progress)
-
-        def observe(encoder: Encoder) -> Observer:
-            return plain if encoder is self.plain else Observer(encoder, samples, progress)
-
         for rewrite in record.REWRITES:
             if decisions is None:
-                found = self._decided(rewrite, observe, lambda: progress(len(samples)))
+                found = self._decided(rewrite, samples, progress)
             elif rewrite.key:
                 found = decisions.rewrites[rewrite.key]
                 _refuse(rewrite.key, rewrite.misfits(self, found))
@@ -256,19 +250,18 @@ class Lowering:
             _refuse("ranges", self.dynamic.kinds.keys() ^ decisions.calibration.ranges.keys())
 
     def _decided(
-        self, rewrite: Rewrite, observe: Callable[[Encoder], Observer], skip: Callable[[], None]
+        self, rewrite: Rewrite, samples: Sequence[np.ndarray], progress: Progress
     ) -> Decision:
-        """What a rewrite decides; passes that it can do without are skipped."""
-        passes = 0
+        """What a rewrite decides; passes that it can do without count as run."""
+        observers: list[Observer] = []
 
-        def counted(encoder: Encoder) -> Observer:
-            nonlocal passes
-            passes += 1
-            return observe(encoder)
+        def observe(encoder: Encoder) -> Observer:
+            observers.append(Observer(encoder, samples, progress))
+            return observers[-1]
 
-        found = rewrite.decide(self, counted)
-        for _ in range(rewrite.passes - passes):
-            skip()
+        found = rewrite.decide(self, observe)
+        for _ in range(rewrite.passes - len(observers)):
+            progress(len(samples))
         return found
 
     def decisions(self, calibration: Calibration) -> Decisions:
