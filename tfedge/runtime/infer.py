@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +14,20 @@ from tfedge import __version__
 from tfedge.runtime import lines, render
 from tfedge.runtime.benchmark import MAX_RUNS, benchmark
 from tfedge.runtime.entities import STRATEGIES
-from tfedge.runtime.errors import BackendError, InferenceError, OptionError, TextError, one_line
+from tfedge.runtime.errors import BackendError, InferenceError, OptionError, TextError
 from tfedge.runtime.lines import Request
-from tfedge.runtime.quiet import quiet_start
-from tfedge.runtime.runtimes import MAX_THREADS, RUNTIMES
+from tfedge.runtime.terminal import (
+    LOADING,
+    PROGRAM,
+    complain,
+    load_model,
+    loading_options,
+    print_line,
+)
 
 if TYPE_CHECKING:
     from tfedge.runtime.pipeline import Input, Pipeline
 
-PROGRAM = "tfedge-infer"
-LOADING = ("runtime", "num_threads", "delegate", "device", "length")  # arguments of `load`
 WANTED = ("top_k", "aggregation", "no_answer")  # arguments of a pipeline
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_NO_READER = 141  # 128 + SIGPIPE
@@ -108,35 +111,7 @@ Exit codes:
     help="Question answering: the answer is empty where none is likeliest; for models trained on"
     " questions without answers, as SQuAD 2 has.",
 )
-@click.option(
-    "--threads",
-    "num_threads",
-    type=click.IntRange(1, MAX_THREADS),
-    metavar="N",
-    help="Threads of the runtime (default: the number of processors, at most 4).",
-)
-@click.option(
-    "--runtime",
-    type=click.Choice(list(RUNTIMES)),
-    help="Default: the first one installed that the model was verified on.",
-)
-@click.option(
-    "--delegate",
-    metavar="NAME",
-    help="edgetpu: the Edge TPU by the host's libedgetpu, for a model of `tfedge edgetpu compile`; or"
-    " a delegate library.",
-)
-@click.option(
-    "--device",
-    metavar="usb|pci[:N]",
-    help="Which Edge TPU, e.g. usb:0 or pci:1 (default: any).",
-)
-@click.option(
-    "--length",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Run all texts in the graph for N tokens (default: each in the shortest that holds it).",
-)
+@loading_options
 @click.option(
     "--benchmark",
     "runs",
@@ -185,7 +160,8 @@ def execute(options: Options) -> int:
         raise OptionError("--jsonl is for standard input; leave it out or give no texts")
     if options.doctor:
         return _examine(options)
-    pipeline = _load(options)
+    assert options.model is not None  # only --doctor goes without
+    pipeline = load_model(options.model, options.loading)
     asked = pipeline.task.input
     if options.context is not None:
         asked.check_context(pipeline.manifest.task)
@@ -197,7 +173,7 @@ def execute(options: Options) -> int:
     if sys.stdin is None:
         raise OptionError("no texts: standard input is closed")
     if sys.stdin.isatty():
-        _complain(f"reading {asked.typed} from the terminal, one per line; Ctrl-D ends")
+        complain(f"reading {asked.typed} from the terminal, one per line; Ctrl-D ends")
     with lines.stop_signal() as stop:
         requests = lines.parse_lines(
             lines.read_lines(sys.stdin.fileno(), stop),
@@ -207,21 +183,6 @@ def execute(options: Options) -> int:
         return answer_all(pipeline, requests, "line", options)
 
 
-def _load(options: Options) -> Pipeline:
-    assert options.model is not None  # only --doctor goes without
-    # Makes hashlib compute by itself: OpenSSL, which it and numpy load, takes 3 MB of a board's memory.
-    sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type]
-    try:
-        from tfedge.runtime.pipeline import load
-    except ImportError as error:
-        raise BackendError(
-            f"a package of the base install does not load: {one_line(error)}; `{PROGRAM} --doctor` says"
-            " how to fix it"
-        ) from error
-    with quiet_start():
-        return load(options.model, **options.loading)
-
-
 def _examine(options: Options) -> int:
     # What it imports would stay in memory, on a board, of every other run.
     from tfedge.runtime.doctor import examine
@@ -229,7 +190,7 @@ def _examine(options: Options) -> int:
     if options.texts or options.runs:
         raise OptionError("--doctor answers a sentence of its own; leave texts and --benchmark out")
     report = examine(options.model, **options.loading)
-    _print(render.report_as_json(report) if options.as_json else render.report_as_text(report))
+    print_line(render.report_as_json(report) if options.as_json else render.report_as_text(report))
     return 0 if report.can_answer else BackendError.exit_code
 
 
@@ -238,7 +199,7 @@ def _benchmark(pipeline: Pipeline, options: Options, runs: int) -> int:
     items: list[Input] = [text if context is None else (text, context) for text in options.texts]
     timing = benchmark(pipeline, items, runs)
     fields = dataclasses.asdict(timing)
-    _print(render.as_json(fields) if options.as_json else render.timing_as_text(timing))
+    print_line(render.as_json(fields) if options.as_json else render.timing_as_text(timing))
     return 0
 
 
@@ -261,37 +222,16 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
             answer = pipeline(request.text, request.context, **wanted)
         except TextError as error:
             answer = {pipeline.task.input.key: request.text, "error": str(error)}
-        _print(render.as_json(answer) if options.as_json else render.as_text(answer, pipeline.task))
+        print_line(
+            render.as_json(answer) if options.as_json else render.as_text(answer, pipeline.task)
+        )
         if "error" in answer:
             code = TextError.exit_code
-            _complain(f"{unit} {number}: {answer['error']}")
+            complain(f"{unit} {number}: {answer['error']}")
         elif "truncated" in answer and not options.as_json:
             limit, kept = pipeline.max_length, pipeline.kept
-            _complain(f"{unit} {number}: longer than {limit} tokens, answered by its {kept}")
+            complain(f"{unit} {number}: longer than {limit} tokens, answered by its {kept}")
     return code
-
-
-def _print(line: str) -> None:
-    """Raises:
-    BrokenPipeError: nobody reads any more.
-    InferenceError: the answers cannot be written for another reason.
-    """
-    if sys.stdout is None:
-        raise InferenceError("the answers cannot be written: standard output is closed")
-    try:
-        sys.stdout.buffer.write(render.encode(line))
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        # What is left in the buffer would fail once more when Python exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise InferenceError(f"the answers cannot be written: {error.strerror}") from error
-
-
-def _complain(message: str) -> None:
-    if sys.stderr is not None:  # closed; print() would then write to standard output
-        print(f"{PROGRAM}: {one_line(message)}", file=sys.stderr)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -301,10 +241,10 @@ def run(arguments: Sequence[str]) -> int:
         # --help and --version give an exit code instead.
         return execute(options) if isinstance(options, Options) else int(options or 0)
     except InferenceError as error:
-        _complain(str(error))
+        complain(str(error))
         return error.exit_code
     except click.ClickException as error:
-        _complain(f"{error.format_message().rstrip('.')} (see {PROGRAM} --help)")
+        complain(f"{error.format_message().rstrip('.')} (see {PROGRAM} --help)")
         return OptionError.exit_code
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
@@ -314,7 +254,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Entry point."""
-    warnings.showwarning = lambda message, *_, **__: _complain(str(message))
+    warnings.showwarning = lambda message, *_, **__: complain(str(message))
     sys.exit(run(sys.argv[1:]))
 
 

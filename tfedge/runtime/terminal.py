@@ -1,0 +1,100 @@
+"""What the commands of `tfedge-infer` share: messages, lines of output, and how a model is loaded."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tfedge.runtime import render
+from tfedge.runtime.errors import BackendError, InferenceError, one_line
+from tfedge.runtime.quiet import quiet_start
+from tfedge.runtime.runtimes import MAX_THREADS, RUNTIMES
+
+if TYPE_CHECKING:
+    from tfedge.runtime.pipeline import Pipeline
+
+PROGRAM = "tfedge-infer"
+LOADING = ("runtime", "num_threads", "delegate", "device", "length")  # arguments of `load`
+
+_LOADING_OPTIONS = (
+    click.option(
+        "--threads",
+        "num_threads",
+        type=click.IntRange(1, MAX_THREADS),
+        metavar="N",
+        help="Threads of the runtime (default: the number of processors, at most 4).",
+    ),
+    click.option(
+        "--runtime",
+        type=click.Choice(list(RUNTIMES)),
+        help="Default: the first one installed that the model was verified on.",
+    ),
+    click.option(
+        "--delegate",
+        metavar="NAME",
+        help="edgetpu: the Edge TPU by the host's libedgetpu, for a model of `tfedge edgetpu compile`;"
+        " or a delegate library.",
+    ),
+    click.option(
+        "--device",
+        metavar="usb|pci[:N]",
+        help="Which Edge TPU, e.g. usb:0 or pci:1 (default: any).",
+    ),
+    click.option(
+        "--length",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Run all texts in the graph for N tokens (default: each in the shortest that holds it).",
+    ),
+)
+
+
+def loading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the options that `LOADING` names."""
+    for option in reversed(_LOADING_OPTIONS):
+        command = option(command)
+    return command
+
+
+def load_model(path: str, loading: Mapping[str, Any]) -> Pipeline:
+    """`tfedge.runtime.load`, without the runtimes' chatter; `loading` are its other arguments. Raises
+    as it does, and BackendError where a package of the base install does not load."""
+    # Makes hashlib compute by itself: OpenSSL, which it and numpy load, takes 3 MB of a board's memory.
+    sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type]
+    try:
+        from tfedge.runtime.pipeline import load
+    except ImportError as error:
+        raise BackendError(
+            f"a package of the base install does not load: {one_line(error)}; `{PROGRAM} --doctor` says"
+            " how to fix it"
+        ) from error
+    with quiet_start():
+        return load(path, **loading)
+
+
+def print_line(line: str) -> None:
+    """Raises:
+    BrokenPipeError: nobody reads any more.
+    InferenceError: the answers cannot be written for another reason.
+    """
+    if sys.stdout is None:
+        raise InferenceError("the answers cannot be written: standard output is closed")
+    try:
+        sys.stdout.buffer.write(render.encode(line))
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        # What is left in the buffer would fail once more when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise InferenceError(f"the answers cannot be written: {error.strerror}") from error
+
+
+def complain(message: str) -> None:
+    """Says something on standard error, in one line."""
+    if sys.stderr is not None:  # closed; print() would then write to standard output
+        print(f"{PROGRAM}: {one_line(message)}", file=sys.stderr)
