@@ -33,7 +33,9 @@ TFLITE := $(OUTPUT)/$(PRUNED)/convert/$(PRUNED)/$(PRUNED)_$(QUANT_NAME).tflite
 endif
 # What `bench` compares; int8 first, all others are given as ratios to it.
 BENCH_MODELS := $(foreach quant,int8 mixed dynamic float32,$(OUTPUT)/$(NAME)/$(NAME)_$(quant).tflite)
-TEACHER := build/minilm-sst2
+# Of other data another teacher, and another model.
+OWN := $(if $(filter command,$(firstword $(origin DATA))),-$(subst /,-,$(patsubst ./%,%,$(DATA))))
+TEACHER := build/minilm$(or $(OWN),-sst2)
 TORCH := torch==2.13.0
 UV := uv==0.13.9
 MEDIAPIPE := mediapipe==1.2.3
@@ -95,11 +97,13 @@ $(OUTPUT)/$(NAME)/$(NAME)_%.tflite: | $(VENV)/.convert
 	@$(TFEDGE) convert $(MODEL) --quant $* --runtime $(if $(filter dynamic mixed,$*),litert,$(or $(RUNTIME),tflite-runtime)) \
 		$(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT)
 
-distill: $(VENV)/.convert $(VENV)/.minilm  ## Remake the checkpoint of MODEL: fine-tune a teacher on DATA, then distil
-	@test -f $(TEACHER)/model.safetensors || $(TFEDGE) finetune minilm --data $(DATA) --eval $(EVAL) \
-		--labels negative,positive --epochs 3 --seed $(SEED) --output $(TEACHER)
+distill: $(TEACHER)/model.safetensors  ## Remake the checkpoint of MODEL: fine-tune a teacher on DATA, with its labels, then distil
 	@$(TFEDGE) distil $(MODEL) --teacher $(TEACHER) --data $(DATA) --eval $(EVAL) \
-		--epochs 6 --learning-rate 2e-4 --seed $(SEED) --output build/$(MODEL)
+		--epochs 6 --learning-rate 2e-4 --seed $(SEED) --output build/$(MODEL)$(OWN)
+
+# Where the data are a file, one that is newer makes the teacher anew.
+$(TEACHER)/model.safetensors: $(wildcard $(DATA)) | $(VENV)/.convert $(VENV)/.minilm
+	@$(TFEDGE) finetune minilm --data $(DATA) --eval $(EVAL) --epochs 3 --seed $(SEED) --force --output $(TEACHER)
 
 # Toy models are too small for threads; the processes take the cores.
 test: $(VENV)/.test $(VENV)/.minilm  ## Run the fast tests

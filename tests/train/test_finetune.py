@@ -16,6 +16,7 @@ from tfedge.data.texts import Texts
 from tfedge.errors import CheckpointError, InputError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.tasks import task_and_labels
 from tfedge.train.finetune import finetune
 from tfedge.train.training import TrainingOptions
 
@@ -121,12 +122,106 @@ def test_older_output_stays_until_the_new_one_is_whole(
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["older"]
     # An error before the first step leaves what can be gone on with.
     with pytest.raises(InputError, match="other settings"):
-        run(steady, toy_texts, tmp_path / "model", seed=1, force=True)
+        run(steady, toy_texts, tmp_path / "model", seed=1)
     resumed = run(steady, toy_texts, tmp_path / "model", force=True)
     assert same_weights(resumed.output, finished.output)
     # What is no checkpoint's stays: a converted model, say.
     assert (tmp_path / "model" / "older").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def head(folder: Path) -> np.ndarray:
+    return weights(folder)["classifier.weight"]
+
+
+def same_head(folder: Path, source: Path) -> bool:
+    """Whether a few small steps began from the source's head."""
+    ours, theirs = head(folder), head(source)
+    return ours.shape == theirs.shape and bool(np.allclose(ours, theirs, atol=1e-3))
+
+
+FEW = {"steps": 2, "held_out": None, "learning_rate": 1e-5}
+
+
+def test_same_labels_keep_the_head_in_its_order(
+    small_encoder: Path, toy_texts: Texts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = run(small_encoder, toy_texts, tmp_path / "a", labels=("Positive", "negative"), **FEW)
+    assert Checkpoint(kept.output).config.labels == ["negative", "positive"]
+    assert same_head(kept.output, small_encoder)
+    assert "new head" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("named", "hint"),
+    [
+        (("bad", "good"), ""),
+        (("0", "1"), "; if they number those, give --labels negative,positive"),
+        (("bad", "fair", "good"), ""),
+    ],
+)
+def test_other_labels_get_a_new_head_and_a_note(
+    named: tuple[str, ...],
+    hint: str,
+    small_encoder: Path,
+    toy_texts: Texts,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [named[index % len(named)] for index in range(len(toy_texts))]
+    texts = dataclasses.replace(toy_texts, labels=words)
+    made = run(small_encoder, texts, tmp_path / "model", labels=named, **FEW)
+    assert Checkpoint(made.output).config.labels == list(named)
+    assert head(made.output).shape[0] == len(named)
+    assert not same_head(made.output, small_encoder)
+    told = f"the texts have {len(named)} labels ({', '.join(named)}): a new head is trained{hint}\n"
+    line = f"{small_encoder} has a head for 2 labels (negative, positive), {told}"
+    assert capsys.readouterr().err.count(line) == 1
+    # Drawn by the seed, as one that was missing.
+    again = run(small_encoder, texts, tmp_path / "again", labels=named, **FEW)
+    assert same_weights(made.output, again.output)
+
+
+@pytest.mark.parametrize("problem", ["regression", "multi_label_classification", "tokens"])
+def test_head_of_another_task_is_replaced(problem: str, toy_texts: Texts, tmp_path: Path) -> None:
+    """Though its labels have the same names."""
+    if problem == "tokens":
+        source = toy_folders.write_folder(
+            tmp_path / "source", task="token-classification", small=True
+        )
+    else:
+        source = toy_folders.write_folder(tmp_path / "source", small=True, problem_type=problem)
+    made = run(source, toy_texts, tmp_path / "model", **FEW)
+    assert not same_head(made.output, source)
+    assert task_and_labels(Checkpoint(made.output)) == (
+        "text-classification",
+        list(toy_folders.LABELS),
+    )
+
+
+def test_force_replaces_an_interrupted_run(
+    small_encoder: Path, toy_texts: Texts, tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        run(small_encoder, toy_texts, tmp_path / "model", record=Record(kill_at=25))
+    with pytest.raises(InputError, match="as --force does"):
+        run(small_encoder, toy_texts, tmp_path / "model", epochs=1)
+    made = run(small_encoder, toy_texts, tmp_path / "model", epochs=1, force=True)
+    assert min(made.record.accuracies) == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_an_interruption_before_the_first_step_leaves_nothing(
+    small_encoder: Path, toy_texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tfedge.train.finetune.load_weights", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(small_encoder, toy_texts, tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

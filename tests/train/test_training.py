@@ -323,6 +323,15 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
     assert json.loads((folder.path / "settings.json").read_text()) == SETTINGS
 
 
+def test_force_drops_an_interrupted_run(tmp_path: Path) -> None:
+    claim(tmp_path / "model", steps=True)
+    again = claim(tmp_path / "model", force=True, seed=4)
+    assert [path.name for path in again.path.iterdir()] == ["settings.json"]
+    # One with the same settings goes on all the same.
+    claim(tmp_path / "model", steps=True, seed=4)
+    assert claim(tmp_path / "model", force=True, seed=4).has_steps
+
+
 def test_what_ended_before_its_first_step_stands_in_nobodys_way(tmp_path: Path) -> None:
     folder = claim(tmp_path / "model")
     (folder.path / "cut.json").write_text("chosen for the older settings")

@@ -62,7 +62,12 @@ training = together(
         type=PATH,
         help="Folder for TensorBoard: losses, learning rate, accuracy on --eval.",
     ),
-    click.option("--force", is_flag=True, help="Replace an existing --output."),
+    click.option(
+        "--force",
+        is_flag=True,
+        help="Replace an existing --output, and what an "
+        "interrupted run with other settings left of it.",
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print the whole report."),
 )
 # What training in float has besides.

@@ -22,7 +22,11 @@ imitation = options.together(
 
 @click.command()
 @click.argument("model")
-@click.option("--labels", help="Comma-separated names of the labels; default: those in the data.")
+@click.option(
+    "--labels",
+    help="Comma-separated names of the labels; default: those in the data. Where the checkpoint's are "
+    "the same, in any order, its head is trained on, else a new one.",
+)
 @options.float_training
 @options.training
 def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> None:

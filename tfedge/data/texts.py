@@ -46,8 +46,9 @@ class Texts:
     def label_ids(self, names: Sequence[str]) -> list[int]:
         """See `tfedge.tasks.columns.label_ids`; raises InputError where there are no labels, too."""
         if self.labels is None:
+            wanted = list(names) if names else "the label of each text"
             raise InputError(
-                f"{self.source} has no labels; it needs a column 'label' with {list(names)}"
+                f"{self.source} has no labels; it needs a column 'label' with {wanted}"
             )
         return columns.label_ids(self.labels, names, self.source)
 

@@ -180,7 +180,11 @@ def _wrapper(stored: Sequence[str], architecture: Architecture) -> str:
 
 
 def load_weights(
-    model: keras.Model, checkpoint: Checkpoint, task: str, new_head: bool = False
+    model: keras.Model,
+    checkpoint: Checkpoint,
+    task: str,
+    new_head: bool = False,
+    dropped: Sequence[str] = (),
 ) -> list[str]:
     """Fills every variable of `model` from `checkpoint`, by name and strictly.
 
@@ -190,11 +194,13 @@ def load_weights(
     Args:
         task: the task that `model` was built for.
         new_head: whether the head's tensors may be missing, to be trained.
+        dropped: modules whose tensors are taken as missing though they are there.
 
     Returns:
         The names of the head's tensors that keep their fresh values.
     """
-    config, names, head = checkpoint.config, checkpoint.names, tasks.find(task)
+    config, head = checkpoint.config, tasks.find(task)
+    names = {name for name in checkpoint.names if not is_within(name, dropped)}
     named = [(config.architecture.tensor_name(p.name), p) for p in parameters(model)]
     wanted = dict(named)  # of several parameters with one tensor, one
     absent = [name for name in wanted if name not in names]

@@ -37,7 +37,8 @@ class RunFolder:
     def claim(self, settings: dict[str, Any], force: bool = False) -> None:
         """Makes the folder, or finds what an interrupted run with the same settings has left in it.
 
-        Raises InputError where the output exists, or where an interrupted run had other settings.
+        Raises InputError where the output exists, or where an interrupted run had other settings,
+        unless `force` replaces them.
         """
         if is_chief(self._strategy):
             self._claim(json.loads(json.dumps(settings, default=sorted)), force)
@@ -46,10 +47,10 @@ class RunFolder:
     def _claim(self, settings: dict[str, Any], force: bool) -> None:
         was_claimed = self._settings.is_file()
         other = self._differences(settings) if was_claimed else ""
-        if other and self.has_steps:
+        if other and self.has_steps and not force:
             raise InputError(
-                f"{self.path} holds an interrupted run with other settings ({other}); delete that "
-                "folder, or repeat the command with its settings to resume"
+                f"{self.path} holds an interrupted run with other settings ({other}); repeat the "
+                "command with its settings to resume, or delete that folder, as --force does"
             )
         resumes = was_claimed and not other
         if self.output.exists() and not force and not (resumes and self.has_steps):
@@ -74,9 +75,11 @@ class RunFolder:
             for name in names
         )
 
-    def leave(self) -> None:
-        """Removes the folder unless there is a training to go on with."""
-        if is_chief(self._strategy) and not self.has_steps:
+    def leave(self, failed: bool = True) -> None:
+        """Removes the folder unless there is a training to go on with; or, of a run that has not
+        `failed`, anything else that was computed."""
+        found = [path for path in self.path.iterdir() if path != self._settings]
+        if is_chief(self._strategy) and not (self.has_steps if failed else found):
             shutil.rmtree(self.path, ignore_errors=True)
 
     def publish(self) -> None:

@@ -140,8 +140,8 @@ class TrainingRun:
     def claimed(self, **settings: Any) -> Iterator[None]:
         """Within it the run's folder is this run's, and what was written there becomes the output.
 
-        An error before the first step leaves no folder. An interrupted run is resumed only by the
-        same `settings`. Raises InputError as `RunFolder.claim`.
+        An error before the first step leaves no folder, nor does Ctrl-C before anything is made. An
+        interrupted run is resumed only by the same `settings`. Raises InputError as `RunFolder.claim`.
         """
         common = {
             "source": self.checkpoint.sha256,
@@ -154,8 +154,8 @@ class TrainingRun:
         self.folder.claim(settings, self.request.force)
         try:
             yield
-        except TfedgeError:
-            self.folder.leave()
+        except (TfedgeError, KeyboardInterrupt) as error:
+            self.folder.leave(failed=isinstance(error, TfedgeError))
             raise
         self.folder.publish()
 
