@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tfedge.runtime.errors import (
     BackendError,
     ImageError,
+    IndexFileError,
     InferenceError,
     ModelFileError,
     OptionError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BackendError",
     "ImageError",
+    "IndexFileError",
     "InferenceError",
     "ModelFileError",
     "OptionError",

@@ -53,7 +53,7 @@ _FOREIGN_MAGIC = (
     (b"\x89HDF", "an HDF5 file (Keras weights?); convert it with `tfedge convert`"),
 )
 # zipfile's ways of saying that an archive is damaged or uses something that a bundle never uses.
-_ARCHIVE_ERRORS = (
+ARCHIVE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -185,6 +185,11 @@ class Bundle:
     manifest: Manifest
     tokenizer_json: bytes
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, hexadecimal, of the graph and the tokeniser: the same where answers are."""
+        return hashlib.sha256(self.manifest.model_sha256.encode() + self.tokenizer_json).hexdigest()
+
 
 @contextlib.contextmanager
 def open_model(path: str | os.PathLike[str]) -> Iterator[tuple[str, BinaryIO]]:
@@ -261,7 +266,7 @@ def read_archive(name: str, file: BinaryIO) -> tuple[dict[str, bytes], int]:
             begin = min((member.header_offset for member in members), default=0)
     except ModelFileError:
         raise
-    except _ARCHIVE_ERRORS as error:
+    except ARCHIVE_ERRORS as error:
         if "not a zip file" in str(error):
             raise ModelFileError(
                 f"{name}: no tfedge metadata at its end: the file is cut short (copy it again) or was"

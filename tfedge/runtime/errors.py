@@ -29,6 +29,12 @@ class ModelFileError(InferenceError, ValueError):
     exit_code = 3
 
 
+class IndexFileError(InferenceError, ValueError):
+    """The index of a search is missing, damaged, or of another model."""
+
+    exit_code = 3
+
+
 class BackendError(InferenceError, RuntimeError):
     """There is no suitable runtime or delegate here, or the runtime refuses the model."""
 

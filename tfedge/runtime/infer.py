@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -36,6 +37,9 @@ HELP = """Answers texts or images with a model that `tfedge convert` made.
 
 Texts, or the paths of images, are the arguments, or, without any, the lines of standard input: each
 line is answered as soon as it is there, one line of output for one line of input.
+
+`tfedge-infer index` and `tfedge-infer search` find passages of your files by their meaning: each has a
+--help of its own.
 
 \b
 Examples:
@@ -128,13 +132,13 @@ Exit codes:
     " sentence; without, it needs no model.",
 )
 @click.version_option(__version__, "--version", prog_name=PROGRAM, message="%(prog)s %(version)s")
-def command(**options: Any) -> Options:
+def command(**options: Any) -> Callable[[], int]:
     # Only parses: click would turn Ctrl-C and a closed pipe into exit codes of its own.
     if options["model"] is None and not options["doctor"]:
         raise click.MissingParameter(param_hint="'--model'", param_type="option")
     loading = {name: options.pop(name) for name in LOADING}
     wanted = {name: options.pop(name) for name in WANTED}
-    return Options(**options, loading=loading, wanted=wanted)
+    return functools.partial(execute, Options(**options, loading=loading, wanted=wanted))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,15 +240,20 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
 
 def run(arguments: Sequence[str]) -> int:
     """Runs the program and returns its exit code."""
+    arguments, chosen, name = list(arguments), command, PROGRAM
+    if arguments[:1] in (["index"], ["search"]):
+        from tfedge.runtime.search_commands import COMMANDS
+
+        chosen, name = COMMANDS[arguments[0]], f"{PROGRAM} {arguments.pop(0)}"
     try:
-        options = command.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
+        job = chosen.main(arguments, prog_name=name, standalone_mode=False)
         # --help and --version give an exit code instead.
-        return execute(options) if isinstance(options, Options) else int(options or 0)
+        return int(job() if callable(job) else job or 0)
     except InferenceError as error:
         complain(str(error))
         return error.exit_code
     except click.ClickException as error:
-        complain(f"{error.format_message().rstrip('.')} (see {PROGRAM} --help)")
+        complain(f"{error.format_message().rstrip('.')} (see {name} --help)")
         return OptionError.exit_code
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED

@@ -62,6 +62,7 @@ class Pipeline:
         manifest: what the file says of itself: name, task, labels, ...
         task: what is asked and how outputs become answers.
         labels: names of the labels, in their order; empty for a task without any.
+        fingerprint: hexadecimal, the same for files with the same graph and tokeniser.
         runtime: "tflite-runtime" or "litert".
         num_threads: threads that the runtime uses.
         max_length: tokens of a text, special ones included, beyond which it is cut; of a window of a
@@ -70,6 +71,7 @@ class Pipeline:
 
     def __init__(self, bundle: Bundle, model: Model, length: int | None = None) -> None:
         self.manifest: Manifest = bundle.manifest
+        self.fingerprint = bundle.fingerprint
         self.runtime = model.runtime
         self.num_threads = model.num_threads
         self._model = model
