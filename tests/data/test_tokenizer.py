@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tfedge.data.tokenizer import encode, load_tokenizer, text_encoder, vocabula
 from tfedge.errors import CheckpointError
 from tfedge.runtime import TextError
 from tfedge.runtime.tokenizer import TextEncoder
+from tfedge.runtime.truncation import ONLY_FIRST
 from tfedge.train.examples import tokenize
 
 TEXTS = ("A Good film.", "ada was born", "where ?", "unbelievable")
@@ -53,14 +55,8 @@ def test_vocabulary_alone_gives_the_same_ids(
 
 def test_byte_level_files_give_the_same_ids(tmp_path: Path) -> None:
     made = byte_level.tokenizer()
-    made.model.save(str(tmp_path))
-    (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
-    special = dict(zip(("bos", "pad", "eos", "unk", "mask"), byte_level.SPECIAL, strict=True))
-    settings = {f"{name}_token": token for name, token in special.items()}
-    settings |= {"cls_token": "<s>", "sep_token": "</s>", "tokenizer_class": "RobertaTokenizer"}
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     texts = [*TEXTS, " naïve \u2028?", "🐌"]
-    converted = load_tokenizer(tmp_path)
+    converted = load_tokenizer(_roberta(tmp_path, "right"))
     ours, theirs = ([ids.tolist() for ids in encode(t, texts, 16)] for t in (converted, made))
     assert ours == theirs
     assert ours[0][0] == 0 and ours[0][-1] == 2
@@ -254,6 +250,19 @@ def _bert(folder: Path, **settings: object) -> Path:
     return folder
 
 
+def _roberta(folder: Path, side: str) -> Path:
+    """A folder of byte-level BPE, as transformers writes RoBERTa's."""
+    made = byte_level.tokenizer()
+    made.model.save(str(folder))
+    (folder / "config.json").write_text('{"model_type": "roberta"}')
+    special = dict(zip(("bos", "pad", "eos", "unk", "mask"), byte_level.SPECIAL, strict=True))
+    settings = {f"{name}_token": token for name, token in special.items()}
+    settings |= {"cls_token": "<s>", "sep_token": "</s>", "tokenizer_class": "RobertaTokenizer"}
+    settings |= {"truncation_side": side}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
 def _ids(folder: Path, text: str, length: int = 64, is_embedding: bool = False) -> list[int]:
     (ids,) = encode(load_tokenizer(folder, 30524, is_embedding), [text], length)
     found: list[int] = ids.tolist()
@@ -328,3 +337,55 @@ def test_what_transformers_does_besides_is_refused(tmp_path: Path) -> None:
     folder = _bert(tmp_path, split_special_tokens=True)
     with pytest.raises(CheckpointError, match=r"cannot be carried to a board: of .*\[MASK\]"):
         load_tokenizer(folder)
+
+
+# Short, long, and two of which the second has more tokens by two, of more characters than a limit of 8
+# looks at first. The limits leave an odd and an even room, none for one
+# text, and none for both.
+_PARTS = ("good film", "a", "the naïve café 日本", "film " * 9, "a good film " * 50, "a film " * 76)
+_LIMITS = (3, 4, 5, 7, 8, 13, 512)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("kind", ["wordpiece", "byte level"])
+def test_pairs_are_those_of_transformers(tmp_path: Path, kind: str, side: str) -> None:
+    """Ids and token types, of pairs and of texts among them."""
+    from transformers import AutoTokenizer
+
+    folder = (
+        _bert(tmp_path, truncation_side=side) if kind == "wordpiece" else _roberta(tmp_path, side)
+    )
+    whole = AutoTokenizer.from_pretrained(str(folder))
+    tokenizer = load_tokenizer(folder)
+    special = tokenizer.num_special_tokens_to_add(True)
+    pairs = list(itertools.product(_PARTS, _PARTS))
+    for length in (limit for limit in _LIMITS if limit >= special):
+        samples = encode(tokenizer, [*pairs, *_PARTS], length)
+        for pair, sample in zip(pairs, samples[: len(pairs)], strict=True):
+            theirs = whole(*pair, truncation=True, max_length=length, return_token_type_ids=True)
+            assert sample.dtype == np.int32
+            assert sample[:, 0].tolist() == theirs["input_ids"], (pair, length)
+            assert sample[:, 1].tolist() == theirs["token_type_ids"], (pair, length)
+        for text, sample in zip(_PARTS, samples[len(pairs) :], strict=True):
+            assert sample.tolist() == whole(text, truncation=True, max_length=length)["input_ids"]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_premises_are_cut_as_transformers_cuts_them(tmp_path: Path, side: str) -> None:
+    from transformers import AutoTokenizer
+
+    folder = _bert(tmp_path, truncation_side=side)
+    whole = AutoTokenizer.from_pretrained(str(folder))
+    tokenizer = load_tokenizer(folder)
+    boards = {length: text_encoder(tokenizer, length) for length in (6, 7, 13)}
+    pairs = itertools.product(_PARTS, _PARTS[:3])
+    for pair, (length, board) in itertools.product(pairs, boards.items()):
+        try:
+            theirs = whole(*pair, truncation="only_first", max_length=length)
+        except Exception as error:  # of tokenizers, a bare one
+            assert "too short" in str(error)
+            with pytest.raises(TextError, match=f"no room for .*: {length} tokens are all"):
+                board.encode(*pair, ONLY_FIRST)
+            continue
+        ours = board.encode(*pair, ONLY_FIRST)
+        assert (ours.ids, ours.type_ids) == (theirs["input_ids"], theirs["token_type_ids"])

@@ -24,7 +24,7 @@ def test_one_text_and_several(load_toy: Load) -> None:
 
 
 def test_bad_texts_among_several(load_toy: Load) -> None:
-    texts: list[Any] = ["good", "", None, b"good", ("a", "b"), ("a",), (), "bad"]
+    texts: list[Any] = ["good", "", None, b"good", ("a", ""), ("a",), (), "bad"]
     answers = load_toy("classifier")(texts)
     assert [answer.get("label") for answer in answers] == ["positive", *[None] * 6, "negative"]
     assert all(("error" in answer) != ("label" in answer) for answer in answers)
@@ -45,9 +45,12 @@ def test_stream_answers_before_it_reads_on(load_toy: Load) -> None:
 
 
 def test_bad_single_text_raises(load_toy: Load) -> None:
-    for text in ("", " ", "\0", b"good", ("good",), ("good", "bad")):
+    for text in ("", " ", "\0", b"good", ("good",), ("good", "bad", "bad")):
         with pytest.raises(TextError):
             load_toy("classifier")(text)  # type: ignore[arg-type]
+    for model in ("tagger", "embedder"):
+        with pytest.raises(TextError, match="the model needs one text, not a pair"):
+            load_toy(model)(("good", "bad"))
     with pytest.raises(TextError, match="one question"):
         load_toy("reader")([("a", "b")], "c")
 

@@ -10,8 +10,10 @@ import pytest
 import toys as toy_builder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from tfedge.runtime import ModelFileError, TextError
+from tfedge.runtime import tokenizer as module
 from tfedge.runtime.tokenizer import TextEncoder
 
 TOKENIZER = toy_builder.tokenizer_json()
@@ -80,9 +82,78 @@ def test_cutting_long_texts_changes_nothing(words: list[str], repeat: int) -> No
     assert encoded.truncated == bool(whole.overflowing)
 
 
+PIECES = st.lists(st.sampled_from(["good", "abc", "x" * 30, "\n\n", "a"]), max_size=40)
+
+
+@settings(deadline=None, max_examples=100)
+@given(first=PIECES, second=PIECES, length=st.integers(4, 12), repeat=st.sampled_from([1, 9]))
+@pytest.mark.parametrize("strategy", ["longest_first", "only_first"])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_pairs_are_truncated_as_tokenizers_truncates_whole_texts(
+    side: str, strategy: str, first: list[str], second: list[str], length: int, repeat: int
+) -> None:
+    """Every field of an encoding, of texts that are cut to a few characters at first."""
+    pair = " ".join(first * repeat), " ".join(second)
+    library = Tokenizer.from_buffer(TOKENIZER)
+    library.enable_truncation(length, strategy=strategy, direction=side)
+    encoder = TextEncoder(library.to_str().encode(), length)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_CHARACTERS_A_TOKEN", 2)
+        try:
+            whole = library.encode(*pair)
+        except Exception as error:  # tokenizers raises this bare type
+            assert "too short" in str(error)
+            with pytest.raises(TextError, match="no room for the text"):
+                encoder._encode_pair(pair, strategy)
+            return
+        ours = encoder._encode_pair(pair, strategy)
+    assert (ours.ids, ours.type_ids, ours.tokens) == (whole.ids, whole.type_ids, whole.tokens)
+    assert (ours.offsets, ours.sequence) == (whole.offsets, whole.sequence_ids)
+    assert ours.truncated == bool(whole.overflowing)
+
+
+def test_two_texts() -> None:
+    encoder = TextEncoder(TOKENIZER, 8)
+    encoded = encoder.encode("who ?", "bob was born in the film")
+    assert encoded.tokens == ["[CLS]", "who", "?", "[SEP]", "bob", "was", "born", "[SEP]"]
+    assert encoded.arrays(8)["token_type_ids"].tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]]
+    assert encoded.truncated
+    text, pair = encoder.encode_batch(["a film", ("a", "film")])
+    assert text.tolist() == numbers("[CLS]", "a", "film", "[SEP]")
+    expected = numbers("[CLS]", "a", "[SEP]", "film", "[SEP]")
+    assert pair.tolist() == [list(row) for row in zip(expected, [0, 0, 0, 1, 1], strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("pair", "length", "reason"),
+    [
+        (("", "good"), 8, "the text is empty"),
+        (("good", " "), 8, "the second text is empty"),
+        (("good", "\u200b"), 8, "the second text has only characters that the tokeniser drops"),
+        (("good", "good"), 4, "no room for the text: 4 tokens are all the model takes"),
+        (("good", "good"), 2, "no room for the text: 2 tokens are all the model takes"),
+    ],
+)
+def test_pairs_that_cannot_be_answered(pair: tuple[str, str], length: int, reason: str) -> None:
+    with pytest.raises(TextError, match=reason):
+        TextEncoder(TOKENIZER, length).encode(*pair)
+
+
+def test_very_long_pairs_cost_little() -> None:
+    """A part of each text for each part of the other would be gigabytes."""
+    text = "good abc " * 1_000_000
+    encoder = TextEncoder(TOKENIZER, 16)
+    start = time.process_time()
+    for pair in ((text, "good"), ("good", text), (text, "good " * 2000)):
+        assert len(encoder.encode(*pair)) == len(encoder.encode_batch([pair])[0]) == 16
+    assert time.process_time() - start < 0.5
+
+
 def test_long_blank_start() -> None:
     encoded = TextEncoder(TOKENIZER, 16).encode(" " * 10_000 + "good")
     assert encoded.tokens == ["[CLS]", "good", "[SEP]"]
+    encoded = TextEncoder(TOKENIZER, 16).encode("\n" + "?" * 10_000)
+    assert encoded.offsets[1:3] == [(1, 2), (2, 3)]
 
 
 def test_very_long_text_costs_little() -> None:

@@ -22,13 +22,18 @@ if TYPE_CHECKING:
 # The files that transformers makes a tokeniser of: its own format, WordPiece's, and byte-level BPE's.
 _VOCABULARIES = ({"tokenizer.json"}, {"vocab.txt"}, {"vocab.json", "merges.txt"})
 # What is tokenised by transformers and by what goes to the board, which must agree: case, accents,
-# scripts without blanks, emoji, marks, special tokens in a text, nothing, and more than fits.
-_PROBES = (
+# scripts without blanks, emoji, marks, special tokens in a text, nothing, and more than fits; and pairs
+# of texts: short, and with the first, the second or both longer than their share.
+_PROBES: tuple[str | tuple[str, str], ...] = (
     "The naïve café in İstanbul and the ΤΕΛΟΣ of 日本語 🐌👍🏽\u200d",
     " don't re-do_it,  e.g. 3.14 %\t#tag\u00a0@you\n",
     "a [MASK] <mask> [SEP] </s> [UNK] [unused1] b",
     "",
     "one two three four five six seven eight nine ten",
+    ("one", "two 日本語"),
+    ("one two three four five six", "seven"),
+    ("one", "two three four five six seven"),
+    ("one two three four five six seven", "eight nine ten eleven twelve thirteen"),
 )
 _PROBE_LENGTHS = (8, 512)
 
@@ -69,20 +74,20 @@ def load_tokenizer(
             "the tokeniser is another model's"
         )
     expected = [
-        (text, length, whole(text, truncation=True, max_length=length)["input_ids"])
-        for text, length in itertools.product(_PROBES, _PROBE_LENGTHS)
+        (probe, length, _of_transformers(whole, probe, length))
+        for probe, length in itertools.product(_PROBES, _PROBE_LENGTHS)
     ]
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if whole.truncation_side == "left":
         tokenizer.enable_truncation(max(_PROBE_LENGTHS), direction="left")
-    for text, length, ids in expected:
-        (ours,) = encode(tokenizer, [text], length)
-        if ours.tolist() != ids:
+    for probe, length, theirs in expected:
+        (ours,) = (found.tolist() for found in encode(tokenizer, [probe], length))
+        if ours != theirs:
             raise CheckpointError(
-                f"{folder} has a tokeniser that cannot be carried to a board: of {text!r} transformers "
-                f"makes {ids[:12]}, and its tokenizers pipeline alone {ours.tolist()[:12]}; see what "
-                "tokenizer_config.json asks for besides"
+                f"{folder} has a tokeniser that cannot be carried to a board: of {probe!r} "
+                f"transformers makes {theirs[:12]}, and its tokenizers pipeline alone {ours[:12]}; "
+                "see what tokenizer_config.json asks for besides"
             )
     if is_embedding and lowercases(Path(folder)):
         _lowercase(tokenizer)
@@ -106,6 +111,17 @@ def _as_transformers(folder: str | Path) -> PreTrainedTokenizerBase:
     return found
 
 
+def _of_transformers(
+    whole: PreTrainedTokenizerBase, probe: str | tuple[str, str], length: int
+) -> Any:
+    """The ids of a text; those of a pair, each with its token type."""
+    texts = (probe,) if isinstance(probe, str) else probe
+    found = whole(*texts, truncation=True, max_length=length, return_token_type_ids=True)
+    if isinstance(probe, str):
+        return found["input_ids"]
+    return [list(pair) for pair in zip(found["input_ids"], found["token_type_ids"], strict=True)]
+
+
 def _lowercase(tokenizer: Tokenizer) -> None:
     """Makes small letters first, as sentence-transformers 6 does for `do_lower_case`."""
     found: Any = tokenizer.normalizer
@@ -116,16 +132,23 @@ def _lowercase(tokenizer: Tokenizer) -> None:
 
 
 def text_encoder(tokenizer: Tokenizer, max_length: int, pairs: bool = False) -> TextEncoder:
-    """The board's own encoder, for texts on the host too; raises CheckpointError without padding."""
+    """The board's own encoder, for texts on the host too; raises CheckpointError without padding.
+
+    Args:
+        pairs: as of `TextEncoder`.
+    """
     try:
         return TextEncoder(tokenizer.to_str().encode(), max_length, pairs)
     except ModelFileError as error:
         raise CheckpointError(f"the tokeniser cannot be used on a board: {error}") from error
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[np.ndarray]:
-    """Token ids of each text with its special tokens, at most `max_length`, as int32 arrays."""
-    return text_encoder(tokenizer, max_length).encode_batch(texts)
+def encode(
+    tokenizer: Tokenizer, items: Sequence[str | tuple[str, str]], max_length: int
+) -> list[np.ndarray]:
+    """Token ids of each text with its special tokens, at most `max_length`, int32 (n,); of a pair of
+    texts with their token types, int32 (n, 2)."""
+    return text_encoder(tokenizer, max_length).encode_batch(items)
 
 
 def vocabulary(tokenizer: Tokenizer) -> list[str]:

@@ -48,10 +48,8 @@ class ImageEncoder:
         self._settings = settings
         self._tokens = tokens
 
-    def encode(self, picture: Picture, context: str | None = None) -> EncodedImage:
-        """Reads an image, which has no context; raises as `read_pixels`."""
-        if context is not None:
-            raise ImageError("the model needs one image, not a question and a context")
+    def encode(self, picture: Picture) -> EncodedImage:
+        """Reads an image; raises as `read_pixels`."""
         return EncodedImage(read_pixels(picture, self._settings), self._tokens)
 
 

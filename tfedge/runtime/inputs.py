@@ -27,7 +27,8 @@ Line = tuple[str, Optional[str]]  # what a line asks: text, question or path; co
 class Input:
     """A text alone, and what other kinds of input do otherwise."""
 
-    key = "text"  # of the input in an answer, and in a line of JSON
+    key = "text"  # of the input in an answer, in a dict, and in a line of JSON
+    second: ClassVar[str | None] = None  # the same of a second text, where there may be one
     unit = "text"  # what one is to the user; several have an "s"
     typed = "texts"  # what the user types on a terminal
     sample = "a sentence"  # what the example is
@@ -61,6 +62,24 @@ class Input:
     def example(self, image: ImageSettings | None) -> Any:
         """Something to answer."""
         return _SENTENCE
+
+    def item(self, given: Any) -> Any:
+        """What is asked, maybe with a dict: a text, an image, or a tuple of two texts; raises TextError
+        where that cannot be answered."""
+        if isinstance(given, Mapping):
+            if self.key not in given or not {*given} <= {self.key, self.second}:
+                known = " and ".join(repr(name) for name in (self.key, self.second) if name)
+                raise TextError(f"a dict must have {known}, not {', '.join(map(repr, given))}")
+            two = given[self.key], given.get(self.second)
+            given = two[0] if two[1] is None else two
+        if isinstance(given, tuple):
+            if self.second is None:
+                raise TextError(f"the model needs one {self.unit}, not a pair")
+            if len(given) != 2:
+                raise TextError(
+                    f"a tuple must be ({self.key}, {self.second}), not {len(given)} items"
+                )
+        return given
 
     def named(self, item: Any) -> dict[str, Any]:
         """The item in an answer: the first of a tuple, the path of a file; pixels are not repeated."""
@@ -99,10 +118,23 @@ class Input:
         return value
 
 
+class TextOrPair(Input):
+    """A text, or two that are read together."""
+
+    second = "text_pair"
+
+    def named(self, item: Any) -> dict[str, Any]:
+        """Both texts of a pair."""
+        if isinstance(item, tuple) and len(item) == 2:
+            return {self.key: item[0], self.second: item[1]}
+        return super().named(item)
+
+
 class Pair(Input):
     """A question and a context."""
 
     key = "question"
+    second = "context"
     is_pair = True
 
     def encoder(
@@ -167,4 +199,4 @@ class Image(Input):
         return np.stack((red, green, 255 - red), axis=2).astype(np.uint8)
 
 
-TEXT, PAIR, IMAGE = Input(), Pair(), Image()
+TEXT, TEXT_OR_PAIR, PAIR, IMAGE = Input(), TextOrPair(), Pair(), Image()

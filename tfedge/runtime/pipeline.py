@@ -233,10 +233,8 @@ class Pipeline:
     def prepare(self, text: Input) -> AnyEncoded:
         """The first half of an answer, for whoever times both: tokens, or an image's pixels; raises
         TextError where the text cannot be answered."""
-        pair = text if isinstance(text, tuple) else (text, None)
-        if len(pair) != 2:
-            raise TextError(f"a tuple must be (question, context), not {len(pair)} items")
-        return self._encoder.encode(*pair)
+        item = self.task.input.item(text)
+        return self._encoder.encode(*(item if isinstance(item, tuple) else (item,)))
 
     def answer(self, text: Input, encoded: AnyEncoded, wanted: Wanted = WHOLE) -> dict[str, Any]:
         """Answers a text of which `prepare` made `encoded`; returns and raises as `__call__`."""

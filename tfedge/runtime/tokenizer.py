@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+import operator
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any
 
 import numpy as np
 import tokenizers
 
 from tfedge.runtime.errors import ModelFileError, TextError, one_line
+from tfedge.runtime.truncation import LONGEST_FIRST, is_settled, kept_of_two
 
 _PADDING_TOKENS = ("[PAD]", "<pad>")
 _UNKNOWN_TOKENS = ("[UNK]", "<unk>")
 # Characters a token that a text is cut to before it is tokenised, see `TextEncoder._encode`.
 _CHARACTERS_A_TOKEN = 64
+# Of a pair, above which it is not left to `tokenizers`: that pairs each part of one text that does not
+# fit with each of the other, in gigabytes.
+_CHARACTERS_A_TOKEN_OF_PAIRS = 2
 # Texts that are tokenised at once, on all cores: their encodings take many times what the ids do.
 _BATCH = 8192
 
@@ -101,7 +108,8 @@ class TextEncoder:
         """Args:
             tokenizer_json: contents of a `tokenizer.json`.
             max_length: longest result in tokens, special ones included.
-            pairs: whether two texts are encoded together; only the second one is then truncated.
+            pairs: whether it is for questions and contexts: no text goes alone, and only the context
+                is truncated.
 
         Raises:
             ModelFileError: the `tokenizers` library cannot make a tokeniser of it.
@@ -118,9 +126,12 @@ class TextEncoder:
         self.pad_id = find_pad_id(self._tokenizer)
         self._unknown_id = _find_unknown_id(self._tokenizer)
         self._marks_pieces = bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
-        self._tokenizer.no_padding()  # padding depends on the signature, see `Encoded.arrays`
         # Where a text is cut is all that counts of what the file says of truncation.
         side = (self._tokenizer.truncation or {}).get("direction", "right")
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()  # padding depends on the signature, see `Encoded.arrays`
+        # Special tokens around two texts, whichever.
+        self._frame = _cells(self._tokenise(self.token(self.pad_id), self.token(self.pad_id)))
         self.kept = "beginning" if side == "right" else "end"
         strategy = "only_second" if pairs else "longest_first"
         self._tokenizer.enable_truncation(max_length, strategy=strategy, direction=side)
@@ -129,103 +140,168 @@ class TextEncoder:
         """The word piece of a vocabulary number."""
         return self._tokenizer.id_to_token(number) or f"token {number}"
 
-    def encode(self, text: str, context: str | None = None) -> Encoded:
-        """Tokenises a text, or a question and its context.
+    def encode(
+        self, text: str, second: str | None = None, strategy: str = LONGEST_FIRST
+    ) -> Encoded:
+        """Tokenises a text, or two that are read together, such as a question and its context.
+
+        Args:
+            strategy: what is cut of two texts; not of a question and a context.
 
         Raises TextError where a text is empty, has nothing in it that the tokeniser keeps, or is
-        not Unicode; or the question leaves no room for the context.
+        not Unicode; or there is no room for both.
         """
-        if self._pairs != (context is not None):
-            raise TextError(
-                "the model needs a question and a context"
-                if self._pairs
-                else "the model needs one text, not a question and a context"
-            )
-        names = ("question", "context") if self._pairs else ("text",)
-        for name, value in zip(names, (text, context)):
+        if self._pairs and second is None:
+            raise TextError("the model needs a question and a context")
+        names = ("question", "context") if self._pairs else ("text", "second text")
+        texts = dict(zip(names, (text,) if second is None else (text, second)))
+        for name, value in texts.items():
             _check(name, value)
-        encoding = self._encode(text, context)
-        encoded = Encoded(
-            ids=encoding.ids,
-            type_ids=encoding.type_ids,
-            tokens=encoding.tokens,
-            offsets=encoding.offsets,
-            sequence=encoding.sequence_ids,
-            truncated=bool(encoding.overflowing),
-            pad_id=self.pad_id,
-            unknown_id=self._unknown_id,
-            marks_pieces=self._marks_pieces,
-            words=_words(encoding) if self._pairs else [],
-        )
-        for number, name in enumerate(names):
+        encoded = self._encode(text, second, strategy)
+        self._check_fits(encoded)
+        for number, (name, value) in enumerate(texts.items()):
             if number not in encoded.sequence:
-                if encoded.truncated:
-                    raise TextError(
-                        f"the question leaves no room for the context: {self._max_length} tokens"
-                        " are all the model takes"
-                    )
+                if self._tokenizer.encode(value, add_special_tokens=False).ids:
+                    raise self._no_room("nothing is left of it")
                 raise TextError(f"the {name} has only characters that the tokeniser drops")
         return encoded
 
-    def encode_batch(self, texts: Sequence[str] | Sequence[tuple[str, str]]) -> list[np.ndarray]:
-        """Tokenises many texts, or pairs of texts, at once, and refuses none.
+    def encode_batch(self, items: Sequence[str | tuple[str, str]]) -> list[np.ndarray]:
+        """Tokenises many texts, and pairs of texts, at once, and refuses none.
 
         A text without tokens, such as an empty one, becomes the special tokens alone. Raises
-        TextError where the first text of a pair leaves no room for the second.
+        TextError where a question leaves no room for its context.
 
         Returns:
             For `pad`: ids, int32 (n,) each; of pairs with their token types, int32 (n, 2).
         """
         samples = []
-        for start in range(0, len(texts), _BATCH):
-            for encoding in self._encode_at_once(texts[start : start + _BATCH]):
-                parts = [encoding.ids, encoding.type_ids] if self._pairs else encoding.ids
+        for start in range(0, len(items), _BATCH):
+            batch = items[start : start + _BATCH]
+            for item, encoding in zip(batch, self._encode_at_once(batch)):
+                self._check_fits(encoding)
+                is_text = isinstance(item, str)
+                parts = encoding.ids if is_text else [encoding.ids, encoding.type_ids]
                 samples.append(np.array(parts, np.int32).T)
         return samples
 
     def _encode_at_once(
-        self, texts: Sequence[str] | Sequence[tuple[str, str]]
-    ) -> list[tokenizers.Encoding]:
+        self, items: Sequence[str | tuple[str, str]]
+    ) -> Iterator[Encoded | tokenizers.Encoding]:
         """As `_encode`, texts that are cut first one by one."""
-        pairs = [(text, None) if isinstance(text, str) else text for text in texts]
-        is_long = [self._is_long(*pair) for pair in pairs]
-        short = [text for text, long in zip(texts, is_long) if not long]
+        texts = [(item,) if isinstance(item, str) else item for item in items]
+        is_long = [self._is_long(each) for each in texts]
+        short = [item for item, long in zip(items, is_long) if not long]
         try:
             found = iter(self._tokenizer.encode_batch_fast(short))
         except Exception as error:  # the library raises this bare type
-            raise self._no_room(error) from error
-        return [self._encode(*pair) if long else next(found) for pair, long in zip(pairs, is_long)]
+            raise self._no_room(one_line(error)) from error
+        for each, long in zip(texts, is_long):
+            yield self._encode(*each) if long else next(found)
 
-    def _is_long(self, text: str, context: str | None) -> bool:
-        last = text if context is None else context
+    def _is_long(self, texts: Sequence[str]) -> bool:
+        """Whether more of these would be tokenised than is cheap."""
+        if len(texts) == 2 and not self._pairs:
+            limit = _CHARACTERS_A_TOKEN_OF_PAIRS * self._max_length
+            return any(len(text) > limit for text in texts)
+        return self._head(texts[-1]) is not texts[-1]
+
+    def _head(self, text: str, times: int = 1) -> str:
+        """The text, or no more of it than can matter, cut between words."""
+        limit = times * self._max_length * _CHARACTERS_A_TOKEN
         # Offsets count from the beginning, so that a text whose end is kept is tokenised as a whole.
-        return self.kept == "beginning" and len(last) > self._max_length * _CHARACTERS_A_TOKEN
+        if self.kept == "end" or len(text) <= limit:
+            return text
+        words = text[:limit].rsplit(None, 1)
+        return words[0] if len(words) == 2 else text[:limit]
 
-    def _encode(self, text: str, context: str | None) -> tokenizers.Encoding:
+    def _encode(
+        self, text: str, second: str | None = None, strategy: str = LONGEST_FIRST
+    ) -> Encoded:
         """Tokenises no more of a very long text than can matter.
 
         A text is cut between words. If what is left still overflows, tokens beyond the cut would
         have been dropped anyway.
         """
-        if self._is_long(text, context):
-            last = text if context is None else context
-            head = "".join(last[: self._max_length * _CHARACTERS_A_TOKEN].rsplit(None, 1)[:1])
-            encoding = self._tokenise(head, None) if context is None else self._tokenise(text, head)
-            if encoding.overflowing:
-                return encoding
-        return self._tokenise(text, context)
+        texts = (text,) if second is None else (text, second)
+        is_plain_pair = second is not None and not self._pairs
+        if is_plain_pair and (strategy != LONGEST_FIRST or self._is_long(texts)):
+            return self._encode_pair(texts, strategy)
+        head = self._head(texts[-1])
+        encoding = self._tokenise(head) if second is None else self._tokenise(text, head)
+        if head is not texts[-1] and not encoding.overflowing:
+            encoding = self._tokenise(text, second)
+        encoded = self._encoded(_cells(encoding), bool(encoding.overflowing))
+        return dataclasses.replace(encoded, words=_words(encoding)) if self._pairs else encoded
 
-    def _tokenise(self, text: str, context: str | None) -> tokenizers.Encoding:
+    def _encode_pair(self, pair: Sequence[str], strategy: str) -> Encoded:
+        """Tokenises each text alone, and puts special tokens around what is kept of both."""
+        room = self._max_length - self._tokenizer.num_special_tokens_to_add(True)
+        for times in itertools.count():
+            heads = [self._head(text, 4**times) for text in pair]
+            halves = [self._tokenizer.encode(head, add_special_tokens=False) for head in heads]
+            counts = [sum(map(len, (half, *half.overflowing))) for half in halves]
+            is_whole = [head is text for head, text in zip(heads, pair)]
+            if is_settled(counts, is_whole, room, strategy):
+                break
         try:
-            return self._tokenizer.encode(text, context)
-        except Exception as error:  # the library raises this bare type
-            raise self._no_room(error) from error
+            kept = kept_of_two(counts, room, strategy)
+        except ValueError as error:
+            raise self._no_room(str(error)) from None
+        cells: list[tuple[Any, ...]] = []
+        for number, around in itertools.groupby(self._frame, key=operator.itemgetter(4)):
+            if number is None:
+                cells += around
+                continue
+            own, count, type_id = _cells(halves[number]), kept[number], next(around)[1]
+            own = own[:count] if self.kept == "beginning" else own[len(own) - count :]
+            cells += [(ids, type_id, *rest, number) for ids, _, *rest, _ in own]
+        return self._encoded(cells, sum(kept) < sum(counts))
 
-    def _no_room(self, error: Exception) -> TextError:
-        what = "the question leaves no room for the context" if self._pairs else "the text"
-        return TextError(
-            f"{what}: {self._max_length} tokens are all the model takes ({one_line(error)})"
+    def _encoded(self, cells: Sequence[tuple[Any, ...]], truncated: bool) -> Encoded:
+        columns = [list(column) for column in zip(*cells)] or [[] for _ in range(5)]
+        ids, type_ids, tokens, offsets, sequence = columns
+        return Encoded(
+            ids,
+            type_ids,
+            tokens,
+            offsets,
+            sequence,
+            truncated=truncated,
+            pad_id=self.pad_id,
+            unknown_id=self._unknown_id,
+            marks_pieces=self._marks_pieces,
         )
+
+    def _tokenise(self, text: str, second: str | None = None) -> tokenizers.Encoding:
+        try:
+            return self._tokenizer.encode(text, second)
+        except Exception as error:  # the library raises this bare type
+            raise self._no_room(one_line(error)) from error
+
+    def _check_fits(self, encoded: Sized) -> None:
+        # `tokenizers` truncates nothing where the special tokens alone are too many.
+        if len(encoded) > self._max_length:
+            raise self._no_room("the special tokens are more")
+
+    def _no_room(self, reason: str) -> TextError:
+        what = (
+            "the question leaves no room for the context" if self._pairs else "no room for the text"
+        )
+        return TextError(f"{what}: {self._max_length} tokens are all the model takes ({reason})")
+
+
+def _cells(encoding: tokenizers.Encoding) -> list[tuple[Any, ...]]:
+    """Of each token what `Encoded` begins with."""
+    return list(
+        zip(
+            encoding.ids,
+            encoding.type_ids,
+            encoding.tokens,
+            encoding.offsets,
+            encoding.sequence_ids,
+        )
+    )
 
 
 def _words(encoding: tokenizers.Encoding) -> list[tuple[int, int]]:

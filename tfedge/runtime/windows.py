@@ -7,6 +7,7 @@ from typing import Any
 
 from tfedge.runtime.errors import TextError
 from tfedge.runtime.tokenizer import Encoded, TextEncoder
+from tfedge.runtime.truncation import LONGEST_FIRST
 
 MAX_OVERLAP = 128  # tokens of the context that two windows share; transformers' `doc_stride`
 # More would take hours, and the memory of a board.
@@ -27,15 +28,17 @@ class PairEncoder(TextEncoder):
         super().__init__(tokenizer_json, MAX_WINDOWS * max_length, pairs=True)
         self._window = max_length
 
-    def encode(self, text: str, context: str | None = None) -> Encoded:
+    def encode(
+        self, text: str, second: str | None = None, strategy: str = LONGEST_FIRST
+    ) -> Encoded:
         """Tokenises a question and its context; raises as `TextEncoder.encode`, and where the context
         takes too many windows."""
-        if isinstance(context, str) and len(context) > MAX_CHARACTERS:
+        if isinstance(second, str) and len(second) > MAX_CHARACTERS:
             raise TextError(
-                f"the context has {len(context)} characters and {MAX_CHARACTERS} are allowed: give it"
+                f"the context has {len(second)} characters and {MAX_CHARACTERS} are allowed: give it"
                 " in parts"
             )
-        whole = super().encode(text, context)
+        whole = super().encode(text, second, strategy)
         if len(whole) <= self._window and not whole.truncated:
             return whole
         first, *windows = self._cut(whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfedge.runtime.inputs import TEXT_OR_PAIR
 from tfedge.runtime.tasks.classification import Classification
 
 
@@ -9,6 +10,7 @@ class TextClassification(Classification):
     """See `Classification`."""
 
     name = "text-classification"
+    input = TEXT_OR_PAIR
 
 
 TASK = TextClassification()

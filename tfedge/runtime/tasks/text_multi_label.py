@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfedge.runtime.inputs import TEXT_OR_PAIR
 from tfedge.runtime.tasks.classification import MultiLabel
 
 
@@ -9,6 +10,7 @@ class TextMultiLabel(MultiLabel):
     """See `MultiLabel`."""
 
     name = "text-multi-label"
+    input = TEXT_OR_PAIR
 
 
 TASK = TextMultiLabel()

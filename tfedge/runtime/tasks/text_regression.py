@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfedge.runtime.inputs import TEXT_OR_PAIR
 from tfedge.runtime.tasks.classification import Regression
 
 
@@ -9,6 +10,7 @@ class TextRegression(Regression):
     """See `Regression`."""
 
     name = "text-regression"
+    input = TEXT_OR_PAIR
 
 
 TASK = TextRegression()

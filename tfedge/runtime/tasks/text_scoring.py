@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tfedge.runtime.inputs import TEXT_OR_PAIR
 from tfedge.runtime.tasks.classification import Scoring
 
 
@@ -9,6 +10,7 @@ class TextScoring(Scoring):
     """See `Scoring`."""
 
     name = "text-scoring"
+    input = TEXT_OR_PAIR
 
 
 TASK = TextScoring()
