@@ -13,6 +13,7 @@ EVAL    ?= stanfordnlp/sst2:validation
 SEED    ?= 0
 LINES   ?= 100000
 LIMIT   ?= 872
+DRAW    ?= 320
 ROUNDS  ?= 3
 PEERS   ?=
 ARM     ?= arm
@@ -37,6 +38,8 @@ BENCH_MODELS := $(foreach quant,int8 mixed dynamic float32,$(OUTPUT)/$(NAME)/$(N
 OWN := $(if $(filter command,$(firstword $(origin DATA))),-$(subst /,-,$(patsubst ./%,%,$(DATA))))
 TEACHER := build/minilm$(or $(OWN),-sst2)
 TORCH := torch==2.13.0
+SENTENCE_TRANSFORMERS := sentence-transformers==6.2.0
+TRANSFORMERS4 := transformers==4.57.6
 UV := uv==0.13.9
 MEDIAPIPE := mediapipe==1.2.3
 VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
@@ -150,8 +153,10 @@ test-browser: $(VENV)/.test  ## Look at the report in headless Chromium, at the 
 	@command -v $${TFEDGE_BROWSER:-chromium} >/dev/null || { echo "make: no Chromium; on Debian: apt install chromium" >&2; exit 4; }
 	@$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
 
-parity: $(VENV)/.test $(VENV)/.minilm .venv-torch/.done  ## Compare every architecture with torch
-	@TFEDGE_TORCH_PYTHON=.venv-torch/bin/python $(BIN)/python -m pytest -m torch $(PYTEST_ARGS)
+# Drawn checkpoints have the seeds SEED to SEED + DRAW - 1; SEED=random draws others each time.
+parity: $(VENV)/.test $(VENV)/.minilm .venv-torch/.done .venv-torch4/.done  ## Compare architectures, and DRAW (320) drawn checkpoints from SEED on, with torch and transformers
+	@TFEDGE_TORCH_PYTHON=.venv-torch/bin/python TFEDGE_TORCH4_PYTHON=.venv-torch4/bin/python \
+		TFEDGE_DRAW=$(SEED):$(DRAW) $(BIN)/python -m pytest -m torch $(PYTEST_ARGS)
 
 # The board's half and conversions of toys: what the dependencies are used for.
 LOWEST_TESTS := tests/runtime tests/test_settings.py tests/data tests/models/test_checkpoint.py \
@@ -167,7 +172,7 @@ format: $(VENV)/.test  ## Mend style: what ruff can mend by itself, and the layo
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 clean:  ## Remove environments, caches and build/; converted models stay
-	rm -rf .venv .venv-lowest .venv-torch .venv-bench .venv-mediapipe .venv-viewers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-torch .venv-torch4 .venv-bench .venv-mediapipe .venv-viewers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tfedge benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -204,10 +209,16 @@ $(VENV)/.minilm: constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 # torch keeps away from TensorFlow: an environment of its own.
-.venv-torch/.done: constraints.txt
+.venv-torch/.done: constraints.txt Makefile
 	@$(PYTHON) -m venv .venv-torch
 	@.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) \
-		transformers==$$(sed -n 's/^transformers==//p' constraints.txt) safetensors numpy
+		transformers==$$(sed -n 's/^transformers==//p' constraints.txt) $(SENTENCE_TRANSFORMERS) safetensors numpy
+	@touch $@
+
+# Many still have version 4; question answering is a pipeline of that alone.
+.venv-torch4/.done: Makefile
+	@$(PYTHON) -m venv .venv-torch4
+	@.venv-torch4/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) $(TRANSFORMERS4) safetensors numpy
 	@touch $@
 
 # What converted models are compared with, also away from TensorFlow.
