@@ -570,7 +570,7 @@ def conversion_of(content: dict[str, Any]) -> Conversion:
             measured[runtime] = Figures(**rest, scores=scores)
     parts = {
         "quantization": Quantization(**quantization),
-        "evaluation": Evaluation(content["evaluation"]["source"], measured),
+        "evaluation": Evaluation(**{**content["evaluation"], "runtimes": measured}),
     }
     return Conversion(**{**dict.fromkeys(names), **content, **parts})
 
@@ -600,9 +600,12 @@ def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path)
     count = sum(report["quantization"]["operators"].values())
     assert summary[2] == f"  float32: {count} of {count} operators compute in float"
     assert summary[4] == "  about 67 MB of memory on a board: boards of 1, 2, 4, 8 GB"
-    assert [line.split()[0] for line in summary[6:10:2]] == ["tflite-runtime", "litert"]
-    assert all("12 of 12 texts alike; both right " in line for line in summary[7:10:2])
-    assert summary[10] == f'try it: tfedge-infer --model {path} "a text"'
+    assert [line.split()[0] for line in summary[6:12:3]] == ["tflite-runtime", "litert"]
+    assert all(
+        line.strip().startswith("0 of 12 texts lost, 0.00 points (95 %") for line in summary[7:12:3]
+    )
+    assert all("12 of 12 texts alike; both right " in line for line in summary[8:12:3])
+    assert summary[12] == f'try it: tfedge-infer --model {path} "a text"'
 
 
 def test_summary_of_a_runtime_that_crashed() -> None:
@@ -611,6 +614,8 @@ def test_summary_of_a_runtime_that_crashed() -> None:
     scores = {**figures, "accuracy": 0.75, "float_accuracy": 0.8}
     paired = {"both_right": 29, "only_this_right": 1, "only_other_right": 3, "p_value": 0.625}
     scores["comparison"] = {**figures["comparison"], **paired}
+    scores["interval"] = [-4.7, 15.2]
+    scores["drop"] = 5.0
     report = {
         "model": "toy",
         "file": "toy_int8.tflite",
@@ -626,6 +631,7 @@ def test_summary_of_a_runtime_that_crashed() -> None:
         "effort": Effort(65.4, 4_630_000_000),
         "evaluation": {
             "source": "dev.tsv",
+            "drawn_from": 12_320,
             "runtimes": {
                 "first": {"passed": False, "error": "it crashed"},
                 "second": figures,
@@ -639,11 +645,12 @@ def test_summary_of_a_runtime_that_crashed() -> None:
         "  int8: 2 of 5 operators compute in float",
         "  float32 .tflite against Keras: largest difference 1.2e-05",
         "  about 1000 MB of memory on a board: boards of 2, 4, 8 GB",
-        "  on dev.tsv:",
+        "  on 40 of 12,320 texts of dev.tsv:",
         "    first           does not run it: it crashed",
         "    second          agreement with float 87.5 % on 40 texts",
         "                    35 of 40 texts alike",
         "    third           accuracy 75.0 % (float 80.0 %), same answer as float 87.5 % on 40 texts",
+        "                    2 of 40 texts lost, 5.00 points (95 % interval -4.70 to 15.20)",
         "                    35 of 40 texts alike; both right 29, this alone 1, float alone "
         "3 (sign test: p = 0.62)",
         "  converted in 1 min 5 s, in at most 4.6 GB of memory",

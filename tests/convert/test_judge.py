@@ -15,6 +15,7 @@ import toy_folders
 from bars import Bars
 
 from tfedge import tasks
+from tfedge.convert.chance import loss
 from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.convert.judge import _MORE_EXACT, Judge, _figures
 from tfedge.errors import RejectedModelError
@@ -112,27 +113,91 @@ def test_the_mode_that_would_do_was_tried(tmp_path: Path) -> None:
     assert report["evaluation"]["runtimes"]["litert"]["passed"]
 
 
-def judged(task: str, truth: Any = None, max_drop: float = 1.0) -> Any:
+def judged(task: str, truth: Any = None, max_drop: float = 1.0, available: int = 0) -> Any:
     """What `_figures` reads of a job."""
-    labels = ["bad", "good"]
-    return SimpleNamespace(task=tasks.find(task), truth=truth, labels=labels, max_drop=max_drop)
+    return SimpleNamespace(
+        task=tasks.find(task),
+        truth=truth,
+        labels=["bad", "good"],
+        max_drop=max_drop,
+        available=available,
+        evaluation=truth or (),
+    )
 
 
-def test_a_loss_is_told_with_its_pairs() -> None:
+RIGHT, WRONG = {"label": "bad"}, {"label": "good"}
+
+
+def answers_of(float_alone: int, this_alone: int, count: int = 40) -> Any:
+    """Answers in float and of the converted model to texts whose labels are all `bad`."""
+    expected = [WRONG] * this_alone + [RIGHT] * (count - this_alone)
+    return expected, [RIGHT] * (count - float_alone) + [WRONG] * float_alone
+
+
+def test_a_loss_that_chance_could_make_only_warns() -> None:
     """Of 40 texts, float alone answers 3 rightly and the other 1; only those 4 say which is better."""
-    truth, right, wrong = [0] * 40, {"label": "bad"}, {"label": "good"}
-    expected = [right] * 39 + [wrong]
-    answers = [wrong] * 3 + [right] * 37
-    found, faults = _figures(judged("text-classification", truth), expected, answers)
+    sides = answers_of(3, 1)
+    found, faults = _figures(judged("text-classification", [0] * 40), *sides)
     assert found.drop == pytest.approx(100 * 2 / 40)
-    assert not found.passed
-    assert faults == [
-        "5.00 points lost",
-        "36 of 40 texts alike; both right 36, this alone 1, float alone 3 (sign test: p = 0.62)",
-    ]
-    found, faults = _figures(judged("text-classification", truth, 5.1), expected, answers)
     assert (found.passed, faults) == (True, [])
     assert found.comparison["only_other_right"] == 3
+    told = "2 of 40 texts lost, 5.00 points (95 % interval -6.69 to 17.63)"
+    assert found.warning == (
+        f"{told}, more than --max-drop 1, but chance could make as much: a larger --eval would tell"
+    )
+    assert loss(found, tasks.find("text-classification")) == told
+    found, _ = _figures(judged("text-classification", [0] * 40, available=41), *sides)
+    assert str(found.warning).endswith("--eval-limit all would tell")
+    found, faults = _figures(judged("text-classification", [0] * 40, 5.1), *sides)
+    assert (found.passed, faults, found.warning) == (True, [], None)
+
+
+@pytest.mark.parametrize(
+    ("float_alone", "this_alone", "passed"), [(5, 0, True), (6, 0, False), (7, 1, True)]
+)
+def test_a_loss_beyond_chance_rejects(float_alone: int, this_alone: int, passed: bool) -> None:
+    """McNemar's exact test by hand: 2 / 2^5 = 0.0625, 2 / 2^6 = 0.031, 2 * 9 / 2^8 = 0.070."""
+    sides = answers_of(float_alone, this_alone)
+    found, faults = _figures(judged("text-classification", [0] * 40), *sides)
+    assert found.passed == passed
+    assert (found.warning is None) == (not passed)
+    if not passed:
+        assert faults == [
+            "6 of 40 texts lost, 15.00 points (95 % interval 3.18 to 29.07)",
+            "34 of 40 texts alike; both right 34, this alone 0, float alone 6 (sign test: p = 0.031)",
+        ]
+
+
+@pytest.mark.parametrize(("others", "passed"), [(0, True), (1, True), (2, True), (3, False)])
+def test_without_labels_the_share_of_other_answers_is_judged(others: int, passed: bool) -> None:
+    """Clopper and Pearson's interval of 2 of 40 begins at 0.61 %, of 3 at 1.57 %: scipy's binomtest."""
+    found, faults = _figures(judged("text-classification"), *answers_of(others, 0))
+    assert found.passed == passed
+    assert (found.warning is not None) == (others in (1, 2))
+    if others == 3:
+        assert faults[0] == "3 of 40 texts differ, 7.50 points (95 % interval 1.57 to 20.39)"
+
+
+@pytest.mark.parametrize(("swapped", "passed"), [(1, True), (20, False)])
+def test_other_figures_are_drawn_again(swapped: int, passed: bool) -> None:
+    """Scores whose ranks are lost for one text in 40 or for twenty of them."""
+    truth = [float(index) for index in range(40)]
+    expected = [{"score": value} for value in truth]
+    answers = [{"score": value} for value in truth]
+    for index in range(swapped):
+        answers[index] = {"score": 39.0 - index}
+    given: Any = judged("text-regression", truth, max_drop=0.1)
+    given.labels = ["score"]
+    for item in (*expected, *answers):
+        item["scores"] = {"score": item["score"]}  # type: ignore[assignment]
+    found, _ = _figures(given, expected, answers)
+    assert found.drop > 0.1
+    assert found.interval is not None
+    assert found.interval[0] <= found.drop <= found.interval[1]
+    assert found.passed == passed
+    assert (found.warning is None) == (not passed)
+    # The same every time.
+    assert _figures(given, expected, answers)[0] == found
 
 
 def test_one_text_that_moves_is_enough() -> None:

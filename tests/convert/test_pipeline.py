@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from tfedge.convert import convert as whole
 from tfedge.convert import judge
 from tfedge.convert.convert import ConvertOptions, convert
 from tfedge.convert.job import Job
-from tfedge.data.texts import Texts, read_texts
+from tfedge.convert.result import Choices, Figures
+from tfedge.data.texts import Texts, package_texts, read_texts
 from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
 from tfedge.measure.board import Board
 from tfedge.measure.checkpoint import checkpoint_answers
@@ -257,6 +259,7 @@ def test_report_of_the_options(converted: Callable[[str], Conversion], data: str
         "output": str(conversion.folder.parent),
         "keep_reference": False,
         "weight_bits": 8.0,
+        "evaluation_limit": 1000,
     }
 
 
@@ -380,6 +383,36 @@ def quick(tmp_path: Path, data: str) -> ConvertOptions:
     )
 
 
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_a_loss_by_chance_is_no_reason_to_stop_but_one_to_go_on(
+    tmp_path: Path,
+    quick: ConvertOptions,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    left: int,
+) -> None:
+    """Of two candidates, `auto` takes the first without a warning, or else the last."""
+    seen: list[Path] = []
+
+    def attempts(job: Job, path: Path) -> Iterator[Choices]:
+        for _ in range(2):
+            path.write_bytes((path.parent / "float32.tflite").read_bytes())
+            seen.append(path)
+            yield Choices(None)
+
+    def measure(self: judge.Judge, path: Path) -> Any:
+        warning = f"chance {left}" if len(seen) <= left else None
+        return {"tflite-runtime": Figures(1, 0, 2.0, True, {}, {}, warning=warning)}, None
+
+    monkeypatch.setattr(whole, "candidates", attempts)
+    monkeypatch.setattr(judge.Judge, "measure", measure)
+    options = dataclasses.replace(quick, quantization="auto", runtime="tflite-runtime")
+    report = convert(str(write_toy(tmp_path / "toy")), options, Bars())
+    assert len(seen) == min(left + 1, 2)
+    assert report.rejected is None
+    assert ("tfedge: note: chance 2" in capsys.readouterr().err) == (left == 2)
+
+
 @pytest.mark.parametrize("reason", ["drop", "crash"])
 def test_rejection_keeps_the_older_artefact(
     tmp_path: Path, quick: ConvertOptions, monkeypatch: pytest.MonkeyPatch, reason: str
@@ -402,7 +435,8 @@ def test_rejection_keeps_the_older_artefact(
         quick = dataclasses.replace(quick, calibration=str(texts), max_drop=-1.0)
         message = (
             r"^toy in float32 is further from float on .*stars\.tsv in tflite-runtime than --max-drop "
-            r"-1 allows: 0\.00 points lost; 1 of 1 texts alike; try a larger --max-drop; "
+            r"-1 allows: 0 of 1 texts differ, 0\.00 points \(95 % interval 0\.00 to 97\.50\); 1 of 1 "
+            r"texts alike; try a larger --max-drop; "
         )
     with pytest.raises(RejectedModelError, match=message) as raised:
         convert(str(write_toy(tmp_path / "toy")), quick, Bars())
@@ -539,10 +573,36 @@ def test_labels_are_those_that_eval_reads(
     source = toy_folders.write_folder(tmp_path / "toy", labels=names, small=True)
     job = Job(str(source), dataclasses.replace(quick, evaluation=str(path)), Bars())
     rows = read_rows(source, str(path), "validation")
-    assert job.truth == tasks.find("text-classification").truth(rows, names) == expected
+    assert tasks.find("text-classification").truth(rows, names) == expected
+    assert sorted(job.truth or ()) == expected
     # Of texts that only calibrate, labels are the model's where all are names of its.
     job = Job(str(source), dataclasses.replace(quick, calibration=str(path)), Bars())
-    assert job.truth == (None if ";" in content else expected)
+    assert (job.truth and sorted(job.truth)) == (None if ";" in content else expected)
+
+
+def test_what_calibrates_and_what_measures(tmp_path: Path, quick: ConvertOptions) -> None:
+    """Of a file sorted by label; of the package's sentences the first, as ever."""
+    source = toy_folders.write_folder(tmp_path / "toy", small=True)
+
+    def job(**changes: Any) -> Job:
+        return Job(str(source), dataclasses.replace(quick, **changes), Bars())
+
+    path, labels = tmp_path / "sorted.tsv", ["negative", "positive"]
+    rows = [f"good {index}\t{labels[index >= 1500]}\n" for index in range(3000)]
+    path.write_text("text\tlabel\n" + "".join(rows))
+    one = job(calibration=str(path))
+    assert Counter(one.calibration.labels or ()) == dict.fromkeys(labels, 100)
+    assert Counter(one.evaluation.labels or ()) == dict.fromkeys(labels, 500)
+    assert not set(one.calibration.texts) & set(one.evaluation.texts)
+    assert one.available == 2800
+    assert len(job(calibration=str(path), evaluation_limit=None).evaluation) == 2800
+    two = job(calibration=None, evaluation=str(path), evaluation_limit=300)
+    assert (len(two.evaluation), two.available) == (300, 3000)
+    assert len(two.truth or ()) == 300
+    own = package_texts()
+    for found in (two, job(calibration=None)):
+        assert found.calibration.texts == own.texts[:200]
+    assert job(calibration=None).evaluation.texts == own.texts[200:]
 
 
 def test_labels_that_are_alike_stop_no_conversion(tmp_path: Path, quick: ConvertOptions) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -213,6 +215,31 @@ def test_unknown_labels_are_listed() -> None:
 def test_no_labels_at_all() -> None:
     with pytest.raises(InputError, match="has no labels; it needs a column 'label'"):
         Texts(["a"], None, "dev.txt").label_ids(NAMES)
+
+
+def test_what_is_drawn_has_of_each_label_its_share() -> None:
+    """150 labels in their order, as a file sorted by label has them; rare ones by chance."""
+    labels = [f"intent {index // 100}" for index in range(15000)]
+    texts = Texts([str(index) for index in range(15000)], labels, "sorted.tsv")
+    found = texts.part(texts.drawn(200))
+    counts = Counter(found.labels or ())
+    assert len(found) == len(set(found.texts)) == 200
+    assert len(counts) == 150
+    assert set(counts.values()) == {1, 2}
+    assert found.labels == [labels[int(text)] for text in found.texts]
+    # In no order: what takes the first few of them has many labels too.
+    assert len(set((found.labels or [])[:16])) > 12
+    assert texts.drawn(200) == texts.drawn(200)
+    uneven = Texts([str(index) for index in range(1000)], ["a"] * 900 + ["b"] * 100, "uneven.tsv")
+    assert Counter(uneven.part(uneven.drawn(50)).labels or ()) == {"a": 45, "b": 5}
+
+
+def test_what_is_drawn_without_labels_is_spread() -> None:
+    texts = Texts([str(index) for index in range(1000)], None, "plain.txt")
+    found = texts.drawn(100)
+    assert len(set(found)) == 100
+    assert 300 < np.mean(found) < 700
+    assert sorted(texts.drawn(2000)) == list(range(1000))
 
 
 def test_head_and_tail() -> None:

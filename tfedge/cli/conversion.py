@@ -40,6 +40,13 @@ def _lengths(_: Any, option: Any, value: str | None) -> tuple[int, ...] | None:
     return lengths
 
 
+def _limit(_: Any, option: Any, value: str) -> int | None:
+    """A number of texts from what a user typed, None for all."""
+    if value != "all" and not value.isdecimal():
+        raise click.BadParameter(f"{value!r}; give a number of texts, or all")
+    return None if value == "all" else int(value) or None
+
+
 def _precisions(_: Any, option: Any, values: tuple[str, ...]) -> dict[str, str] | None:
     """Rules from what a user typed."""
     rules = dict(value.rpartition("=")[::2] for value in values)
@@ -97,16 +104,25 @@ def _precisions(_: Any, option: Any, values: tuple[str, ...]) -> dict[str, str] 
 @task_option
 @click.option(
     "--calibration",
-    help="File of texts like those the model will see; the first 200 choose the integers' "
-    "ranges, unless tfedge qad has done so, and the rounding of int4. Default: sentences that come "
-    "with tfedge. For an image model, which has no default: a folder with a sub-folder for each "
-    "label, or a table with the columns image and label; the first 64 images are used.",
+    help="File of texts like those the model will see; 200 of them, drawn at random, of each label its "
+    "share, choose the integers' ranges, unless tfedge qad has done so, and the rounding of int4. "
+    "Default: sentences that come with tfedge. For an image model, which has no default: a folder with "
+    "a sub-folder for each label, or a table with the columns image and label; 64 images are used.",
 )
 @click.option(
     "--eval",
     "evaluation",
     help="Labelled file, or folder of images, on which the loss is measured. Default: the texts "
     "that calibration does not use.",
+)
+@click.option(
+    "--eval-limit",
+    "evaluation_limit",
+    default="1000",
+    callback=_limit,
+    metavar="N|all",
+    help="Measure on so many of the texts, drawn at random, of each label its share; always the same. "
+    "all, or 0: on all of them.",
 )
 @click.option(
     "--runtime",
@@ -119,7 +135,8 @@ def _precisions(_: Any, option: Any, values: tuple[str, ...]) -> dict[str, str] 
     help="Points that may be lost against float: of accuracy where there are labels, else of answers "
     "that differ; of embeddings, hundredths of the mean cosine. At D points, embeddings must also keep "
     "a least cosine of 1 - 0.075 D, a rank correlation of all similarities of 1 - 0.015 D, and the "
-    "nearest neighbours of a share of 1 - 0.3 sqrt(D) of the texts. Default: 1, for embeddings 2.",
+    "nearest neighbours of a share of 1 - 0.3 sqrt(D) of the texts. A loss of labels that chance could "
+    "make of so few texts only warns. Default: 1, for embeddings 2.",
 )
 @click.option(
     "--output",

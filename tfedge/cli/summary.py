@@ -41,7 +41,7 @@ def conversion_summary(report: Conversion, output: Path) -> str:
         "compute in float",
         f"  float32 .tflite against Keras: largest difference {report.float32_tflite_error:.1e}",
         f"  about {megabytes(report.board_memory_bytes)} of memory on a board: {_boards(report)}",
-        f"  on {report.evaluation.source}:",
+        f"  on {_measured_on(report)}:",
     ]
     for runtime, figures in report.evaluation.runtimes.items():
         first, *others = _figures(figures, task)
@@ -54,6 +54,15 @@ def conversion_summary(report: Conversion, output: Path) -> str:
 
         lines.append(delivery_summary(report.edgetpu))
     return "\n".join(lines)
+
+
+def _measured_on(report: Conversion) -> str:
+    """The texts, and how many of them where those were drawn."""
+    found, units = report.evaluation, tasks.find(report.task).units
+    if found.drawn_from is None:
+        return found.source
+    asked = max(getattr(figures, "texts", 0) for figures in found.runtimes.values())
+    return f"{asked:,} of {found.drawn_from:,} {units} of {found.source}"
 
 
 def _boards(report: Conversion) -> str:
@@ -73,17 +82,19 @@ def _effort(effort: Effort) -> str:
 
 
 def _figures(figures: Figures | Refused, task: Task) -> list[str]:
+    from tfedge.convert.chance import loss
     from tfedge.convert.result import Refused
 
     if isinstance(figures, Refused):
         return [f"does not run it: {figures.error}"]
     compared = task.comparison_lines(figures.comparison, "float")
+    certain = [] if figures.interval is None else [loss(figures, task)]
     same = f"{percent(1 - figures.disagreement)} on {figures.texts} {task.units}"
     if not figures.scores:
-        return [f"agreement with float {same}", *compared]
+        return [f"agreement with float {same}", *certain, *compared]
     before, after = (percent(figures.scores[f"{kind}{task.score}"]) for kind in ("float_", ""))
     first = f"{task.score} {after} (float {before}), same answer as float {same}"
-    return [first, *compared]
+    return [first, *certain, *compared]
 
 
 def evaluation_summary(result: Evaluation) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import platform
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,14 @@ from tfedge.convert.result import (
     Figures,
     Origin,
     Quantization,
+    Refused,
     versions,
 )
 from tfedge.errors import CheckpointError, RejectedModelError
 from tfedge.inspect.contents import contents
 from tfedge.measure.board import Board
 from tfedge.models import cost
+from tfedge.notes import note
 from tfedge.progress import MakeBar
 from tfedge.quantize.prepare import Shape, float_graphs
 from tfedge.records import as_json
@@ -67,7 +70,8 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversio
         judge = Judge(job, reference)
         for found in attempts:
             choices, (figures, reason) = found, judge.measure(candidate)
-            if reason is None:
+            # What chance could have lost is no reason to reject the last, but one to try the next.
+            if reason is None and not _warning(job, figures):
                 break
         if reason is not None and isinstance(figures[job.runtime], Figures):
             reason += f"; {judge.advice(Path(work) / 'other.tflite')}"
@@ -78,7 +82,10 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversio
     if reason is None:
         for suffix in (".tflite.rejected", ".tflite.rejected.json"):
             (job.folder / f"{name}{suffix}").unlink(missing_ok=True)
-    measured = Evaluation(job.evaluation.source, figures)
+        if warning := _warning(job, figures):
+            note(warning)
+    drawn_from = job.available if job.available > len(job.evaluation) else None
+    measured = Evaluation(job.evaluation.source, figures, drawn_from)
     report = _report(job, target, float_error, choices, measured)
     report = dataclasses.replace(report, rejected=reason)
     name = f"{target.name.removesuffix('.tflite')}.json"
@@ -86,6 +93,12 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversio
     if reason is not None:
         raise RejectedModelError(f"{reason}; the file is kept as {target}")
     return report
+
+
+def _warning(job: Job, figures: Mapping[str, Figures | Refused]) -> str | None:
+    """What there is to warn of in the runtime that the file is made for."""
+    found = figures[job.runtime]
+    return found.warning if isinstance(found, Figures) else None
 
 
 def _convert_float(job: Job, path: Path) -> float:

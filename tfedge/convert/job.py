@@ -57,6 +57,9 @@ class ConvertOptions:
     output: Path = Path("saved_models")
     keep_reference: bool = False  # whether the graph in float is written too, for `tfedge inspect`
     weight_bits: float = MOST_BITS  # see `tfedge.quantize.coarsen`
+    evaluation_limit: int | None = (
+        1000  # of more evaluation texts so many are drawn; None takes all
+    )
 
 
 class Job:
@@ -72,7 +75,9 @@ class Job:
         runtime: what the file is made for.
         costs: by which the quantization `auto` chooses.
         max_drop: largest loss in points against float.
-        calibration, evaluation: texts, or images; of one file, the first and the later ones.
+        calibration, evaluation: texts, or images; of one file, some and the others. Of a file, those
+            are drawn as `Texts.drawn` has it; of the package's sentences, the first calibrate.
+        available: how many there were to draw the evaluation from.
         rows: what is asked of the models, from `evaluation`.
         truth: what the answers are compared with; None where the texts have no labels that the model
             knows.
@@ -225,9 +230,18 @@ class Job:
                 f"best {2 * count} of all labels: give --calibration a folder with one sub-folder "
                 "per label, or a table with the columns image and label"
             )
+        is_own = bool(options.calibration or options.evaluation)
+        chosen = data.drawn(count) if options.calibration else list(range(len(data)))[:count]
+        measured = data
         if options.evaluation:
-            return data.head(count), read(options.evaluation)
-        return data.head(count), data.tail(len(data) - count) if len(data) > 2 * count else data
+            measured = read(options.evaluation)
+        elif len(data) > 2 * count:
+            measured = data.part(sorted(set(range(len(data))) - set(chosen)))
+        self.available = len(measured)
+        limit = options.evaluation_limit or len(measured)
+        if is_own or limit < len(measured):
+            measured = measured.part(measured.drawn(limit))
+        return data.part(chosen), measured
 
     def _truth(self) -> Sequence[Any] | None:
         words, known = self.rows.truth, set(map(columns.key, self.labels))

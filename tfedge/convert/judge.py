@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfedge.convert.candidates import candidates
+from tfedge.convert.chance import Sides, certainty, loss
 from tfedge.convert.job import Job
 from tfedge.convert.result import Figures, Refused
 from tfedge.errors import RejectedModelError
@@ -106,7 +107,8 @@ class Judge:
             job.options = dataclasses.replace(job.options, keep_reference=False)
             try:
                 next(candidates(job, path))
-                if not self._compare(path, job.runtime)[1]:
+                found, faults = self._compare(path, job.runtime)
+                if not faults and not found.warning:
                     return mode
             except RejectedModelError:
                 continue  # it crashes there
@@ -143,8 +145,18 @@ def _figures(
         scores = {f"float_{task.score}": before, task.score: after}
         drop = 100 * (before - after)
     comparison = task.comparison(answers, expected, job.truth, job.labels)
-    faults = [] if drop <= job.max_drop else [f"{drop:.2f} points lost"]
+    sides = Sides(expected, answers, job.truth, job.labels)
+    interval, is_beyond = certainty(task, sides, comparison, job.max_drop, drop)
+    found = Figures(len(answers), differs, drop, True, scores, comparison, interval)
+    is_much, warning = not drop <= job.max_drop, None
+    faults = [loss(found, task)] if is_much and is_beyond else []
+    if is_much and not is_beyond:
+        more = "--eval-limit all" if job.available > len(job.evaluation) else "a larger --eval"
+        warning = (
+            f"{loss(found, task)}, more than --max-drop {job.max_drop:g}, but chance could make as "
+            f"much: {more} would tell"
+        )
     short = task.shortfalls(comparison, job.max_drop)
     if faults or short:
         faults += short or task.comparison_lines(comparison, "float")
-    return Figures(len(answers), differs, drop, not faults, scores, comparison), faults
+    return dataclasses.replace(found, passed=not faults, warning=warning), faults

@@ -89,6 +89,8 @@ class Figures:
     # Where labels are known, `accuracy` and `float_accuracy`, or what else counts.
     scores: Mapping[str, float] = dataclasses.field(metadata=FLAT)
     comparison: Mapping[str, float]  # what the task tells besides of the two models' answers
+    interval: Sequence[float] | None = None  # of `drop`, 95 %; None where no test tells it
+    warning: str | None = None  # where more is lost than may be, which chance could make
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Evaluation:
 
     source: str
     runtimes: Mapping[str, Figures | Refused]
+    drawn_from: int | None = None  # how many texts the source has, where only some were asked
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from tfedge.data.tables import LARGEST_FILE_BYTES, table_rows
 from tfedge.errors import InputError
 from tfedge.tasks import columns
@@ -33,15 +35,33 @@ class Texts:
 
     def head(self, count: int) -> Self:
         """The first `count` of them."""
-        return self._part(slice(count))
+        return self.part(range(min(count, len(self))))
 
     def tail(self, count: int) -> Self:
         """The last `count` of them."""
-        return self._part(slice(-count, None))
+        return self.part(range(len(self))[-count:])
 
-    def _part(self, part: slice) -> Self:
-        labels = self.labels[part] if self.labels else None
-        return dataclasses.replace(self, texts=self.texts[part], labels=labels)
+    def part(self, indices: Sequence[int]) -> Self:
+        """Those of the indices, in that order."""
+        labels = [self.labels[index] for index in indices] if self.labels else None
+        texts = [self.texts[index] for index in indices]
+        return dataclasses.replace(self, texts=texts, labels=labels)
+
+    def drawn(self, count: int) -> list[int]:
+        """The indices of `count` of them, all where there are no more, that stand for the whole.
+
+        They are drawn and ordered at random, always in the same way; each label has its share, of less
+        than one by chance.
+        """
+        generator = np.random.default_rng(0)
+        order = generator.permutation(len(self))
+        if self.labels:
+            ranks = np.unique([columns.key(label) for label in self.labels], return_inverse=True)[1]
+            order = order[np.argsort(ranks[order], kind="stable")]
+        count = min(count, len(self))
+        places = ((np.arange(count) + generator.random()) * len(self) / max(count, 1)).astype(int)
+        found: list[int] = generator.permutation(order[places]).tolist()
+        return found
 
     def label_ids(self, names: Sequence[str]) -> list[int]:
         """See `tfedge.tasks.columns.label_ids`; raises InputError where there are no labels, too."""

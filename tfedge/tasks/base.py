@@ -218,8 +218,8 @@ class Task(base.Task):
         return []
 
 
-def disagreement(task: Task, answers: Answers, others: Answers) -> float:
-    """How much two models' answers differ, 0..1, mean over all items.
+def differences(task: Task, answers: Answers, others: Answers) -> list[float]:
+    """How much two models' answers to each item differ, 0..1.
 
     An item that only one of the two answers counts as 1.
     """
@@ -229,4 +229,9 @@ def disagreement(task: Task, answers: Answers, others: Answers) -> float:
             return float(("error" in answer) != ("error" in other))
         return task.difference(answer, other)
 
-    return float(np.mean([difference(a, b) for a, b in zip(answers, others, strict=True)]))
+    return [difference(a, b) for a, b in zip(answers, others, strict=True)]
+
+
+def disagreement(task: Task, answers: Answers, others: Answers) -> float:
+    """The mean of `differences`."""
+    return float(np.mean(differences(task, answers, others)))

@@ -53,8 +53,10 @@ def finetune(request: Request, labels: Sequence[str]) -> float | None:
     that do not fit, an existing output, or a checkpoint that does not load.
     """
     run = TrainingRun(request, TASK, labels, distributed=True)
-    dropped = _settle_head(run)
+    dropped, told = _settle_head(run)
     run.read(labelled=True)
+    if told:
+        note(told)
     with run.claimed():
         with run.scope():
             encoder = build(run.config, TASK, len(run.labels), GraphOptions(dropout=True))
@@ -69,24 +71,23 @@ def finetune(request: Request, labels: Sequence[str]) -> float | None:
         return measure() if measure else None
 
 
-def _settle_head(run: TrainingRun) -> tuple[str, ...]:
-    """The modules of the checkpoint that a new head takes the place of; none where there is no head,
-    or one for the run's labels, which then are in its order."""
+def _settle_head(run: TrainingRun) -> tuple[tuple[str, ...], str]:
+    """The modules of the checkpoint that a new head takes the place of, and what to tell of it; none
+    where there is no head, or one for the run's labels, which then are in its order."""
     modules, checkpoint = run.task.logits_modules(run.config), run.checkpoint
     if f"{modules[0]}.weight" not in checkpoint.names:
-        return ()
+        return (), ""
     known = run.task.labels(checkpoint)
     fits = [task.fit(checkpoint) for task in tasks.every()]
     if run.task.fit(checkpoint) == max(fits) and _keys(known) == _keys(run.labels):
         run.labels = known
-        return ()
+        return (), ""
     numbers = set(map(str, range(len(known))))
     hint = f"; if they number those, give --labels {','.join(known)}"
-    note(
+    return modules, (
         f"{checkpoint.folder} has a head for {_listed(known)}, the texts have {_listed(run.labels)}: a "
         f"new head is trained{hint if numbers.issuperset(run.labels) else ''}"
     )
-    return modules
 
 
 def _keys(labels: Sequence[str]) -> list[str]:

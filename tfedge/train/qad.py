@@ -32,7 +32,7 @@ from tfedge.train.distil import DistillationLosses, Distiller, with_hidden
 from tfedge.train.examples import run_over
 from tfedge.train.run import Request, TrainingRun, freeze_words
 
-# Texts that choose the ranges, spread over all of them.
+# Texts that choose the ranges.
 _CALIBRATION_TEXTS = 200
 
 
@@ -159,10 +159,9 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> T
 
 def _calibrate(run: TrainingRun, shape: Shape, folder: Path) -> None:
     """Writes what training starts from: the centred weights and the decisions that go with them."""
-    count = min(_CALIBRATION_TEXTS, len(run.examples))
-    chosen = np.linspace(0, len(run.examples) - 1, count).astype(int)
+    chosen = run.request.texts.drawn(_CALIBRATION_TEXTS)  # as `tfedge convert` draws them
     sequences = [run.examples.sequences[index] for index in chosen]
-    with run.request.make_bar("calibrating", PASSES * count) as bar:
+    with run.request.make_bar("calibrating", PASSES * len(chosen)) as bar:
         prepared = prepare(run.checkpoint, shape, sequences, bar.advance)
     run.write(prepared.lowering.weights, folder=folder)
     write_decisions(folder, prepared.lowering.decisions(prepared.calibration))
