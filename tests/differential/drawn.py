@@ -266,7 +266,9 @@ class _Draw:
             add(settings, "trim_offsets", 0.2, True, False)
             add(settings, "errors", 0.2, "replace")
         add(settings, "truncation_side", 0.25, "left", "right")
-        add(settings, "padding_side", 0.2, "left", "right")
+        # Of contexts before questions, as padding on the left has them, transformers' pipeline finds
+        # answers that end before they begin.
+        add(settings, "padding_side", 0.2, *["left"] * (self.head != "spans"), "right")
         add(settings, "model_max_length", 0.6, 12, 32, 128, 512, 10**30)
         add(settings, "clean_up_tokenization_spaces", 0.2, True, False)
         add(settings, "model_input_names", 0.15, ["input_ids", "attention_mask"])

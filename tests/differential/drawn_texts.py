@@ -71,7 +71,6 @@ _QUESTIONS = (
 
 def draw(chosen: random.Random, head: str, specials: Sequence[str]) -> list[Any]:
     """Texts, or pairs of a question and a context; `specials` are tokens to spell out in some."""
-    specials = [token for token in specials if "pad" not in token.lower()]
     texts = [*ALWAYS, *(_mixture(chosen, specials, 3, 12) for _ in range(5))]
     texts += [_mixture(chosen, specials, 40, 90)]
     if specials:

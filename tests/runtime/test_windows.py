@@ -31,9 +31,16 @@ def test_two_windows() -> None:
 
 
 @settings(deadline=None, max_examples=150)
-@given(question=st.integers(1, 12), context=TEXTS, length=st.sampled_from([16, 24, 32]))
-def test_windows(question: int, context: str, length: int) -> None:
-    encoder = PairEncoder(TOKENIZER, length)
+@given(
+    question=st.integers(1, 12),
+    context=TEXTS,
+    length=st.sampled_from([16, 24, 32]),
+    side=st.sampled_from(["left", "right"]),
+)
+def test_windows(question: int, context: str, length: int, side: str) -> None:
+    library = tokenizers.Tokenizer.from_buffer(TOKENIZER)
+    library.enable_truncation(length, direction=side)
+    encoder = PairEncoder(library.to_str().encode(), length)
     around = question + 3  # [CLS] question [SEP] context [SEP]
     encoded = encoder.encode("who " * question, context)
     whole = tokenizers.Tokenizer.from_buffer(TOKENIZER).encode("who " * question, context)
@@ -46,6 +53,9 @@ def test_windows(question: int, context: str, length: int) -> None:
         return
     overlap = min(length // 2, MAX_OVERLAP, (length - around) * 7 // 8)
     parts = [[window.ids[at] for at in window.positions(1)] for window in encoded.windows]
+    if side == "left":
+        assert parts[0][-1] == whole.ids[-2]
+        parts.reverse()
     joined = parts[0]
     for part in parts[1:]:
         assert joined[len(joined) - overlap :] == part[:overlap]
@@ -56,14 +66,17 @@ def test_windows(question: int, context: str, length: int) -> None:
     assert all(array.shape == (len(parts), length) for array in arrays.values())
     assert arrays["attention_mask"].sum(1).tolist() == [len(window) for window in encoded.windows]
 
-    library = tokenizers.Tokenizer.from_buffer(TOKENIZER)
-    library.enable_truncation(length, stride=overlap, strategy="only_second")
+    options = {"stride": overlap, "strategy": "only_second", "direction": side}
+    library.enable_truncation(length, **options)
     first = library.encode("who " * question, context)
     expected = [first, *first.overflowing]
     assert [window.ids for window in encoded.windows] == [one.ids for one in expected]
     assert [window.type_ids for window in encoded.windows] == [one.type_ids for one in expected]
     assert [window.offsets for window in encoded.windows] == [one.offsets for one in expected]
     assert [window.sequence for window in encoded.windows] == [one.sequence_ids for one in expected]
+    for window, one in zip(encoded.windows, expected, strict=True):
+        for at in window.positions(1):
+            assert window.words[at] == one.word_to_chars(one.token_to_word(at), 1)
 
 
 def test_transformers_shares_128_tokens_at_384() -> None:
@@ -73,11 +86,14 @@ def test_transformers_shares_128_tokens_at_384() -> None:
     assert first.offsets[-129] == (2 * (379 - 128), 2 * (379 - 128) + 1)  # 384 - 5 fit
 
 
-def test_words_are_whole_where_a_window_ends_in_one() -> None:
+def test_words_end_with_their_window() -> None:
+    """As `Encoding.word_to_chars` of a window has them, by which transformers' pipeline goes."""
     encoded = PairEncoder(TOKENIZER, 8).encode("who ?", "bob xyz12")
-    first = encoded.windows[0]
+    first, second = encoded.windows[:2]
     assert first.tokens[4:] == ["bob", "x", "##y", "[SEP]"]
-    assert first.words == [(0, 0), (0, 3), (4, 5), (0, 0), (0, 3), (4, 9), (4, 9), (0, 0)]
+    assert first.words == [(0, 0), (0, 3), (4, 5), (0, 0), (0, 3), (4, 6), (4, 6), (0, 0)]
+    assert second.tokens[4:] == ["x", "##y", "##z", "[SEP]"]
+    assert second.words[4:] == [(4, 7)] * 3 + [(0, 0)]
 
 
 def test_what_is_too_long() -> None:

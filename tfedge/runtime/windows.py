@@ -61,14 +61,24 @@ class PairEncoder(TextEncoder):
                 f"the context takes more than {MAX_WINDOWS} windows of {self._window} tokens, the"
                 " question in each: give it in parts"
             )
-        return [_window(whole, (begin, end), (start, min(start + room, end))) for start in starts]
+        windows = [(start, min(start + room, end)) for start in starts]
+        if self.kept == "end":  # they are counted from there
+            windows = [(begin + end - stop, begin + end - start) for start, stop in windows]
+        return [_window(whole, (begin, end), window) for window in windows]
 
 
 def _window(whole: Encoded, context: tuple[int, int], kept: tuple[int, int]) -> Encoded:
-    """The context from position kept[0] to kept[1], with what is around the whole of it."""
+    """The context from position kept[0] to kept[1], with what is around the whole of it.
+
+    Of a word that the window cuts only the part in it counts, as in transformers.
+    """
     fields: dict[str, Any] = {
         name: [*value[: context[0]], *value[slice(*kept)], *value[context[1] :]]
         for name, value in vars(whole).items()
         if isinstance(value, list)
     }
+    first, last = whole.offsets[kept[0]][0], whole.offsets[kept[1] - 1][1]
+    fields["words"][context[0] : context[0] + kept[1] - kept[0]] = [
+        (max(start, first), min(end, last)) for start, end in whole.words[slice(*kept)]
+    ]
     return dataclasses.replace(whole, **fields)
