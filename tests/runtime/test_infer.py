@@ -132,6 +132,62 @@ def test_bad_argument_spoils_only_itself(toys: Path, kind: str, as_json: bool) -
         assert result.lines[1] == "error\t-"
 
 
+def test_pairs(toys: Path) -> None:
+    model = ("--model", toys / "classifier.tflite")
+    (answer,) = infer(*model, "--json", "--pair", "good", "a film").objects
+    assert list(answer) == ["text", "text_pair", "label", "score", "scores"]
+    assert (answer["text"], answer["text_pair"]) == ("good", "a film")
+    two = infer(*model, "--pair", "good", "a film", "bad", "a film")
+    assert [line.split("\t")[0] for line in two.lines] == ["positive", "negative"]
+    lines = b"good\ta film\ngood\nbad\ta\tfilm\n"
+    result = infer(*model, "--json", "--pair", stdin=lines)
+    assert (result.code, len(result.errors)) == (1, 1)
+    assert "line 2: the line needs a text, a tab and a second text" in result.errors[0]
+    assert result.objects[0] == answer
+    assert result.objects[1]["text"] == "good"
+    assert result.objects[2]["text_pair"] == "a\tfilm"
+    fields = [
+        {"text": "good", "text_pair": "a film"},
+        {"text": "good"},
+        {"text": "", "text_pair": 3},
+    ]
+    lines = "\n".join(map(json.dumps, fields)).encode()
+    found = infer(*model, "--json", "--jsonl", stdin=lines).objects
+    assert found[0] == answer
+    assert list(found[1]) == ["text", "label", "score", "scores"]
+    assert found[2]["error"] == "the line's 'text_pair' is not a string"
+    (timing,) = infer(*model, "--json", "--benchmark", "3", "--pair", "good", "a film").objects
+    assert (timing["texts"], timing["runs"]) == (1, 3)
+    (built_in,) = infer(*model, "--json", "--benchmark", "3", "--pair").objects
+    assert built_in["texts"] == 1
+
+
+def test_a_question_and_its_context_are_a_pair(toys: Path) -> None:
+    model = ("--model", toys / "reader.tflite")
+    pair = ("Who was born?", "The film was dull. Bob was born.")
+    expected = infer(*model, "--context", pair[1], pair[0]).lines
+    assert infer(*model, "--pair", *pair).lines == expected
+    assert infer(*model, "--pair", stdin="\t".join(pair).encode()).lines == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "reason"),
+    [
+        ("classifier", ("--pair", "good"), "--pair takes two texts for each answer; 1 are given"),
+        ("classifier", ("--pair", "a", "b", "c"), "for each answer; 3 are given"),
+        ("classifier", ("--pair", "--benchmark", "2", "a"), "for each answer; 1 are given"),
+        ("embedder", ("--pair", "a", "b"), "--pair does not apply to sentence-embedding; leave"),
+        ("tagger", ("--pair",), "--pair does not apply to token-classification; leave"),
+        ("reader", ("--pair", "--context", "a", "b", "c"), "give it or --jsonl or --context"),
+        ("classifier", ("--pair", "--jsonl"), "give it or --jsonl or --context"),
+    ],
+)
+def test_wrong_use_of_pairs(toys: Path, name: str, arguments: tuple[str, ...], reason: str) -> None:
+    result = infer("--model", toys / f"{name}.tflite", *arguments)
+    assert (result.code, result.lines, len(result.errors)) == (2, [], 1)
+    assert reason in result.errors[0]
+
+
 def test_question_without_context(toys: Path) -> None:
     model = ("--model", toys / "reader.tflite")
     result = infer(*model, "Who?")

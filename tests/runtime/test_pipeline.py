@@ -51,7 +51,7 @@ def test_bad_single_text_raises(load_toy: Load) -> None:
     for model in ("tagger", "embedder"):
         with pytest.raises(TextError, match="the model needs one text, not a pair"):
             load_toy(model)(("good", "bad"))
-    with pytest.raises(TextError, match="one question"):
+    with pytest.raises(TextError, match="a second text goes with one text"):
         load_toy("reader")([("a", "b")], "c")
 
 
@@ -62,6 +62,46 @@ def test_ways_to_ask(load_toy: Load) -> None:
     assert ask(("who ?", "Ada was born .")) == answer
     assert ask([("who ?", "Ada was born .")]) == [answer]
     assert ask(["who ?"])[0]["error"] == "the model needs a question and a context"
+
+
+def test_ways_to_ask_of_pairs(load_toy: Load) -> None:
+    classify = load_toy("classifier")
+    answer = classify("good", "film")
+    assert list(answer) == ["text", "text_pair", "label", "score", "scores"]
+    assert (answer["text"], answer["text_pair"]) == ("good", "film")
+    # The toy subtracts what the second text's tokens number.
+    assert answer["score"] != classify("good film")["score"]
+    pair, fields = ("good", "film"), {"text": "good", "text_pair": "film"}
+    assert classify(pair) == classify(fields) == answer
+    assert classify([pair, fields, "good"]) == [answer, answer, classify("good")]
+    assert list(classify.stream([pair, fields])) == [answer, answer]
+    assert classify({"text": "good"}) == classify({"text": "good", "text_pair": None})
+    assert classify.count_tokens(pair) == classify.count_tokens(fields) == 5
+    assert classify.answer(fields, classify.prepare(fields)) == answer
+    ask = load_toy("reader")
+    question = {"question": "who ?", "context": "Ada was born ."}
+    assert ask(question) == ask([question])[0] == ask("who ?", "Ada was born .")
+
+
+@pytest.mark.parametrize(
+    ("model", "item", "reason"),
+    [
+        ("classifier", {"texts": "good"}, "a dict must have 'text' and 'text_pair', not 'texts'"),
+        ("classifier", {"text": "good", "pair": "x"}, "not 'text', 'pair'"),
+        ("classifier", {}, "a dict must have 'text'"),
+        ("classifier", ("good", 3), "the second text must be a string, not int"),
+        ("embedder", {"text": "good", "text_pair": "bad"}, "a dict must have 'text', not"),
+        ("tagger", ("good", "bad"), "the model needs one text, not a pair"),
+        ("reader", {"text": "good"}, "a dict must have 'question' and 'context', not 'text'"),
+        ("reader", {"question": "who ?"}, "needs a question and a context"),
+        ("reader", ("a", "b", "c"), r"a tuple must be \(question, context\), not 3 items"),
+    ],
+)
+def test_what_is_no_pair(load_toy: Load, model: str, item: Any, reason: str) -> None:
+    with pytest.raises(TextError, match=reason):
+        load_toy(model)(item)
+    (answer,) = load_toy(model)([item])
+    assert "error" in answer and "label" not in answer
 
 
 def test_top_k(load_toy: Load) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from tfedge import __version__
-from tfedge.runtime import lines, render
+from tfedge.runtime import inputs, lines, render
 from tfedge.runtime.benchmark import MAX_RUNS, benchmark
 from tfedge.runtime.entities import STRATEGIES
 from tfedge.runtime.errors import BackendError, InferenceError, OptionError, TextError
@@ -25,11 +25,12 @@ from tfedge.runtime.terminal import (
     loading_options,
     print_line,
 )
+from tfedge.runtime.wanted import Asked
 
 if TYPE_CHECKING:
     from tfedge.runtime.pipeline import Input, Pipeline
 
-WANTED = ("top_k", "aggregation", "no_answer")  # arguments of a pipeline
+WANTED = tuple(Asked.__annotations__)  # arguments of a pipeline
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_NO_READER = 141  # 128 + SIGPIPE
 
@@ -48,6 +49,8 @@ Examples:
   tail -f reviews.txt | tfedge-infer --model tinybert_int8.tflite
   tfedge-infer --model tinybert_int8.tflite --jsonl --json < texts.jsonl
   tfedge-infer --model qa.tflite --context "Ada was born in London." "Where?"
+  tfedge-infer --model reranker.tflite --pair "Where is Ada?" "Ada is in London."
+  tfedge-infer --model nli.tflite --candidate-labels "travel, food" "A week in Rome"
   tfedge-infer --model deit_int8.tflite photo.jpg other.png
   tfedge-infer --model tinybert_int8.tflite --benchmark 100
   tfedge-infer --doctor --model tinybert_int8.tflite
@@ -64,6 +67,7 @@ Output, a line a text, by the model's task:
   token-classification  entities: text/type [TAB text/type ...], or - where there is none; with
                         --aggregation none the word pieces: token/label token/label ...
   question-answering    answer TAB score
+  --candidate-labels    as text-classification
   image-classification, image-multi-label  as of texts; files are read by Pillow (tfedge[image])
 A text that cannot be answered gives the line `error TAB -` and a line on standard error that says
 why; with --json it gives an object with "error". The other texts are answered all the same.
@@ -89,13 +93,37 @@ Exit codes:
     "--jsonl",
     "json_lines",
     is_flag=True,
-    help='Lines of standard input are JSON: a string, or an object with "text" (question answering:'
-    ' "question" and "context"; images: "image", a path).',
+    help='Lines of standard input are JSON: a string, or an object with "text", and with'
+    ' "text_pair" for two texts that are read together (question answering: "question" and'
+    ' "context"; images: "image", a path).',
 )
 @click.option(
     "--context",
     metavar="TEXT",
     help="Question answering: the context of all questions. Without it a line is QUESTION TAB CONTEXT.",
+)
+@click.option(
+    "--pair",
+    is_flag=True,
+    help="Two texts an answer, that are read together (question answering: question and context): two"
+    " arguments, or lines TEXT TAB TEXT.",
+)
+@click.option(
+    "--candidate-labels",
+    metavar="LABELS",
+    help="Choose among these, commas between them, with a model of natural language inference"
+    " (zero-shot classification).",
+)
+@click.option(
+    "--hypothesis-template",
+    metavar="TEXT",
+    help='What is true of a text with a candidate label for {} (default: "This example is {}.").',
+)
+@click.option(
+    "--multi-label",
+    is_flag=True,
+    default=None,
+    help="Several candidate labels may be true: a probability of each by itself.",
 )
 @click.option(
     "--top-k",
@@ -150,6 +178,7 @@ class Options:
     model: str | None
     as_json: bool
     json_lines: bool
+    pair: bool
     context: str | None
     runs: int | None
     doctor: bool
@@ -162,6 +191,12 @@ def execute(options: Options) -> int:
     can be answered, or answering cannot go on."""
     if options.json_lines and (options.texts or options.runs):
         raise OptionError("--jsonl is for standard input; leave it out or give no texts")
+    if options.pair and (options.json_lines or options.context is not None):
+        raise OptionError(
+            "--pair is for arguments and plain lines; give it or --jsonl or --context"
+        )
+    if options.pair and options.wanted["candidate_labels"] is not None:
+        raise OptionError("--candidate-labels are for one text an answer; leave --pair out")
     if options.doctor:
         return _examine(options)
     assert options.model is not None  # only --doctor goes without
@@ -169,11 +204,12 @@ def execute(options: Options) -> int:
     asked = pipeline.task.input
     if options.context is not None:
         asked.check_context(pipeline.manifest.task)
+    if options.pair:
+        asked.check_pair(pipeline.manifest.task)
     if options.runs:
         return _benchmark(pipeline, options, options.runs)
     if options.texts:
-        given = (Request(text, options.context) for text in options.texts)
-        return answer_all(pipeline, given, asked.unit, options)
+        return answer_all(pipeline, iter(_requests(options)), asked.unit, options)
     if sys.stdin is None:
         raise OptionError("no texts: standard input is closed")
     if sys.stdin.isatty():
@@ -181,10 +217,26 @@ def execute(options: Options) -> int:
     with lines.stop_signal() as stop:
         requests = lines.parse_lines(
             lines.read_lines(sys.stdin.fileno(), stop),
-            asked.parse_json if options.json_lines else asked.parse,
+            _parser(asked, options),
             options.context,
         )
         return answer_all(pipeline, requests, "line", options)
+
+
+def _requests(options: Options) -> list[Request]:
+    """What the arguments ask."""
+    texts = options.texts
+    if not options.pair:
+        return [Request(text, options.context) for text in texts]
+    if len(texts) % 2:
+        raise OptionError(f"--pair takes two texts for each answer; {len(texts)} are given")
+    return [Request(*two) for two in zip(texts[::2], texts[1::2])]
+
+
+def _parser(asked: inputs.Input, options: Options) -> Callable[[str, str | None], inputs.Line]:
+    if options.json_lines:
+        return asked.parse_json
+    return asked.parse_pair if options.pair else asked.parse
 
 
 def _examine(options: Options) -> int:
@@ -199,8 +251,11 @@ def _examine(options: Options) -> int:
 
 
 def _benchmark(pipeline: Pipeline, options: Options, runs: int) -> int:
-    context = options.context
-    items: list[Input] = [text if context is None else (text, context) for text in options.texts]
+    if options.wanted["candidate_labels"] is not None:
+        raise OptionError("--benchmark times no --candidate-labels; time one with --pair")
+    items: list[Input] = [request.item for request in _requests(options)]
+    if options.pair and not items:
+        items = [inputs.PAIR.example(None)]
     timing = benchmark(pipeline, items, runs)
     fields = dataclasses.asdict(timing)
     print_line(render.as_json(fields) if options.as_json else render.timing_as_text(timing))
@@ -223,9 +278,9 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
         try:
             if request.error is not None:
                 raise TextError(request.error)
-            answer = pipeline(request.text, request.context, **wanted)
+            answer = pipeline(request.item, **wanted)
         except TextError as error:
-            answer = {pipeline.task.input.key: request.text, "error": str(error)}
+            answer = {**pipeline.task.input.named(request.item), "error": str(error)}
         print_line(
             render.as_json(answer) if options.as_json else render.as_text(answer, pipeline.task)
         )

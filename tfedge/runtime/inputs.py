@@ -29,8 +29,10 @@ class Input:
 
     key = "text"  # of the input in an answer, in a dict, and in a line of JSON
     second: ClassVar[str | None] = None  # the same of a second text, where there may be one
+    repeated: ClassVar[tuple[str, ...]] = ("text",)  # what of an item an answer has
     unit = "text"  # what one is to the user; several have an "s"
     typed = "texts"  # what the user types on a terminal
+    typed_pair = "a text, a tab and a second text"  # what a line with two texts is
     sample = "a sentence"  # what the example is
     # Tensors that a graph may have for it, the first of which it must have.
     names: ClassVar[tuple[str, ...]] = TEXT_INPUTS
@@ -82,11 +84,21 @@ class Input:
         return given
 
     def named(self, item: Any) -> dict[str, Any]:
-        """The item in an answer: the first of a tuple, the path of a file; pixels are not repeated."""
+        """The item in an answer, of a file its path; pixels are not repeated."""
         if hasattr(item, "dtype"):
             return {}
-        first = item[0] if isinstance(item, tuple) and item else item
-        return {self.key: os.fspath(first) if isinstance(first, os.PathLike) else first}
+        if isinstance(item, Mapping):
+            return {name: item[name] for name in self.repeated if name in item}
+        values = item if isinstance(item, tuple) and item else (item,)
+        return {
+            name: os.fspath(value) if isinstance(value, os.PathLike) else value
+            for name, value in zip(self.repeated, values)
+        }
+
+    def check_pair(self, task: str) -> None:
+        """Raises OptionError where two texts for an answer make no sense."""
+        if self.second is None:
+            raise OptionError(f"--pair does not apply to {task}; leave it out")
 
     def check_context(self, task: str) -> None:
         """Raises OptionError where one context for all items makes no sense."""
@@ -100,7 +112,18 @@ class Input:
 
     def parse_json(self, line: str, context: str | None) -> Line:
         """What a JSON string or object asks; see `parse`."""
-        return self._json_object(line)[self.key], context
+        value = self._json_object(line)
+        second = value.get("text_pair")
+        if second is not None and not isinstance(second, str):
+            raise TextError("the line's 'text_pair' is not a string")
+        return value[self.key], second
+
+    def parse_pair(self, line: str, context: str | None = None) -> Line:
+        """What a line of two texts asks; see `parse`."""
+        first, tab, rest = line.partition("\t")
+        if not tab and line.strip():
+            raise TextError(f"the line needs {self.typed_pair}")
+        return first, rest
 
     def _json_object(self, line: str) -> dict[str, Any]:
         try:
@@ -122,12 +145,7 @@ class TextOrPair(Input):
     """A text, or two that are read together."""
 
     second = "text_pair"
-
-    def named(self, item: Any) -> dict[str, Any]:
-        """Both texts of a pair."""
-        if isinstance(item, tuple) and len(item) == 2:
-            return {self.key: item[0], self.second: item[1]}
-        return super().named(item)
+    repeated = ("text", "text_pair")
 
 
 class Pair(Input):
@@ -136,6 +154,8 @@ class Pair(Input):
     key = "question"
     second = "context"
     is_pair = True
+    typed_pair = "a question, a tab and a context; or give --context"
+    repeated = ("question",)
 
     def encoder(
         self, tokenizer_json: bytes, image: ImageSettings | None, max_length: int
@@ -148,12 +168,7 @@ class Pair(Input):
         return _QUESTION, _SENTENCE
 
     def parse(self, line: str, context: str | None) -> Line:
-        if context is not None:
-            return line, context
-        question, tab, rest = line.partition("\t")
-        if not tab and line.strip():
-            raise TextError("the line needs a question, a tab and a context; or give --context")
-        return question, rest
+        return self.parse_pair(line) if context is None else (line, context)
 
     def parse_json(self, line: str, context: str | None) -> Line:
         value = self._json_object(line)
@@ -167,6 +182,7 @@ class Image(Input):
     """A file with an image, or its pixels, uint8 (height, width, 3)."""
 
     key = "image"
+    repeated = ("image",)
     unit = "image"
     typed = "paths of images"
     sample = "an image"

@@ -22,12 +22,17 @@ _CHUNK = 1 << 16
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One thing to answer: a text (or question, or image) and its context, or why it could not be
-    read."""
+    """One thing to answer: a text (or question, or image) and its context or second text, or why it
+    could not be read."""
 
     text: str
     context: str | None = None
     error: str | None = None
+
+    @property
+    def item(self) -> str | tuple[str, str]:
+        """What a pipeline is asked."""
+        return self.text if self.context is None else (self.text, self.context)
 
 
 @contextlib.contextmanager

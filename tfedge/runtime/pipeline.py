@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Union
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Union, cast
 
 import numpy as np
 
@@ -13,14 +13,18 @@ from tfedge.runtime.bundle import Bundle, Manifest, read_bundle
 from tfedge.runtime.errors import BackendError, OptionError, TextError
 from tfedge.runtime.interpreter import Model
 from tfedge.runtime.tasks.base import Task
-from tfedge.runtime.wanted import WHOLE, Wanted
+from tfedge.runtime.wanted import WHOLE, Asked, Wanted
+from tfedge.runtime.zero_shot import ZeroShot
 
 if TYPE_CHECKING:
-    from tfedge.runtime.image import EncodedImage
-    from tfedge.runtime.tokenizer import Encoded
+    from typing import Unpack
 
-# A text, or a question and its context; a file with an image, or pixels, uint8 (height, width, 3).
-Input = Union[str, tuple[str, str], "os.PathLike[str]", np.ndarray]
+    from tfedge.runtime.image import EncodedImage
+    from tfedge.runtime.tokenizer import Encoded, TextEncoder
+
+# A text, or two: a question and its context; as a dict {"text", "text_pair"} or {"question",
+# "context"}; a file with an image, or pixels, uint8 (height, width, 3).
+Input = Union[str, tuple[str, str], Mapping[str, str], "os.PathLike[str]", np.ndarray]
 AnyEncoded = Union["Encoded", "EncodedImage"]
 
 
@@ -105,26 +109,31 @@ class Pipeline:
         self,
         text: Input | Iterable[Input],
         context: str | None = None,
-        *,
-        top_k: int | None = None,
-        aggregation: str | None = None,
-        no_answer: bool | None = None,
+        **asked: Unpack[Asked],
     ) -> Any:
         """Answers one text or image with a dict, or several with a list of dicts.
 
         Args:
-            text: a text; for question answering a question (with `context`) or a pair (question,
-                context); for images the path of a file, or pixels, uint8 (height, width, 3) with red
-                first; or an iterable of these.
+            text: a text; for question answering a question (with `context`); a pair of texts, as a
+                tuple or, as transformers has it, a dict {"text", "text_pair"} or {"question",
+                "context"}; for images the path of a file, or pixels, uint8 (height, width, 3) with
+                red first; or an iterable of these.
+            context: of the one question; where two texts are classified together, the second one.
             top_k: how many labels "scores" has, likeliest first; None for all.
             aggregation: how tokens become "entities", as in transformers: "none" (there are no
                 "entities" then), "simple", "first", "average" or "max"; None is "simple". See
                 `tfedge.runtime.entities.find`, also for when it warns.
             no_answer: for models trained on questions without answers, as SQuAD 2 has: "answer" is
                 empty, and "start" and "end" are 0, where that is likeliest.
+            candidate_labels: labels to choose among instead of those of a model of natural language
+                inference (one of whose labels begins with "entail"), a list or with commas between
+                them; see `tfedge.runtime.zero_shot`.
+            hypothesis_template: the sentence that is true of a text with a candidate in place of {};
+                None is "This example is {}.".
+            multi_label: whether several candidates may be true, each with a probability by itself.
 
         Returns:
-            For one text, by task:
+            For one text, by task, of a pair with "text_pair" after "text":
               text-classification   {"text", "label", "score", "scores": {label: probability}}
               text-multi-label      the same, and "labels": those of a probability of at least 0.5
               text-regression       the same, "scores" being numbers; of text-scoring 0 to 1
@@ -141,38 +150,35 @@ class Pipeline:
 
         Raises:
             TextError: the one text cannot be answered; of an image its kind ImageError.
-            OptionError: `top_k` is less than 1, `aggregation` is unknown, or the task has no such
-                option.
+            OptionError: `top_k` is less than 1, `aggregation` is unknown, the model cannot choose
+                among `candidate_labels`, or the task has no such option.
+            TypeError: there is no such argument.
             BackendError: the runtime cannot run the model, or there is no Pillow to read a file.
         """
-        wanted = self._wanted(top_k, aggregation, no_answer)
+        wanted = self._wanted(asked)
         if context is not None:
             if not isinstance(text, str):
-                raise TextError("a context goes with one question; give several as pairs")
+                raise TextError("a second text goes with one text; give several as pairs")
             return self._answer((text, context), wanted)
         # Bytes are refused as one text, not by item.
-        if isinstance(text, (str, bytes, tuple, os.PathLike, np.ndarray)):
+        if isinstance(text, (str, bytes, tuple, Mapping, os.PathLike, np.ndarray)):
             return self._answer(text, wanted)
         return list(self._stream(text, wanted))
 
-    def stream(
-        self,
-        texts: Iterable[Input],
-        *,
-        top_k: int | None = None,
-        aggregation: str | None = None,
-        no_answer: bool | None = None,
-    ) -> Iterator[dict[str, Any]]:
+    def stream(self, texts: Iterable[Input], **asked: Unpack[Asked]) -> Iterator[dict[str, Any]]:
         """Answers texts one by one, as they come. One that cannot be answered does not stop it.
 
+        Args:
+            asked: as of `__call__`.
+
         Yields:
-            For each text what `__call__` gives, or {"text", "question" or "image", "error": why}.
+            For each item what `__call__` gives, or the item itself, as there, and "error": why.
 
         Raises:
             OptionError: as `__call__`.
             BackendError: the runtime cannot run the model.
         """
-        yield from self._stream(texts, self._wanted(top_k, aggregation, no_answer))
+        yield from self._stream(texts, self._wanted(asked))
 
     def _stream(self, texts: Iterable[Input], wanted: Wanted) -> Iterator[dict[str, Any]]:
         for item in texts:
@@ -238,18 +244,28 @@ class Pipeline:
 
     def answer(self, text: Input, encoded: AnyEncoded, wanted: Wanted = WHOLE) -> dict[str, Any]:
         """Answers a text of which `prepare` made `encoded`; returns and raises as `__call__`."""
-        answer = self.task.answer(self._run(encoded), encoded, text, self.labels, wanted)
+        item = self.task.input.item(text)
+        answer = self.task.answer(self._run(encoded), encoded, item, self.labels, wanted)
         if encoded.truncated:
             answer["truncated"] = True
-        return {**self.task.input.named(text), **answer}
+        return {**self.task.input.named(item), **answer}
 
-    def _wanted(self, *asked: Any) -> Wanted:
-        wanted = Wanted(*asked)
+    def _wanted(self, asked: Asked) -> Wanted:
+        wanted = Wanted(**asked)
         wanted.check(self.manifest.task, self.task.options)
         return wanted
 
-    def _answer(self, item: Input, wanted: Wanted) -> dict[str, Any]:
-        return self.answer(item, self.prepare(item), wanted)
+    def _answer(self, text: Input, wanted: Wanted) -> dict[str, Any]:
+        if wanted.candidate_labels is None:
+            return self.answer(text, self.prepare(text), wanted)
+        choose = ZeroShot(self.labels, wanted)
+        item = self.task.input.item(text)
+        if isinstance(item, tuple):
+            raise TextError("candidate labels are chosen among for one text, not for a pair")
+        answer = choose.answer(
+            item, cast("TextEncoder", self._encoder), lambda pair: self._run(pair)["logits"][0]
+        )
+        return {**self.task.input.named(item), **answer}
 
     def _run(self, encoded: AnyEncoded) -> dict[str, np.ndarray]:
         # There is one: the encoder truncates to max_length, which is no longer than the longest.
