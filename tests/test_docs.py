@@ -12,7 +12,7 @@ import click
 import pytest
 
 from tfedge import cli
-from tfedge.runtime import infer
+from tfedge.runtime import infer, search_commands
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
@@ -40,6 +40,8 @@ def commands(page: Path) -> Iterator[list[str]]:
     """The words of every command of ours, out of indented blocks and code in a line."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     lines = re.findall(r"^    (.*)$", text, re.MULTILINE) + re.findall(r"`([^`\n]+)`", text)
+    for block in re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        lines += [line.strip().removesuffix("|") for line in block.splitlines()]
     for line in lines:
         found = re.match(r"(?:\S*/)?(tfedge(?:-infer)?) (.*)", line)
         if found:
@@ -50,6 +52,8 @@ def check(words: list[str]) -> None:
     """Fails where a command, an option or a value of few that are possible is unknown."""
     program, *rest = words
     command: click.Command = PROGRAMS[program]
+    if program == "tfedge-infer" and rest[0] in search_commands.COMMANDS:
+        command = search_commands.COMMANDS[rest.pop(0)]
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         assert rest[0] in command.commands, words
         command = command.commands[rest.pop(0)]
@@ -80,7 +84,11 @@ def test_commands_are_known(page: Path) -> None:
 def test_commands_are_found() -> None:
     """The search above sees what it is meant to see."""
     assert sum(1 for page in PAGES for _ in commands(page)) > 30
-    for wrong in (["tfedge", "no-such"], ["tfedge", "convert", "tinybert", "--quality", "5"]):
+    for wrong in (
+        ["tfedge", "no-such"],
+        ["tfedge", "convert", "tinybert", "--quality", "5"],
+        ["tfedge-infer", "search", "--by", "line"],
+    ):
         with pytest.raises(AssertionError):
             check(wrong)
     with pytest.raises(AssertionError):

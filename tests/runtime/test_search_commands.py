@@ -45,7 +45,7 @@ def run(toys: Path, folder: Path):
 def test_index_and_search(run, folder: Path) -> None:
     made = run("index", folder / "notes")
     assert (made.code, made.errors) == (0, [])
-    said = "4 passages of 2 files; 4 texts new, 0 known, 0 gone"
+    said = "passages: 4, files: 2; texts: 4 new, 0 known, 0 gone"
     assert made.lines == [f"{folder}/x.npz: {said}"]
     found = run("search", "good")
     assert (found.code, found.errors, len(found.lines)) == (0, [], 4)
@@ -75,10 +75,10 @@ def test_again(run, folder: Path) -> None:
     (folder / "notes/a.md").write_text("- Ada was born\nnew\n")
     (folder / "notes/sub/b.txt").rename(folder / "notes/d.txt")
     (line,) = run("index", folder / "notes").lines
-    assert line.endswith(": 3 passages of 2 files; 1 texts new, 2 known, 2 gone")
+    assert line.endswith(": passages: 3, files: 2; texts: 1 new, 2 known, 2 gone")
     assert run("search", "bob").lines[0].split("\t")[1] == f"{folder}/notes/d.txt:1"
     (line,) = run("index", folder / "notes/c.pdf").lines
-    assert line.endswith(": 1 passages of 1 files; 1 texts new, 0 known, 3 gone")
+    assert line.endswith(": passages: 1, files: 1; texts: 1 new, 0 known, 3 gone")
 
 
 def test_paragraphs_and_suffixes(run, folder: Path) -> None:
@@ -196,7 +196,7 @@ def test_interrupt_keeps_what_is_embedded(
     assert (found.code, len(found.lines)) == (0, 2)
     assert "is incomplete" in found.errors[0]
     (line,) = run("index", folder / "notes").lines
-    assert line.endswith("2 texts new, 2 known, 0 gone")
+    assert line.endswith("2 new, 2 known, 0 gone")
     assert run("search", "good").errors == []
 
 

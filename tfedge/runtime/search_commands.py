@@ -243,8 +243,8 @@ def _index(options: Indexing) -> int:
         raise
     done = _save(model, passages, vectors, options.index, complete=True)
     print_line(
-        f"{options.index}: {len(done)} passages of {len(done.about.paths)} files;"
-        f" {len(texts & vectors.keys() - before)} texts new, {len(texts & before)} known,"
+        f"{options.index}: passages: {len(done)}, files: {len(done.about.paths)};"
+        f" texts: {len(texts & vectors.keys() - before)} new, {len(texts & before)} known,"
         f" {len(before - texts)} gone"
     )
     return TextError.exit_code if left_out.count else 0
@@ -301,7 +301,7 @@ def _embed(
             vectors[text] = embed(model, text)
         except TextError as error:
             left_out(f"{passage.path}:{passage.line}: {error}")
-        if is_time():
+        if done < len(missing) and is_time():
             left = (time.monotonic() - begun) / done * (len(missing) - done)
             complain(f"{done} of {len(missing)} texts embedded, {_duration(left)} left")
         if is_time_to_save():
