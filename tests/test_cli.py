@@ -21,6 +21,7 @@ import pytest
 import toy_folders
 import toys as toy_builder
 from privileges import obey_permissions
+from program import INSTALLED
 
 import tfedge.presets
 import tfedge.quantize.prepare
@@ -352,6 +353,8 @@ def test_without_tensorflow(tfedge_: Tfedge, folder: Path, monkeypatch: pytest.M
     assert result.code == 4
     assert result.error.startswith("tfedge: this needs TensorFlow (")
     assert result.error.endswith("): pip install 'tfedge[convert]'")
+    monkeypatch.setattr(sys, "version_info", (3, 14, 0, "final", 0))
+    assert tfedge_("convert", folder).error.endswith("install tfedge in one of these")
 
 
 def test_without_another_package_of_the_host(
@@ -375,7 +378,7 @@ def test_runtime_that_is_not_installed(
     monkeypatch.setitem(RUNTIMES, "litert", Runtime("no_such_module", "no-such-package"))
     result = tfedge_("convert", folder, "--runtime", "litert")
     assert result.code == 4
-    assert result.error.endswith("pip install no-such-package")
+    assert "tried in it: `pip install no-such-package`" in result.error
 
 
 def test_fault_of_the_program_keeps_its_traceback(
@@ -421,7 +424,7 @@ def test_eval(tfedge_: Tfedge, toys: Path, tmp_path: Path) -> None:
     result = tfedge_(*command, "--against", toys / "buckets.tflite")
     assert result.code == 0
     assert result.lines == [
-        f"{model} on {data}: 3 texts, tflite-runtime",
+        f"{model} on {data}: 3 texts, {INSTALLED[0]}",
         "accuracy 66.67 %   macro F1 66.67 %",
         "true, predicted:  negative  positive",
         "negative                 1         0",
@@ -440,7 +443,7 @@ def test_inspect(tfedge_: Tfedge, toys: Path, tmp_path: Path) -> None:
     model, html = toys / "int8_output.tflite", tmp_path / "folder" / "page.html"
     command = ("inspect", model, "--against", toys / "classifier.tflite", "--texts", "2")
     result = tfedge_(*command, "--html", html)
-    assert (result.code, result.errors) == (0, ["running both models in tflite-runtime ..."])
+    assert (result.code, result.errors) == (0, [f"running both models in {INSTALLED[0]} ..."])
     assert result.lines[0] == "Operators"
     assert any("Furthest from float" in line for line in result.lines)
     assert html.read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -600,12 +603,16 @@ def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path)
     count = sum(report["quantization"]["operators"].values())
     assert summary[2] == f"  float32: {count} of {count} operators compute in float"
     assert summary[4] == "  about 67 MB of memory on a board: boards of 1, 2, 4, 8 GB"
-    assert [line.split()[0] for line in summary[6:12:3]] == ["tflite-runtime", "litert"]
+    end = 6 + 3 * len(INSTALLED)
+    assert tuple(line.split()[0] for line in summary[6:end:3]) == INSTALLED
     assert all(
-        line.strip().startswith("0 of 12 texts lost, 0.00 points (95 %") for line in summary[7:12:3]
+        line.strip().startswith("0 of 12 texts lost, 0.00 points (95 %")
+        for line in summary[7:end:3]
     )
-    assert all("12 of 12 texts alike; both right " in line for line in summary[8:12:3])
-    assert summary[12] == f'try it: tfedge-infer --model {path} "a text"'
+    assert all("12 of 12 texts alike; both right " in line for line in summary[8:end:3])
+    alone = f"    judged in {INSTALLED[0]} alone: tfedge-infer runs it in no other runtime"
+    assert (alone in summary) is (len(INSTALLED) == 1)
+    assert summary[-1] == f'try it: tfedge-infer --model {path} "a text"'
 
 
 def test_summary_of_a_runtime_that_crashed() -> None:
@@ -837,7 +844,7 @@ def test_interrupt(folder: Path, tmp_path: Path, scratch: Path) -> None:
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if line.startswith("running it in tflite-runtime"):
+            if line.startswith(f"running it in {INSTALLED[0]}"):
                 break
         time.sleep(0.05)  # the board's process has begun by then
         os.killpg(process.pid, signal.SIGINT)

@@ -1,6 +1,7 @@
 """Errors of the host side that end a command in one line instead of a traceback."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 
 from tfedge.runtime.errors import BackendError, InferenceError
@@ -32,6 +33,13 @@ class RejectedModelError(TfedgeError):
     """A converted model crashed in the runtime it is meant for, or lost too much accuracy."""
 
     exit_code = 5
+
+
+def host_extra() -> str:
+    """How to get the packages of the host side, on a Python that has them."""
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return "pip install 'tfedge[convert]'"
+    return "TensorFlow has wheels for Python 3.11 to 3.13, install tfedge in one of these"
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 
-from tfedge.errors import MissingPackageError
+from tfedge.errors import MissingPackageError, host_extra
 
 
 def load_tensorflow() -> None:
@@ -29,7 +29,7 @@ def load_tensorflow() -> None:
             os.write(kept, notes.read())
             if isinstance(error, ModuleNotFoundError):
                 raise MissingPackageError(
-                    f"this needs TensorFlow ({error}): pip install 'tfedge[convert]'"
+                    f"this needs TensorFlow ({error}): {host_extra()}"
                 ) from error
             raise
         finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import toy_folders
 from click.testing import CliRunner
+from program import INSTALLED
 from test_compile import Tell, compiled, said, tell  # noqa: F401  (a fixture)
 
 from tfedge.cli import main
@@ -103,7 +104,7 @@ def test_target_is_settled_by_its_file(toy: Path) -> None:
     job = Job(str(toy), ConvertOptions(target="edgetpu", sequence_length=16), ProgressBar)
     assert (job.name, job.runtime, job.shape.buckets) == (
         "toy_edgetpu_int8",
-        "tflite-runtime",
+        INSTALLED[0],
         (),
     )
     job = Job("tinybert", ConvertOptions(target="edgetpu-plain"), ProgressBar)

@@ -12,6 +12,7 @@ from typing import Any
 
 import bars
 import pytest
+from program import INSTALLED
 from trees import packed
 
 from tfedge.errors import InputError, MissingPackageError
@@ -78,7 +79,7 @@ def test_bundle_and_signatures(toys: Path) -> None:
 def test_noise_of_the_report(compared: Report, toys: Path) -> None:
     noise = compared.noise
     assert (noise.against, noise.rows) == (str(toys / "classifier.tflite"), 2)
-    assert (noise.runtime, noise.delegate) == ("tflite-runtime", None)
+    assert (noise.runtime, noise.delegate) == (INSTALLED[0], None)
     measured = {row.layer: row.snr_db for row in noise.layers if row.snr_db is not None}
     assert noise.worst == sorted(measured, key=lambda layer: measured[layer])[:5]
 

@@ -10,7 +10,7 @@ from typing import Any
 import bars
 import numpy as np
 import pytest
-from program import each_runtime
+from program import INSTALLED, each_runtime
 
 from tfedge.errors import InputError
 from tfedge.inspect.copies import write_prefixes
@@ -112,7 +112,7 @@ def test_report_shows_times(toys: Path) -> None:
     assert json.loads(json.dumps(content, allow_nan=False)) == content
     assert [(bar.done, bar.total) for bar in made] == [(5, 5)]
     timing = report.timing
-    assert (timing.rounds, timing.threads, timing.runtime) == (2, 1, "tflite-runtime")
+    assert (timing.rounds, timing.threads, timing.runtime) == (2, 1, INSTALLED[0])
     for text in (render(report), page(report)):
         assert "Time by part" in text
         assert all(part.name in text for part in timing.parts)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from bars import Bars
+from program import INSTALLED
 
 from tfedge import __version__
 from tfedge.data.texts import Texts
@@ -60,13 +61,10 @@ def test_toys(toys: Path) -> None:
 
 
 def test_every_runtime_and_number_of_threads(toys: Path) -> None:
-    settings = {"runtimes": ("litert", "tflite-runtime"), "threads": (1, 2)}
+    settings = {"runtimes": INSTALLED[::-1], "threads": (1, 2)}
     rows = run(toys / "classifier.tflite", **settings, rounds=1)["contestants"]
     assert [(row["runtime"].split()[0], row["threads"]) for row in rows] == [
-        ("litert", 1),
-        ("litert", 2),
-        ("tflite-runtime", 1),
-        ("tflite-runtime", 2),
+        (runtime, threads) for runtime in INSTALLED[::-1] for threads in (1, 2)
     ]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import toy_folders
 from bars import Bars
+from program import INSTALLED
 from safetensors.numpy import load_file, save_file
 
 from tfedge.errors import CheckpointError, InputError, RejectedModelError
@@ -38,7 +39,7 @@ def test_figures_of_a_bundle(toys: Path) -> None:
     assert result == {
         "model": str(toys / "classifier.tflite"),
         "task": "text-classification",
-        "runtime": "tflite-runtime",
+        "runtime": INSTALLED[0],
         "data": "toy.tsv",
         "texts": 5,
         "unanswered": 1,

@@ -257,11 +257,11 @@ def test_other_versions(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None
     stages.run()
     version = plan._version
     monkeypatch.setattr(
-        plan, "_version", lambda name: "9" if name == "tflite-runtime" else version(name)
+        plan, "_version", lambda name: "9" if name == "ai-edge-litert" else version(name)
     )
     found = stages.run()
     assert stages.called == ["convert", "eval"]
-    assert found["convert"] == ("run", f"tflite-runtime was {version('tflite-runtime')}, now 9")
+    assert found["convert"] == ("run", f"ai-edge-litert was {version('ai-edge-litert')}, now 9")
 
 
 @pytest.mark.parametrize("name", ALL)

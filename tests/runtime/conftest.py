@@ -7,11 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from program import INSTALLED
 
 from tfedge.runtime import Pipeline, load
-from tfedge.runtime.runtimes import RUNTIMES
-
-INSTALLED = [name for name, runtime in RUNTIMES.items() if runtime.installed()]
 
 
 @pytest.fixture(scope="session")

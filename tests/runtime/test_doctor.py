@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -21,9 +20,8 @@ import pytest
 from program import ROOT, TIMEOUT_S, each_runtime, infer
 from test_machine import CORTEX_A76, cpuinfo, pi5
 
-from tfedge.runtime import doctor, render
+from tfedge.runtime import doctor, render, runtimes
 from tfedge.runtime.doctor import Installed, Report, examine
-from tfedge.runtime.machine import read_machine
 
 
 @each_runtime
@@ -239,16 +237,15 @@ CHOICES = [
 @pytest.mark.parametrize(("python", "glibc", "wide", "command"), CHOICES)
 def test_runtime_that_has_a_wheel(
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
     python: tuple[int, int],
     glibc: tuple[int, int],
     wide: bool,
     command: str,
 ) -> None:
-    monkeypatch.setattr(doctor.sys, "version_info", (*python, 0, "final", 0))
-    monkeypatch.setattr(doctor, "_glibc", lambda: glibc)
-    machine = dataclasses.replace(read_machine(tmp_path), python_bits=64 if wide else 32)
-    assert command in doctor._runtime_to_install(machine)
+    monkeypatch.setattr(sys, "version_info", (*python, 0, "final", 0))
+    monkeypatch.setattr(runtimes, "_glibc", lambda: glibc)
+    monkeypatch.setattr(runtimes, "_BITS", 64 if wide else 32)
+    assert command in doctor._runtime_to_install()
 
 
 def test_child_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +262,7 @@ def test_child_that_ends_early() -> None:
 
 
 def test_glibc_of_this_machine() -> None:
-    version = doctor._glibc()
+    version = runtimes._glibc()
     if not sys.platform.startswith("linux") or "CS_GNU_LIBC_VERSION" not in os.confstr_names:
         pytest.skip("no GNU C library here")
     assert version is not None

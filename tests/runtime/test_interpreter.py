@@ -20,7 +20,8 @@ BOTH = ("tflite-runtime", "litert")
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The runtimes that seem to be installed; the test fills it."""
+    """The runtimes that seem to be installed, in Python 3.11; the test fills it."""
+    monkeypatch.setattr(sys, "version_info", (3, 11, 0, "final", 0))
     names: set[str] = set()
     modules = {runtime.module: name for name, runtime in runtimes.RUNTIMES.items()}
     monkeypatch.setattr(
@@ -63,6 +64,59 @@ def test_no_suitable_runtime(
     with pytest.raises(BackendError) as caught:
         choose_runtime(wanted, verified)
     assert all(message in str(caught.value) for message in messages)
+
+
+# Python 3.x, wanted, installed -> what the message must tell where both would do.
+ADVICE = [
+    (13, None, [], "is not installed: `pip install ai-edge-litert`"),
+    (
+        13,
+        "tflite-runtime",
+        ["litert"],
+        "no wheel fits this Python here; tflite-runtime needs Python",
+    ),
+    (13, "tflite-runtime", ["litert"], "convert it with `tfedge convert --runtime litert`"),
+    (9, "litert", [], "no wheel fits this Python here; litert needs a 64-bit Python 3.10 or later"),
+]
+
+
+@pytest.mark.parametrize(("minor", "wanted", "present", "message"), ADVICE)
+def test_advice_can_be_followed_on_that_python(
+    installed: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+    minor: int,
+    wanted: str | None,
+    present: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, minor, 0, "final", 0))
+    installed |= set(present)
+    with pytest.raises(BackendError) as caught:
+        choose_runtime(wanted, BOTH)
+    assert message in str(caught.value)
+    assert "pip install tflite-runtime" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("minor", "present", "runtime"),
+    [
+        (11, BOTH, "tflite-runtime"),
+        (11, ["litert"], "litert"),
+        (13, ["litert"], "litert"),
+        (11, [], "tflite-runtime"),
+        (13, [], "litert"),
+    ],
+)
+def test_default_is_what_can_be_installed(
+    installed: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+    minor: int,
+    present: list[str],
+    runtime: str,
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, minor, 0, "final", 0))
+    installed |= set(present)
+    assert runtimes.default_runtime() == runtime
 
 
 def test_unknown_runtime() -> None:

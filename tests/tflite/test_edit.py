@@ -9,6 +9,7 @@ import pytest
 import toy_folders
 import toys
 from ai_edge_litert import schema_py_generated as schema
+from program import each_runtime
 from trees import code, made, packed
 
 from tfedge.errors import InputError
@@ -46,7 +47,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return to_tflite(float_graphs(Checkpoint(folder), shape), "float32", "tflite-runtime")
 
 
-@pytest.mark.parametrize("runtime", ["tflite-runtime", "litert"])
+@each_runtime
 def test_lengths_in_turn_answer_as_float_does(model: bytes, runtime: str, tmp_path: Path) -> None:
     # What TFLiteConverter makes of it fails here: see `halve_weights`.
     texts = [" ".join(["film", "good", "bad"] * count) for count in (1, 4, 3, 1, 2, 4, 1)]

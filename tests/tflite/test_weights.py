@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from program import each_runtime
 from trees import EMPTY, FLOAT32, INT32, code, made, named, operator, packed, tensor
 
 from tfedge.errors import InputError
@@ -146,7 +147,7 @@ def _error(output: np.ndarray, table: np.ndarray, weights: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@each_runtime
 def test_runtimes_compute_with_rounded_weights(
     runtime: str, bits: int, model: bytes, tmp_path: Path
 ) -> None:
@@ -177,7 +178,7 @@ def uneven(tree: Any) -> bytes:
     return quantize_weights(packed(tree), _rounds(8))
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@each_runtime
 def test_each_row_and_each_token_has_a_scale(runtime: str, uneven: bytes, tmp_path: Path) -> None:
     _assert_each_row_is_right(_run(Board(runtime=runtime), uneven, tmp_path))
 
@@ -193,7 +194,7 @@ def test_each_row_and_each_token_has_a_scale_on_boards(
         _assert_each_row_is_right(_run(emulated, uneven, tmp_path))
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@each_runtime
 def test_a_dense_layer_keeps_its_bias_and_its_relu(runtime: str, tree: Any, tmp_path: Path) -> None:
     bias = np.linspace(-5, 5, UNITS, dtype=np.float32)
     tree.buffers.append(_buffer(bias))
@@ -208,7 +209,7 @@ def test_a_dense_layer_keeps_its_bias_and_its_relu(runtime: str, tree: Any, tmp_
     assert error < 0.02 * expected.max()
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@each_runtime
 def test_runtimes_read_rounded_tables(runtime: str, model: bytes, tmp_path: Path) -> None:
     content = quantize_weights(model, _leaves, _rounds(8))
     rounded = round_nearest(TABLE, 8).values
@@ -253,7 +254,7 @@ def test_versions_of_the_operators(model: bytes) -> None:
     ]
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@each_runtime
 def test_nothing_is_reshaped_between_convolutions(runtime: str, tree: Any, tmp_path: Path) -> None:
     """Not for a GELU either, nor twice for two layers; what another operator reshapes is once."""
     subgraph = tree.subgraphs[0]
@@ -331,7 +332,7 @@ def test_something_else_is_refused() -> None:
         quantize_weights(b"something else", _rounds(4))
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@each_runtime
 def test_grams_of_what_the_layers_read(runtime: str, tree: Any, tmp_path: Path) -> None:
     """Without padding, and of tensors that are no outputs."""
     subgraph = tree.subgraphs[0]

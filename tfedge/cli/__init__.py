@@ -13,7 +13,7 @@ from tfedge.cli.inspection import edgetpu, inspect_model
 from tfedge.cli.measurement import bench, evaluate, report
 from tfedge.cli.recipe import run_recipe
 from tfedge.cli.training import distil, finetune, prune, qad, shrink
-from tfedge.errors import MissingPackageError, TfedgeError
+from tfedge.errors import MissingPackageError, TfedgeError, host_extra
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
@@ -64,7 +64,7 @@ def run(command: click.Command = main, name: str = "tfedge") -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("tfedge"):
             raise
-        click.echo(f"tfedge: this needs more ({error}): pip install 'tfedge[convert]'", err=True)
+        click.echo(f"tfedge: this needs more ({error}): {host_extra()}", err=True)
         sys.exit(MissingPackageError.exit_code)
     except (TfedgeError, OSError) as error:  # the latter of a full disk behind standard output, say
         click.echo(f"tfedge: {error}", err=True)

@@ -127,7 +127,8 @@ def _precisions(_: Any, option: Any, values: tuple[str, ...]) -> dict[str, str] 
 @click.option(
     "--runtime",
     type=RUNTIME,
-    help="What the board runs. Default: the target's, else tflite-runtime.",
+    help="What the board runs. Default: the target's, else tflite-runtime where it is "
+    "installed, as it can be for Python up to 3.11, else litert.",
 )
 @click.option(
     "--max-drop",

@@ -46,6 +46,9 @@ def conversion_summary(report: Conversion, output: Path) -> str:
     for runtime, figures in report.evaluation.runtimes.items():
         first, *others = _figures(figures, task)
         lines += [f"    {runtime:<15} {first}", *(f"{'':<20}{line}" for line in others)]
+    if len(report.evaluation.runtimes) == 1:
+        (runtime,) = report.evaluation.runtimes
+        lines.append(f"    judged in {runtime} alone: tfedge-infer runs it in no other runtime")
     if report.effort:
         lines.append(f"  {_effort(report.effort)}")
     lines.append(f"try it: tfedge-infer --model {path} {task.example}")

@@ -20,7 +20,7 @@ from tfedge.quantize.coarsen import LEAST_BITS, MOST_BITS
 from tfedge.quantize.costs import Costs, read_costs
 from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import Shape
-from tfedge.runtime.runtimes import RUNTIMES
+from tfedge.runtime.runtimes import RUNTIMES, default_runtime, how_to_install
 from tfedge.targets import INTEGER, Target, load_target
 from tfedge.tasks import columns, task_and_labels
 from tfedge.tflite.mediapipe import check_mediapipe
@@ -94,7 +94,7 @@ class Job:
         preset = self.source.preset
         self._target = target = load_target(options.target) if options.target else None
         chosen = target or preset
-        self.runtime: str = _first(options.runtime, target and target.runtime, "tflite-runtime")
+        self.runtime: str = _first(options.runtime, target and target.runtime, default_runtime())
         self.quantization: str = _first(
             options.quantization, chosen and chosen.quantization, "int8"
         )
@@ -151,7 +151,7 @@ class Job:
         if not RUNTIMES[runtime].installed():
             raise MissingPackageError(
                 f"{runtime} is not installed, so the model could not be tried in it: "
-                f"pip install {RUNTIMES[runtime].package}"
+                f"{how_to_install([runtime])}{_other(runtime)}"
             )
         if quantization not in QUANTIZATIONS:
             known = ", ".join(QUANTIZATIONS)
@@ -250,6 +250,12 @@ class Job:
         # Labels of texts that only calibrate may be another model's.
         theirs = len(known) == len(self.labels) and known.issuperset(map(columns.key, words))
         return self.task.truth(self.rows, self.labels) if theirs else None
+
+
+def _other(runtime: str) -> str:
+    """What else a model can be made for here."""
+    others = [name for name in RUNTIMES if name != runtime and RUNTIMES[name].installed()]
+    return "".join(f"; or give --runtime {name}" for name in others)
 
 
 def _first(*values: Any) -> Any:

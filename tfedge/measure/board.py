@@ -23,7 +23,7 @@ import numpy as np
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
 from tfedge.measure import child
 from tfedge.progress import Progress, unheard
-from tfedge.runtime.runtimes import default_threads
+from tfedge.runtime.runtimes import choose_runtime, default_threads
 from tfedge.runtime.tasks.base import Answer
 from tfedge.runtime.worker import INPUT, SECONDS
 
@@ -167,6 +167,13 @@ class Board:
                 raise TfedgeError(
                     f"{self.python[0]} wrote no outputs ({ended.last}); is it a Python on this machine?"
                 ) from error
+
+    def chosen(self, allowed: Sequence[str]) -> str:
+        """The runtime that answers for a model that was verified on `allowed`; of another machine the
+        first of these, though it may lack that one."""
+        if self.runtime or self.python != (sys.executable,):
+            return self.runtime or allowed[0]
+        return choose_runtime(None, allowed)
 
     @property
     def _where(self) -> str:

@@ -90,7 +90,7 @@ def evaluate(
     return Evaluation(
         model=str(model),
         task=task.name,
-        runtime=runtimes[0] if model.is_dir() else board.runtime or runtimes[0],
+        runtime=runtimes[0] if model.is_dir() else board.chosen(runtimes),
         data=rows.source,
         texts=len(rows.items),
         unanswered=sum("error" in answer for answer in answers),

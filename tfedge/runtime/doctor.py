@@ -12,7 +12,6 @@ import importlib
 import importlib.metadata
 import multiprocessing
 import os
-import platform
 import shlex
 import shutil
 import signal
@@ -37,10 +36,6 @@ PACKAGES: Mapping[str, str] = {
     "click": "click>=8.1,<9",
 }
 TFLITE_RUNTIME, LITERT = "tflite-runtime", "litert"
-# The wheels of tflite-runtime 2.14 and of LiteRT on PyPI: Python, and the C library of the system.
-_TFLITE_RUNTIME_PYTHONS = ((3, 9), (3, 11))
-_LITERT_PYTHON = (3, 10)
-_TFLITE_RUNTIME_GLIBC, _LITERT_GLIBC = (2, 34), (2, 27)
 
 _RUNS = 5
 _SECONDS = 120  # for a child; a board in a power-saving mode takes a while to import numpy
@@ -100,7 +95,7 @@ def examine(model: str | None = None, root: Path = ROOT, **loading: Any) -> Repo
     machine = read_machine(root, shutil.which("vcgencmd"))
     packages = {name: _installed(name, name) for name in PACKAGES}
     runtimes = {name: _installed(item.package, item.interpreter) for name, item in RUNTIMES.items()}
-    findings = [*_of_packages(packages, runtimes, machine)]
+    findings = [*_of_packages(packages, runtimes)]
     bundle, runtime = None, None
     try:
         bundle = read_bundle(model) if model is not None else None
@@ -187,7 +182,7 @@ def _pip(*packages: str, force: bool = False) -> str:
 
 
 def _of_packages(
-    packages: Mapping[str, Installed], runtimes: Mapping[str, Installed], machine: Machine
+    packages: Mapping[str, Installed], runtimes: Mapping[str, Installed]
 ) -> Iterator[Finding]:
     wheels = {**PACKAGES, **{name: item.package for name, item in RUNTIMES.items()}}
     none_runs = not any(found.usable for found in runtimes.values())
@@ -202,27 +197,17 @@ def _of_packages(
         elif found.version is None and name in packages:
             yield Finding(f"{name} is not installed", _pip(wheels[name]), prevents=True)
     if all(found.version is None for found in runtimes.values()):
-        yield Finding("there is no TFLite runtime", _runtime_to_install(machine), prevents=True)
+        yield Finding("there is no TFLite runtime", _runtime_to_install(), prevents=True)
 
 
-def _runtime_to_install(machine: Machine) -> str:
+def _runtime_to_install() -> str:
     """The command that installs a runtime that has a wheel for this Python and this system."""
-    python, glibc = sys.version_info[:2], _glibc()
-    first, last = _TFLITE_RUNTIME_PYTHONS
-    if first <= python <= last and (glibc is None or glibc >= _TFLITE_RUNTIME_GLIBC):
+    if RUNTIMES[TFLITE_RUNTIME].has_wheel():
         return _pip("tflite-runtime", "numpy<2")
-    wheel = machine.python_bits == 64 and python >= _LITERT_PYTHON
-    if wheel and (glibc is None or glibc >= _LITERT_GLIBC):
+    if RUNTIMES[LITERT].has_wheel():
         return _pip(RUNTIMES[LITERT].package)
-    return (
-        "upgrade the system: tflite-runtime needs Python 3.9 to 3.11 and glibc 2.34, LiteRT a 64-bit"
-        " Python 3.10 or later and glibc 2.27, as Raspberry Pi OS bookworm (64 bit) has"
-    )
-
-
-def _glibc() -> tuple[int, ...] | None:
-    name, version = platform.libc_ver()
-    return tuple(map(int, version.split("."))) if name == "glibc" else None
+    needs = "; ".join(f"{name} needs {runtime.needs}" for name, runtime in RUNTIMES.items())
+    return f"upgrade the system: {needs}; Raspberry Pi OS bookworm (64 bit) suits both"
 
 
 def _refused(error: object) -> Finding:
@@ -318,7 +303,7 @@ def _of_model(bundle: Bundle, libedgetpu: str | None) -> Iterator[Finding]:
     for package, module in tasks.find(bundle.manifest.task).input.packages.items():
         if not (found := _installed(package, module)).usable:
             problem = f"Pillow reads image files, and {found.error or 'it is not installed'}"
-            yield Finding(problem, _pip("pillow>=10"), prevents=True)
+            yield Finding(problem, _pip("pillow>=10.4"), prevents=True)
 
 
 def _of_choice(
@@ -334,5 +319,5 @@ def _of_choice(
     )
     if runtimes[LITERT].usable:
         yield Finding(problem, "tfedge-infer --runtime litert ...")
-    elif sys.version_info[:2] >= _LITERT_PYTHON:
+    elif RUNTIMES[LITERT].has_wheel():
         yield Finding(problem, f"{_pip(RUNTIMES[LITERT].package)} && tfedge-infer --runtime litert")

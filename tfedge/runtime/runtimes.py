@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import importlib.util
 import os
+import platform
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,10 +19,16 @@ _DEFAULT_MAX_THREADS = 4  # of the boards; more threads only wait for each other
 
 @dataclasses.dataclass(frozen=True)
 class Runtime:
-    """A package that runs .tflite files, and its name on PyPI."""
+    """A package that runs .tflite files, its name on PyPI, and what its wheels there need."""
 
     module: str
     package: str
+    needs: str = ""  # for people
+    oldest: tuple[int, int] = (3, 9)  # of Python
+    newest: tuple[int, int] | None = None
+    glibc: tuple[int, int] = (2, 0)
+    bits: int = 32  # of Python, at least
+    systems: tuple[str, ...] = ("linux", "darwin")
 
     @property
     def interpreter(self) -> str:
@@ -35,11 +42,61 @@ class Runtime:
         """The installed version; empty in a build that does not say."""
         return str(getattr(importlib.import_module(self.module), "__version__", ""))
 
+    def has_wheel(self) -> bool:
+        """Whether pip finds one for this Python and this system."""
+        python, glibc = sys.version_info[:2], _glibc()
+        return (
+            self.oldest <= python <= (self.newest or python)
+            and (glibc is None or glibc >= self.glibc)
+            and self.bits <= _BITS
+            and sys.platform in self.systems
+        )
 
+
+def _glibc() -> tuple[int, ...] | None:
+    name, version = platform.libc_ver()
+    return tuple(map(int, version.split("."))) if name == "glibc" else None
+
+
+_BITS = 64 if sys.maxsize > 2**32 else 32
+# By what is to be preferred: what tflite-runtime 2.14 runs, LiteRT 2 runs too.
 RUNTIMES: Mapping[str, Runtime] = {
-    "tflite-runtime": Runtime("tflite_runtime", "tflite-runtime"),
-    "litert": Runtime("ai_edge_litert", "ai-edge-litert"),
+    "tflite-runtime": Runtime(
+        "tflite_runtime",
+        "tflite-runtime",
+        "Python 3.9 to 3.11 on Linux with glibc 2.34 or later",
+        newest=(3, 11),
+        glibc=(2, 34),
+        systems=("linux",),
+    ),
+    "litert": Runtime(
+        "ai_edge_litert",
+        "ai-edge-litert",
+        "a 64-bit Python 3.10 or later and, on Linux, glibc 2.27 or later",
+        oldest=(3, 10),
+        glibc=(2, 27),
+        bits=64,
+    ),
 }
+
+
+def default_runtime() -> str:
+    """What a model is made for where nobody says: the first that is installed, else the first that
+    can be."""
+    installed = [name for name, runtime in RUNTIMES.items() if runtime.installed()]
+    possible = [name for name, runtime in RUNTIMES.items() if runtime.has_wheel()]
+    return next(iter([*installed, *possible, *RUNTIMES]))
+
+
+def how_to_install(names: Sequence[str]) -> str:
+    """The command for those of `names` that have a wheel for this Python and this system, or what
+    their wheels need."""
+    fitting = [name for name in names if RUNTIMES[name].has_wheel()]
+    if fitting:
+        return " or ".join(f"`pip install {RUNTIMES[name].package}`" for name in fitting)
+    return "no wheel fits this Python here; " + "; ".join(
+        f"{name} needs {RUNTIMES[name].needs}" for name in names
+    )
 
 
 def runtime_name(runtime: str) -> str:
@@ -87,8 +144,8 @@ def _missing(candidates: Sequence[str], allowed: Sequence[str]) -> str:
             f"the model was verified on {', '.join(allowed) or 'no runtime'}; this version of tfedge"
             f" runs {', '.join(RUNTIMES)}: convert it with `tfedge convert --runtime NAME`"
         )
-    packages = " or ".join(f"`pip install {RUNTIMES[name].package}`" for name in candidates)
-    message = f"the model needs {' or '.join(candidates)}, which is not installed: {packages}"
+    message = f"the model needs {' or '.join(candidates)}, which is not installed: "
+    message += how_to_install(candidates)
     others = [name for name in RUNTIMES if name not in candidates and RUNTIMES[name].installed()]
     if others:
         message += f"; for {others[0]}, convert it with `tfedge convert --runtime {others[0]}`"

@@ -17,9 +17,9 @@ class Target:
 
     name: str
     description: str  # the board, for people
-    runtime: str
     quantization: str  # the fastest mode that keeps the accuracy
     costs: str  # whose costs `auto` chooses by, see `tfedge.quantize.costs`
+    runtime: str | None = None  # or None for the first that is installed
     buckets: tuple[int, ...] | None = None  # lengths of shorter graphs, or None for the preset's
     sequence_length: int | None = None  # tokens of the longest graph, or None for the preset's
     graph: str = INTEGER  # what integers compute with, see `tfedge.quantize.edgetpu.GRAPHS`
