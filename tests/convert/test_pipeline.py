@@ -409,11 +409,11 @@ def test_a_loss_by_chance_is_no_reason_to_stop_but_one_to_go_on(
 
     def measure(self: judge.Judge, path: Path) -> Any:
         warning = f"chance {left}" if len(seen) <= left else None
-        return {"tflite-runtime": Figures(1, 0, 2.0, True, {}, {}, warning=warning)}, None
+        return {INSTALLED[0]: Figures(1, 0, 2.0, True, {}, {}, warning=warning)}, None
 
     monkeypatch.setattr(whole, "candidates", attempts)
     monkeypatch.setattr(judge.Judge, "measure", measure)
-    options = dataclasses.replace(quick, quantization="auto", runtime="tflite-runtime")
+    options = dataclasses.replace(quick, quantization="auto", runtime=INSTALLED[0])
     report = convert(str(write_toy(tmp_path / "toy")), options, Bars())
     assert len(seen) == min(left + 1, 2)
     assert report.rejected is None
