@@ -7,16 +7,18 @@ import json
 from pathlib import Path
 
 import byte_level
+import cases
 import numpy as np
 import pytest
 import toys
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from tfedge.data.batches import pad
-from tfedge.data.reader import TextReader
+from tfedge.data.reader import TextReader, open_reader
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import encode, load_tokenizer, text_encoder, vocabulary
-from tfedge.errors import CheckpointError
+from tfedge.errors import CheckpointError, InputError
+from tfedge.models.config import parse_config
 from tfedge.runtime import TextError
 from tfedge.runtime.tokenizer import TextEncoder
 from tfedge.runtime.truncation import ONLY_FIRST
@@ -215,6 +217,28 @@ def test_training_pads_as_a_board(tokenizer: Tokenizer) -> None:
     for row, text in enumerate(texts.texts):
         arrays = board.encode(text).arrays(length)
         assert all(batch[name][row].tolist() == arrays[name][0].tolist() for name in batch)
+
+
+def test_a_text_with_padding_is_refused_where_it_moves_other_tokens(tmp_path: Path) -> None:
+    """RoBERTa of transformers numbers no padding, wherever it stands; BERT goes by the mask."""
+    _roberta(tmp_path, "right")
+    for kind, pad_id, refuses in (("roberta", 1, True), ("roberta", 2, True), ("bert", 0, False)):
+        config = parse_config({**cases.CONFIGS[kind], "vocab_size": 320, "pad_token_id": pad_id})
+        reader = open_reader(tmp_path, config)
+        board = TextEncoder(reader.encoding()["tokenizer_json"], 32)
+        if not refuses:
+            assert "<pad>" in board.encode("good <pad> film").tokens
+            continue
+        assert board.pad_id == pad_id
+        with pytest.raises(TextError, match=r"the token '<(pad|/s)>' in it, which is padding"):
+            board.encode("good <pad> film")
+        if pad_id == 1:
+            assert board.encode("good film").ids[0] == 0
+        else:  # that of another token, which ends all texts
+            with pytest.raises(
+                InputError, match="no text of x can be answered: there is the token"
+            ):
+                reader.check(["good film"], "x", 32)
 
 
 def test_a_tokeniser_without_padding_is_refused(tmp_path: Path) -> None:

@@ -240,8 +240,18 @@ def random_checkpoint(
     """
     shapes = tensor_shapes(config, task, num_labels)
     tensors = {name: random_tensor(name, shape, seed) for name, shape in shapes.items()}
+    blank_padding(config, tensors)
     write_checkpoint(folder, hf_config(config, task, num_labels), tensors)
     return tensors
+
+
+def blank_padding(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+    """Gives MobileBERT's padding an embedding of zeros, which transformers takes from the checkpoint
+    where a batch has padding and from nowhere where a text is alone."""
+    if config["model_type"] == "mobilebert":
+        for name, tensor in tensors.items():
+            if name.endswith("word_embeddings.weight"):
+                tensor[0] = 0
 
 
 def write_checkpoint(

@@ -36,6 +36,8 @@ def make(folder: Path) -> None:
         config, task, num_labels = cases.parse(name)
         model = _fresh_model(config, task, num_labels)
         _randomise(model, generator)
+        with torch.no_grad():
+            cases.blank_padding(config, dict(model.named_parameters()))
         model.save_pretrained(folder / name, safe_serialization=True)
         batch = cases.batch(config)
         np.savez(folder / name / "batch.npz", **batch)

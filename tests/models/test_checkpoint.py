@@ -336,6 +336,29 @@ def test_the_unused_bottleneck_of_mobilebert_is_no_surplus(tmp_path: Path) -> No
     )
 
 
+def test_nothing_follows_the_last_token_of_mobilebert(tmp_path: Path) -> None:
+    """transformers pads no single text; a graph of one length does, with a token that has weights."""
+    config = cases.CONFIGS["mobilebert"]
+    tensors = cases.random_checkpoint(tmp_path, config, TASK, seed=1)
+    words = "mobilebert.embeddings.word_embeddings.weight"
+    tensors[words] = tensors[words] + np.float32(0.3)
+    cases.write_checkpoint(tmp_path, cases.hf_config(config, TASK), tensors)
+    checkpoint = Checkpoint(tmp_path)
+    model = build(checkpoint.config, TASK).model
+    load_weights(model, checkpoint, TASK)
+    table = variable(model, "embeddings.word_embeddings.weight")
+    assert not table[0].any() and np.array_equal(table[1:], tensors[words][1:])
+
+    def logits(padding: int) -> np.ndarray:
+        ids = np.array([[5, 6, 7, *[0] * padding]], np.int32)
+        mask = np.array([[1, 1, 1, *[0] * padding]], np.int32)
+        types = np.zeros_like(ids)
+        batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        return model(batch)["logits"].numpy()
+
+    np.testing.assert_allclose(logits(5), logits(0), atol=1e-6)
+
+
 def test_export_keeps_the_config_and_copies_the_tokenizer(
     tmp_path: Path, model: keras.Model
 ) -> None:

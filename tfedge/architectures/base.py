@@ -12,6 +12,8 @@ from tfedge.architectures.parts import Embeddings, Parts, Stream
 from tfedge.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tfedge.models.blocks import Blocks, Symbolic, Tensors
 
 # By the `model_type` of their config.json.
@@ -232,6 +234,15 @@ class Architecture(abc.ABC):
     def is_unread(self, config: EncoderConfig, tensor: str) -> bool:
         """Whether transformers stores a tensor that this configuration never uses."""
         return False
+
+    def padding_id(self, config: EncoderConfig) -> int | None:
+        """The token that is padding wherever it stands, in a text too, so that it changes what others
+        are; None where it is the mask alone that tells padding."""
+        return None
+
+    def loaded(self, config: EncoderConfig, name: str, tensor: np.ndarray) -> np.ndarray:
+        """A tensor of the checkpoint, by its name without `prefix`, as the graph has it."""
+        return tensor
 
     def class_of(self, config: EncoderConfig, kind: str) -> str:
         """The class that an exported config.json names, ending in `ForSequenceClassification`, say."""

@@ -70,9 +70,11 @@ class Fields:
             raise CheckpointError(f"config.json: {name} is {value!r}{otherwise}")
         return value
 
-    def size(self, key: str, default: int | None = None, largest: int = LARGEST_SIZE) -> int:
-        allowed = f"; it must be a whole number from 1 to {largest}"
-        return self._get(key, default, lambda value: _is_within(value, largest), allowed)
+    def size(
+        self, key: str, default: int | None = None, largest: int = LARGEST_SIZE, least: int = 1
+    ) -> int:
+        allowed = f"; it must be a whole number from {least} to {largest}"
+        return self._get(key, default, lambda value: _is_within(value, largest, least), allowed)
 
     def sizes(self, **defaults: int) -> dict[str, int]:
         """The sizes of layers that every config.json has, with defaults for those it may leave out."""
@@ -180,5 +182,5 @@ def read_differing(content: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     return {**result, "head_size": size_of_head}
 
 
-def _is_within(number: Any, largest: int) -> bool:
-    return type(number) is int and 0 < number <= largest
+def _is_within(number: Any, largest: int, least: int = 1) -> bool:
+    return type(number) is int and least <= number <= largest

@@ -12,6 +12,8 @@ from tfedge.architectures.postnorm import PostNorm
 from tfedge.errors import CheckpointError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tfedge.models.blocks import Blocks, Symbolic, Tensors
 
 _NORMALISATIONS = ("layer_norm", "no_norm")
@@ -40,6 +42,7 @@ class MobileBertConfig(EncoderConfig):
     trigram_input: bool
     classifier_activation: bool
     num_feedforward_networks: int
+    pad_token_id: int
 
     @property
     def transforms_words(self) -> bool:
@@ -84,6 +87,7 @@ class MobileBert(PostNorm):
             "embedding_size": words,
             "intra_bottleneck_size": inner,
             "num_feedforward_networks": fields.size("num_feedforward_networks", 4, LARGEST_DEPTH),
+            "pad_token_id": fields.size("pad_token_id", 0, values["vocab_size"] - 1, least=0),
             "normalization_type": fields.choice("normalization_type", _NORMALISATIONS, "no_norm"),
         }
 
@@ -143,6 +147,19 @@ class MobileBert(PostNorm):
             if own.use_bottleneck:
                 result.append(_stream(source, wide_readers, f"{name}.output.bottleneck"))
         return result
+
+    def padding_id(self, config: EncoderConfig) -> int | None:
+        """See `Architecture`: the token before it reads it, as one of its neighbours."""
+        own = _own(config)
+        return own.pad_token_id if own.trigram_input else None
+
+    def loaded(self, config: EncoderConfig, name: str, tensor: np.ndarray) -> np.ndarray:
+        """See `Architecture`; transformers pads no single text, so behind its end there are zeros."""
+        padding = self.padding_id(config)
+        if padding is not None and name == f"{self.embeddings.words}.weight":
+            tensor = tensor.copy()
+            tensor[padding] = 0
+        return tensor
 
     def is_unread(self, config: EncoderConfig, tensor: str) -> bool:
         own = _own(config)

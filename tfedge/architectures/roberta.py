@@ -10,6 +10,7 @@ from tfedge.architectures.fields import Fields
 from tfedge.architectures.postnorm import PostNorm
 
 if TYPE_CHECKING:
+    from tfedge.architectures.base import EncoderConfig
     from tfedge.models.blocks import Blocks, Symbolic
 
 
@@ -33,6 +34,10 @@ class Roberta(PostNorm):
             "first_position": first,
             "classifiers": ("classifier.out_proj",),
         }
+
+    def padding_id(self, config: EncoderConfig) -> int:
+        """See `Architecture`: it has no position of its own, by which all behind it move."""
+        return config.first_position - 1
 
     def summary(self, blocks: Blocks, hidden: Symbolic) -> list[Symbolic]:
         """See `PostNorm`; some is dropped before the dense layer too."""

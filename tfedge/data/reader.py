@@ -138,11 +138,18 @@ class ImageReader(Reader):
         return lambda path: pixels_of([path], self.settings)
 
 
+def _open_texts(folder: Path, config: EncoderConfig, is_embedding: bool) -> TextReader:
+    tokenizer = load_tokenizer(folder, config.vocab_size, is_embedding)
+    padding = config.architecture.padding_id(config)
+    if padding is not None:
+        # By this a board knows that a text with the token must be refused.
+        tokenizer.enable_padding(pad_id=padding, pad_token=tokenizer.id_to_token(padding) or "")
+    return TextReader(tokenizer)
+
+
 # By what an architecture reads.
 _OPENERS: dict[str, Callable[[Path, EncoderConfig, bool], Reader]] = {
-    "texts": lambda folder, config, is_embedding: TextReader(
-        load_tokenizer(folder, config.vocab_size, is_embedding)
-    ),
+    "texts": _open_texts,
     "images": lambda folder, config, _: ImageReader(read_preprocessor(folder, config)),
 }
 

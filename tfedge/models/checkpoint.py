@@ -226,7 +226,8 @@ def load_weights(
         raise CheckpointError(_mismatch(checkpoint, head, faults))
     for name, parameter in named:
         if name in names:
-            parameter.assign(checkpoint.read(name))
+            stored = checkpoint.read(name)
+            parameter.assign(config.architecture.loaded(config, name, stored))
     return fresh
 
 

@@ -124,6 +124,8 @@ class TextEncoder:
         self._max_length = max_length
         self._pairs = pairs
         self.pad_id = find_pad_id(self._tokenizer)
+        # What the file says of padding tells that a model knows padding by its token, not by the mask.
+        self._reads_padding = bool(self._tokenizer.padding)
         self._unknown_id = _find_unknown_id(self._tokenizer)
         self._marks_pieces = bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
         # Where a text is cut is all that counts of what the file says of truncation.
@@ -164,6 +166,11 @@ class TextEncoder:
                 if self._tokenizer.encode(value, add_special_tokens=False).ids:
                     raise self._no_room("nothing is left of it")
                 raise TextError(f"the {name} has only characters that the tokeniser drops")
+        if self._reads_padding and self.pad_id in encoded.ids:
+            raise TextError(
+                f"there is the token {self.token(self.pad_id)!r} in it, which is padding to the model"
+                " wherever it stands; take it out"
+            )
         return encoded
 
     def encode_batch(self, items: Sequence[str | tuple[str, str]]) -> list[np.ndarray]:
