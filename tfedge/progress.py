@@ -1,8 +1,9 @@
-"""Progress on standard error: a live bar on a terminal, a line now and then elsewhere."""
+"""Progress on standard error: a live bar on a terminal, a line every 10 seconds elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,7 +11,7 @@ from contextlib import AbstractContextManager
 from rich import progress
 from rich.console import Console
 
-_SECONDS_BETWEEN_LINES = 15.0
+_SECONDS_BETWEEN_LINES = 9.0  # and some room
 
 
 # Told how many more steps are done.
@@ -32,7 +33,9 @@ class ProgressBar:
     def __init__(self, description: str, total: int) -> None:
         self._description, self._total = description, total
         self._done, self._note = 0, ""
-        self._printed = time.monotonic()
+        self._first: tuple[int, float] | None = None  # of the updates: steps, and when
+        self._last = 0.0  # when the last one was
+        self._ended = threading.Event()
         self._bar: progress.Progress | None = None
         if sys.stderr.isatty():
             self._bar = progress.Progress(
@@ -51,9 +54,11 @@ class ProgressBar:
             self._bar.start()
         else:
             print(f"{self._description} ...", file=sys.stderr, flush=True)
+            threading.Thread(target=self._tell, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._ended.set()
         if self._bar:
             self._bar.stop()
 
@@ -63,13 +68,26 @@ class ProgressBar:
 
     def update(self, done: int, note: str | None = None) -> None:
         """Notes that `done` steps are done; `note` is shown behind the bar."""
-        self._done = done
+        self._done, self._last = done, time.monotonic()
+        self._first = self._first or (done, self._last)
         self._note = self._note if note is None else note
         if self._bar:
             self._bar.update(self._task, completed=done, note=self._note)
-        elif time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
-            self._printed = time.monotonic()
-            self.say(f"{self._description}: {done}/{self._total} {self._note}".rstrip())
+
+    def _tell(self) -> None:
+        while not self._ended.wait(_SECONDS_BETWEEN_LINES):
+            line = f"{self._description}: {self._done}/{self._total} {self._note}".rstrip()
+            self.say(line + self._left())
+
+    def _left(self) -> str:
+        """How long what is left takes, at the mean speed since the first update: one that resumes does
+        not begin at 0."""
+        done, begun = self._first or (0, 0.0)
+        if self._done <= done:
+            return ""
+        seconds = (self._last - begun) / (self._done - done) * (self._total - self._done)
+        seconds = max(seconds - (time.monotonic() - self._last), 0)
+        return f", about {seconds:.0f} s left" if seconds < 90 else f", {seconds / 60:.0f} min left"
 
     def say(self, line: str) -> None:
         """Prints a line above the bar."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,27 @@ def test_learns(finished: Run) -> None:
     assert finished.accuracy is not None
     assert finished.accuracy >= 0.95
     assert finished.accuracy == finished.record.accuracies[40]
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(4, 2), (5, 2)])
+def test_the_last_evaluation_is_made_once(
+    steps: int,
+    epochs: int,
+    small_encoder: Path,
+    toy_texts: Texts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After each epoch and at the end: of 5 steps in two epochs after 2, 4 and 5."""
+    calls: list[float] = []
+
+    def counted(model: Any, examples: Any) -> Callable[[], float]:
+        return lambda: calls.append(len(calls) / 10) or calls[-1]  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr("tfedge.train.run.accuracy_on", counted)
+    made = run(small_encoder, toy_texts, tmp_path / "model", steps=steps, epochs=epochs)
+    assert calls == [0.0, 0.1, 0.2][: 2 + steps % 2]
+    assert made.accuracy == calls[-1]
 
 
 def test_written_folder_loads_again(finished: Run) -> None:

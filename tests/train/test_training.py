@@ -17,6 +17,7 @@ from records import Killed, Record
 
 from tfedge.data.batches import Batch
 from tfedge.errors import InputError
+from tfedge.train import training
 from tfedge.train.examples import Examples
 from tfedge.train.folder import RunFolder
 from tfedge.train.logs import logged
@@ -206,7 +207,13 @@ def trained(
         return accuracies[step // 5 - 1]
 
     feed = Feed(given_examples, NAMES, options)
-    fit(trainer, feed, folder, record, Measured(evaluate, stop_from))
+    found = fit(trainer, feed, folder, record, Measured(evaluate, stop_from))
+    if seen:
+        counted = {step: accuracies[step // 5 - 1] for step in seen if step >= stop_from}
+        kept = options.patience is not None and counted
+        # Of the best weights that were counted, or the last ones.
+        last = accuracies[max(seen) // 5 - 1]
+        assert found in ((max(counted.values()), max(accuracies)) if kept else (last,))
     return trainer, record, seen
 
 
@@ -243,6 +250,42 @@ def test_killed_run_remembers_its_best(tmp_path: Path, kill_at: int) -> None:
     assert min(seen) > 10
     assert max(record.accuracies) == 30
     assert np.array_equal(resumed.weight, whole.weight)
+
+
+def test_checkpoints_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is too short for one by steps."""
+    whole, _, _ = trained(tmp_path / "whole", [0.5] * 8)
+    monkeypatch.setattr(training, "_SECONDS_PER_CHECKPOINT", 0.0)
+    with pytest.raises(Killed):
+        trained(tmp_path / "killed", [0.5] * 8, Record(15), steps_per_checkpoint=500)
+    resumed, _, seen = trained(tmp_path / "killed", [0.5] * 8, steps_per_checkpoint=500)
+    assert min(seen) == 15  # step 14 was kept
+    assert np.array_equal(resumed.weight, whole.weight)
+
+
+def test_clocks_of_workers_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    due = training._Due(3, 0.0)
+    assert [due(step) for step in range(1, 5)] == [True] * 4
+    monkeypatch.setattr(training, "workers_of_cluster", lambda: 2)
+    due = training._Due(3, 0.0)
+    assert [due(step) for step in range(1, 5)] == [False, False, True, False]
+
+
+def test_figures_come_by_time_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "_SECONDS_PER_REPORT", 0.0)
+    _, record, _ = trained(tmp_path, [0.5] * 8)
+    assert list(record.losses) == list(range(1, 41))
+
+
+def test_a_run_that_ends_too_early_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(tmp_path / "a", [0.5] * 16, learning_rate=0.3, epochs=16)
+    assert "may learn more" not in capsys.readouterr().err
+    trained(tmp_path / "b", [0.5] * 16, learning_rate=0.05, epochs=16)
+    told = capsys.readouterr().err
+    assert "tfedge: note: in the last quarter the loss still fell, from " in told
+    assert "; --epochs 32 or a --learning-rate above 0.05 may learn more\n" in told
 
 
 def test_patience_needs_texts_to_measure_on() -> None:

@@ -232,9 +232,9 @@ def distil(
         measure = run.measure_of(encoder.model)
         augment = make_augment(trainer.teacher, run, augmentation)
         cached = functools.partial(_cached, run, trainer, cache, student) if cache else None
-        run.fit(trainer, f"distilling {request.name}", measure, augment, cached)
+        accuracy = run.fit(trainer, f"distilling {request.name}", measure, augment, cached)
         run.write(encoder.model, config, dtype="float16")
-        return measure() if measure else None
+        return accuracy
 
 
 def _cached(

@@ -64,11 +64,11 @@ def finetune(request: Request, labels: Sequence[str]) -> float | None:
             freeze_words(encoder)
             trainer = Classifier(encoder.model)
         measure = run.measure_of(encoder.model)
-        run.fit(trainer, f"fine-tuning {request.name}", measure)
+        accuracy = run.fit(trainer, f"fine-tuning {request.name}", measure)
         # Of another head, as what pools a sentence-transformers encoder is.
         source = {key: run.config.source[key] for key in run.config.source if key != _PROBLEM}
         run.write(encoder.model, dataclasses.replace(run.config, source=source), pooling=False)
-        return measure() if measure else None
+        return accuracy
 
 
 def _settle_head(run: TrainingRun) -> tuple[tuple[str, ...], str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +125,7 @@ def prune(
             make_augment(trainer.teacher, run, augmentation),
             random_tokens(ordinary_tokens(run.tokenizer), random_share),
         )
-        measure = _fit(run, trainer, student, augment, pruned_at[-1])
+        accuracy = _fit(run, trainer, student, augment, pruned_at[-1])
         run.write(student.model, dtype=stored_dtype(run.checkpoint))
         return Pruning(
             output=str(request.output),
@@ -133,14 +133,14 @@ def prune(
             steps=run.steps,
             texts=len(request.texts),
             pruned_at=pruned_at,
-            accuracy=measure() if measure else None,
+            accuracy=accuracy,
         )
 
 
 def _fit(
     run: TrainingRun, trainer: Distiller, student: Encoder, augment: Augment | None, last: int
-) -> Callable[[], float] | None:
-    """Trains the wrapped student, only as sparse as asked after step `last`; gives what measures it."""
+) -> float | None:
+    """Trains the wrapped student, only as sparse as asked after step `last`; gives its accuracy."""
     masks = tfmot.sparsity.keras.UpdatePruningStep()
     masks.set_model(trainer.student)
     masks.on_train_begin()  # the wrappers refuse to count steps before
@@ -152,9 +152,9 @@ def _fit(
         return unmasked()
 
     doing = f"pruning {run.request.name}"
-    run.fit(trainer, doing, measure if unmasked else None, augment, counts_from=last)
+    accuracy = run.fit(trainer, doing, measure if unmasked else None, augment, counts_from=last)
     masks.on_epoch_end(0)
-    return unmasked
+    return accuracy
 
 
 def _check_teacher(run: TrainingRun, teacher: Checkpoint, losses: DistillationLosses) -> None:

@@ -188,8 +188,9 @@ class TrainingRun:
         augment: Augment | None = None,
         cached: Callable[[Report], TeacherCache] | None = None,
         counts_from: int = 0,
-    ) -> None:
-        """Trains, from the last checkpoint if there is one, under a bar called `doing`.
+    ) -> float | None:
+        """Trains, from the last checkpoint if there is one, under a bar called `doing`; what `measure`
+        gives of the weights that it ends with.
 
         `cached` makes or finds what `trainer` learns from, and reports how far it is.
         """
@@ -200,7 +201,8 @@ class TrainingRun:
             with self.strategy.scope():
                 compile_adam(trainer, self.options, feed.steps)
             measured = Measured(measure, counts_from) if measure else None
-            fit(trainer, feed, self.folder.steps, report, measured, self.strategy)
+            accuracy = fit(trainer, feed, self.folder.steps, report, measured, self.strategy)
+            return measure() if accuracy is None and measure else accuracy
 
     def write(
         self,

@@ -129,10 +129,10 @@ def shrink(
             accuracy = {"before": measure_before(), "cut": measure()}
         trainer = Distiller(with_hidden(student), targets(teacher, cut), losses, run.task)
         augment = make_augment(teacher.model, run, augmentation)
-        run.fit(trainer, "distilling what is left", measure, augment)
+        after = run.fit(trainer, "distilling what is left", measure, augment)
         run.write(student.model, cut_config(run.config, cut), stored_dtype(run.checkpoint))
-        if measure:
-            accuracy["after"] = measure()
+        if after is not None:
+            accuracy["after"] = after
     return _report(run, goal, cut, chosen["candidates"], accuracy or None)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,20 @@ from tfedge.architectures.base import EncoderConfig
 from tfedge.data.batches import Batch, grouped_by_length
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
+from tfedge.notes import note
 from tfedge.train.cache import TeacherCache
-from tfedge.train.distribute import checkpoints_of, distributed, wait_for_all
+from tfedge.train.course import Course
+from tfedge.train.distribute import (
+    checkpoints_of,
+    distributed,
+    wait_for_all,
+    workers_of_cluster,
+)
 from tfedge.train.examples import Examples
 from tfedge.train.logs import Report, writes_to
 
-_STEPS_PER_REPORT = 20
+_STEPS_PER_REPORT, _SECONDS_PER_REPORT = 20, 5.0
+_SECONDS_PER_CHECKPOINT = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +46,7 @@ class TrainingOptions:
     warmup: float = 0.1  # share of all steps, 0..1
     max_length: int = 64  # tokens of a text; longer ones are cut
     seed: int = 0  # of the order of the data, of augmentation and of fresh weights
-    steps_per_checkpoint: int = 500
+    steps_per_checkpoint: int = 500  # at most; one is written every minute, too
     steps: int | None = None  # batches in all, in place of `epochs`
     # How many measurements in a row of the accuracy on held-out texts may be no better than the best;
     # then training ends with the best weights. None trains to the end.
@@ -199,15 +209,36 @@ class EarlyStopping(tf.Module):
             self.waited.assign_add(1)
         return int(self.waited) >= self._patience
 
-    def keep_best(self) -> None:
-        """Gives the model its best weights back, if any were counted."""
-        if float(self.accuracy) >= 0:
-            _assign(self._weights, self.best)
+    def keep_best(self, last: float | None) -> float | None:
+        """Gives the model its best weights back, if any were counted; the accuracy of those that it
+        has then, `last` being that of the last ones."""
+        if float(self.accuracy) < 0:
+            return last
+        _assign(self._weights, self.best)
+        return float(self.accuracy)
 
 
 def _assign(targets: Sequence[tf.Variable], sources: Sequence[tf.Variable]) -> None:
     for target, source in zip(targets, sources, strict=True):
         target.assign(source)
+
+
+class _Due:
+    """Says when something is due, every so many steps and seconds.
+
+    Workers that train together must do it together, so that their clocks do not count.
+    """
+
+    def __init__(self, steps: int, seconds: float) -> None:
+        self._steps = steps
+        self._seconds = seconds if workers_of_cluster() == 1 else math.inf
+        self._done = time.monotonic()
+
+    def __call__(self, step: int) -> bool:
+        is_due = step % self._steps == 0 or time.monotonic() - self._done >= self._seconds
+        if is_due:
+            self._done = time.monotonic()
+        return is_due
 
 
 def fit(
@@ -217,8 +248,11 @@ def fit(
     report: Report,
     measured: Measured | None = None,
     strategy: tf.distribute.Strategy | None = None,
-) -> None:
+) -> float | None:
     """Runs a compiled model's `train_step` over all epochs, resuming where a killed run stopped.
+
+    Returns the accuracy on the held-out texts of the weights that it ends with, where it has measured
+    that. A note tells where there was more to learn.
 
     A resumed run ends with the weights of an uninterrupted one, unless the model has dropout: the
     masks are then others.
@@ -239,23 +273,31 @@ def fit(
     with checkpoints_of(strategy, folder) as kept:
         manager = tf.train.CheckpointManager(checkpoint, str(kept), max_to_keep=1)
         rate = trainer.optimizer.learning_rate
+        tells = _Due(_STEPS_PER_REPORT, _SECONDS_PER_REPORT)
+        keeps = _Due(options.steps_per_checkpoint, _SECONDS_PER_CHECKPOINT)
+        accuracy, course = None, Course(steps)
         for batch in dataset:
             train_step(batch)
-            step += 1
-            if step % _STEPS_PER_REPORT == 0:
+            step, accuracy = step + 1, None
+            if tells(step) or step == steps:
                 figures = {metric.name: float(metric.result()) for metric in trainer.metrics}
                 report(step, steps, {**figures, "learning_rate": float(rate(step - 1))})
+                course.add(step, figures)
                 trainer.reset_metrics()
             if measured and step % max(1, steps // options.epochs) == 0:
                 accuracy = measured.measure()
                 report(step, steps, {"eval_accuracy": accuracy})
                 if stopping and stopping.is_over(accuracy, step):
                     break
-            if step % options.steps_per_checkpoint == 0:
+            if keeps(step):
                 with writes_to(kept):
                     manager.save(step)
-    if stopping:
-        stopping.keep_best()
+    if step == steps and (signs := course.undertrained()):
+        longer = f"--steps {2 * steps}" if options.steps else f"--epochs {2 * options.epochs}"
+        note(
+            f"{signs}; {longer} or a --learning-rate above {options.learning_rate:g} may learn more"
+        )
+    return stopping.keep_best(accuracy) if stopping else accuracy
 
 
 def _restored(

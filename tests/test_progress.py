@@ -1,0 +1,50 @@
+"""What is told of progress where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tfedge import progress
+from tfedge.progress import ProgressBar
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_lines_come_by_themselves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However long a step takes."""
+    assert progress._SECONDS_BETWEEN_LINES < 10
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.02)
+    with ProgressBar("training", 10) as bar:
+        bar.update(1, "loss 0.700")
+        time.sleep(0.2)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "training ..."
+    assert "training: 1/10 loss 0.700" in lines[1:]
+    time.sleep(0.1)
+    assert capsys.readouterr().err.count("\n") <= 1  # one may have been on its way
+
+
+@pytest.mark.parametrize(("steps", "said"), [(2000, ", 95 min left"), (200, ", about 45 s left")])
+def test_time_that_is_left(clock: list[float], steps: int, said: str) -> None:
+    """By the speed since the first update: a run that resumes begins at 100."""
+    bar = ProgressBar("training", 100 + steps)
+    assert bar._left() == ""
+    bar.update(100)
+    assert bar._left() == ""
+    clock[0] += 300 if steps == 2000 else 5
+    bar.update(200 if steps == 2000 else 120)
+    assert bar._left() == said
+    # It passes between updates.
+    clock[0] += 40
+    assert bar._left() != said
+    clock[0] += 10**6
+    assert bar._left() == ", about 0 s left"
