@@ -215,6 +215,8 @@ def test_unknown_labels_are_listed() -> None:
 def test_no_labels_at_all() -> None:
     with pytest.raises(InputError, match="has no labels; it needs a column 'label'"):
         Texts(["a"], None, "dev.txt").label_ids(NAMES)
+    with pytest.raises(InputError, match=r"a column 'label' with the label of each text$"):
+        Texts(["a"], None, "dev.txt").label_ids([])
 
 
 def test_what_is_drawn_has_of_each_label_its_share() -> None:

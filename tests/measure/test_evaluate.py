@@ -166,6 +166,24 @@ def test_nothing_to_measure(toys: Path, name: str, texts: Rows) -> None:
     assert bars == []
 
 
+def test_what_the_data_have_instead(toys: Path, tmp_path: Path) -> None:
+    """Labels, but none that the task is measured by."""
+    path = tmp_path / "spans.jsonl"
+    path.write_text('{"text": "Ada was in London", "entities": [[0, 3, "PER"]]}\n')
+    model = toys / "tagger.tflite"
+    with pytest.raises(InputError) as caught:
+        run(model, read_rows(model, str(path), "validation"))
+    assert str(caught.value) == (
+        f"nothing to measure: {path} has the columns entities, text, but not what token-classification "
+        "is measured by; give the columns tokens and labels (or tags, ner_tags), or a second model "
+        "with --against"
+    )
+    path = tmp_path / "plain.txt"
+    path.write_text("a good film\n")
+    with pytest.raises(InputError, match=r"nothing to measure: .*plain\.txt has no labels; give"):
+        run(model, read_rows(model, str(path), "validation"))
+
+
 @pytest.mark.parametrize("name", ["embedder", "tagger"])
 def test_other_tasks_against_themselves(toys: Path, tmp_path: Path, name: str) -> None:
     """Labels of whole texts are not what they are measured by."""

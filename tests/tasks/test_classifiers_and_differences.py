@@ -54,6 +54,27 @@ def test_figures_by_hand() -> None:
     assert found["macro_f1"] == pytest.approx((4 / 5 + 1 / 2 + 0) / 3)
 
 
+def test_confusion_of_many_labels_is_its_worst_pairs() -> None:
+    names = [f"intent {index}" for index in range(13)]
+    task = tasks.find("text-classification")
+    answers = labelled(*["intent 1"] * 3, "intent 0", "intent 12", *["intent 5"] * 2)
+    figures = task.metric(answers, [0, 0, 0, 0, 11, 12, 12], names)
+    assert task.summary(figures)[1:] == [
+        "the worst 3 of 3 confusions:",
+        "  intent 0   taken for intent 1       3 of 4",
+        "  intent 12  taken for intent 5       2 of 2",
+        "  intent 11  taken for intent 12      1 of 1",
+    ]
+    right = task.metric(labelled(*names), range(13), names)
+    assert task.summary(right) == ["accuracy 100.00 %   macro F1 100.00 %"]
+    wrong = task.metric(labelled(*reversed(names)), range(13), names)
+    assert task.summary(wrong)[1] == "the worst 10 of 12 confusions:"
+    assert len(task.summary(wrong)) == 12
+    # Of twelve labels it is whole.
+    few = task.metric(labelled(*names[:12]), range(12), names[:12])
+    assert len(task.summary(few)) == 14
+
+
 def test_confusion_has_true_labels_in_its_rows() -> None:
     found = accuracy(labelled("good", "good"), [0, 1], LABELS)
     assert found["confusion"] == [[0, 0, 1], [0, 0, 1], [0, 0, 0]]

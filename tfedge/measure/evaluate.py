@@ -53,7 +53,11 @@ def read_items(model: Path, data: str, split: str) -> Texts:
 def read_rows(model: Path, data: str, split: str) -> Rows:
     """The same with what the model's task measures answers by; see `read_items`."""
     task = _about(model)[0]
-    return task.read(KINDS[task.units](data, split))
+    given = KINDS[task.units](data, split)
+    rows = task.read(given)
+    if rows.truth is None and task.input.has_tokenizer:
+        rows = dataclasses.replace(rows, columns=tuple(sorted(given.table[0])))
+    return rows
 
 
 def evaluate(
@@ -77,9 +81,12 @@ def evaluate(
                 f"{model} answers {task.name} and {against} {other.name}; give two of one task"
             )
     elif truth is None:
+        has = "no labels"
+        if len(rows.columns) > 1:
+            has = f"the columns {', '.join(rows.columns)}, but not what {task.name} is measured by"
         raise InputError(
-            f"nothing to measure: {task.name} on {rows.source} has no labels to compare with; "
-            f"give {task.wanted}, or a second model with --against"
+            f"nothing to measure: {rows.source} has {has}; give {task.wanted}, or a second model "
+            "with --against"
         )
     answers = _answers(model, task, rows.items, board, make_bar)
     others = None if against is None else _answers(against, task, rows.items, board, make_bar)

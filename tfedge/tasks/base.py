@@ -36,6 +36,7 @@ class Rows:
     truth: Truth | None  # None where the data have none
     source: str
     items_a_row: int = 1  # how many items have one truth together
+    columns: tuple[str, ...] = ()  # of the data, where the truth is in none of them
 
     def head(self, count: int | None) -> Rows:
         """The first `count` rows, None for all."""

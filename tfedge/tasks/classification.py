@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tfedge.models.checkpoint import Checkpoint
 
 
+_MOST_LABELS = 12  # whose confusion is shown as a whole
+_PAIRS = 10
+
+
 class Classifier(Task, board.Classification):
     """`logits` (B, num_labels) of a whole text or image, the mean over the classifiers."""
 
@@ -126,20 +130,12 @@ class Classification(Classifier):
         }
 
     def summary(self, figures: Mapping[str, Any]) -> list[str]:
-        """Accuracy, macro F1 and the confusion."""
-        corner = "true, predicted:"
-        width = max(map(len, [*figures["labels"], corner]))
-        table = [
-            (corner, figures["labels"]),
-            *zip(figures["labels"], figures["confusion"], strict=True),
-        ]
+        """Accuracy, macro F1 and the confusion; of many labels the worst of it."""
+        confusion = _table if len(figures["labels"]) <= _MOST_LABELS else _worst_pairs
         return [
             f"accuracy {100 * figures['accuracy']:.2f} %   "
             f"macro F1 {100 * figures['macro_f1']:.2f} %",
-            *(
-                "".join([f"{name:<{width}}", *(f"{cell:>10}" for cell in cells)])
-                for name, cells in table
-            ),
+            *confusion(figures["labels"], np.asarray(figures["confusion"])),
         ]
 
     def difference(self, answer: Answer, other: Answer) -> float:
@@ -156,3 +152,31 @@ class Classification(Classifier):
 
     def comparison_lines(self, figures: Mapping[str, Any], other: str) -> list[str]:
         return paired.lines(figures, self.units, other)
+
+
+def _table(labels: Labels, confusion: np.ndarray) -> list[str]:
+    """The whole confusion (L, L), whose rows are true labels."""
+    corner = "true, predicted:"
+    width = max(map(len, [*labels, corner]))
+    table = [(corner, labels), *zip(labels, confusion.tolist(), strict=True)]
+    return [
+        "".join([f"{name:<{width}}", *(f"{cell:>10}" for cell in cells)]) for name, cells in table
+    ]
+
+
+def _worst_pairs(labels: Labels, confusion: np.ndarray) -> list[str]:
+    """Which labels are taken for which others most often, and how many texts they have."""
+    wrong = confusion * ~np.eye(len(labels), dtype=bool)
+    places = np.argsort(-wrong, axis=None, kind="stable")[: min(_PAIRS, np.count_nonzero(wrong))]
+    pairs = [divmod(int(place), len(labels)) for place in places]
+    if not pairs:
+        return []
+    width = max(len(labels[index]) for pair in pairs for index in pair) + 2
+    return [
+        f"the worst {len(pairs)} of {np.count_nonzero(wrong)} confusions:",
+        *(
+            f"  {labels[true]:<{width}}taken for {labels[found]:<{width}}"
+            f"{wrong[true, found]:>5} of {confusion[true].sum()}"
+            for true, found in pairs
+        ),
+    ]
