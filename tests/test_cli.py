@@ -836,7 +836,12 @@ def test_interrupt(folder: Path, tmp_path: Path, scratch: Path) -> None:
     options = ("--quant", "float32", "--seq-len", "16", "--output", output)
     with subprocess.Popen(
         [sys.executable, "-m", "tfedge.cli", "convert", folder, *options],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "TMPDIR": str(scratch),
+            "PYTHONDONTWRITEBYTECODE": "1",  # of what TensorFlow generates there
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

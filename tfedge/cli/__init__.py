@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 
@@ -67,5 +68,9 @@ def run(command: click.Command = main, name: str = "tfedge") -> None:
         click.echo(f"tfedge: this needs more ({error}): {host_extra()}", err=True)
         sys.exit(MissingPackageError.exit_code)
     except (TfedgeError, OSError) as error:  # the latter of a full disk behind standard output, say
+        if not isinstance(error, TfedgeError):
+            # Or Python would try again at its end, and from 3.13 on report that with another code.
+            with contextlib.suppress(OSError):
+                sys.stdout.close()
         click.echo(f"tfedge: {error}", err=True)
         sys.exit(getattr(error, "exit_code", TfedgeError.exit_code))
