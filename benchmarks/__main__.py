@@ -61,6 +61,10 @@ PEERS_HELP
     def race(models: Sequence[str], texts: Texts, options: BenchOptions, make_bar: MakeBar) -> Race:
         if isinstance(texts, Images):
             raise click.UsageError("--peer is for models of texts")
+        if texts.are_pairs:
+            raise click.UsageError(
+                f"{texts.source} has pairs of texts, and peers read one: name it with --text-column"
+            )
         asked = PeerOptions(peer_names, resolve(checkpoint).folder, peer_python, options.threads)
         return bench(models, texts, options, asked, make_bar)
 

@@ -284,8 +284,8 @@ def test_labels_that_nothing_can_be_learnt_from(
 
 
 def test_second_text_of_a_pair(tfedge_: Tfedge, toys: Path, folder: Path, tmp_path: Path) -> None:
-    data = tmp_path / "pairs.csv"
-    data.write_text("text;text_pair;label\na good film;awful;positive\nawful;great;negative\n")
+    data = tmp_path / "texts.csv"
+    data.write_text("text;query;label\na good film;awful;positive\nawful;great;negative\n")
     output = ("--output", tmp_path / "out")
     for command in (
         ("eval", "--model", toys / "classifier.tflite", "--data", data),
@@ -295,8 +295,28 @@ def test_second_text_of_a_pair(tfedge_: Tfedge, toys: Path, folder: Path, tmp_pa
     ):
         result = tfedge_(*command)
         assert result.code == 3
-        assert result.error.startswith(f"tfedge: {data} has 'text_pair' beside its column of texts")
+        assert result.error.startswith(
+            f"tfedge: {data} has the columns 'text' and 'query', and not"
+        )
+        result = tfedge_(*command, "--text-column", "text", "--label-column", "stars")
+        assert result.code == 3
+        assert result.error == (
+            f"tfedge: {data} has no column 'stars'; its columns are ['label', 'query', 'text']"
+        )
+        result = tfedge_(*command, "--pair-column", "query")
+        assert result.code == 3
+        assert "name the first one with --text-column" in result.error
     assert not (tmp_path / "out").exists()
+
+
+def test_columns_by_name(tfedge_: Tfedge, toys: Path, tmp_path: Path) -> None:
+    data = tmp_path / "texts.csv"
+    data.write_text("Text;query;mood\na good film;awful;positive\nawful;great;positive\n")
+    eval_ = ("eval", "--model", toys / "classifier.tflite", "--data", data, "--json")
+    result = tfedge_(*eval_, "--text-column", "QUERY", "--label-column", "mood")
+    assert result.code == 0
+    assert json.loads(result.lines[0])["confusion"] == [[0, 0], [1, 1]]
+    assert f"tfedge: note: {data}: 'text' is not read" in result.errors
 
 
 def test_data_that_are_not_utf_8(tfedge_: Tfedge, toys: Path, folder: Path, tmp_path: Path) -> None:

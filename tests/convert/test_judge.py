@@ -121,7 +121,6 @@ def judged(task: str, truth: Any = None, max_drop: float = 1.0, available: int =
         labels=["bad", "good"],
         max_drop=max_drop,
         available=available,
-        evaluation=truth or (),
     )
 
 

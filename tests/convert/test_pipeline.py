@@ -261,6 +261,7 @@ def test_report_of_the_options(converted: Callable[[str], Conversion], data: str
         "keep_reference": False,
         "weight_bits": 8.0,
         "evaluation_limit": 1000,
+        "columns": {},
     }
 
 
@@ -602,18 +603,19 @@ def test_what_calibrates_and_what_measures(tmp_path: Path, quick: ConvertOptions
     rows = [f"good {index}\t{labels[index >= 1500]}\n" for index in range(3000)]
     path.write_text("text\tlabel\n" + "".join(rows))
     one = job(calibration=str(path))
-    assert Counter(one.calibration.labels or ()) == dict.fromkeys(labels, 100)
-    assert Counter(one.evaluation.labels or ()) == dict.fromkeys(labels, 500)
-    assert not set(one.calibration.texts) & set(one.evaluation.texts)
+    late = [int(text.split()[1]) >= 1500 for text in one.calibration]
+    assert Counter(late) == {False: 100, True: 100}
+    assert Counter(one.rows.truth or ()) == dict.fromkeys(labels, 500)
+    assert not set(one.calibration) & set(one.rows.items)
     assert one.available == 2800
-    assert len(job(calibration=str(path), evaluation_limit=None).evaluation) == 2800
+    assert len(job(calibration=str(path), evaluation_limit=None).rows) == 2800
     two = job(calibration=None, evaluation=str(path), evaluation_limit=300)
-    assert (len(two.evaluation), two.available) == (300, 3000)
+    assert (len(two.rows), two.available) == (300, 3000)
     assert len(two.truth or ()) == 300
     own = package_texts()
     for found in (two, job(calibration=None)):
-        assert found.calibration.texts == own.texts[:200]
-    assert job(calibration=None).evaluation.texts == own.texts[200:]
+        assert found.calibration == own.texts[:200]
+    assert job(calibration=None).rows.items == own.texts[200:]
 
 
 def test_labels_that_are_alike_stop_no_conversion(tmp_path: Path, quick: ConvertOptions) -> None:

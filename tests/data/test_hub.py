@@ -13,6 +13,7 @@ import pytest
 
 from tfedge.data.hub import read_data
 from tfedge.errors import InputError, MissingPackageError
+from tfedge.tasks.columns import ColumnNames
 
 
 class ClassLabel:
@@ -110,8 +111,35 @@ def test_columns_and_labels_of_the_hub(hub: dict[tuple[str, str], Rows | Excepti
 
 def test_second_text_of_the_hub(hub: dict[tuple[str, str], Rows | Exception]) -> None:
     for columns in ({"label": [0]}, {}):
-        hub["a/b", "train"] = Rows(sentence=["one"], question=["two"], **columns)
-        assert read_data("a/b", "train").second == ("question",)
+        hub["a/b", "train"] = Rows(sentence=["one"], query=["two"], **columns)
+        assert read_data("a/b", "train").second == ("query",)
+
+
+def test_pairs_of_the_hub(hub: dict[tuple[str, str], Rows | Exception]) -> None:
+    """Columns as SICK has them: capital letters do not count here either."""
+    features = {
+        "sentence_B": None,
+        "sentence_A": None,
+        "id": None,
+        "label": ClassLabel(["no", "yes"]),
+    }
+    hub["a/sick", "train"] = Rows(
+        features, sentence_B=["b", "d"], sentence_A=["a", "c"], id=[7, 8], label=[1, 0]
+    )
+    found = read_data("a/sick", "train")
+    assert (found.texts, found.labels) == ([("a", "b"), ("c", "d")], ["yes", "no"])
+    assert (found.columns, found.left_out) == (("sentence_a", "sentence_b"), ("id",))
+
+
+def test_columns_that_the_user_names(hub: dict[tuple[str, str], Rows | Exception]) -> None:
+    hub["a/b", "train"] = Rows(Claim=["one"], evidence=["two"], verdict=["x"])
+    found = read_data("a/b", "train", ColumnNames(" claim", "Evidence", "Verdict"))
+    assert (found.texts, found.labels, found.left_out) == ([("one", "two")], ["x"], ())
+    with pytest.raises(InputError) as caught:
+        read_data("a/b", "train", ColumnNames("claims"))
+    assert str(caught.value) == (
+        "a/b has no column 'claims'; its columns are ['claim', 'evidence', 'verdict']"
+    )
 
 
 def test_set_without_labels(hub: dict[tuple[str, str], Rows | Exception]) -> None:
@@ -120,14 +148,15 @@ def test_set_without_labels(hub: dict[tuple[str, str], Rows | Exception]) -> Non
 
 
 FAULTS: dict[str, tuple[Rows | Exception, str]] = {
-    "offline": (ConnectionError("no route"), "could not be downloaded from the hub: no route"),
-    "no text": (Rows(premise=["a"], label=[0]), "has the columns ['premise', 'label']"),
+    "offline": (ConnectionError("no route"), "a/b could not be downloaded from the hub: no route"),
+    "no row": (Rows(text=[]), "data set a/b has no rows in this split"),
+    "no text": (Rows(premise=["a"], label=[0]), "a/b has the columns ['label', 'premise']"),
     "secret labels": (
         Rows({"text": None, "label": ClassLabel(["x", "y"])}, text=["a"], label=[-1]),
-        "rows without a label",
+        "data set a/b has rows without a label",
     ),
-    "null text": (Rows(text=["a", None]), "rows without text"),
-    "blank text": (Rows(text=["a", " "]), "rows without text"),
+    "null text": (Rows(text=["a", None]), "a/b, row 2, has an empty 'text'"),
+    "blank text": (Rows(text=["a", " "]), "a/b, row 2, has an empty 'text'"),
 }
 
 
@@ -137,4 +166,3 @@ def test_faults_of_the_hub(hub: dict[tuple[str, str], Rows | Exception], kind: s
     with pytest.raises(InputError) as caught:
         read_data("a/b", "train")
     assert message in str(caught.value)
-    assert str(caught.value).startswith("data set a/b ")

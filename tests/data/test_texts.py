@@ -96,15 +96,57 @@ def test_labels_go_with_their_texts(write: Write) -> None:
     ("header", "second"),
     [
         ("text,label", ()),
-        ("text,label,Text_Pair", ("text_pair",)),
+        ("text,label,Premise", ("premise",)),
         ("question,label", ()),
-        ("question,sentence,label", ("question",)),
+        ("question,sentence,label", ()),
+        ("question,sentence,label,context", ("context",)),
+        ("premise,hypothesis,text", ("text",)),
         ("label,context,text,query,id", ("context", "query")),
     ],
 )
 def test_columns_of_second_texts(write: Write, header: str, second: tuple[str, ...]) -> None:
     texts = read_texts(write("a.csv", f"{header}\n{','.join('x' for _ in header.split(','))}\n"))
     assert texts.second == texts.head(1).second == second
+
+
+# In the order in which two texts are read, whatever that of the columns.
+ORDERED = [
+    *("text,text_pair", "sentence1,sentence2", "premise,hypothesis", "question,sentence"),
+    *("query,passage", "question1,question2", "text1,text2", "sentence_A,sentence_B"),
+]
+
+
+@pytest.mark.parametrize("header", ORDERED)
+def test_pairs(write: Write, header: str) -> None:
+    first, second = header.split(",")
+    for name, content in (
+        ("a.csv", f"{first},id,{second},label\na,1,b,x\nc,2,d,y\n"),
+        ("b.csv", f" {second.upper()}; {first}; Label; id\nb;a;x;1\nd;c;y;2\n"),
+        ("a.jsonl", f'{{"{second}": "b", "id": 1, "label": "x", "{first}": "a"}}\n'),
+    ):
+        texts = read_texts(write(name, content))
+        assert texts.texts == [("a", "b"), ("c", "d")][: len(texts)]
+        assert (texts.labels or [])[0] == "x"
+        assert texts.columns == (first.lower(), second.lower())
+        assert (texts.left_out, texts.second, texts.are_pairs) == (("id",), (), True)
+
+
+def test_pairs_without_one(write: Write) -> None:
+    path = write("a.csv", "premise,hypothesis,label\na,b,x\nc, ,y\n")
+    with pytest.raises(InputError, match="row 2, has an empty 'hypothesis'"):
+        read_texts(path)
+    path = write("a.jsonl", '{"premise": "a", "hypothesis": "b"}\n{"premise": ["c"]}\n')
+    with pytest.raises(InputError, match="row 2: 'premise' is a list, not a string"):
+        read_texts(path)
+
+
+def test_parts_of_pairs() -> None:
+    texts = Texts(["a", "b", "c"], ["x", "y", "z"], "source")
+    pairs = texts.paired()
+    assert pairs.texts == [("b", "a"), ("c", "b"), ("a", "c")]
+    assert (pairs.labels, pairs.are_pairs) == (None, True)
+    assert pairs.apart().texts == ["b", "a", "c", "b", "a", "c"]
+    assert not pairs.apart().are_pairs
 
 
 def test_second_text_of_a_later_row(write: Write) -> None:
@@ -146,9 +188,9 @@ BAD: dict[str, tuple[str, bytes | str, str]] = {
     "label left out": ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "b"}', "an empty 'label'"),
     "null text": ("a.jsonl", '{"text": null}', "row 1, has an empty 'text'"),
     "null label": ("a.jsonl", '{"text": "a", "label": null}', "row 1, has an empty 'label'"),
-    "text of texts": ("a.jsonl", '{"text": "a"}\n{"text": ["b"]}', "line 2: 'text' is a list"),
-    "text an object": ("a.jsonl", '{"text": {"a": 1}}', "line 1: 'text' is a dict"),
-    "half a character": ("a.jsonl", '{"text": "\\ud800"}', "line 1: 'text' is not Unicode"),
+    "text of texts": ("a.jsonl", '{"text": "a"}\n{"text": ["b"]}', "row 2: 'text' is a list"),
+    "text an object": ("a.jsonl", '{"text": {"a": 1}}', "row 1: 'text' is a dict"),
+    "half a character": ("a.jsonl", '{"text": "\\ud800"}', "row 1: 'text' is not Unicode"),
     "not JSON": ("a.jsonl", '{"text": "one"}\n{text: 2}\n', "line 2, is not JSON"),
     "JSON in an array": ("a.jsonl", '[{"text": "one"}]', "line 1: an object with 'text'"),
     "JSON nested": ("a.jsonl", "[" * 99_999, "line 1, is not JSON"),

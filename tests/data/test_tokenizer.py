@@ -13,6 +13,7 @@ import pytest
 import toys
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from tfedge import tasks
 from tfedge.data.batches import pad
 from tfedge.data.reader import TextReader, open_reader
 from tfedge.data.texts import Texts
@@ -180,7 +181,7 @@ def test_host_and_board_make_the_same_inputs(tokenizer: Tokenizer) -> None:
     names = ("input_ids", "attention_mask", "token_type_ids")
     for length in (8, 64):
         reader = TextReader(tokenizer)
-        samples = reader.samples(Texts([*NASTY.values(), *EMPTY.values()], None, "x"), length)
+        samples = reader.samples([*NASTY.values(), *EMPTY.values()], length)
         host = reader.inputs(samples, length, names)
         board = TextEncoder(content, length)
         for row, (kind, text) in enumerate(NASTY.items()):
@@ -224,7 +225,7 @@ def test_a_text_with_padding_is_refused_where_it_moves_other_tokens(tmp_path: Pa
     _roberta(tmp_path, "right")
     for kind, pad_id, refuses in (("roberta", 1, True), ("roberta", 2, True), ("bert", 0, False)):
         config = parse_config({**cases.CONFIGS[kind], "vocab_size": 320, "pad_token_id": pad_id})
-        reader = open_reader(tmp_path, config)
+        reader = open_reader(tmp_path, config, tasks.find("text-classification"))
         board = TextEncoder(reader.encoding()["tokenizer_json"], 32)
         if not refuses:
             assert "<pad>" in board.encode("good <pad> film").tokens

@@ -84,3 +84,14 @@ def test_models_that_cannot_be_compared(toys: Path) -> None:
         run(toys / "reader.tflite", toys / "reader.tflite")
     with pytest.raises(InputError, match="has labels"):
         run(classifier, texts=Texts(["a"], ["5 stars"], "stars.tsv"))
+
+
+def test_pairs(toys: Path) -> None:
+    """Both texts are asked; of a model of one text they are refused."""
+    items = [("good", "film"), ("bad", "a film"), ("good", "awful awful")]
+    texts = Texts(items, ["1", "0", "0"], "pairs.tsv", ("text", "text_pair"))
+    result = run(toys / "classifier.tflite", texts=texts)
+    (row,) = result["contestants"]
+    assert (row["accuracy"], row["unanswered"], result["texts"]) == (1, 0, 3)
+    with pytest.raises(InputError, match="'text' and 'text_pair', but a model for token-class"):
+        run(toys / "tagger.tflite", texts=texts)

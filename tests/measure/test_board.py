@@ -95,22 +95,23 @@ def test_tensors_of_a_real_runtime(toys: Path, runtime: str) -> None:
         board.tensors(path, ("nothing", 0), inputs, [index], unheard)
 
 
-def test_what_the_board_is_asked(python: MakePython, tmp_path: Path) -> None:
+def test_what_the_board_is_asked(python: MakePython, toys: Path, tmp_path: Path) -> None:
     board = python(
         f'echo "$@" > {tmp_path}/arguments; cat > {tmp_path}/lines; echo "{{}}"; echo "{{}}"',
         runtime="litert",
         threads=3,
     )
-    assert board.answers(MODEL, ["é\n\ud800", ("q", "c")]) == [{}, {}]
+    model = toys / "classifier.tflite"
+    assert board.answers(model, ["é\n\ud800", ("a", "b")]) == [{}, {}]
     assert (tmp_path / "arguments").read_text().split() == [
         *("-m", "tfedge.runtime.infer", "--runtime", "litert", "--threads", "3"),
-        *("--model", MODEL, "--json", "--jsonl"),
+        *("--model", str(model), "--json", "--jsonl"),
     ]
     lines = (tmp_path / "lines").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [
-        "é\n\ud800",
-        {"question": "q", "context": "c"},
-    ]
+    assert [json.loads(line) for line in lines] == ["é\n\ud800", {"text": "a", "text_pair": "b"}]
+    board.answers(toys / "reader.tflite", [("q", "c")] * 2)
+    lines = (tmp_path / "lines").read_text().splitlines()
+    assert json.loads(lines[0]) == {"question": "q", "context": "c"}
 
 
 @each_runtime

@@ -211,6 +211,11 @@ def test_other_tasks_against_themselves(toys: Path, tmp_path: Path, name: str) -
 def test_questions_without_contexts(toys: Path, tmp_path: Path) -> None:
     data = tmp_path / "toy.txt"
     data.write_text("Who was born?\n")
+    rows = read_rows(toys / "reader.tflite", str(data), "train")
+    with pytest.raises(InputError, match="give the columns question, context and answers, or"):
+        run(toys / "reader.tflite", rows)
+    data = tmp_path / "toy.csv"
+    data.write_text("question,id\nWho was born?,1\n")
     with pytest.raises(InputError, match="question-answering needs a context with each question"):
         read_rows(toys / "reader.tflite", str(data), "train")
 

@@ -11,6 +11,7 @@ import pytest
 import test_parity
 import toy_folders
 
+from tfedge import tasks
 from tfedge.data.reader import open_reader
 from tfedge.measure.checkpoint import checkpoint_answers
 from tfedge.models.checkpoint import Checkpoint
@@ -48,7 +49,9 @@ def test_pipelines_answer_the_same(tmp_path: Path) -> None:
 
 def _check_zero_shot(folder: Path, expected: list[dict[str, Any]]) -> None:
     model = test_parity.load(folder, "text-classification")[0]
-    encoding = open_reader(folder, Checkpoint(folder).config).encoding()
+    encoding = open_reader(
+        folder, Checkpoint(folder).config, tasks.find("text-classification")
+    ).encoding()
     encoder = TextEncoder(encoding["tokenizer_json"], LENGTH)
 
     def run(pair: Encoded) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from hypothesis import strategies as st
 
 from tfedge import tasks
 from tfedge.data.hub import Data
+from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.tasks.base import Rows
+from tfedge.tasks.columns import ColumnNames
 from tfedge.tasks.token_classification import entities
 
 TOKENS = tasks.find("token-classification")
@@ -150,35 +154,115 @@ def test_answers_as_texts(tmp_path: Path, answers: Any) -> None:
     [
         ({"question": "Who?"}, "no column context"),
         ({"context": "Ada."}, "no column question"),
-        ({"text": "Ada."}, "no column question and no column context"),
+        ({"title": "Ada."}, "has the columns ['title']; name the one with the text"),
         ({"question": "Who?", "context": "Ada.", "answers": 3}, "the answers 3"),
     ],
 )
 def test_columns_of_questions_are_named(tmp_path: Path, row: dict[str, Any], named: str) -> None:
-    with pytest.raises(InputError, match=named):
+    with pytest.raises(InputError, match=re.escape(named)):
         QUESTIONS.read(written(tmp_path, row))
 
 
 def test_second_texts(tmp_path: Path) -> None:
     """Of a task that reads one text they are refused, not left out."""
     row = {"text": "a", "label": "x"}
-    one, two = tmp_path / "one", tmp_path / "two"
-    for folder in (one, two):
-        folder.mkdir()
-    classifier = tasks.find("text-classification")
-    for task in (TOKENS, classifier):
+    folder = tmp_path
+    for task in (TOKENS, tasks.find("text-classification")):
         with pytest.raises(InputError) as caught:
-            task.read(written(one, {**row, "text_pair": "b"}))
+            task.read(written(folder, {**row, "query": "b", "context": "c"}))
         assert str(caught.value) == (
-            f"{one / 'rows.jsonl'} has 'text_pair' beside its column of texts, but this model reads "
-            "one text: drop it, or join the texts of a row in one column 'text' and drop the others"
+            f"{folder / 'rows.jsonl'} has the columns 'text', 'query' and 'context', and not all are "
+            "read; name the one of the texts with --text-column, and of pairs that of the second text "
+            "with --pair-column"
         )
-        with pytest.raises(InputError, match=r"has 'context' and 'query' beside .*: drop them, or"):
-            task.read(written(two, {**row, "query": "b", "context": "c"}))
-    # Each text of a pair is embedded by itself.
-    assert SENTENCES.read(written(one, {"text": "a", "text_pair": "b"})).items == ["a"]
-    texts = written(two, {"question": "a", "context": "b"}).texts()
-    assert QUESTIONS.rows(texts).source == SENTENCES.rows(texts).source
+        data = written(folder, {**row, "query": "b", "context": "c"})
+        chosen = dataclasses.replace(data, columns=ColumnNames("query"))
+        assert task.read(chosen).items == ["b"]
+    with pytest.raises(InputError) as caught:
+        TOKENS.read(written(folder, {**row, "text_pair": "b"}))
+    assert str(caught.value) == (
+        f"{folder / 'rows.jsonl'} has pairs of texts, 'text' and 'text_pair', but a model for "
+        "token-classification reads one text: name it with --text-column, or join both in one column "
+        "'text'"
+    )
+
+
+@pytest.mark.parametrize("name", ["text-classification", "text-multi-label", "text-scoring"])
+def test_pairs_are_read_together(
+    tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    row = {"id": 1, "hypothesis": "b", "labels": "1", "premise": "a", "genre": "x"}
+    data = written(tmp_path, row, row)
+    assert tasks.find(name).read(data) == Rows([("a", "b")] * 2, ["1", "1"], data.name)
+    assert capfd.readouterr().err == (
+        f"tfedge: note: {data.name}: 'premise' and 'hypothesis' are read as a pair; 'id' and 'genre' "
+        "are not read\n"
+    )
+    one = dataclasses.replace(data, columns=ColumnNames("hypothesis"))
+    assert tasks.find(name).read(one) == Rows(["b"] * 2, ["1", "1"], data.name)
+    assert capfd.readouterr().err == (
+        f"tfedge: note: {data.name}: 'id', 'premise' and 'genre' are not read\n"
+    )
+
+
+def test_pairs_elsewhere(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each text of a pair is embedded by itself; a question is asked of its context."""
+    data = written(tmp_path, {"question": "a", "context": "b", "answers": ["b"], "title": "t"})
+    assert SENTENCES.read(data).items == ["a", "b"]
+    assert "'question' and 'context' are read as texts of their own" in capfd.readouterr().err
+    assert QUESTIONS.read(data) == Rows([("a", "b")], [["b"]], data.name)
+    assert f"{data.name}: 'title' is not read" in capfd.readouterr().err
+    assert QUESTIONS.rows(data.texts()).items == [("a", "b")]
+    assert QUESTIONS.rows(Texts(["a", "b", "c"], None, "x")).items[0] == ("b", "a")
+    data = written(tmp_path, {"ask": "a", "about": "b", "say": "c"})
+    data = dataclasses.replace(data, columns=ColumnNames("ask", "about", "say"))
+    assert QUESTIONS.read(data) == Rows([("a", "b")], [["c"]], data.name)
+    data = written(tmp_path, {"words": ["a"], "kinds": ["O"], "text": "a", "id": 3})
+    data = dataclasses.replace(data, columns=ColumnNames("words", label_column="kinds"))
+    assert TOKENS.read(data) == Rows(["a"], [[(0, "O")]], data.name)
+    assert f"{data.name}: 'text' and 'id' are not read" in capfd.readouterr().err
+
+
+def test_columns_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        ColumnNames(pair_column="b")
+    assert str(caught.value) == (
+        "--pair-column b is the second text of a pair; name the first one with --text-column"
+    )
+    for names in (("a", "c"), ("c", None), ("a", None, "c")):
+        data = Data(written(tmp_path, {"a": "x", "b": "y"}).name, "train", ColumnNames(*names))
+        for task in (tasks.find("text-classification"), SENTENCES, TOKENS):
+            with pytest.raises(InputError) as caught:
+                task.read(data)
+            assert str(caught.value) == (
+                f"{data.name} has no column 'c'; its columns are ['a', 'b']"
+            )
+
+
+def test_many_columns_that_are_not_read(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = written(tmp_path, {"text": "a", **dict.fromkeys("bcdefg", 1)})
+    tasks.find("text-classification").read(data)
+    assert "'b', 'c', 'd', 'e' and 2 more are not read" in capfd.readouterr().err
+
+
+def test_usual_texts() -> None:
+    """Which models are calibrated on pairs where nobody brings texts."""
+    texts = Texts(["a", "b"], ["x", "y"], "own")
+    labels = ("Entailment", "neutral", "contradiction")
+    classifier = tasks.find("text-classification")
+    assert classifier.usual(texts, labels).texts == [("b", "a"), ("a", "b")]
+    assert classifier.usual(texts, ("x", "y")) is texts
+    assert tasks.find("text-scoring").usual(texts, ("LABEL_0",)).are_pairs
+    assert tasks.find("text-regression").usual(texts, ("LABEL_0",)) is texts
+
+
+def test_scores_of_pairs(tmp_path: Path) -> None:
+    """Of STS the score is the truth, whatever other labels there are."""
+    rows = [{"sentence1": "a", "sentence2": "b", "label": "x", "score": 2.5}]
+    scorer = tasks.find("text-scoring")
+    found = scorer.read(written(tmp_path, *rows))
+    assert found.items == [("a", "b")]
+    assert scorer.truth(found, ("LABEL_0",)) == [2.5]
 
 
 PAIRS = st.lists(st.tuples(st.sampled_from((-0.9, 0.0, 0.2, 0.7)), st.integers(0, 3)), min_size=3)
@@ -203,14 +287,21 @@ def test_spearman(pairs: list[tuple[float, int]]) -> None:
 def test_pairs_of_sentences(tmp_path: Path, names: tuple[str, str]) -> None:
     rows = [{names[0]: f"a{i}", names[1]: f"b{i}", "score": i / 2} for i in range(3)]
     found = SENTENCES.read(written(tmp_path, *rows))
-    assert found == Rows(["a0", "b0", "a1", "b1", "a2", "b2"], [0, 0.5, 1], found.source, 2)
-    assert found.head(2) == Rows(["a0", "b0", "a1", "b1"], [0, 0.5], found.source, 2)
+    assert found == Rows(
+        ["a0", "b0", "a1", "b1", "a2", "b2"], ["0.0", "0.5", "1.0"], found.source, 2
+    )
+    assert found.head(2) == Rows(["a0", "b0", "a1", "b1"], ["0.0", "0.5"], found.source, 2)
+    assert found.part([2, 0]).items == ["a2", "b2", "a0", "b0"]
+    assert found.part([2]) == Rows(["a2", "b2"], ["1.0"], found.source, 2)
+    assert sorted(found.drawn(9)) == [0, 1, 2]
+    assert (len(found), SENTENCES.truth(found, ())) == (3, [0, 0.5, 1])
 
 
 def test_bad_scores_and_sentences(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'score' is 'high'; give a number"):
-        SENTENCES.read(written(tmp_path, {"text": "a", "text_pair": "b", "score": "high"}))
-    with pytest.raises(InputError, match="row 1: 'text_pair' is ''; give a text"):
+    rows = SENTENCES.read(written(tmp_path, {"text": "a", "text_pair": "b", "score": "high"}))
+    with pytest.raises(InputError, match="the label 'high' is no number; give numbers"):
+        SENTENCES.truth(rows, ())
+    with pytest.raises(InputError, match="row 1, has an empty 'text_pair'"):
         SENTENCES.read(written(tmp_path, {"text": "a", "text_pair": "", "score": 1}))
 
 

@@ -12,7 +12,16 @@ from typing import Any
 import click
 
 from tfedge import files
-from tfedge.cli.options import PATH, RUNTIME, SEED, TOKENS, echo_report, task_option
+from tfedge.cli.options import (
+    PATH,
+    RUNTIME,
+    SEED,
+    TOKENS,
+    columns,
+    echo_report,
+    take,
+    task_option,
+)
 from tfedge.cli.summary import conversion_summary, models_summary
 from tfedge.quiet import load_tensorflow
 from tfedge.records import as_json
@@ -115,6 +124,7 @@ def _precisions(_: Any, option: Any, values: tuple[str, ...]) -> dict[str, str] 
     help="Labelled file, or folder of images, on which the loss is measured. Default: the texts "
     "that calibration does not use.",
 )
+@columns
 @click.option(
     "--eval-limit",
     "evaluation_limit",
@@ -134,7 +144,8 @@ def _precisions(_: Any, option: Any, values: tuple[str, ...]) -> dict[str, str] 
     "--max-drop",
     type=float,
     help="Points that may be lost against float: of accuracy where there are labels, else of answers "
-    "that differ; of embeddings, hundredths of the mean cosine. At D points, embeddings must also keep "
+    "that differ; of embeddings, hundredths of the mean cosine, or with pairs and scores of the rank "
+    "correlation. At D points, embeddings must also keep "
     "a least cosine of 1 - 0.075 D, a rank correlation of all similarities of 1 - 0.015 D, and the "
     "nearest neighbours of a share of 1 - 0.3 sqrt(D) of the texts. A loss of labels that chance could "
     "make of so few texts only warns. Default: 1, for embeddings 2.",
@@ -186,8 +197,9 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
     from tfedge.convert.convert import convert as run
     from tfedge.convert.result import Effort
     from tfedge.progress import ProgressBar
+    from tfedge.tasks.columns import ColumnNames
 
-    options = ConvertOptions(**settings)
+    options = ConvertOptions(columns=take(ColumnNames, settings), **settings)
     report = run(model, options, ProgressBar)
     failure = None
     if report.quantization.graph.startswith("edgetpu"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfedge import files
-from tfedge.cli.options import PATH, RUNTIME, echo_report, together
+from tfedge.cli.options import PATH, RUNTIME, columns, echo_report, take, together
 from tfedge.cli.summary import bench_summary, evaluation_summary
 from tfedge.quiet import load_tensorflow
 from tfedge.records import as_json
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     "--data",
     required=True,
     help="TSV, CSV or JSONL, or a data set id on the hub, with the columns that the task needs: text "
-    "and label; tokens and labels; question, context and answers; text, text_pair and score. For an "
-    "image model: a folder with a sub-folder for each label, or a table with columns image and label.",
+    "and label, or score; tokens and labels; question, context and answers; text, text_pair and score. "
+    "For an image model: a folder with a sub-folder for each label, or a table with columns image and "
+    "label.",
 )
+@columns
 @click.option(
     "--against",
     type=click.Path(exists=True, path_type=Path),
@@ -71,10 +73,12 @@ def evaluate(
     from tfedge.measure.evaluate import evaluate as run
     from tfedge.measure.evaluate import read_rows
     from tfedge.progress import ProgressBar
+    from tfedge.tasks.columns import ColumnNames
 
     if any(path and path.is_dir() for path in (model, against)):
         load_tensorflow()
-    rows = read_rows(model, data, "validation").head(limit)
+    named = take(ColumnNames, place)
+    rows = read_rows(model, data, "validation", named).head(limit)
     python, runtime, threads = (place[name] for name in ("python", "runtime", "threads"))
     here = python is None and threads is None
     board = Board.here(runtime) if here else Board(Board.command(python), runtime, threads)
@@ -91,6 +95,7 @@ race_options = together(
         help="Texts: a TSV, CSV, JSONL or TXT file, or a data set id on the hub; or images, as "
         "tfedge eval takes them. With labels the accuracy is measured too.",
     ),
+    columns,
     click.option(
         "--runtime",
         "runtimes",
@@ -136,10 +141,12 @@ def run_race(
     from tfedge.measure.evaluate import read_items
     from tfedge.measure.race import BenchOptions
     from tfedge.progress import ProgressBar
+    from tfedge.tasks.columns import ColumnNames
 
     limit, output = settings.pop("limit"), settings.pop("output")
     # The path of the first model, without a length behind it.
-    texts = read_items(converted(models[0], None, 1)[0].file, data, "validation")
+    first = converted(models[0], None, 1)[0].file
+    texts = read_items(first, data, "validation", take(ColumnNames, settings))
     if output is not None:
         files.check_folder(output.parent)
     options = BenchOptions(**settings)

@@ -32,14 +32,28 @@ def together(*options: Decorator) -> Decorator:
     return lambda command: functools.reduce(lambda made, add: add(made), reversed(options), command)
 
 
+columns = together(
+    click.option(
+        "--text-column",
+        metavar="NAME",
+        help="Column of the texts, or of the first text of pairs. Default: text, sentence or question; "
+        "of pairs text and text_pair, sentence1 and sentence2, premise and hypothesis, question and "
+        "sentence, query and passage, or others that sets on the hub have.",
+    ),
+    click.option("--pair-column", metavar="NAME", help="Column of the second texts of pairs."),
+    click.option(
+        "--label-column", metavar="NAME", help="Column of the labels. Default: label or labels."
+    ),
+)
 training = together(
     click.option(
         "--data",
         required=True,
         help="Training texts: a TSV, CSV or JSONL file with columns text and label (TXT where no "
-        "labels are needed), or a data set id on the Hugging Face hub.",
+        "labels are needed), or a data set id on the Hugging Face hub. Rows may have pairs of texts.",
     ),
     click.option("--eval", "evaluation", help="Held-out texts to measure on."),
+    columns,
     click.option("--output", required=True, type=PATH, help="Folder to write."),
     click.option("--epochs", default=3, type=click.IntRange(1)),
     click.option("--batch-size", default=32, type=click.IntRange(1)),
@@ -129,15 +143,17 @@ def training_request(
     from tfedge.data.hub import read_data
     from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
+    from tfedge.tasks.columns import ColumnNames
     from tfedge.train.logs import logged
     from tfedge.train.run import Request
     from tfedge.train.training import TrainingOptions
 
     source = resolve(model) if teacher is None else None
     evaluation, logs = settings.pop("evaluation"), settings.pop("logs")
+    named = take(ColumnNames, settings)
     return Request(
-        texts=read_data(settings.pop("data"), "train"),
-        evaluation=read_data(evaluation, "validation") if evaluation else None,
+        texts=read_data(settings.pop("data"), "train", named),
+        evaluation=read_data(evaluation, "validation", named) if evaluation else None,
         options=dataclasses.replace(take(TrainingOptions, settings), **changes),
         source=source.folder if source else cast("Path", teacher),
         make_bar=ProgressBar,

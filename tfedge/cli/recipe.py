@@ -37,7 +37,8 @@ def run_recipe(
     """Makes a model for a board out of texts, stage by stage, as a TOML file says.
 
     \b
-    [defaults]                  what several share: data, eval, seed, max_length
+    [defaults]                  what several share: data, eval, seed, max_length, text_column,
+                                pair_column, label_column
     data = "train.tsv"          texts and labels; paths are relative to the recipe
     eval = "test.tsv"
     [finetune]                  a teacher: the options of `tfedge finetune`, with _ for -

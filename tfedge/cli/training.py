@@ -144,7 +144,8 @@ def qad(model: str, target: str | None, as_json: bool, **settings: Any) -> None:
     losses = take(DistillationLosses, settings)
     request = training_request(model, settings, steps_per_checkpoint=100)
     if request.evaluation is None:
-        request = dataclasses.replace(request, evaluation=package_texts())
+        own = package_texts().paired() if request.texts.are_pairs else package_texts()
+        request = dataclasses.replace(request, evaluation=own)
     report = run(request, losses, load_target(target).graph if target else INTEGER)
     echo_report(report, as_json, qad_summary)
 

@@ -24,6 +24,7 @@ from tfedge.quantize.search import (
     order_moves,
     precisions_after,
 )
+from tfedge.tasks.classification import Classification
 from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS
 
 # Multiply-accumulates of texts that measuring the harms of all groups may take: with many groups
@@ -54,8 +55,8 @@ class _Search:
         self._task = job.task
         self._encoder = prepared.encoder()
         self._simulation = Simulation(prepared)
-        samples = job.reader.samples(job.evaluation, job.shape.sequence_length)
-        self._evaluated = samples[:_MOST_EVALUATED]
+        items = job.rows.items[:_MOST_EVALUATED]
+        self._evaluated = job.reader.samples(items, job.shape.sequence_length)
 
     def choices(
         self, costs: Costs, samples: Sequence[np.ndarray]
@@ -102,7 +103,7 @@ class _Search:
         """What the model loses in points once `moves` are made, as `tfedge convert` counts it."""
         spared = precisions_after(moves)
         self._simulation.round_only(site for site in self._simulation.sites if site not in spared)
-        if self._job.truth is None:
+        if self._job.truth is None or not isinstance(self._task, Classification):
             distances = self._simulation.distances(self._evaluated, self._task.differences)
             return 100 * float(distances.mean())
         right = np.asarray(self._job.truth[: len(self._evaluated)])

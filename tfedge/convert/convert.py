@@ -84,8 +84,8 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversio
             (job.folder / f"{name}{suffix}").unlink(missing_ok=True)
         if warning := _warning(job, figures):
             note(warning)
-    drawn_from = job.available if job.available > len(job.evaluation) else None
-    measured = Evaluation(job.evaluation.source, figures, drawn_from)
+    drawn_from = job.available if job.available > len(job.rows.items) else None
+    measured = Evaluation(job.rows.source, figures, drawn_from)
     report = _report(job, target, float_error, choices, measured)
     report = dataclasses.replace(report, rejected=reason)
     name = f"{target.name.removesuffix('.tflite')}.json"
@@ -113,7 +113,7 @@ def _convert_float(job: Job, path: Path) -> float:
     with job.make_bar("building and converting the float model", 2) as bar:
         graphs = float_graphs(job.checkpoint, shape)
         for length, model in graphs.items():
-            samples = job.reader.samples(job.evaluation.head(_FLOAT_CHECK_TEXTS), length)
+            samples = job.reader.samples(job.rows.items[:_FLOAT_CHECK_TEXTS], length)
             inputs[length] = job.reader.inputs(samples, length, model.input_names)
             expected[length] = _run_rows(model, inputs[length])
             if not all(np.isfinite(values).all() for values in expected[length].values()):

@@ -106,7 +106,7 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> Export:
     checkpoint = Checkpoint(source.folder)
     task, labels = task_and_labels(checkpoint, options.task or source.task)
     length = _length(source, checkpoint.config, task, options)
-    reader = open_reader(source.folder, checkpoint.config, tasks.find(task).is_embedding)
+    reader = open_reader(source.folder, checkpoint.config, tasks.find(task))
     graph = GraphOptions(
         batch_size=None if options.dynamic else 1,
         sequence_length=None if options.dynamic else length,

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from tfedge import tasks
+from tfedge.data.hub import KINDS
 from tfedge.data.reader import TextReader, open_reader
-from tfedge.data.texts import Texts, package_texts
+from tfedge.data.texts import AS_FOUND, package_texts
 from tfedge.errors import InputError, MissingPackageError
 from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.models.config import embedding_length, normalizes_embeddings
+from tfedge.models.config import embedding_length, is_of_pairs, normalizes_embeddings
 from tfedge.models.hub import Source, resolve
+from tfedge.notes import note
 from tfedge.progress import MakeBar
 from tfedge.quantize.coarsen import LEAST_BITS, MOST_BITS
 from tfedge.quantize.costs import Costs, read_costs
@@ -23,6 +25,8 @@ from tfedge.quantize.prepare import Shape
 from tfedge.runtime.runtimes import RUNTIMES, default_runtime, how_to_install
 from tfedge.targets import INTEGER, Target, load_target
 from tfedge.tasks import columns, task_and_labels
+from tfedge.tasks.base import Rows
+from tfedge.tasks.columns import ColumnNames
 from tfedge.tflite.mediapipe import check_mediapipe
 from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS, MIXED_QUANTIZATIONS, QUANTIZATIONS
 
@@ -45,6 +49,7 @@ class ConvertOptions:
     # default; or a folder or table of images, which has no default.
     calibration: str | None = None
     evaluation: str | None = None  # a file with labels; by default the other calibration texts
+    columns: ColumnNames = AS_FOUND  # of both files
     runtime: str | None = None
     target: str | None = None  # see `tfedge.targets`; decides what is left open here
     # With the quantization `mixed`, by kind or pattern of operations.
@@ -75,10 +80,10 @@ class Job:
         runtime: what the file is made for.
         costs: by which the quantization `auto` chooses.
         max_drop: largest loss in points against float.
-        calibration, evaluation: texts, or images; of one file, some and the others. Of a file, those
-            are drawn as `Texts.drawn` has it; of the package's sentences, the first calibrate.
-        available: how many there were to draw the evaluation from.
-        rows: what is asked of the models, from `evaluation`.
+        calibration: texts, pairs of texts, or images; of a file drawn as `Rows.drawn` has it, of the
+            package's sentences the first.
+        rows: what is asked of the models; of one file some of what `calibration` does not have.
+        available: how many texts, or images, there were to draw those from.
         truth: what the answers are compared with; None where the texts have no labels that the model
             knows.
 
@@ -108,7 +113,7 @@ class Job:
         self.task = tasks.find(task)
         self.max_drop: float = _first(options.max_drop, self.task.max_drop)
         self.labels = labels
-        self.reader = open_reader(self.source.folder, config, self.task.is_embedding)
+        self.reader = open_reader(self.source.folder, config, self.task)
         self._check_target()
         self.shape = dataclasses.replace(self._shape(), pixels=self.reader.pixels)
         if target is not None and target.reader == "mediapipe":
@@ -118,8 +123,7 @@ class Job:
         self.costs: Costs | None = None
         if self.quantization == "auto":
             self.costs = read_costs(self.runtime, target.costs if target else None)
-        self.calibration, self.evaluation = self._texts()
-        self.rows = self.task.rows(self.evaluation)
+        self.calibration, self.rows = self._data()
         self.truth = self._truth()
         self.reader.check(self.rows.items, self.rows.source, self.shape.sequence_length)
 
@@ -215,40 +219,62 @@ class Job:
         shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
         return Shape(task, count, length, normalize, shorter, target.graph if target else INTEGER)
 
-    def _texts(self) -> tuple[Texts, Texts]:
-        options, preset, read = self.options, self.source.preset, self.reader.read
-        count = self.reader.calibrates_with
+    def _data(self) -> tuple[Sequence[Any], Rows]:
+        options = self.options
         if options.calibration:
-            data: Texts = read(options.calibration)
+            # Labels of what calibrates are not needed beside others.
+            unlabelled = dataclasses.replace(options.columns, label_column=None)
+            columns = unlabelled if options.evaluation else options.columns
+            data = self._read(options.calibration, "train", columns)
         elif self.task.calibrates_itself:
-            data = package_texts(preset.calibration) if preset else package_texts()
+            data = self._own_rows()
         elif options.evaluation and self.quantization in _UNCALIBRATED:
-            data = read(options.evaluation)
+            data = self._read(options.evaluation, "validation", options.columns)
         else:
             raise InputError(
                 f"a {self.checkpoint.config.model_type} needs images like those that it will see, at "
-                f"best {2 * count} of all labels: give --calibration a folder with one sub-folder "
-                "per label, or a table with the columns image and label"
+                f"best {2 * self.reader.calibrates_with} of all labels: give --calibration a folder "
+                "with one sub-folder per label, or a table with the columns image and label"
             )
+        count = -(-self.reader.calibrates_with // data.items_a_row)
         is_own = bool(options.calibration or options.evaluation)
         chosen = data.drawn(count) if options.calibration else list(range(len(data)))[:count]
         measured = data
         if options.evaluation:
-            measured = read(options.evaluation)
+            measured = self._read(options.evaluation, "validation", options.columns)
         elif len(data) > 2 * count:
             measured = data.part(sorted(set(range(len(data))) - set(chosen)))
-        self.available = len(measured)
+        self.available = len(measured.items)
         limit = options.evaluation_limit or len(measured)
         if is_own or limit < len(measured):
             measured = measured.part(measured.drawn(limit))
-        return data.part(chosen), measured
+        return data.part(chosen).items, measured
+
+    def _read(self, name: str, split: str, columns: ColumnNames) -> Rows:
+        """As `tfedge eval` reads it."""
+        return self.task.read(KINDS[self.task.units](name, split, columns))
+
+    def _own_rows(self) -> Rows:
+        """The package's sentences, in pairs for a model that most likely reads pairs."""
+        preset = self.source.preset
+        texts = package_texts(preset.calibration) if preset else package_texts()
+        learned = self.task.input.second and is_of_pairs(self.checkpoint.config)
+        found = texts.paired() if learned else self.task.usual(texts, self.labels)
+        if found is not texts:
+            note(
+                f"{self.name} most likely reads two texts, and is calibrated and compared on pairs of "
+                "sentences that come with tfedge; give --calibration texts like those it will see"
+            )
+        return self.task.rows(found)
 
     def _truth(self) -> Sequence[Any] | None:
         words, known = self.rows.truth, set(map(columns.key, self.labels))
         if words is None or self.options.evaluation:
             return self.task.truth(self.rows, self.labels)
         # Labels of texts that only calibrate may be another model's.
-        theirs = len(known) == len(self.labels) and known.issuperset(map(columns.key, words))
+        theirs = len(known) == len(self.labels) and all(
+            isinstance(word, str) and columns.key(word) in known for word in words
+        )
         return self.task.truth(self.rows, self.labels) if theirs else None
 
 

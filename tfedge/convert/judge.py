@@ -151,7 +151,7 @@ def _figures(
     is_much, warning = not drop <= job.max_drop, None
     faults = [loss(found, task)] if is_much and is_beyond else []
     if is_much and not is_beyond:
-        more = "--eval-limit all" if job.available > len(job.evaluation) else "a larger --eval"
+        more = "--eval-limit all" if job.available > len(answers) else "a larger --eval"
         warning = (
             f"{loss(found, task)}, more than --max-drop {job.max_drop:g}, but chance could make as "
             f"much: {more} would tell"

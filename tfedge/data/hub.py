@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tfedge.data import texts
 from tfedge.data.images import read_images
-from tfedge.data.texts import LABEL_COLUMNS, TEXT_COLUMNS, Texts, read_texts
+from tfedge.data.texts import AS_FOUND, Texts
 from tfedge.errors import InputError, MissingPackageError
-from tfedge.tasks import columns
+from tfedge.tasks.columns import LABEL, TEXT, ColumnNames, named
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:.+)?")  # owner/name:split
 
@@ -23,75 +24,68 @@ def is_file_name(name: str, folder: str | Path = "") -> bool:
     return path.exists() or bool(path.suffix) or not _HUB_ID.fullmatch(name)
 
 
-def read_data(name: str, split: str) -> Texts:
-    """Reads a file, or one split of a data set on the hub.
-
-    Args:
-        split: the one that is read where `name` (`stanfordnlp/sst2:validation`) gives none.
-
-    Raises InputError where it is neither a file nor a data set that can be downloaded,
-    MissingPackageError where the hub is asked for without the package `datasets`.
-    """
-    if is_file_name(name):
-        return read_texts(name)
-    rows = _load(name, split)
-    names = [rows.column_names]
-    text, label = columns.find(names, TEXT_COLUMNS), columns.find(names, LABEL_COLUMNS)
-    if text is None:
-        raise InputError(
-            f"data set {name} has the columns {rows.column_names}, none of {TEXT_COLUMNS}"
-        )
-    if not all(isinstance(value, str) and value.strip() for value in rows[text]):
-        raise InputError(f"data set {name} has rows without text in its column {text!r}")
-    found = Texts(list(rows[text]), None, name, columns.second(rows.column_names, text))
-    if label is None:
-        return found
-    as_word = getattr(rows.features[label], "int2str", str)  # which numbers of labels have
-    try:
-        return dataclasses.replace(found, labels=[as_word(value) for value in rows[label]])
-    except ValueError as error:  # -1 in splits whose labels are kept secret
-        raise InputError(
-            f"data set {name} has rows without a label ({error}); use another split"
-        ) from error
+def read_data(name: str, split: str, columns: ColumnNames = AS_FOUND) -> Texts:
+    """The texts of a file, or of one split of a data set on the hub; see `Data`."""
+    return Data(name, split, columns).texts()
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What the user names with --data, read when it is asked for; see `read_data`."""
+    """What the user names with --data, read when it is asked for.
+
+    Reading it raises InputError where it is neither a file nor a data set that can be downloaded,
+    MissingPackageError where the hub is asked for without the package `datasets`.
+    """
 
     name: str
-    split: str
+    split: str  # that is read where the name (`stanfordnlp/sst2:validation`) gives none
+    columns: ColumnNames = AS_FOUND
 
-    def texts(self) -> Texts:
-        """What is read, with the labels that a classifier has; raises as `read_data`."""
-        return read_data(self.name, self.split)
+    def texts(self, truth: Sequence[str] = LABEL, may_lack_labels: bool = False) -> Texts:
+        """See `tfedge.data.texts.texts_of`."""
+        return texts.texts_of(self.table, self.name, self.columns, truth, may_lack_labels)
 
     @functools.cached_property
     def table(self) -> list[dict[str, Any]]:
-        """The rows by the names of columns, values as they are; raises as `read_data`.
+        """The rows by the names of columns, in lower case, values as they are.
 
         Numbers of labels become their names, in lists too.
         """
         if is_file_name(self.name):
-            return texts.read_rows(texts.existing(self.name))
+            return texts.read_rows(self.name, self.columns.text_column or TEXT[0])
         rows = _load(self.name, self.split)
+        names = named(rows.column_names, self.name)
         as_words = {
             column: feature.int2str
             for column, kind in rows.features.items()
             if hasattr(feature := getattr(kind, "feature", kind), "int2str")
         }
-        return [
-            {name: as_words.get(name, lambda same: same)(value) for name, value in row.items()}
-            for row in rows
-        ]
+        try:
+            columns = [
+                list(map(as_words.get(column, lambda same: same), rows[column]))
+                for column in rows.column_names
+            ]
+        except ValueError as error:  # -1 in splits whose labels are kept secret
+            raise InputError(
+                f"data set {self.name} has rows without a label ({error}); use another split"
+            ) from error
+        found = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        if not found:
+            raise InputError(f"data set {self.name} has no rows in this split; use another one")
+        return found
 
 
 class ImageData(Data):
     """Images in a folder or a table, see `tfedge.data.images.read_images`."""
 
-    def texts(self) -> Texts:
+    def texts(self, truth: Sequence[str] = LABEL, may_lack_labels: bool = False) -> Texts:
         """Paths in the place of texts; raises InputError."""
-        return read_images(self.name)
+        if self.columns != AS_FOUND:
+            raise InputError(
+                f"{self.name}: columns are named for models of texts; of images leave out "
+                "--text-column, --pair-column and --label-column"
+            )
+        return read_images(self.name, may_lack_labels)
 
 
 # By what an architecture reads.
@@ -99,7 +93,7 @@ KINDS: dict[str, type[Data]] = {"texts": Data, "images": ImageData}
 
 
 def _load(name: str, split: str) -> Any:
-    """A data set of the hub; raises as `read_data`."""
+    """A data set of the hub; raises as `Data`."""
     try:
         from datasets import load_dataset
     except ImportError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfedge.data.texts import IMAGE_COLUMNS, Texts, read_columns
+from tfedge.data.texts import IMAGE_COLUMNS, Texts, read_rows, texts_of
 from tfedge.errors import InputError, board_errors
 from tfedge.runtime.image import read_pixels
 from tfedge.runtime.image_settings import ImageSettings
@@ -20,8 +20,8 @@ class Images(Texts):
     """Paths of images in the place of texts, which is what `tfedge-infer` is given of them."""
 
 
-def read_images(path: str | Path) -> Images:
-    """The images of a folder, or of a table.
+def read_images(path: str | Path, may_lack_labels: bool = False) -> Images:
+    """The images of a folder, or of a table, whose rows may each have no label if so told.
 
     A folder has a sub-folder for each label, or images alone. They come with labels taking turns,
     so that the first of them are of all labels. A table, as `tfedge.data.texts.read_texts` reads
@@ -37,16 +37,22 @@ def read_images(path: str | Path) -> Images:
             f"{path} does not exist; give a folder of images, one sub-folder per label, or a table "
             f"with the columns image and label"
         )
-    table = read_columns(path, IMAGE_COLUMNS)
-    return Images([str(path.parent / name) for name in table.texts], table.labels, str(path))
+    found = _table(path, may_lack_labels)
+    names = [str(path.parent / name) for name in found.texts]
+    return Images(names, found.labels, str(path), left_out=found.left_out)
 
 
 def listed_images(path: Path) -> list[str]:
     """The names of images that a table lists; none where it is one of texts, or cannot be read."""
     try:
-        return read_columns(path, IMAGE_COLUMNS).texts
+        return _table(path, may_lack_labels=True).texts
     except InputError:
         return []
+
+
+def _table(path: Path, may_lack_labels: bool) -> Texts:
+    rows = read_rows(path, IMAGE_COLUMNS[0])
+    return texts_of(rows, str(path), wanted=IMAGE_COLUMNS, may_lack_labels=may_lack_labels)
 
 
 def _read_folder(folder: Path) -> Images:

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 
 from tfedge.architectures.base import EncoderConfig
 from tfedge.data.batches import Batch, as_inputs, pad
-from tfedge.data.images import pixels_of, read_images
-from tfedge.data.texts import Texts, package_texts, read_texts
+from tfedge.data.images import pixels_of
+from tfedge.data.texts import package_texts
 from tfedge.data.tokenizer import encode, load_tokenizer, text_encoder, vocabulary
 from tfedge.errors import InputError
 from tfedge.models.blocks import NORMALISED, Pixels
@@ -22,6 +22,7 @@ from tfedge.models.preprocessor import pixels, read_preprocessor
 from tfedge.runtime.errors import TextError
 from tfedge.runtime.image_settings import ImageSettings
 from tfedge.runtime.tokenizer import find_pad_id
+from tfedge.tasks.base import Task
 
 
 class Reader(abc.ABC):
@@ -41,10 +42,6 @@ class Reader(abc.ABC):
         return None
 
     @abc.abstractmethod
-    def read(self, path: str) -> Texts:
-        """A file of texts, or a folder or table of images; raises InputError."""
-
-    @abc.abstractmethod
     def examples(self, count: int, length: int) -> list[np.ndarray]:
         """Samples where nobody brings any: of the package's sentences, or of random pixels."""
 
@@ -53,20 +50,20 @@ class Reader(abc.ABC):
         """`tokenizer_json` and `image`, as `tfedge.runtime.inputs.Input.encoder` takes them."""
 
     @abc.abstractmethod
-    def samples(self, data: Texts, length: int) -> list[np.ndarray]:
-        """What `inputs` makes inputs of, in the order of the items; raises InputError."""
+    def samples(self, items: Sequence[Any], length: int) -> list[np.ndarray]:
+        """What `inputs` makes inputs of, one an item (text, pair or path); raises InputError."""
 
     def inputs(self, samples: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
         """The model's named inputs for some samples, see `tfedge.data.batches`."""
         return as_inputs(samples, length, names)
 
     @abc.abstractmethod
-    def _trial(self, length: int, pairs: bool) -> Callable[[Any], object]:
+    def _trial(self, length: int) -> Callable[[Any], object]:
         """A function that raises InputError or TextError for an item that cannot be answered."""
 
     def check(self, items: Sequence[Any], source: str, length: int) -> None:
-        """Raises InputError where no item (text, pair or path) of `source` can be answered."""
-        attempt, reason = self._trial(length, isinstance(items[0], tuple)), ""
+        """Raises InputError where no item of `source` can be answered."""
+        attempt, reason = self._trial(length), ""
         for item in items:
             try:
                 attempt(item)
@@ -78,35 +75,34 @@ class Reader(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class TextReader(Reader):
-    """Reads texts with a tokeniser; samples are token ids, int32 (n,)."""
+    """Reads texts with a tokeniser; samples are token ids, int32 (n,), of pairs int32 (n, 2)."""
 
     unit = "text"
     calibrates_with = 200
     tokenizer: Tokenizer
+    asks: bool = False  # whether pairs are a question and its context
 
     @property
     def vocab(self) -> list[str] | None:
         is_wordpiece = type(self.tokenizer.model).__name__ == "WordPiece"
         return vocabulary(self.tokenizer) if is_wordpiece else None
 
-    def read(self, path: str) -> Texts:
-        return read_texts(path)
-
     def examples(self, count: int, length: int) -> list[np.ndarray]:
-        return self.samples(package_texts().head(count), length)
+        texts = package_texts().head(count)
+        return self.samples((texts.paired() if self.asks else texts).texts, length)
 
     def encoding(self) -> dict[str, Any]:
         return {"tokenizer_json": self.tokenizer.to_str().encode(), "image": None}
 
-    def samples(self, data: Texts, length: int) -> list[np.ndarray]:
-        return encode(self.tokenizer, data.texts, length)
+    def samples(self, items: Sequence[Any], length: int) -> list[np.ndarray]:
+        return encode(self.tokenizer, items, length)
 
     def inputs(self, samples: Sequence[np.ndarray], length: int, names: Sequence[str]) -> Batch:
         return pad(samples, length, names, find_pad_id(self.tokenizer))
 
-    def _trial(self, length: int, pairs: bool) -> Callable[[Any], object]:
-        encoder = text_encoder(self.tokenizer, length, pairs)
-        return lambda item: encoder.encode(*(item if pairs else (item,)))
+    def _trial(self, length: int) -> Callable[[Any], object]:
+        encoder = text_encoder(self.tokenizer, length, self.asks)
+        return lambda item: encoder.encode(*(item if isinstance(item, tuple) else (item,)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,9 +117,6 @@ class ImageReader(Reader):
     def pixels(self) -> Pixels:
         return pixels(self.settings)
 
-    def read(self, path: str) -> Texts:
-        return read_images(path)
-
     def examples(self, count: int, length: int) -> list[np.ndarray]:
         shape = (count, *self.settings.shape)
         return list(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
@@ -131,30 +124,30 @@ class ImageReader(Reader):
     def encoding(self) -> dict[str, Any]:
         return {"tokenizer_json": b"", "image": self.settings}
 
-    def samples(self, data: Texts, length: int) -> list[np.ndarray]:
-        return pixels_of(data.texts, self.settings)
+    def samples(self, items: Sequence[Any], length: int) -> list[np.ndarray]:
+        return pixels_of(items, self.settings)
 
-    def _trial(self, length: int, pairs: bool) -> Callable[[Any], object]:
+    def _trial(self, length: int) -> Callable[[Any], object]:
         return lambda path: pixels_of([path], self.settings)
 
 
-def _open_texts(folder: Path, config: EncoderConfig, is_embedding: bool) -> TextReader:
-    tokenizer = load_tokenizer(folder, config.vocab_size, is_embedding)
+def _open_texts(folder: Path, config: EncoderConfig, task: Task) -> TextReader:
+    tokenizer = load_tokenizer(folder, config.vocab_size, task.is_embedding)
     padding = config.architecture.padding_id(config)
     if padding is not None:
         # By this a board knows that a text with the token must be refused.
         tokenizer.enable_padding(pad_id=padding, pad_token=tokenizer.id_to_token(padding) or "")
-    return TextReader(tokenizer)
+    return TextReader(tokenizer, task.input.is_pair)
 
 
 # By what an architecture reads.
-_OPENERS: dict[str, Callable[[Path, EncoderConfig, bool], Reader]] = {
+_OPENERS: dict[str, Callable[[Path, EncoderConfig, Task], Reader]] = {
     "texts": _open_texts,
     "images": lambda folder, config, _: ImageReader(read_preprocessor(folder, config)),
 }
 
 
-def open_reader(folder: Path, config: EncoderConfig, is_embedding: bool = False) -> Reader:
-    """What the encoder in a folder reads with, where sentence-transformers' settings are about it if
-    it `is_embedding`; raises CheckpointError where that cannot be used."""
-    return _OPENERS[config.architecture.reads](folder, config, is_embedding)
+def open_reader(folder: Path, config: EncoderConfig, task: Task) -> Reader:
+    """What the encoder in a folder reads with for a task; raises CheckpointError where that cannot be
+    used."""
+    return _OPENERS[config.architecture.reads](folder, config, task)

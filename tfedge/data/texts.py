@@ -4,34 +4,53 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import itertools
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from types import NoneType
 from typing import Any, Self
-
-import numpy as np
 
 from tfedge.data.tables import LARGEST_FILE_BYTES, table_rows
 from tfedge.errors import InputError
 from tfedge.tasks import columns
+from tfedge.tasks.columns import ColumnNames
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".txt")
-TEXT_COLUMNS, LABEL_COLUMNS, IMAGE_COLUMNS = columns.TEXT, columns.LABEL, columns.IMAGE
+TEXT_COLUMNS, IMAGE_COLUMNS = columns.TEXT, columns.IMAGE
+AS_FOUND = ColumnNames()
 
 
 @dataclasses.dataclass(frozen=True)
 class Texts:
     """Texts and, where the file has them, the label of each as a word."""
 
-    texts: list[str]
+    texts: list[Any]  # strings, or tuples of two where a row has a pair
     labels: list[str] | None
     source: str
-    second: tuple[str, ...] = ()  # columns with further texts of each row, which are not read
+    columns: tuple[str, ...] = TEXT_COLUMNS[:1]  # where the texts are from, two of pairs
+    left_out: tuple[str, ...] = ()  # columns that are not read
+    second: tuple[str, ...] = ()  # of these such as may hold further texts of each row
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def are_pairs(self) -> bool:
+        """Whether each row has two texts."""
+        return len(self.columns) > 1
+
+    def paired(self) -> Texts:
+        """Each text as the second one after its successor, for where a model reads two."""
+        pairs = list(zip([*self.texts[1:], *self.texts[:1]], self.texts, strict=True))
+        return dataclasses.replace(self, texts=pairs, columns=columns.PAIRS[0], labels=None)
+
+    def apart(self) -> Texts:
+        """Both texts of each pair by themselves, without labels."""
+        texts = list(itertools.chain(*self.texts))
+        return dataclasses.replace(self, texts=texts, columns=self.columns[:1], labels=None)
 
     def head(self, count: int) -> Self:
         """The first `count` of them."""
@@ -48,20 +67,8 @@ class Texts:
         return dataclasses.replace(self, texts=texts, labels=labels)
 
     def drawn(self, count: int) -> list[int]:
-        """The indices of `count` of them, all where there are no more, that stand for the whole.
-
-        They are drawn and ordered at random, always in the same way; each label has its share, of less
-        than one by chance.
-        """
-        generator = np.random.default_rng(0)
-        order = generator.permutation(len(self))
-        if self.labels:
-            ranks = np.unique([columns.key(label) for label in self.labels], return_inverse=True)[1]
-            order = order[np.argsort(ranks[order], kind="stable")]
-        count = min(count, len(self))
-        places = ((np.arange(count) + generator.random()) * len(self) / max(count, 1)).astype(int)
-        found: list[int] = generator.permutation(order[places]).tolist()
-        return found
+        """The indices of `count` of them, see `tfedge.tasks.columns.drawn`."""
+        return columns.drawn(len(self), self.labels, count)
 
     def label_ids(self, names: Sequence[str]) -> list[int]:
         """See `tfedge.tasks.columns.label_ids`; raises InputError where there are no labels, too."""
@@ -77,12 +84,12 @@ def read_texts(path: str | Path) -> Texts:
     """Reads a file of texts.
 
     CSV is read with quoting, TSV where it is quoted throughout (see `tfedge.data.tables`). The first
-    line names the columns: `text` (or `sentence`) and, if there are labels, `label`. JSONL has an
-    object a line with the same names; TXT a text a line. Case and blanks around names do not count.
-    Raises InputError where the file is missing, empty, not UTF-8, or has a row without text or label.
+    line names the columns: `text` (or `sentence`), or those of a pair (see `columns.PAIRS`) and, if
+    there are labels, `label`. JSONL has an object a line with the same names; TXT a text a line. Case
+    and blanks around names do not count. Raises InputError where the file is missing, empty, not
+    UTF-8, or has a row without text or label.
     """
-    path = existing(path)
-    return read_columns(path, TEXT_COLUMNS)
+    return texts_of(read_rows(path), str(path))
 
 
 def existing(path: str | Path) -> Path:
@@ -95,36 +102,45 @@ def existing(path: str | Path) -> Path:
     return path
 
 
-def read_columns(path: Path, wanted: tuple[str, ...]) -> Texts:
-    """A column of a file and, where it has them, its labels; raises InputError as `read_texts`.
+def texts_of(
+    rows: Sequence[Mapping[str, Any]],
+    source: str,
+    named: ColumnNames = AS_FOUND,
+    truth: Sequence[str] = columns.LABEL,
+    may_lack_labels: bool = False,
+    wanted: Sequence[str] = TEXT_COLUMNS,
+) -> Texts:
+    """The texts and labels in rows of a table; raises InputError as `read_texts`.
 
-    Of the names `wanted`, which the column may have, messages recommend the first; a plain TXT has it.
+    Args:
+        named: columns in place of those of `wanted` and `truth`, or of pairs.
+        truth: the names that the column of labels may have.
+        may_lack_labels: whether a row may have none.
+        wanted: the names that the column of texts may have; messages recommend the first.
     """
-    rows = [
-        {key: _cell(path, number, key, value) for key, value in row.items()}
-        for number, row in _rows(path, wanted[0])
-    ]
-    if not rows:
-        raise InputError(f"{path} has no rows; give a file with at least one {wanted[0]}")
-    column = columns.find(rows, wanted)
-    if column is None:
-        raise InputError(
-            f"{path} has the columns {sorted(rows[0])}; name the one with the {wanted[0]} "
-            f"{wanted[0]!r}"
-        )
-    label_column = columns.find(rows, LABEL_COLUMNS)
-    # Of several labels a text may have none.
-    labels = _values(path, rows, label_column, label_column == "labels") if label_column else None
-    names = {name for row in rows for name in row}
-    second = columns.second(names, column)
-    return Texts(_values(path, rows, column), labels, str(path), second)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    found = named.texts(names, wanted, source)
+    label = named.label(names, truth, source)
+    texts = [_values(rows, name, source) for name in found]
+    labels = None
+    if label is not None:
+        cells = [{label: _joined(row.get(label))} for row in rows]
+        labels = _values(cells, label, source, may_lack_labels)
+    left_out = tuple(name for name in names if name not in (*found, label))
+    second = named.further(found, left_out) if wanted is TEXT_COLUMNS else ()
+    items = texts[0] if len(texts) == 1 else list(zip(*texts, strict=True))
+    return Texts(items, labels, source, found, left_out, second)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows by column: strings, of JSONL whatever values it has; raises InputError without any."""
-    rows = [row for _, row in _rows(path, TEXT_COLUMNS[0])]
+def read_rows(path: str | Path, column: str = TEXT_COLUMNS[0]) -> list[dict[str, Any]]:
+    """The rows by column: strings, of JSONL whatever values it has; a TXT has one `column`.
+
+    Raises InputError as `read_texts`.
+    """
+    path = existing(path)
+    rows = [row for _, row in _rows(path, column)]
     if not rows:
-        raise InputError(f"{path} has no rows")
+        raise InputError(f"{path} has no rows; give a file with at least one {column}")
     return rows
 
 
@@ -184,29 +200,27 @@ def _json_rows(path: Path, content: str) -> Iterator[tuple[int, dict[str, Any]]]
         yield number, dict(zip(columns.named(row, str(path)), row.values(), strict=True))
 
 
-def _cell(path: Path, number: int, key: str, value: Any) -> str:
-    """A value as a cell of a table would hold it."""
-    if value is None:
-        return ""
-    if key in LABEL_COLUMNS and isinstance(value, list):
-        value = columns.SEPARATOR.join(map(str, value))
-    is_read = key in (*TEXT_COLUMNS, *IMAGE_COLUMNS, *LABEL_COLUMNS)
-    if is_read and not isinstance(value, (str, int, float)):
-        raise InputError(
-            f"{path}, line {number}: {key!r} is a {type(value).__name__}, not a string"
-        )
-    text = str(value)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # "\ud800", half of a character beyond U+FFFF
-        raise InputError(f"{path}, line {number}: {key!r} is not Unicode") from None
-    return text
-
-
 def _values(
-    path: Path, rows: list[dict[str, str]], column: str, may_be_empty: bool = False
+    rows: Sequence[Mapping[str, Any]], column: str, source: str, may_be_empty: bool = False
 ) -> list[str]:
-    values = [row.get(column, "").strip() for row in rows]
-    if "" in values and not may_be_empty:
-        raise InputError(f"{path}, row {values.index('') + 1}, has an empty {column!r}")
+    """A column of strings, as a table holds them."""
+    values = []
+    for number, row in enumerate(rows, 1):
+        value = row.get(column)
+        if not isinstance(value, (str, int, float, NoneType)):
+            kind = type(value).__name__
+            raise InputError(f"{source}, row {number}: {column!r} is a {kind}, not a string")
+        text = "" if value is None else str(value).strip()
+        if not text and not may_be_empty:
+            raise InputError(f"{source}, row {number}, has an empty {column!r}")
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # "\ud800", half of a character beyond U+FFFF
+            raise InputError(f"{source}, row {number}: {column!r} is not Unicode") from None
+        values.append(text)
     return values
+
+
+def _joined(value: Any) -> Any:
+    """Several labels as one cell of a table."""
+    return columns.SEPARATOR.join(map(str, value)) if isinstance(value, list) else value

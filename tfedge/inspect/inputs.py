@@ -5,9 +5,11 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tfedge import tasks
 from tfedge.data.batches import as_inputs, pad
 from tfedge.data.images import pixels_of, read_images
 from tfedge.data.texts import package_texts, read_texts
@@ -52,9 +54,11 @@ def model_inputs(
             f"{model.path} takes no texts, or has no tokeniser for them: give its inputs "
             f"with --data FILE.npz, an array (rows, ...) for each of {sorted(signature.inputs)}"
         )
-    texts = read_texts(data) if data is not None else package_texts().tail(_UNSEEN)
+    task = tasks.find(bundle.manifest.task)
+    usual = task.usual(package_texts().tail(_UNSEEN), bundle.manifest.labels or ())
+    texts = task.as_read(usual if data is None else read_texts(data))
     try:
-        encoder = TextEncoder(bundle.tokenizer_json, length)
+        encoder = TextEncoder(bundle.tokenizer_json, length, task.input.is_pair)
         starts = range(min(count, len(texts)))
         rows = [_full_row(encoder, texts.texts, start, length) for start in starts]
     except InferenceError as error:
@@ -73,17 +77,22 @@ def _tokens(model: ModelFile, signature: Signature) -> int | None:
     return shape[1] if fits else None
 
 
-def _full_row(encoder: TextEncoder, texts: Sequence[str], start: int, length: int) -> np.ndarray:
-    """Token ids of a text and those that follow it until the row is full.
+def _full_row(encoder: TextEncoder, items: Sequence[Any], start: int, length: int) -> np.ndarray:
+    """Tokens of a text, or pair, and those of the last texts that follow it until the row is full.
 
     What a graph computes of padding is thrown away, but would be most of what is measured.
     """
-    row = texts[start]
-    for step in range(1, length):  # a text has a token at least
-        if len(encoder.encode(row).ids) >= length:
+    item = items[start]
+    for step in range(1, length + 1):  # a text has a token at least
+        (row,) = encoder.encode_batch([item])
+        if len(row) >= length:
             break
-        row = f"{row} {texts[(start + step) % len(texts)]}"
-    return np.asarray(encoder.encode(row).ids, np.int32)
+        following = items[(start + step) % len(items)]
+        if isinstance(item, tuple):
+            item = (item[0], f"{item[1]} {following[1]}")
+        else:
+            item = f"{item} {following}"
+    return row
 
 
 def _arrays(path: Path, signature: Signature, count: int) -> Inputs:

@@ -20,9 +20,17 @@ from typing import IO, Any
 
 import numpy as np
 
-from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
+from tfedge import tasks
+from tfedge.errors import (
+    InputError,
+    MissingPackageError,
+    RejectedModelError,
+    TfedgeError,
+    board_errors,
+)
 from tfedge.measure import child
 from tfedge.progress import Progress, unheard
+from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.runtimes import choose_runtime, default_threads
 from tfedge.runtime.tasks.base import Answer
 from tfedge.runtime.worker import INPUT, SECONDS
@@ -70,7 +78,7 @@ class Board:
     def answers(
         self, model: Path, texts: Sequence[Any], progress: Progress = unheard
     ) -> list[Answer]:
-        """What `tfedge-infer` answers to each text, pair (question, context) or path of an image.
+        """What `tfedge-infer` answers to each text, pair of texts or path of an image.
 
         Raises:
             RejectedModelError: the runtime crashed or refused the model.
@@ -83,7 +91,8 @@ class Board:
         command += ["--model", str(model), "--json", "--jsonl"]
         shares = self._shares(texts)
         with contextlib.ExitStack() as stack:
-            files = [stack.enter_context(_as_lines(map(_line, share))) for share in shares]
+            lines = [as_asked(model, share) for share in shares]
+            files = [stack.enter_context(_as_lines(share)) for share in lines]
             processes = child.run_together(command, progress, files)
         answers: list[Answer] = []
         for share, ended in zip(shares, processes, strict=True):
@@ -226,9 +235,17 @@ def _as_lines(items: Iterable[Any]) -> Iterator[IO[str]]:
         yield lines
 
 
-def _line(text: Any) -> Any:
-    """A text, or a path, as it is; of a pair an object."""
-    return text if isinstance(text, str) else dict(zip(("question", "context"), text, strict=True))
+def as_asked(model: Path, items: Sequence[Any]) -> list[Any]:
+    """Items for JSON: texts, and paths, as they are, of a pair an object with the names that the
+    model's task has; raises InputError where it cannot be read."""
+    if all(isinstance(item, str) for item in items):
+        return list(items)
+    with board_errors():
+        asks = tasks.find(read_bundle(model).manifest.task).input
+    return [
+        item if isinstance(item, str) else dict(zip((asks.key, asks.second), item, strict=True))
+        for item in items
+    ]
 
 
 def _entry(graph: Graph, indices: Sequence[int]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def checkpoint_answers(
     name, labels = tasks.task_and_labels(checkpoint, task)
     known = tasks.find(name)
     max_length = min(max_length, config.architecture.lengths(config)[1])
-    reader = open_reader(folder, config, known.is_embedding)
+    reader = open_reader(folder, config, known)
     encoder = known.input.encoder(**reader.encoding(), max_length=max_length)
     model = build(config, name, len(labels), GraphOptions(pixels=reader.pixels)).model
     load_weights(model, checkpoint, name)

@@ -17,7 +17,7 @@ import numpy as np
 from tfedge import tasks
 from tfedge.errors import InputError, RejectedModelError, TfedgeError, board_errors
 from tfedge.measure import child
-from tfedge.measure.board import WORKER, failure, parse_answer
+from tfedge.measure.board import WORKER, as_asked, failure, parse_answer
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.tasks.base import Answer
 
@@ -164,7 +164,7 @@ class Running:
 
     def answer(self, texts: Sequence[Any]) -> Block:
         """Answers texts, one after the other; raises as `running`."""
-        self._write(list(texts))
+        self._write(as_asked(self.contestant.file, texts))
         content = self._read()
         with self._understood():
             block = Block(

@@ -9,7 +9,7 @@ from typing import Any
 
 from tfedge import tasks
 from tfedge.data.hub import KINDS
-from tfedge.data.texts import Texts
+from tfedge.data.texts import AS_FOUND, Texts
 from tfedge.errors import InputError, board_errors
 from tfedge.measure.board import Board
 from tfedge.progress import MakeBar
@@ -17,6 +17,7 @@ from tfedge.records import FLAT
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.tasks.base import Answer
 from tfedge.tasks.base import Rows, Task, disagreement
+from tfedge.tasks.columns import ColumnNames
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Evaluation:
     comparison: Mapping[str, float] | None = None  # what the task tells of the two besides
 
 
-def read_items(model: Path, data: str, split: str) -> Texts:
-    """What a model can be asked: texts, or images where it reads those.
+def read_items(model: Path, data: str, split: str, columns: ColumnNames = AS_FOUND) -> Texts:
+    """What a model can be asked: texts, pairs of them, or images where it reads those.
 
     Raises InputError where model or data cannot be used.
 
@@ -45,15 +46,16 @@ def read_items(model: Path, data: str, split: str) -> Texts:
         model: a .tflite, or a checkpoint's folder.
         data: as `tfedge.data.hub.read_data` takes it, or a folder or table of images.
         split: of a data set on the hub that names none.
+        columns: those that the user names.
     """
     task = _about(model)[0]
-    return KINDS[task.units](data, split).texts()
+    return KINDS[task.units](data, split, columns).texts()
 
 
-def read_rows(model: Path, data: str, split: str) -> Rows:
+def read_rows(model: Path, data: str, split: str, columns: ColumnNames = AS_FOUND) -> Rows:
     """The same with what the model's task measures answers by; see `read_items`."""
     task = _about(model)[0]
-    given = KINDS[task.units](data, split)
+    given = KINDS[task.units](data, split, columns)
     rows = task.read(given)
     if rows.truth is None and task.input.has_tokenizer:
         rows = dataclasses.replace(rows, columns=tuple(sorted(given.table[0])))

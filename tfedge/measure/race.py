@@ -198,12 +198,13 @@ def race(
         InputError: a label that the model does not know.
         RejectedModelError, MissingPackageError, TfedgeError: see `running`.
     """
-    truth = task.truth(task.rows(texts), labels) if labels is not None else None
+    asked = task.rows(texts)
+    truth = task.truth(asked, labels) if labels is not None else None
     found, load = read_machine(), _busy_processors()
     processors, governor = len(os.sched_getaffinity(0)), next(iter(found.governors), None)
     machine = Machine(", ".join(found.cores), processors, governor, load)
-    with make_bar("answering in turns", len(contestants) * rounds * len(texts)) as bar:
-        records = take_turns(contestants, texts.texts, rounds, bar.advance)
+    with make_bar("answering in turns", len(contestants) * rounds * len(asked.items)) as bar:
+        records = take_turns(contestants, asked.items, rounds, bar.advance)
     reference = next((record for record in records if record.running.contestant.is_float), None)
     rows = []
     for record in records:

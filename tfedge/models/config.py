@@ -32,6 +32,7 @@ _FLAGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+_PAIRS = "tfedge_pairs"  # of config.json, beside what transformers reads
 _WHY = "it says how embeddings are made"
 _LONGEST = 1 << 20  # tokens; more stand for no limit
 
@@ -48,6 +49,17 @@ def read_config(folder: str | Path) -> EncoderConfig:
         "(of images: preprocessor_config.json)",
     )
     return dataclasses.replace(parse_config(source), pooling=pooling_of(Path(folder)))
+
+
+def of_pairs(config: EncoderConfig, pairs: bool) -> EncoderConfig:
+    """A configuration that says whether the model has learned from pairs of texts."""
+    source = {key: value for key, value in config.source.items() if key != _PAIRS}
+    return dataclasses.replace(config, source=source | ({_PAIRS: True} if pairs else {}))
+
+
+def is_of_pairs(config: EncoderConfig) -> bool:
+    """Whether a model has learned from pairs of texts, as `of_pairs` has written."""
+    return config.source.get(_PAIRS) is True
 
 
 def parse_config(source: Mapping[str, Any]) -> EncoderConfig:

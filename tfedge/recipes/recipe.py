@@ -26,7 +26,8 @@ _OWN_KEYS = ("output", "force", "json")
 _UNHASHED = ("logs", "cache")
 # The table of what several stages share, and its keys.
 _DEFAULTS = "defaults"
-_SHARED = {key: key for key in ("data", "eval", "seed", "max_length")}
+_COLUMNS = {key: key for key in ("text_column", "pair_column", "label_column")}
+_SHARED = {key: key for key in ("data", "eval", "seed", "max_length")} | _COLUMNS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +50,15 @@ KINDS: dict[str, Kind] = {
     "shrink": Kind(),
     "qad": Kind(),
     "convert": Kind(
-        makes="tflite", shared={"data": "calibration", "eval": "eval"}, packages=_RUNTIMES
+        makes="tflite",
+        shared={"data": "calibration", "eval": "eval", **_COLUMNS},
+        packages=_RUNTIMES,
     ),
     "eval": Kind(
-        makes=None, accepts=("checkpoint", "tflite"), shared={"eval": "data"}, packages=_RUNTIMES
+        makes=None,
+        accepts=("checkpoint", "tflite"),
+        shared={"eval": "data", **_COLUMNS},
+        packages=_RUNTIMES,
     ),
 }
 

@@ -12,6 +12,7 @@ import numpy as np
 from tfedge.errors import InputError
 from tfedge.runtime.tasks import base
 from tfedge.runtime.tasks.base import Answer, Labels
+from tfedge.tasks import columns
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -42,8 +43,22 @@ class Rows:
         """The first `count` rows, None for all."""
         if count is None:
             return self
-        truth = None if self.truth is None else self.truth[:count]
-        return dataclasses.replace(self, items=self.items[: count * self.items_a_row], truth=truth)
+        return self.part(range(min(count, len(self))))
+
+    def part(self, indices: Sequence[int]) -> Rows:
+        """The rows of the indices, in that order."""
+        each = range(self.items_a_row)
+        items = [self.items[index * len(each) + place] for index in indices for place in each]
+        truth = None if self.truth is None else [self.truth[index] for index in indices]
+        return dataclasses.replace(self, items=items, truth=truth)
+
+    def drawn(self, count: int) -> list[int]:
+        """The indices of `count` rows, see `tfedge.tasks.columns.drawn`."""
+        are_words = all(isinstance(label, str) for label in self.truth or ())
+        return columns.drawn(len(self), self.truth if are_words else None, count)
+
+    def __len__(self) -> int:
+        return len(self.items) // self.items_a_row
 
 
 class Task(base.Task):
@@ -54,8 +69,6 @@ class Task(base.Task):
     # Points that a conversion may lose, where nobody asks otherwise.
     max_drop: ClassVar[float] = 1.0
     score: ClassVar[str] = "accuracy"  # the figure of `metric` that counts in a conversion, 0 to 1
-    # Whether a second text in a row is read with the first, or both by themselves.
-    takes_second: ClassVar[bool] = False
     example: ClassVar[str] = '"a text"'  # what a user tries a model with on a command line
     # Whether sentence-transformers' modules are about its models: length, norm.
     is_embedding: ClassVar[bool] = False
@@ -158,30 +171,38 @@ class Task(base.Task):
 
     # Measuring.
 
-    def items(self, texts: Sequence[str]) -> Sequence[Any]:
-        """What a model is asked of plain texts, to compare it with another."""
+    def as_read(self, texts: Texts) -> Texts:
+        """Texts, or images, as the task's models read them; a note says what is read of a file.
+
+        Raises InputError where a row has more texts than these models read.
+        """
+        if texts.second:
+            found = columns.quoted((*texts.columns, *texts.second))
+            raise InputError(
+                f"{texts.source} has the columns {found}, and not all are read; name the one of the "
+                "texts with --text-column, and of pairs that of the second text with --pair-column"
+            )
+        if texts.are_pairs and self.input.second is None:
+            raise InputError(
+                f"{texts.source} has pairs of texts, {columns.quoted(texts.columns)}, but a model for "
+                f"{self.name} reads one text: name it with --text-column, or join both in one column "
+                "'text'"
+            )
+        pair = f"{columns.quoted(texts.columns)} are read as a pair" if texts.are_pairs else ""
+        columns.tell(texts.source, pair, texts.left_out)
         return texts
 
-    def check_texts(self, texts: Texts) -> None:
-        """Raises InputError where rows have a second text, which would be left out."""
-        if not texts.second or self.takes_second:
-            return
-        names, it = (
-            " and ".join(map(repr, texts.second)),
-            "it" if len(texts.second) == 1 else "them",
-        )
-        raise InputError(
-            f"{texts.source} has {names} beside its column of texts, but this model reads one text: "
-            f"drop {it}, or join the texts of a row in one column 'text' and drop the others"
-        )
+    def usual(self, texts: Texts, labels: Labels) -> Texts:
+        """Texts that are nobody's in particular, in pairs where models with such labels read these."""
+        return texts
 
     def rows(self, texts: Texts) -> Rows:
-        """What plain texts, or images, ask; their labels where one label is the truth of each.
+        """What texts, or images, ask; their labels where one label is the truth of each.
 
-        Raises InputError as `check_texts`.
+        Raises InputError as `as_read`.
         """
-        self.check_texts(texts)
-        return Rows(self.items(texts.texts), None, texts.source)
+        texts = self.as_read(texts)
+        return Rows(texts.texts, None, texts.source)
 
     @abc.abstractmethod
     def read(self, data: Data) -> Rows:

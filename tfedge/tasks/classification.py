@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tfedge.models.checkpoint import Checkpoint
 
 
+_ENTAILMENT = "entailment"
 _MOST_LABELS = 12  # whose confusion is shown as a whole
 _PAIRS = 10
 
@@ -57,7 +58,7 @@ class Classifier(Task, board.Classification):
         return {"logits": blocks.per_text(blocks.mean("logits", *logits))}
 
     def rows(self, texts: Texts) -> Rows:
-        self.check_texts(texts)
+        texts = self.as_read(texts)
         return Rows(texts.texts, texts.labels, texts.source)
 
     def read(self, data: Data) -> Rows:
@@ -93,6 +94,10 @@ class Classification(Classifier):
 
         before, after = (tf.nn.log_softmax(logits).numpy() for logits in (expected, answers))
         return float(np.mean((np.exp(before) * (before - after)).sum(1)))
+
+    def usual(self, texts: Texts, labels: Labels) -> Texts:
+        """Pairs for models of natural language inference, which their labels tell."""
+        return texts.paired() if _ENTAILMENT in map(columns.key, labels) else texts
 
     def truth(self, rows: Rows, labels: Labels) -> Sequence[int] | None:
         """The labels as indices."""

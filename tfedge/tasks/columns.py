@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tfedge.errors import InputError
 from tfedge.notes import note
@@ -15,15 +19,86 @@ if TYPE_CHECKING:
 # In use on the hub for the text of a single-sentence task.
 TEXT = ("text", "sentence", "question")
 LABEL = ("label", "labels", "label_text")
+# Of what is a number; SICK's data set has the last.
+SCORE = ("score", "similarity_score", *LABEL, "relatedness_score")
 IMAGE = ("image", "file_name")
 SEPARATOR = "|"  # between several labels in one cell
-# What beside a text says that both are read together: of pairs, and of questions on a text.
-SECOND = (
-    *("text_pair", "sentence2", "context", "passage", "hypothesis", "premise"),
-    *("question", "query"),
+# Texts that are read together, in this order whatever that of the columns.
+PAIRS = (
+    ("text", "text_pair"),
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("query", "passage"),
+    ("question1", "question2"),
+    ("text1", "text2"),
+    ("sentence_a", "sentence_b"),
+    ("question", "passage"),
+    ("question", "context"),
 )
+# What beside others is a further text of its row.
+_TEXTS = frozenset((*TEXT, *itertools.chain(*PAIRS)))
 # By which a first line is recognised, and which no file may have twice.
-KNOWN = frozenset((*TEXT, *LABEL, *IMAGE, *SECOND, "sentence1", "score"))
+KNOWN = frozenset((*_TEXTS, *SCORE, *IMAGE))
+_NAMED = 5  # columns that a note names
+
+
+@dataclasses.dataclass(frozen=True)
+class ColumnNames:
+    """Columns that the user names, in place of those that are known; raises InputError for a second
+    text without a first."""
+
+    text_column: str | None = None
+    pair_column: str | None = None  # the second text of a pair
+    label_column: str | None = None
+
+    def __post_init__(self) -> None:
+        for field, name in vars(self).items():
+            object.__setattr__(self, field, name and _key(name))
+        if self.pair_column is not None and self.text_column is None:
+            raise InputError(
+                f"--pair-column {self.pair_column} is the second text of a pair; name the first one "
+                "with --text-column"
+            )
+
+    def texts(self, names: Collection[str], known: Sequence[str], source: str) -> tuple[str, ...]:
+        """Which of the columns `names` have the texts, two where these are pairs; one of `known`
+        where those are. Raises InputError where there are none."""
+        if self.text_column is not None:
+            given = (self.text_column, self.pair_column)
+            return tuple(_known(name, names, source) for name in given if name is not None)
+        pairs = PAIRS if known is TEXT else ()
+        found = next((pair for pair in pairs if set(pair) <= set(names)), None)
+        alone = next((name for name in known if name in names), None)
+        if found or alone:
+            return found or (str(alone),)
+        advice = " (or give --text-column)" if known is TEXT else ""
+        raise InputError(
+            f"{source} has the columns {sorted(names)}; name the one with the {known[0]} "
+            f"{known[0]!r}{advice}"
+        )
+
+    def further(self, texts: Collection[str], names: Iterable[str]) -> tuple[str, ...]:
+        """The columns beside `texts` that look like further texts, unless the user has chosen."""
+        if self.text_column is not None:
+            return ()
+        return tuple(name for name in names if name in _TEXTS and name not in texts)
+
+    def label(self, names: Collection[str], known: Sequence[str], source: str) -> str | None:
+        """Which column has the labels; raises InputError where the user's is not there."""
+        if self.label_column is not None:
+            return _known(self.label_column, names, source)
+        return next((name for name in known if name in names), None)
+
+
+def _known(name: str, names: Collection[str], source: str) -> str:
+    if name not in names:
+        raise InputError(f"{source} has no column {name!r}; its columns are {sorted(names)}")
+    return name
+
+
+def _key(name: str) -> str:
+    return name.strip().lower()
 
 
 def named(names: Iterable[str], source: str) -> list[str]:
@@ -31,18 +106,13 @@ def named(names: Iterable[str], source: str) -> list[str]:
 
     Raises InputError where two that are known are the same then.
     """
-    found = [name.strip().lower() for name in names]
+    found = list(map(_key, names))
     if twice := [name for name in KNOWN.intersection(found) if found.count(name) > 1]:
         raise InputError(
             f"{source} has the column {min(twice)!r} twice (case and blanks do not count); rename or "
             "drop one"
         )
     return found
-
-
-def find(rows: Sequence[Collection[str]], names: Sequence[str]) -> str | None:
-    """Which of the names the first row has."""
-    return next((name for name in names if rows and name in rows[0]), None)
 
 
 def texts(rows: Sequence[Mapping[str, Any]], column: str, source: str) -> list[str]:
@@ -56,20 +126,31 @@ def texts(rows: Sequence[Mapping[str, Any]], column: str, source: str) -> list[s
     return [row[column] for row in rows]
 
 
-def second(names: Collection[str], text: str) -> tuple[str, ...]:
-    """Which columns beside that of the texts have second texts."""
-    return tuple(name for name in SECOND if name in names and name != text)
+def quoted(names: Iterable[str]) -> str:
+    """Names as a list in words; of many the first ones."""
+    found = [repr(name) for name in names]
+    if len(found) > _NAMED:
+        found = [*found[: _NAMED - 1], f"{len(found) - _NAMED + 1} more"]
+    return " and ".join(filter(None, [", ".join(found[:-1]), *found[-1:]]))
+
+
+def tell(source: str, read: str, left_out: Sequence[str]) -> None:
+    """Notes how columns were read, in words if any need be said, and which were not."""
+    verb = "is" if len(left_out) == 1 else "are"
+    left = f"{quoted(left_out)} {verb} not read" if left_out else ""
+    if told := "; ".join(filter(None, [read, left])):
+        note(f"{source}: {told}")
 
 
 def texts_alone(data: Data, task: str, wanted: str) -> Texts:
     """The texts of data that lack the columns `wanted`; raises InputError where there are none."""
     rows = data.table
-    if rows and find(rows, TEXT) is None:
+    if rows and data.columns.text_column is None and not _TEXTS.intersection(rows[0]):
         raise InputError(
             f"{data.name} has the columns {sorted(rows[0])}; {task} is measured on {wanted}, or "
             "compared with another model (--against) on the column text"
         )
-    return data.texts()
+    return data.texts(SCORE)
 
 
 def key(label: str) -> str:
@@ -125,6 +206,23 @@ def label_ids(words: Sequence[str], names: Sequence[str], source: str) -> list[i
             f"its labels are {list(names)}"
         )
     return [known[key(label)] for label in words]
+
+
+def drawn(total: int, labels: Sequence[str] | None, count: int) -> list[int]:
+    """The indices of `count` of so many texts, all where there are no more, that stand for the whole.
+
+    They are drawn and ordered at random, always in the same way; each label has its share, of less
+    than one by chance.
+    """
+    generator = np.random.default_rng(0)
+    order = generator.permutation(total)
+    if labels:
+        ranks = np.unique(list(map(key, labels)), return_inverse=True)[1]
+        order = order[np.argsort(ranks[order], kind="stable")]
+    count = min(count, total)
+    places = ((np.arange(count) + generator.random()) * total / max(count, 1)).astype(int)
+    found: list[int] = generator.permutation(order[places]).tolist()
+    return found
 
 
 def _alike(labels: Iterable[str]) -> tuple[str, str] | None:

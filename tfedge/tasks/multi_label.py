@@ -17,6 +17,8 @@ from tfedge.tasks.classification import Classifier
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from tfedge.data.hub import Data
+
 # Between the labels of one cell; lists of JSON are read as with the first.
 _SEPARATORS = re.compile(r"\s*[|;,]\s*")
 
@@ -50,6 +52,10 @@ class MultiLabel(Classifier, board.MultiLabel):
             for found in (tf.logical_or(ours, theirs), tf.not_equal(ours, theirs))
         )
         return tf.math.divide_no_nan(other, either)
+
+    def read(self, data: Data) -> Rows:
+        """Texts, pairs of them or images and, where there are any, labels; a cell may be empty."""
+        return self.rows(data.texts(may_lack_labels=True))
 
     def truth(self, rows: Rows, labels: Labels) -> Sequence[frozenset[int]] | None:
         """The labels of each item as indices; an empty cell has none."""

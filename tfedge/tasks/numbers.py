@@ -10,19 +10,21 @@ import numpy as np
 from tfedge.errors import InputError
 from tfedge.runtime.tasks import classification as board
 from tfedge.runtime.tasks.base import Answer, Labels
-from tfedge.tasks import problems
+from tfedge.tasks import columns, problems
 from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Truth
 from tfedge.tasks.classification import Classifier
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from tfedge.data.hub import Data
+
 
 class Numbers(Classifier, board.Regression):
     """`logits` (B, num_labels), which are the numbers, or what a sigmoid makes them of."""
 
     problem = problems.REGRESSION
-    wanted = "the columns text and label, a number"
+    wanted = "the columns text and score (or label), a number"
     score: ClassVar[str] = "spearman"
 
     def output_losses(
@@ -41,6 +43,10 @@ class Numbers(Classifier, board.Regression):
         size = tf.maximum(tf.maximum(tf.abs(ours), tf.abs(theirs)), 1.0)
         return tf.reduce_max(tf.minimum(tf.abs(ours - theirs) / size, 1.0), -1)
 
+    def read(self, data: Data) -> Rows:
+        """Texts, or pairs of them, and where there are any numbers as the file writes them."""
+        return self.rows(data.texts(columns.SCORE))
+
     def truth(self, rows: Rows, labels: Labels) -> Sequence[float] | None:
         """One number an item."""
         if rows.truth is None:
@@ -50,7 +56,7 @@ class Numbers(Classifier, board.Regression):
                 f"the model gives {len(labels)} numbers, and {rows.source} has one a row; leave its "
                 "column label out"
             )
-        return [_number(cell, rows.source) for cell in rows.truth]
+        return [number(cell, rows.source) for cell in rows.truth]
 
     def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
         """Correlations of numbers and truth, Pearson's and Spearman's, and the mean absolute `error`.
@@ -85,13 +91,14 @@ class Numbers(Classifier, board.Regression):
         return max(min(abs(a - b) / max(abs(a), abs(b), 1.0), 1.0) for a, b in numbers)
 
 
-def _number(cell: str, source: str) -> float:
+def number(cell: str, source: str) -> float:
+    """The number in a cell; raises InputError where there is none."""
     try:
-        number = float(cell)
+        found = float(cell)
     except ValueError:
-        number = float("nan")
-    if not np.isfinite(number):
+        found = float("nan")
+    if not np.isfinite(found):
         raise InputError(
             f"{source}: the label {cell!r:.40} is no number; give numbers in that column"
         )
-    return number
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tfedge.errors import InputError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tfedge.architectures.base import EncoderConfig
     from tfedge.data.hub import Data
+    from tfedge.data.texts import Texts
     from tfedge.models.blocks import Blocks, Symbolic, Tensors
 
 _ENDS = ("start_logits", "end_logits")
@@ -32,7 +33,6 @@ class QuestionAnswering(Task, board.QuestionAnswering):
 
     kind = "ForQuestionAnswering"
     wanted = "the columns question, context and answers"
-    takes_second = True
     score = "f1"
 
     def modules(self, config: EncoderConfig) -> tuple[str, ...]:
@@ -61,26 +61,36 @@ class QuestionAnswering(Task, board.QuestionAnswering):
         found = (losses.others(output[name] + masked, target[name] + masked) for name in _ENDS)
         return tf.maximum(*found)
 
-    def items(self, texts: Sequence[str]) -> Sequence[Any]:
-        """Each text as the context of the next one: plain texts have no questions, but what a model
+    def as_read(self, texts: Texts) -> Texts:
+        """Each plain text as the context of the next one: these have no questions, but what a model
         answers to any pair can be compared."""
-        return list(zip([*texts[1:], texts[0]], texts, strict=True))
+        texts = super().as_read(texts)
+        if texts.are_pairs:
+            return texts
+        columns.tell(texts.source, "each text is read as the context of the next one", ())
+        return texts.paired()
 
     def read(self, data: Data) -> Rows:
         """Pairs of question and context, and the right answers to each, as SQuAD has them.
 
         `answers` is a list of texts or an object with such a list as `text`; `answer` is one text. A
-        question without an answer has an empty list; so has one whose answers have no word.
+        question without an answer has an empty list; so has one whose answers have no word. Of plain
+        texts see `as_read`.
         """
         rows, source = data.table, data.name
-        missing = [name for name in ("question", "context") if not rows or name not in rows[0]]
+        given = data.columns
+        names = (given.text_column or "question", given.pair_column or "context")
+        missing = [name for name in names if name not in rows[0]]
+        if len(missing) == 2 and given.text_column is None:
+            return self.rows(data.texts())
         if missing:
             raise InputError(
                 f"{self.name} needs a context with each question; {source} has no column "
                 f"{' and no column '.join(missing)}: give {self.wanted}"
             )
-        both = (columns.texts(rows, name, source) for name in ("question", "context"))
-        answers = columns.find(rows, _ANSWERS)
+        both = (columns.texts(rows, name, source) for name in names)
+        answers = given.label(rows[0], _ANSWERS, source)
+        columns.tell(source, "", [name for name in rows[0] if name not in (*names, answers)])
         truth = None if answers is None else [_texts(row.get(answers), source) for row in rows]
         return Rows(list(zip(*both, strict=True)), truth, source)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from tfedge.runtime.tasks import sentence_embedding as board
 from tfedge.runtime.tasks.base import Answer, Labels
 from tfedge.tasks import columns
 from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Task, Truth
+from tfedge.tasks.numbers import number
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from tfedge.architectures.base import EncoderConfig
     from tfedge.data.hub import Data
+    from tfedge.data.texts import Texts
     from tfedge.models.blocks import Blocks, Symbolic, Tensors
 
 # How tokens become a sentence embedding.
@@ -36,8 +39,6 @@ _MAY_LOSE = {
 _LEAST_TEXTS = 50  # of fewer, neighbours and ranks say too little
 _NEIGHBOURS = 2000  # texts of which all similarities are compared
 _DIGITS = 6  # of similarities of embeddings in float32: texts that differ by less are equally near
-_PAIRS = (("text", "text_pair"), ("sentence1", "sentence2"))
-_SCORES = ("score", "label", "similarity_score")
 
 
 class SentenceEmbedding(Task, board.SentenceEmbedding):
@@ -48,7 +49,6 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
     score = "spearman"
     max_drop = 2.0
     is_embedding = True
-    takes_second = True
     shrinks = True
     in_mediapipe = True
     in_peers = True
@@ -88,14 +88,23 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
 
     def read(self, data: Data) -> Rows:
         """The two texts of each pair one after the other, and their scores; or texts alone."""
-        rows, source = data.table, data.name
-        score = columns.find(rows, _SCORES)
-        for first, second in _PAIRS:
-            if score is not None and rows[0].keys() >= {first, second}:
-                both = (columns.texts(rows, name, source) for name in (first, second))
-                items = [text for pair in zip(*both, strict=True) for text in pair]
-                return Rows(items, [_number(row, score, source) for row in rows], source, 2)
-        return self.rows(columns.texts_alone(data, self.name, self.wanted))
+        texts = columns.texts_alone(data, self.name, self.wanted)
+        rows = self.rows(texts)
+        if texts.labels is None or not texts.are_pairs:
+            return rows
+        return dataclasses.replace(rows, truth=texts.labels, items_a_row=2)
+
+    def as_read(self, texts: Texts) -> Texts:
+        """Both texts of a pair by themselves."""
+        if not texts.are_pairs or texts.second:
+            return super().as_read(texts)
+        told = f"{columns.quoted(texts.columns)} are read as texts of their own"
+        columns.tell(texts.source, told, texts.left_out)
+        return texts.apart()
+
+    def truth(self, rows: Rows, labels: Labels) -> Sequence[float] | None:
+        """The scores as numbers."""
+        return rows.truth and [number(cell, rows.source) for cell in rows.truth]
 
     def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
         """Spearman's correlation of the cosines of pairs and their scores.
@@ -196,16 +205,6 @@ def check_pooling(pooling: str) -> None:
         f"the checkpoint's sentence embeddings are the {pooling}; only mean and cls pooling, with or "
         f"without Normalize behind it, can be converted: {hint}"
     )
-
-
-def _number(row: Mapping[str, Any], column: str, source: str) -> float:
-    try:
-        number = float(row[column])
-    except (KeyError, TypeError, ValueError):
-        number = float("nan")
-    if not np.isfinite(number):
-        raise InputError(f"{source}: {column!r} is {row.get(column)!r:.40}; give a number there")
-    return number
 
 
 def _cosine(answer: Answer, other: Answer) -> float:

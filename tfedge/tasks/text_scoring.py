@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tfedge.runtime.tasks import text_scoring as board
+from tfedge.runtime.tasks.base import Labels
 from tfedge.tasks import problems
 from tfedge.tasks.numbers import Numbers
+
+if TYPE_CHECKING:
+    from tfedge.data.texts import Texts
 
 
 class TextScoring(Numbers, board.TextScoring):
@@ -12,6 +18,10 @@ class TextScoring(Numbers, board.TextScoring):
 
     kind = "ForSequenceClassification"
     problem = problems.SCORE
+
+    def usual(self, texts: Texts, labels: Labels) -> Texts:
+        """Pairs, for most such models are rerankers."""
+        return texts.paired()
 
 
 TASK = TextScoring()

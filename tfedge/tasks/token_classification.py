@@ -68,22 +68,24 @@ class TokenClassification(Task, board.TokenClassification):
         Labels are words, or numbers of the model's labels.
         """
         rows, source = data.table, data.name
-        labels = columns.find(rows, _LABELS)
-        if labels is None or columns.find(rows, ("tokens",)) is None:
+        words_in = data.columns.text_column or "tokens"
+        labels = data.columns.label(rows[0], _LABELS, source)
+        if labels is None or words_in not in rows[0]:
             return self.rows(columns.texts_alone(data, self.name, self.wanted))
         texts, truth = [], []
         for number, row in enumerate(rows, 1):
-            tokens: Any = row.get("tokens")
+            tokens: Any = row.get(words_in)
             tags = row.get(labels)
             words = isinstance(tokens, list) and all(isinstance(word, str) for word in tokens)
             if not words or not isinstance(tags, list) or len(tags) != len(tokens) or not tokens:
                 raise InputError(
-                    f"{source}, row {number}: 'tokens' and {labels!r} must be lists of equal length, "
-                    "of words and of their labels"
+                    f"{source}, row {number}: {words_in!r} and {labels!r} must be lists of equal "
+                    "length, of words and of their labels"
                 )
             begins = itertools.accumulate((len(word) + 1 for word in tokens), initial=0)
             texts.append(" ".join(tokens))
             truth.append([(begin, str(tag)) for begin, tag in zip(begins, tags, strict=False)])
+        columns.tell(source, "", [name for name in rows[0] if name not in (words_in, labels)])
         return Rows(texts, truth, source)
 
     def truth(self, rows: Rows, labels: Labels) -> Sequence[Words] | None:

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
@@ -310,6 +309,6 @@ def make_augment(teacher: keras.Model, run: TrainingRun, share: float) -> Augmen
     tokens = vocabulary(run.tokenizer)
     # A table may have more rows than there are tokens.
     words = whole_words(tokens + [""] * (len(embeddings) - len(tokens)))
-    used = np.unique(np.concatenate(run.examples.sequences))
+    used = run.examples.token_ids
     table = neighbours(embeddings, used[words[used]], words)
     return word_substitution(table, words, share, probability=0.25)

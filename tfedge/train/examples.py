@@ -23,7 +23,8 @@ _BATCH_SIZE = 32
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Tokenised texts, int32 (n,) each, and their labels as indices, int32 (len(sequences),)."""
+    """Tokenised texts, as `TextEncoder.encode_batch` gives them, and their labels as indices, int32
+    (len(sequences),)."""
 
     sequences: list[np.ndarray]
     labels: np.ndarray
@@ -36,6 +37,17 @@ class Examples:
     def lengths(self) -> list[int]:
         """Tokens of each text."""
         return [len(sequence) for sequence in self.sequences]
+
+    @property
+    def are_pairs(self) -> bool:
+        """Whether token types stand beside the tokens."""
+        return self.sequences[0].ndim == 2
+
+    @property
+    def token_ids(self) -> np.ndarray:
+        """The tokens that occur, sorted."""
+        ids = (sequence if sequence.ndim == 1 else sequence[:, 0] for sequence in self.sequences)
+        return np.unique(np.concatenate([*ids]))
 
     @property
     def sha256(self) -> str:
@@ -63,7 +75,7 @@ class Examples:
 def tokenize(
     texts: Texts, tokenizer: Tokenizer, labels: Sequence[str] | None, max_length: int
 ) -> Examples:
-    """Texts as examples, cut to `max_length` tokens.
+    """Texts as examples, cut to `max_length` tokens; of a pair the longer text is cut first.
 
     Without `labels`, the names of the logits, those of the texts are not read, and all are 0. Raises
     InputError as `Texts.label_ids`.

@@ -159,7 +159,8 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> T
 
 def _calibrate(run: TrainingRun, shape: Shape, folder: Path) -> None:
     """Writes what training starts from: the centred weights and the decisions that go with them."""
-    chosen = run.request.texts.drawn(_CALIBRATION_TEXTS)  # as `tfedge convert` draws them
+    texts = run.task.as_read(run.request.texts)
+    chosen = texts.drawn(_CALIBRATION_TEXTS)  # as `tfedge convert` draws them
     sequences = [run.examples.sequences[index] for index in chosen]
     with run.request.make_bar("calibrating", PASSES * len(chosen)) as bar:
         prepared = prepare(run.checkpoint, shape, sequences, bar.advance)

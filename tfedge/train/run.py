@@ -21,6 +21,7 @@ from tfedge.data.tokenizer import load_tokenizer
 from tfedge.errors import InputError, TfedgeError
 from tfedge.models.build import Encoder, build, input_names
 from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint
+from tfedge.models.config import of_pairs
 from tfedge.models.folder import copy_inputs, copy_rest
 from tfedge.progress import MakeBar, ProgressBar
 from tfedge.tasks import task_and_labels
@@ -118,13 +119,14 @@ class TrainingRun:
         """Tokenises all texts, and reads labels of those to train on and of those held out as asked.
 
         Raises InputError where these are missing, unknown to the model, or all the same to train on,
-        and as `Task.check_texts`.
+        and as `Task.as_read`.
         """
 
         def examples(texts: Texts, with_labels: bool) -> Examples:
-            self.task.check_texts(texts)
             labels = self.labels if with_labels else None
-            return tokenize(texts, self.tokenizer, labels, self.options.max_length)
+            return tokenize(
+                self.task.as_read(texts), self.tokenizer, labels, self.options.max_length
+            )
 
         self.examples = examples(self.request.texts, labelled)
         if labelled and len(set(self.examples.labels.tolist())) < 2:
@@ -223,7 +225,8 @@ class TrainingRun:
             return
         folder = folder or self.folder.result
         shutil.rmtree(folder, ignore_errors=True)
-        save_checkpoint(model, config or self.config, self.task.name, folder, self.labels, dtype)
+        config = of_pairs(config or self.config, self.examples.are_pairs)
+        save_checkpoint(model, config, self.task.name, folder, self.labels, dtype)
         (copy_rest if pooling else copy_inputs)(self.checkpoint.folder, folder)
 
 
