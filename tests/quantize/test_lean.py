@@ -46,6 +46,8 @@ def test_same_outputs_as_the_plain_graph(
     load_weights(plain.model, checkpoint, task)
     graphs = wide_graphs(checkpoint, shape, sequences) if wide else lean_graphs(checkpoint, shape)
     assert list(graphs) == [length, length - 1]
+    first, second = ({id(item) for item in graph.variables} for graph in graphs.values())
+    assert first == second  # one copy of the weights for all lengths
     for tokens, graph in graphs.items():
         cut = {name: value[:, :tokens] for name, value in inputs.items()}
         actual = graph(cut)

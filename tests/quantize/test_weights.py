@@ -120,3 +120,11 @@ def test_gptq_bears_channels_that_are_always_zero() -> None:
     inputs[:, ::3] = 0
     rounded = gptq(_weights(8, 64), inputs.T @ inputs, 4)
     assert np.all(np.isfinite(rounded.values))
+
+
+def test_the_factor_of_the_inverse() -> None:
+    rows = np.random.default_rng(0).standard_normal((40, 9))
+    gram = rows.T @ rows
+    factor = module._upper_factor(gram)
+    np.testing.assert_array_equal(np.tril(factor, -1), 0)
+    np.testing.assert_allclose(factor.T @ factor, np.linalg.inv(gram), rtol=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -103,6 +104,7 @@ def _write_integers(job: Job, path: Path) -> Iterator[Choices]:
         if decisions is None or bits != MOST_BITS:
             with job.make_bar("correcting biases", len(prepared.norms)) as bar:
                 corrected = correct_bias(prepared, samples, bar.advance, precisions)
+        gc.collect()  # of graphs that are done with, whose parts refer to each other
         graphs = corrected.graphs(precisions)
         _write(job, path, functools.partial(_converted_integers, job, graphs, precisions))
         yield IntegerChoices(ranges, precisions, search)

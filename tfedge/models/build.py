@@ -97,3 +97,16 @@ def _inputs(config: EncoderConfig, options: GraphOptions) -> Tensors:
         shape = [options.sequence_length if side is None else side for side in item.shape]
         result[item.name] = keras.Input(shape, options.batch_size, dtype=item.dtype, name=item.name)
     return result
+
+
+def share_weights(source: keras.Model, target: keras.Model) -> None:
+    """Has `target`, an equal graph for another number of tokens, use the variables of `source`.
+
+    Those that it was made with are given back: of a large encoder, a file with several lengths would
+    otherwise be converted from as many copies of all weights.
+    """
+    for layer in target.layers:
+        twin = source.get_layer(layer.name)
+        for name, value in vars(layer).copy().items():
+            if isinstance(value, tf.Variable):
+                setattr(layer, name, getattr(twin, name))

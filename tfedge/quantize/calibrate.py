@@ -54,7 +54,8 @@ class Observer:
     def tensors(self) -> Iterator[dict[str, np.ndarray]]:
         """The tapped tensors by name, batch after batch."""
         for batch in self._batches:
-            yield {name: value.numpy() for name, value in self._run(batch).items()}
+            # Without the copy that numpy() of a tensor makes.
+            yield {name: np.asarray(value) for name, value in self._run(batch).items()}
             self._progress(len(next(iter(batch.values()))))
 
 

@@ -8,7 +8,8 @@ then leaves small ones little. Where nothing is so far beyond all else that it n
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _BITS = 8
 _TINY = 1e-30
+_ROWS_AT_ONCE = 1024
 
 
 class Compensation(Rewrite):
@@ -39,11 +41,7 @@ class Compensation(Rewrite):
         encoder = lowering.build_clipped(lowering.shape.options())
         sites = dict(_sites(lowering))
         inputs = {readers[0]: encoder.model.get_layer(readers[0]).input for readers in sites}
-        grams: dict[str, np.ndarray] = {}
-        for tensors in observe(dataclasses.replace(encoder, tapped=inputs)).tensors():
-            for name, value in tensors.items():
-                rows = value.reshape(-1, value.shape[-1])
-                grams[name] = grams.get(name, 0.0) + rows.T @ rows
+        grams = _grams(observe(dataclasses.replace(encoder, tapped=inputs)).tensors())
         for readers, factors in sites.items():
             for reader in readers:
                 folded = encoder.model.get_layer(reader).kernel.numpy()
@@ -54,6 +52,26 @@ class Compensation(Rewrite):
                 found = rounded(folded, grams[readers[0]])
                 kernel.assign(found / np.where(unit, unit, 1.0) / factors[..., None])
         return {}
+
+
+def _grams(batches: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The sum of x x^T over all rows x of each tensor, (C, C) by name."""
+    found: dict[str, np.ndarray] = {}
+    waiting: dict[str, list[np.ndarray]] = defaultdict(list)
+
+    def add(name: str) -> None:
+        rows = np.concatenate(waiting.pop(name))
+        found[name] = found.get(name, 0.0) + rows.T @ rows
+
+    for tensors in batches:
+        for name, value in tensors.items():
+            waiting[name].append(value.reshape(-1, value.shape[-1]))
+            # Of a few rows the product is small work beside adding it up.
+            if sum(map(len, waiting[name])) >= _ROWS_AT_ONCE:
+                add(name)
+    for name in [*waiting]:
+        add(name)
+    return found
 
 
 def _sites(lowering: Lowering) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:

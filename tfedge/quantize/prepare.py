@@ -16,7 +16,7 @@ from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import Clipping
 from tfedge.errors import CheckpointError
 from tfedge.models.blocks import NORMALISED, Blocks, GraphOptions, Pixels
-from tfedge.models.build import Encoder, MakeBlocks, build
+from tfedge.models.build import Encoder, MakeBlocks, build, share_weights
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.progress import Progress, unheard
 from tfedge.quantize import record
@@ -81,6 +81,7 @@ def float_graphs(
         encoder = shape.build(checkpoint.config, shape.options(length, **changes), make_blocks)
         if graphs:
             encoder.model.set_weights(graphs[shape.sequence_length].get_weights())
+            share_weights(graphs[shape.sequence_length], encoder.model)
         else:
             load_weights(encoder.model, checkpoint, shape.task)
             scale_queries(encoder.model, encoder.kinds, query_factor)
@@ -124,7 +125,12 @@ class Prepared:
         All have the same ranges and with them the same integers for weights. `precisions` are those
         of the sites that compute in another one than int8.
         """
-        return {length: self._build(length, precisions).model for length in self.shape.lengths}
+        longest = self._build(self.shape.sequence_length, precisions).model
+        graphs = {self.shape.sequence_length: longest}
+        for length in self.shape.buckets:
+            graphs[length] = self._build(length, precisions).model
+            share_weights(longest, graphs[length])
+        return graphs
 
     def encoder(self) -> Encoder:
         """The longest graph, all in integers."""

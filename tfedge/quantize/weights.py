@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from scipy.linalg import lapack
 
 # Candidates for a row's largest value that is not clipped, as a share of its peak, by bits: what many
 # steps gain by clipping is little.
@@ -110,8 +111,14 @@ def gptq(weights: np.ndarray, gram: np.ndarray, bits: int) -> RoundedRows:
 
 
 def _upper_factor(gram: np.ndarray) -> np.ndarray:
-    """The upper triangular U with U^T U the inverse of a positive definite matrix."""
-    return np.linalg.cholesky(np.linalg.inv(gram)).T
+    """The upper triangular U with U^T U the inverse of a positive definite matrix.
+
+    That is R^-1 where R R^T is the matrix and R upper triangular, which takes a quarter of the time
+    that its inverse would.
+    """
+    reversed_lower = np.linalg.cholesky(gram[::-1, ::-1])
+    inverse, _ = lapack.dtrtri(reversed_lower[::-1, ::-1])
+    return np.asarray(inverse)
 
 
 def _round_columns(

@@ -116,7 +116,9 @@ def save_graphs(graphs: Mapping[str, keras.Model], folder: str | Path) -> None:
     """Writes a SavedModel with a signature for each of some models."""
     module = tf.Module()
     # The SavedModel must own the functions' variables; of the models it would save all metadata too.
-    module.weights = [variable for graph in graphs.values() for variable in graph.variables]
+    module.weights = list(
+        {id(item): item for graph in graphs.values() for item in graph.variables}.values()
+    )
     functions = {name: _concrete(model) for name, model in graphs.items()}
     tf.saved_model.save(module, str(folder), signatures=functions)
 
