@@ -12,6 +12,7 @@ import pytest
 import toy_folders
 from bars import Bars
 
+from tfedge.convert.job import default_length
 from tfedge.errors import CheckpointError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
@@ -19,9 +20,10 @@ from tfedge.models.config import (
     embedding_length,
     normalizes_embeddings,
     pooling_of,
+    tokenizer_length,
 )
 from tfedge.models.folder import copy_rest, transformer_folder
-from tfedge.models.hub import resolve
+from tfedge.models.hub import Source, resolve
 from tfedge.records import as_json
 from tfedge.tasks.sentence_embedding import check_pooling
 
@@ -195,6 +197,19 @@ def test_length_of_embeddings(
     (tmp_path / "sentence_bert_config.json").write_text(json.dumps(settings))
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(tokenizer))
     assert embedding_length(tmp_path) == expected
+    # Of other models transformers' pipelines go by the tokeniser alone.
+    own = tokenizer.get("model_max_length")
+    assert tokenizer_length(tmp_path) == (None if own and own > 1e6 else own)
+
+
+def test_a_text_is_cut_where_the_tokeniser_says(tmp_path: Path) -> None:
+    """As by transformers' pipeline of tokens, and by the others with `truncation`."""
+    source = Source("x", tmp_path, None, str(tmp_path))
+    assert default_length(source, "token-classification") == 128
+    for said, expected in ((64, 64), (512, 128), (10**30, 128)):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"model_max_length": said}))
+        for task in ("token-classification", "text-classification", "sentence-embedding"):
+            assert default_length(source, task) == expected
 
 
 def test_the_length_of_the_tokeniser_is_a_number(tmp_path: Path) -> None:

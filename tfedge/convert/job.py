@@ -14,7 +14,12 @@ from tfedge.data.texts import AS_FOUND, package_texts
 from tfedge.errors import InputError, MissingPackageError
 from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.models.config import embedding_length, is_of_pairs, normalizes_embeddings
+from tfedge.models.config import (
+    embedding_length,
+    is_of_pairs,
+    normalizes_embeddings,
+    tokenizer_length,
+)
 from tfedge.models.hub import Source, resolve
 from tfedge.notes import note
 from tfedge.progress import MakeBar
@@ -291,11 +296,10 @@ def _first(*values: Any) -> Any:
 
 def default_length(source: Source, task: str, target: Target | None = None) -> int:
     """Tokens of the longest graph, where nobody asks for another number; raises CheckpointError
-    where what says where embeddings cut a text cannot be understood."""
+    where what says where a text is cut cannot be understood."""
     preset = source.preset
     length: int = _first(
         target and target.sequence_length, preset and preset.sequence_length, _LENGTH
     )
-    if tasks.find(task).is_embedding:
-        length = min(length, embedding_length(source.folder) or length)
-    return length
+    limit = embedding_length if tasks.find(task).is_embedding else tokenizer_length
+    return min(length, limit(source.folder) or length)

@@ -88,18 +88,24 @@ def embedding_length(folder: Path) -> int | None:
     """The tokens at which sentence-transformers cuts a text, or None where nothing says it; raises
     CheckpointError where the number is none.
 
-    Version 6 keeps `max_seq_length` as `model_max_length` of the tokeniser, for which transformers
-    has a huge number where it has none.
+    Version 6 keeps `max_seq_length` as `model_max_length` of the tokeniser.
     """
     path, settings = _transformer_settings(folder)
-    key = "max_seq_length"
+    return _length(path, settings, "max_seq_length") or tokenizer_length(folder)
+
+
+def tokenizer_length(folder: Path) -> int | None:
+    """The tokens at which transformers' tokeniser cuts a text, or None where nothing says it; raises
+    CheckpointError where the number is none."""
+    path = folder / TOKENIZER_SETTINGS
+    settings = read_object(path, _WHY) if path.is_file() else {}
+    return _length(path, settings, "model_max_length")
+
+
+def _length(path: Path, settings: Mapping[str, Any], key: str) -> int | None:
     length = settings.get(key)
-    if length is None:
-        path, key = folder / TOKENIZER_SETTINGS, "model_max_length"
-        length = read_object(path, _WHY).get(key) if path.is_file() else None
-        if isinstance(length, int | float) and length > _LONGEST:
-            return None
-    if length is None:
+    # Where it has none, transformers writes a huge number.
+    if length is None or (isinstance(length, int | float) and length > _LONGEST):
         return None
     if not isinstance(length, int) or isinstance(length, bool) or length < 1:
         raise CheckpointError(f"{path}: {key} is {length!r}; it must be a whole number")
