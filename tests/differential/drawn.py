@@ -31,7 +31,7 @@ from tokenizers import AddedToken, Tokenizer
 Json = dict[str, Any]
 
 POSITIONS = 140  # more than the 128 tokens at which tfedge cuts where nothing says where
-LENGTHS = (16, 24, 48)
+LENGTHS = (16, 24, 48, None)
 # How the tokens of a task are labelled.
 _SCHEMES = (
     ("O", "B-PER", "I-PER", "B-LOC", "I-LOC"),
@@ -198,7 +198,10 @@ class _Draw:
         self._config(tokenizer)
         if self.head == "embedding":
             self._modules()
-        items = drawn_texts.draw(chosen, self.head, self._special_texts())
+        # Of the second text's type transformers fails where there is but one.
+        config = self.files["config.json"]
+        reads_pairs = self.architecture == "roberta" or config.get("type_vocab_size") != 1
+        items = drawn_texts.draw(chosen, self.head, self._special_texts(), reads_pairs)
         return Drawn(self.seed, self.head, length, tokenizer, self.files, self.flags, items)
 
     # The tokeniser.
@@ -286,7 +289,8 @@ class _Draw:
         full = self.flag("tokens in full", 0.3, True)
         where = self.random.choice(("settings", "map", "both", "none"))
         self.flags["special tokens"] = where
-        if renamed is not None and where == "none":
+        # sentence-transformers asks a tokeniser for its padding.
+        if where == "none" and (renamed is not None or self.head == "embedding"):
             where = "both"
         named: Json = {role: self._in_full(t) if full else t for role, t in self.roles.items()}
         if where in ("settings", "both"):
@@ -391,13 +395,13 @@ class _Draw:
             self.setting(config, "classifier_dropout", 0.2, None, 0.3)
         if self.architecture in ("bert", "roberta"):
             # Of the second text's type transformers fails where there is but one.
-            types = (1, 2) if self.architecture == "roberta" or self.head != "spans" else (2,)
+            types = (1, 2) if self.head != "spans" else (2,)
             self.setting(config, "type_vocab_size", 0.3, *types)
             self.setting(config, "position_embedding_type", 0.2, "absolute")
             self.setting(config, "use_cache", 0.2, True)
         if self.architecture == "bert":
             self.setting(config, "pad_token_id", 0.2, 0, 1)
-            self.setting(config, "chunk_size_feed_forward", 0.1, 4)
+            self.setting(config, "chunk_size_feed_forward", 0.1, 0)
         self.setting(config, "torch_dtype", 0.2, "float32")
         self.setting(config, "output_hidden_states", 0.05, True)
         self.setting(config, "output_attentions", 0.05, True)

@@ -67,10 +67,17 @@ _QUESTIONS = (
     "日本 ?",
     "🐌🐌",
 )
+# Heads that may classify two texts together.
+PAIRED = ("classes", "several", "numbers", "score")
 
 
-def draw(chosen: random.Random, head: str, specials: Sequence[str]) -> list[Any]:
-    """Texts, or pairs of a question and a context; `specials` are tokens to spell out in some."""
+def draw(chosen: random.Random, head: str, specials: Sequence[str], reads_pairs: bool) -> list[Any]:
+    """Texts, and pairs of texts, or pairs of a question and a context.
+
+    Args:
+        specials: tokens to spell out in some.
+        reads_pairs: whether two texts may be read together, if `head` classifies texts.
+    """
     texts = [*ALWAYS, *(_mixture(chosen, specials, 3, 12) for _ in range(5))]
     texts += [_mixture(chosen, specials, 40, 90)]
     if specials:
@@ -78,6 +85,8 @@ def draw(chosen: random.Random, head: str, specials: Sequence[str]) -> list[Any]
     if head == "spans":
         contexts = chosen.sample([text for text in texts if len(text) > 5], 7)
         return [[chosen.choice(_QUESTIONS), context] for context in contexts]
+    if reads_pairs and head in PAIRED:
+        texts += [chosen.sample(texts, 2) for _ in range(6)]
     return texts
 
 
