@@ -242,6 +242,23 @@ def test_a_text_with_padding_is_refused_where_it_moves_other_tokens(tmp_path: Pa
                 reader.check(["good film"], "x", 32)
 
 
+def test_types_that_the_model_gets_none_of_are_zero(tmp_path: Path) -> None:
+    """transformers feeds a model what `model_input_names` says; without types they all are 0."""
+    names = ["input_ids", "attention_mask"]
+    for settings, types in (({}, [0, 0, 0, 1, 1]), ({"model_input_names": names}, [0] * 5)):
+        folder = _bert(tmp_path, **settings)
+        found = load_tokenizer(folder).encode("film", "study")
+        assert found.tokens == ["[CLS]", "film", "[SEP]", "study", "[SEP]"]
+        assert found.type_ids == types
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 102), ("[CLS]", 101))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": names}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(CheckpointError, match=r"token types \(BertProcessing\), which model_input"):
+        load_tokenizer(folder)
+
+
 def test_a_tokeniser_without_padding_is_refused(tmp_path: Path) -> None:
     content = toys.tokenizer_json().replace(b"[PAD]", b"[BAD]")
     with pytest.raises(CheckpointError, match="no padding token"):

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+_AGAIN = ("unbelievablement " * 3 + "x" * 120, "the film was slow and the soup cold , " * 12)
 # Asked of every checkpoint.
 ALWAYS = (
     "The film was not good.",
@@ -16,8 +17,7 @@ ALWAYS = (
     "🐌👍🏽 👩‍👩‍👧 x🐌y 😀",
     'don\'t re-do_it,  e.g. 3.14 %\t#tag\u00a0@you\n ("…")',
     "  the  film \r\n was\u2003good \u200b\ufeff\u0000 end ",
-    "unbelievablement " * 3 + "x" * 120,
-    "the film was slow and the soup cold , " * 12,
+    *_AGAIN,
 )
 _PIECES = (
     *("the", "Film", "WAS", "good", "berlinberg", "Café", "cafe\u0301", "naïve", "zürichs"),
@@ -83,7 +83,10 @@ def draw(chosen: random.Random, head: str, specials: Sequence[str], reads_pairs:
     if specials:
         texts.append("".join(f" {token}{token} x{token}y" for token in specials))
     if head == "spans":
-        contexts = chosen.sample([text for text in texts if len(text) > 5], 7)
+        # In a context that says a thing several times, many spans are as likely as each other.
+        contexts = chosen.sample(
+            [text for text in texts if len(text) > 5 and text not in _AGAIN], 7
+        )
         return [[chosen.choice(_QUESTIONS), context] for context in contexts]
     if reads_pairs and head in PAIRED:
         texts += [chosen.sample(texts, 2) for _ in range(6)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,7 +92,8 @@ def load_tokenizer(
             )
     if is_embedding and lowercases(Path(folder)):
         _lowercase(tokenizer)
-    return tokenizer
+    has_types = "token_type_ids" in whole.model_input_names
+    return tokenizer if has_types else _without_types(tokenizer, folder)
 
 
 def _as_transformers(folder: str | Path) -> PreTrainedTokenizerBase:
@@ -129,6 +131,26 @@ def _lowercase(tokenizer: Tokenizer) -> None:
     steps: list[Any] = [*found] if is_sequence else [found] if found else []
     if not any(isinstance(step, normalizers.Lowercase) for step in steps):
         tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
+
+
+def _without_types(tokenizer: Tokenizer, folder: str | Path) -> Tokenizer:
+    """The same with the type 0 for all tokens: transformers then gives the model none.
+
+    Raises CheckpointError where they are no part of a template.
+    """
+    content = json.loads(tokenizer.to_str())
+    frame = json.dumps(content["post_processor"])
+    content["post_processor"] = json.loads(
+        frame, object_hook=lambda item: {**item, **({"type_id": 0} if "type_id" in item else {})}
+    )
+    found = Tokenizer.from_str(json.dumps(content))
+    if any(found.encode("a", "a").type_ids):
+        raise CheckpointError(
+            f"{folder} has a tokeniser that gives token types ({content['post_processor']['type']}), "
+            "which model_input_names in tokenizer_config.json leaves out: name token_type_ids there, "
+            "or take a TemplateProcessing without them"
+        )
+    return found
 
 
 def text_encoder(tokenizer: Tokenizer, max_length: int, pairs: bool = False) -> TextEncoder:
