@@ -15,6 +15,8 @@ from tfedge.cli.measurement import bench, evaluate, report
 from tfedge.cli.recipe import run_recipe
 from tfedge.cli.training import distil, finetune, prune, qad, shrink
 from tfedge.errors import MissingPackageError, TfedgeError, host_extra
+from tfedge.runtime.terminal import complain
+from tfedge.runtime.unexpected import EXIT_UNEXPECTED, describe
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
@@ -40,7 +42,7 @@ def main() -> None:
     MODEL is a preset (one of the names that `tfedge models` lists), a folder with a Hugging Face
     checkpoint (./NAME if a preset has the same name), or the id of one on the hub. Exit codes:
     0 done, 1 error, 2 usage, 3 unusable input, 4 a package or runtime is missing, 5 the converted
-    model was rejected.
+    model was rejected, 70 a fault of tfedge itself, with the file to report it with.
     """
 
 
@@ -62,15 +64,23 @@ def run(command: click.Command = main, name: str = "tfedge") -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("tfedge"):
-            raise
-        click.echo(f"tfedge: this needs more ({error}): {host_extra()}", err=True)
-        sys.exit(MissingPackageError.exit_code)
-    except (TfedgeError, OSError) as error:  # the latter of a full disk behind standard output, say
-        if not isinstance(error, TfedgeError):
+    except (SystemExit, GeneratorExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # the panics of tokenizers are no Exceptions
+        if isinstance(error, OSError):
             # Or Python would try again at its end, and from 3.13 on report that with another code.
             with contextlib.suppress(OSError):
                 sys.stdout.close()
-        click.echo(f"tfedge: {error}", err=True)
-        sys.exit(getattr(error, "exit_code", TfedgeError.exit_code))
+        message, code = _told(error, name)
+        complain(message, "tfedge")
+        sys.exit(code)
+
+
+def _told(error: BaseException, name: str) -> tuple[str, int]:
+    """What the user is told of an error that ended the program `name`, and the exit code."""
+    if isinstance(error, (TfedgeError, OSError)):  # the latter of a full disk, say
+        return str(error), getattr(error, "exit_code", TfedgeError.exit_code)
+    is_foreign = not (getattr(error, "name", None) or "").startswith("tfedge")
+    if isinstance(error, ModuleNotFoundError) and is_foreign:
+        return f"this needs more ({error}): {host_extra()}", MissingPackageError.exit_code
+    return describe(error, name), EXIT_UNEXPECTED

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+LONGEST_MESSAGE = 1000
+# Control characters; half a character beyond U+FFFF could not be written at all.
+_CONTROLS = {
+    code: f"\\x{code:02x}" if code < 256 else f"\\u{code:x}"
+    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000))
+}
+
 
 class InferenceError(Exception):
     """What was given, what is allowed, what to do next: the message is shown to the user as it is."""
@@ -42,5 +49,15 @@ class BackendError(InferenceError, RuntimeError):
 
 
 def one_line(message: object) -> str:
-    """`message` with every run of white space (native errors span lines) turned into one blank."""
-    return " ".join(str(message).split())
+    """`message` with every run of white space (native errors span lines) turned into one blank, and
+    what else moves a terminal's cursor or colours it (names in files may) written as \\x1b."""
+    return " ".join(str(message).split()).translate(_CONTROLS)
+
+
+def shortened(message: object) -> str:
+    """`message` in one line of at most `LONGEST_MESSAGE` characters, without its middle if need be."""
+    line = one_line(message)
+    if len(line) <= LONGEST_MESSAGE:
+        return line
+    left = LONGEST_MESSAGE // 2
+    return f"{line[:left]} [... {len(line) - 2 * left} characters ...] {line[-left:]}"

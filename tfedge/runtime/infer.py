@@ -80,6 +80,7 @@ Exit codes:
   3    the model file is missing, empty, cut short, damaged or not made by `tfedge convert`
   4    no suitable runtime or delegate, or the runtime lacks an operation of the model; with
        --doctor: no text can be answered, for whatever reason
+  70   a fault of tfedge itself: the message names a file to report it with
   130  interrupted (Ctrl-C)
   141  the reader of the output went away
 """
@@ -314,6 +315,13 @@ def run(arguments: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_NO_READER
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # the panics of tokenizers are no Exceptions
+        from tfedge.runtime.unexpected import EXIT_UNEXPECTED, describe
+
+        complain(describe(error, name))
+        return EXIT_UNEXPECTED
 
 
 def main() -> NoReturn:

@@ -50,7 +50,7 @@ def report_as_text(report: Report) -> str:
     rows = [*_answering(report), *_installed(report), *_machine(report.machine)]
     if report.libedgetpu:
         rows.append(("Edge TPU", report.libedgetpu))
-    lines = [f"{name:<11}{text}" for name, text in rows]
+    lines = [f"{name:<11}{one_line(text)}" for name, text in rows]
     if report.findings:
         lines += ["", "To fix:" if report.can_answer else "To fix before anything can be answered:"]
     for number, finding in enumerate(report.findings, 1):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfedge.runtime import render
-from tfedge.runtime.errors import BackendError, InferenceError, one_line
+from tfedge.runtime.errors import BackendError, InferenceError, one_line, shortened
 from tfedge.runtime.quiet import quiet_start
 from tfedge.runtime.runtimes import MAX_THREADS, RUNTIMES
 
@@ -94,7 +94,12 @@ def print_line(line: str) -> None:
         raise InferenceError(f"the answers cannot be written: {error.strerror}") from error
 
 
-def complain(message: str) -> None:
-    """Says something on standard error, in one line."""
-    if sys.stderr is not None:  # closed; print() would then write to standard output
-        print(f"{PROGRAM}: {one_line(message)}", file=sys.stderr)
+def complain(message: str, program: str = PROGRAM) -> None:
+    """Says something on standard error, in one line; goes on where that cannot be written."""
+    if sys.stderr is None:  # closed; print() would then write to standard output
+        return
+    try:
+        print(f"{program}: {shortened(message)}", file=sys.stderr, flush=True)
+    except OSError:
+        # As in `print_line`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
