@@ -128,7 +128,7 @@ def test_help_names_commands_and_exit_codes(tfedge_: Tfedge) -> None:
     assert codes == (
         "0 done, 1 error, 2 usage, 3 unusable input, 4 a package or runtime is missing, "
         "5 the converted model was rejected, "
-            "70 a fault of tfedge itself, with the file to report it with"
+        "70 a fault of tfedge itself, with the file to report it with"
     )
     kinds = ("TfedgeError", "InputError", "MissingPackageError", "RejectedModelError")
     assert [getattr(errors, kind).exit_code for kind in kinds] == [1, 3, 4, 5]
