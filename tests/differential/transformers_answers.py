@@ -53,9 +53,9 @@ def _answers(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     encoder = encoder if encoder.is_dir() else folder
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     result: dict[str, Any] = {"version": transformers.__version__}
-    length = job["length"] or min(tokenizer.model_max_length, LONGEST)
     if task == "sentence-embedding":
         tokenizer = _cut_as_sentence_transformers(encoder, tokenizer)
+    length = job["length"] or min(tokenizer.model_max_length, LONGEST)
     # Of a question and its context all, as the pipeline cuts windows by itself.
     is_cut = task != "question-answering"
     result["ids"] = [_ids(tokenizer, item, is_cut, length) for item in items]
