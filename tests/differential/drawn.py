@@ -189,6 +189,12 @@ class _Draw:
         self.flags["architecture"] = self.architecture = chosen.choice(sorted(_KINDS))
         self.flags["tokeniser"] = self.kind = chosen.choice(_KINDS[self.architecture])
         (self.head,) = chosen.choices(list(_SHARES), [*_SHARES.values()])
+        if self.head == "spans" and self.kind == "unigram":
+            # Where a template has no types, `tokenizers` gives those of the second text to all windows
+            # of a context but the first, whatever the model has learnt.
+            self.flags["tokeniser"] = self.kind = {"bert": "wordpiece"}.get(
+                self.architecture, "byte level"
+            )
         self.flags["head"] = self.head
         tokenizer = self._tokenizer()
         # A window must have room for a question.
