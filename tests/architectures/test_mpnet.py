@@ -14,12 +14,14 @@ from conversions import assert_int8_agrees
 from records import Record, request
 
 from tfedge.errors import CheckpointError, InputError
+from tfedge.models import cost
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build, input_names
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.config import parse_config
 from tfedge.models.cost import load_costs
 from tfedge.models.layers import RelativeBias
+from tfedge.presets import load_preset
 from tfedge.quantize.lean import lean_graphs, wide_graphs
 from tfedge.quantize.prepare import Lowering, Shape
 from tfedge.train.distil import DistillationLosses
@@ -122,3 +124,10 @@ def test_integer_graphs_are_the_plain_graph(
 
 def test_int8_agrees_in_both_runtimes(tmp_path: Path) -> None:
     assert_int8_agrees(write_folder(tmp_path / "toy", EMBEDDING, small=True), tmp_path, (8,))
+
+
+def test_the_published_size() -> None:
+    config = parse_config(load_preset("mpnet").config)
+    assert config.max_position_embeddings == 512
+    # As many numbers as all-mpnet-base-v2's file of weights holds, its pooler with them.
+    assert cost.parameters(config, pooler=True) == 109_486_464
