@@ -31,7 +31,11 @@ def load_named(package: str, kind: type[_Kind], name: str) -> _Kind:
     where there are none of that name; the message lists those there are."""
     names = setting_names(package)
     if name not in names:
-        raise InputError(f"unknown {kind.__name__.lower()} {name!r}; known are {', '.join(names)}")
+        near = difflib.get_close_matches(name.lower(), names, n=1)
+        meant = f", did you mean {near[0]}?" if near else ";"
+        raise InputError(
+            f"unknown {kind.__name__.lower()} {name!r}{meant} known are {', '.join(names)}"
+        )
     path = resources.files(package) / f"{name}{_SUFFIX}"
     content = {"name": name, **tomllib.loads(path.read_text(encoding="utf-8"))}
     return read_record(content, kind, str(path), "tfedge")

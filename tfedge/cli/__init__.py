@@ -62,7 +62,10 @@ def run(command: click.Command = main, name: str = "tfedge") -> None:
         click.echo("tfedge: interrupted; the same command resumes or starts again", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else name
+        message = error.format_message().rstrip(".").replace("\n", " ")
+        click.echo(f"tfedge: {message} (see {path} --help)", err=True)
         sys.exit(error.exit_code)
     except (SystemExit, GeneratorExit, KeyboardInterrupt):
         raise

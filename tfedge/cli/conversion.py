@@ -191,15 +191,19 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
     loses more than --max-drop, it is kept with the suffix .rejected, and the exit code is 5.
     Without the Edge TPU's compiler, --target edgetpu leaves the model uncompiled; the exit code is 4.
     """
+    from tfedge.cli.given import check_conversion
+    from tfedge.tasks.columns import ColumnNames
+
     started = time.monotonic()
+    columns = take(ColumnNames, settings)
+    check_conversion(model, settings, columns)
     load_tensorflow()
     from tfedge.convert.convert import ConvertOptions
     from tfedge.convert.convert import convert as run
     from tfedge.convert.result import Effort
     from tfedge.progress import ProgressBar
-    from tfedge.tasks.columns import ColumnNames
 
-    options = ConvertOptions(columns=take(ColumnNames, settings), **settings)
+    options = ConvertOptions(columns=columns, **settings)
     report = run(model, options, ProgressBar)
     failure = None
     if report.quantization.graph.startswith("edgetpu"):
@@ -262,6 +266,9 @@ def export(model: str, prints_json: bool, **settings: Any) -> None:
     for images), and compared with Keras; if it differs by more than 1e-4, it is not kept, and the exit
     code is 5.
     """
+    from tfedge.cli.given import opened
+
+    opened(model, settings["task"])
     load_tensorflow()
     from tfedge.convert.export import ExportOptions
     from tfedge.convert.export import export as run
@@ -321,9 +328,11 @@ def init(preset: str, folder: Path, tokenizer: Path | None, seed: int) -> None:
 
     Use it to measure what an architecture costs, or to train it; its answers mean nothing.
     """
-    load_tensorflow()
-    from tfedge.models.checkpoint import initialize
     from tfedge.presets import load_preset
 
-    initialize(load_preset(preset), folder, tokenizer, seed)
+    settings = load_preset(preset)
+    load_tensorflow()
+    from tfedge.models.checkpoint import initialize
+
+    initialize(settings, folder, tokenizer, seed)
     click.echo(str(folder))

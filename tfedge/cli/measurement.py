@@ -75,10 +75,10 @@ def evaluate(
     from tfedge.progress import ProgressBar
     from tfedge.tasks.columns import ColumnNames
 
-    if any(path and path.is_dir() for path in (model, against)):
-        load_tensorflow()
     named = take(ColumnNames, place)
     rows = read_rows(model, data, "validation", named).head(limit)
+    if any(path and path.is_dir() for path in (model, against)):
+        load_tensorflow()
     python, runtime, threads = (place[name] for name in ("python", "runtime", "threads"))
     here = python is None and threads is None
     board = Board.here(runtime) if here else Board(Board.command(python), runtime, threads)

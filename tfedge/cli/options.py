@@ -15,6 +15,7 @@ from tfedge import tasks
 from tfedge.records import as_json
 
 if TYPE_CHECKING:
+    from tfedge.data.texts import Texts
     from tfedge.train.run import Request
 
 Options = TypeVar("Options")
@@ -130,36 +131,68 @@ def take(kind: type[Options], settings: dict[str, Any]) -> Options:
     return kind(**{name: settings.pop(name) for name in names})
 
 
-def training_request(
-    model: str, settings: dict[str, Any], teacher: Path | None = None, **changes: Any
-) -> Request:
-    """What a command with `training` is to do.
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """What a command with `training` starts from and reads."""
+
+    model: str
+    folder: Path  # of the checkpoint to start from
+    task: str | None
+    texts: Texts
+    evaluation: Texts | None
+
+
+def training_data(
+    model: str, settings: dict[str, Any], teacher: Path | None = None
+) -> TrainingData:
+    """Takes that out of the options of a command, without TensorFlow, and refuses what cannot be used.
 
     Args:
         settings: the command's options.
         teacher: the folder to start from, in place of the model's own.
+    """
+    from tfedge.cli.given import opened
+    from tfedge.data.hub import check_data, read_data
+    from tfedge.tasks.columns import ColumnNames
+    from tfedge.train.place import refuse_existing
+
+    source = opened(model if teacher is None else str(teacher))[0]
+    given, evaluation = settings.pop("data"), settings.pop("evaluation")
+    named = take(ColumnNames, settings)
+    for name in filter(None, (given, evaluation)):
+        check_data(name)
+    refuse_existing(settings["output"], settings["force"])
+    return TrainingData(
+        model,
+        source.folder,
+        source.task if teacher is None else None,
+        read_data(given, "train", named),
+        read_data(evaluation, "validation", named) if evaluation else None,
+    )
+
+
+def training_request(data: TrainingData, settings: dict[str, Any], **changes: Any) -> Request:
+    """What a command with `training` is to do.
+
+    Args:
+        settings: the command's options that are left.
         changes: of the options of training.
     """
-    from tfedge.data.hub import read_data
-    from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar, training_report
-    from tfedge.tasks.columns import ColumnNames
     from tfedge.train.logs import logged
     from tfedge.train.run import Request
     from tfedge.train.training import TrainingOptions
 
-    source = resolve(model) if teacher is None else None
-    evaluation, logs = settings.pop("evaluation"), settings.pop("logs")
-    named = take(ColumnNames, settings)
+    logs = settings.pop("logs")
     return Request(
-        texts=read_data(settings.pop("data"), "train", named),
-        evaluation=read_data(evaluation, "validation", named) if evaluation else None,
+        texts=data.texts,
+        evaluation=data.evaluation,
         options=dataclasses.replace(take(TrainingOptions, settings), **changes),
-        source=source.folder if source else cast("Path", teacher),
+        source=data.folder,
         make_bar=ProgressBar,
         make_report=lambda bar: logged(training_report(bar), logs),
-        task=source.task if source else None,
-        name=model,
+        task=data.task,
+        name=data.model,
         **settings,
     )
 

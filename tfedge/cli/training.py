@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tfedge.cli import options
-from tfedge.cli.options import PATH, TOKENS, echo_report, take, training_request
+from tfedge.cli.options import PATH, TOKENS, echo_report, take, training_data, training_request
 from tfedge.cli.summary import pruning_summary, qad_summary, shrink_summary
 from tfedge.quiet import load_tensorflow
 
@@ -36,13 +36,17 @@ def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> 
     TF_CONFIG in the environment, the same command on each of its workers trains one model together
     (--batch-size is that of all, --output on a file system that they share). So does distil.
     """
-    load_tensorflow()
     from tfedge.tasks.columns import label_names
+
+    data = training_data(model, settings)
+    names = [name.strip() for name in labels.split(",")] if labels else []
+    names = names or label_names(data.texts.labels or (), data.texts.source)
+    data.texts.label_ids(names)  # refused before TensorFlow is loaded
+    load_tensorflow()
     from tfedge.train.finetune import finetune as run
 
-    request = training_request(model, settings)
-    given = [name.strip() for name in labels.split(",")] if labels else None
-    accuracy = run(request, given or label_names(request.texts.labels or (), request.texts.source))
+    request = training_request(data, settings)
+    accuracy = run(request, names)
     _echo_accuracy(request.output, accuracy, as_json)
 
 
@@ -93,14 +97,16 @@ def distil(preset: str, teacher: Path, cache: Path | None, as_json: bool, **sett
     i * N / n of N (4 of 6: 1, 3, 4, 6), and with --relation-weight its last layer the relations of
     one layer. A killed run resumes when the same command is given again.
     """
-    load_tensorflow()
     from tfedge.presets import load_preset
+
+    student = load_preset(preset).config
+    data = training_data(preset, settings, teacher)
+    load_tensorflow()
     from tfedge.train.distil import DistillationLosses
     from tfedge.train.distil import distil as run
 
-    student = load_preset(preset).config
     losses, augmentation = take(DistillationLosses, settings), settings.pop("augmentation")
-    request = training_request(preset, settings, teacher)
+    request = training_request(data, settings)
     accuracy = run(request, student, losses, augmentation, cache)
     _echo_accuracy(request.output, accuracy, as_json)
 
@@ -135,6 +141,7 @@ def qad(model: str, target: str | None, as_json: bool, **settings: Any) -> None:
     differs from float on the texts of --eval (default: the package's own), before and after.
     A killed run resumes when the same command is given again.
     """
+    data = training_data(model, settings)
     load_tensorflow()
     from tfedge.data.texts import package_texts
     from tfedge.targets import INTEGER, load_target
@@ -142,7 +149,7 @@ def qad(model: str, target: str | None, as_json: bool, **settings: Any) -> None:
     from tfedge.train.qad import qad as run
 
     losses = take(DistillationLosses, settings)
-    request = training_request(model, settings, steps_per_checkpoint=100)
+    request = training_request(data, settings, steps_per_checkpoint=100)
     if request.evaluation is None:
         own = package_texts().paired() if request.texts.are_pairs else package_texts()
         request = dataclasses.replace(request, evaluation=own)
@@ -223,8 +230,11 @@ def prune(model: str, teacher: str | None, as_json: bool, **settings: Any) -> No
     gain is in what is downloaded or stored compressed. A killed run resumes when the same
     command is given again.
     """
+    from tfedge.cli.given import opened
+
+    folder = opened(teacher)[0].folder if teacher else None
+    data = training_data(model, settings)
     load_tensorflow()
-    from tfedge.models.hub import resolve
     from tfedge.train.distil import DistillationLosses
     from tfedge.train.prune import prune as run
     from tfedge.train.sparsity import PruningOptions
@@ -232,8 +242,7 @@ def prune(model: str, teacher: str | None, as_json: bool, **settings: Any) -> No
     settings["layers"] = settings["layers"] or None
     pruning, losses = take(PruningOptions, settings), take(DistillationLosses, settings)
     augmenting = [settings.pop(name) for name in ("augmentation", "random_share")]
-    request = training_request(model, settings, steps_per_checkpoint=100)
-    folder = resolve(teacher).folder if teacher else None
+    request = training_request(data, settings, steps_per_checkpoint=100)
     echo_report(run(request, pruning, losses, folder, *augmenting), as_json, pruning_summary)
 
 
@@ -290,6 +299,10 @@ def shrink(model: str, as_json: bool, **settings: Any) -> None:
     and the one whose answers are nearest to MODEL's is taken. A killed run resumes when the same
     command is given again.
     """
+    flops, latency = settings.pop("target_flops"), settings.pop("target_latency")
+    if (flops is None) == (latency is None):
+        raise click.UsageError("give one of --target-flops and --target-latency")
+    data = training_data(model, settings)
     load_tensorflow()
     from tfedge.models.cost import load_costs
     from tfedge.train.distil import DistillationLosses
@@ -297,9 +310,6 @@ def shrink(model: str, as_json: bool, **settings: Any) -> None:
     from tfedge.train.shrink import Goal
     from tfedge.train.shrink import shrink as run
 
-    flops, latency = settings.pop("target_flops"), settings.pop("target_latency")
-    if (flops is None) == (latency is None):
-        raise click.UsageError("give one of --target-flops and --target-latency")
     remove = frozenset(settings.pop("remove") or ("neurons",))
     goal = Goal(
         flops or latency,
@@ -309,5 +319,5 @@ def shrink(model: str, as_json: bool, **settings: Any) -> None:
         "flops" if flops else "instructions",
     )
     losses, augmentation = take(DistillationLosses, settings), settings.pop("augmentation")
-    request = training_request(model, settings, steps_per_checkpoint=100)
+    request = training_request(data, settings, steps_per_checkpoint=100)
     echo_report(run(request, goal, losses, augmentation), as_json, shrink_summary)

@@ -11,7 +11,8 @@ from tfedge import tasks
 from tfedge.data.hub import KINDS
 from tfedge.data.reader import TextReader, open_reader
 from tfedge.data.texts import AS_FOUND, package_texts
-from tfedge.errors import InputError, MissingPackageError
+from tfedge.errors import InputError
+from tfedge.measure.board import check_runtime
 from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.config import (
@@ -27,7 +28,7 @@ from tfedge.quantize.coarsen import LEAST_BITS, MOST_BITS
 from tfedge.quantize.costs import Costs, read_costs
 from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import Shape
-from tfedge.runtime.runtimes import RUNTIMES, default_runtime, how_to_install
+from tfedge.runtime.runtimes import RUNTIMES, default_runtime
 from tfedge.targets import INTEGER, Target, load_target
 from tfedge.tasks import columns, task_and_labels
 from tfedge.tasks.base import Rows
@@ -155,13 +156,7 @@ class Job:
 
     def _check_options(self) -> None:
         runtime, quantization, options = self.runtime, self.quantization, self.options
-        if runtime not in RUNTIMES:
-            raise InputError(f"unknown runtime {runtime!r}; known are {', '.join(RUNTIMES)}")
-        if not RUNTIMES[runtime].installed():
-            raise MissingPackageError(
-                f"{runtime} is not installed, so the model could not be tried in it: "
-                f"{how_to_install([runtime])}{_other(runtime)}"
-            )
+        check_runtime(runtime)
         if quantization not in QUANTIZATIONS:
             known = ", ".join(QUANTIZATIONS)
             raise InputError(f"unknown quantization {quantization!r}; known are {known}")
@@ -281,12 +276,6 @@ class Job:
             isinstance(word, str) and columns.key(word) in known for word in words
         )
         return self.task.truth(self.rows, self.labels) if theirs else None
-
-
-def _other(runtime: str) -> str:
-    """What else a model can be made for here."""
-    others = [name for name in RUNTIMES if name != runtime and RUNTIMES[name].installed()]
-    return "".join(f"; or give --runtime {name}" for name in others)
 
 
 def _first(*values: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,14 @@ def is_file_name(name: str, folder: str | Path = "") -> bool:
     """Whether a name is one of a file, relative to `folder`, rather than of a data set on the hub."""
     path = Path(folder) / name
     return path.exists() or bool(path.suffix) or not _HUB_ID.fullmatch(name)
+
+
+def check_data(name: str) -> None:
+    """Raises, without reading it, where data can be neither a file nor read from the hub; as `Data`."""
+    if is_file_name(name):
+        texts.existing(name)
+    elif importlib.util.find_spec("datasets") is None:
+        raise _needs_datasets(name)
 
 
 def read_data(name: str, split: str, columns: ColumnNames = AS_FOUND) -> Texts:
@@ -97,10 +106,7 @@ def _load(name: str, split: str) -> Any:
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise MissingPackageError(
-            f"{name} is not a file; reading it from the hub needs the package datasets: "
-            "pip install 'tfedge[hub]'"
-        ) from error
+        raise _needs_datasets(name) from error
     identifier, _, wanted = name.partition(":")
     try:
         return load_dataset(identifier, split=wanted or split)
@@ -109,3 +115,10 @@ def _load(name: str, split: str) -> Any:
         raise InputError(
             f"data set {name} could not be downloaded from the hub: {error}"
         ) from error
+
+
+def _needs_datasets(name: str) -> MissingPackageError:
+    return MissingPackageError(
+        f"{name} is not a file; reading it from the hub needs the package datasets: "
+        "`pip install datasets`"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import gzip
 import itertools
 import json
@@ -96,9 +97,13 @@ def existing(path: str | Path) -> Path:
     """The path of a file; raises InputError where there is none."""
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path} does not exist")
+        beside = [file.name for file in path.parent.glob("*") if file.is_file()]
+        near = difflib.get_close_matches(path.name, beside, n=1)
+        meant = f", did you mean {path.with_name(near[0])}?" if near else ""
+        raise InputError(f"{path} does not exist{meant}")
     if path.is_dir():
         raise InputError(f"{path} is a folder; give a file of texts ({', '.join(SUFFIXES)})")
+    _suffix(path)
     return path
 
 

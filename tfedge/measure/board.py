@@ -31,7 +31,13 @@ from tfedge.errors import (
 from tfedge.measure import child
 from tfedge.progress import Progress, unheard
 from tfedge.runtime.bundle import read_bundle
-from tfedge.runtime.runtimes import choose_runtime, default_threads
+from tfedge.runtime.runtimes import (
+    RUNTIMES,
+    choose_runtime,
+    default_runtime,
+    default_threads,
+    how_to_install,
+)
 from tfedge.runtime.tasks.base import Answer
 from tfedge.runtime.worker import INPUT, SECONDS
 
@@ -43,6 +49,21 @@ Graph = tuple[str, int]  # the key of its signature, and its index
 WORKER = ("-m", "tfedge.runtime.worker")
 _LACKS_RUNTIME = 4  # exit code of tfedge-infer
 _LEAST_SHARE = 32  # texts; a process takes as long to start as to answer these
+
+
+def check_runtime(wanted: str | None) -> None:
+    """Raises InputError where a model cannot be made for a runtime, None for the default one, since it
+    is none, MissingPackageError where it could not be tried."""
+    runtime = wanted or default_runtime()
+    if runtime not in RUNTIMES:
+        raise InputError(f"unknown runtime {runtime!r}; known are {', '.join(RUNTIMES)}")
+    if not RUNTIMES[runtime].installed():
+        others = [name for name in RUNTIMES if RUNTIMES[name].installed()]
+        raise MissingPackageError(
+            f"{runtime} is not installed, so the model could not be tried in it: "
+            f"{how_to_install([runtime])}"
+            + "".join(f"; or give --runtime {name}" for name in others)
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -116,8 +116,8 @@ def _about(model: Path, like: Task | None = None) -> tuple[Task, list[str], Sequ
     `like`, which may have been made of it.
     """
     if model.is_dir():
-        from tfedge.models.checkpoint import Checkpoint
         from tfedge.models.folder import transformer_folder
+        from tfedge.models.stored import Checkpoint
 
         given = like.name if like is not None and like.is_embedding else None
         name, labels = tasks.task_and_labels(Checkpoint(transformer_folder(model)), given)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -13,6 +15,23 @@ from tfedge.presets import Preset, load_preset, preset_names
 
 # What comes with a clone, beside the package; a wheel is too small for it.
 _SHIPPED = Path(tfedge.__file__).resolve().parents[1] / "saved_models"
+_FOLDER = "give the folder that holds config.json, model.safetensors and the tokeniser"
+# What is given in place of a checkpoint, by the suffix of a file -> what it is, what to do.
+_FILES = {
+    ".tflite": "is a converted model: `tfedge-infer --model` answers with it, `tfedge inspect` and "
+    "`tfedge eval --model` measure it; to convert, give the checkpoint that it was made of",
+    ".onnx": f"is an ONNX model, which is not read; {_FOLDER} of the checkpoint it was exported from",
+    **dict.fromkeys(
+        (".h5", ".hdf5", ".keras"),
+        f"is a model of Keras, which is not read; {_FOLDER} of the Hugging Face checkpoint",
+    ),
+    **dict.fromkeys(
+        (".pt", ".pth", ".ckpt", ".bin", ".pkl"),
+        "is a pickle of PyTorch, which is not read; write a folder by "
+        "model.save_pretrained(folder, safe_serialization=True) and give that",
+    ),
+    ".gguf": f"is a GGUF model, which is not read; {_FOLDER} of the checkpoint it was made of",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +60,20 @@ def resolve(model: str) -> Source:
         return _from_preset(load_preset(model))
     path = Path(model)
     if path.is_dir():
+        if (path / "saved_model.pb").exists():
+            raise InputError(f"{model} is a SavedModel of TensorFlow, which is not read; {_FOLDER}")
         return Source(path.resolve().name, transformer_folder(path), None, str(path))
-    if path.exists():
-        raise InputError(f"{model} is a file; give the folder that holds config.json")
+    known = _FILES.get(path.suffix.lower())
+    if path.exists() or known:
+        absent = "" if path.exists() else " (and does not exist)"
+        raise InputError(f"{model} {known or f'is a file; {_FOLDER}'}{absent}")
     if model.count("/") == 1 and not model.startswith((".", "/")):
         folder = transformer_folder(_download(model))
         return Source(model.split("/")[1].lower(), folder, None, f"hub:{model}")
+    near = difflib.get_close_matches(model.lower(), preset_names(), n=1)
+    meant = f", did you mean {near[0]}?" if near else ":"
     raise InputError(
-        f"no model {model!r}: it is none of the names {', '.join(preset_names())}, no folder, "
+        f"no model {model!r}{meant} it is none of the names {', '.join(preset_names())}, no folder, "
         "and no hub id (owner/name)"
     )
 
@@ -75,6 +100,7 @@ def _from_preset(preset: Preset) -> Source:
     return Source(preset.name, _download(preset.hub_id), preset, f"hub:{preset.hub_id}")
 
 
+@functools.cache  # checked first, then converted
 def _download(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
 

@@ -24,6 +24,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from tfedge.runtime import tasks
@@ -199,7 +200,12 @@ def open_model(path: str | os.PathLike[str]) -> Iterator[tuple[str, BinaryIO]]:
     try:
         name.encode()  # the runtimes take a path as UTF-8
         # Looked at before it is opened: opening a FIFO would wait for a writer.
-        if not stat.S_ISREG(os.stat(name).st_mode):
+        mode = os.stat(name).st_mode
+        if stat.S_ISDIR(mode) and Path(name, "config.json").exists():
+            raise ModelFileError(
+                f"{name} is the folder of a checkpoint: `tfedge convert {name}` makes the .tflite"
+            )
+        if not stat.S_ISREG(mode):
             raise ModelFileError(f"{name}: not a file; give the path of one .tflite file")
         with open(name, "rb") as file:
             _check_magic(name, os.fstat(file.fileno()).st_size, file.read(32))

@@ -13,6 +13,7 @@ from tfedge import files
 from tfedge.errors import CheckpointError, InputError
 from tfedge.models.folder import files_of
 from tfedge.train.distribute import is_chief, wait_for_all
+from tfedge.train.place import training_folder
 
 
 class RunFolder:
@@ -23,7 +24,7 @@ class RunFolder:
 
     def __init__(self, output: Path, strategy: tf.distribute.Strategy | None = None) -> None:
         self.output = output
-        self.path = output.with_name(f"{output.name}.training")
+        self.path = training_folder(output)
         self.steps = self.path / "steps"
         self.result = self.path / "result"
         self._settings = self.path / "settings.json"

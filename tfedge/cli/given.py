@@ -1,0 +1,58 @@
+"""What a command is given, refused before TensorFlow is loaded, which takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfedge import tasks
+from tfedge.data.hub import KINDS, check_data
+from tfedge.errors import InputError
+from tfedge.measure.board import check_runtime
+from tfedge.models.hub import Source, resolve
+from tfedge.models.stored import Checkpoint
+from tfedge.targets import load_target
+from tfedge.tasks.base import Task
+from tfedge.tasks.columns import ColumnNames
+
+
+def opened(model: str, task: str | None = None) -> tuple[Source, Task]:
+    """The checkpoint that MODEL stands for, and its task or the one that is given; raises InputError,
+    CheckpointError where it has none that can be read."""
+    source = resolve(model)
+    name, _ = tasks.task_and_labels(Checkpoint(source.folder), task or source.task)
+    return source, tasks.find(name)
+
+
+def check_conversion(model: str, settings: Mapping[str, Any], columns: ColumnNames) -> None:
+    """Raises what a conversion would, as far as it can be told at once.
+
+    Args:
+        settings: the options of `tfedge convert` by name.
+    """
+    task = opened(model, settings["task"])[1]
+    _check_output(settings["output"])
+    target = load_target(settings["target"]) if settings["target"] else None
+    check_runtime(settings["runtime"] or (target.runtime if target else None))
+    if name := settings["calibration"]:
+        check_rows(name, task)
+    if name := settings["evaluation"] or settings["calibration"]:
+        check_rows(name, task, columns)
+
+
+def check_rows(name: str, task: Task, columns: ColumnNames | None = None) -> None:
+    """Raises InputError where there are no data of that name, or they lack what a task reads, given
+    how the user calls its `columns`."""
+    if task.units == "texts":
+        check_data(name)
+    if columns is not None and Path(name).exists():
+        task.read(KINDS[task.units](name, "validation", columns))
+
+
+def _check_output(folder: Path) -> None:
+    if folder.is_file() or folder.suffix == ".tflite":
+        raise InputError(
+            f"--output {folder} is a file; give the folder in which MODEL/MODEL_QUANT.tflite is "
+            f"written: --output {folder.parent}"
+        )
