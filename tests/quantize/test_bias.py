@@ -14,6 +14,7 @@ from tfedge.quantize import bias
 from tfedge.quantize.bias import correct_bias
 from tfedge.quantize.mixed import Precision, match_sites
 from tfedge.quantize.prepare import Prepared, Shape
+from tfedge.quantize.rounding import with_rounding
 
 MIXED = {"norm": "float", "encoder.layer.0.intermediate.dense": "dynamic"}
 CASES = [
@@ -97,6 +98,20 @@ def test_the_same_texts_give_the_same_shifts(
     again = correct_bias(dataclasses.replace(corrected, shifts={}), sequences)
     for name, shift in corrected.shifts.items():
         assert np.array_equal(again.shifts[name], shift)
+
+
+def test_constants_that_are_rounded_once_give_the_same(
+    corrected: Prepared, sequences: list[np.ndarray]
+) -> None:
+    (_, batch), *_ = bias.batches_of_equals(sequences, ("input_ids", "attention_mask"))
+    kept, anew = corrected.rounded(), corrected._build(None, None, with_rounding)
+    batch = {name: batch.get(name, np.zeros_like(batch["input_ids"])) for name in kept.model.input}
+    first = kept.model(batch)["logits"]
+    np.testing.assert_allclose(first, anew.model(batch)["logits"], atol=1e-5)
+    # The rounding is in what is kept: the layer's weights may change without it.
+    layer = kept.model.get_layer("encoder.layer.0.intermediate.dense")
+    layer.kernel.assign(layer.kernel * 0)
+    np.testing.assert_array_equal(first, kept.model(batch)["logits"])
 
 
 def test_many_texts_are_thinned() -> None:

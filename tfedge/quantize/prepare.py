@@ -29,7 +29,7 @@ from tfedge.quantize.integer import IntegerBlocks
 from tfedge.quantize.mixed import MixedBlocks, Precision
 from tfedge.quantize.record import FILE, Decisions
 from tfedge.quantize.rewrite import Decision, Rewrite
-from tfedge.quantize.rounding import with_rounding
+from tfedge.quantize.rounding import keep_constants, with_rounding
 from tfedge.targets import INTEGER
 
 # Forward passes over the calibration samples: the rewrites', and two for the ranges.
@@ -137,8 +137,10 @@ class Prepared:
         return self._build(self.shape.sequence_length, None)
 
     def rounded(self, precisions: Mapping[str, Precision] | None = None) -> Encoder:
-        """The graph for any batch and length with the rounding of constants in it."""
-        return self._build(None, precisions, with_rounding)
+        """The graph for any batch and length, with its constants rounded."""
+        encoder = self._build(None, precisions, with_rounding)
+        keep_constants(encoder.model)
+        return encoder
 
     def _build(
         self,

@@ -6,6 +6,7 @@ Gradients pass the rounding as if it were not there (the straight-through estima
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -70,3 +71,11 @@ class _Rounded:
 def with_rounding(blocks: type[IntegerBlocks]) -> type[IntegerBlocks]:
     """The same blocks, which round their constants."""
     return type(f"Rounded{blocks.__name__}", (_Rounded, blocks), {})
+
+
+def keep_constants(model: keras.Model) -> None:
+    """Rounds the constants of a model once, for whoever runs it often and changes no weights that
+    these are made of: rounding those of a large encoder takes longer than running it on a text."""
+    for layer in model.layers:
+        if hasattr(layer, "constant"):
+            layer.constant = functools.partial(tf.identity, layer.constant())
