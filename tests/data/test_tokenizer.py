@@ -255,7 +255,13 @@ def test_types_that_the_model_gets_none_of_are_zero(tmp_path: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": names}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(CheckpointError, match=r"token types \(BertProcessing\), which model_input"):
+    found = load_tokenizer(folder)
+    assert found.encode("film").tokens == ["[CLS]", "film", "[SEP]"]
+    assert found.encode("film", "study").tokens == ["[CLS]", "film", "[SEP]", "study", "[SEP]"]
+    assert found.encode("film", "study").type_ids == [0] * 5
+    tokenizer.post_processor = processors.Sequence([tokenizer.post_processor])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    with pytest.raises(CheckpointError, match=r"token types \(Sequence\), which model_input_names"):
         load_tokenizer(folder)
 
 

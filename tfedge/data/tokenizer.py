@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer, normalizers, processors
 
 from tfedge.errors import CheckpointError
 from tfedge.models.config import lowercases
@@ -138,6 +138,7 @@ def _without_types(tokenizer: Tokenizer, folder: str | Path) -> Tokenizer:
 
     Raises CheckpointError where they are no part of a template.
     """
+    _frame_by_template(tokenizer)
     content = json.loads(tokenizer.to_str())
     frame = json.dumps(content["post_processor"])
     content["post_processor"] = json.loads(
@@ -151,6 +152,17 @@ def _without_types(tokenizer: Tokenizer, folder: str | Path) -> Tokenizer:
             "or take a TemplateProcessing without them"
         )
     return found
+
+
+def _frame_by_template(tokenizer: Tokenizer) -> None:
+    """Puts a template in place of a `BertProcessing`, which has no types to change."""
+    frame = json.loads(tokenizer.to_str())["post_processor"]
+    if frame and frame["type"] == "BertProcessing":
+        first, end = frame["cls"], frame["sep"]
+        single = [first[0], "$A", end[0]]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single, [*single, "$B", end[0]], [tuple(first), tuple(end)]
+        )
 
 
 def text_encoder(tokenizer: Tokenizer, max_length: int, pairs: bool = False) -> TextEncoder:
