@@ -103,7 +103,7 @@ BAD = {
         '{"label": 1, "Label ": 2, "text": "a"}',
         "the column 'label' twice",
     ),
-    "unknown names": ("a.csv", "review;stars\na;5\n", "has the columns ['review;stars']"),
+    "unknown names": ("a.csv", "review;stars\na;5\n", "has the columns ['review', 'stars']"),
     "semicolons, short row": ("a.csv", "text;label\na;x\nb\n", "line 3, has 1 columns"),
 }
 

@@ -58,9 +58,11 @@ def _reader(path: Path, content: str, suffix: str) -> Any:
 
 
 def _delimiter(path: Path, header: str, suffix: str) -> str:
-    """What is between columns: that at which the first line falls into names that are known."""
+    """What is between columns: that at which the first line falls into names that are known or, where
+    it has none, what stands in it."""
     usual = "\t" if suffix == ".tsv" else ","
-    fitting = [one for one in _DELIMITERS if one in header and _knows(header, one)]
+    there = [one for one in _DELIMITERS if one in header]
+    fitting = [one for one in there if _knows(header, one)]
     if suffix == ".tsv":
         if fitting and usual not in header:
             raise InputError(
@@ -73,7 +75,7 @@ def _delimiter(path: Path, header: str, suffix: str) -> str:
         raise InputError(
             f"{path} has {both} between the names in its first line; separate columns by one of them"
         )
-    return fitting[0] if fitting else usual
+    return (fitting or there or [usual])[0]
 
 
 def _knows(header: str, delimiter: str) -> bool:
