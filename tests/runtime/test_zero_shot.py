@@ -166,10 +166,13 @@ def test_on_the_command_line(nli: Path, toys: Path) -> None:
     (answer,) = infer(*asked, "--json", "a film").objects
     assert list(answer) == ["text", "label", "score", "scores"]
     for wrong, reason in (
-        ((*asked, "--hypothesis-template", "It.", "a film"), "has no place for the label"),
+        ((*asked, "--hypothesis-template", "It.", "a"), ": --hypothesis-template 'It.' has no"),
         ((*asked, "--benchmark", "3", "a film"), "--benchmark times no --candidate-labels"),
         ((*asked, "--pair", "a", "film"), "--candidate-labels are for one text"),
-        (("--model", nli, "--multi-label", "a film"), "need candidate_labels"),
+        (
+            ("--model", nli, "--multi-label", "a film"),
+            "--multi-label need --candidate-labels; give",
+        ),
         (("--model", toys / "classifier.tflite", *asked[2:], "a"), 'begins with "entail"'),
         (("--model", toys / "tagger.tflite", *asked[2:], "a"), "does not apply to token-class"),
     ):

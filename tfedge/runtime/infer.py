@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tfedge.runtime.pipeline import Input, Pipeline
 
 WANTED = tuple(Asked.__annotations__)  # arguments of a pipeline
+_ARGUMENT = re.compile(rf"(?<![\w'-])({'|'.join(WANTED)})(?=[ ;])")
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_NO_READER = 141  # 128 + SIGPIPE
 
@@ -294,6 +296,11 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
     return code
 
 
+def _as_typed(message: str) -> str:
+    """A message with the arguments of a pipeline as the options that they are on a command line."""
+    return _ARGUMENT.sub(lambda found: "--" + found[0].replace("_", "-"), message)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Runs the program and returns its exit code."""
     arguments, chosen, name = list(arguments), command, PROGRAM
@@ -306,7 +313,8 @@ def run(arguments: Sequence[str]) -> int:
         # --help and --version give an exit code instead.
         return int(job() if callable(job) else job or 0)
     except InferenceError as error:
-        complain(str(error))
+        is_option = isinstance(error, OptionError)
+        complain(_as_typed(str(error)) if is_option else str(error))
         return error.exit_code
     except click.ClickException as error:
         complain(f"{error.format_message().rstrip('.')} (see {name} --help)")
