@@ -30,6 +30,8 @@ _FREE_SHARE = 0.6  # of a board's memory, beside the system and what else runs
 
 def conversion_summary(report: Conversion, output: Path) -> str:
     """What `tfedge convert` prints: the file, what it holds, how it did in each runtime."""
+    from tfedge.show.text import infer_program
+
     path = output / report.model / report.file
     quantization, task = report.quantization, tasks.find(report.task)
     operators = sum(quantization.operators.values())
@@ -51,7 +53,7 @@ def conversion_summary(report: Conversion, output: Path) -> str:
         lines.append(f"    judged in {runtime} alone: tfedge-infer runs it in no other runtime")
     if report.effort:
         lines.append(f"  {_effort(report.effort)}")
-    lines.append(f"try it: tfedge-infer --model {path} {task.example}")
+    lines.append(f"try it: {infer_program()} --model {path} {task.example}")
     if report.edgetpu is not None:
         from tfedge.edgetpu.table import delivery_summary
 

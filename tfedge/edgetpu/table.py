@@ -103,7 +103,8 @@ def delivery_summary(delivery: Delivery) -> str:
             f"compiled: {compiled.output}  {compiled.mapped} operators on the Edge TPU, "
             f"{compiled.on_cpu} on the CPU, {how}"
         )
-        lines.append(f'try it: tfedge-infer --model {compiled.output} --delegate edgetpu "a text"')
+        program = terminal.infer_program()
+        lines.append(f'try it: {program} --model {compiled.output} --delegate edgetpu "a text"')
     else:
         lines.append(f"NOT COMPILED, {checked.file} is kept: compile it where the compiler is")
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import io
 import shutil
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from rich import box
 from rich import table as rich_table
@@ -19,6 +20,12 @@ from tfedge.show.table import TERMINAL, Table
 _WIDTH = 200
 _UNLIMITED = 10_000
 MOST_ROWS = 2000  # nobody reads on, and laying out a table takes a second for as many
+
+
+def infer_program() -> str:
+    """What starts `tfedge-infer` here: its path beside `tfedge`, where no shell finds it by name."""
+    beside = Path(sys.argv[0]).with_name("tfedge-infer")
+    return str(beside) if beside.is_file() and shutil.which(beside.name) is None else beside.name
 
 
 def text(parts: Iterable[Table | str]) -> str:

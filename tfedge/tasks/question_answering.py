@@ -34,6 +34,7 @@ class QuestionAnswering(Task, board.QuestionAnswering):
     kind = "ForQuestionAnswering"
     wanted = "the columns question, context and answers"
     score = "f1"
+    example = '--context "Ada was born in London." "Where was Ada born?"'
 
     def modules(self, config: EncoderConfig) -> tuple[str, ...]:
         return ("qa_outputs",)
