@@ -154,7 +154,9 @@ class TextEncoder:
         not Unicode; or there is no room for both.
         """
         if self._pairs and second is None:
-            raise TextError("the model needs a question and a context")
+            raise TextError(
+                "the model needs a question and a context; give both (--context, --pair)"
+            )
         names = ("question", "context") if self._pairs else ("text", "second text")
         texts = dict(zip(names, (text,) if second is None else (text, second)))
         for name, value in texts.items():

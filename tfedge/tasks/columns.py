@@ -203,7 +203,7 @@ def label_ids(words: Sequence[str], names: Sequence[str], source: str) -> list[i
     if unknown:
         raise InputError(
             f"{source} has labels {unknown[:5]} that the model does not know; "
-            f"its labels are {list(names)}"
+            f"its labels are {list(names)}; write these, or their numbers from 0"
         )
     return [known[key(label)] for label in words]
 
