@@ -145,6 +145,9 @@ def test_a_loss_that_chance_could_make_only_warns() -> None:
         f"{told}, more than --max-drop 1, but chance could make as much: a larger --eval would tell"
     )
     assert loss(found, tasks.find("text-classification")) == told
+    won, _ = _figures(judged("text-classification", [0] * 40), *answers_of(1, 3))
+    told = told.replace("lost", "won")
+    assert loss(won, tasks.find("text-classification")) == told
     found, _ = _figures(judged("text-classification", [0] * 40, available=41), *sides)
     assert str(found.warning).endswith("--eval-limit all would tell")
     found, faults = _figures(judged("text-classification", [0] * 40, 5.1), *sides)

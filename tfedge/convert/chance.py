@@ -74,12 +74,16 @@ def _bootstrap(task: Task, sides: Sides) -> tuple[float, float]:
 
 
 def loss(figures: Measured, task: Task) -> str:
-    """What is lost against float, in words: of how many texts where each answer is right or wrong."""
-    lost = figures.drop * figures.texts / 100
-    points = f"{figures.drop:.2f} points lost"
+    """What is lost or won against float, in words: of how many texts where each answer is right or
+    wrong."""
+    sign, how = (-1, "won") if figures.drop < 0 else (1, "lost")
+    drop = sign * figures.drop
+    lost = drop * figures.texts / 100
+    points = f"{drop:.2f} points {how}"
     if figures.interval is None:
         return points
     if (task.score == "accuracy" or not figures.scores) and abs(lost - round(lost)) < 1e-6:
-        how = "lost" if figures.scores else "differ"
-        points = f"{round(lost)} of {figures.texts:,} {task.units} {how}, {figures.drop:.2f} points"
-    return points + " (95 % interval {:.2f} to {:.2f})".format(*figures.interval)
+        how = how if figures.scores else "differ"
+        points = f"{round(lost)} of {figures.texts:,} {task.units} {how}, {drop:.2f} points"
+    ends = sorted(sign * end for end in figures.interval)
+    return points + " (95 % interval {:.2f} to {:.2f})".format(*ends)
