@@ -29,6 +29,7 @@ def main() -> None:
     \b
     tfedge models                       the presets
     tfedge convert tinybert             checkpoint -> one .tflite, measured
+    tfedge finetune minilm --data train.tsv --output Y      texts with labels -> a checkpoint
     tfedge run recipe.toml              texts -> trained, converted, measured, in one command
     tfedge shrink X --target-flops 0.5 --data texts.txt --output Y      checkpoint -> a faster one
     tfedge eval --model X.tflite --data dev.tsv

@@ -101,7 +101,8 @@ def _precisions(_: Any, option: Any, values: tuple[str, ...]) -> dict[str, str] 
     "--seq-len",
     "sequence_length",
     type=TOKENS,
-    help="Tokens of the graph; default: the preset's, else 128.",
+    help="Tokens of the graph; default: the preset's, else 128, and no more than the tokeniser's "
+    "model_max_length.",
 )
 @click.option(
     "--buckets",

@@ -61,7 +61,8 @@ def evaluate(
 ) -> None:
     """Measures a model on labelled data, and how its answers differ from another's.
 
-    Classifiers: accuracy, macro F1, confusion. Token classification: accuracy of words, F1 of
+    Classifiers: accuracy, macro F1, confusion; with several labels a text, micro and macro F1. Numbers
+    and scores: Pearson's and Spearman's correlation. Token classification: accuracy of words, F1 of
     entities. Question answering: exact match, F1. Sentence embedding: Spearman's correlation.
 
     \b

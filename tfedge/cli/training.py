@@ -30,7 +30,11 @@ imitation = options.together(
 @options.float_training
 @options.training
 def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> None:
-    """Trains a text classifier from an encoder.
+    """Trains a text classifier, with one label a text, from an encoder.
+
+    \b
+    tfedge finetune minilm --data train.tsv --eval dev.tsv --output ./mine
+    tfedge convert ./mine --calibration train.tsv --eval dev.tsv
 
     A killed run resumes when the same command is given again. All GPUs of the machine are used; with
     TF_CONFIG in the environment, the same command on each of its workers trains one model together
@@ -91,6 +95,9 @@ def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> 
 @options.training
 def distil(preset: str, teacher: Path, cache: Path | None, as_json: bool, **settings: Any) -> None:
     """Trains the small model of PRESET on the answers of a larger teacher.
+
+    \b
+    tfedge distil tinybert --teacher ./mine --data train.tsv --eval dev.tsv --output ./small
 
     The student starts from the teacher's own weights, cut to size, and learns the teacher's
     logits and hidden states. Its layer i of n learns the hidden states of the teacher's layer
