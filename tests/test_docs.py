@@ -113,3 +113,12 @@ def test_goals_of_make_exist() -> None:
 def test_github_runs_what_ci_runs() -> None:
     workflow = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
     assert re.findall(r"^      - run: (\.ci/.*)$", workflow, re.MULTILINE) == [".ci/run"]
+
+
+def test_nothing_is_installed_by_a_name_that_is_not_published() -> None:
+    """Until the first release PyPI has no tfedge: what is installed is a clone or a wheel."""
+    sources = [path for path in ROOT.rglob("tfedge/**/*.py") if ".venv" not in path.parts]
+    named = re.compile(r"pip\s+install\s+[\"']?tfedge(?![\w-]*-[0-9])")
+    pages = [page for page in PAGES if page.name != "releasing.md"]
+    found = [path for path in (*pages, *sources) if named.search(path.read_text(encoding="utf-8"))]
+    assert found == []

@@ -57,3 +57,37 @@ def test_python_that_cannot_convert(tmp_path: Path, python: str) -> None:
     assert "make: tfedge converts on Python 3.11 to 3.13" in done.stderr
     assert "set PYTHON=/path/to/python3.13" in done.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def told(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What make would run."""
+    environment = {name: value for name, value in os.environ.items() if name != "EVAL"}
+    command = ["make", "-n", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("MODEL=my model", "MODEL=my model has blanks, which make cannot pass on"),
+        ("OUTPUT=my models", "OUTPUT=my models has blanks"),
+        ("EVAL=my dev.tsv", "EVAL=my dev.tsv has blanks"),
+        ("MODEL=", "MODEL= is empty: give a name of `make models`"),
+        ("MODEL= ", "MODEL= is empty"),
+    ],
+)
+def test_names_with_blanks_are_refused_in_words(given: str, said: str) -> None:
+    done = told("convert", given)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("goal", ["eval", "bench", "report"])
+def test_measures_on_what_ships_by_default(goal: str) -> None:
+    assert "--data tfedge/data/sentences.tsv" in told(goal).stdout
+    assert "--data dev.tsv" in told(goal, "EVAL=dev.tsv").stdout
+
+
+def test_training_is_measured_on_other_texts_by_default() -> None:
+    assert "--eval stanfordnlp/sst2:validation" in told("distill").stdout
+    assert "--eval dev.tsv" in told("distill", "EVAL=dev.tsv").stdout

@@ -4,6 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
+from tfedge import __version__
 from tfedge.runtime.errors import BackendError, InferenceError
 
 
@@ -38,7 +39,11 @@ class RejectedModelError(TfedgeError):
 def host_extra() -> str:
     """How to get the packages of the host side, on a Python that has them."""
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return "pip install 'tfedge[convert]'"
+        wheel = f"tfedge-{__version__}-py3-none-any.whl"
+        return (
+            "`pip install '.[convert]'` in a clone of tfedge's repository, or where its wheel is "
+            f"`pip install './{wheel}[convert]'`"
+        )
     return "TensorFlow has wheels for Python 3.11 to 3.13, install tfedge in one of these"
 
 

@@ -47,7 +47,7 @@ def test_saved_model(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "mobilebert"])
 def test_onnx_for_tensorrt(tmp_path: Path, architecture: str) -> None:
-    pytest.importorskip("tf2onnx", reason="pip install 'tfedge[onnx]'")
+    pytest.importorskip("tf2onnx", reason="pip install 'tf2onnx>=1.17,<2' onnxruntime")
     onnx = pytest.importorskip("onnx")
     folder = toy_folders.write_folder(tmp_path / "toy", architecture, small=True)
     options = ExportOptions("onnx", tmp_path / "out", sequence_length=16)
@@ -67,7 +67,7 @@ def test_onnx_for_tensorrt(tmp_path: Path, architecture: str) -> None:
 def test_onnx_of_images(tmp_path: Path, teacher: bool) -> None:
     """Pixels go in as a camera gives them, and come out as the checkpoint answers them."""
     pytest.importorskip("PIL")
-    pytest.importorskip("tf2onnx", reason="pip install 'tfedge[onnx]'")
+    pytest.importorskip("tf2onnx", reason="pip install 'tf2onnx>=1.17,<2' onnxruntime")
     onnx = pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     folder = toy_images.write_folder(tmp_path / "toy", "deit" if teacher else "vit", teacher)
@@ -100,7 +100,7 @@ def test_saved_model_of_images(tmp_path: Path) -> None:
 
 
 def test_onnx_of_any_shape(tmp_path: Path) -> None:
-    pytest.importorskip("tf2onnx", reason="pip install 'tfedge[onnx]'")
+    pytest.importorskip("tf2onnx", reason="pip install 'tf2onnx>=1.17,<2' onnxruntime")
     runtime = pytest.importorskip("onnxruntime")
     folder = toy_folders.write_folder(tmp_path / "toy", task="sentence-embedding", small=True)
     export(str(folder), ExportOptions("onnx", tmp_path / "out", 16, dynamic=True), Bars())

@@ -228,7 +228,7 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
     required=True,
     type=click.Choice(["saved-model", "onnx"]),
     help="saved-model: TensorFlow's, with the signature serving_default; onnx: model.onnx, for "
-    "TensorRT or ONNX Runtime (pip install 'tfedge[onnx]').",
+    "TensorRT or ONNX Runtime (pip install 'tf2onnx>=1.17,<2' onnxruntime).",
 )
 @click.option("--output", required=True, type=PATH, help="Folder to write.")
 @click.option(

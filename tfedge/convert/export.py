@@ -287,5 +287,6 @@ def _package(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise MissingPackageError(
-            f"exporting to ONNX needs tf2onnx and onnxruntime ({error}): pip install 'tfedge[onnx]'"
+            f"exporting to ONNX needs tf2onnx and onnxruntime ({error}): "
+            "`pip install 'tf2onnx>=1.17,<2' onnxruntime`"
         ) from error

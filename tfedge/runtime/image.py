@@ -15,7 +15,7 @@ from tfedge.runtime.image_settings import ImageSettings
 
 # What is read; other formats of Pillow start programs (EPS) or are nobody's photos.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM")
-NEEDS_PILLOW = "Pillow, which reads images, is not installed: pip install 'tfedge[image]'"
+NEEDS_PILLOW = "Pillow, which reads images, is not installed: `pip install pillow`"
 
 Picture = Union[str, "os.PathLike[str]", np.ndarray]  # a file, or uint8 (height, width, 3), RGB
 

@@ -70,7 +70,7 @@ Output, a line a text, by the model's task:
                         --aggregation none the word pieces: token/label token/label ...
   question-answering    answer TAB score
   --candidate-labels    as text-classification
-  image-classification, image-multi-label  as of texts; files are read by Pillow (tfedge[image])
+  image-classification, image-multi-label  as of texts; files are read by Pillow (pip install pillow)
 A text that cannot be answered gives the line `error TAB -` and a line on standard error that says
 why; with --json it gives an object with "error". The other texts are answered all the same.
 

@@ -28,7 +28,7 @@ def tools() -> Any:
         return importlib.import_module("ai_edge_litert.tools.flatbuffer_utils")
     except ImportError as error:
         raise MissingPackageError(
-            f"reading a model needs ai-edge-litert ({error}): `pip install 'tfedge[convert]'`"
+            f"reading a model needs ai-edge-litert ({error}): `pip install ai-edge-litert flatbuffers`"
         ) from error
 
 
