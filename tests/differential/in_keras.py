@@ -87,6 +87,7 @@ class _Keras:
     """In the place of `tfedge.runtime.interpreter.Model`; runs what `add` was given in one batch."""
 
     runtime, num_threads, has_answered = "keras", 1, True
+    map = map
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import os
 import re
 import threading
+import weakref
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -32,6 +35,8 @@ _REFUSALS = (
     (re.compile(r"builtin_code out of range: (\d+)"), r"it lacks the operation number \1"),
     (re.compile(r"^(.*?)\W*Node number \d+ \((\w+)\) failed"), r"operation \2 fails: \1"),
 )
+# What has a `disown` for the child of a fork.
+LOADED: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +48,23 @@ class _Signature:
     outputs: Mapping[str, Any]
 
 
+class GoneError(BackendError):
+    """The model is closed, or stayed with the parent of a fork; no text is to blame."""
+
+
+class Device(TypedDict, total=False):
+    """Where a model runs instead of on the processors; see `tfedge.runtime.load`."""
+
+    delegate: str | None
+    device: str | None
+
+
 class Model:
     """An interpreter of a bundle, run by signature, for one thread after another."""
 
     # Whether `run` has succeeded before: then a failure is the text's, not the model's.
     has_answered = False
+    map = map  # one thread answers several texts
 
     def __init__(
         self,
@@ -90,8 +107,10 @@ class Model:
         except FAILURES as error:
             raise self._refusal(error) from error
         self._signatures = {key: self._bind(key, present) for key in bundle.manifest.signatures}
+        self._gone = "is closed; load it again"  # once it is
         # An interpreter has one set of tensors: threads would read each other's.
         self._lock = threading.Lock()
+        LOADED.add(self)
 
     def _bind(self, key: str, present: Mapping[str, Any]) -> _Signature:
         """Signature `key`, checked against the manifest."""
@@ -120,32 +139,45 @@ class Model:
 
     def run(self, key: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, float32, of one run of signature `key`, of whose inputs others than
-        its own are not used; raises BackendError where the runtime fails, or after `close`."""
-        signature = self._signatures.get(key)
-        if signature is None:
-            raise self._closed()
-        values = {name: quantise(inputs[name], detail) for name, detail in signature.inputs.items()}
-        try:
-            with self._lock:
+        its own are not used; raises BackendError where the runtime fails, its kind GoneError after
+        `close` and after a fork."""
+        with self._lock:
+            signature = self._signatures.get(key)
+            if signature is None:
+                raise self._closed()
+            details = signature.inputs.items()
+            values = {name: quantise(inputs[name], detail) for name, detail in details}
+            try:
                 outputs = signature.run(**values)
-        except FAILURES as error:
-            raise self._refusal(error) from error
-        self.has_answered = True
+            except FAILURES as error:
+                raise self._refusal(error) from error
+            self.has_answered = True
         return {name: dequantise(value, signature.outputs[name]) for name, value in outputs.items()}
 
     def close(self) -> None:
         """Lets go of the interpreter once no thread is in it."""
         with self._lock:
-            self._signatures, self._interpreter, self.has_answered = {}, None, False
+            self._let_go()
+
+    def disown(self) -> None:
+        """In the child of a fork: the runtime's threads stayed with the parent, and to ask the
+        interpreter, or to free it, may be to wait for them for ever."""
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._interpreter))
+        self._lock = threading.Lock()  # a thread of the parent may have had the other
+        self._gone = "was loaded before a fork; load it in the process that asks it"
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._signatures, self._interpreter = {}, None
 
     def width(self, output: str) -> int:
-        """The last size of an output; raises BackendError after `close`."""
+        """The last size of an output; raises GoneError as `run` does."""
         for signature in self._signatures.values():
             return int(signature.outputs[output]["shape"][-1])
         raise self._closed()
 
-    def _closed(self) -> BackendError:
-        return BackendError(f"{self._path} is closed; load it again")
+    def _closed(self) -> GoneError:
+        return GoneError(f"{self._path} {self._gone}")
 
     def _mismatch(self, expected: str, found: str) -> ModelFileError:
         return ModelFileError(
@@ -166,6 +198,15 @@ class Model:
             f"{self._path}: {runtime_name(self.runtime)} cannot run the model: {message};"
             f" upgrade it or convert with `tfedge convert --runtime {self.runtime}`"
         )
+
+
+def _disown_all() -> None:
+    for owner in LOADED:
+        owner.disown()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_disown_all)
 
 
 def _list(names: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from tfedge.runtime import tasks
 from tfedge.runtime.bundle import Bundle, Manifest, read_bundle
 from tfedge.runtime.errors import BackendError, OptionError, TextError
-from tfedge.runtime.interpreter import Model
+from tfedge.runtime.interpreter import Device, GoneError, Model
 from tfedge.runtime.tasks.base import Task
 from tfedge.runtime.wanted import WHOLE, Asked, Wanted
 from tfedge.runtime.zero_shot import ZeroShot
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tfedge.runtime.image import EncodedImage
+    from tfedge.runtime.pool import Pool
     from tfedge.runtime.tokenizer import Encoded, TextEncoder
 
 # A text, or two: a question and its context; as a dict {"text", "text_pair"} or {"question",
@@ -32,9 +33,9 @@ def load(
     path: str | os.PathLike[str],
     runtime: str | None = None,
     num_threads: int | None = None,
-    delegate: str | None = None,
+    workers: int | None = None,
     length: int | None = None,
-    device: str | None = None,
+    **device: Unpack[Device],
 ) -> Pipeline:
     """Loads a model that `tfedge convert` made.
 
@@ -42,23 +43,32 @@ def load(
         path: the .tflite file.
         runtime: "tflite-runtime" or "litert"; None takes the first one installed here that the
             model was verified on.
-        num_threads: 1 to 64; None takes the number of processors, at most 4.
-        delegate: "edgetpu" for the host's libedgetpu, or path or name of a delegate library.
+        num_threads: 1 to 64; None takes the number of processors, at most 4, by `workers`.
+        workers: texts that are answered at once, 1 to 64, by as many interpreters: of a list, or
+            asked by several threads. None has one interpreter, which answers one after another.
         length: tokens of the one graph that answers all texts; None takes the shortest that holds
             the text.
+        delegate: "edgetpu" for the host's libedgetpu, or path or name of a delegate library.
         device: which Edge TPU: "usb", "pci", "usb:N" or "pci:N"; None takes any.
 
     Raises:
-        OptionError: an argument is out of range, or no graph has `length`.
+        OptionError: an argument is out of range, no graph has `length`, or there are `workers` and a
+            delegate.
         ModelFileError: the file is missing, damaged, or was not made by `tfedge convert`.
         BackendError: there is no suitable runtime or delegate here, or it refuses the model.
     """
     bundle = read_bundle(path)
-    return Pipeline(bundle, Model(bundle, runtime, num_threads, delegate, device), length)
+    if workers is None:
+        return Pipeline(bundle, Model(bundle, runtime, num_threads, **device), length)
+    # Of one interpreter it would only take memory.
+    from tfedge.runtime.pool import Pool
+
+    return Pipeline(bundle, Pool(workers, bundle, runtime, num_threads, **device), length)
 
 
 class Pipeline:
-    """A loaded model, made by `load`. Threads may share it, and are answered one after another.
+    """A loaded model, made by `load`. Threads may share it, and are answered one after another, or
+    as many at once as it has workers. Processes may not: after a fork it is refused in the child.
 
     As a context manager it is closed at the end.
 
@@ -68,12 +78,12 @@ class Pipeline:
         labels: names of the labels, in their order; empty for a task without any.
         fingerprint: hexadecimal, the same for files with the same graph and tokeniser.
         runtime: "tflite-runtime" or "litert".
-        num_threads: threads that the runtime uses.
+        num_threads: threads that the runtime uses, of each worker.
         max_length: tokens of a text, special ones included, beyond which it is cut; of a window of a
             context.
     """
 
-    def __init__(self, bundle: Bundle, model: Model, length: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, model: Model | Pool, length: int | None = None) -> None:
         self.manifest: Manifest = bundle.manifest
         self.fingerprint = bundle.fingerprint
         self.runtime = model.runtime
@@ -163,10 +173,11 @@ class Pipeline:
         # Bytes are refused as one text, not by item.
         if isinstance(text, (str, bytes, tuple, Mapping, os.PathLike, np.ndarray)):
             return self._answer(text, wanted)
-        return list(self._stream(text, wanted))
+        return list(self._model.map(lambda item: self._answer_or_error(item, wanted), text))
 
     def stream(self, texts: Iterable[Input], **asked: Unpack[Asked]) -> Iterator[dict[str, Any]]:
-        """Answers texts one by one, as they come. One that cannot be answered does not stop it.
+        """Answers texts one by one, as they come, by one worker. One that cannot be answered does not
+        stop it.
 
         Args:
             asked: as of `__call__`.
@@ -178,14 +189,15 @@ class Pipeline:
             OptionError: as `__call__`.
             BackendError: the runtime cannot run the model.
         """
-        yield from self._stream(texts, self._wanted(asked))
-
-    def _stream(self, texts: Iterable[Input], wanted: Wanted) -> Iterator[dict[str, Any]]:
+        wanted = self._wanted(asked)
         for item in texts:
-            try:
-                yield self._answer(item, wanted)
-            except TextError as error:
-                yield {**self.task.input.named(item), "error": str(error)}
+            yield self._answer_or_error(item, wanted)
+
+    def _answer_or_error(self, item: Input, wanted: Wanted) -> dict[str, Any]:
+        try:
+            return self._answer(item, wanted)
+        except TextError as error:
+            return {**self.task.input.named(item), "error": str(error)}
 
     @property
     def kept(self) -> str:
@@ -216,12 +228,7 @@ class Pipeline:
             raise OptionError(f"a model for {self.manifest.task} does not embed texts; call it")
         if isinstance(texts, str):
             return self._embedding(texts)
-        rows = []
-        for number, text in enumerate(texts, 1):
-            try:
-                rows.append(self._embedding(text))
-            except TextError as error:
-                raise TextError(f"text {number}: {error}") from error
+        rows = list(self._model.map(self._numbered_embedding, enumerate(texts, 1)))
         return np.stack(rows) if rows else np.zeros((0, self._model.width("embedding")), np.float32)
 
     @staticmethod
@@ -235,6 +242,13 @@ class Pipeline:
 
     def _embedding(self, text: str) -> np.ndarray:
         return self._run(self.prepare(text))["embedding"][0]
+
+    def _numbered_embedding(self, numbered: tuple[int, str]) -> np.ndarray:
+        number, text = numbered
+        try:
+            return self._embedding(text)
+        except TextError as error:
+            raise TextError(f"text {number}: {error}") from error
 
     def prepare(self, text: Input) -> AnyEncoded:
         """The first half of an answer, for whoever times both: tokens, or an image's pixels; raises
@@ -282,6 +296,8 @@ class Pipeline:
     def _run_row(self, key: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
             outputs = self._model.run(key, inputs)
+        except GoneError:
+            raise
         except BackendError as error:
             if self._model.has_answered:
                 raise TextError(str(error)) from error
