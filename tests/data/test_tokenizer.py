@@ -265,6 +265,18 @@ def test_types_that_the_model_gets_none_of_are_zero(tmp_path: Path) -> None:
         load_tokenizer(folder)
 
 
+@pytest.mark.parametrize("number", [10**9, 2**32 - 1])
+def test_ids_beyond_the_table_are_refused_by_number(tmp_path: Path, number: int) -> None:
+    """Not by a list of so many tokens, which would take gigabytes."""
+    content = json.loads(toys.tokenizer_json())
+    content["model"]["vocab"]["far"] = number
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(CheckpointError, match=f"a tokeniser of {number + 1} tokens"):
+        load_tokenizer(tmp_path, 100)
+
+
 def test_a_tokeniser_without_padding_is_refused(tmp_path: Path) -> None:
     content = toys.tokenizer_json().replace(b"[PAD]", b"[BAD]")
     with pytest.raises(CheckpointError, match="no padding token"):

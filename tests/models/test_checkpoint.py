@@ -184,6 +184,18 @@ def test_claims_beyond_the_file_are_refused(
         Checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize("change", [{"num_hidden_layers": 1000}, {"hidden_size": 30_000}])
+def test_a_config_far_larger_than_the_weights_is_refused(
+    tmp_path: Path, model: keras.Model, change: dict[str, int]
+) -> None:
+    """Before anything of that size is built."""
+    save_checkpoint(model, parse_config(CONFIG), TASK, tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(content | change))
+    with pytest.raises(CheckpointError, match="config.json describes an encoder of .* numbers"):
+        Checkpoint(tmp_path)
+
+
 def test_old_names_of_layer_norms(
     tmp_path: Path, model: keras.Model, tensors: dict[str, np.ndarray]
 ) -> None:
@@ -315,8 +327,9 @@ def test_other_floating_point_types_load(
 @pytest.mark.parametrize("dtype", ["I8", "F8_E4M3"])
 def test_quantised_checkpoints_are_refused(tmp_path: Path, dtype: str) -> None:
     cases.write_checkpoint(tmp_path, cases.hf_config(CONFIG, TASK), {})
-    header = {"a.weight": {"dtype": dtype, "shape": [2], "data_offsets": [0, 2]}}
-    write_safetensors(tmp_path / "model.safetensors", header, bytes(2))
+    size = 20_000  # as many numbers as config.json describes, or more
+    header = {"a.weight": {"dtype": dtype, "shape": [size], "data_offsets": [0, size]}}
+    write_safetensors(tmp_path / "model.safetensors", header, bytes(size))
     with pytest.raises(CheckpointError, match=f"a.weight is {dtype}; weights must be floating"):
         Checkpoint(tmp_path).read("a.weight")
 

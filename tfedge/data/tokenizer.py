@@ -68,7 +68,7 @@ def load_tokenizer(
             f"{folder} has no usable tokeniser ({reason}); it needs tokenizer.json, or vocab.txt "
             "(of byte-level BPE vocab.json and merges.txt) with tokenizer_config.json"
         ) from error
-    count = len(vocabulary(tokenizer))
+    count = 1 + max(tokenizer.get_vocab().values(), default=-1)
     if vocab_size is not None and count > vocab_size:
         raise CheckpointError(
             f"{folder} has a tokeniser of {count} tokens, but word embeddings for {vocab_size}; "

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from tfedge import files
 from tfedge.architectures.base import Architecture, is_within
 from tfedge.errors import CheckpointError
+from tfedge.models import cost
 from tfedge.models.config import read_config
 from tfedge.models.folder import (
     head_files,
@@ -27,6 +28,8 @@ _LEGACY_NAMES = {".gamma": ".weight", ".beta": ".bias"}
 # What wrappers put before the names of all tensors: DataParallel, torch.compile, and classes of one's
 # own that keep the encoder as `self.model`.
 WRAPPERS = ("module.", "_orig_mod.", "model.")
+
+_LEAST_BYTES = 1  # of a number; what has fewer than two is refused by name
 
 
 class Checkpoint:
@@ -53,6 +56,18 @@ class Checkpoint:
                     "which of the two is meant cannot be known"
                 )
             self._tensors[name] = (path, stored)
+        self._check_size()
+
+    def _check_size(self) -> None:
+        """Raises CheckpointError where the files cannot hold what config.json describes: nothing of
+        that size is to be built before the tensors are looked at."""
+        described = cost.parameters(self.config)
+        held = sum(path.stat().st_size for path in self.files) // _LEAST_BYTES
+        if described > held:
+            raise CheckpointError(
+                f"{self.folder}: config.json describes an encoder of {described:,} numbers, and the "
+                f"weights hold {held:,} at most; one of the two is another model's"
+            )
 
     @property
     def names(self) -> set[str]:
