@@ -54,6 +54,16 @@ def test_figures_by_hand() -> None:
     assert found["macro_f1"] == pytest.approx((4 / 5 + 1 / 2 + 0) / 3)
 
 
+def test_labels_of_a_confusion_stand_apart() -> None:
+    names = ["contradiction", "entailment", "neutral"]
+    task = tasks.find("text-classification")
+    figures = task.metric(labelled("neutral", "entailment"), [0, 1], names)
+    assert task.summary(figures)[1:3] == [
+        "true, predicted:  contradiction     entailment        neutral",
+        "contradiction                 0              0              1",
+    ]
+
+
 def test_confusion_of_many_labels_is_its_worst_pairs() -> None:
     names = [f"intent {index}" for index in range(13)]
     task = tasks.find("text-classification")

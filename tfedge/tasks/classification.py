@@ -163,9 +163,11 @@ def _table(labels: Labels, confusion: np.ndarray) -> list[str]:
     """The whole confusion (L, L), whose rows are true labels."""
     corner = "true, predicted:"
     width = max(map(len, [*labels, corner]))
+    each = max(10, *(len(label) + 2 for label in labels))
     table = [(corner, labels), *zip(labels, confusion.tolist(), strict=True)]
     return [
-        "".join([f"{name:<{width}}", *(f"{cell:>10}" for cell in cells)]) for name, cells in table
+        "".join([f"{name:<{width}}", *(f"{cell:>{each}}" for cell in cells)])
+        for name, cells in table
     ]
 
 
