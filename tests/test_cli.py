@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -604,6 +604,11 @@ def conversion_of(content: dict[str, Any]) -> Conversion:
     return Conversion(**{**dict.fromkeys(names), **content, **parts})
 
 
+def shapes(lines: Iterable[str]) -> set[str]:
+    """What lines say without their numbers."""
+    return {re.sub(r"-?\d[\d.,]*", "#", " ".join(line.split())) for line in lines}
+
+
 def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     options = (
@@ -636,6 +641,7 @@ def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path)
         for line in summary[7:end:3]
     )
     assert all("12 of 12 texts alike; both right " in line for line in summary[8:end:3])
+    assert shapes(summary[6:end]) <= shapes((ROOT / "README.md").read_text("utf-8").splitlines())
     alone = f"    judged in {INSTALLED[0]} alone: tfedge-infer runs it in no other runtime"
     assert (alone in summary) is (len(INSTALLED) == 1)
     assert summary[-1].endswith(f'tfedge-infer --model {path} "a text"')
