@@ -95,6 +95,14 @@ def test_commands_are_found() -> None:
         check(["tfedge", "convert", "x", "--target", "rpi3"])
 
 
+def test_every_page_is_listed() -> None:
+    """For users in README's table, for developers in CONTRIBUTING."""
+    readme = (ROOT / "README.md").read_text("utf-8").partition("\n## Documentation\n")[2]
+    listed = readme.partition("\n## ")[0] + (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{page.name})" in listed, page
+
+
 def test_goals_of_make_exist() -> None:
     goals = set(
         re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
