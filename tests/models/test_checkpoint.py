@@ -192,7 +192,7 @@ def test_a_config_far_larger_than_the_weights_is_refused(
     save_checkpoint(model, parse_config(CONFIG), TASK, tmp_path)
     content = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(content | change))
-    with pytest.raises(CheckpointError, match="config.json describes an encoder of .* numbers"):
+    with pytest.raises(CheckpointError, match=r"config.json describes an encoder of .* numbers"):
         Checkpoint(tmp_path)
 
 
