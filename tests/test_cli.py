@@ -168,6 +168,47 @@ def test_models_for_people() -> None:
     ]
 
 
+def test_models_stand_in_columns(tfedge_: Tfedge) -> None:
+    header, *rows = tfedge_("models").lines
+    for name, end in (("parameters", True), ("float32", True), ("int8", True), ("task", False)):
+        place = header.index(name) + (len(name) if end else 0)
+        assert all(
+            (row[place - 1] != " ") is end and (row[place] != " ") is not end for row in rows
+        )
+
+
+# --- how much is told
+
+
+def test_quiet(toys: Path, sentences: Path) -> None:
+    command = ("eval", "--model", toys / "classifier.tflite", "--data", sentences)
+    told = program(*command)
+    assert told.errors == ["running classifier.tflite ..."]
+    assert program(*command, "--quiet") == program("--quiet", *command)
+    assert program(*command, "--quiet") == Result(0, told.lines, [])
+
+
+def test_verbose(tmp_path: Path) -> None:
+    command = ("inspect", tmp_path / "no.tflite")
+    (line,) = program(*command).errors
+    found = program(*command, "--verbose").errors
+    assert (found[0], found[-1]) == ("Traceback (most recent call last):", line)
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("tfedge conv", "plain,convert"), ("tfedge convert x --quant int8-", "plain,int8-float-io")],
+)
+def test_completion(monkeypatch: pytest.MonkeyPatch, words: str, completed: str) -> None:
+    """What README has, with the words that bash gives."""
+    monkeypatch.setenv("_TFEDGE_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    command = [sys.executable, "-c", "from tfedge.cli import run; run()"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [completed]
+
+
 # --- exit code 2: the command line
 
 
@@ -645,6 +686,27 @@ def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path)
     alone = f"    judged in {INSTALLED[0]} alone: tfedge-infer runs it in no other runtime"
     assert (alone in summary) is (len(INSTALLED) == 1)
     assert summary[-1].endswith(f'tfedge-infer --model {path} "a text"')
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("dynamic", "8-bit weights, multiplied in 8 bits by the kernels of dense layers; 2 of 5"),
+        ("int4", "4-bit weights, multiplied in 8 bits by the kernels of dense layers; 2 of 5"),
+        ("float16", "16-bit weights, multiplied in float; 2 of 5"),
+    ],
+)
+def test_what_is_multiplied_in_float(mode: str, said: str) -> None:
+    numbers = ("size_bytes", "gzip_bytes", "board_memory_bytes", "parameters", "flops")
+    report = {
+        **dict.fromkeys(numbers, 1_000_000),
+        **{"model": "toy", "file": "toy.tflite", "task": "text-classification"},
+        **{"sequence_length": 16, "float32_tflite_error": 0.0},
+        "quantization": {"mode": mode, "float_operators": 2, "operators": {"A": 3, "B FLOAT": 2}},
+        "evaluation": {"source": "dev.tsv", "runtimes": {}},
+    }
+    lines = conversion_summary(conversion_of(report), Path("out")).splitlines()
+    assert lines[2] == f"  {mode}: {said} operators pass on floats"
 
 
 def test_summary_of_a_runtime_that_crashed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
+
+# Of the environment, which the stages of a recipe get too: what --quiet and --verbose set.
+VERBOSITY = "TFEDGE_VERBOSITY"
+QUIET, VERBOSE = "quiet", "verbose"
+
+
+def is_quiet() -> bool:
+    """Whether nothing but results and errors is to be told."""
+    return os.environ.get(VERBOSITY) == QUIET
+
+
+def is_verbose() -> bool:
+    """Whether what TensorFlow tells and where errors come from is told, too."""
+    return os.environ.get(VERBOSITY) == VERBOSE
 
 
 @functools.cache  # a file is read more than once
 def note(line: str) -> None:
     """Prints a line on standard error, once a process."""
-    if sys.stderr is not None:  # closed; print() would then write to standard output
+    if (
+        sys.stderr is not None and not is_quiet()
+    ):  # closed; print() would then write to standard output
         print(f"tfedge: note: {line}", file=sys.stderr, flush=True)

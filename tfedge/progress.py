@@ -1,4 +1,5 @@
-"""Progress on standard error: a live bar on a terminal, a line every 10 seconds elsewhere."""
+"""Progress on standard error: a live bar on a terminal, a line every 10 seconds elsewhere; with --quiet
+neither."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from contextlib import AbstractContextManager
 
 from rich import progress
 from rich.console import Console
+
+from tfedge.notes import is_quiet
 
 _SECONDS_BETWEEN_LINES = 9.0  # and some room
 
@@ -37,7 +40,8 @@ class ProgressBar:
         self._last = 0.0  # when the last one was
         self._ended = threading.Event()
         self._bar: progress.Progress | None = None
-        if sys.stderr.isatty():
+        self._is_quiet = is_quiet()
+        if sys.stderr.isatty() and not self._is_quiet:
             self._bar = progress.Progress(
                 "{task.description}",
                 progress.BarColumn(),
@@ -52,7 +56,7 @@ class ProgressBar:
     def __enter__(self) -> ProgressBar:
         if self._bar:
             self._bar.start()
-        else:
+        elif not self._is_quiet:
             print(f"{self._description} ...", file=sys.stderr, flush=True)
             threading.Thread(target=self._tell, daemon=True).start()
         return self
@@ -93,7 +97,7 @@ class ProgressBar:
         """Prints a line above the bar."""
         if self._bar:
             self._bar.console.print(line, highlight=False)
-        else:
+        elif not self._is_quiet:
             print(line, file=sys.stderr, flush=True)
 
 

@@ -7,15 +7,16 @@ import sys
 import tempfile
 
 from tfedge.errors import MissingPackageError, host_extra
+from tfedge.notes import is_verbose
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and looks for devices, showing what it prints only if that fails.
+    """Imports TensorFlow and looks for devices, showing what it prints if that fails, or --verbose.
 
     The notes (CPU features, absent CUDA) come from C++ before any log level applies. Raises
     MissingPackageError where TensorFlow is not installed.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if is_verbose() else "2")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as notes:
@@ -24,6 +25,9 @@ def load_tensorflow() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()
+            if is_verbose():
+                notes.seek(0)
+                os.write(kept, notes.read())
         except BaseException as error:
             notes.seek(0)
             os.write(kept, notes.read())

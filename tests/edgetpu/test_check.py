@@ -20,7 +20,7 @@ from tfedge.edgetpu.check import check, partition
 from tfedge.edgetpu.judge import judge
 from tfedge.edgetpu.result import CPU, Check
 from tfedge.edgetpu.rules import load_rules
-from tfedge.edgetpu.table import page, render
+from tfedge.edgetpu.table import page, render, verdict_lines
 from tfedge.errors import InputError
 from tfedge.inspect.graph import Operator, Subgraph
 from tfedge.inspect.report import InspectOptions, inspect
@@ -189,6 +189,14 @@ def test_model_of_several_lengths(toys: Path) -> None:
     several = report_of(toys / "buckets.tflite")
     assert several.graph.others == ["short"]
     assert "not at short" in render(several)
+
+
+def test_names_the_target_before_anything_else(toys: Path) -> None:
+    """Of a file that the Edge TPU hardly runs; float is all left on the CPU."""
+    lines = verdict_lines(report_of(toys / "classifier.tflite"))
+    assert "`tfedge convert MODEL --target edgetpu`" in lines[1]
+    graph = chain(("i8 1x64",), ("FULLY_CONNECTED", "i8 1x64", "=i8 64x64"))
+    assert not any("--target" in line for line in verdict_lines(predicted(graph)))
 
 
 def test_compiled_file(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+import traceback
 
 import click
 
@@ -12,9 +13,11 @@ from tfedge import __version__
 from tfedge.cli.conversion import convert, export, init, models
 from tfedge.cli.inspection import edgetpu, inspect_model
 from tfedge.cli.measurement import bench, evaluate, report
+from tfedge.cli.options import verbosity
 from tfedge.cli.recipe import run_recipe
 from tfedge.cli.training import distil, finetune, prune, qad, shrink
 from tfedge.errors import MissingPackageError, TfedgeError, host_extra
+from tfedge.notes import is_verbose
 from tfedge.runtime.terminal import complain
 from tfedge.runtime.unexpected import EXIT_UNEXPECTED, describe
 
@@ -51,6 +54,8 @@ COMMANDS = [finetune, distil, prune, shrink, qad, convert, export, evaluate, run
 COMMANDS += [inspect_model, edgetpu, bench, report, models, init]
 for command in COMMANDS:
     main.add_command(command)
+for command in [main, *COMMANDS, *edgetpu.commands.values()]:
+    command.params += verbosity
 
 
 def run(command: click.Command = main, name: str = "tfedge") -> None:
@@ -75,6 +80,8 @@ def run(command: click.Command = main, name: str = "tfedge") -> None:
             # Or Python would try again at its end, and from 3.13 on report that with another code.
             with contextlib.suppress(OSError):
                 sys.stdout.close()
+        if is_verbose():
+            traceback.print_exc()
         message, code = _told(error, name)
         complain(message, "tfedge")
         sys.exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tfedge import tasks
+from tfedge.notes import QUIET, VERBOSE, VERBOSITY
 from tfedge.records import as_json
 
 if TYPE_CHECKING:
@@ -26,6 +28,28 @@ PATH = click.Path(path_type=Path)
 RUNTIME = click.Choice(["tflite-runtime", "litert"])
 SEED = click.IntRange(0, 2**32 - 1)
 TOKENS = click.IntRange(3, 512)
+
+
+def _sets_verbosity(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ[VERBOSITY] = str(option.name)
+
+
+# Of `tfedge` and of each of its commands.
+verbosity: list[click.Parameter] = [
+    click.Option(
+        [f"--{name}"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_sets_verbosity,
+        help=says,
+    )
+    for name, says in (
+        (QUIET, "Print results and errors only: no progress, no notes."),
+        (VERBOSE, "Print what TensorFlow logs, too, and where an error comes from."),
+    )
+]
 
 
 def together(*options: Decorator) -> Decorator:

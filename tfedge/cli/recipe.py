@@ -9,6 +9,7 @@ import click
 
 from tfedge.cli.options import PATH, echo_report
 from tfedge.cli.summary import stages_summary
+from tfedge.notes import is_quiet
 
 
 @click.command(name="run")
@@ -66,5 +67,7 @@ def run_recipe(
     program = click.get_current_context().find_root().command
     assert isinstance(program, click.Group)
     stages = read_recipe(recipe, program.commands, overrides)
-    report = run_stages(stages, dry_run, lambda line: click.echo(line, err=True))
+    report = run_stages(
+        stages, dry_run, lambda line: None if is_quiet() else click.echo(line, err=True)
+    )
     echo_report(report, as_json, stages_summary)

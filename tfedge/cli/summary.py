@@ -25,6 +25,12 @@ if TYPE_CHECKING:  # what a command does not print, it does not import
     from tfedge.train.shrink import Shrinking
 
 _BOARD_GB = (1, 2, 4, 8)
+# Of modes whose operators take floats and give floats, whatever they multiply.
+_FLOAT_BETWEEN = {
+    "dynamic": "8-bit weights, multiplied in 8 bits by the kernels of dense layers; ",
+    "int4": "4-bit weights, multiplied in 8 bits by the kernels of dense layers; ",
+    "float16": "16-bit weights, multiplied in float; ",
+}
 _FREE_SHARE = 0.6  # of a board's memory, beside the system and what else runs
 
 
@@ -39,8 +45,9 @@ def conversion_summary(report: Conversion, output: Path) -> str:
         f"{path}  {report.size_bytes / 1e6:.1f} MB, {report.gzip_bytes / 1e6:.1f} compressed",
         f"  {report.task}, {report.sequence_length} tokens, {report.parameters / 1e6:.1f}M "
         f"parameters, {report.flops / 1e9:.2f} GFLOPs",
-        f"  {quantization.mode}: {quantization.float_operators} of {operators} operators "
-        "compute in float",
+        f"  {quantization.mode}: {_FLOAT_BETWEEN.get(quantization.mode, '')}"
+        f"{quantization.float_operators} of {operators} operators "
+        f"{'pass on floats' if quantization.mode in _FLOAT_BETWEEN else 'compute in float'}",
         f"  float32 .tflite against Keras: largest difference {report.float32_tflite_error:.1e}",
         f"  about {megabytes(report.board_memory_bytes)} of memory on a board: {_boards(report)}",
         f"  on {_measured_on(report)}:",

@@ -86,6 +86,11 @@ def verdict_lines(report: Check) -> list[str]:
             "the CPU"
         )
         return lines
+    if counts[CPU] > counts[SEEN] + counts[UNPROVEN]:
+        lines.append(
+            "before anything else: of a checkpoint that tfedge reads, `tfedge convert MODEL --target "
+            "edgetpu` makes a graph of operations that are mapped"
+        )
     lines += [*_counts(report), *_partitions(report), *_questions(report)]
     if report.memory and report.latency:
         lines += _estimates(report.memory, report.latency)

@@ -22,7 +22,7 @@ from tfedge.settings import check_keys, read_settings
 DATA_KEYS = ("data", "eval", "calibration")
 MODEL_KEYS = ("model", "teacher", "against")
 # What a stage is told by the run itself, and what changes nothing of what comes out.
-_OWN_KEYS = ("output", "force", "json")
+_OWN_KEYS = ("output", "force", "json", "quiet", "verbose")
 _UNHASHED = ("logs", "cache")
 # The table of what several stages share, and its keys.
 _DEFAULTS = "defaults"
