@@ -32,8 +32,10 @@ def program(path: Path, script: str) -> None:
 def test_mqtt_bridge_answers_what_was_read(toys: Path, tmp_path: Path) -> None:
     """All programs get SIGTERM at once, as from systemd, with answers still to come."""
     texts, answers = tmp_path / "texts", tmp_path / "answers"
-    texts.write_text("good film\nbad film\n" * 200)
-    program(tmp_path / "mosquitto_sub", f'[ "$*" = "-t texts" ] && cat {texts} && exec sleep 600')
+    texts.write_text("good film\nbad film\n" * 200 + "\n")
+    program(
+        tmp_path / "mosquitto_sub", f'[ "$*" = "-t texts -F %p" ] && cat {texts} && exec sleep 600'
+    )
     program(tmp_path / "mosquitto_pub", f'[ "$*" = "-t answers -l" ] && exec cat > {answers}')
     script = block("sh")
     for shown, real in (
@@ -61,8 +63,9 @@ def test_mqtt_bridge_answers_what_was_read(toys: Path, tmp_path: Path) -> None:
                 break
             assert time.monotonic() < deadline, "the pipe did not end"
             time.sleep(0.01)
-    labels = [json.loads(line)["label"] for line in answers.read_text().splitlines()]
-    assert labels == ["positive", "negative"] * 200
+    *found, last = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert [answer["label"] for answer in found] == ["positive", "negative"] * 200
+    assert last == {"text": "", "error": "the text is empty"}
 
 
 @pytest.mark.skipif(

@@ -7,7 +7,9 @@ import os
 import select
 import signal
 import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from program import COMMAND, TIMEOUT_S, environment, infer, start
@@ -94,6 +96,41 @@ def test_questions_and_contexts(toys: Path) -> None:
     assert [answer.get("answer") for answer in objects] == ["Bob", "Ada", "Ada"]
 
 
+def test_other_keys_come_back(toys: Path) -> None:
+    """With errors too; what the answer says itself, and what became of it, is the answer's."""
+    lines: list[Any] = [
+        {
+            "id": 7,
+            "text": "good",
+            "label": "gold",
+            "error": "none",
+            "truncated": True,
+            "tags": [None],
+        },
+        {"id": "b", "text": ""},
+        {"id": {"c": 1.5}, "txt": "bad"},
+        {"id": 3, "text": "bad", "text_pair": 4},
+        {"id": 4, "text": "bad", "weight": float("nan")},
+        "bad",
+    ]
+    stdin = b"\n".join(json.dumps(line).encode() for line in lines)
+    stdin += b'\n{"text": "bad", "id": 1e999}'
+    result = infer("--model", toys / "classifier.tflite", "--json", "--jsonl", stdin=stdin)
+    first, *bad, nan, plain, large = result.objects
+    assert list(first) == ["id", "label", "tags", "text", "score", "scores"]
+    assert (first["id"], first["label"], first["tags"]) == (7, "positive", [None])
+    assert [answer["id"] for answer in bad] == ["b", {"c": 1.5}, 3]
+    assert all("label" not in answer and answer["error"] for answer in (*bad, nan, large))
+    assert "not JSON" in nan["error"] and "not JSON" in large["error"]
+    assert (plain["label"], "id" in plain) == ("negative", False)
+    assert (len(result.errors), result.code) == (5, 1)
+    reader = infer(
+        *("--model", toys / "reader.tflite", "--json", "--jsonl"),
+        stdin=b'{"id": 1, "question": "Who?", "context": "Bob"}\n{"id": 2, "question": "Who?"}',
+    )
+    assert [answer["id"] for answer in reader.objects] == [1, 2]
+
+
 def test_line_without_an_end(toys: Path) -> None:
     """A line longer than any text is dropped as it comes, not collected in memory."""
     endless = b"good " * (MAX_LINE_BYTES // 5 + 1)
@@ -120,6 +157,26 @@ def test_sigterm_answers_what_was_read(toys: Path) -> None:
         answers += out.splitlines()
     assert len(answers) == 500
     assert (process.returncode, errors) == (0, b"")
+
+
+def test_sigterm_with_a_file(toys: Path, tmp_path: Path) -> None:
+    """It keeps its lines: only the one that is being answered still is."""
+    path = tmp_path / "texts.txt"
+    path.write_text("good film\n" * 100_000)
+    command = [*COMMAND, "--model", str(toys / "classifier.tflite")]
+    with (
+        path.open("rb") as texts,
+        subprocess.Popen(
+            command, stdin=texts, stdout=subprocess.PIPE, env=environment(), bufsize=0
+        ) as process,
+    ):
+        read_line(process)
+        process.send_signal(signal.SIGTERM)
+        start, answers = time.monotonic(), process.communicate(timeout=TIMEOUT_S)[0]
+        assert time.monotonic() - start < 1
+    assert len(answers.splitlines()) < 6_000  # less than the first 64 KB
+    assert answers.endswith(b"\n") or not answers
+    assert process.returncode == 0
 
 
 def test_sigterm_between_lines(toys: Path) -> None:

@@ -285,7 +285,9 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
         except TextError as error:
             answer = {**pipeline.task.input.named(request.item), "error": str(error)}
         print_line(
-            render.as_json(answer) if options.as_json else render.as_text(answer, pipeline.task)
+            render.as_json({**request.rest, **answer})
+            if options.as_json
+            else render.as_text(answer, pipeline.task)
         )
         if "error" in answer:
             code = TextError.exit_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Union
 
 from tfedge.runtime.errors import OptionError, TextError, one_line
 
@@ -21,7 +21,24 @@ _SENTENCE = "The film starts slowly, but its second half is as clever and as mov
 _QUESTION = "When does the film get better?"
 
 Encoder = Union["TextEncoder", "ImageEncoder"]
-Line = tuple[str, Optional[str]]  # what a line asks: text, question or path; context
+# Keys of an answer that say what became of it: those of a line do not come back.
+_VERDICTS = ("error", "truncated")
+
+
+class Line(NamedTuple):
+    """What a line asks."""
+
+    text: str  # or question, or path
+    context: str | None = None  # or second text
+    rest: Mapping[str, Any] = {}  # keys of its JSON that come back with the answer
+
+
+class LineError(TextError):
+    """A line of JSON cannot be answered; `rest` as of a `Line`."""
+
+    def __init__(self, message: str, rest: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.rest = rest
 
 
 class Input:
@@ -108,26 +125,31 @@ class Input:
     def parse(self, line: str, context: str | None) -> Line:
         """What a line of plain text asks, with the `context` of lines that bring none; raises
         TextError where nothing can be asked so."""
-        return line, context
+        return Line(line, context)
 
     def parse_json(self, line: str, context: str | None) -> Line:
         """What a JSON string or object asks; see `parse`."""
-        value = self._json_object(line)
+        value, rest = self._json_object(line)
         second = value.get("text_pair")
         if second is not None and not isinstance(second, str):
-            raise TextError("the line's 'text_pair' is not a string")
-        return value[self.key], second
+            raise LineError("the line's 'text_pair' is not a string", rest)
+        return Line(value[self.key], second, rest)
 
     def parse_pair(self, line: str, context: str | None = None) -> Line:
         """What a line of two texts asks; see `parse`."""
         first, tab, rest = line.partition("\t")
         if not tab and line.strip():
             raise TextError(f"the line needs {self.typed_pair}")
-        return first, rest
+        return Line(first, rest)
 
-    def _json_object(self, line: str) -> dict[str, Any]:
+    def _json_object(self, line: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The object of a line, and what comes back of it with the answer."""
         try:
             value = json.loads(line)
+            taken = (self.key, self.second or "text_pair", *_VERDICTS)
+            found = value.items() if isinstance(value, dict) else ()
+            rest = {name: item for name, item in found if name not in taken}
+            json.dumps(rest, allow_nan=False)  # the answer can be written with it
         except ValueError as error:
             raise TextError(f"the line is not JSON: {one_line(error)}") from error
         except RecursionError:
@@ -135,10 +157,10 @@ class Input:
         if isinstance(value, str):
             value = {self.key: value}
         if not isinstance(value, dict) or not isinstance(value.get(self.key), str):
-            raise TextError(
-                f"the line is neither a JSON string nor an object with a string {self.key!r}"
+            raise LineError(
+                f"the line is neither a JSON string nor an object with a string {self.key!r}", rest
             )
-        return value
+        return value, rest
 
 
 class TextOrPair(Input):
@@ -168,14 +190,14 @@ class Pair(Input):
         return _QUESTION, _SENTENCE
 
     def parse(self, line: str, context: str | None) -> Line:
-        return self.parse_pair(line) if context is None else (line, context)
+        return self.parse_pair(line) if context is None else Line(line, context)
 
     def parse_json(self, line: str, context: str | None) -> Line:
-        value = self._json_object(line)
+        value, rest = self._json_object(line)
         context = value.get("context", context)
         if not isinstance(context, str):
-            raise TextError("the line has no string 'context'; or give --context")
-        return value[self.key], context
+            raise LineError("the line has no string 'context'; or give --context", rest)
+        return Line(value[self.key], context, rest)
 
 
 class Image(Input):

@@ -8,8 +8,9 @@ import dataclasses
 import os
 import select
 import signal
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from tfedge.runtime.errors import TextError
 
@@ -23,11 +24,12 @@ _CHUNK = 1 << 16
 @dataclasses.dataclass(frozen=True)
 class Request:
     """One thing to answer: a text (or question, or image) and its context or second text, or why it
-    could not be read."""
+    could not be read; `rest` comes back with the answer."""
 
     text: str
     context: str | None = None
     error: str | None = None
+    rest: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def item(self) -> str | tuple[str, str]:
@@ -53,14 +55,16 @@ def stop_signal() -> Iterator[int]:
 def read_lines(source: int, stop: int) -> Iterator[bytes | None]:
     """The lines of a file descriptor without their ends, each as soon as it is complete.
 
-    Ends at the end of the file, or after the lines already read once `stop` is readable; an
-    incomplete last line counts in the first case only. Raises TextError where the descriptor cannot
+    Ends at the end of the file, or after the lines already read once `stop` is readable (of a regular
+    file, which keeps them, after the one that is being answered); an incomplete last line counts in
+    the first case only. Raises TextError where the descriptor cannot
     be read.
 
     Yields:
         A line, or None for one longer than `MAX_LINE_BYTES`, of which nothing is kept.
     """
     line: bytearray | None = bytearray()
+    keeps = stat.S_ISREG(os.fstat(source).st_mode)
     while stop not in select.select([source, stop], [], [])[0]:
         try:
             chunk = os.read(source, _CHUNK)
@@ -74,6 +78,8 @@ def read_lines(source: int, stop: int) -> Iterator[bytes | None]:
         for end in ends:
             yield _finished(_extended(line, end))
             line = bytearray()
+            if keeps and select.select([stop], [], [], 0)[0]:
+                return
         line = _extended(line, rest)
 
 
@@ -100,8 +106,9 @@ def parse_lines(
         if number == 0:
             line = line.removeprefix(codecs.BOM_UTF8)
         try:
-            yield Request(*parse(line.decode(), context))
+            asked = parse(line.decode(), context)
+            yield Request(asked.text, asked.context, rest=asked.rest)
         except UnicodeDecodeError:
             yield Request(line.decode(errors="replace"), error="the line is not valid UTF-8")
         except TextError as error:
-            yield Request(line.decode(), error=str(error))
+            yield Request(line.decode(), error=str(error), rest=getattr(error, "rest", {}))
