@@ -94,8 +94,14 @@ def _near(ours: Sequence[float], theirs: Sequence[float]) -> bool:
     return bool(np.allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE))
 
 
+def _ways(ours: Any, theirs: Any) -> Iterator[str]:
+    for way, other in theirs.items():
+        yield from (f"{way}: {line}" for line in _scores(ours[way], other))
+
+
 _COMPARED = {
     "text-classification": _scores,
     "token-classification": _entities,
     "sentence-embedding": _vectors,
+    "zero-shot-classification": _ways,
 }

@@ -7,21 +7,12 @@ import dataclasses
 import json
 import os
 import random
-import subprocess
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-# The interpreters that have transformers 5 and 4, see `make parity`.
-PYTHONS = {
-    "five": ("TFEDGE_TORCH_PYTHON", ".venv-torch"),
-    "four": ("TFEDGE_TORCH4_PYTHON", ".venv-torch4"),
-}
 _SUMMARY: list[str] = []
 
 
@@ -57,26 +48,19 @@ class Answered:
         return content
 
 
-def _python(variable: str, environment: str) -> str:
-    python = os.environ.get(variable) or str(ROOT / environment / "bin/python")
-    if not Path(python).is_file():
-        pytest.skip(f"no interpreter with torch: {python} is absent, see {variable}")
-    return python
-
-
 @pytest.fixture(scope="session")
 def answered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Answered:
     """All answers but those of converted files."""
     import drawn
     import in_keras
+    import workers
 
-    pythons = {name: _python(*where) for name, where in PYTHONS.items()}
+    workers.check()
     root = tmp_path_factory.mktemp("drawn")
     chosen = request.config.stash[_SEEDS]
     for seed in chosen:
         drawn.draw(seed).write(root / str(seed))
-    folders = [str(root / str(seed)) for seed in chosen]
-    running = [_start(python, name, folders) for name, python in pythons.items()]
+    running = workers.start_transformers([root / str(seed) for seed in chosen])
     result = Answered(root, {}, {})
     for seed in chosen:
         result.jobs[seed] = result.read(seed, "job.json")
@@ -84,27 +68,14 @@ def answered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             result.ours[seed] = in_keras.answers(root / str(seed), result.jobs[seed])
         except Exception:
             result.ours[seed] = {"crashed": traceback.format_exc()}
-    for process in running:
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors
+    workers.wait(running)
     _sum_up(result)
     return result
 
 
-def _start(python: str, name: str, folders: Sequence[str]) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    environment.pop("PYTHONPATH", None)
-    return subprocess.Popen(
-        [python, str(HERE / "transformers_answers.py"), f"{name}.json", *folders],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def _sum_up(result: Answered) -> None:
     import comparison
+    import workers
 
     refused: collections.Counter[str] = collections.Counter()
     unanswered: collections.Counter[str] = collections.Counter()
@@ -114,7 +85,7 @@ def _sum_up(result: Answered) -> None:
             reason = ours.get("refused", "crashed")
             refused[reason.replace(str(result.folder(seed)), "FOLDER")[:200]] += 1
             continue
-        five, four = (result.read(seed, f"{name}.json") for name in PYTHONS)
+        five, four = (result.read(seed, f"{name}.json") for name in workers.PYTHONS)
         found = comparison.compare(result.jobs[seed], ours, five, four)
         versions += bool(found.versions)
         unanswered.update(line.rsplit(": ", 1)[-1][:100] for line in found.unanswered)
@@ -125,6 +96,12 @@ def _sum_up(result: Answered) -> None:
     )
     _SUMMARY.extend(f"refused {count} times: {why}" for why, count in refused.most_common())
     _SUMMARY.extend(f"{count} texts not answered: {why}" for why, count in unanswered.most_common())
+
+
+@pytest.fixture
+def summary() -> list[str]:
+    """Lines to print when all tests are through."""
+    return _SUMMARY
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

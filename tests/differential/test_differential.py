@@ -7,22 +7,14 @@ writes the checkpoint of a seed.
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import comparison
 import drawn
 import in_keras
 import pytest
-from bars import Bars
+import workers
 
-from tfedge.convert.convert import convert
-
-HERE = Path(__file__).parent
 CONVERTED = 20  # of all that are drawn
 SHOWN = 5  # differences of one checkpoint
 
@@ -60,15 +52,9 @@ def test_converted_files_say_the_same(answered: Any) -> None:
     taken = [seed for seed, ours in answered.ours.items() if "answers" in ours]
     taken = taken[:: max(1, len(taken) // CONVERTED)]
     for seed in taken:
-        folder = answered.folder(seed)
         options = in_keras.options(answered.jobs[seed]["length"])
-        convert(str(folder), dataclasses.replace(options, output=folder / "out"), Bars())
-        (model,) = (folder / "out").glob("*/*.tflite")
-        model.rename(folder / "model.tflite")
-    folders = [str(answered.folder(seed)) for seed in taken]
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
-    command = [sys.executable, str(HERE / "asked.py"), *folders]
-    asked = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert asked.returncode == 0, asked.stderr
+        workers.convert_in(answered.folder(seed), options)
+    folders = [answered.folder(seed) for seed in taken]
+    workers.wait(workers.start_runtimes(folders, ["litert"]))
     for seed in taken:
-        _compare(answered, seed, answered.read(seed, "converted.json"))
+        _compare(answered, seed, answered.read(seed, "litert.json"))

@@ -28,6 +28,11 @@ from transformers import AutoTokenizer, pipeline
 IS_FOUR = transformers.__version__.startswith("4.")
 LONGEST = 128  # what tfedge takes where nobody says a number
 STRATEGIES = ("none", "simple", "first", "average", "max")
+ZERO_SHOT: dict[str, dict[str, Any]] = {
+    "one": {},
+    "several": {"multi_label": True},
+    "template": {"hypothesis_template": "It says {}, doesn't it?"},
+}
 
 
 def main(name: str, folders: list[Path]) -> None:
@@ -134,15 +139,30 @@ def _spans(folder: Path, tokenizer: Any, items: list[list[str]], length: int) ->
     return answers
 
 
-def _embeddings(folder: Path, tokenizer: Any, items: list[str], length: None) -> list[Any]:
-    del tokenizer, length
+def _zero_shot(folder: Path, tokenizer: Any, items: list[list[str]], length: int) -> list[Any]:
+    """Of texts, each with candidate labels, commas between them."""
+    tokenizer.model_max_length = length
+    run = _pipeline("zero-shot-classification", folder, tokenizer)
+    answers = []
+    for text, candidates in items:
+        found: dict[str, Any] = {}
+        for way, options in ZERO_SHOT.items():
+            best = run(text, candidates, **options)
+            found[way] = [*zip(best["labels"], map(float, best["scores"]), strict=True)]
+        answers.append(found)
+    return answers
+
+
+def _embeddings(folder: Path, tokenizer: Any, items: list[str], length: int) -> list[Any]:
+    del tokenizer
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(
         str(folder), device="cpu", model_kwargs={"dtype": torch.float32}, local_files_only=True
     )
     # One by one: padding is what MobileBERT reads beside the last token.
-    model.max_seq_length = min(model.max_seq_length or LONGEST, LONGEST)
+    most = max(length, LONGEST)
+    model.max_seq_length = min(model.max_seq_length or most, most)
     vectors = np.asarray(model.encode(items, batch_size=1, show_progress_bar=False), np.float64)
     if not (folder / "modules.json").is_file():
         # Those of a plain encoder tfedge makes of length 1, by default.
@@ -154,6 +174,7 @@ _TASKS: dict[str, Callable[..., list[Any]]] = {
     "text-classification": _scores,
     "token-classification": _entities,
     "sentence-embedding": _embeddings,
+    "zero-shot-classification": _zero_shot,
 }
 
 if __name__ == "__main__":
