@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tokenizers import Tokenizer
 
 from tfedge.runtime import ModelFileError, TextError
 from tfedge.runtime import tokenizer as module
-from tfedge.runtime.tokenizer import TextEncoder
+from tfedge.runtime.tokenizer import MAX_CHARACTERS, TextEncoder
 
 TOKENIZER = toy_builder.tokenizer_json()
 
@@ -154,6 +155,57 @@ def test_long_blank_start() -> None:
     assert encoded.tokens == ["[CLS]", "good", "[SEP]"]
     encoded = TextEncoder(TOKENIZER, 16).encode("\n" + "?" * 10_000)
     assert encoded.offsets[1:3] == [(1, 2), (2, 3)]
+
+
+class Counting:
+    """Remembers how many characters the library was given."""
+
+    def __init__(self, inner: Tokenizer) -> None:
+        self.inner, self.characters = inner, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def encode(self, text: str, *others: Any, **options: Any) -> Any:
+        self.characters += len(text)
+        return self.inner.encode(text, *others, **options)
+
+
+@pytest.mark.parametrize("rest", [" good" * 1_000_000, "\u65e5" * 2_000_000])
+def test_what_follows_a_very_long_word_is_read_in_part(rest: str) -> None:
+    """9,000 letters are one token, so that the first cut does not fill the model."""
+    encoder = TextEncoder(TOKENIZER, 128)
+    encoder._tokenizer = counting = Counting(encoder._tokenizer)
+    encoded = encoder.encode("a" * 9000 + rest)
+    assert encoded.truncated and len(encoded) == 128
+    assert encoded.ids == TextEncoder(TOKENIZER, 128).encode("a" * 9000 + rest[:2000]).ids
+    assert counting.characters < 100_000
+
+
+@pytest.mark.parametrize("filler", ["a", "\u0301", " "])
+def test_no_end_of_characters_for_no_end_of_a_token(filler: str) -> None:
+    encoder = TextEncoder(TOKENIZER, 128)
+    encoder._tokenizer = counting = Counting(encoder._tokenizer)
+    with pytest.raises(TextError, match="are fewer than 128 tokens: a word or a blank of such"):
+        encoder.encode("a" + filler * 4_000_000 + "b")
+    assert counting.characters < 2 * MAX_CHARACTERS
+    assert (
+        encoder.encode("a good film").ids == TextEncoder(TOKENIZER, 128).encode("a good film").ids
+    )
+
+
+def test_the_end_of_no_more_than_is_allowed() -> None:
+    fields = json.loads(TOKENIZER)
+    fields["truncation"] = {
+        "direction": "Left",
+        "max_length": 8,
+        "strategy": "LongestFirst",
+        "stride": 0,
+    }
+    encoder = TextEncoder(json.dumps(fields).encode(), 8)
+    assert encoder.encode("bad " * 1000 + "good film").tokens[-3:] == ["good", "film", "[SEP]"]
+    with pytest.raises(TextError, match="524,288 are allowed where its end is kept"):
+        encoder.encode("bad " * MAX_CHARACTERS)
 
 
 def test_very_long_text_costs_little() -> None:

@@ -21,6 +21,9 @@ _CHARACTERS_A_TOKEN = 64
 # Of a pair, above which it is not left to `tokenizers`: that pairs each part of one text that does not
 # fit with each of the other, in gigabytes.
 _CHARACTERS_A_TOKEN_OF_PAIRS = 2
+# That so few tokens are made of that more would have to be read: a tokeniser takes a hundred bytes for
+# each, and a board has little memory.
+MAX_CHARACTERS = 1 << 19
 # Texts that are tokenised at once, on all cores: their encodings take many times what the ids do.
 _BATCH = 8192
 
@@ -219,8 +222,18 @@ class TextEncoder:
         """The text, or no more of it than can matter, cut between words."""
         limit = times * self._max_length * _CHARACTERS_A_TOKEN
         # Offsets count from the beginning, so that a text whose end is kept is tokenised as a whole.
-        if self.kept == "end" or len(text) <= limit:
+        if len(text) <= (MAX_CHARACTERS if self.kept == "end" else limit):
             return text
+        if self.kept == "end":
+            raise TextError(
+                f"the text has {len(text):,} characters, and {MAX_CHARACTERS:,} are allowed where its"
+                " end is kept: give its last part"
+            )
+        if limit > MAX_CHARACTERS:
+            raise TextError(
+                f"the first {MAX_CHARACTERS:,} characters or more are fewer than {self._max_length}"
+                " tokens: a word or a blank of such a length is not read"
+            )
         words = text[:limit].rsplit(None, 1)
         return words[0] if len(words) == 2 else text[:limit]
 
@@ -236,10 +249,11 @@ class TextEncoder:
         is_plain_pair = second is not None and not self._pairs
         if is_plain_pair and (strategy != LONGEST_FIRST or self._is_long(texts)):
             return self._encode_pair(texts, strategy)
-        head = self._head(texts[-1])
-        encoding = self._tokenise(head) if second is None else self._tokenise(text, head)
-        if head is not texts[-1] and not encoding.overflowing:
-            encoding = self._tokenise(text, second)
+        for times in itertools.count():
+            head = self._head(texts[-1], 4**times)
+            encoding = self._tokenise(head) if second is None else self._tokenise(text, head)
+            if head is texts[-1] or encoding.overflowing:
+                break
         encoded = self._encoded(_cells(encoding), bool(encoding.overflowing))
         return dataclasses.replace(encoded, words=_words(encoding)) if self._pairs else encoded
 
