@@ -12,6 +12,7 @@ from benchmarks.peer import PeerOptions
 from benchmarks.peers.registry import INSTALLED, PEERS, PYTHON
 from tfedge.cli import run
 from tfedge.cli.measurement import race_options, run_race
+from tfedge.cli.options import verbosity
 from tfedge.data.images import Images
 from tfedge.data.texts import Texts
 from tfedge.measure.race import BenchOptions, Race
@@ -75,6 +76,8 @@ assert main.help is not None  # its docstring
 main.help = main.help.replace(
     "PEERS_HELP", "\n".join(f"    {peer.name:<26}{peer.what}" for peer in PEERS.values())
 )
+
+main.params += verbosity
 
 if __name__ == "__main__":
     run(main, "python -m benchmarks")

@@ -448,13 +448,15 @@ def test_runtime_that_is_not_installed(
     assert "tried in it: `pip install no-such-package`" in result.error
 
 
-def test_fault_of_the_program_keeps_its_traceback(
-    tfedge_: Tfedge, monkeypatch: pytest.MonkeyPatch
+def test_fault_of_the_program_is_told_as_one(
+    tfedge_: Tfedge, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It is not to be mistaken for a package that is missing."""
     monkeypatch.setitem(sys.modules, "tfedge.measure.catalogue", None)
-    with pytest.raises(ModuleNotFoundError, match="catalogue"):
-        tfedge_("models")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where its traceback is kept
+    result = tfedge_("models")
+    assert result.code == 70
+    assert "catalogue" in result.error
 
 
 # --- exit code 5, and 1
