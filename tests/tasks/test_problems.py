@@ -142,6 +142,24 @@ def test_difference_of_numbers() -> None:
     assert SCORE.difference(answer, other) == pytest.approx(0.25)
 
 
+FLAGS = {
+    "numbers": (EMOTIONS, [[1, 0, 1], [0, 0, 0]], [{0, 2}, set()]),
+    "as transformers trains on": (EMOTIONS, [[1.0, 0.0, 0.0]], [{0}]),
+    "of two labels": (EMOTIONS[:2], [[0, 1], [1, 0]], [{1}, {0}]),
+    # All else names labels, or gives their numbers.
+    "not of every row": (EMOTIONS, [[1, 0, 1], [1]], [{0, 1}, {1}]),
+    "names": (("0", "1"), [["0", "1"]], [{0, 1}]),
+}
+
+
+@pytest.mark.parametrize("kind", FLAGS)
+def test_a_flag_for_each_label(tmp_path: Path, kind: str) -> None:
+    labels, rows, expected = FLAGS[kind]
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps({"text": "a", "labels": row}) + "\n" for row in rows))
+    assert MANY.truth(MANY.read(Data(str(path), "train")), labels) == expected
+
+
 @pytest.mark.parametrize(
     ("problem", "labels", "cells"),
     [

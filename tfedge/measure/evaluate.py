@@ -49,7 +49,7 @@ def read_items(model: Path, data: str, split: str, columns: ColumnNames = AS_FOU
         columns: those that the user names.
     """
     task = _about(model)[0]
-    return KINDS[task.units](data, split, columns).texts()
+    return task.texts(KINDS[task.units](data, split, columns))
 
 
 def read_rows(model: Path, data: str, split: str, columns: ColumnNames = AS_FOUND) -> Rows:

@@ -204,6 +204,10 @@ class Task(base.Task):
         texts = self.as_read(texts)
         return Rows(texts.texts, None, texts.source)
 
+    def texts(self, data: Data) -> Texts:
+        """Texts, or images, and their labels where a row has one truth; raises InputError as `read`."""
+        return data.texts()
+
     @abc.abstractmethod
     def read(self, data: Data) -> Rows:
         """What a model is measured on; raises InputError where data cannot be read or lack a column."""

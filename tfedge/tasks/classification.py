@@ -62,8 +62,8 @@ class Classifier(Task, board.Classification):
         return Rows(texts.texts, texts.labels, texts.source)
 
     def read(self, data: Data) -> Rows:
-        """Texts or images and, where there are any, labels as words."""
-        return self.rows(data.texts())
+        """Texts or images, pairs of texts too, and what `texts` has besides."""
+        return self.rows(self.texts(data))
 
 
 class Classification(Classifier):

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from tfedge.data.hub import Data
+    from tfedge.data.texts import Texts
 
 # Between the labels of one cell; lists of JSON are read as with the first.
 _SEPARATORS = re.compile(r"\s*[|;,]\s*")
+_FLAGS = frozenset(("0", "1", "0.0", "1.0"))
 
 
 class MultiLabel(Classifier, board.MultiLabel):
@@ -53,15 +55,20 @@ class MultiLabel(Classifier, board.MultiLabel):
         )
         return tf.math.divide_no_nan(other, either)
 
-    def read(self, data: Data) -> Rows:
-        """Texts, pairs of them or images and, where there are any, labels; a cell may be empty."""
-        return self.rows(data.texts(may_lack_labels=True))
+    def texts(self, data: Data) -> Texts:
+        """With labels, where there are any; a cell may be empty."""
+        return data.texts(may_lack_labels=True)
 
     def truth(self, rows: Rows, labels: Labels) -> Sequence[frozenset[int]] | None:
-        """The labels of each item as indices; an empty cell has none."""
+        """The labels of each item as indices; an empty cell has none.
+
+        A row may also have a 1 or a 0 for each label, as transformers trains on.
+        """
         if rows.truth is None:
             return None
         cells = [_words(cell, labels) for cell in rows.truth]
+        if _are_flags(cells, labels):
+            return [frozenset(np.flatnonzero(np.array(cell, float)).tolist()) for cell in cells]
         ids = iter(
             columns.label_ids([word for cell in cells for word in cell], labels, rows.source)
         )
@@ -105,6 +112,16 @@ class MultiLabel(Classifier, board.MultiLabel):
         """The share of labels that only one of the two gives, of all that they give."""
         ours, theirs = set(answer["labels"]), set(other["labels"])
         return len(ours ^ theirs) / len(ours | theirs) if ours or theirs else 0.0
+
+
+def _are_flags(cells: Sequence[Sequence[str]], labels: Labels) -> bool:
+    """Whether each row tells of every label whether it applies, rather than which ones do."""
+    is_known = not _FLAGS.isdisjoint(labels)
+    return (
+        len(labels) > 1
+        and not is_known
+        and all(len(cell) == len(labels) and _FLAGS.issuperset(cell) for cell in cells)
+    )
 
 
 def _words(cell: str, labels: Labels) -> list[str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from tfedge.data.hub import Data
+    from tfedge.data.texts import Texts
 
 
 class Numbers(Classifier, board.Regression):
@@ -43,9 +44,9 @@ class Numbers(Classifier, board.Regression):
         size = tf.maximum(tf.maximum(tf.abs(ours), tf.abs(theirs)), 1.0)
         return tf.reduce_max(tf.minimum(tf.abs(ours - theirs) / size, 1.0), -1)
 
-    def read(self, data: Data) -> Rows:
-        """Texts, or pairs of them, and where there are any numbers as the file writes them."""
-        return self.rows(data.texts(columns.SCORE))
+    def texts(self, data: Data) -> Texts:
+        """With numbers, where there are any, as the file writes them."""
+        return data.texts(columns.SCORE)
 
     def truth(self, rows: Rows, labels: Labels) -> Sequence[float] | None:
         """One number an item."""
