@@ -136,9 +136,16 @@ def test_labels_come_in_the_order_of_the_logits() -> None:
     names = {str(index): f"l{index}" for index in reversed(range(11))}
     assert parse_config({**BERT, "id2label": names}).labels == [f"l{i}" for i in range(11)]
     assert parse_config(BERT).labels is None
-    for damage in ({"a": "x"}, {"0": "x", "2": "y"}, {"-1": "x"}):
-        with pytest.raises(CheckpointError, match="id2label"):
+    for damage in ({"a": "x"}, {"0": "x", "2": "y"}, {"-1": "x"}, ["x", "y"]):
+        with pytest.raises(CheckpointError, match=r"id2label in config\.json"):
             _ = parse_config({**BERT, "id2label": damage}).labels
+
+
+@pytest.mark.parametrize("second", ["x", "", " ", "two\nlines"])
+def test_labels_without_a_name_of_their_own(second: str) -> None:
+    """Before anything is built, and where the file says it."""
+    with pytest.raises(CheckpointError, match=r"calls label 1 '.*'; each must have a name of its own"):
+        _ = parse_config({**BERT, "id2label": {"0": "x", "1": second}}).labels
 
 
 def test_a_written_config_reads_back(tmp_path: Path) -> None:

@@ -65,8 +65,13 @@ class EncoderConfig:
     @property
     def labels(self) -> list[str] | None:
         """Label names in the order of the logits, or None where the checkpoint names none."""
-        id2label = self.source.get("id2label")
-        if not isinstance(id2label, Mapping) or not id2label:
+        id2label = self.source.get("id2label") or {}
+        if not isinstance(id2label, Mapping):
+            raise CheckpointError(
+                f"id2label in config.json is {id2label!r:.80}; it must be an object, "
+                '{"0": "the first label", ...}'
+            )
+        if not id2label:
             return None
         try:
             by_index = {int(index): str(label) for index, label in id2label.items()}
@@ -79,7 +84,14 @@ class EncoderConfig:
                 f"id2label in config.json numbers its labels {sorted(by_index)}; "
                 f"they must be 0 to {len(by_index) - 1}"
             )
-        return [by_index[index] for index in range(len(by_index))]
+        labels = [by_index[index] for index in range(len(by_index))]
+        for index, label in enumerate(labels):
+            if len(label.splitlines()) != 1 or not label.strip() or label in labels[:index]:
+                raise CheckpointError(
+                    f"id2label in config.json calls label {index} {label!r}; each must have a name of "
+                    "its own, in one line: give it one there"
+                )
+        return labels
 
 
 @dataclasses.dataclass(frozen=True)
