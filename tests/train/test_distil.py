@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,23 @@ def test_teacher_without_labels(toy_texts: Texts, tmp_path: Path) -> None:
     cases.write_checkpoint(tmp_path / "teacher", config, weights(tmp_path / "teacher"))
     with pytest.raises(InputError, match="names no labels"):
         run(tmp_path / "teacher", toy_texts, tmp_path / "student")
+
+
+@pytest.mark.parametrize(
+    ("problem", "named"),
+    [("multi_label_classification", "text-multi-label"), ("regression", "text-regression")],
+)
+def test_teacher_of_another_task(
+    toy_texts: Texts, tmp_path: Path, problem: str, named: str
+) -> None:
+    """Its sigmoids would be a softmax in the student."""
+    folder = toy_folders.write_folder(tmp_path / "teacher", small=True)
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, "problem_type": problem}))
+    with pytest.raises(
+        InputError, match=f"is for {named}, and distil takes teachers that choose one"
+    ):
+        run(folder, toy_texts, tmp_path / "student")
 
 
 def test_texts_longer_than_the_teacher_takes(

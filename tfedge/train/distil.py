@@ -23,6 +23,7 @@ from tfedge.errors import InputError
 from tfedge.models.build import Encoder, build
 from tfedge.models.checkpoint import Checkpoint, assign
 from tfedge.models.config import parse_config
+from tfedge.tasks import task_and_labels
 from tfedge.tasks.base import Task
 from tfedge.train.augment import neighbours, whole_words, word_substitution
 from tfedge.train.cache import Outputs, TeacherCache, open_cache
@@ -209,6 +210,11 @@ def distil(
             share that is made, 0..1, is reported as `teacher_cached` of step 0.
     """
     run = TrainingRun(request, TASK, distributed=True)
+    if (of := task_and_labels(run.checkpoint)[0]) != TASK:
+        raise InputError(
+            f"{request.source} is for {of}, and distil takes teachers that choose one label for a "
+            "text: give one that tfedge finetune has trained, or another model"
+        )
     if not run.config.labels:
         raise InputError(
             f"{request.source} names no labels (id2label in config.json); fine-tune it first"
