@@ -74,6 +74,17 @@ def test_file_needs_no_package(tmp_path: Path) -> None:
     assert read_data(str(tmp_path / "a.tsv"), "train").texts == ["one"]
 
 
+def test_labels_that_nobody_reads(tmp_path: Path) -> None:
+    """qad and others train on texts alone: of a model for several labels a row may have none."""
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": "one", "labels": []}\n{"text": "two", "labels": ["x", "y"]}\n'
+    )
+    with pytest.raises(InputError, match="row 1: 'labels' has 0 labels where one is wanted"):
+        read_data(str(tmp_path / "a.jsonl"), "train")
+    found = read_data(str(tmp_path / "a.jsonl"), "train", may_lack_labels=True)
+    assert found.labels == ["", "x|y"]
+
+
 @pytest.mark.usefixtures("no_datasets")
 @pytest.mark.parametrize("name", ["stanfordnlp/sst2", "stanfordnlp/sst2:train", "a-b/c_d-e:x[:9%]"])
 def test_without_the_package_it_says_what_to_install(name: str) -> None:

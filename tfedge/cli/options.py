@@ -167,13 +167,14 @@ class TrainingData:
 
 
 def training_data(
-    model: str, settings: dict[str, Any], teacher: Path | None = None
+    model: str, settings: dict[str, Any], teacher: Path | None = None, labelled: bool = False
 ) -> TrainingData:
     """Takes that out of the options of a command, without TensorFlow, and refuses what cannot be used.
 
     Args:
         settings: the command's options.
         teacher: the folder to start from, in place of the model's own.
+        labelled: whether each text must have a label, and one alone.
     """
     from tfedge.cli.given import opened
     from tfedge.data.hub import check_data, read_data
@@ -190,8 +191,8 @@ def training_data(
         model,
         source.folder,
         source.task if teacher is None else None,
-        read_data(given, "train", named),
-        read_data(evaluation, "validation", named) if evaluation else None,
+        read_data(given, "train", named, not labelled),
+        read_data(evaluation, "validation", named, not labelled) if evaluation else None,
     )
 
 

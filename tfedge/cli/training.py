@@ -42,7 +42,7 @@ def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> 
     """
     from tfedge.tasks.columns import label_names
 
-    data = training_data(model, settings)
+    data = training_data(model, settings, labelled=True)
     names = [name.strip() for name in labels.split(",")] if labels else []
     names = names or label_names(data.texts.labels or (), data.texts.source)
     data.texts.label_ids(names)  # refused before TensorFlow is loaded

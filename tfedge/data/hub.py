@@ -33,9 +33,11 @@ def check_data(name: str) -> None:
         raise _needs_datasets(name)
 
 
-def read_data(name: str, split: str, columns: ColumnNames = AS_FOUND) -> Texts:
+def read_data(
+    name: str, split: str, columns: ColumnNames = AS_FOUND, may_lack_labels: bool = False
+) -> Texts:
     """The texts of a file, or of one split of a data set on the hub; see `Data`."""
-    return Data(name, split, columns).texts()
+    return Data(name, split, columns).texts(may_lack_labels=may_lack_labels)
 
 
 @dataclasses.dataclass(frozen=True)

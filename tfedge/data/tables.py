@@ -42,7 +42,10 @@ def table_rows(path: Path, content: str, suffix: str) -> Iterator[dict[str, str]
             # pandas writes its index first, without a name.
             yield {name: cell for name, cell in zip(names, row, strict=True) if name}
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: {error}") from error
+        raise InputError(
+            f"{path}, line {reader.line_num}: {error}; quotes must be around a whole field, and those "
+            "within it doubled"
+        ) from error
 
 
 def _reader(path: Path, content: str, suffix: str) -> Any:

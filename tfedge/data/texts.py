@@ -120,7 +120,7 @@ def texts_of(
     Args:
         named: columns in place of those of `wanted` and `truth`, or of pairs.
         truth: the names that the column of labels may have.
-        may_lack_labels: whether a row may have none.
+        may_lack_labels: whether a row may have none, or several.
         wanted: the names that the column of texts may have; messages recommend the first.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -129,6 +129,8 @@ def texts_of(
     texts = [_values(rows, name, source) for name in found]
     labels = None
     if label is not None:
+        if not may_lack_labels:
+            _refuse_several(rows, label, source)
         cells = [{label: _joined(row.get(label))} for row in rows]
         labels = _values(cells, label, source, may_lack_labels)
     left_out = tuple(name for name in names if name not in (*found, label))
@@ -224,6 +226,16 @@ def _values(
             raise InputError(f"{source}, row {number}: {column!r} is not Unicode") from None
         values.append(text)
     return values
+
+
+def _refuse_several(rows: Sequence[Mapping[str, Any]], column: str, source: str) -> None:
+    for number, row in enumerate(rows, 1):
+        value = row.get(column)
+        if isinstance(value, list) and len(value) != 1:
+            raise InputError(
+                f"{source}, row {number}: {column!r} has {len(value)} labels where one is wanted; keep "
+                "one, or name another column with --label-column"
+            )
 
 
 def _joined(value: Any) -> Any:
