@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -110,16 +112,21 @@ def test_what_has_learned_pairs_is_calibrated_on_them(
 
 
 @pytest.mark.parametrize("length", [16, 10, 7])
-def test_tokens_are_those_of_transformers(source: Path, length: int) -> None:
+def test_tokens_are_those_of_transformers(source: Path, tmp_path: Path, length: int) -> None:
+    folder = shutil.copytree(source, tmp_path / "toy")
+    # Without it the toys' class gives the model no types.
+    settings = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     items = [
         ("the film is good", "bad film"),
         ("good", "the film was dull , where is the film ?"),
         ("where is the film , who was born in the film", "awful , the film was dull and bad"),
     ]
     texts = Texts(items, None, "x", ("premise", "hypothesis"))
-    examples = tokenize(texts, load_tokenizer(source), None, length)
+    examples = tokenize(texts, load_tokenizer(folder), None, length)
     batch = examples.inputs(np.arange(3), ("input_ids", "attention_mask", "token_type_ids"), length)
-    expected = AutoTokenizer.from_pretrained(source)(
+    expected = AutoTokenizer.from_pretrained(folder)(
         *map(list, zip(*items, strict=True)),
         truncation=True,
         max_length=length,
