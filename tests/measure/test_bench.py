@@ -80,10 +80,14 @@ def test_models_that_cannot_be_compared(toys: Path) -> None:
         InputError, match=r"has the task text-class.* and .* sentence-embedding; give"
     ):
         run(classifier, toys / "embedder.tflite")
-    with pytest.raises(InputError, match="needs a context with each question"):
-        run(toys / "reader.tflite", toys / "reader.tflite")
     with pytest.raises(InputError, match="has labels"):
         run(classifier, texts=Texts(["a"], ["5 stars"], "stars.tsv"))
+
+
+def test_questions_and_contexts(toys: Path) -> None:
+    texts = Texts([("who was born ?", "ada was born .")], None, "x", ("question", "context"))
+    (row,) = run(toys / "reader.tflite", texts=texts)["contestants"]
+    assert row["unanswered"] == row["disagreement"] == 0
 
 
 def test_pairs(toys: Path) -> None:

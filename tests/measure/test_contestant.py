@@ -66,7 +66,6 @@ def test_what_is_no_contestant(toys: Path, tmp_path: Path) -> None:
         (str(toys / "classifier.tflite@fast"), "no such file"),
         (str(toys / "classifier.bare.tflite"), "not made by `tfedge convert`"),
         (str(tmp_path), "not a file"),
-        (str(toys / "reader.tflite"), "question-answering needs a context with each question"),
     ):
         with pytest.raises(InputError, match=message):
             converted(given, None, 1)

@@ -14,7 +14,6 @@ from typing import IO, Any
 
 import numpy as np
 
-from tfedge import tasks
 from tfedge.errors import InputError, RejectedModelError, TfedgeError, board_errors
 from tfedge.measure import child
 from tfedge.measure.board import WORKER, as_asked, failure, parse_answer
@@ -71,7 +70,7 @@ def converted(given: str, runtime: str | None, threads: int) -> tuple[Contestant
         runtime: `tflite-runtime` or `litert`; None takes the first that the model allows.
 
     Raises:
-        InputError: the file is no bundle, has no graph of that length, or answers pairs of texts.
+        InputError: the file is no bundle, has no graph of that length.
     """
     path, length = _split(given)
     with board_errors():
@@ -82,8 +81,6 @@ def converted(given: str, runtime: str | None, threads: int) -> tuple[Contestant
         raise InputError(
             f"{path} has no graph for {length} tokens; it has {', '.join(map(str, lengths))}"
         )
-    if tasks.find(manifest.task).input.is_pair:
-        raise InputError(f"{path}: {manifest.task} needs a context with each question, not texts")
     lengths = lengths if length is None else [length]
     mode = manifest.quantization
     facts = Facts(kind="tfedge", model=manifest.name, mode=mode, lengths=lengths)
