@@ -9,8 +9,10 @@ from pathlib import Path
 import cases
 import numpy as np
 import pytest
+import toy_folders
 from test_pooling import write_modules
 
+from tfedge.cli.options import training_data
 from tfedge.errors import CheckpointError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
@@ -85,6 +87,16 @@ def test_a_task_that_is_given_takes_the_encoder_alone(tmp_path: Path) -> None:
         build(checkpoint.config, CLASSIFICATION).model, checkpoint, CLASSIFICATION, new_head=True
     )
     assert sorted(fresh) == ["classifier.bias", "classifier.weight"]
+
+
+def test_finetune_alone_starts_from_any_head(tmp_path: Path) -> None:
+    """Most encoders are published with the head of their pretraining."""
+    folder = write(tmp_path / "toy", "BertForMaskedLM", MASKED).folder
+    data = toy_folders.write_sentences(tmp_path / "data.tsv")
+    given = {"data": str(data), "evaluation": None, "output": tmp_path / "out", "force": False}
+    assert training_data(str(folder), {**given}, labelled=True).folder == folder
+    with pytest.raises(CheckpointError, match="train a head with tfedge finetune"):
+        training_data(str(folder), {**given})
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,14 @@ def opened(model: str, task: str | None = None) -> tuple[Source, Task]:
     return source, tasks.find(name)
 
 
+def opened_encoder(model: str) -> Source:
+    """The checkpoint that MODEL stands for, whatever head it has, as a new one may begin; raises
+    InputError, CheckpointError where it has no weights that can be read."""
+    source = resolve(model)
+    Checkpoint(source.folder)
+    return source
+
+
 def check_conversion(model: str, settings: Mapping[str, Any], columns: ColumnNames) -> None:
     """Raises what a conversion would, as far as it can be told at once.
 

@@ -174,14 +174,15 @@ def training_data(
     Args:
         settings: the command's options.
         teacher: the folder to start from, in place of the model's own.
-        labelled: whether each text must have a label, and one alone.
+        labelled: whether each text must have a label, and one alone, for a head that may be new.
     """
-    from tfedge.cli.given import opened
+    from tfedge.cli.given import opened, opened_encoder
     from tfedge.data.hub import check_data, read_data
     from tfedge.tasks.columns import ColumnNames
     from tfedge.train.place import refuse_existing
 
-    source = opened(model if teacher is None else str(teacher))[0]
+    start = model if teacher is None else str(teacher)
+    source = opened_encoder(start) if labelled else opened(start)[0]
     given, evaluation = settings.pop("data"), settings.pop("evaluation")
     named = take(ColumnNames, settings)
     for name in filter(None, (given, evaluation)):
