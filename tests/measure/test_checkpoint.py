@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,27 @@ import toy_folders
 
 from tfedge import tasks
 from tfedge.measure.checkpoint import checkpoint_answers
+
+
+@pytest.mark.parametrize(
+    ("task", "file", "setting"),
+    [
+        ("text-classification", "tokenizer_config.json", "model_max_length"),
+        ("sentence-embedding", "tokenizer_config.json", "model_max_length"),
+        ("sentence-embedding", "sentence_bert_config.json", "max_seq_length"),
+    ],
+)
+def test_a_text_is_cut_where_the_checkpoint_says(
+    tmp_path: Path, task: str, file: str, setting: str
+) -> None:
+    """As transformers and sentence-transformers cut it, and a conversion by default."""
+    folder = toy_folders.write_folder(tmp_path / "toy", task=task, small=True)
+    path = folder / file
+    settings = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps({**settings, setting: 6}))
+    long, cut = checkpoint_answers(folder, ["the film is good bad bad bad", "the film is good"])
+    del long["text"], cut["text"]
+    assert long == cut
 
 
 def test_a_context_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -206,6 +207,28 @@ def test_other_tasks_against_themselves(toys: Path, tmp_path: Path, name: str) -
     }
     assert result["comparison"] == of_itself[name]
     assert "accuracy" not in result
+
+
+def test_questions_without_answers(
+    toys: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As SQuAD 2 is measured: nothing is right where nothing answers, which a note tells."""
+    data = tmp_path / "toy.jsonl"
+    rows = [("ada was born in where .", ["Ada"]), ("film was good .", [])]
+    data.write_text(
+        "".join(
+            json.dumps({"question": "who was born ?", "context": context, "answers": answers})
+            + "\n"
+            for context, answers in rows
+        )
+    )
+    model = toys / "reader.tflite"
+    asked = read_rows(model, str(data), "train")
+    assert "some questions have no answer, so that answers may be empty" in capfd.readouterr().err
+    result = run(model, asked, model)
+    assert (result["exact_match"], result["f1"], result["disagreement"]) == (1.0, 1.0, 0)
+    without = dataclasses.replace(asked, asked={})
+    assert run(model, without)["exact_match"] == 0.5
 
 
 def test_questions_without_contexts(toys: Path, tmp_path: Path) -> None:

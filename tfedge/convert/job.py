@@ -16,10 +16,9 @@ from tfedge.measure.board import check_runtime
 from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.config import (
-    embedding_length,
     is_of_pairs,
     normalizes_embeddings,
-    tokenizer_length,
+    text_length,
 )
 from tfedge.models.hub import Source, resolve
 from tfedge.notes import note
@@ -290,5 +289,4 @@ def default_length(source: Source, task: str, target: Target | None = None) -> i
     length: int = _first(
         target and target.sequence_length, preset and preset.sequence_length, _LENGTH
     )
-    limit = embedding_length if tasks.find(task).is_embedding else tokenizer_length
-    return min(length, limit(source.folder) or length)
+    return min(length, text_length(source.folder, tasks.find(task).is_embedding) or length)

@@ -128,7 +128,7 @@ class Judge:
         is_compared_with = path == self._reference and job.quantization != "float32"
         what = "the float model" if is_compared_with else "it"
         with job.make_bar(f"running {what} in {runtime}", len(items)) as bar:
-            return Board.here(runtime).answers(path, items, bar.advance)
+            return Board.here(runtime).answers(path, items, bar.advance, job.rows.asked)
 
 
 def _figures(

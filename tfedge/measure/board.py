@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import numpy as np
@@ -97,9 +98,16 @@ class Board:
         return tuple(words) or (sys.executable,)
 
     def answers(
-        self, model: Path, texts: Sequence[Any], progress: Progress = unheard
+        self,
+        model: Path,
+        texts: Sequence[Any],
+        progress: Progress = unheard,
+        asked: Mapping[str, Any] = MappingProxyType({}),
     ) -> list[Answer]:
         """What `tfedge-infer` answers to each text, pair of texts or path of an image.
+
+        Args:
+            asked: which flags of it are on, by the names of `tfedge.runtime.wanted`.
 
         Raises:
             RejectedModelError: the runtime crashed or refused the model.
@@ -110,6 +118,7 @@ class Board:
         command += ["--runtime", self.runtime] if self.runtime else []
         command += ["--threads", str(self.threads)] if self.threads else []
         command += ["--model", str(model), "--json", "--jsonl"]
+        command += [f"--{name.replace('_', '-')}" for name in asked if asked[name]]
         shares = self._shares(texts)
         with contextlib.ExitStack() as stack:
             lines = [as_asked(model, share) for share in shares]

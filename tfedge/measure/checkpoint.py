@@ -12,10 +12,12 @@ from tfedge.data.reader import open_reader
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build, traced
 from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.models.config import text_length
 from tfedge.models.folder import transformer_folder
 from tfedge.progress import Progress, unheard
 from tfedge.runtime.errors import TextError
 from tfedge.runtime.tasks.base import Answer
+from tfedge.runtime.wanted import WHOLE, Wanted
 
 
 def checkpoint_answers(
@@ -24,6 +26,7 @@ def checkpoint_answers(
     progress: Progress = unheard,
     max_length: int = 512,
     task: str | None = None,
+    wanted: Wanted = WHOLE,
 ) -> list[Answer]:
     """What a checkpoint answers to each text, pair or path, as `tfedge-infer --json` gives it.
 
@@ -32,13 +35,15 @@ def checkpoint_answers(
 
     Args:
         task: by default that of the checkpoint's head.
+        wanted: of the answers.
     """
     folder = transformer_folder(folder)
     checkpoint = Checkpoint(folder)
     config = checkpoint.config
     name, labels = tasks.task_and_labels(checkpoint, task)
     known = tasks.find(name)
-    max_length = min(max_length, config.architecture.lengths(config)[1])
+    cut_at = text_length(folder, known.is_embedding) or max_length
+    max_length = min(max_length, cut_at, config.architecture.lengths(config)[1])
     reader = open_reader(folder, config, known)
     encoder = known.input.encoder(**reader.encoding(), max_length=max_length)
     model = build(config, name, len(labels), GraphOptions(pixels=reader.pixels)).model
@@ -54,7 +59,7 @@ def checkpoint_answers(
         arrays = encoded.arrays(padded_length([len(encoded)], limit=max_length))
         outputs = run({name: arrays[name].astype(dtype) for name, dtype in dtypes.items()})
         found = {name: value.numpy() for name, value in outputs.items()}
-        return known.answer(found, encoded, item, labels)
+        return known.answer(found, encoded, item, labels, wanted)
 
     answers = []
     for item in items:

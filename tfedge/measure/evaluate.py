@@ -16,6 +16,7 @@ from tfedge.progress import MakeBar
 from tfedge.records import FLAT
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.tasks.base import Answer
+from tfedge.runtime.wanted import Wanted
 from tfedge.tasks.base import Rows, Task, disagreement
 from tfedge.tasks.columns import ColumnNames
 
@@ -90,8 +91,8 @@ def evaluate(
             f"nothing to measure: {rows.source} has {has}; give {task.wanted}, or a second model "
             "with --against"
         )
-    answers = _answers(model, task, rows.items, board, make_bar)
-    others = None if against is None else _answers(against, task, rows.items, board, make_bar)
+    answers = _answers(model, task, rows, board, make_bar)
+    others = None if against is None else _answers(against, task, rows, board, make_bar)
     compared: dict[str, Any] = {}
     if others is not None:
         compared["disagreement"] = disagreement(task, answers, others)
@@ -127,12 +128,11 @@ def _about(model: Path, like: Task | None = None) -> tuple[Task, list[str], Sequ
     return tasks.find(manifest.task), list(manifest.labels or ()), manifest.runtimes
 
 
-def _answers(
-    model: Path, task: Task, items: Sequence[Any], board: Board, make_bar: MakeBar
-) -> list[Answer]:
-    with make_bar(f"running {model.name}", len(items)) as bar:
+def _answers(model: Path, task: Task, rows: Rows, board: Board, make_bar: MakeBar) -> list[Answer]:
+    with make_bar(f"running {model.name}", len(rows.items)) as bar:
         if not model.is_dir():
-            return board.answers(model, items, bar.advance)
+            return board.answers(model, rows.items, bar.advance, rows.asked)
         from tfedge.measure.checkpoint import checkpoint_answers
 
-        return checkpoint_answers(model, items, bar.advance, task=task.name)
+        wanted = Wanted(**rows.asked)
+        return checkpoint_answers(model, rows.items, bar.advance, task=task.name, wanted=wanted)

@@ -94,6 +94,12 @@ def embedding_length(folder: Path) -> int | None:
     return _length(path, settings, "max_seq_length") or tokenizer_length(folder)
 
 
+def text_length(folder: Path, is_embedding: bool) -> int | None:
+    """The tokens at which sentence-transformers, or transformers, cuts a text, or None where nothing
+    says it; raises CheckpointError where the number is none."""
+    return embedding_length(folder) if is_embedding else tokenizer_length(folder)
+
+
 def tokenizer_length(folder: Path) -> int | None:
     """The tokens at which transformers' tokeniser cuts a text, or None where nothing says it; raises
     CheckpointError where the number is none."""

@@ -38,6 +38,8 @@ class Rows:
     source: str
     items_a_row: int = 1  # how many items have one truth together
     columns: tuple[str, ...] = ()  # of the data, where the truth is in none of them
+    # What is asked of the answers, see `tfedge.runtime.wanted`.
+    asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def head(self, count: int | None) -> Rows:
         """The first `count` rows, None for all."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ENDS = ("start_logits", "end_logits")
 _ANSWERS = ("answers", "answer")
+_NONE = [""]  # the right answers where there is none
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -75,8 +76,8 @@ class QuestionAnswering(Task, board.QuestionAnswering):
         """Pairs of question and context, and the right answers to each, as SQuAD has them.
 
         `answers` is a list of texts or an object with such a list as `text`; `answer` is one text. A
-        question without an answer has an empty list; so has one whose answers have no word. Of plain
-        texts see `as_read`.
+        question without an answer has an empty list; so has one whose answers have no word. Where
+        there are such questions, an answer may be empty. Of plain texts see `as_read`.
         """
         rows, source = data.table, data.name
         given = data.columns
@@ -91,9 +92,12 @@ class QuestionAnswering(Task, board.QuestionAnswering):
             )
         both = (columns.texts(rows, name, source) for name in names)
         answers = given.label(rows[0], _ANSWERS, source)
-        columns.tell(source, "", [name for name in rows[0] if name not in (*names, answers)])
         truth = None if answers is None else [_texts(row.get(answers), source) for row in rows]
-        return Rows(list(zip(*both, strict=True)), truth, source)
+        may_be_none = truth is not None and _NONE in truth
+        told = "some questions have no answer, so that answers may be empty" if may_be_none else ""
+        columns.tell(source, told, [name for name in rows[0] if name not in (*names, answers)])
+        asked = {"no_answer": True} if may_be_none else {}
+        return Rows(list(zip(*both, strict=True)), truth, source, asked=asked)
 
     def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
         """Exact match and F1 of words, each of the best of the right answers, the mean.
@@ -125,7 +129,7 @@ def _texts(value: Any, source: str) -> list[str]:
     found = [found] if isinstance(found, str) else found
     if not isinstance(found, (list, tuple)) or not all(isinstance(text, str) for text in found):
         raise InputError(f"{source} has the answers {value!r:.40}; give a text or a list of texts")
-    return [text for text in found if _words(text)] or [""]
+    return [text for text in found if _words(text)] or _NONE
 
 
 def _words(text: str) -> list[str]:
