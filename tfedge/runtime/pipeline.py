@@ -143,7 +143,8 @@ class Pipeline:
             multi_label: whether several candidates may be true, each with a probability by itself.
 
         Returns:
-            For one text, by task, of a pair with "text_pair" after "text":
+            For one text, by task, of a pair with "text_pair" after "text" (`tfedge.runtime.answers` has
+            types):
               text-classification   {"text", "label", "score", "scores": {label: probability}}
               text-multi-label      the same, and "labels": those of a probability of at least 0.5
               text-regression       the same, "scores" being numbers; of text-scoring 0 to 1
