@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from bars import Bars
 
 from tfedge import tasks
 from tfedge.convert.convert import ConvertOptions, convert
+from tfedge.convert.job import Job
 from tfedge.data.hub import Data
 from tfedge.data.texts import Texts
 from tfedge.errors import CheckpointError, InputError
 from tfedge.measure.board import Board
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.notes import note
 from tfedge.progress import unheard
 from tfedge.records import as_json
 from tfedge.tasks import task_and_labels
@@ -140,6 +143,30 @@ def test_difference_of_numbers() -> None:
     assert NUMBER.difference(answer, other) == pytest.approx(0.2)
     answer, other = ({"scores": {"p": value}} for value in (0.25, 0.5))
     assert SCORE.difference(answer, other) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("place", ["6", "4", "2"])
+def test_scores_of_cross_encoders(
+    tmp_path: Path, place: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where each version of sentence-transformers keeps what is behind the logits."""
+    name = "torch.nn.modules.linear.Identity"
+    older = {
+        "4": {"sentence_transformers": {"activation_fn": name, "version": "4.0.1"}},
+        "2": {"sbert_ce_default_activation_function": name},
+    }
+    folder = _folder(tmp_path / "toy", ("LABEL_0",), **older.get(place, {}))
+    newer = folder / "config_sentence_transformers.json"
+    if place == "6":
+        newer.write_text(json.dumps({"model_type": "CrossEncoder", "activation_fn": name}))
+    options = ConvertOptions(quantization="float32", sequence_length=16)
+    note.cache_clear()
+    Job(str(folder), options, Bars())
+    assert "CrossEncoder of sentence-transformers has Identity there" in capfd.readouterr().err
+    newer.write_text(json.dumps({"activation_fn": "torch.nn.modules.activation.Sigmoid"}))
+    Job(str(folder), options, Bars())
+    Job(str(folder), dataclasses.replace(options, task="text-regression"), Bars())
+    assert "CrossEncoder" not in capfd.readouterr().err
 
 
 FLAGS = {

@@ -16,6 +16,7 @@ from tfedge.measure.board import check_runtime
 from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.config import (
+    cross_encoder_activation,
     is_of_pairs,
     normalizes_embeddings,
     text_length,
@@ -119,6 +120,7 @@ class Job:
         self.max_drop: float = _first(options.max_drop, self.task.max_drop)
         self.labels = labels
         self.reader = open_reader(self.source.folder, config, self.task)
+        self._tell_activation()
         self._check_target()
         self.shape = dataclasses.replace(self._shape(), pixels=self.reader.pixels)
         if target is not None and target.reader == "mediapipe":
@@ -183,6 +185,16 @@ class Job:
             raise InputError(
                 "tflite-runtime 2.14 cannot compute RSQRT (version 2) of int16, which layer norms "
                 "need; give --runtime litert, or int8"
+            )
+
+    def _tell_activation(self) -> None:
+        """Notes where scores are transformers' and not those of sentence-transformers."""
+        named = cross_encoder_activation(self.source.folder, self.checkpoint.config)
+        if self.task.name == "text-scoring" and named and not named.endswith("Sigmoid"):
+            note(
+                f"{self.source.name} gets the scores of transformers' pipeline, 0 to 1 by a sigmoid; "
+                f"the CrossEncoder of sentence-transformers has {named.split('.')[-1]} there: --task "
+                "text-regression gives numbers without a sigmoid, in the same order"
             )
 
     def _check_target(self) -> None:

@@ -118,6 +118,20 @@ def _length(path: Path, settings: Mapping[str, Any], key: str) -> int | None:
     return length
 
 
+def cross_encoder_activation(folder: Path, config: EncoderConfig) -> str | None:
+    """The class that sentence-transformers' CrossEncoder has behind the logits, or None where nothing
+    says it; in a file of its own since version 6, in config.json before."""
+    path = modules_root(folder) / PROMPTS
+    settings = read_object(path, _WHY) if path.is_file() else {}
+    older = config.source.get("sentence_transformers")
+    named = (
+        settings.get("activation_fn"),
+        older.get("activation_fn") if isinstance(older, Mapping) else None,
+        config.source.get("sbert_ce_default_activation_function"),
+    )
+    return next((str(name) for name in named if name), None)
+
+
 def lowercases(folder: Path) -> bool:
     """Whether sentence-transformers makes small letters of a text first; raises CheckpointError where
     the setting is neither true nor false."""
