@@ -19,6 +19,10 @@ from tfedge.tflite.mediapipe import INPUTS, check_mediapipe
 SHAPE = Shape("text-classification", 2, 16)
 
 
+CUT = {"max_length": 512, "strategy": "LongestFirst", "stride": 0}
+PLAIN = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+
+
 def tokenizer(**changes: object) -> Tokenizer:
     return Tokenizer.from_str(json.dumps({**json.loads(toys.tokenizer_json()), **changes}))
 
@@ -56,6 +60,11 @@ def test_refuses_all_else_at_once() -> None:
             {"model": {"type": "WordLevel", "vocab": {"[UNK]": 0}, "unk_token": "[UNK]"}},
             "WordPiece",
         ),
+        (
+            {"truncation": {"direction": "Left", **CUT}},
+            "at its end, and this tokeniser at its beginning",
+        ),
+        ({"added_tokens": [{"id": 96, "content": "<gene>", **PLAIN}]}, "has added <gene>"),
     ],
 )
 def test_refuses_other_tokenisers(changes: dict[str, object], reason: str) -> None:

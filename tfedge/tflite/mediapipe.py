@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from tfedge import tasks
 from tfedge.errors import InputError
 from tfedge.quantize.prepare import Shape
+from tfedge.show.numbers import some
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Modes whose outputs are integers: MediaPipe takes uint8, which TFLite makes no more.
@@ -62,4 +63,9 @@ def _tokenizer(tokenizer: Tokenizer) -> str | None:
     normalizer = tokenizer.normalizer
     if normalizer is None or normalizer.normalize_str("A") != "a":
         return "it lower-cases texts, and this tokeniser does not: take an uncased model"
+    added = tokenizer.get_added_tokens_decoder().values()
+    if names := [token.content for token in added if token.content not in model["vocab"]]:
+        return (
+            f"it knows no tokens beside WordPiece's, and this tokeniser has added {some(names, 5)}"
+        )
     return None
