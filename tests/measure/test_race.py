@@ -53,6 +53,13 @@ def test_others_that_keep_processors_busy_are_told(tmp_path: Path) -> None:
     assert 0.3 < result.machine.load <= result.machine.processors + 0.1
 
 
+def test_only_accuracy_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What rates scores is no share, and may be below 0."""
+    monkeypatch.setattr(TASK, "metric", lambda *_: {"spearman": -0.5})
+    result = race([talker(tmp_path, "A")], TEXTS, LABELS, 1, Bars(), TASK)
+    assert "accuracy" not in row(result, 0)
+
+
 def test_figures(tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     weights.write_bytes(bytes(1234))

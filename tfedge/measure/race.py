@@ -80,7 +80,7 @@ class Standing(Facts):
     peak_rss_bytes: Count | None
     size_bytes: Count
     unanswered: Count
-    accuracy: Share | None = None  # where there are labels
+    accuracy: Share | None = None  # where there are labels, and the task has one
     # With the first contestant and with that in float32.
     disagreement: float
     float_disagreement: float | None = None
@@ -210,7 +210,8 @@ def race(
     for record in records:
         known: dict[str, float] = {}
         if truth is not None:
-            known["accuracy"] = task.metric(record.answers, truth, labels or ())[task.score]
+            figures = task.metric(record.answers, truth, labels or ())
+            known |= {name: figures[name] for name in ("accuracy",) if name in figures}
         if reference is not None:
             known["float_disagreement"] = disagreement(task, record.answers, reference.answers)
         rows.append(_standing(record, records[0], task, **known))

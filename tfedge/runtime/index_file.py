@@ -52,8 +52,8 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
 def damaged(path: str, error: Exception) -> IndexFileError:
     """What is said of a file that holds no index."""
     return IndexFileError(
-        f"{path}: damaged, or not made by `tfedge-infer index`: {one_line(error)}; remove it and"
-        " index again"
+        f"{path}: damaged, or not made by `tfedge-infer index`: {one_line(error)}; give another"
+        " --index, or if it was one remove it and index again"
     )
 
 
