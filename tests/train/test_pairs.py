@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,12 @@ def pairs(file: Path) -> Texts:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     folder = tmp_path_factory.mktemp("source")
-    return toy_folders.write_folder(folder, labels=LABELS, small=True, **none)
+    folder = toy_folders.write_folder(folder, labels=LABELS, small=True, **none)
+    # Without it the toys' class of tokenisers gives the model no token types.
+    settings = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -112,21 +116,16 @@ def test_what_has_learned_pairs_is_calibrated_on_them(
 
 
 @pytest.mark.parametrize("length", [16, 10, 7])
-def test_tokens_are_those_of_transformers(source: Path, tmp_path: Path, length: int) -> None:
-    folder = shutil.copytree(source, tmp_path / "toy")
-    # Without it the toys' class gives the model no types.
-    settings = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
-    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+def test_tokens_are_those_of_transformers(source: Path, length: int) -> None:
     items = [
         ("the film is good", "bad film"),
         ("good", "the film was dull , where is the film ?"),
         ("where is the film , who was born in the film", "awful , the film was dull and bad"),
     ]
     texts = Texts(items, None, "x", ("premise", "hypothesis"))
-    examples = tokenize(texts, load_tokenizer(folder), None, length)
+    examples = tokenize(texts, load_tokenizer(source), None, length)
     batch = examples.inputs(np.arange(3), ("input_ids", "attention_mask", "token_type_ids"), length)
-    expected = AutoTokenizer.from_pretrained(folder)(
+    expected = AutoTokenizer.from_pretrained(source)(
         *map(list, zip(*items, strict=True)),
         truncation=True,
         max_length=length,
