@@ -169,6 +169,18 @@ def test_scores_of_cross_encoders(
     assert "CrossEncoder" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("second", ["x", "", " ", "two\nlines"])
+def test_labels_without_a_name_of_their_own(tmp_path: Path, second: str) -> None:
+    """Before anything is built, and where the file says it."""
+    content = json.loads((_folder(tmp_path, ("x", "y")) / "config.json").read_text())
+    content["id2label"] = {"0": "x", "1": second}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(
+        CheckpointError, match=r"calls label 1 '.*'; each must have a name of its own"
+    ):
+        task_and_labels(Checkpoint(tmp_path))
+
+
 FLAGS = {
     "numbers": (EMOTIONS, [[1, 0, 1], [0, 0, 0]], [{0, 2}, set()]),
     "as transformers trains on": (EMOTIONS, [[1.0, 0.0, 0.0]], [{0}]),

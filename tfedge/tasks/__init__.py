@@ -50,6 +50,12 @@ def task_and_labels(checkpoint: Checkpoint, name: str | None = None) -> tuple[st
     """
     task = _guessed(checkpoint) if name is None else find(name)
     labels = task.labels(checkpoint)
+    for index, label in enumerate(labels):
+        if len(label.splitlines()) != 1 or not label.strip() or label in labels[:index]:
+            raise CheckpointError(
+                f"id2label in config.json calls label {index} {label!r}; each must have a name of its "
+                "own, in one line: give it one there"
+            )
     if task.labelled and 0 < len(labels) < task.least_labels:
         raise InputError(
             f"the checkpoint has 1 label, and {task.name} needs at least {task.least_labels}; of a "
