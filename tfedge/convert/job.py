@@ -190,7 +190,7 @@ class Job:
     def _tell_activation(self) -> None:
         """Notes where scores are transformers' and not those of sentence-transformers."""
         named = cross_encoder_activation(self.source.folder, self.checkpoint.config)
-        if self.task.name == "text-scoring" and named and not named.endswith("Sigmoid"):
+        if self.task.is_score and named and not named.endswith("Sigmoid"):
             note(
                 f"{self.source.name} gets the scores of transformers' pipeline, 0 to 1 by a sigmoid; "
                 f"the CrossEncoder of sentence-transformers has {named.split('.')[-1]} there: --task "

@@ -74,6 +74,7 @@ class Task(base.Task):
     example: ClassVar[str] = '"a text"'  # what a user tries a model with on a command line
     # Whether sentence-transformers' modules are about its models: length, norm.
     is_embedding: ClassVar[bool] = False
+    is_score: ClassVar[bool] = False  # whether a sigmoid makes one number a score
     calibrates_itself: ClassVar[bool] = True  # whether the package's sentences do for calibration
     trains: ClassVar[bool] = True  # whether `tfedge qad` takes its models
     trains_on_labels: ClassVar[bool] = False  # whether labels and logits train it

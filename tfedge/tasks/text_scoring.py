@@ -18,6 +18,7 @@ class TextScoring(Numbers, board.TextScoring):
 
     kind = "ForSequenceClassification"
     problem = problems.SCORE
+    is_score = True
 
     def usual(self, texts: Texts, labels: Labels) -> Texts:
         """Pairs, for most such models are rerankers."""
