@@ -18,7 +18,7 @@ SECONDS = 0.7  # of the processor; TensorFlow alone takes three
 # What is wrong -> the command line (of a folder that `place` makes), its exit code, the way out.
 MISTAKES: dict[str, tuple[str, int, str]] = {
     "misspelt command": ("tfedge convrt tinybert", 2, "Did you mean 'convert'?"),
-    "misspelt option": ("tfedge convert tinybert --quantt int8", 2, "'--quant'?"),
+    "misspelt option": ("tfedge convert tinybert --quantt int8", 2, "'--quant'"),
     "misspelt model": ("tfedge convert tinybrt", 3, "did you mean tinybert?"),
     "misspelt model to train": (
         "tfedge finetune TinyBERT-small --data train.csv --output out",
