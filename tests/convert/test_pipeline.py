@@ -634,6 +634,13 @@ def test_longer_than_the_encoder(tmp_path: Path, quick: ConvertOptions) -> None:
         convert(str(source), dataclasses.replace(quick, sequence_length=21), Bars())
 
 
+def test_no_longer_than_the_encoder_by_default(tmp_path: Path, quick: ConvertOptions) -> None:
+    source = write_toy(tmp_path / "toy")
+    options = dataclasses.replace(quick, sequence_length=None, buckets=None)
+    shape = Job(str(source), options, Bars()).shape
+    assert (shape.sequence_length, shape.buckets) == (20, (16,))
+
+
 def test_tokeniser_of_another_model(tmp_path: Path, quick: ConvertOptions) -> None:
     source = write_toy(tmp_path / "toy", vocab_size=60)
     with pytest.raises(CheckpointError, match="the tokeniser is another model's"):

@@ -150,7 +150,7 @@ def _length(source: Source, config: EncoderConfig, task: str, options: ExportOpt
     least, most = config.architecture.lengths(config)
     if least == most:
         return most
-    return options.sequence_length or default_length(source, task)
+    return options.sequence_length or min(default_length(source, task), most)
 
 
 def _check(options: ExportOptions) -> None:

@@ -222,7 +222,7 @@ class Job:
         least, most = config.architecture.lengths(config)
         if least == most:
             return Shape(task, count, most)
-        length = options.sequence_length or default_length(self.source, task, target)
+        length = options.sequence_length or min(default_length(self.source, task, target), most)
         normalize = _first(options.normalize, normalizes_embeddings(self.source.folder))
         buckets = _first(
             options.buckets, target and target.buckets, preset and preset.buckets, _BUCKETS

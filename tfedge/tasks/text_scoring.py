@@ -19,6 +19,7 @@ class TextScoring(Numbers, board.TextScoring):
     kind = "ForSequenceClassification"
     problem = problems.SCORE
     is_score = True
+    example = '--pair "a text" "another text"'
 
     def usual(self, texts: Texts, labels: Labels) -> Texts:
         """Pairs, for most such models are rerankers."""
