@@ -17,7 +17,7 @@ from program import INSTALLED, each_runtime
 
 COUNT = 200
 LEAST = 0.99999
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from program import INSTALLED, each_runtime
 from tfedge.convert.job import ConvertOptions
 from tfedge.runtime.bundle import read_bundle
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
 JOBS = [(model, task) for model, found in published.MODELS.items() for task in found.jobs]
 
 
