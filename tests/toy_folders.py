@@ -78,3 +78,13 @@ def write_sentences(path: Path, count: int = 40) -> Path:
     rows = zip(texts.texts, texts.labels or [], strict=True)
     path.write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows))
     return path
+
+
+def give_types(folder: Path) -> Path:
+    """Has the tokeniser of a toy give its model token types, which that of the toys' class does not."""
+    settings = {
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder

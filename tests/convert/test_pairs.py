@@ -41,7 +41,7 @@ def write_pairs(path: Path, count: int = 24) -> Path:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pairs") / "toy"
-    return toy_folders.write_folder(folder, labels=LABELS, small=True)
+    return toy_folders.give_types(toy_folders.write_folder(folder, labels=LABELS, small=True))
 
 
 def job(source: Path, **changes: Any) -> Job:

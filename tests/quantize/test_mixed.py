@@ -29,6 +29,7 @@ from tfedge.quantize.search import (
     order_moves,
     precisions_after,
 )
+from tfedge.runtime.runtimes import RUNTIMES
 from tfedge.targets import load_target, target_names
 
 TASK = "text-classification"
@@ -64,7 +65,8 @@ def test_rules_that_cannot_be(rules: dict[str, str], message: str) -> None:
 def test_every_target_has_costs() -> None:
     for name in target_names():
         target = load_target(name)
-        assert read_costs(target.runtime, target.costs).board == target.costs
+        for runtime in [target.runtime] if target.runtime else RUNTIMES:
+            assert read_costs(runtime, target.costs).board == target.costs
     with pytest.raises(InputError, match="jetson-nano, mediapipe, rpi4"):
         load_target("rpi9")
     with pytest.raises(InputError, match="known are"):

@@ -71,12 +71,16 @@ def test_what_is_known_is_not_embedded_again(
     assert asked == ["new"]
 
 
-def test_other_models_are_refused(load_toy: Load, index: Index, toys: Path) -> None:
+def test_other_models_are_refused(
+    load_toy: Load, index: Index, toys: Path, in_process: str
+) -> None:
     with pytest.raises(IndexFileError, match="made with 'embedder', and the model is 'classifier'"):
         index.search(load_toy("classifier"), "good")
     with pytest.raises(OptionError, match="does not embed texts"):
         Index.build(load_toy("classifier"), PASSAGES)
-    assert load(toys / "embedder.tflite").fingerprint == load_toy("embedder").fingerprint
+    assert (
+        load(toys / "embedder.tflite", in_process).fingerprint == load_toy("embedder").fingerprint
+    )
 
 
 def test_texts_that_cannot_be_embedded(load_toy: Load) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +67,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     folder = tmp_path_factory.mktemp("source")
     folder = toy_folders.write_folder(folder, labels=LABELS, small=True, **none)
-    # Without it the toys' class of tokenisers gives the model no token types.
-    settings = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
-    settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    return folder
+    return toy_folders.give_types(folder)
 
 
 @pytest.fixture(scope="module")
