@@ -7,6 +7,7 @@ and without TensorFlow. The tensors' names and shapes are spelt out here, apart 
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,11 +53,69 @@ _ROBERTA: Config = {
     "pad_token_id": 1,
     "eos_token_id": 2,
 }
+_XLM_ROBERTA: Config = {**_ROBERTA, "model_type": "xlm-roberta"}
+# Its special tokens stand behind fairseq's four.
+_CAMEMBERT: Config = {
+    **_ROBERTA,
+    "model_type": "camembert",
+    "bos_token_id": 5,
+    "eos_token_id": 6,
+}
 _MPNET: Config = {
     **{key: value for key, value in _ROBERTA.items() if key != "type_vocab_size"},
     "model_type": "mpnet",
     # Longer than the single distances, so that growing ones are in the batch's 12 tokens too.
     "relative_attention_num_buckets": 32,
+}
+_ELECTRA: Config = {**_BERT, "model_type": "electra", "embedding_size": 24, "pad_token_id": 0}
+_ALBERT: Config = {
+    **_BERT,
+    "model_type": "albert",
+    "embedding_size": 24,
+    "num_hidden_groups": 1,
+    "inner_group_num": 1,
+    "hidden_act": "gelu_new",
+    "pad_token_id": 0,
+}
+_DEBERTA: Config = {
+    **{key: value for key, value in _BERT.items() if key != "type_vocab_size"},
+    "model_type": "deberta-v2",
+    "layer_norm_eps": 1e-7,
+    "pad_token_id": 1,
+    "relative_attention": True,
+    # Fewer than the distances of the batch's 12 tokens.
+    "position_buckets": 8,
+    "max_relative_positions": -1,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "pos_att_type": "p2c|c2p",
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
+_ROFORMER: Config = {**_BERT, "model_type": "roformer", "rotary_value": False, "pad_token_id": 0}
+_MODERNBERT: Config = {
+    "model_type": "modernbert",
+    "vocab_size": 60,
+    "hidden_size": 32,
+    # One that sees all and two that see near ones, not all of the batch's 12.
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 20,
+    "hidden_activation": "gelu",
+    "norm_eps": 1e-5,
+    **{
+        "pad_token_id": 1,
+        "bos_token_id": 2,
+        "cls_token_id": 2,
+        "eos_token_id": 3,
+        "sep_token_id": 3,
+    },
+    "global_attn_every_n_layers": 3,
+    "local_attention": 8,
+    "global_rope_theta": 160000.0,
+    "local_rope_theta": 10000.0,
+    "classifier_pooling": "mean",
 }
 _MOBILEBERT: Config = {
     "model_type": "mobilebert",
@@ -117,7 +176,55 @@ CONFIGS: dict[str, Config] = {
     "distilbert": _DISTILBERT,
     "distilbert-relu": {**_DISTILBERT, "activation": "relu"},
     "roberta": _ROBERTA,
+    "xlm-roberta": _XLM_ROBERTA,
+    "camembert": _CAMEMBERT,
     "mpnet": _MPNET,
+    "electra": _ELECTRA,
+    # As the base and large ones are, without a dense layer behind the tables; its head's function is
+    # GELU all the same.
+    "electra-relu": {**_ELECTRA, "embedding_size": 32, "hidden_act": "relu"},
+    "albert": _ALBERT,
+    # Six layers, of which 1, 3, and 2, 4, and 5, and 6 are one each; the dense layer behind tables as
+    # wide as the hidden states stays.
+    "albert-groups": {
+        **_ALBERT,
+        "embedding_size": 32,
+        "num_hidden_layers": 3,
+        "num_hidden_groups": 2,
+        "inner_group_num": 2,
+        "hidden_act": "relu",
+    },
+    "deberta-v2": _DEBERTA,
+    # Dense layers of its own for distances, of which it tells 8 apart, positions and types.
+    "deberta-v2-apart": {
+        **_DEBERTA,
+        "position_buckets": -1,
+        "max_relative_positions": 4,
+        "norm_rel_ebd": "none",
+        "share_att_key": False,
+        "position_biased_input": True,
+        "type_vocab_size": 2,
+        "pooler_hidden_act": "relu",
+    },
+    "deberta-v2-c2p": {**_DEBERTA, "pos_att_type": ["c2p"]},
+    "roformer": _ROFORMER,
+    # Tables of a width of their own, and another function, of the classifier too.
+    "roformer-narrow": {**_ROFORMER, "embedding_size": 24, "hidden_act": "silu"},
+    "modernbert": _MODERNBERT,
+    # With all that may be left out, and in the words of transformers 5.
+    "modernbert-biases": {
+        **{key: value for key, value in _MODERNBERT.items() if "rope" not in key},
+        **dict.fromkeys(("norm_bias", "attention_bias", "mlp_bias", "classifier_bias"), True),
+        "num_hidden_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "rope_parameters": {
+            "full_attention": {"rope_type": "default", "rope_theta": 5000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 100},
+        },
+        "classifier_pooling": "cls",
+        "hidden_activation": "silu",
+        "classifier_activation": "relu",
+    },
     "mobilebert": _MOBILEBERT,
     "mobilebert-bottleneck-attention": {**_MOBILEBERT, "use_bottleneck_attention": True},
     "mobilebert-plain-classifier": {**_MOBILEBERT, "classifier_activation": False},
@@ -142,13 +249,20 @@ HEADS: dict[str, tuple[str, int]] = {
 # `teacher` has DeiT's second classifier, on the distillation token.
 IMAGE_HEADS = ("classes5", "teacher5")
 IMAGES = "image-classification"
+WORDS = "fill-mask"
 
 # A head depends on the model type alone, so the recorded outputs have every head of these and one
 # of each variant.
-FAMILIES = ("bert", "distilbert", "roberta", "mpnet", "mobilebert")
+FAMILIES = (
+    *("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "mpnet", "electra"),
+    *("albert", "roformer", "deberta-v2", "modernbert", "mobilebert"),
+)
 TEXT_CASES = tuple(f"{config}.{head}" for config in CONFIGS for head in HEADS)
+_WORDLESS = ("roformer", "deberta-v2", "modernbert", "mobilebert")
+# What guesses words, of the architectures whose head for it is known.
+WORD_CASES = tuple(f"{family}.words" for family in FAMILIES if family not in _WORDLESS)
 IMAGE_CASES = (*(f"{config}.classes5" for config in IMAGE_CONFIGS), "deit.teacher5")
-ALL_CASES = (*TEXT_CASES, *IMAGE_CASES)
+ALL_CASES = (*TEXT_CASES, *WORD_CASES, *IMAGE_CASES)
 GOLDEN_CASES = tuple(
     name
     for name in ALL_CASES
@@ -159,16 +273,27 @@ CLASS_PREFIXES = {
     "bert": "Bert",
     "distilbert": "DistilBert",
     "roberta": "Roberta",
+    "xlm-roberta": "XLMRoberta",
+    "camembert": "Camembert",
     "mpnet": "MPNet",
+    "electra": "Electra",
+    "albert": "Albert",
+    "deberta-v2": "DebertaV2",
+    "roformer": "RoFormer",
+    "modernbert": "ModernBert",
     "mobilebert": "MobileBert",
     "vit": "ViT",
     "deit": "DeiT",
 }
+# What the names of the encoder's tensors start with below a head, where it is not the model type.
+_PREFIXES = {"xlm-roberta": "roberta", "camembert": "roberta", "modernbert": "model"}
+_PREFIXES["deberta-v2"] = "deberta"
 CLASS_SUFFIXES = {
     "text-classification": "ForSequenceClassification",
     "token-classification": "ForTokenClassification",
     "question-answering": "ForQuestionAnswering",
     "sentence-embedding": "Model",
+    WORDS: "ForMaskedLM",
     IMAGES: "ForImageClassification",
 }
 
@@ -180,6 +305,8 @@ def parse(case: str) -> tuple[Config, str, int]:
         with_teacher = {"architectures": [f"DeiT{CLASS_SUFFIXES[IMAGES]}WithTeacher"]}
         changes = with_teacher if head.startswith("teacher") else {}
         return {**IMAGE_CONFIGS[config], **changes}, IMAGES, 5
+    if head == "words":
+        return CONFIGS[config], WORDS, 2
     return (CONFIGS[config], *HEADS[head])
 
 
@@ -201,6 +328,12 @@ def batch(config: Mapping[str, Any], seed: int = 0) -> dict[str, np.ndarray]:
         second = np.arange(SEQUENCE_LENGTH) >= np.array(LENGTHS)[:, None] // 2
         inputs["token_type_ids"] = second.astype(np.int32) * mask
     return inputs
+
+
+def asking(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """A batch of `batch`, and what position is asked of each row, int32 (4, 12), all alike."""
+    asked = np.repeat(np.array([[1], [6], [2], [0]], np.int32), SEQUENCE_LENGTH, axis=1)
+    return {**inputs, "asked": asked}
 
 
 def without_padding(
@@ -240,14 +373,27 @@ def random_checkpoint(
     """
     shapes = tensor_shapes(config, task, num_labels)
     tensors = {name: random_tensor(name, shape, seed) for name, shape in shapes.items()}
-    blank_padding(config, tensors)
+    settle(config, tensors)
     write_checkpoint(folder, hf_config(config, task, num_labels), tensors)
     return tensors
 
 
-def blank_padding(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
-    """Gives MobileBERT's padding an embedding of zeros, which transformers takes from the checkpoint
-    where a batch has padding and from nowhere where a text is alone."""
+def settle(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
+    """Gives tensors the values that they have in every checkpoint.
+
+    MobileBERT's padding has an embedding of zeros, which transformers takes from the checkpoint where
+    a batch has padding and from nowhere where a text is alone. RoFormer's table is of sines and
+    cosines.
+    """
+    if config["model_type"] == "roformer":
+        for name, tensor in tensors.items():
+            if name.endswith("embed_positions.weight"):
+                rows, size = tensor.shape
+                for row in range(rows):
+                    for place in range(size):
+                        angle = row / 10_000 ** (2 * (place % (size // 2)) / size)
+                        wave = math.sin if place < size // 2 else math.cos
+                        tensor[row, place] = wave(angle)
     if config["model_type"] == "mobilebert":
         for name, tensor in tensors.items():
             if name.endswith("word_embeddings.weight"):
@@ -279,24 +425,59 @@ def tensor_shapes(config: Mapping[str, Any], task: str, num_labels: int = 2) -> 
         return _image_classifier(config, num_labels)
     hidden = config["dim" if model_type == "distilbert" else "hidden_size"]
     families = {"distilbert": _distilbert, "mobilebert": _mobilebert, "mpnet": _mpnet}
+    families |= {"electra": _electra, "albert": _albert, "modernbert": _modernbert}
+    families["deberta-v2"] = _deberta
+    families["roformer"] = _roformer
     encoder = families.get(model_type, _bert)
     has_pooler = task in {"text-classification", "sentence-embedding"} and (
         model_type == "bert" or (model_type == "mobilebert" and config["classifier_activation"])
     )
     shapes = encoder(config)
+    if model_type == "albert" and task in {"text-classification", "sentence-embedding"}:
+        shapes |= _dense("pooler", hidden, hidden)
     if has_pooler:
         shapes |= _dense("pooler.dense", hidden, hidden)
     if task == "sentence-embedding":
         return shapes
-    shapes = {f"{model_type}.{name}": shape for name, shape in shapes.items()}
+    prefix = _PREFIXES.get(model_type, model_type)
+    shapes = {f"{prefix}.{name}": shape for name, shape in shapes.items()}
+    if task == WORDS:
+        return shapes | _word_head(config)
+    if model_type == "modernbert":
+        return shapes | _modernbert_head(config, 2 if task == "question-answering" else num_labels)
     if task == "question-answering":
         return shapes | _dense("qa_outputs", hidden, 2)
-    if task == "text-classification" and model_type in ("roberta", "mpnet"):
+    if task == "text-classification" and prefix in ("roberta", "mpnet", "electra", "roformer"):
         shapes |= _dense("classifier.dense", hidden, hidden)
         return shapes | _dense("classifier.out_proj", hidden, num_labels)
+    if task == "text-classification" and model_type == "deberta-v2":
+        shapes |= _dense("pooler.dense", hidden, hidden)
     if task == "text-classification" and model_type == "distilbert":
         shapes |= _dense("pre_classifier", hidden, hidden)
     return shapes | _dense("classifier", hidden, num_labels)
+
+
+def _word_head(config: Mapping[str, Any]) -> Shapes:
+    """What guesses words, but for the table, which is that of the words."""
+    model_type, rows = config["model_type"], config["vocab_size"]
+    hidden = config["dim" if model_type == "distilbert" else "hidden_size"]
+    width = config.get("embedding_size", hidden)
+    dense, norm, bias = {
+        "bert": (
+            "cls.predictions.transform.dense",
+            "cls.predictions.transform.LayerNorm",
+            "cls.predictions",
+        ),
+        "distilbert": ("vocab_transform", "vocab_layer_norm", "vocab_projector"),
+        "albert": ("predictions.dense", "predictions.LayerNorm", "predictions"),
+        "electra": (
+            "generator_predictions.dense",
+            "generator_predictions.LayerNorm",
+            "generator_lm_head",
+        ),
+    }.get(model_type, ("lm_head.dense", "lm_head.layer_norm", "lm_head"))
+    shapes: Shapes = _dense(dense, hidden, width)
+    return shapes | {f"{norm}.weight": (width,), f"{norm}.bias": (width,), f"{bias}.bias": (rows,)}
 
 
 def _dense(name: str, inputs: int, outputs: int) -> Shapes:
@@ -316,6 +497,90 @@ def _embeddings(config: Mapping[str, Any], hidden: int, words: int) -> Shapes:
         types = (config["type_vocab_size"], hidden)
         shapes["embeddings.token_type_embeddings.weight"] = types
     return shapes | _norm("embeddings.LayerNorm", hidden)
+
+
+def _electra(config: Mapping[str, Any]) -> Shapes:
+    hidden, words = config["hidden_size"], config["embedding_size"]
+    shapes = {**_bert(config), **_embeddings(config, words, words)}
+    return shapes | (_dense("embeddings_project", words, hidden) if words != hidden else {})
+
+
+def _albert(config: Mapping[str, Any]) -> Shapes:
+    hidden, words = config["hidden_size"], config["embedding_size"]
+    shapes = _embeddings(config, words, words)
+    shapes |= _dense("encoder.embedding_hidden_mapping_in", words, hidden)
+    for group in range(config["num_hidden_groups"]):
+        for index in range(config["inner_group_num"]):
+            layer = f"encoder.albert_layer_groups.{group}.albert_layers.{index}"
+            for part in ("query", "key", "value", "dense"):
+                shapes |= _dense(f"{layer}.attention.{part}", hidden, hidden)
+            shapes |= _norm(f"{layer}.attention.LayerNorm", hidden)
+            shapes |= _dense(f"{layer}.ffn", hidden, config["intermediate_size"])
+            shapes |= _dense(f"{layer}.ffn_output", config["intermediate_size"], hidden)
+            shapes |= _norm(f"{layer}.full_layer_layer_norm", hidden)
+    return shapes
+
+
+def _deberta(config: Mapping[str, Any]) -> Shapes:
+    hidden, shapes = config["hidden_size"], {}
+    left_out = [] if config["type_vocab_size"] else ["token_type"]
+    left_out += [] if config["position_biased_input"] else ["position_embeddings"]
+    for name, shape in _bert(config).items():
+        for part in ("query", "key", "value"):
+            name = name.replace(f"self.{part}", f"self.{part}_proj")
+        if not any(part in name for part in left_out):
+            shapes[name] = shape
+    for index in range(0 if config["share_att_key"] else config["num_hidden_layers"]):
+        for part in ("pos_key_proj", "pos_query_proj"):
+            shapes |= _dense(f"encoder.layer.{index}.attention.self.{part}", hidden, hidden)
+    either = config["position_buckets"]
+    if either < 1:
+        either = config["max_relative_positions"]
+    shapes["encoder.rel_embeddings.weight"] = (2 * either, hidden)
+    if config["norm_rel_ebd"] == "layer_norm":
+        shapes |= _norm("encoder.LayerNorm", hidden)
+    return shapes
+
+
+def _roformer(config: Mapping[str, Any]) -> Shapes:
+    hidden = config["hidden_size"]
+    shapes = _electra({**config, "embedding_size": config.get("embedding_size") or hidden})
+    del shapes["embeddings.position_embeddings.weight"]
+    sizes = config["max_position_embeddings"], hidden // config["num_attention_heads"]
+    return {**shapes, "encoder.embed_positions.weight": sizes}
+
+
+def _modernbert(config: Mapping[str, Any]) -> Shapes:
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    shapes: Shapes = {"embeddings.tok_embeddings.weight": (config["vocab_size"], hidden)}
+    norms = ["embeddings.norm", "final_norm"]
+    for index in range(config["num_hidden_layers"]):
+        layer = f"layers.{index}"
+        norms += [f"{layer}.attn_norm"] * (index > 0) + [f"{layer}.mlp_norm"]
+        for name, inputs, outputs in (
+            ("attn.Wqkv", hidden, 3 * hidden),
+            ("attn.Wo", hidden, hidden),
+            ("mlp.Wi", hidden, 2 * inner),
+            ("mlp.Wo", inner, hidden),
+        ):
+            has_bias = config.get("attention_bias" if "attn" in name else "mlp_bias")
+            shapes |= _with_bias(_dense(f"{layer}.{name}", inputs, outputs), has_bias)
+    for norm in norms:
+        shapes |= _with_bias(_norm(norm, hidden), config.get("norm_bias"))
+    return shapes
+
+
+def _modernbert_head(config: Mapping[str, Any], num_labels: int) -> Shapes:
+    hidden = config["hidden_size"]
+    return {
+        **_with_bias(_dense("head.dense", hidden, hidden), config.get("classifier_bias")),
+        **_with_bias(_norm("head.norm", hidden), config.get("norm_bias")),
+        **_dense("classifier", hidden, num_labels),
+    }
+
+
+def _with_bias(shapes: Shapes, has_bias: bool | None) -> Shapes:
+    return {name: shape for name, shape in shapes.items() if has_bias or "bias" not in name}
 
 
 def _bert(config: Mapping[str, Any]) -> Shapes:

@@ -37,9 +37,9 @@ def make(folder: Path) -> None:
         model = _fresh_model(config, task, num_labels)
         _randomise(model, generator)
         with torch.no_grad():
-            cases.blank_padding(config, dict(model.named_parameters()))
+            cases.settle(config, dict(model.named_parameters()))
         model.save_pretrained(folder / name, safe_serialization=True)
-        batch = cases.batch(config)
+        batch = _batch(config, task)
         np.savez(folder / name / "batch.npz", **batch)
         np.savez(folder / name / "reference.npz", **outputs(model, batch))
 
@@ -72,6 +72,10 @@ def _randomise(model: Any, generator: torch.Generator) -> None:
             parameter.copy_(noise + float(is_gain))
 
 
+def _batch(config: cases.Config, task: str) -> dict[str, np.ndarray]:
+    return cases.asking(cases.batch(config)) if task == cases.WORDS else cases.batch(config)
+
+
 def run(folder: Path) -> None:
     """Loads a checkpoint as its config.json says and writes its outputs for its batch."""
     model, loading = load(folder)
@@ -90,7 +94,8 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     with safe_open(folder / "model.safetensors", "pt") as file:
         names = list(file.keys())
     has_pooler = any("pooler." in name for name in names)
-    if task == "sentence-embedding" and not has_pooler and "Distil" not in architecture:
+    never_has = architecture.startswith(("Distil", "Electra", "RoFormer", "ModernBert", "Deberta"))
+    if task == "sentence-embedding" and not has_pooler and not never_has:
         # A mean of tokens has no use for the pooler, which the bare class has unless told.
         options["add_pooling_layer"] = False
     chosen = _image_class(architecture) if task == cases.IMAGES else _auto_class(task)
@@ -103,12 +108,14 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
 @torch.no_grad()
 def outputs(model: Any, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Hidden states and head outputs of a padded batch, float32."""
-    inputs = {name: torch.from_numpy(value) for name, value in batch.items()}
+    inputs = {name: torch.from_numpy(value) for name, value in batch.items() if name != "asked"}
     inputs = {name: v if v.is_floating_point() else v.long() for name, v in inputs.items()}
     answer = model(**inputs, output_hidden_states=True)
     result = {f"hidden_{index}": state for index, state in enumerate(answer.hidden_states)}
     heads = [name for name in ("logits", "start_logits", "end_logits") if name in answer]
     result |= {name: answer[name] for name in heads}
+    if "asked" in batch:  # of all words, those of one position a row
+        result["logits"] = answer.logits[torch.arange(len(batch["asked"])), batch["asked"][:, 0]]
     if not heads:
         # Pooling and normalisation as sentence-transformers does them.
         mask = inputs["attention_mask"][..., None].float()
@@ -134,7 +141,7 @@ def golden(path: Path) -> None:
             cases.random_checkpoint(folder, config, task, SEED, num_labels)
             model, loading = load(folder)
             assert not any(loading.values()), (name, loading)
-            answers = outputs(model, cases.batch(config))
+            answers = outputs(model, _batch(config, task))
             excerpts = {key: cases.excerpt(value) for key, value in answers.items()}
             content["cases"][name] = excerpts
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content["cases"].items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import struct
 from pathlib import Path
@@ -193,6 +194,27 @@ def test_a_config_far_larger_than_the_weights_is_refused(
     content = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(content | change))
     with pytest.raises(CheckpointError, match=r"config.json describes an encoder of .* numbers"):
+        Checkpoint(tmp_path)
+
+
+def test_a_config_larger_than_tensors_that_are_others(tmp_path: Path, model: keras.Model) -> None:
+    """The file is as large as the encoder, by a tensor of a gigabyte that takes no room on the disk."""
+    save_checkpoint(model, parse_config(CONFIG), TASK, tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(content | {"hidden_size": 9_000}))
+    header: dict[str, Any] = {"other.weight": {"shape": [1 << 28]}}
+    header |= {
+        name: {"shape": list(tensor.shape)}
+        for name, tensor in load_file(tmp_path / "model.safetensors").items()
+    }
+    end = 0
+    for about in header.values():
+        start, end = end, end + 4 * math.prod(about["shape"])
+        about |= {"dtype": "F32", "data_offsets": [start, end]}
+    write_safetensors(tmp_path / "model.safetensors", header, b"")
+    with open(tmp_path / "model.safetensors", "ab") as file:
+        file.truncate(file.tell() + end)
+    with pytest.raises(CheckpointError, match=r"layers, and the weights lack [\d,]{11,} of them"):
         Checkpoint(tmp_path)
 
 
@@ -419,6 +441,11 @@ def configs(draw: st.DrawFn) -> cases.Config:
         sizes = {names.get(name, name): size for name, size in sizes.items()}
     elif config["model_type"] != "mpnet":
         sizes["type_vocab_size"] = draw(st.integers(1, 3))
+    if config["model_type"] in ("electra", "albert"):
+        sizes["embedding_size"] = draw(st.integers(1, 9))
+    if config["model_type"] == "albert":
+        sizes["num_hidden_groups"] = draw(st.integers(1, sizes["num_hidden_layers"]))
+        sizes["inner_group_num"] = draw(st.integers(1, 2))
     if config["model_type"] == "mobilebert":
         sizes["intra_bottleneck_size"] = heads * draw(st.integers(1, 4))
         sizes["embedding_size"] = draw(st.integers(1, 9))

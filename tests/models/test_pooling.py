@@ -12,7 +12,7 @@ import pytest
 import toy_folders
 from bars import Bars
 
-from tfedge.convert.job import default_length
+from tfedge.conversion.job import default_length
 from tfedge.errors import CheckpointError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
@@ -164,7 +164,7 @@ def test_cls_embeddings_are_the_first_hidden_state(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_cls_embeddings_in_integers(tmp_path: Path) -> None:
     """Conversion compares the float file with Keras by itself, and the integers with that file."""
-    from tfedge.convert.convert import ConvertOptions, convert
+    from tfedge.conversion.convert import ConvertOptions, convert
 
     folder = toy_folders.write_folder(tmp_path / "toy", task="sentence-embedding")
     write_modules(folder, "Transformer", "Pooling", "Normalize", pooling=CLS_ONLY)

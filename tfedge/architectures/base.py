@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from tfedge.architectures.fields import EXTENSION, Fields, head_size, read_differing, refuse_matrix
-from tfedge.architectures.parts import Embeddings, Parts, Stream
+from tfedge.architectures.parts import Embeddings, Parts, Stream, WordHead
 from tfedge.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class EncoderConfig:
     max_position_embeddings: int  # the most tokens that an input may have
     first_position: int = 0  # the row of the position table that belongs to the first token
     head_size: int  # width of one attention head. Usually `hidden_size / num_attention_heads`.
+    score_terms: int = 1  # of scores: products of as many vectors of a head's width
     # Of each layer, where they differ from those for all.
     layer_heads: tuple[int, ...] = ()
     layer_neurons: tuple[int, ...] = ()
@@ -53,6 +54,11 @@ class EncoderConfig:
     def model_type(self) -> str:
         """The name of the architecture, as config.json has it."""
         return self.architecture.model_type
+
+    @property
+    def query_scale(self) -> float:
+        """What queries are multiplied by, so that scores stay of one size whatever is added up."""
+        return float((self.head_size * self.score_terms) ** -0.5)
 
     def heads(self, layer: int) -> int:
         """The attention heads of one layer."""
@@ -113,10 +119,15 @@ class Architecture(abc.ABC):
     embeddings = Embeddings()
     parts = Parts()  # names within a layer, BERT's by default
     can_be_cut: bool = False  # whether encoders can be made smaller layer by layer, by `parts`
+    # Why they cannot, where that is so.
+    whole_because: str = "its layers are thin between wide hidden states already"
     # Modules whose table has a column for each head, which all layers read.
     head_tables: tuple[str, ...] = ()
     # The modules of `summary`, which are trained with a classifier.
     summary_modules: tuple[str, ...] = ()
+    # The modules of `token_summary`, which are trained with a head that reads all tokens.
+    token_summary_modules: tuple[str, ...] = ()
+    span_module: str = "qa_outputs"  # the dense layer of question answering
     # Those modules of heads that the checkpoint keeps within the encoder.
     encoder_modules: tuple[str, ...] = ("pooler",)
     # What pretraining leaves in a checkpoint and no task reads: the heads of its own task, and what
@@ -129,6 +140,7 @@ class Architecture(abc.ABC):
         "vocab_projector",
     )
     pretraining_modules: tuple[str, ...] = (*pretraining_heads, "fit_dense", "fit_denses", "pooler")
+    word_head: WordHead | None = None  # that of pretraining, where it is known
     # Whether the published number of weights includes `summary_modules`.
     counts_summary: bool = False
 
@@ -184,6 +196,15 @@ class Architecture(abc.ABC):
     def summary(self, blocks: Blocks, hidden: Symbolic) -> list[Symbolic]:
         """What each of the config's `classifiers` reads, (B, C), of the last hidden states."""
 
+    def token_summary(self, blocks: Blocks, hidden: Symbolic) -> Symbolic:
+        """What heads that read all tokens read of the last hidden states, (B, S, C): those."""
+        return hidden
+
+    def classifies_mean(self, config: EncoderConfig) -> bool:
+        """Whether classifiers of whole inputs read the mean of all tokens, which `summary` is then
+        given as the hidden state of one."""
+        return False
+
     @abc.abstractmethod
     def streams(self, config: EncoderConfig) -> list[Stream]:
         """What of an encoder can only be scaled together."""
@@ -192,8 +213,8 @@ class Architecture(abc.ABC):
         """`parts`, by which layers are cut; raises InputError where they cannot be."""
         if not self.can_be_cut:
             raise InputError(
-                f"a {self.model_type} cannot be cut: its layers are thin between wide hidden states "
-                f"already; take a model of the families {_cuttable()}"
+                f"a model of the family {self.model_type} cannot be cut: {self.whole_because}; take a "
+                f"model of the families {_cuttable()}"
             )
         return self.parts
 
@@ -222,6 +243,18 @@ class Architecture(abc.ABC):
                 "--buckets"
             )
 
+    def residuals(self, config: EncoderConfig) -> list[Stream]:
+        """The streams of residual connections, in the order of the data's flow."""
+        return [stream for stream in self.streams(config) if stream.dense]
+
+    def kept_sizes(self) -> tuple[str, ...]:
+        """The sizes that a student has of the teacher from which it starts."""
+        return ("vocab_size", "num_attention_heads", "max_position_embeddings", "type_vocab_size")
+
+    def allows_width(self, config: EncoderConfig, width: int) -> bool:
+        """Whether an encoder may be cut to so many hidden channels."""
+        return True
+
     # The checkpoint.
 
     @property
@@ -229,12 +262,41 @@ class Architecture(abc.ABC):
         """What the encoder's tensors start with in a checkpoint that has a head."""
         return f"{self.model_type}."
 
-    def tensor_name(self, name: str) -> str:
-        """The checkpoint's name of one of our parameters, without `prefix`.
+    def tensor_name(self, config: EncoderConfig, name: str) -> str:
+        """The checkpoint's name of one of our parameters or layers, without `prefix`.
 
-        Several parameters may have one tensor: layers that share their weights.
+        Several may have one tensor: layers that share their weights.
         """
         return name
+
+    def shares_weights(self, config: EncoderConfig) -> bool:
+        """Whether layers of this encoder share their weights."""
+        layers = map(self.parts.layer, range(config.num_hidden_layers))
+        names = [self.tensor_name(config, f"{layer}.{self.parts.query}") for layer in layers]
+        return len(set(names)) < len(names)
+
+    def part_of_tensor(self, name: str) -> tuple[int, int]:
+        """Which of how many equal parts of its tensor, by rows, one of our parameters is: queries,
+        keys and values may be one tensor."""
+        return 0, 1
+
+    def has_bias(self, config: EncoderConfig, module: str) -> bool:
+        """Whether a dense layer adds a bias, or a norm a shift."""
+        return True
+
+    def stored_name(self, config: EncoderConfig, name: str) -> str:
+        """As `tensor_name`, of the head of words too, whose table is that of the words."""
+        if (head := self.word_head) is not None:
+            shared = {
+                f"{head.decoder}.weight": f"{self.embeddings.words}.weight",
+                f"{head.decoder}.bias": f"{head.bias}.bias",
+            }
+            name = shared.get(name, name)
+        return self.tensor_name(config, name)
+
+    def table_width(self, config: EncoderConfig) -> int:
+        """The channels of the tables of words, types and positions."""
+        return config.hidden_size
 
     def is_unread(self, config: EncoderConfig, tensor: str) -> bool:
         """Whether transformers stores a tensor that this configuration never uses."""
@@ -248,6 +310,15 @@ class Architecture(abc.ABC):
     def loaded(self, config: EncoderConfig, name: str, tensor: np.ndarray) -> np.ndarray:
         """A tensor of the checkpoint, by its name without `prefix`, as the graph has it."""
         return tensor
+
+    def stored(self, config: EncoderConfig, name: str, tensor: np.ndarray) -> np.ndarray:
+        """A tensor of the graph, by its name without `prefix`, as the checkpoint has it: `loaded`,
+        taken back."""
+        return tensor
+
+    def fixed_tensors(self, config: EncoderConfig) -> Mapping[str, np.ndarray]:
+        """What transformers stores though it follows from the configuration, without `prefix`."""
+        return {}
 
     def class_of(self, config: EncoderConfig, kind: str) -> str:
         """The class that an exported config.json names, ending in `ForSequenceClassification`, say."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tfedge.architectures.base import register
+from tfedge.architectures.parts import WordHead
 from tfedge.architectures.postnorm import PostNorm
 
 
@@ -12,5 +13,6 @@ class Bert(PostNorm):
 
     model_type = "bert"
     class_name = "Bert"
+    word_head = WordHead()
     summary_modules = ("pooler.dense",)
     counts_summary = True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tfedge.architectures.base import register
 from tfedge.architectures.fields import Fields
-from tfedge.architectures.parts import Parts
+from tfedge.architectures.parts import Parts, WordHead
 from tfedge.architectures.postnorm import PostNorm
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ class DistilBert(PostNorm):
 
     model_type = "distilbert"
     class_name = "DistilBert"
+    word_head = WordHead(
+        "vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector"
+    )
     keys: ClassVar[Mapping[str, str]] = {
         "hidden_size": "dim",
         "num_hidden_layers": "n_layers",

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfedge.errors import CheckpointError
+from tfedge import files
+from tfedge.errors import CheckpointError, InputError
 
 # Functions between dense layers by the names that config.json may give them: those of transformers'
 # activations.py, where several are one function in another order of arithmetic.
@@ -24,12 +25,15 @@ ACTIVATIONS = {
     "swish": "silu",
     "relu": "relu",
 }
+# Of a JSON file; an index of 1,000 layers has 2 MB, and Python takes some 25 bytes for each.
+_LARGEST_JSON = 4 << 20
 # The key of config.json under which layers that differ are described; see `read_differing`.
 EXTENSION = "tfedge"
 # No published encoder comes near this; larger numbers are damage or an attack on memory.
 LARGEST_SIZE = 2_000_000
 LARGEST_SIDE = 4_096  # of an image, in pixels
 LARGEST_DEPTH = 1_000
+_LARGEST_BASE = 1e9
 # A .tflite file ends at 2 GB, so not even at one byte a weight could a larger matrix be converted.
 _LARGEST_MATRIX = 2**31
 
@@ -48,8 +52,10 @@ def read_object(path: Path, why: str) -> dict[str, Any]:
 def read_json(path: Path) -> Any:
     """What a JSON file of a checkpoint holds; raises CheckpointError where it cannot be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(files.read_bytes(path, _LARGEST_JSON).decode("utf-8"))
+    except InputError as error:
+        raise CheckpointError(str(error)) from error
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not readable JSON: {error}") from error
 
 
@@ -75,6 +81,10 @@ class Fields:
     ) -> int:
         allowed = f"; it must be a whole number from {least} to {largest}"
         return self._get(key, default, lambda value: _is_within(value, largest, least), allowed)
+
+    def optional_size(self, key: str) -> int | None:
+        """A size that may be left out or be null, which is None."""
+        return None if self._source.get(self._names.get(key, key)) is None else self.size(key)
 
     def sizes(self, **defaults: int) -> dict[str, int]:
         """The sizes of layers that every config.json has, with defaults for those it may leave out."""
@@ -105,6 +115,23 @@ class Fields:
 
         return float(self._get(key, default, fits, "; it must be a number from 0 to below 1"))
 
+    def epsilon(self, key: str, default: float) -> float:
+        """What a norm adds to a variance, so that nothing is divided by 0."""
+
+        def fits(value: Any) -> bool:
+            return type(value) is float and 0 < value < 1
+
+        return float(self._get(key, default, fits, "; it must be a number between 0 and 1"))
+
+    def base(self, key: str, default: float) -> float:
+        """What the angles of rotary positions are powers of."""
+
+        def fits(value: Any) -> bool:
+            return type(value) in (int, float) and 1 < value <= _LARGEST_BASE
+
+        allowed = f"; it must be a number above 1, at most {_LARGEST_BASE:.0e}"
+        return float(self._get(key, default, fits, allowed))
+
     def flag(self, key: str, default: bool) -> bool:
         allowed = "; it must be true or false"
         return self._get(key, default, lambda value: isinstance(value, bool), allowed)
@@ -113,11 +140,64 @@ class Fields:
         supported = f"; supported are {', '.join(allowed)}"
         return self._get(key, default, lambda value: value in allowed, supported)
 
-    def activation(self, default: str) -> str:
-        """What `hidden_act` calls a function, under the one name that it has here."""
+    def activation(self, default: str, key: str = "hidden_act") -> str:
+        """What a key calls a function, under the one name that it has here."""
         fits = (*ACTIVATIONS,)
         allowed = f"; supported are {', '.join(fits)}: take a checkpoint that was trained with one"
-        return ACTIVATIONS[self._get("hidden_act", default, lambda value: value in fits, allowed)]
+        return ACTIVATIONS[self._get(key, default, lambda value: value in fits, allowed)]
+
+    def terms(self, key: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        """Some of what is allowed, a list or a text with | between, in the order of `allowed`."""
+
+        def parts(value: Any) -> list[str]:
+            if isinstance(value, str):
+                return [part.strip() for part in value.lower().split("|")]
+            return [str(part) for part in value] if isinstance(value, list) else []
+
+        def fits(value: Any) -> bool:
+            found = parts(value)
+            return bool(found) and {*found} <= {*allowed}
+
+        value = self._get(key, None, fits, f"; it must name one or more of {', '.join(allowed)}")
+        return tuple(part for part in allowed if part in parts(value))
+
+    def layer_types(self, allowed: tuple[str, str], layers: int) -> tuple[str, ...]:
+        """What each layer sees, all tokens or near ones: a list, or by the older key, every how many
+        layers one sees all."""
+        if self._source.get("layer_types") is None:
+            every = self.size("global_attn_every_n_layers", 3)
+            return tuple(allowed[index % every > 0] for index in range(layers))
+
+        def fits(value: Any) -> bool:
+            return isinstance(value, list) and len(value) == layers and {*value} <= {*allowed}
+
+        otherwise = f"; it must be a list of {layers}, each one of {', '.join(allowed)}"
+        return tuple(self._get("layer_types", None, fits, otherwise))
+
+    def rotary_bases(self, older: Mapping[str, tuple[str, float]]) -> dict[str, float]:
+        """What rotary positions turn by, by the type of a layer.
+
+        Args:
+            older: the key that older files have for each type, and the default.
+        """
+        self.unsupported("rope_scaling", (None,))
+        kinds = self._source.get("rope_parameters")
+        if kinds is None:
+            return {kind: self.base(*key) for kind, key in older.items()}
+        if not isinstance(kinds, Mapping):
+            raise CheckpointError(
+                f"config.json: rope_parameters is {kinds!r:.80}; it must be an object"
+            )
+        found = {}
+        for kind, (_, default) in older.items():
+            values = kinds.get(kind) or {}
+            if not isinstance(values, Mapping) or values.get("rope_type", "default") != "default":
+                raise CheckpointError(
+                    f"config.json: rope_parameters.{kind} is {values!r:.80}; only an object with the "
+                    "rope_type default is supported: take a checkpoint without scaled positions"
+                )
+            found[kind] = Fields(values, {}).base("rope_theta", default)
+        return found
 
     def unsupported(self, key: str, allowed: tuple[Any, ...]) -> None:
         self._get(key, None, lambda value: value in allowed, ", which no builder supports")

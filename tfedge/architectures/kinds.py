@@ -119,6 +119,7 @@ SCORES = Scores()
 MASK = Kind()  # added to scores; as deep as their ranges reach
 TANH = Fixed(-1.0, 127 / 128)  # TFLite gives it a scale of 1/128
 SIGMOID = Fixed(0.0, 255 / 256)  # fixed by TFLite's LOGISTIC
+COSINES = Fixed(-128 / 127, 1.0)  # and sines; 1 is among the steps
 PIXELS = Fixed(0.0, 255.0)  # whole numbers, so that a step of 1 loses nothing
 
 

@@ -98,8 +98,8 @@ class MobileBert(PostNorm):
             words = blocks.trigram_dense(_TRANSFORMATION, config.hidden_size, words)
         elif config.transforms_words:
             words = blocks.dense(_TRANSFORMATION, config.hidden_size, words)
-        positions = blocks.positions(names.positions, ids)
-        types = blocks.token_types(names.types, inputs)
+        positions = blocks.positions(names.positions, config.hidden_size, ids)
+        types = blocks.token_types(names.types, config.hidden_size, inputs)
         total = blocks.add(names.total, words, positions, types)
         return blocks.dropout("embeddings", blocks.norm(names.norm, total, _TORCH_EPSILON))
 

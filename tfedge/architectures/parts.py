@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 
@@ -38,6 +39,8 @@ class Parts:
     ffn_output: str = "output.dense"
     ffn_total: str = "output.sum"
     ffn_norm: str = "output.LayerNorm"
+    # Where the feed-forward network is gated, what its activations are multiplied by.
+    ffn_gate: str = "intermediate.gate"
 
     def layer(self, index: int) -> str:
         """The name of a layer."""
@@ -63,6 +66,25 @@ class Parts:
         """The tensor of the neurons, (B, S, I)."""
         return f"{self.ffn_input}.act"
 
+    @property
+    def product(self) -> str:
+        """The tensor of the neurons behind a gate, (B, S, I)."""
+        return f"{self.ffn_gate}.product"
+
+
+@dataclasses.dataclass(frozen=True)
+class WordHead:
+    """Names of what guesses words: a dense layer and its activation, a norm, and the word table once
+    more, with a bias."""
+
+    dense: str = "cls.predictions.transform.dense"
+    norm: str = "cls.predictions.transform.LayerNorm"
+    decoder: str = "cls.predictions.decoder"
+    bias: str = "cls.predictions"  # the module whose bias it is
+    activation: str | None = (
+        None  # by the name of `tfedge.architectures.fields`; None: `hidden_act`
+    )
+
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
@@ -77,6 +99,20 @@ class Stream:
     readers: tuple[str, ...] = ()  # the dense layers that read it
     # Where the stream ends in one norm, the dense layer whose output is in it.
     dense: str | None = None
+    # What streams have in common whose layers share their weights, and that are scaled alike
+    # therefore; "" of one without such others.
+    family: str = ""
+    products: tuple[str, ...] = ()  # what it is times another tensor, number by number
+
+
+def families(streams: Iterable[Stream]) -> list[list[Stream]]:
+    """The streams that are scaled alike, together, in the order of the first of each."""
+    found: dict[str, list[Stream]] = {}
+    for stream in streams:
+        found.setdefault(f"family {stream.family}" if stream.family else stream.name, []).append(
+            stream
+        )
+    return [*found.values()]
 
 
 def residual(source: str, readers: tuple[str, ...], dense: str, total: str, norm: str) -> Stream:
@@ -85,8 +121,43 @@ def residual(source: str, readers: tuple[str, ...], dense: str, total: str, norm
     return Stream(norm, (source, dense), (total,), (norm,), readers, dense)
 
 
-class Biases(NamedTuple):
-    """What is added to the scores of an attention; None where there is nothing."""
+class Rotary(NamedTuple):
+    """What queries and keys are turned by at each position, (1, S, H * D) each."""
 
-    mask: Any = None  # of `Blocks.attention_bias`, (B, 1, 1, S)
+    cosines: Any
+    sines: Any  # with the signs of what they multiply
+
+
+class Distances(NamedTuple):
+    """What scores know of how far tokens lie apart, beside their contents (He et al. 2021,
+    arXiv:2006.03654, equation 4)."""
+
+    modules: tuple[str, str]  # a table of vectors, and the norm behind it; empty for none
+    rows: int  # of the table
+    numbers: (
+        Any  # the row of each distance of a query from a key, -(P - 1) to P - 1, int32 (2 P - 1,)
+    )
+    # Of an attention, by its names: the dense layers that make keys and queries of the table; empty
+    # where there are none.
+    names: Callable[[Parts], tuple[str, str]]
+    table: Any = None  # of `Blocks.distances`: the vectors, (rows, C)
+    values: Callable[[], Any] | None = None  # the same as they are now, float32
+
+
+class DistanceTables(NamedTuple):
+    """Keys and queries for each distance that a query of a graph has from a key; None for none."""
+
+    keys: Any = None  # (1, H, D, S + R - 1) for R queries, from the farthest key before them on
+    queries: Any = None  # the same the other way round
+
+
+class Biases(NamedTuple):
+    """What of an attention depends on places; None where there is nothing.
+
+    The first two are added to its scores.
+    """
+
+    mask: Any = None  # of `Blocks.attention_bias`, (B, 1, 1, S), or of `Blocks.window_bias`
     relative: Any = None  # of `Blocks.relative_bias`, (1, H, S, S)
+    rotary: Rotary | None = None  # of `Blocks.rotary`
+    distances: Distances | DistanceTables | None = None

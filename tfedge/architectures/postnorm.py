@@ -22,6 +22,8 @@ class PostNorm(Architecture):
     # Whether tokens have types, by the text of a pair that they are in. Where there is but one type
     # it is no input.
     has_token_types = True
+    # Whether positions have rows of a table, which are added to those of words.
+    has_positions = True
     # Whether training drops some of what attention adds to the hidden states.
     drops_attention = True
 
@@ -34,7 +36,7 @@ class PostNorm(Architecture):
             "max_position_embeddings": fields.size("max_position_embeddings"),
             "type_vocab_size": fields.size("type_vocab_size") if self.has_token_types else 0,
             "hidden_act": fields.activation("gelu"),
-            "layer_norm_eps": fields.number("layer_norm_eps", 1e-12),
+            "layer_norm_eps": fields.epsilon("layer_norm_eps", 1e-12),
             "hidden_dropout_prob": fields.number("hidden_dropout_prob", 0.1),
             "attention_probs_dropout_prob": fields.number("attention_probs_dropout_prob", 0.1),
         }
@@ -50,23 +52,36 @@ class PostNorm(Architecture):
     def encode(self, blocks: Blocks, inputs: Tensors) -> list[Symbolic]:
         hidden_states = [self.embed(blocks, inputs)]
         mask = blocks.attention_bias(inputs["attention_mask"])
-        biases = Biases(mask, self.relative_bias(blocks, inputs["attention_mask"]))
+        biases = self.biases(blocks, mask, inputs["attention_mask"])
         for index in range(blocks.config.num_hidden_layers):
             hidden_states.append(self.layer(blocks, index, hidden_states[-1], biases))
         return hidden_states
+
+    def biases(self, blocks: Blocks, bias: Symbolic, attention_mask: Symbolic) -> Biases:
+        """What of all attentions depends on places, beside the `bias` of padding."""
+        return Biases(bias, self.relative_bias(blocks, attention_mask))
 
     def relative_bias(self, blocks: Blocks, attention_mask: Symbolic) -> Symbolic | None:
         """What all layers add to scores for how far tokens lie apart; BERT nothing."""
         return None
 
+    def projection(self, config: EncoderConfig) -> str | None:
+        """The dense layer from the tables to the hidden states; BERT has none."""
+        return None
+
     def embed(self, blocks: Blocks, inputs: Tensors) -> Symbolic:
         """The hidden states (B, S, C) that enter the first layer."""
         config, names, ids = blocks.config, self.embeddings, inputs["input_ids"]
-        terms = [blocks.embedding(names.words, config.vocab_size, config.hidden_size, ids)]
+        width = self.table_width(config)
+        terms = [blocks.embedding(names.words, config.vocab_size, width, ids)]
         if self.has_token_types:
-            terms.append(blocks.token_types(names.types, inputs))
-        total = blocks.add(names.total, *terms, blocks.positions(names.positions, ids))
-        return blocks.dropout("embeddings", blocks.norm(names.norm, total))
+            terms.append(blocks.token_types(names.types, width, inputs))
+        if self.has_positions:
+            terms.append(blocks.positions(names.positions, width, ids))
+        total = blocks.add(names.total, *terms)
+        embedded = blocks.dropout("embeddings", blocks.norm(names.norm, total))
+        name = self.projection(config)
+        return blocks.dense(name, config.hidden_size, embedded) if name else embedded
 
     def layer(self, blocks: Blocks, index: int, x: Symbolic, biases: Biases) -> Symbolic:
         """One layer's hidden states, (B, S, C)."""
@@ -92,16 +107,23 @@ class PostNorm(Architecture):
         """The stream of the sum of the embeddings."""
         names = self.embeddings
         types = (names.types,) if config.type_vocab_size else ()
-        writers = (names.words, *types, names.positions)
+        positions = (names.positions,) if self.has_positions else ()
+        writers = (names.words, *types, *positions)
         return Stream(names.norm, writers, (names.total,), (names.norm,))
 
     def streams(self, config: EncoderConfig) -> list[Stream]:
-        """See `Architecture`: from one norm to the next, in the order of the data's flow."""
+        """See `Architecture`: from one norm to the next, in the order of the data's flow; a dense layer
+        behind the tables reads a stream and starts another."""
         result = [self.entry(config)]
+        source = self.embeddings.norm
+        if name := self.projection(config):
+            result.append(Stream(f"{source}.output", (source,), readers=(name,)))
+            source = name
         for index in range(config.num_hidden_layers):
             names = self.parts.of_layer(index)
             attention = names.attention_output, names.attention_total, names.attention_norm
-            result.append(residual(result[-1].name, names.projections, *attention))
+            result.append(residual(source, names.projections, *attention))
             ffn = names.ffn_output, names.ffn_total, names.ffn_norm
             result.append(residual(names.attention_norm, (names.ffn_input,), *ffn))
+            source = names.ffn_norm
         return result

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfedge.architectures.base import register
 from tfedge.architectures.fields import Fields
+from tfedge.architectures.parts import WordHead
 from tfedge.architectures.postnorm import PostNorm
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ class Roberta(PostNorm):
 
     model_type = "roberta"
     class_name = "Roberta"
+    word_head = WordHead(
+        "lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head", activation="gelu"
+    )
     summary_modules = ("classifier.dense",)
     counts_summary = True
 

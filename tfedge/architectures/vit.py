@@ -81,7 +81,7 @@ class Vit(Architecture):
             "vocab_size": 0,
             "max_position_embeddings": patches + len(self.leading_tokens),
             "hidden_act": fields.activation("gelu"),
-            "layer_norm_eps": fields.number("layer_norm_eps", 1e-12),
+            "layer_norm_eps": fields.epsilon("layer_norm_eps", 1e-12),
             "hidden_dropout_prob": fields.number("hidden_dropout_prob", 0.0),
             "attention_probs_dropout_prob": fields.number("attention_probs_dropout_prob", 0.0),
             "image_size": image,

@@ -7,70 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import tf_keras as keras
 
 from tfedge.architectures import kinds
 from tfedge.architectures.base import EncoderConfig
-from tfedge.architectures.kinds import (
-    FREE,
-    KEY,
-    MASK,
-    PIXELS,
-    QUERY,
-    SCORES,
-    TANH,
-    VALUE,
-    Kind,
-    Scores,
-)
-from tfedge.architectures.parts import Biases, Parts
-from tfedge.models import layers
+from tfedge.architectures.kinds import FREE, KEY, MASK, QUERY, SCORES, VALUE, Kind, Scores
+from tfedge.architectures.parts import Biases, Distances, DistanceTables, Parts, Rotary
+from tfedge.models import distances, layers, places
 from tfedge.models.layers import op
+from tfedge.models.options import FLOAT_MASK_VALUE as FLOAT_MASK_VALUE
+from tfedge.models.options import NORMALISED as NORMALISED
+from tfedge.models.options import GraphOptions as GraphOptions
+from tfedge.models.options import Pixels as Pixels
+from tfedge.models.options import Symbolic as Symbolic
+from tfedge.models.options import Tensors as Tensors
 
-# A symbolic tensor of the functional API; tf_keras exports no name for its type.
-Symbolic: TypeAlias = Any
-Tensors: TypeAlias = dict[str, Any]  # by name
-Tap = Callable[[str, Symbolic, Kind], Symbolic]
 SiteKind = Literal["dense", "attention", "norm", "pooling"]
-
-# Masked scores vanish in the softmax of any float model, as with Hugging Face's finfo.min, and the
-# value still fits float16.
-FLOAT_MASK_VALUE = -10_000.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Pixels:
-    """What a model of images reads of red, green and blue: scale * pixel + offset.
-
-    By default an image comes as Hugging Face's models have it, normalised.
-    """
-
-    scale: tuple[float, ...] = (1.0, 1.0, 1.0)
-    offset: tuple[float, ...] = (0.0, 0.0, 0.0)
-
-
-NORMALISED = Pixels()
-
-
-@dataclasses.dataclass(frozen=True)
-class GraphOptions:
-    """How one graph of an encoder is built; the weights do not depend on it."""
-
-    batch_size: int | None = None  # static batch, or None for any (training)
-    sequence_length: int | None = None  # static number of tokens, or None for any (training)
-    mask_value: float = FLOAT_MASK_VALUE  # what is added to the scores of padding
-    normalize: bool = True  # whether sentence embeddings come out with length 1
-    dropout: bool = False  # whether the config's dropout layers are put in (training)
-    # Whether the last layer computes only the [CLS] position, for a head that reads no other; of a
-    # DeiT with two classifiers the positions of both.
-    prune_last_layer: bool = False
-    pixels: Pixels = NORMALISED  # what an image is made of
-    # Called with the name, the tensor and the kind of every activation, returns the tensor to go on
-    # with: where ranges are recorded and put in.
-    tap: Tap = lambda name, tensor, kind: tensor
 
 
 class Blocks:
@@ -113,10 +68,10 @@ class Blocks:
 
     def tap_like(self, name: str, source: Symbolic, tensor: Symbolic) -> Symbolic:
         """Shows the tap a tensor whose values are those of the tapped tensor `source`."""
-        self.kinds[name] = kinds.Like(self._name_of(source))
+        self.kinds[name] = kinds.Like(self.name_of(source))
         return self.options.tap(name, tensor, self.kinds[name])
 
-    def _name_of(self, tensor: Symbolic) -> str:
+    def name_of(self, tensor: Symbolic) -> str:
         return next(name for name, tapped in self.tapped.items() if tapped is tensor)
 
     def operand(self, x: Symbolic) -> Symbolic:
@@ -131,21 +86,20 @@ class Blocks:
         return self._table(name, layer, ids)
 
     def _table(self, name: str, layer: keras.layers.Layer, x: Symbolic) -> Symbolic:
-        return self.tap(name, self._as_hidden(name, layer(x)), kinds.rows_of(layer))
+        return self.tap(name, self.as_hidden(name, layer(x)), kinds.rows_of(layer))
 
-    def token_types(self, name: str, inputs: Tensors) -> Symbolic:
-        """The look-up of token types, (B, S, C); of one type, which is no input, (1, 1, C)."""
-        config = self.config
+    def token_types(self, name: str, channels: int, inputs: Tensors) -> Symbolic:
+        """The look-up of token types, (B, S, channels); of one, which is no input, (1, 1, channels)."""
         if "token_type_ids" not in inputs:
-            layer = layers.TableRow(1, config.hidden_size, name=name)
+            layer = layers.TableRow(1, channels, name=name)
             return self._table(name, layer, inputs["input_ids"])
         ids = inputs["token_type_ids"]
-        return self.embedding(name, config.type_vocab_size, config.hidden_size, ids)
+        return self.embedding(name, self.config.type_vocab_size, channels, ids)
 
-    def positions(self, name: str, input_ids: Symbolic) -> Symbolic:
-        """The rows of the position table that belong to tokens, (1, S, C)."""
+    def positions(self, name: str, channels: int, input_ids: Symbolic) -> Symbolic:
+        """The rows of the position table that belong to tokens, (1, S, channels)."""
         config = self.config
-        sizes = config.max_position_embeddings, config.hidden_size, config.first_position
+        sizes = config.max_position_embeddings, channels, config.first_position
         return self._table(name, layers.PositionEmbedding(*sizes, name=name), input_ids)
 
     def patches(
@@ -154,7 +108,7 @@ class Blocks:
         """A dense layer on the patches of images: (B, height, width, 3) -> (B, patches, units)."""
         pixels = self.options.pixels
         options = {"patch_size": patch_size, "scale": pixels.scale, "offset": pixels.offset}
-        images = self.tap("pixel_values", images, PIXELS)
+        images = self.tap("pixel_values", images, kinds.PIXELS)
         with self.site(name, "dense"):
             return self.tap(name, self._patch_layer(name, units, **options)(images))
 
@@ -164,14 +118,14 @@ class Blocks:
     def image_tokens(self, name: str, leading: Sequence[str], patches: Symbolic) -> Symbolic:
         """(B, patches, C) with the learned tokens `leading` before them, plus positions: (B, S, C)."""
         table = layers.TokenTable(self.config.max_position_embeddings, leading, name=name)
-        table = self.tap(name, self._as_hidden(name, table(patches)))
+        table = self.tap(name, self.as_hidden(name, table(patches)))
         return self.add(f"{name}.sum", self._led(f"{name}.led", len(leading), patches), table)
 
     def _led(self, name: str, count: int, patches: Symbolic) -> Symbolic:
         """Patches with a row of zeros before them for each learned token."""
         return op(name, layers.led, count=count)(patches)
 
-    def _as_hidden(self, name: str, x: Symbolic) -> Symbolic:
+    def as_hidden(self, name: str, x: Symbolic) -> Symbolic:
         """A looked-up tensor (B, S, C) in the shape that hidden states have."""
         return x
 
@@ -181,7 +135,11 @@ class Blocks:
             return self.tap(name, self._dense_layer(name, units)(self.operand(x)), kind)
 
     def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
-        return keras.layers.Dense(units, kernel_initializer=layers.initializer(), name=name)
+        start, bias = layers.initializer(), self._has_bias(name)
+        return keras.layers.Dense(units, use_bias=bias, kernel_initializer=start, name=name)
+
+    def _has_bias(self, module: str) -> bool:
+        return self.config.architecture.has_bias(self.config, module)
 
     def trigram_dense(self, name: str, units: int, x: Symbolic) -> Symbolic:
         """A dense layer that reads every token with its neighbours: (B, S, C) -> (B, S, units)."""
@@ -210,16 +168,33 @@ class Blocks:
         """What the activation of the dense layer `name` makes of its result, by `function`."""
         return self.tap(f"{name}.act", function(x))
 
+    def gated_dense(self, names: Parts, activation: str, units: int, x: Symbolic) -> Symbolic:
+        """A dense layer with its activation times another one (Shazeer 2020, arXiv:2002.05202)."""
+        y = self.activated_dense(names.ffn_input, activation, units, x)
+        gate = self.dense(names.ffn_gate, units, x)
+        with self._within(names.ffn_gate):
+            return self._gated(names, y, gate)
+
+    def _gated(self, names: Parts, y: Symbolic, gate: Symbolic) -> Symbolic:
+        """The product of activations and of what the dense layer `names.ffn_gate` puts out."""
+        return self.product(names.product, y, gate)
+
+    def product(self, name: str, a: Symbolic, b: Symbolic, kind: Kind = FREE) -> Symbolic:
+        """The product of two tensors, number by number."""
+        product = keras.layers.Multiply(name=name)([self.operand(a), self.operand(b)])
+        return self.tap(name, product, kind)
+
     def tanh(self, name: str, x: Symbolic) -> Symbolic:
         """tanh(x) of each number."""
-        return self.tap(name, keras.layers.Activation("tanh", name=name)(x), TANH)
+        return self.tap(name, keras.layers.Activation("tanh", name=name)(x), kinds.TANH)
 
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         """The encoder's normalisation, with weights of its own; the config's epsilon by default."""
         if self.config.normalization_type == "no_norm":
             layer: keras.layers.Layer = layers.NoNorm(name=name)
         else:
-            layer = self.layer_norm(epsilon or self.config.layer_norm_eps, name=name)
+            epsilon = epsilon or self.config.layer_norm_eps
+            layer = self.layer_norm(epsilon, shifts=self._has_bias(name), name=name)
         with self.site(name, "norm"):
             return self.tap(name, layer(self.operand(x)))
 
@@ -259,6 +234,11 @@ class Blocks:
         """The hidden state of one token for a head, [CLS] by default: (B, S, C) -> (B, C)."""
         return layers.Token(index, name=f"token.{index}")(hidden)
 
+    def token_at(self, hidden: Symbolic, position: Symbolic) -> Symbolic:
+        """The hidden state of the token at a position, which stands at all places of int32 (B, S):
+        (B, S, C) -> (B, C)."""
+        return op("token_at", layers.token_at)([hidden, position])
+
     def channel(self, name: str, index: int, x: Symbolic) -> Symbolic:
         """One channel of each token, as an output: (B, S, C) -> (B, S)."""
         return op(f"{name}.channel", layers.channel, index=index)(x)
@@ -275,6 +255,10 @@ class Blocks:
         with self.site("pooling", "pooling"):
             pooled = op("pooling", layers.mean_pooling)([self.operand(hidden), attention_mask])
             return self.tap("pooling", pooled)
+
+    def one_token(self, x: Symbolic) -> Symbolic:
+        """What comes from `mean_pooling` as the hidden states of one token, (B, 1, C)."""
+        return op("pooling.token", layers.expanded)(x)
 
     def normalized(self, x: Symbolic) -> Symbolic:
         """x / ||x||: (B, C) -> (B, C)."""
@@ -298,11 +282,32 @@ class Blocks:
     ) -> Symbolic:
         """`attention` on what dense layers make of the tensors in `read`: queries, keys and values."""
         width = heads * self.config.head_size
+        rotary = biases.rotary
+        kinds_of_parts = (QUERY, FREE if rotary else KEY, VALUE)
         query, key, value = (
             self.dense(name, width, x, kind)
-            for name, x, kind in zip(names.projections, read, (QUERY, KEY, VALUE), strict=True)
+            for name, x, kind in zip(names.projections, read, kinds_of_parts, strict=True)
         )
+        if rotary:
+            with self._within(names.attention):
+                query = places.rotated(self, names.query, query, rotary)
+                key = places.rotated(self, names.key, key, rotary, KEY)
+        if isinstance(biases.distances, Distances):
+            tables = distances.tables(self, names, biases.distances, query, key)
+            biases = biases._replace(distances=tables)
         return self.attention(names.attention, query, key, value, biases)
+
+    def distances(self, given: Distances, mask: Symbolic) -> Distances:
+        """The same with its table, see `tfedge.models.distances`."""
+        return distances.with_table(self, given, mask)
+
+    def rotary(self, name: str, base: float, mask: Symbolic, positions: int = 0) -> Rotary:
+        """What turns queries and keys, see `tfedge.models.places`."""
+        return places.rotary(self, name, base, mask, positions)
+
+    def window_bias(self, name: str, bias: Symbolic, mask: Symbolic, reach: int) -> Symbolic:
+        """`bias` with what hides keys more than `reach` tokens away, see `tfedge.models.places`."""
+        return places.window_bias(self, name, bias, mask, reach)
 
     def relative_bias(self, name: str, buckets: int, farthest: int, mask: Symbolic) -> Symbolic:
         """What each head adds to scores for how far tokens lie apart, see `RelativeBias`."""
@@ -319,7 +324,10 @@ class Blocks:
             query = self._scaled(f"{name}.query.scaled", query)
             queries, keys = self._heads(name, "query", query), self._heads(name, "key", key)
             kind = self._unbiased(SCORES, biases)
-            scores = self._matmul(f"{name}.scores", queries, keys, kind)  # (B, H, S, S)
+            scores = self.matmul(f"{name}.scores", queries, keys, kind)  # (B, H, S, S)
+            if isinstance(biases.distances, DistanceTables):
+                given = queries, key, biases.distances
+                scores = distances.scored(self, name, scores, *given)
             scores = self._biased(f"{name}.{{}}_scores", scores, biases, SCORES)
             softmax = keras.layers.Softmax(name=f"{name}.probabilities")
             shares = self.tap(f"{name}.probabilities", softmax(scores), kinds.Probabilities(name))
@@ -327,28 +335,36 @@ class Blocks:
                 rate = self.config.attention_probs_dropout_prob
                 shares = keras.layers.Dropout(rate, name=f"{name}.dropout")(shares)
             values = self._heads(name, "value", value)
-            context = self._matmul(f"{name}.context.heads", shares, values)  # (B, H, S, D)
+            context = self.matmul(f"{name}.context.heads", shares, values)  # (B, H, S, D)
             return self._merge_heads(f"{name}.context", context)
 
-    def _unbiased(self, scores: Scores, biases: Biases) -> Scores:
+    def _unbiased(self, scores: Scores, biases: Biases) -> Kind:
         """What scores are before anything is added."""
+        if biases.distances:
+            return FREE
         if biases.relative is None:
             return scores
-        table = self.kinds[self._name_of(biases.relative)].table
+        table = self.kinds[self.name_of(biases.relative)].table
         return dataclasses.replace(scores, added=table)
 
     def _biased(self, name: str, scores: Symbolic, biases: Biases, kind: Scores) -> Symbolic:
         """The scores of all queries, or of the first few, with all that is added; the `name` of the
         sums has a gap for the name of what that is."""
         if (relative := biases.relative) is not None:
-            axis = self.score_axes.index(2)
-            rows = scores.shape[axis]
-            if rows != scores.shape[-1]:  # of a pruned last layer
-                relative = op(name.format("added"), layers.first, count=rows, axis=axis)(relative)
+            relative = self._of_rows(name.format("added"), relative, scores)
             scores = self.add(name.format("relative"), scores, relative, kind=kind)
-        if biases.mask is not None:
-            scores = self.add(name.format("masked"), scores, biases.mask, kind=kind)
+        if (mask := biases.mask) is not None:
+            mask = self._of_rows(name.format("mask"), mask, scores)
+            scores = self.add(name.format("masked"), scores, mask, kind=kind)
         return scores
+
+    def _of_rows(self, name: str, bias: Symbolic, scores: Symbolic) -> Symbolic:
+        """What of a bias belongs to the queries that scores are of."""
+        axis = self.score_axes.index(2)
+        rows = scores.shape[axis]
+        if bias.shape[axis] == 1 or rows == scores.shape[-1]:
+            return bias
+        return op(name, layers.first, count=rows, axis=axis)(bias)  # of a pruned last layer
 
     def _heads(self, name: str, part: str, x: Symbolic) -> Symbolic:
         """(B, S, H * D) -> (B, H, S, D), of keys (B, H, D, S)."""
@@ -356,11 +372,11 @@ class Blocks:
         split = op(f"{name}.{part}.heads", layers.split_heads, count=count, keys=part == "key")
         return split(self.operand(x))
 
-    def _matmul(self, name: str, a: Symbolic, b: Symbolic, kind: Kind = FREE) -> Symbolic:
+    def matmul(self, name: str, a: Symbolic, b: Symbolic, kind: Kind = FREE) -> Symbolic:
         return self.tap(name, op(name, layers.matmul)([a, b]), kind)
 
     def _scaled(self, name: str, query: Symbolic) -> Symbolic:
-        return self.tap(name, op(name, layers.scale, factor=self.config.head_size**-0.5)(query))
+        return self.tap(name, op(name, layers.scale, factor=self.config.query_scale)(query))
 
     def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
         return op(name, layers.merge_heads)(context)

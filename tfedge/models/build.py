@@ -11,10 +11,11 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge import tasks
-from tfedge.architectures.base import EncoderConfig
+from tfedge.architectures.base import EncoderConfig, Input
 from tfedge.architectures.kinds import Kind
 from tfedge.errors import InputError
 from tfedge.models.blocks import Blocks, GraphOptions, SiteKind, Symbolic, Tensors
+from tfedge.tasks.base import Task
 
 # tf_keras walks a functional graph by recursion; MobileBERT with its ranges is deeper than Python's
 # default of 1000.
@@ -38,9 +39,10 @@ class Encoder:
     sites: dict[str, SiteKind]
 
 
-def input_names(config: EncoderConfig) -> tuple[str, ...]:
-    """The inputs of an encoder, by Hugging Face's names."""
-    return tuple(item.name for item in config.architecture.inputs(config))
+def input_names(config: EncoderConfig, task: str | None = None) -> tuple[str, ...]:
+    """The inputs of an encoder, by Hugging Face's names, and those that the head of a task has."""
+    own = tuple(item.name for item in config.architecture.inputs(config))
+    return own if task is None else (*own, *tasks.find(task).extra_inputs)
 
 
 def build(
@@ -64,13 +66,15 @@ def build(
             f"sequence length {length} is not possible: this encoder takes {least} to {most} tokens"
         )
     purpose.check(config)
-    inputs = _inputs(config, options)
+    inputs = _inputs(config, options, purpose)
     blocks = make_blocks(config, options)
     # No layer's Python depends on a tensor; converting all of it takes a tenth of a conversion's time.
     unconverted = tf.autograph.experimental.do_not_convert
     hidden_states = unconverted(config.architecture.encode)(blocks, inputs)
     outputs = unconverted(purpose.head)(blocks, hidden_states[-1], inputs, num_labels)
     model = keras.Model(inputs, outputs, name=config.model_type)
+    if options.tied and config.architecture.shares_weights(config):
+        _tie_layers(model, config)
     return Encoder(config, model, hidden_states, blocks.tapped, blocks.kinds, blocks.sites)
 
 
@@ -91,9 +95,9 @@ def traced(
     )
 
 
-def _inputs(config: EncoderConfig, options: GraphOptions) -> Tensors:
+def _inputs(config: EncoderConfig, options: GraphOptions, task: Task) -> Tensors:
     result = {}
-    for item in config.architecture.inputs(config):
+    for item in (*config.architecture.inputs(config), *map(Input, task.extra_inputs)):
         shape = [options.sequence_length if side is None else side for side in item.shape]
         result[item.name] = keras.Input(shape, options.batch_size, dtype=item.dtype, name=item.name)
     return result
@@ -106,7 +110,19 @@ def share_weights(source: keras.Model, target: keras.Model) -> None:
     otherwise be converted from as many copies of all weights.
     """
     for layer in target.layers:
-        twin = source.get_layer(layer.name)
-        for name, value in vars(layer).copy().items():
-            if isinstance(value, tf.Variable):
-                setattr(layer, name, getattr(twin, name))
+        _share_variables(source.get_layer(layer.name), layer)
+
+
+def _share_variables(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
+    for name, value in vars(target).copy().items():
+        if isinstance(value, tf.Variable):
+            setattr(target, name, getattr(source, name))
+
+
+def _tie_layers(model: keras.Model, config: EncoderConfig) -> None:
+    """Has layers that share their weights use the variables of the first of them."""
+    first: dict[str, keras.layers.Layer] = {}
+    for layer in model.layers:
+        source = first.setdefault(config.architecture.tensor_name(config, layer.name), layer)
+        if source is not layer:
+            _share_variables(source, layer)

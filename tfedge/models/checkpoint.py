@@ -32,6 +32,7 @@ from tfedge.show.numbers import some
 from tfedge.tasks.base import Task
 
 _LISTED = 5  # names in a message
+_FIXED_TOLERANCE = 1e-3  # of what may be stored in 16 bits, and lies within -1 and 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Parameter:
 
 
 def parameters(model: keras.Model) -> list[Parameter]:
-    """Every variable of `model` under our name, which `Architecture.tensor_name` translates."""
+    """Every variable of `model` under our name, which `Architecture.stored_name` translates."""
     return [parameter for layer in model.layers for parameter in layer_parameters(layer)]
 
 
@@ -68,7 +69,8 @@ def layer_parameters(layer: keras.layers.Layer) -> Iterator[Parameter]:
         # PyTorch keeps (out, in) and (out, in, height, width), Keras the outputs last.
         axes = (1, 0) if isinstance(layer, keras.layers.Dense) else (3, 2, 0, 1)
         yield Parameter(f"{layer.name}.weight", layer.kernel, axes)
-        yield Parameter(f"{layer.name}.bias", layer.bias, (0,))
+        if layer.bias is not None:
+            yield Parameter(f"{layer.name}.bias", layer.bias, (0,))
     elif isinstance(layer, TokenTable):
         for part, variable in layer.table.items():
             yield Parameter(f"{layer.name}.{part}", variable, (0, 1, 2))
@@ -76,7 +78,8 @@ def layer_parameters(layer: keras.layers.Layer) -> Iterator[Parameter]:
         yield Parameter(f"{layer.name}.weight", layer.embeddings, (0, 1))
     elif hasattr(layer, "gamma"):
         yield Parameter(f"{layer.name}.weight", layer.gamma, (0,))
-        yield Parameter(f"{layer.name}.bias", layer.beta, (0,))
+        if layer.shifts:
+            yield Parameter(f"{layer.name}.bias", layer.beta, (0,))
 
 
 def load_weights(
@@ -101,34 +104,59 @@ def load_weights(
     """
     config, head = checkpoint.config, tasks.find(task)
     names = {name for name in checkpoint.names if not is_within(name, dropped)}
-    named = [(config.architecture.tensor_name(p.name), p) for p in parameters(model)]
+    named = [(config.architecture.stored_name(config, p.name), p) for p in parameters(model)]
     wanted = dict(named)  # of several parameters with one tensor, one
     absent = [name for name in wanted if name not in names]
     fresh = [name for name in absent if new_head and is_within(name, head.modules(config))]
     others = (module for other in tasks.every() for module in other.modules(config))
     unused = {*config.architecture.pretraining_modules, *others} - set(head.modules(config))
+    fixed = config.architecture.fixed_tensors(config)
     faults = {
         "missing": [name for name in absent if name not in fresh],
         "surplus": [
             name
             for name in sorted(names - set(wanted))
             if not name.endswith("position_ids")  # which are no weights
+            and name not in fixed
             and not is_within(name, unused)
             and not config.architecture.is_unread(config, name)
         ],
         "mis-shaped": [
-            f"{name} is {list(checkpoint.shape(name))}, not {list(p.shape)}"
+            f"{name} is {list(checkpoint.shape(name))}, not {list(shape)}"
             for name, p in wanted.items()
-            if name in names and checkpoint.shape(name) != p.shape
+            if name in names and checkpoint.shape(name) != (shape := _stored_shape(config, p))
         ],
     }
     if any(faults.values()):
         raise CheckpointError(_mismatch(checkpoint, head, faults))
+    _check_fixed(checkpoint)
     for name, parameter in named:
         if name in names:
-            stored = checkpoint.read(name)
-            parameter.assign(config.architecture.loaded(config, name, stored))
+            stored = config.architecture.loaded(config, name, checkpoint.read(name))
+            index, count = config.architecture.part_of_tensor(parameter.name)
+            parameter.assign(np.split(stored, count)[index])
     return fresh
+
+
+def _check_fixed(checkpoint: Checkpoint) -> None:
+    """Raises CheckpointError where a tensor is not what it is in the graph, whatever the checkpoint
+    says."""
+    config = checkpoint.config
+    for name, value in config.architecture.fixed_tensors(config).items():
+        if name in checkpoint.names:
+            found = checkpoint.read(name)
+            if found.shape != value.shape or np.abs(found - value).max() > _FIXED_TOLERANCE:
+                raise CheckpointError(
+                    f"{checkpoint.folder}: {name} is not what every {config.model_type} of this "
+                    "config.json has there, which alone is computed; leave the tensor out or take "
+                    "another checkpoint"
+                )
+
+
+def _stored_shape(config: EncoderConfig, parameter: Parameter) -> tuple[int, ...]:
+    """The shape of the tensor that a parameter is, or is a part of."""
+    rows, *others = parameter.shape
+    return (rows * config.architecture.part_of_tensor(parameter.name)[1], *others)
 
 
 def _mismatch(checkpoint: Checkpoint, head: Task, faults: Mapping[str, list[str]]) -> str:
@@ -194,18 +222,24 @@ def _stored_tensors(
     architecture = config.architecture
     head = tasks.find(task).modules(config)
     prefix = architecture.prefix if head else ""
-    tensors: dict[str, np.ndarray] = {}
+    tensors: dict[str, dict[int, np.ndarray]] = {}  # the parts of each, by their places
     for parameter in parameters(model):
-        name = architecture.tensor_name(parameter.name)
+        name = architecture.stored_name(config, parameter.name)
         if not is_within(name, head) or is_within(name, architecture.encoder_modules):
             name = prefix + name
-        value = np.ascontiguousarray(parameter.stored, dtype)
-        if not np.array_equal(tensors.setdefault(name, value), value):
+        stored = architecture.stored(config, name.removeprefix(prefix), parameter.stored)
+        value = np.ascontiguousarray(stored, dtype)
+        index, _ = architecture.part_of_tensor(parameter.name)
+        if not np.array_equal(tensors.setdefault(name, {}).setdefault(index, value), value):
             raise CheckpointError(
                 f"{parameter.name} has other weights than the layers that it shares {name} with, so "
                 "they cannot be saved as one"
             )
-    return tensors
+    fixed = architecture.fixed_tensors(config).items()
+    return {prefix + name: value.astype(dtype) for name, value in fixed} | {
+        name: np.concatenate([parts[index] for index in sorted(parts)])
+        for name, parts in tensors.items()
+    }
 
 
 def _exported_config(

@@ -21,6 +21,7 @@ from tfedge.models.folder import (
     modules_of,
     modules_root,
 )
+from tfedge.models.untyped import model_type_of
 from tfedge.tasks.sentence_embedding import CLS, MEAN, WITH_PROMPT
 
 # The flags of a Pooling's config.json; newer ones have a name, or several, in `pooling_mode`.
@@ -33,7 +34,18 @@ _FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _PAIRS = "tfedge_pairs"  # of config.json, beside what transformers reads
+_UNTYPED = (
+    ", and neither the class in its architectures nor the names of the weights tell which one it is: "
+    "write it there"
+)
 _WHY = "it says how embeddings are made"
+_MOSES = "its tokeniser follows Moses' rules in Python, which no board runs"
+# Of models that are asked for, why they are not to be had.
+_REFUSED = {
+    "convbert": "its convolutions over neighbouring tokens, which read padding too, are not built here",
+    "flaubert": _MOSES,
+    "xlm": _MOSES,
+}
 _LONGEST = 1 << 20  # tokens; more stand for no limit
 
 
@@ -48,6 +60,7 @@ def read_config(folder: str | Path) -> EncoderConfig:
         "a checkpoint is a folder with config.json, model.safetensors and tokenizer.json or vocab.txt "
         "(of images: preprocessor_config.json)",
     )
+    source = {**source, "model_type": model_type_of(Path(folder), source)}
     return dataclasses.replace(parse_config(source), pooling=pooling_of(Path(folder)))
 
 
@@ -67,9 +80,14 @@ def parse_config(source: Mapping[str, Any]) -> EncoderConfig:
     key is missing or holds a value that no builder supports."""
     kind = source.get("model_type")
     if not isinstance(kind, str) or kind not in ARCHITECTURES:
+        why = (
+            f", which is refused: {_REFUSED[kind]}"
+            if isinstance(kind, str) and kind in _REFUSED
+            else ""
+        )
         raise CheckpointError(
-            f"config.json has model_type {kind!r}; supported are {', '.join(ARCHITECTURES)} "
-            "(TinyBERT and MiniLM are 'bert')"
+            f"config.json has model_type {kind!r}{why}; supported are {', '.join(ARCHITECTURES)} "
+            "(TinyBERT and MiniLM are 'bert')" + (_UNTYPED if kind is None else "")
         )
     return ARCHITECTURES[kind].parse(source)
 
@@ -168,6 +186,10 @@ def pooling_of(folder: Path) -> str:
         found = f"{found} in the modules {', '.join(kinds)}"
     settings = read_object(root / PROMPTS, _WHY) if (root / PROMPTS).is_file() else {}
     prompts, name = settings.get("prompts"), settings.get("default_prompt_name")
+    if name is not None and not isinstance(name, str):
+        raise CheckpointError(
+            f"{root / PROMPTS}: default_prompt_name is {name!r:.80}; it must be the name of a prompt"
+        )
     if name is not None:
         prompt = prompts.get(name, name) if isinstance(prompts, dict) else name
         found = f"{found}{WITH_PROMPT}{prompt!r} before them"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 from tfedge import tasks
 from tfedge.architectures.base import EncoderConfig
-from tfedge.architectures.parts import Parts
+from tfedge.architectures.parts import Biases, Distances, Parts
 from tfedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,8 +29,18 @@ if TYPE_CHECKING:
 def parameters(config: EncoderConfig, pooler: bool = False) -> int:
     """The number of weights of the encoder without a task's head; with BERT's dense layer on [CLS]
     where `pooler` counts, as in BERT's published size."""
-    weights = _counted(config, config.architecture.lengths(config)[0]).weights
-    return sum(weights.values()) + pooler * (config.hidden_size + 1) * config.hidden_size
+    return sum(weights(config).values()) + pooler * (config.hidden_size + 1) * config.hidden_size
+
+
+def weights(config: EncoderConfig) -> dict[str, int]:
+    """The number of weights of each layer of the encoder, biases included, by its tensor's name; of
+    layers that are parts of one tensor, of all together."""
+    found: dict[str, int] = {}
+    for (name, _), count in _counted(
+        config, config.architecture.lengths(config)[0]
+    ).weights.items():
+        found[name] = found.get(name, 0) + count
+    return found
 
 
 def flops(config: EncoderConfig, sequence_length: int) -> int:
@@ -53,24 +63,29 @@ class _Counter:
 
     def __init__(self, config: EncoderConfig, length: int) -> None:
         self.config, self.length = config, length
-        # By the name of the tensor in the checkpoint, which several layers may share.
-        self.weights: dict[str, int] = {}
+        # By the name of the tensor in the checkpoint, which several layers may share, and its part.
+        self.weights: dict[tuple[str, int], int] = {}
         self.products = 0  # multiply-accumulates
 
     def _made(self, name: str, weights: int, rows: int, channels: int) -> _Tensor:
-        self.weights[self.config.architecture.tensor_name(f"{name}.weight")] = weights
+        architecture, weight = self.config.architecture, f"{name}.weight"
+        tensor = (
+            architecture.tensor_name(self.config, weight),
+            architecture.part_of_tensor(weight)[0],
+        )
+        self.weights[tensor] = weights
         return _Tensor((rows, channels))
 
     def embedding(self, name: str, rows: int, channels: int, ids: _Tensor) -> _Tensor:
         return self._made(name, rows * channels, self.length, channels)
 
-    def token_types(self, name: str, inputs: Mapping[str, _Tensor]) -> _Tensor:
+    def token_types(self, name: str, channels: int, inputs: Mapping[str, _Tensor]) -> _Tensor:
         rows, ids = self.config.type_vocab_size, inputs["input_ids"]
-        return self.embedding(name, rows, self.config.hidden_size, ids)
+        return self.embedding(name, rows, channels, ids)
 
-    def positions(self, name: str, ids: _Tensor) -> _Tensor:
+    def positions(self, name: str, channels: int, ids: _Tensor) -> _Tensor:
         rows = self.config.max_position_embeddings + self.config.first_position
-        return self.embedding(name, rows, self.config.hidden_size, ids)
+        return self.embedding(name, rows, channels, ids)
 
     def patches(self, name: str, units: int, size: Sequence[int], images: _Tensor) -> _Tensor:
         inputs = 3 * math.prod(size)
@@ -83,7 +98,10 @@ class _Counter:
     def dense(self, name: str, units: int, x: _Tensor) -> _Tensor:
         rows, inputs = x.shape
         self.products += rows * inputs * units
-        return self._made(name, (inputs + 1) * units, rows, units)
+        return self._made(name, (inputs + self._has_bias(name)) * units, rows, units)
+
+    def _has_bias(self, module: str) -> bool:
+        return self.config.architecture.has_bias(self.config, module)
 
     def trigram_dense(self, name: str, units: int, x: _Tensor) -> _Tensor:
         return self.dense(name, units, _Tensor((x.shape[0], 3 * x.shape[1])))
@@ -91,8 +109,12 @@ class _Counter:
     def activated_dense(self, name: str, activation: str, units: int, x: _Tensor) -> _Tensor:
         return self.dense(name, units, x)
 
+    def gated_dense(self, names: Parts, activation: str, units: int, x: _Tensor) -> _Tensor:
+        self.dense(names.ffn_gate, units, x)
+        return self.dense(names.ffn_input, units, x)
+
     def norm(self, name: str, x: _Tensor, epsilon: float | None = None) -> _Tensor:
-        return self._made(name, 2 * x.shape[1], *x.shape)
+        return self._made(name, (1 + self._has_bias(name)) * x.shape[1], *x.shape)
 
     def add(self, name: str, first: _Tensor, *others: _Tensor) -> _Tensor:
         return first
@@ -110,12 +132,34 @@ class _Counter:
     def attention_bias(self, attention_mask: _Tensor) -> _Tensor:
         return attention_mask
 
+    def window_bias(self, name: str, bias: _Tensor, mask: _Tensor, reach: int) -> _Tensor:
+        return bias
+
+    def distances(self, given: Distances, mask: _Tensor) -> Distances:
+        for name in filter(None, given.modules):
+            self._made(
+                name,
+                (2 if name == given.modules[1] else given.rows) * self.config.hidden_size,
+                0,
+                0,
+            )
+        return given
+
+    def rotary(self, name: str, base: float, mask: _Tensor, positions: int = 0) -> None:
+        """What has no weights, and products with one number each."""
+
     def self_attention(
-        self, names: Parts, heads: int, read: Sequence[_Tensor], biases: object
+        self, names: Parts, heads: int, read: Sequence[_Tensor], biases: Biases
     ) -> _Tensor:
         width = heads * self.config.head_size
         query, key, _ = map(self.dense, names.projections, (width,) * 3, read)
-        self.products += 2 * query.shape[0] * key.shape[0] * width
+        rows, length = query.shape[0], key.shape[0]
+        self.products += 2 * rows * length * width
+        if isinstance(biases.distances, Distances):
+            for name, of in zip(biases.distances.names(names), (rows, length), strict=True):
+                if name:  # a constant of the graph, for each distance
+                    self._made(name, (self.config.hidden_size + 1) * width, 0, 0)
+                    self.products += of * (rows + length - 1) * width
         return query
 
 

@@ -46,6 +46,8 @@ _INPUTS = (
     "*.model",  # of SentencePiece
 )
 # Of a module's folder: a Pooling has the first alone, a Dense both.
+# What a Pooling's config.json calls the channels that it reads.
+_POOLED = ("word_embedding_dimension", "embedding_dimension")
 _MODULE = ("*.json", "*.safetensors")
 # What says that a SetFit classifier has its head in a file of its own, and what holds it.
 _SETFIT = ("config_setfit.json", "model_head.pkl")
@@ -87,11 +89,14 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     index = folder / _WEIGHTS_INDEX
     if index.is_file():
-        try:
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise CheckpointError(f"{index} is not an index of shards: {error}") from error
-        paths = [folder / Path(str(name)).name for name in sorted(names)]
+        content = read_json(index)
+        names = content.get("weight_map") if isinstance(content, dict) else None
+        if not isinstance(names, dict) or not all(map(files.is_name, names.values())):
+            raise CheckpointError(
+                f"{index} is not an index of shards: its weight_map must give the name of a file "
+                "beside it for each tensor"
+            )
+        paths = [folder / name for name in sorted(set(names.values()))]
         absent = [path.name for path in paths if not path.is_file()]
         if absent:
             raise CheckpointError(f"{index} names shards that are missing: {some(absent, 5)}")
@@ -123,11 +128,16 @@ def modules_of(folder: Path) -> list[tuple[str, str]]:
     found = []
     for item in content:
         kind = str(item.get("type", "")).split(".")[-1]
-        name = str(item.get("path") or ("1_Pooling" if kind == "Pooling" else ""))
-        if name and (Path(name).name != name or name == ".."):
+        name = item.get("path") or ("1_Pooling" if kind == "Pooling" else "")
+        if name and not _is_within(folder, name):
             raise CheckpointError(f"{path}: the path {name!r} is not the name of a folder in it")
         found.append((kind, name))
     return found
+
+
+def _is_within(folder: Path, name: object) -> bool:
+    """Whether a folder of that name, if there is one, lies in `folder`: a link may lead elsewhere."""
+    return files.is_name(name) and (folder / str(name)).resolve().parent == folder.resolve()
 
 
 def transformer_folder(folder: Path) -> Path:
@@ -164,8 +174,12 @@ def copy_inputs(source: Path, folder: Path) -> None:
     _copy(_matching(source, *_INPUTS), folder)
 
 
-def copy_rest(source: Path, folder: Path) -> None:
-    """Copies what is neither weights nor config.json; the copy has its encoder in the folder itself."""
+def copy_rest(source: Path, folder: Path, width: int | None = None) -> None:
+    """Copies what is neither weights nor config.json; the copy has its encoder in the folder itself.
+
+    Args:
+        width: channels of its hidden states, where these may be others than the source's.
+    """
     modules = _modules(source)
     _copy(_matching(source, *_INPUTS) | modules, folder)
     if MODULES in modules and modules_root(source) != source:
@@ -174,6 +188,26 @@ def copy_rest(source: Path, folder: Path) -> None:
             if kind == "Transformer":
                 module["path"] = ""
         files.write_json(folder / MODULES, listed)
+    for kind, name in modules_of(folder) if width is not None else ():
+        path = folder / name / CONFIG
+        content = read_json(path) if kind == "Pooling" and path.is_file() else None
+        if isinstance(content, dict):
+            changed = {**content, **{key: width for key in _POOLED if key in content}}
+            if changed != content:
+                files.write_json(path, changed)
+
+
+def keep_others(old: Path, new: Path) -> None:
+    """Copies what lies in a folder and is no part of a checkpoint to the one that is to replace it."""
+    try:
+        own = set(files_of(old).values())
+    except CheckpointError:  # none is there
+        own = set()
+    for path in old.rglob("*"):
+        place = new / path.relative_to(old)
+        if path.is_file() and path not in own and not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, place)
 
 
 def _modules(encoder: Path) -> dict[str, Path]:

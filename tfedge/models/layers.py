@@ -20,16 +20,24 @@ def op(name: str, function: Callable[..., Any], **arguments: Any) -> keras.layer
 
 
 class NoNorm(keras.layers.Layer):
-    """MobileBERT's replacement of layer norm: gamma * x + beta (Sun et al. 2020, section 3.4)."""
+    """MobileBERT's replacement of layer norm: gamma * x + beta (Sun et al. 2020, section 3.4).
+
+    Args:
+        shifts: whether beta is there to be trained, and in checkpoints.
+    """
+
+    def __init__(self, shifts: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shifts = shifts
 
     def build(self, input_shape: tf.TensorShape) -> None:
         channels = int(input_shape[-1])
         self.gamma = self.add_weight("gamma", (channels,), initializer="ones")
-        self.beta = self.add_weight("beta", (channels,), initializer="zeros")
+        self.beta = self.add_weight("beta", (channels,), initializer="zeros", trainable=self.shifts)
         super().build(input_shape)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return x * self.gamma + self.beta
+        return x * self.gamma + self.beta if self.shifts else x * self.gamma
 
 
 class LayerNorm(NoNorm):
@@ -60,16 +68,18 @@ class ApartLayerNorm(LayerNorm):
     """Layer norm whose gain stays out of the weights of dense layers behind it, see `apart`."""
 
     def gained(self, x: tf.Tensor) -> tf.Tensor:
-        return apart(x, self.gamma, self.beta)
+        return apart(x, self.gamma, self.beta if self.shifts else None)
 
 
-def apart(x: tf.Tensor, gain: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    """x * gain + shift where TFLiteConverter leaves it; sums it would move into the weights of dense
-    layers.
+def apart(x: tf.Tensor, gain: tf.Tensor, shift: tf.Tensor | None) -> tf.Tensor:
+    """x * gain + shift where TFLiteConverter leaves it; products and sums it would move into the
+    weights of dense layers.
 
     What those read then lacks its gains: the few massive channels of a token dwarf all others, which
     are lost where a token is rounded in one scale.
     """
+    if shift is None:
+        return tf.maximum(x * gain, tf.float32.min)
     return x * gain - -1.0 * shift
 
 
@@ -252,6 +262,14 @@ def initializer() -> keras.initializers.Initializer:
     return keras.initializers.TruncatedNormal(stddev=0.02)
 
 
+def token_at(inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """Hidden states (B, S, C) and a position, at all places of int32 (B, S) -> (B, C); of (B, S, 1, C)
+    (B, 1, 1, C)."""
+    hidden, position = inputs
+    row = tf.gather(hidden, position[:, :1], batch_dims=1)
+    return row if row.shape.rank == 4 else tf.squeeze(row, axis=1)
+
+
 def attention_bias(attention_mask: tf.Tensor, mask_value: float) -> tf.Tensor:
     """attention_mask of 0 and 1, int32 (B, S) -> what is added to the scores, (B, 1, 1, S).
 
@@ -325,6 +343,11 @@ def mean_pooling(inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
     weights = mask / count  # (B, S)
     pooled = tf.matmul(weights[:, tf.newaxis], hidden_states)  # (B, 1, C)
     return tf.squeeze(pooled, axis=1)
+
+
+def expanded(x: tf.Tensor) -> tf.Tensor:
+    """(B, C) -> (B, 1, C)."""
+    return x[:, tf.newaxis]
 
 
 def unit_length(x: tf.Tensor) -> tf.Tensor:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +32,8 @@ _LEGACY_NAMES = {".gamma": ".weight", ".beta": ".bias"}
 # own that keep the encoder as `self.model`.
 WRAPPERS = ("module.", "_orig_mod.", "model.")
 
-_LEAST_BYTES = 1  # of a number; what has fewer than two is refused by name
+# Numbers, and layers, that may lack in the weights; what lacks less is told by its name.
+_MOST_LACKING, _MOST_LAYERS = 10_000_000, 1000
 
 
 class Checkpoint:
@@ -41,10 +45,12 @@ class Checkpoint:
         refuse_adapter(self.folder)
         self.config = read_config(folder)
         self.files = weight_files(self.folder)
-        found = [(path, stored) for path in self.files for stored in _stored_names(path)]
+        stored_shapes = {path: _stored_shapes(path) for path in self.files}
+        found = [(path, stored) for path in self.files for stored in stored_shapes[path]]
         wrapper = _wrapper([stored for _, stored in found], self.config.architecture)
         prefix = self.config.architecture.prefix
         self._tensors: dict[str, tuple[Path, str]] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
         for path, stored in found:
             name = stored.removeprefix(wrapper).removeprefix(prefix)
             for legacy, current in _LEGACY_NAMES.items():
@@ -56,17 +62,24 @@ class Checkpoint:
                     "which of the two is meant cannot be known"
                 )
             self._tensors[name] = (path, stored)
+            self._shapes[name] = stored_shapes[path][stored]
         self._check_size()
 
     def _check_size(self) -> None:
-        """Raises CheckpointError where the files cannot hold what config.json describes: nothing of
-        that size is to be built before the tensors are looked at."""
-        described = cost.parameters(self.config)
-        held = sum(path.stat().st_size for path in self.files) // _LEAST_BYTES
-        if described > held:
+        """Raises CheckpointError where the files' headers have nothing of the sizes that config.json
+        describes: no such model is to be built before the tensors are looked at one by one."""
+        described = sorted(cost.weights(self.config).values(), reverse=True)
+        held: Counter[str] = Counter()
+        for name, shape in self._shapes.items():
+            held[name.rpartition(".")[0]] += math.prod(shape)
+        # By size alone, for names may be those of a wrapper, of which more is said by who reads them.
+        pairs = itertools.zip_longest(described, sorted(held.values(), reverse=True), fillvalue=0)
+        lacking = sum(max(0, wanted - found) for wanted, found in pairs)
+        if lacking > _MOST_LACKING or len(described) > len(held) + _MOST_LAYERS:
             raise CheckpointError(
-                f"{self.folder}: config.json describes an encoder of {described:,} numbers, and the "
-                f"weights hold {held:,} at most; one of the two is another model's"
+                f"{self.folder}: config.json describes an encoder of {sum(described):,} numbers in "
+                f"{len(described):,} layers, and the weights lack {lacking:,} of them; one of the two "
+                "is another model's"
             )
 
     @property
@@ -95,9 +108,13 @@ class Checkpoint:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, read from the file's header."""
+        return self._shapes[name]
+
+    def stored(self, name: str) -> tuple[str, np.ndarray]:
+        """What a tensor is called in its file, and the tensor as it is there."""
         path, stored = self._tensors[name]
         with safe_open(path, "numpy") as file:
-            return tuple(file.get_slice(stored).get_shape())
+            return stored, file.get_tensor(stored)
 
     def read(self, name: str) -> np.ndarray:
         """A tensor as float32."""
@@ -108,14 +125,21 @@ class Checkpoint:
                 raise CheckpointError(
                     f"{path}: {stored} is {dtype}; weights must be floating point"
                 )
-            return np.asarray(file.get_tensor(stored), np.float32)
+            found = np.asarray(file.get_tensor(stored), np.float32)
+        if not np.isfinite(found).all():
+            raise CheckpointError(
+                f"{path}: {stored} has numbers that are not finite (NaN or infinity), as a training "
+                "leaves them that has failed; take an earlier checkpoint"
+            )
+        return found
 
 
-def _stored_names(path: Path) -> list[str]:
+def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a file's tensors by name, from its header."""
     try:
         # safe_open checks the header's offsets against the file's size before anything is mapped.
         with safe_open(path, "numpy") as file:
-            return list(file.keys())
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
 
