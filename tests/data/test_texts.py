@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -206,6 +208,11 @@ BAD: dict[str, tuple[str, bytes | str, str]] = {
     "only .gz": ("a.gz", "x", "the name must end in"),
     "not gzipped": ("a.tsv.gz", "text\none\n", "cannot be read: Not a gzipped file"),
     "cut .gz": ("a.txt.gz", gzip.compress(b"one two three" * 99)[:-9], "cannot be read: "),
+    "inflating .gz": (
+        "a.txt.gz",
+        gzip.compress(b"a\n" * (20 << 20)),
+        "unpacks to more than 50 times its size",
+    ),
     "spoilt .gz": (
         "a.txt.gz",
         gzip.compress(bytes(range(256)))[:10] + b"\xff" * 40,
@@ -328,3 +335,25 @@ def test_any_csv_and_jsonl_is_read_back(tmp_path: Path, rows: list[tuple[str, st
         texts = read_texts(tmp_path / name)
         assert texts.texts == [text.strip() for text, _ in rows]
         assert texts.labels == [label.strip() for _, label in rows]
+
+
+def test_what_is_refused_takes_no_memory(write: Write, tmp_path: Path) -> None:
+    """Of a file that inflates no more is kept than is read at once, and a sparse one is not read."""
+    packed = write("a.txt.gz", gzip.compress(b"a\n" * (30 << 20)))
+    sparse = tmp_path / "b.txt"
+    with sparse.open("wb") as file:
+        file.truncate(3 << 30)
+    tracemalloc.start()
+    try:
+        for path, message in ((packed, "50 times"), (sparse, "larger than 2 GiB")):
+            with pytest.raises(InputError, match=message):
+                read_texts(path)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_pipe_is_no_file_of_texts(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.tsv")
+    with pytest.raises(InputError, match="is a pipe or a device; give a file"):
+        read_texts(tmp_path / "a.tsv")

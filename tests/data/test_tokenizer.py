@@ -23,6 +23,7 @@ from tfedge.models.config import parse_config
 from tfedge.runtime import TextError
 from tfedge.runtime.tokenizer import TextEncoder
 from tfedge.runtime.truncation import ONLY_FIRST
+from tfedge.tasks.text_classification import TASK
 from tfedge.train.examples import tokenize
 
 TEXTS = ("A Good film.", "ada was born", "where ?", "unbelievable")
@@ -211,7 +212,7 @@ def test_host_and_board_make_the_same_pairs(tokenizer: Tokenizer) -> None:
 
 def test_training_pads_as_a_board(tokenizer: Tokenizer) -> None:
     texts = Texts(["good", "a good film"], None, "x")
-    examples = tokenize(texts, tokenizer, None, 16)
+    examples = tokenize(TASK.rows(texts), TASK, tokenizer, None, 16)
     batch = examples.inputs(np.arange(2), ("input_ids", "attention_mask"), 16)
     board = TextEncoder(tokenizer.to_str().encode(), 16)
     length = batch["input_ids"].shape[1]
@@ -336,6 +337,20 @@ def test_settings_change_what_tokenizer_json_says(tmp_path: Path) -> None:
     assert _ids(accents, _CAFE) == [101, 1996, 2, 1999, 4068, 102]
     assert _ids(_bert(tmp_path), "日本") == [101, 100, 100, 102]
     assert _ids(_bert(tmp_path, tokenize_chinese_chars=False), "日本") == [101, 4, 102]
+
+
+def test_the_unknown_token_is_special_where_transformers_knows_it(tmp_path: Path) -> None:
+    """It tells words apart by it: `PreTrainedTokenizerFast` knows the one that its settings name."""
+    named: dict[str, str] = {"unk_token": "[UNK]", "pad_token": "[PAD]"}
+    for settings, expected in (({}, 100), (named, 100)):
+        made = text_encoder(load_tokenizer(_bert(tmp_path, **settings)), 16)
+        assert made.encode("東京 film").unknown_id == expected
+    general = "PreTrainedTokenizerFast"
+    nameless = load_tokenizer(_bert(tmp_path, tokenizer_class=general))
+    named_by_settings = load_tokenizer(_bert(tmp_path, tokenizer_class=general, **named))
+    encoded = [text_encoder(made, 16).encode("東 [UNK]") for made in (nameless, named_by_settings)]
+    assert [one.unknown_id for one in encoded] == [None, 100]
+    assert encoded[0].ids == encoded[1].ids == [101, 100, 100, 102]
 
 
 def test_tokens_beside_tokenizer_json(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tfedge.runtime import tokenizer
+from tfedge.runtime.masks import ASKED
 
 Batch = dict[str, np.ndarray]
 PIXELS = "pixel_values"
@@ -51,10 +52,13 @@ def pad(
     """The model's named inputs, int32 (len(sequences), length) each, padded as a board does.
 
     Args:
-        sequences: as `tfedge.runtime.tokenizer.TextEncoder.encode_batch` gives them.
-        names: `input_ids`, `attention_mask` and, if the model has it, `token_type_ids`.
+        sequences: as `tfedge.runtime.tokenizer.TextEncoder.encode_batch` gives them, or that of
+            `tfedge.runtime.masks` where a position is asked.
+        names: `input_ids`, `attention_mask` and, if the model has it, `token_type_ids`, or `asked`.
     """
     batch = tokenizer.pad(sequences, length, pad_id)
+    if ASKED in names:
+        batch[ASKED] = np.array([[int(one[0, 2])] * length for one in sequences], np.int32)
     return {name: batch[name] for name in names}
 
 

@@ -21,8 +21,11 @@ from tfedge.models.blocks import NORMALISED, Pixels
 from tfedge.models.preprocessor import pixels, read_preprocessor
 from tfedge.runtime.errors import TextError
 from tfedge.runtime.image_settings import ImageSettings
-from tfedge.runtime.tokenizer import find_pad_id
+from tfedge.runtime.inputs import MASKED_TEXT
+from tfedge.runtime.masks import MaskEncoder
+from tfedge.runtime.special_tokens import find_pad_id
 from tfedge.tasks.base import Task
+from tfedge.tasks.fill_mask import masked
 
 
 class Reader(abc.ABC):
@@ -106,6 +109,24 @@ class TextReader(Reader):
 
 
 @dataclasses.dataclass(frozen=True)
+class MaskReader(TextReader):
+    """Reads texts with masks; samples have the position of the first one too, int32 (n, 3)."""
+
+    def examples(self, count: int, length: int) -> list[np.ndarray]:
+        texts = package_texts().head(count).texts
+        return self.samples([masked(text)[0] for text in texts], length)
+
+    def samples(self, items: Sequence[Any], length: int) -> list[np.ndarray]:
+        return self._encoder(length).encode_batch(items)
+
+    def _trial(self, length: int) -> Callable[[Any], object]:
+        return self._encoder(length).encode
+
+    def _encoder(self, length: int) -> MaskEncoder:
+        return MaskEncoder(self.tokenizer.to_str().encode(), length)
+
+
+@dataclasses.dataclass(frozen=True)
 class ImageReader(Reader):
     """Reads images, all of the same number of tokens; samples are pixels, uint8 (height, width, 3)."""
 
@@ -137,6 +158,8 @@ def _open_texts(folder: Path, config: EncoderConfig, task: Task) -> TextReader:
     if padding is not None:
         # By this a board knows that a text with the token must be refused.
         tokenizer.enable_padding(pad_id=padding, pad_token=tokenizer.id_to_token(padding) or "")
+    if task.input is MASKED_TEXT:
+        return MaskReader(tokenizer)
     return TextReader(tokenizer, task.input.is_pair)
 
 

@@ -14,14 +14,21 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Self
 
+from tfedge import files
+from tfedge.data import conll, squad
 from tfedge.data.tables import LARGEST_FILE_BYTES, table_rows
 from tfedge.errors import InputError
 from tfedge.tasks import columns
 from tfedge.tasks.columns import ColumnNames
 
-SUFFIXES = (".tsv", ".csv", ".jsonl", ".txt")
+SUFFIXES = (".tsv", ".csv", ".jsonl", ".txt", conll.SUFFIX, squad.SUFFIX)
 TEXT_COLUMNS, IMAGE_COLUMNS = columns.TEXT, columns.IMAGE
 AS_FOUND = ColumnNames()
+_CHUNK = 1 << 20
+# How many times its size a gzipped file of texts may hold, natural language having 3; and what it may
+# hold anyway.
+_MOST_PACKED = 50
+_PLAUSIBLE_BYTES = 16 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +161,11 @@ def read_rows(path: str | Path, column: str = TEXT_COLUMNS[0]) -> list[dict[str,
 def _rows(path: Path, column: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows, and the line that each of JSONL is in; `column` is that of a plain TXT."""
     suffix, content = _suffix(path), _decode(path)
-    if suffix == ".jsonl":
+    if suffix == conll.SUFFIX:
+        yield from enumerate(conll.conll_rows(path, content), start=1)
+    elif suffix == squad.SUFFIX:
+        yield from enumerate(squad.squad_rows(path, content), start=1)
+    elif suffix == ".jsonl":
         yield from _json_rows(path, content)
     elif suffix == ".txt":
         # Not splitlines(), which also splits at characters that a text may contain.
@@ -178,20 +189,38 @@ def _suffix(path: Path) -> str:
 
 
 def _decode(path: Path) -> str:
+    files.check_regular(path)
     opener = gzip.open if path.name.endswith(".gz") else open
     try:
+        packed = path.stat().st_size
+        # Counted first, so that nothing is kept of what is refused.
+        size = _unpacked_bytes(path) if opener is gzip.open else packed
+        if size > LARGEST_FILE_BYTES:
+            raise InputError(f"{path} is larger than 2 GiB of text; split it")
+        if size > max(_PLAUSIBLE_BYTES, packed * _MOST_PACKED):
+            raise InputError(
+                f"{path} unpacks to more than {_MOST_PACKED} times its size, which no texts do; unpack "
+                "it, and give the file without .gz, if it is meant to"
+            )
         with opener(path, "rb") as file:
-            content = file.read(LARGEST_FILE_BYTES + 1)
+            content = file.read(size)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read: {reason}") from error
-    if len(content) > LARGEST_FILE_BYTES:
-        raise InputError(f"{path} is larger than 2 GiB of text; split it")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}, line {line}, is not UTF-8; convert the file first") from error
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """How many bytes a gzipped file holds, counted no further than are allowed."""
+    size = 0
+    with gzip.open(path, "rb") as file:
+        while size <= LARGEST_FILE_BYTES and (chunk := file.read(_CHUNK)):
+            size += len(chunk)
+    return size
 
 
 def _json_rows(path: Path, content: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -214,6 +243,8 @@ def _values(
     values = []
     for number, row in enumerate(rows, 1):
         value = row.get(column)
+        if column == columns.WORDS and isinstance(value, list):
+            value = " ".join(map(str, value))
         if not isinstance(value, (str, int, float, NoneType)):
             kind = type(value).__name__
             raise InputError(f"{source}, row {number}: {column!r} is a {kind}, not a string")
