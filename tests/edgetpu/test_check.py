@@ -10,6 +10,7 @@ from typing import Any
 import bars
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from charts import needs_charts
 from click.testing import CliRunner
 from graphs import chain, predicted, tensor
 from trees import CUSTOM, FLOAT32, INT8, code, made, operator, packed
@@ -199,6 +200,7 @@ def test_names_the_target_before_anything_else(toys: Path) -> None:
     assert not any("--target" in line for line in verdict_lines(predicted(graph)))
 
 
+@needs_charts
 def test_compiled_file(tmp_path: Path) -> None:
     graph = made(
         schema.SubGraphT(),
@@ -270,5 +272,12 @@ def test_command(toys: Path, tmp_path: Path) -> None:
     written = html.read_text()
     assert "http" not in written.split("<body>")[0]
     assert "<h2>Operators</h2>" in written
-    found = CliRunner().invoke(main, [*command[:3], "--json"])
-    assert json.loads(found.output)["compiler"] == RULES.device.compiler
+    found = json.loads(CliRunner().invoke(main, [*command[:3], "--json"]).output)
+    assert found["compiler"] == RULES.device.compiler
+    verdict = found["verdict"]
+    mapped = found["counts"]["mapped"] + found["counts"]["unproven"]
+    assert verdict["figures"][0]["value"] == mapped
+    assert f"{mapped} of {len(found['operators'])} operators predicted" in verdict["sentence"]
+    assert verdict["sentence"].endswith("; not measured: accuracy, speed, peers")
+    assert text.output.startswith(verdict["sentence"][:60])
+    assert verdict["sentence"] in written

@@ -12,7 +12,7 @@ from program import INSTALLED
 from test_compile import Tell, compiled, said, tell  # noqa: F401  (a fixture)
 
 from tfedge.cli import main
-from tfedge.convert.job import ConvertOptions, Job
+from tfedge.conversion.job import ConvertOptions, Job
 from tfedge.edgetpu.check import check
 from tfedge.edgetpu.compile import deliver
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
+from tfedge.quantize import felt, plan
 from tfedge.quantize.excess import ChannelPath, NeuronPath
 from tfedge.quantize.outliers import Excess
 from tfedge.quantize.prepare import Prepared, Shape, prepare
@@ -21,6 +22,13 @@ from tfedge.quantize.prepare import Prepared, Shape, prepare
 TASK = "text-classification"
 BEFORE, BEHIND = "encoder.layer.0.intermediate.dense", "encoder.layer.0.output.dense"
 MASSIVE = 3  # neurons that a few tokens drive to a hundred, and through them one channel
+
+
+@pytest.fixture(autouse=True)
+def _everything_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little the answers of a toy feel it."""
+    for module in (felt, plan):
+        monkeypatch.setattr(module, "NEGLIGIBLE", 0.0)
 
 
 @pytest.fixture
@@ -58,6 +66,16 @@ def test_what_is_even_gets_none(
 ) -> None:
     lowering = lowered(outlier_checkpoint("bert", small=True), Shape(TASK, 2, 16), sequences)
     assert lowering.decided["excess"] == {}
+
+
+def test_what_no_head_reads_gets_none(massive: Checkpoint, sequences: list[np.ndarray]) -> None:
+    path = massive.folder / "model.safetensors"
+    tensors = load_file(path)
+    tensors["bert.pooler.dense.weight"][:] = 0
+    save_file(tensors, path, metadata={"format": "pt"})
+    lowering = lowered(Checkpoint(massive.folder), Shape(TASK, 2, 16), sequences)
+    assert lowering.decided["excess"] == lowering.decided["reads"] == {}
+    assert not any(item.has_mean for item in lowering.decided["plans"].values())
 
 
 @pytest.mark.parametrize("graph", ["integer", "edgetpu-plain"])

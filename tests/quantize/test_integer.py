@@ -151,8 +151,9 @@ def test_plan_of_two_pieces_covers_both() -> None:
     assert ranges["norm.1.rsqrt"] == (0, 1)
 
 
+@pytest.mark.parametrize("in_turn", [True, False])
 def test_pieces_with_their_clipping_are_the_plain_graph(
-    outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
+    in_turn: bool, outlier_checkpoint: Callable[..., Checkpoint], sequences: list[np.ndarray]
 ) -> None:
     checkpoint = outlier_checkpoint("bert", small=True)
     plain = build(checkpoint.config, "text-classification", 2, GraphOptions())
@@ -160,7 +161,7 @@ def test_pieces_with_their_clipping_are_the_plain_graph(
     lowering = lowered(checkpoint, Shape("text-classification", 2, 16), sequences)
     # Limits in the midst of the variances, so that every piece has tokens on either side.
     lowering.decided["plans"] = {
-        name: NormPlan(plan.least_variance, _thirds(plan), has_mean=True)
+        name: NormPlan(plan.least_variance, _thirds(plan), has_mean=True, in_turn=in_turn)
         for name, plan in lowering.decided["plans"].items()
     }
     inputs = {"input_ids": sequences[0][np.newaxis]}

@@ -129,7 +129,8 @@ def test_without_rounding_the_simulation_is_exact(
     for gate in simulation._gates.values():
         gate.assign(False)
     errors = simulation.distances(sequences, _error)
-    assert errors.max() < 1e-3
+    # Means of norms that answers hardly feel are left in, see `tfedge.quantize.felt`.
+    assert errors.max() < 1e-2
 
 
 def _error(output: Outputs, target: Outputs, mask: object) -> tf.Tensor:

@@ -73,7 +73,7 @@ def test_refuses_other_tokenisers(changes: dict[str, object], reason: str) -> No
 
 
 def test_the_target_decides_and_is_checked(tmp_path: Path) -> None:
-    from tfedge.convert.job import ConvertOptions, Job
+    from tfedge.conversion.job import ConvertOptions, Job
 
     options = ConvertOptions(target="mediapipe", sequence_length=16)
     job = Job(str(toy_folders.write_folder(tmp_path / "bert")), options, Bars())

@@ -24,6 +24,7 @@ from tfedge.edgetpu.result import (
     Problem,
 )
 from tfedge.edgetpu.rules import Rule, Rules, load_rules
+from tfedge.edgetpu.verdict import verdict_of
 from tfedge.errors import InputError
 from tfedge.inspect.graph import EDGETPU_OPERATOR, ModelFile, Operator, Subgraph, read_model
 from tfedge.inspect.islands import positions
@@ -35,9 +36,10 @@ def check(path: Path) -> Check:
     """Reads a .tflite of any origin; nothing of it is run. Raises as `read_model`."""
     model = read_model(path)
     try:
-        return predict(model, load_rules())
+        found = predict(model, load_rules())
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    return dataclasses.replace(found, verdict=verdict_of(found, path))
 
 
 def predict(model: ModelFile, rules: Rules) -> Check:

@@ -137,7 +137,8 @@ def compile_model(path: Path, output: Path | None = None, timeout: int = 180) ->
 def deliver(path: Path) -> tuple[Delivery, TfedgeError | None]:
     """Predicts what the Edge TPU runs of a converted model, and compiles it; gives what is found,
     and why it was not compiled, or None: the converted model is kept."""
-    checked = check(path)
+    # The verdict would tell of the .json that this becomes a part of.
+    checked = dataclasses.replace(check(path), verdict=None)
     try:
         return Delivery(checked, compile_model(path), None), None
     except (MissingPackageError, RejectedModelError) as error:

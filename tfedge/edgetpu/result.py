@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tfedge.edgetpu.estimate import Latency, Memory
 from tfedge.edgetpu.rules import Question
+from tfedge.show.verdict import Verdict
 
 MAPPED = "Mapped to Edge TPU"
 STRANDED = "More than one subgraph is not supported"
@@ -107,6 +108,7 @@ class Check:
     minimum_runtime: int | None  # of the Edge TPU
     memory: Memory | None
     latency: Latency | None
+    verdict: Verdict | None = None  # None of a graph that lies in no file
 
 
 @dataclasses.dataclass(frozen=True)

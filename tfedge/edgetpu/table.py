@@ -8,15 +8,21 @@ from tfedge.edgetpu.estimate import Latency, Memory
 from tfedge.edgetpu.result import CPU, SEEN, STRANDED, UNPROVEN, Check, Counted, Delivery, Judged
 from tfedge.show import page as html
 from tfedge.show import text as terminal
+from tfedge.show import verdict as headline
 from tfedge.show.numbers import amount, size, some, typed_shape
 from tfedge.show.table import PAGE, Column, Section, Table, number, table
 
 
 def render(report: Check) -> str:
-    """What `tfedge edgetpu check` prints: the operators, their summary, then the verdict."""
+    """What `tfedge edgetpu check` prints: the verdict, the operators, their summary, the reasons."""
     found = changes(report)
     parts = [operators(report), summary(report), *([found] if found.rows else [])]
-    return terminal.text([*parts, *verdict_lines(report)])
+    said = [line for one in _verdicts(report) for line in (*headline.lines(one), "")]
+    return terminal.text([*said, *parts, *verdict_lines(report)])
+
+
+def _verdicts(report: Check) -> list[headline.Verdict]:
+    return [] if report.verdict is None else [report.verdict]
 
 
 def page(report: Check) -> str:
@@ -25,11 +31,11 @@ def page(report: Check) -> str:
     notes, tables = ([], [found]) if found.rows else (["Nothing."], [])
     sections = [
         Section("As the compiler's log counts them", tables=[summary(report)]),
-        Section("What to change", "", notes, tables),
+        Section("What to change", None, notes, tables),
         Section("Operators", tables=[operators(report)]),
     ]
     title = f"Edge TPU: {report.file.rpartition('/')[2]}"
-    return html.page(title, sections, verdict_lines(report))
+    return html.page(title, sections, verdict_lines(report), _verdicts(report))
 
 
 def operators(report: Check) -> Table:

@@ -23,6 +23,7 @@ from tfedge.quantize.fake_quant import clipping
 from tfedge.quantize.mixed import Precision, is_float
 from tfedge.quantize.prepare import Prepared
 from tfedge.quantize.reads import read_name
+from tfedge.runtime.masks import ASKED
 
 # The tokens of so many samples show a mean well enough: its error is far below a step of 8 bits.
 _SAMPLES = 64
@@ -107,8 +108,8 @@ def _states(encoder: Encoder, state: Any) -> dict[str, Any]:
 
 
 def _masks(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """The mask of padding, where the model reads texts."""
-    return {_MASK: tensors[_MASK]} if _MASK in tensors else {}
+    """The mask of padding, where the model reads texts, and what its head is asked."""
+    return {name: tensors[name] for name in (_MASK, ASKED) if name in tensors}
 
 
 def _spread(count: int) -> list[int]:
@@ -137,8 +138,10 @@ def _unrounded(
 
 
 def _runner(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Callable[[Batch], Batch]:
-    model = keras.Model(dict(inputs), dict(outputs))
-    return traced(model, inputs)
+    # Keras wants all inputs used, and norms of a head need not depend on the mask.
+    given = {name: tf.identity(tensor) for name, tensor in inputs.items()}
+    model = keras.Model(dict(inputs), {"wanted": dict(outputs), "given": given})
+    return traced(lambda batch: model(batch)["wanted"], inputs)
 
 
 def _means(run: Callable[[Batch], Batch], batches: Iterable[Batch]) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ then leaves small ones little. Where nothing is so far beyond all else that it n
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -42,15 +43,22 @@ class Compensation(Rewrite):
         sites = dict(_sites(lowering))
         inputs = {readers[0]: encoder.model.get_layer(readers[0]).input for readers in sites}
         grams = _grams(observe(dataclasses.replace(encoder, tapped=inputs)).tensors())
-        for readers, factors in sites.items():
-            for reader in readers:
+        name_of = functools.partial(lowering.config.architecture.tensor_name, lowering.config)
+        alike: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+        for readers in sites:
+            alike[name_of(readers[0])].append(readers)
+        for family in alike.values():
+            first, factors = family[0], sites[family[0]]
+            gram = np.sum([grams[readers[0]] for readers in family], axis=0)
+            for place, reader in enumerate(first):
                 folded = encoder.model.get_layer(reader).kernel.numpy()
                 kernel = lowering.weights.get_layer(reader).kernel
                 scaled = kernel.numpy() * factors[..., None]
                 # Outputs come divided by factors too, and those of queries and gates hold another.
                 unit = np.sum(folded * scaled, 0) / np.maximum(np.sum(scaled**2, 0), _TINY)
-                found = rounded(folded, grams[readers[0]])
-                kernel.assign(found / np.where(unit, unit, 1.0) / factors[..., None])
+                found = rounded(folded, gram) / np.where(unit, unit, 1.0) / factors[..., None]
+                for readers in family:
+                    lowering.weights.get_layer(readers[place]).kernel.assign(found)
         return {}
 
 
@@ -81,8 +89,10 @@ def _sites(lowering: Lowering) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
         if stream.readers:
             yield stream.readers, np.asarray(own.get(stream.name, shared[stream.name]))
     parts, count = lowering.config.architecture.parts, lowering.config.num_hidden_layers
+    gated = {reader for stream in lowering.streams for reader in stream.readers}
     for names in map(parts.of_layer, range(count)):
-        yield (names.ffn_output,), np.ones(())
+        if names.ffn_output not in gated:
+            yield (names.ffn_output,), np.ones(())
 
 
 def rounded(kernel: np.ndarray, gram: np.ndarray) -> np.ndarray:

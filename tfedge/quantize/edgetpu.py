@@ -32,7 +32,8 @@ from tfedge.architectures.kinds import (
     Unclipped,
     rows_of,
 )
-from tfedge.architectures.parts import Biases
+from tfedge.architectures.parts import Biases, Parts
+from tfedge.errors import InputError
 from tfedge.models.blocks import Symbolic, Tensors
 from tfedge.models.layers import SLOPES, matmul
 from tfedge.quantize import edgetpu_layers as layers
@@ -67,11 +68,11 @@ class EdgeTpuBlocks(IntegerBlocks):
         """That of the sigmoid; every GELU is the quick one."""
         return SLOPES.get(config.hidden_act, GELU_FACTOR)
 
-    def token_types(self, name: str, inputs: Tensors) -> Symbolic:
-        """The look-up of token types, (B, S, 1, C); of two, arithmetic."""
+    def token_types(self, name: str, channels: int, inputs: Tensors) -> Symbolic:
+        """The look-up of token types, (B, S, 1, channels); of two, arithmetic."""
         if self.config.type_vocab_size != 2:
-            return super().token_types(name, inputs)
-        layer = layers.TypeEmbedding(2, self.config.hidden_size, name=name)
+            return super().token_types(name, channels, inputs)
+        layer = layers.TypeEmbedding(2, channels, name=name)
         flags = self._flags(name, inputs["token_type_ids"])
         return self._step(layer, flags, rows_of(layer))
 
@@ -94,9 +95,23 @@ class EdgeTpuBlocks(IntegerBlocks):
         """A dense layer and its activation; GELU is y * sigmoid(y) of y = 1.702 x, over 1.702."""
         if activation == "relu":
             return super().activated_dense(name, activation, units, x)
+        if name in self.config.architecture.summary_modules:
+            return self._unscaled_dense(name, activation, units, x)
         with self.site(name, "dense"):
             y = self._step(self._dense_layer(name, units), self.operand(x), GATE)
             return self._multiply(f"{name}.act", y, self._sigmoid(name, y))
+
+    def gated_dense(self, names: Parts, activation: str, units: int, x: Symbolic) -> Symbolic:
+        """As everywhere; the gate's sigmoid is a product of its own."""
+        y = self._unscaled_dense(names.ffn_input, activation, units, x)
+        gate = self.dense(names.ffn_gate, units, x)
+        with self._within(names.ffn_gate):
+            return self._gated(names, y, gate)
+
+    def _unscaled_dense(self, name: str, activation: str, units: int, x: Symbolic) -> Symbolic:
+        """What no dense layer is behind that holds the inverse of a factor."""
+        slope = activation if activation in (*SLOPES, "relu") else "quick_gelu"
+        return super().activated_dense(name, slope, units, x)
 
     def dense(self, name: str, units: int, x: Symbolic, kind: Kind = FREE) -> Symbolic:
         """As everywhere; products by MUL want no zero point of 0."""
@@ -140,6 +155,11 @@ class EdgeTpuBlocks(IntegerBlocks):
         Returns:
             The context, (B, R, 1, H * D).
         """
+        if biases.distances:
+            raise InputError(
+                f"a {self.config.model_type} is not made for --target edgetpu: its scores of distances "
+                "are products of matrices, which the Edge TPU has no operator for; leave --target out"
+            )
         with self.site(name, "attention"):
             turned = op(f"{name}.key.transposed", tf.transpose, perm=(0, 3, 2, 1))(key)
             return self._context(name, query, turned, value, biases)
@@ -221,7 +241,8 @@ class EdgeTpuBlocks(IntegerBlocks):
             weighted = self._multiply("pooling.weighted", hidden, weights)
             total = self._step(op("pooling.sum", layers.sum_of_tokens), weighted)
             root = op("pooling.root", layers.largest)(unit)
-            return self.per_text(self._multiply("pooling", total, root))
+            mean = self._multiply("pooling", total, root)
+            return op("pooling.text", tf.squeeze, axis=(1, 2))(mean)
 
 
 class PlainEdgeTpuBlocks(EdgeTpuBlocks):
@@ -245,11 +266,11 @@ class PlainEdgeTpuBlocks(EdgeTpuBlocks):
         queries = self._matrices(f"{name}.query.heads", query, 3)
         keys = self._matrices(f"{name}.key.heads", turned, 1)
         values = self._matrices(f"{name}.value.heads", value, 3)
-        row = op(f"{name}.bias.row", tf.squeeze, axis=(1,))(biases.mask)  # (B, 1, S)
+        row = op(f"{name}.bias.row", tf.squeeze, axis=(2,))(biases.mask)  # (B, 1, S) or (B, S, S)
         kind, context = self._unbiased(SCORES, biases), []
         for head, (q, k, v) in enumerate(zip(queries, keys, values, strict=True)):
             part = f"{name}.{head}"
-            scores = self._matmul(f"{part}.scores", q, k, kind)
+            scores = self.matmul(f"{part}.scores", q, k, kind)
             own = self._of_head(part, biases.relative, head)
             scores = self._biased(f"{part}.{{}}_scores", scores, Biases(row, own), SCORES)
             softmax = keras.layers.Softmax(name=f"{part}.probabilities")

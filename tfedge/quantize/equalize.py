@@ -9,7 +9,8 @@ the residual connections too.
 
 Where norms stand before attention and feed-forward network (ViT), nothing divides the residual stream:
 one vector serves all layers. What such a norm puts out is a stream of its own, whose factors cost
-nothing (RepQ-ViT, Li et al. 2023, arXiv:2212.08254, section 3.2).
+nothing (RepQ-ViT, Li et al. 2023, arXiv:2212.08254, section 3.2). So do the factors of a gate: what
+activations are multiplied by comes divided by them, and with it the product, a factor a neuron.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from pydantic import AfterValidator, PlainSerializer
 
 from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import QUERY, Gate, Kind
-from tfedge.architectures.parts import Stream
+from tfedge.architectures.parts import Stream, families
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import layer_parameters
-from tfedge.models.layers import LayerNorm
+from tfedge.models.layers import LayerNorm, NoNorm
 from tfedge.quantize.calibrate import Observer
+from tfedge.quantize.felt import Felt, felt_most
 from tfedge.quantize.integer import IntegerBlocks
 from tfedge.quantize.layers import STRENGTH, STRONGER, NormConstant
 from tfedge.quantize.residuals import (
@@ -41,6 +43,7 @@ from tfedge.quantize.residuals import (
     Residual,
     allows,
     limit_of,
+    pooled,
     reading_error,
     residuals,
 )
@@ -63,14 +66,19 @@ def centre(model: keras.Model, streams: Collection[Stream]) -> None:
     a dense layer may have mean 0. What is left is the mean of a norm's output in the sum, and of
     weights that were pruned, which would not stay zero. The outputs of `model` stay.
     """
-    writers = {name for stream in streams if stream.norms for name in stream.writers}
-    for layer in (model.get_layer(name) for name in writers):
-        # Also those that end no stream, as MobileBERT's at the mouth of a bottleneck.
-        if isinstance(layer, LayerNorm):
-            continue
+    for name in {name for stream in streams if stream.norms for name in _only_added(stream)}:
+        layer = model.get_layer(name)
+        if isinstance(layer, NoNorm):
+            continue  # the mean of a token's channels is none of its gains
         for parameter in layer_parameters(layer):
             if not is_pruned(value := parameter.variable.numpy()):
                 parameter.variable.assign(value - value.mean(axis=-1, keepdims=True))
+
+
+def _only_added(stream: Stream) -> tuple[str, ...]:
+    """The writers whose outputs nothing reads but the sums: not the one that a residual connection
+    starts from."""
+    return stream.writers[1:] if stream.dense else stream.writers
 
 
 def is_pruned(value: np.ndarray) -> bool:
@@ -96,18 +104,22 @@ def channel_factors(
     streams: Collection[Stream],
     ends: Mapping[str, Ends] = MappingProxyType({}),
     strengths: tuple[float, ...] = (STRENGTH,),
+    felt: Callable[[], Felt] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The factors t (C,) by which each stream of the observed model comes divided, by its name.
+    """The factors t (C,) by which each stream of the observed model comes divided, by its name; those
+    of a family all by the same.
 
     They are a power of the peaks of the channels. For streams with `ends` the power is the one of
-    least error; and where that makes the error much smaller, the peaks are those that are left when
-    a path of its own carries what is far beyond others (`tfedge.quantize.excess`).
+    least error; and where that makes the error much smaller, and the answers feel it, the peaks are
+    those that are left when a path of its own carries what is far beyond others
+    (`tfedge.quantize.excess`).
 
     Args:
         ends: by the name of a stream; what `stream_ends` gives.
         strengths: powers to choose from; the first one is that of all other streams.
+        felt: what answers feel; wanted where there are ends.
     """
-    tensors_of = {stream.name: (*stream.writers, *stream.totals) for stream in streams}
+    tensors_of = {item.name: (*item.writers, *item.totals, *item.products) for item in streams}
     peaks: dict[str, np.ndarray] = {}
 
     def watched() -> Iterator[Mapping[str, np.ndarray]]:
@@ -118,26 +130,48 @@ def channel_factors(
             yield tensors
 
     found = residuals(watched(), [stream for stream in streams if stream.name in ends])
-    factors = {}
-    for stream in streams:
-        tops = {name: peaks[name] for name in tensors_of[stream.name]}
-        if stream.name in found:
-            factors[stream.name] = _best(
-                stream, tops, found[stream.name], ends[stream.name], strengths
-            )
-        else:
-            factors[stream.name] = evenness(tops) ** strengths[0]
-    return factors
+    factors, cut, gains = {}, dict[str, np.ndarray](), dict[str, float]()
+    for family in families(streams):
+        stream = family[0]
+        name, alike = stream.name, zip(*(tensors_of[each.name] for each in family), strict=True)
+        tops = {names[0]: np.max([peaks[part] for part in names], axis=0) for names in alike}
+        if name not in found:
+            factors[name] = evenness(tops) ** strengths[0]
+            continue
+        together = pooled([found[each.name] for each in family])
+        plain, path = _best(stream, tops, together, ends[name], strengths)
+        factors[name] = plain.factors
+        if path is not None and felt is not None:
+            losses = [
+                sum(
+                    found[each.name].loss(felt(), each, item.scales, ends[each.name].gain)
+                    for each in family
+                )
+                for item in (plain, path)
+            ]
+            cut[name], gains[name] = path.factors, losses[0] - losses[1]
+    factors |= {name: cut[name] for name in felt_most(gains)}
+    return {each.name: factors[family[0].name] for family in families(streams) for each in family}
 
 
 def all_streams(config: EncoderConfig) -> list[Stream]:
     """The streams of an encoder, and the values of each attention: what is added up of them, by shares
-    that are the same for all channels of a head, is read by one dense layer."""
+    that are the same for all channels of a head, is read by one dense layer. Where layers share their
+    weights, with the families of the streams."""
     parts = map(config.architecture.parts.of_layer, range(config.num_hidden_layers))
     values = [
         Stream(names.value, (names.value,), readers=(names.attention_output,)) for names in parts
     ]
-    return [*config.architecture.streams(config), *values]
+    streams = [*config.architecture.streams(config), *values]
+    if not config.architecture.shares_weights(config):
+        return streams
+    return [dataclasses.replace(stream, family=_family(config, stream)) for stream in streams]
+
+
+def _family(config: EncoderConfig, stream: Stream) -> str:
+    """The tensors of its dense layers: what is folded into one is folded into the other."""
+    dense = (*stream.readers, *([stream.dense] if stream.dense else []))
+    return " ".join(config.architecture.tensor_name(config, name) for name in dense)
 
 
 def evenness(tops: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -153,8 +187,14 @@ class Try(NamedTuple):
     """Factors of a stream, and what its norm and the readers of what is carried lose by rounding."""
 
     factors: np.ndarray
+    limit: float | None
     error: float
     reading: float
+
+    @property
+    def scales(self) -> tuple[np.ndarray, float | None]:
+        """The factors, and the limit where there is a path."""
+        return self.factors, self.limit
 
     @property
     def whole(self) -> float:
@@ -168,8 +208,8 @@ def _best(
     residual: Residual,
     ends: Ends,
     strengths: tuple[float, ...],
-) -> np.ndarray:
-    """The factors of least error, without a path or, where that is much less, with one."""
+) -> tuple[Try, Try | None]:
+    """What has least error without a path and, where that is much less, with one."""
     dense, carried = str(stream.dense), residual.carried
     own_error = reading_error(ends.kernels, carried, evenness({"": np.abs(carried).max(0)}) ** 0.5)
 
@@ -182,20 +222,22 @@ def _best(
         factors = evenness(cut_tops) ** strength
         limit = limit_of(residual, factors, cut) if cut < np.inf else None
         if limit is not None and not allows(residual, limit * factors):
-            return Try(factors, np.inf, np.inf)
+            return Try(factors, limit, np.inf, np.inf)
         error = residual.error(factors, ends.gain, limit)
-        return Try(factors, error, reading_error(ends.kernels, carried, factors))
+        return Try(factors, limit, error, reading_error(ends.kernels, carried, factors))
 
     def least(cut: float) -> float:
         return min(tried(cut, strength).whole for strength in strengths)
 
-    cut = min(LIMITS, key=least)
-    if least(cut) >= WORTHWHILE * least(np.inf):
-        cut = np.inf
     stronger = STRONGER if len(strengths) > 1 else ()
-    powers = itertools.product((*strengths, *stronger), (False, True))
-    tries = [tried(cut, *power) for power in powers]
-    return min(tries, key=lambda item: item.error + min(item.reading, own_error)).factors
+    powers = [*itertools.product((*strengths, *stronger), (False, True))]
+
+    def best(cut: float) -> Try:
+        tries = [tried(cut, *power) for power in powers]
+        return min(tries, key=lambda item: item.error + min(item.reading, own_error))
+
+    cut = min(LIMITS, key=least)
+    return best(np.inf), best(cut) if least(cut) < WORTHWHILE * least(np.inf) else None
 
 
 def _relative(peak: np.ndarray) -> np.ndarray:
@@ -246,7 +288,8 @@ def scale_queries(model: keras.Model, kinds: Mapping[str, Kind], factor: float) 
 
 def _scale(layer: keras.layers.Dense, factor: float) -> None:
     for variable in (layer.kernel, layer.bias):
-        _multiply(variable, factor)
+        if variable is not None:
+            _multiply(variable, factor)
 
 
 def _multiply(variable: keras.Variable, factor: np.ndarray | float) -> None:
@@ -266,13 +309,13 @@ class Scales(Rewrite):
     """The queries hold 1 / the root of the head's size, and what else the blocks say."""
 
     def apply(self, lowering: Lowering, encoder: Encoder, blocks: type[IntegerBlocks]) -> None:
-        factor = lowering.config.head_size**-0.5 * blocks.query_factor
+        factor = lowering.config.query_scale * blocks.query_factor
         scale_queries(encoder.model, encoder.kinds, factor)
         _scale_gates(lowering, encoder.model, encoder.kinds, blocks.gate_factor(lowering.config))
 
     def undo(self, lowering: Lowering, plain: keras.Model, model: keras.Model) -> None:
         kinds, blocks = lowering.dynamic.kinds, lowering.blocks
-        scale_queries(plain, kinds, lowering.config.head_size**0.5 / blocks.query_factor)
+        scale_queries(plain, kinds, 1 / (lowering.config.query_scale * blocks.query_factor))
         _scale_gates(lowering, plain, kinds, 1 / blocks.gate_factor(lowering.config))
 
 
@@ -310,7 +353,8 @@ class Equalisation(Rewrite):
     def decide(self, lowering: Lowering, observe: Callable[[Encoder], Observer]) -> Decision:
         ends = stream_ends(lowering.weights, lowering.streams)
         strengths = lowering.blocks.strengths
-        return channel_factors(observe(lowering.plain), lowering.streams, ends, strengths)
+        observer = observe(lowering.plain)
+        return channel_factors(observer, lowering.streams, ends, strengths, lambda: lowering.felt)
 
     def apply(self, lowering: Lowering, encoder: Encoder, blocks: type[IntegerBlocks]) -> None:
         equalize(encoder.model, lowering.streams, lowering.decided[self.key])

@@ -25,12 +25,15 @@ import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import FREE, Clipping, Fixed, Gate, Kind, Seen, Unclipped
+from tfedge.architectures.parts import Parts
 from tfedge.models.blocks import GraphOptions, Symbolic
 from tfedge.quantize.integer import IntegerBlocks, Piece
 from tfedge.quantize.layers import ScaleShift, affine, op
 
 # What the blocks find in the decisions, paths by the name of a layer.
 PATHS = "excess"
+# In place of a site that may be in floating point.
+_CLIPPED = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +145,7 @@ class PartDense(keras.layers.Layer):
         y = tf.nn.conv2d(x, self.constant()[tf.newaxis, tf.newaxis], 1, "VALID")
         if self.shift is None:
             return y
-        bias = self.whole.bias
+        bias = tf.zeros(self.whole.units) if self.whole.bias is None else self.whole.bias
         if self.columns is not None:
             bias = tf.gather(bias, self.columns)
         return tf.nn.bias_add(y, bias * self.factors + self.shift)
@@ -230,6 +233,18 @@ class ExcessBlocks(IntegerBlocks):
                 part = self._step(relu, part(self.operand(x)), Unclipped())
             self._rare[id(y)] = y, Rare(part, path.neurons, name)
         return y
+
+    def _gated(self, names: Parts, y: Symbolic, gate: Symbolic) -> Symbolic:
+        product = super()._gated(names, y, gate)
+        _, rare = self._rare.get(id(y), (None, None))
+        # As for a dense layer, where both ends are in floating point nothing was clipped.
+        if rare and not (self._is_float(rare.site) and self._is_float(names.ffn_gate)):
+            pick = np.eye(int(gate.shape[-1]), dtype=np.float32)[:, rare.neurons]
+            own = op(f"{names.ffn_gate}.excess", times, matrix=pick)
+            own = self._step(own, self.operand(gate))
+            part = self._multiply(f"{names.product}.excess", self.operand(rare.tensor), own)
+            self._rare[id(product)] = product, Rare(part, rare.neurons, _CLIPPED)
+        return product
 
     def dense(self, name: str, units: int, x: Symbolic, kind: Kind = FREE) -> Symbolic:
         path = self._paths.get(name)

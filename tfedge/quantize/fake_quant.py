@@ -10,7 +10,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.architectures.kinds import Clipping, Kind
-from tfedge.models.blocks import Symbolic, Tap
+from tfedge.models.blocks import Symbolic
+from tfedge.models.options import Tap
 from tfedge.quantize.layers import op
 from tfedge.quantize.mixed import Precision, is_float
 from tfedge.quantize.ranges import Range

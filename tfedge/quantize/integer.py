@@ -22,18 +22,9 @@ from typing import Any, ClassVar, Literal
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge.architectures import kinds
 from tfedge.architectures.base import EncoderConfig
-from tfedge.architectures.kinds import (
-    FREE,
-    SIGMOID,
-    VALUE,
-    Clipping,
-    Fixed,
-    Kind,
-    Like,
-    Seen,
-    Unclipped,
-)
+from tfedge.architectures.kinds import FREE, Clipping, Fixed, Kind, Like, Seen, Unclipped
 from tfedge.models import layers as plain
 from tfedge.models.blocks import Blocks, GraphOptions, Symbolic
 from tfedge.quantize import layers
@@ -60,6 +51,9 @@ class NormPlan:
     # Whether the mean of each token is subtracted; after `centre` it is often smaller than the
     # rounding of the result.
     has_mean: bool
+    # Or at once, by the product of what all pieces give, in one 8-bit tensor: few steps for the
+    # inverse of large variances.
+    in_turn: bool = True
 
     def pieces(self, norm: str) -> list[Piece]:
         """How the variance of norm `norm` is split."""
@@ -183,6 +177,10 @@ class IntegerBlocks(Blocks):
     def _multiply(self, name: str, a: Symbolic, b: Symbolic, kind: Kind = FREE) -> Symbolic:
         return self._step(keras.layers.Multiply(name=name), [a, b], kind)
 
+    def one_token(self, x: Symbolic) -> Symbolic:
+        """What comes from `mean_pooling` as the hidden states of one token, (B, 1, 1, C)."""
+        return op("pooling.token", layers.one_token)(x)
+
     def _activated(
         self, name: str, activation: str, function: keras.layers.Layer, x: Symbolic
     ) -> Symbolic:
@@ -196,9 +194,9 @@ class IntegerBlocks(Blocks):
         return self._multiply(f"{name}.act", x, self._sigmoid(name, read))
 
     def _sigmoid(self, name: str, x: Symbolic) -> Symbolic:
-        return self._step(op(f"{name}.sigmoid", tf.sigmoid), x, SIGMOID)
+        return self._step(op(f"{name}.sigmoid", tf.sigmoid), x, kinds.SIGMOID)
 
-    def _as_hidden(self, name: str, x: Symbolic) -> Symbolic:
+    def as_hidden(self, name: str, x: Symbolic) -> Symbolic:
         return op(f"{name}.expanded", layers.expand)(x)
 
     def _is_float(self, site: str) -> bool:
@@ -207,7 +205,7 @@ class IntegerBlocks(Blocks):
         return False
 
     def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
-        return self.pointwise_dense(units, name=name)
+        return self.pointwise_dense(units, use_bias=self._has_bias(name), name=name)
 
     def _patch_layer(self, name: str, units: int, **options: Any) -> keras.layers.Layer:
         return self.patch_layer(units, name=name, **options)
@@ -225,7 +223,7 @@ class IntegerBlocks(Blocks):
         """
         with self.site(name, "norm"):
             x = self.operand(x)
-            gain = layers.ScaleShift(name=name)
+            gain = layers.ScaleShift(self._has_bias(name), name=name)
             if self.config.normalization_type == "no_norm":
                 return self._step(gain, x)
             plan = self._plan(name)
@@ -323,8 +321,7 @@ class IntegerBlocks(Blocks):
 
         Over limits L0 < L1 < ..., with v clipped to the last one:
         rsqrt(min(v, L0)) and, for all further k, min(rsqrt(min(v, Lk) / Lk-1), 1).
-        The clipping is what 8-bit ranges do. One 8-bit tensor of the whole would hold the inverse of
-        large variances in few steps.
+        The clipping is what 8-bit ranges do. Where the plan wants it at once, the product alone.
         """
         square = self._multiply(f"{name}.mean_squared", mean, mean) if mean is not None else None
         squares = self._squares(name, x)
@@ -343,6 +340,11 @@ class IntegerBlocks(Blocks):
                 add = op(f"{part}.epsilon", layers.affine, term=epsilon / unit)
                 variance = self._step(add, variance, piece.variance)
             roots.append(self._step(op(f"{part}.rsqrt", self.rsqrt), variance, piece.inverse))
+        if not plan.in_turn:
+            first, *others = plan.pieces(name)
+            for piece in others:
+                pair = roots[0], roots.pop(1)
+                roots[0] = self._multiply(f"{piece.name}.inverse", *pair, first.inverse)
         return roots
 
     def _squares(self, name: str, x: Symbolic) -> Symbolic | None:
@@ -372,7 +374,7 @@ class IntegerBlocks(Blocks):
     def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
         """The mean hidden state of real tokens: (B, S, 1, C), (B, S) -> (B, C)."""
         # The hidden states are the right operand of a product here, as the values of an attention.
-        self.kinds[self._name_of(hidden)] = VALUE
+        self.kinds[self.name_of(hidden)] = kinds.VALUE
         with self.site("pooling", "pooling"):
             longest = self.config.max_position_embeddings
             count = op("pooling.weights", layers.inverse_count, max_length=longest)

@@ -69,8 +69,9 @@ class TrigramDense(PointwiseDense):
 class ScaleShift(NoNorm):
     """gamma * x + beta, one factor and one term a channel, as a 1 x 1 depthwise convolution.
 
-    Its int8 kernel has one weight scale a channel, so the factors are exact, and adds the terms in
-    32 bits: one rounding where a multiplication and an addition would have two.
+    There is a term where training has none too: what takes rounding's errors back
+    (`tfedge.quantize.bias`). Its int8 kernel has one weight scale a channel, so the factors are exact,
+    and adds the terms in 32 bits: one rounding where a multiplication and an addition would have two.
     """
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -233,6 +234,11 @@ def weighted_sum(inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
     weights, hidden_states = inputs
     total = tf.matmul(weights, tf.squeeze(hidden_states, axis=2))  # (B, 1, C)
     return tf.squeeze(total, axis=1)
+
+
+def one_token(x: tf.Tensor) -> tf.Tensor:
+    """(B, C) -> (B, 1, 1, C)."""
+    return x[:, tf.newaxis, tf.newaxis]
 
 
 def expand(x: tf.Tensor) -> tf.Tensor:

@@ -87,7 +87,7 @@ def wide_graphs(
     config = checkpoint.config
     encoder = shape.build(config, shape.options(), WideBlocks)
     load_weights(encoder.model, checkpoint, shape.task)
-    scale_queries(encoder.model, encoder.kinds, config.head_size**-0.5)
+    scale_queries(encoder.model, encoder.kinds, config.query_scale)
     seen = Seen()
     for tensors in Observer(encoder, samples, progress).tensors():
         for name, value in tensors.items():
@@ -104,7 +104,7 @@ def _graphs(
         checkpoint,
         shape,
         make_blocks,
-        config.head_size**-0.5,
+        config.query_scale,
         prune_last_layer=tasks.find(shape.task).reads_first_token_only(config),
         mask_value=mask_value,
     )

@@ -120,7 +120,7 @@ class MixedBlocks(IntegerBlocks):
 
     def _dense_layer(self, name: str, units: int) -> keras.layers.Layer:
         if self._is_float(name):
-            return keras.layers.Dense(units, name=name)
+            return keras.layers.Dense(units, use_bias=self._has_bias(name), name=name)
         return super()._dense_layer(name, units)
 
     def _patch_layer(self, name: str, units: int, **options: Any) -> keras.layers.Layer:
@@ -144,6 +144,9 @@ class MixedBlocks(IntegerBlocks):
 
     def token(self, hidden: Symbolic, index: int = 0) -> Symbolic:
         return self._renamed(super().token(hidden, index), hidden)
+
+    def one_token(self, x: Symbolic) -> Symbolic:
+        return self._renamed(super().one_token(x), x)
 
     def _led(self, name: str, count: int, patches: Symbolic) -> Symbolic:
         return self._renamed(super()._led(name, count, patches), patches)

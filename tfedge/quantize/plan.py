@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,9 +15,9 @@ from pydantic import AfterValidator
 from tfedge.models.build import Encoder
 from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Observer
+from tfedge.quantize.felt import NEGLIGIBLE, Felt, input_of
 from tfedge.quantize.integer import PLANS, IntegerBlocks, NormPlan, NormStep
-from tfedge.quantize.layers import MinusMean
-from tfedge.quantize.ranges import weight_range
+from tfedge.quantize.ranges import stepped
 from tfedge.quantize.rewrite import LARGEST_NUMBER, Decision, Rewrite
 
 if TYPE_CHECKING:
@@ -25,14 +25,12 @@ if TYPE_CHECKING:
 
 # Room above and below the variances that calibration saw: other texts have others.
 _HEADROOM = 1.5
-# The largest variance of one 8-bit tensor in units of the smallest; a step of the tensor is then
-# 1/16 of the smallest variance, and half of that half as much of its inverse root.
-_SPAN = 16.0
-# Of the error of rounding a result: what leaving out the means may add to it, in an encoder of one
-# norm. They are alike in all tokens of a text, and so add up from norm to norm, where rounding evens
-# out and grows with the root of their number.
-_NEGLIGIBLE = 3.0
-_THINNING = 31  # of a norm's result, one of so many numbers shows their histogram
+# The largest variance of one 8-bit tensor in units of the smallest, at least and at most; a step of
+# the tensor is then 1/16 or 1/4 of the smallest variance, and half of that half as much of its
+# inverse root.
+_SPAN, _WIDEST = 16.0, 64.0
+# Of what a loss may be to count as nothing: for one norm, in its inverse deviations.
+_SHARE = 1 / 16
 _MOST_LIMITS = 64  # of a plan in a file
 
 
@@ -43,20 +41,23 @@ class NormStatistics:
     least_variance: float  # of a token
     greatest_variance: float
     mean: float  # of the tokens' means
-    # Root mean square, over tokens and channels, of what the deviation of a token's mean from that
-    # adds to the result.
-    shift: float
-    step: float  # of the result in 8 bits
 
-    def plan(self, norms: int) -> NormPlan:
-        """The cheapest plan whose error is below that of rounding the result, of one of `norms`."""
+    @property
+    def plans(self) -> list[NormPlan]:
+        """From the one of fewest operations to the most exact one."""
         least = self.least_variance / _HEADROOM
         greatest = self.greatest_variance * _HEADROOM
-        pieces = max(1, math.ceil(math.log(greatest / least, _SPAN)))
-        span = (greatest / least) ** (1 / pieces)
-        limits = tuple(greatest / span**power for power in range(pieces - 1, -1, -1))
-        has_mean = self.shift > _NEGLIGIBLE * self.step / math.sqrt(12 * norms)
-        return NormPlan(least, limits, has_mean)
+        fewest, most = (
+            max(1, math.ceil(math.log(greatest / least, span))) for span in (_WIDEST, _SPAN)
+        )
+        found = []
+        for pieces in range(fewest, most + 1):
+            span = (greatest / least) ** (1 / pieces)
+            limits = tuple(greatest / span**power for power in range(pieces - 1, -1, -1))
+            # Of one piece, either is the same.
+            orders = (True,) if pieces == 1 else (False, True)
+            found += [NormPlan(least, limits, True, in_turn) for in_turn in orders]
+        return found
 
 
 def norm_statistics(observer: Observer) -> dict[str, NormStatistics]:
@@ -70,35 +71,88 @@ def norm_statistics(observer: Observer) -> dict[str, NormStatistics]:
         if isinstance(kind, NormStep):
             steps[kind.norm][kind.quantity] = name
     tokens: dict[str, list[np.ndarray]] = defaultdict(list)
-    results: dict[str, list[np.ndarray]] = defaultdict(list)
     for tensors in observer.tensors():
         for name, parts in steps.items():
-            columns = [tensors[parts[quantity]] for quantity in ("mean", "variance", "inverse")]
+            columns = [tensors[parts[quantity]] for quantity in ("mean", "variance")]
             tokens[name].append(np.stack([column.ravel() for column in columns], axis=1))
-            results[name].append(tensors[name].ravel()[::_THINNING])
-    return {
-        name: _statistics(observer, name, np.concatenate(rows), np.concatenate(results[name]))
-        for name, rows in tokens.items()
-    }
+    return {name: _statistics(np.concatenate(rows)) for name, rows in tokens.items()}
 
 
-def _statistics(
-    observer: Observer, name: str, tokens: np.ndarray, result: np.ndarray
-) -> NormStatistics:
-    mean, variance, inverse = tokens.T
-    shift = observer.model.get_layer(f"{name}.shift")
-    if isinstance(shift, MinusMean):
-        spread = shift.vector.numpy() * observer.model.get_layer(name).gamma.numpy()
-    else:
-        spread = shift.constant().numpy()
-    deviation = (mean - mean.mean()) * inverse
-    return NormStatistics(
-        least_variance=float(variance.min()),
-        greatest_variance=float(variance.max()),
-        mean=float(mean.mean()),
-        shift=float(np.sqrt(np.mean(deviation**2) * np.mean(spread**2))),
-        step=weight_range(result).scale,
-    )
+def _statistics(tokens: np.ndarray) -> NormStatistics:
+    mean, variance = tokens.T
+    return NormStatistics(float(variance.min()), float(variance.max()), float(mean.mean()))
+
+
+def inverse_error(plan: NormPlan, variance: np.ndarray) -> np.ndarray:
+    """The relative error of the inverse deviations that a plan computes of variances (n,)."""
+    product = exact = np.ones(len(variance))
+    for piece in plan.pieces(""):
+        clipped = np.clip(variance / piece.unit, 0, piece.limit)
+        most = (piece.unit / piece.least) ** 0.5
+        with np.errstate(divide="ignore"):
+            root = np.minimum(stepped(clipped, 0.0, piece.limit) ** -0.5, most)
+        product = product * stepped(root, 0.0, most)
+        exact = exact * np.minimum(clipped**-0.5, most)
+    if not plan.in_turn:
+        product = stepped(product, 0.0, plan.least_variance**-0.5)
+    return np.asarray(product / exact - 1)
+
+
+def cheapest_plan(
+    plans: Sequence[NormPlan], loss: Callable[[np.ndarray], float], variance: np.ndarray
+) -> NormPlan:
+    """The first plan that loses hardly more than the most exact one, the last.
+
+    Args:
+        loss: of answers, for relative errors (n,) of the inverse deviations.
+        variance: of the tokens that the loss is of, (n,).
+    """
+    losses = [loss(inverse_error(plan, variance)) for plan in plans]
+    allowed = losses[-1] + _SHARE * NEGLIGIBLE
+    return next(plan for plan, found in zip(plans, losses, strict=True) if found <= allowed)
+
+
+class _Norm:
+    """One layer norm of a plain graph, and what the answers feel of what it leaves out.
+
+    Args:
+        layer: with its weights.
+        is_centred: whether a bias has taken up what the means of all tokens have in common.
+    """
+
+    def __init__(self, felt: Felt, layer: LayerNorm, is_centred: bool) -> None:
+        total = felt.values[input_of(layer.name)]
+        means = total.mean(axis=1)
+        self.variance = total.var(axis=1) + layer.epsilon
+        result = felt.values[layer.name] - layer.beta.numpy()
+        self._felt, self._by_scale = felt, felt.moved(layer.name, result)
+        gains = np.broadcast_to(layer.gamma.numpy(), result.shape)
+        by_mean = felt.moved(layer.name, gains) / np.sqrt(self.variance)
+        # By how much the answers are moved where the means stay in, (samples,).
+        left = means - means.mean() if is_centred else means
+        self.by_means = felt.together(layer.name, left * by_mean)
+
+    def loss(self, errors: np.ndarray) -> float:
+        """Of relative errors of the inverse deviations, (n,)."""
+        return self._felt.loss(self._by_scale * errors)
+
+
+def means_to_take(felt: Felt, moved: Mapping[str, np.ndarray]) -> set[str]:
+    """The norms whose means have to be subtracted.
+
+    Means are alike in all tokens of a text, and so add up from norm to norm, where rounding evens
+    out: what those left in lose is the loss of their sum.
+
+    Args:
+        moved: by how much the answers are moved where means stay in, (samples,) by the norm.
+    """
+    left, total = dict(moved), np.zeros(1)
+    for name in sorted(moved, key=lambda name: felt.loss(moved[name])):
+        total = total + moved[name]
+        if felt.loss(total) > NEGLIGIBLE:
+            break
+        del left[name]
+    return set(left)
 
 
 def _checked(plan: NormPlan) -> NormPlan:
@@ -113,8 +167,8 @@ def _checked(plan: NormPlan) -> NormPlan:
 class NormPlans(Rewrite):
     """Says how each layer norm is computed, and takes out the means that need not be.
 
-    A stream's mean over all tokens, which layer norm takes out anyway, moves into a bias. In a stream
-    of several norms nothing but dense layers adds up, which `centre` has left without a mean.
+    A stream's mean over all tokens, which layer norm takes out anyway, moves into a bias. What tables
+    and dense layers alone add up, as in a stream of several norms, `centre` has left without a mean.
     """
 
     key = PLANS
@@ -123,11 +177,26 @@ class NormPlans(Rewrite):
 
     def decide(self, lowering: Lowering, observe: Callable[[Encoder], Observer]) -> Decision:
         found = norm_statistics(observe(lowering.build(lowering.shape.options(), IntegerBlocks)))
+        if not found:
+            return {}
+        centred = {stream.name for stream in lowering.streams if stream.dense is not None}
         for stream in lowering.streams:
-            if stream.dense is not None and stream.name in found:
+            if stream.name in centred & found.keys():
                 bias = lowering.weights.get_layer(stream.dense).bias
                 bias.assign_sub(np.full(bias.shape, found[stream.name].mean, np.float32))
-        return {name: statistics.plan(len(found)) for name, statistics in found.items()}
+        felt = lowering.felt
+        norms = {
+            name: _Norm(felt, lowering.weights.get_layer(name), name in centred) for name in found
+        }
+        with_mean = means_to_take(felt, {name: norm.by_means for name, norm in norms.items()})
+        plans = {
+            name: cheapest_plan(found[name].plans, norm.loss, norm.variance)
+            for name, norm in norms.items()
+        }
+        return {
+            name: dataclasses.replace(plan, has_mean=name in with_mean)
+            for name, plan in plans.items()
+        }
 
     def misfits(self, lowering: Lowering, decision: Decision) -> set[str]:
         norms = {layer.name for layer in lowering.weights.layers if isinstance(layer, LayerNorm)}

@@ -18,6 +18,7 @@ from tfedge.errors import CheckpointError
 from tfedge.models.blocks import NORMALISED, Blocks, GraphOptions, Pixels
 from tfedge.models.build import Encoder, MakeBlocks, build, share_weights
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
+from tfedge.models.layers import LayerNorm
 from tfedge.progress import Progress, unheard
 from tfedge.quantize import record
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
@@ -25,6 +26,7 @@ from tfedge.quantize.coarsen import MOST_BITS, round_weights
 from tfedge.quantize.edgetpu import GRAPHS
 from tfedge.quantize.equalize import all_streams, scale_queries
 from tfedge.quantize.fake_quant import GatedRounder, StaticRounder, clip, fake_quant_tap
+from tfedge.quantize.felt import Felt, felt, input_of
 from tfedge.quantize.integer import IntegerBlocks
 from tfedge.quantize.mixed import MixedBlocks, Precision
 from tfedge.quantize.record import FILE, Decisions
@@ -57,8 +59,8 @@ class Shape:
         """The options of the static graph of `length` tokens, or of one for any batch and length,
         with `changes`."""
         batch_size = None if length is None else 1
-        options = GraphOptions(batch_size, length, normalize=self.normalize, pixels=self.pixels)
-        return dataclasses.replace(options, **changes)
+        own = {"normalize": self.normalize, "pixels": self.pixels, "tied": False}
+        return GraphOptions(batch_size, length, **{**own, **changes})
 
     def build(
         self, config: EncoderConfig, options: GraphOptions, make_blocks: MakeBlocks = Blocks
@@ -244,6 +246,7 @@ class Lowering:
         load_weights(self.weights, checkpoint, shape.task)
         self.decided: dict[str, Decision] = {}
         self._made: list[Rewrite] = []
+        self._samples = samples
         for rewrite in record.REWRITES:
             if decisions is None:
                 found = self._decided(rewrite, samples, progress)
@@ -253,9 +256,25 @@ class Lowering:
             if rewrite.key:
                 self.decided[rewrite.key] = found
             self._made.append(rewrite)
+        vars(self).pop("felt", None)  # half a gigabyte of an encoder of base size
         self.dynamic = self.build_clipped(shape.options())
         if decisions is not None:
             _refuse("ranges", self.dynamic.kinds.keys() ^ decisions.calibration.ranges.keys())
+
+    @functools.cached_property
+    def felt(self) -> Felt:
+        """What the answers of the graph as trained feel of errors: of what its layer norms and those
+        activations put out that are functions of one tensor, and its streams' readers."""
+        tapped, kinds = self.plain.tapped, self.plain.kinds
+        activations = [name for name, kind in kinds.items() if kind.reader]
+        readers = {name for stream in self.streams for name in stream.readers}
+        readers = {name if name in tapped else f"{name}.act" for name in readers}
+        norms = [layer.name for layer in self.weights.layers if isinstance(layer, LayerNorm)]
+        dense = [stream.dense for stream in self.streams if stream.dense]
+        slopes = {*norms, *(f"{name}.act" for name in activations), *readers}
+        values = {name: tapped[name] for name in (*norms, *activations, *dense)}
+        values |= {input_of(name): self.weights.get_layer(name).input for name in norms}
+        return felt(self.plain, self._samples, values, {name: tapped[name] for name in slopes})
 
     def _decided(
         self, rewrite: Rewrite, samples: Sequence[np.ndarray], progress: Progress

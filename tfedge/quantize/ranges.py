@@ -122,6 +122,12 @@ def _clipping(
     return np.sum(counts * clipped * (results - bounds[:, None]) ** 2, axis=1)
 
 
+def stepped(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """What 8 bits from `low` to `high` hold of `values`, of any shape."""
+    scale = (high - low) / _LEVELS
+    return np.rint(np.clip(values, low, high) / scale) * scale
+
+
 def weight_range(weights: np.ndarray) -> Range:
     """The MSE range of constant values, of any shape."""
     histogram = Histogram(float(weights.min()), float(weights.max()))

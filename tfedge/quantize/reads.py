@@ -18,13 +18,16 @@ import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import FREE, Kind
+from tfedge.architectures.parts import Stream, families
 from tfedge.models.blocks import GraphOptions, Symbolic
 from tfedge.models.build import Encoder
+from tfedge.models.layers import LayerNorm
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.equalize import FACTORS, Ends, Factors, evenness, stream_ends
+from tfedge.quantize.felt import felt_most
 from tfedge.quantize.integer import IntegerBlocks
 from tfedge.quantize.layers import ScaleShift
-from tfedge.quantize.residuals import WORTHWHILE, reading_error
+from tfedge.quantize.residuals import WORTHWHILE, product_error, reading_error
 from tfedge.quantize.rewrite import Decision, Rewrite
 
 if TYPE_CHECKING:
@@ -149,7 +152,7 @@ class Reads(Rewrite):
 
     def decide(self, lowering: Lowering, observe: Callable[[Encoder], Observer]) -> Decision:
         ends = stream_ends(lowering.weights, lowering.streams)
-        streams = [item for item in lowering.streams if item.name in ends and item.readers]
+        streams = [item for item in _behind_norms(lowering) if item.name in ends]
         rows: dict[str, list[np.ndarray]] = {item.writers[0]: [] for item in streams}
         tops: dict[str, np.ndarray] = {}
         for tensors in observe(lowering.plain).tensors():
@@ -157,13 +160,25 @@ class Reads(Rewrite):
                 value = tensors[name].reshape(-1, tensors[name].shape[-1])
                 tops[name] = np.maximum(tops.get(name, 0.0), np.abs(value).max(0))
                 rows[name].append(value[::_ROWS_OF_EACH])
-        found = {}
-        for stream in streams:
-            name, shared = stream.writers[0], lowering.decided[FACTORS][stream.name]
-            best = best_factors(ends[stream.name], np.concatenate(rows[name]), tops[name], shared)
+        found, gains = {}, {}
+        for family in families(streams):
+            name, norms = family[0].name, [stream.writers[0] for stream in family]
+            shared = lowering.decided[FACTORS][name]
+            read = np.concatenate([part for norm in norms for part in rows[norm]])
+            best = best_factors(ends[name], read, np.max([tops[norm] for norm in norms], 0), shared)
             if best is not None:
-                found[stream.name] = best.tolist()
-        return found
+                without, with_own = (
+                    sum(_loss(lowering, stream, each) for stream in family)
+                    for each in (shared, best)
+                )
+                found[name], gains[name] = best.tolist(), without - with_own
+        kept = felt_most(gains)
+        return {
+            stream.name: found[family[0].name]
+            for family in families(streams)
+            for stream in family
+            if family[0].name in kept
+        }
 
     def apply(self, lowering: Lowering, encoder: Encoder, blocks: type[IntegerBlocks]) -> None:
         _fold(lowering, encoder.model, lowering.decided[FACTORS], lowering.decided[READS])
@@ -173,15 +188,37 @@ class Reads(Rewrite):
 
     def misfits(self, lowering: Lowering, decision: Decision) -> set[str]:
         sizes = {
-            item.name: len(lowering.decided[FACTORS][item.name])
-            for item in lowering.streams
-            if item.readers and item.dense
+            item.name: len(lowering.decided[FACTORS][item.name]) for item in _behind_norms(lowering)
         }
         return {
             name
             for name, factors in decision.items()
             if len(factors) != sizes.get(name) or not all(np.array(factors) > 0)
         }
+
+
+def _loss(lowering: Lowering, stream: Stream, factors: np.ndarray) -> float:
+    """What answers lose where the readers of a stream read its start divided by factors (C,)."""
+    felt, total = lowering.felt, 0.0
+    read = felt.values[stream.writers[0]]
+    for reader in stream.readers:
+        kernel = lowering.weights.get_layer(reader).kernel.numpy()
+        name = reader if reader in felt.slopes else f"{reader}.act"
+        total += felt.loss(felt.moved(name, product_error(kernel, read, factors)))
+    return total
+
+
+def _behind_norms(lowering: Lowering) -> list[Stream]:
+    """The residual connections that start from a norm, which alone can have a second gain, and so do
+    all of their family."""
+    layer = lowering.weights.get_layer
+    return [
+        item
+        for family in families(lowering.streams)
+        if all(isinstance(layer(item.writers[0]), LayerNorm) for item in family)
+        for item in family
+        if item.dense and item.readers
+    ]
 
 
 def best_factors(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from tfedge.architectures.parts import Stream
+from tfedge.quantize.felt import Felt, input_of
 
 # Where a dense layer's outputs may be cut, in the units of the model: what lies beyond goes another
 # way, see `tfedge.quantize.excess`.
@@ -37,18 +38,40 @@ class Residual:
     high: np.ndarray
     peaks: Mapping[float, np.ndarray]
     normalised: Mapping[float, np.ndarray]
+    parts: tuple[Residual, ...] = ()  # those that it was pooled of
 
     @property
     def carried(self) -> np.ndarray:
         """What is added to it, (n, C)."""
         return self.total - self.added
 
+    def loss(
+        self, felt: Felt, stream: Stream, scales: tuple[np.ndarray, float | None], gain: np.ndarray
+    ) -> float:
+        """What answers lose by the error of the norm's result; `scales` are factors and limit, and all
+        as `difference` takes it."""
+        name = stream.norms[0]
+        added, total = felt.values[str(stream.dense)], felt.values[input_of(name)]
+        rows = dataclasses.replace(self, added=added, total=total)
+        error = rows.difference(scales[0], gain, scales[1])
+        return felt.loss(felt.moved(name, error))
+
     def beyond(self, limits: np.ndarray) -> np.ndarray:
         """Which channels have been beyond their limits (C,) below and above, bool (2, C)."""
         return np.stack([self.low < -limits, self.high > limits])
 
     def error(self, factors: np.ndarray, gain: np.ndarray, limit: float | None) -> float:
-        """The squared error of the norm's result, as a share of its square.
+        """The squared error of the norm's result, as a share of its square; see `difference`. Of
+        several sums, each in ranges of its own, the mean."""
+        if self.parts:
+            return float(np.mean([part.error(factors, gain, limit) for part in self.parts]))
+        mean, inverse = _statistics(self.total)
+        exact = (self.total - mean) * inverse * gain
+        found = self.difference(factors, gain, limit)
+        return float(np.sum(found**2) / np.sum(exact**2))
+
+    def difference(self, factors: np.ndarray, gain: np.ndarray, limit: float | None) -> np.ndarray:
+        """The error of the norm's result, (n, C).
 
         Args:
             factors: by which the channels come divided, (C,).
@@ -66,7 +89,7 @@ class Residual:
         found = (scaled + _round(apart * inverse)) * gain
         mean, inverse = _statistics(self.total)
         exact = (self.total - mean) * inverse * gain
-        return float(np.sum((found - exact) ** 2) / np.sum(exact**2))
+        return np.asarray(found - exact)
 
 
 def reading_error(kernels: Iterable[np.ndarray], read: np.ndarray, factors: np.ndarray) -> float:
@@ -88,6 +111,18 @@ def reading_error(kernels: Iterable[np.ndarray], read: np.ndarray, factors: np.n
         error += float(step**2 / 12 * np.sum((kernel * factors[:, None]) ** 2))
         square += float(np.sum(kernel**2 * energy[:, None]))
     return error / max(square, float(np.finfo(np.float32).tiny))
+
+
+def product_error(kernel: np.ndarray, read: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """The error of the products of rounded numbers with rounded weights, (n, units).
+
+    Args:
+        kernel: (C, units).
+        read, factors: as for `reading_error`.
+    """
+    folded = kernel * factors[:, None]
+    steps = np.maximum(np.abs(folded).max(axis=0) / 127, np.finfo(np.float32).tiny)
+    return np.asarray(_round(read / factors) @ (np.rint(folded / steps) * steps) - read @ kernel)
 
 
 def limit_of(residual: Residual, factors: np.ndarray, cut: float) -> float:
@@ -123,15 +158,37 @@ def residuals(
             ends[stream.name] = [np.minimum(low, added.min(0)), np.maximum(high, added.max(0))]
             known = peaks.setdefault(stream.name, ({}, {}))
             mean, inverse = _statistics(total)
-            for limit in (*LIMITS, np.inf):
-                usual = total - (added - np.clip(added, -limit, limit))
-                tops = (np.abs(usual).max(0), np.abs((usual - mean) * inverse).max(0))
+            most = np.abs(added).max()
+            for limit in (np.inf, *sorted(LIMITS, reverse=True)):
+                if limit == np.inf or most > limit:  # otherwise nothing is cut, as before
+                    usual = total - (added - np.clip(added, -limit, limit))
+                    tops = (np.abs(usual).max(0), np.abs((usual - mean) * inverse).max(0))
                 for part, top in zip(known, tops, strict=True):
                     part[limit] = np.maximum(part.get(limit, 0.0), top)
     return {
         name: Residual(*_thinned(rows[name]), ends[name][0], ends[name][1], *peaks[name])
         for name in rows
     }
+
+
+def pooled(found: Sequence[Residual]) -> Residual:
+    """The sums of a family of streams as one."""
+    if len(found) == 1:
+        return found[0]
+
+    def most(tops: Iterable[Mapping[float, np.ndarray]]) -> dict[float, np.ndarray]:
+        of_each = [*tops]
+        return {limit: np.max([top[limit] for top in of_each], axis=0) for limit in of_each[0]}
+
+    return Residual(
+        np.concatenate([item.added for item in found]),
+        np.concatenate([item.total for item in found]),
+        np.min([item.low for item in found], axis=0),
+        np.max([item.high for item in found], axis=0),
+        most(item.peaks for item in found),
+        most(item.normalised for item in found),
+        tuple(found),
+    )
 
 
 def _thinned(rows: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,7 @@ _INPUTS = {
     "input_ids": ("ids", "Vocabulary numbers of the word pieces."),
     "attention_mask": ("mask", "1 for a word piece, 0 for padding."),
     "token_type_ids": ("segment_ids", "0 in the first text, 1 in the second one."),
+    "asked": ("asked", "The position of the mask that is asked, at each place."),
     "pixel_values": ("image", "Red, green and blue of 0 to 255; the model normalises them itself."),
 }
 _TOKENISER = "Tokeniser, for Hugging Face tokenizers."

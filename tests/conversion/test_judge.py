@@ -15,9 +15,9 @@ import toy_folders
 from bars import Bars
 
 from tfedge import tasks
-from tfedge.convert.chance import loss
-from tfedge.convert.convert import ConvertOptions, convert
-from tfedge.convert.judge import _MORE_EXACT, Judge, _figures
+from tfedge.conversion.chance import loss
+from tfedge.conversion.convert import ConvertOptions, convert
+from tfedge.conversion.judge import _MORE_EXACT, Judge, _figures
 from tfedge.errors import RejectedModelError
 from tfedge.records import as_json
 from tfedge.tflite.tflite import QUANTIZATIONS

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from tfedge.convert.result import Figures as Measured
+from tfedge.conversion.result import Figures as Measured
 from tfedge.tasks.base import Answers, Figures, Task, differences
 from tfedge.tasks.paired import newcombe
 

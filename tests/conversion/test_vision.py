@@ -20,7 +20,7 @@ from tflite.test_metadata import metadata
 
 from benchmarks.__main__ import main as benchmarks
 from tfedge import cli
-from tfedge.convert.convert import ConvertOptions, convert
+from tfedge.conversion.convert import ConvertOptions, convert
 from tfedge.data.images import read_images
 from tfedge.errors import InputError
 from tfedge.measure.board import Board

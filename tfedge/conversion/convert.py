@@ -14,10 +14,10 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge import files
-from tfedge.convert.candidates import bundle, candidates
-from tfedge.convert.job import ConvertOptions, Job
-from tfedge.convert.judge import Judge, check_error, difference
-from tfedge.convert.result import (
+from tfedge.conversion.candidates import bundle, candidates
+from tfedge.conversion.job import ConvertOptions, Job
+from tfedge.conversion.judge import Judge, check_error, difference
+from tfedge.conversion.result import (
     Choices,
     Conversion,
     Evaluation,
@@ -27,15 +27,17 @@ from tfedge.convert.result import (
     Refused,
     versions,
 )
+from tfedge.data.unknown import unknown_share
 from tfedge.errors import CheckpointError, RejectedModelError
 from tfedge.inspect.contents import contents
-from tfedge.measure.board import Board
 from tfedge.models import cost
 from tfedge.notes import note
 from tfedge.progress import MakeBar
 from tfedge.quantize.prepare import Shape, float_graphs
 from tfedge.records import as_json
+from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.machine import needed_bytes
+from tfedge.runtime.probe import trust
 from tfedge.tflite.metadata import set_runtimes
 from tfedge.tflite.tflite import to_tflite
 
@@ -82,10 +84,13 @@ def convert(model: str, options: ConvertOptions, make_bar: MakeBar) -> Conversio
     if reason is None:
         for suffix in (".tflite.rejected", ".tflite.rejected.json"):
             (job.folder / f"{name}{suffix}").unlink(missing_ok=True)
+        trust(read_bundle(target))
         if warning := _warning(job, figures):
             note(warning)
     drawn_from = job.available if job.available > len(job.rows.items) else None
-    measured = Evaluation(job.rows.source, figures, drawn_from)
+    length, items = job.shape.sequence_length, job.rows.items
+    unknown = unknown_share(job.task.input, job.reader.encoding(), length, items)
+    measured = Evaluation(job.rows.source, figures, drawn_from, unknown)
     report = _report(job, target, float_error, choices, measured)
     report = dataclasses.replace(report, rejected=reason)
     name = f"{target.name.removesuffix('.tflite')}.json"
@@ -125,7 +130,7 @@ def _convert_float(job: Job, path: Path) -> float:
         bundle(job, to_tflite(graphs, "float32", job.runtime), path, "float32", shape)
         bar.advance()
     keras.backend.clear_session()
-    board = Board.here(job.runtime)
+    board = job.board()
     errors = []
     for length, values in expected.items():
         outputs = board.outputs(path, inputs[length])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from tfedge import __version__
 from tfedge.edgetpu.result import Delivery
@@ -100,6 +101,7 @@ class Evaluation:
     source: str
     runtimes: Mapping[str, Figures | Refused]
     drawn_from: int | None = None  # how many texts the source has, where only some were asked
+    unknown_share: float | None = None  # of the tokens of texts, 0..1; None of images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +139,11 @@ class Conversion:
     rejected: str | None  # why
     edgetpu: Delivery | None = None
     effort: Effort | None = None  # printed, and left out of the file, which is the same every time
+
+    @property
+    def path(self) -> Path:
+        """Where the .tflite is."""
+        return Path(str(self.options["output"])) / self.model / self.file
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

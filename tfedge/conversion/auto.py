@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfedge import __version__
-from tfedge.convert.job import Job
-from tfedge.convert.result import Group, SearchReport
+from tfedge.conversion.job import Job
+from tfedge.conversion.result import Group, SearchReport
 from tfedge.quantize.costs import Costs, units_of
 from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
 from tfedge.quantize.prepare import Prepared
@@ -35,7 +35,7 @@ _MOST_EVALUATED = 500
 
 def assignments(
     job: Job, prepared: Prepared, samples: Sequence[np.ndarray]
-) -> Iterator[tuple[dict[str, Precision], SearchReport | None]]:
+) -> Generator[tuple[dict[str, Precision], SearchReport | None], None, None]:
     """The precisions to try, fastest first, and what is to be said of how they were found; the harm
     of each group is measured on `samples`, which calibrate."""
     if job.quantization in INTEGER_QUANTIZATIONS:

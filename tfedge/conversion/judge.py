@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tfedge.convert.candidates import candidates
-from tfedge.convert.chance import Sides, certainty, loss
-from tfedge.convert.job import Job
-from tfedge.convert.result import Figures, Refused
+from tfedge.conversion.candidates import candidates
+from tfedge.conversion.chance import Sides, certainty, loss
+from tfedge.conversion.job import Job
+from tfedge.conversion.result import Figures, Refused
 from tfedge.errors import RejectedModelError
-from tfedge.measure.board import Board
 from tfedge.quantize.coarsen import MOST_BITS
 from tfedge.targets import INTEGER
 from tfedge.tasks.base import disagreement
@@ -128,7 +127,7 @@ class Judge:
         is_compared_with = path == self._reference and job.quantization != "float32"
         what = "the float model" if is_compared_with else "it"
         with job.make_bar(f"running {what} in {runtime}", len(items)) as bar:
-            return Board.here(runtime).answers(path, items, bar.advance, job.rows.asked)
+            return job.board(runtime).answers(path, items, bar.advance, job.rows.asked)
 
 
 def _figures(

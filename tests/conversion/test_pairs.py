@@ -16,8 +16,8 @@ import toy_folders
 import toys
 from bars import Bars
 
-from tfedge.convert.convert import ConvertOptions, convert
-from tfedge.convert.job import Job
+from tfedge.conversion.convert import ConvertOptions, convert
+from tfedge.conversion.job import Job
 from tfedge.errors import InputError
 from tfedge.measure.board import Board
 from tfedge.measure.evaluate import evaluate, read_rows

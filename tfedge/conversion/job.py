@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tfedge import tasks
+from tfedge.boards.remote import Remote
 from tfedge.data.hub import KINDS
 from tfedge.data.reader import TextReader, open_reader
 from tfedge.data.texts import AS_FOUND, package_texts
 from tfedge.errors import InputError
-from tfedge.measure.board import check_runtime
+from tfedge.measure.board import Board, check_runtime, wanted_runtime
 from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.config import (
@@ -28,7 +29,7 @@ from tfedge.quantize.coarsen import LEAST_BITS, MOST_BITS
 from tfedge.quantize.costs import Costs, read_costs
 from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import Shape
-from tfedge.runtime.runtimes import RUNTIMES, default_runtime
+from tfedge.runtime.runtimes import RUNTIMES
 from tfedge.targets import INTEGER, Target, load_target
 from tfedge.tasks import columns, task_and_labels
 from tfedge.tasks.base import Rows
@@ -57,6 +58,9 @@ class ConvertOptions:
     evaluation: str | None = None  # a file with labels; by default the other calibration texts
     columns: ColumnNames = AS_FOUND  # of both files
     runtime: str | None = None
+    board: str | None = (
+        None  # on which it is judged, see `tfedge.boards.book`; None takes this machine
+    )
     target: str | None = None  # see `tfedge.targets`; decides what is left open here
     # With the quantization `mixed`, by kind or pattern of operations.
     precisions: Mapping[str, Precision] | None = None
@@ -83,6 +87,7 @@ class Job:
         make_bar: makes a progress bar from a description and a number of steps.
 
     Attributes:
+        remote: the board on which it is judged; None where that is this machine.
         runtime: what the file is made for.
         costs: by which the quantization `auto` chooses.
         max_drop: largest loss in points against float.
@@ -105,7 +110,8 @@ class Job:
         preset = self.source.preset
         self._target = target = load_target(options.target) if options.target else None
         chosen = target or preset
-        self.runtime: str = _first(options.runtime, target and target.runtime, default_runtime())
+        self.remote = Remote.named(options.board, make_bar)
+        self.runtime = wanted_runtime(options.runtime, target, self.remote)
         self.quantization: str = _first(
             options.quantization, chosen and chosen.quantization, "int8"
         )
@@ -151,13 +157,21 @@ class Job:
 
         What is made for tflite-runtime suits LiteRT too; the other way round it may crash.
         """
-        wanted = self.runtime
-        others = ["litert"] if wanted == "tflite-runtime" and RUNTIMES["litert"].installed() else []
-        return [wanted, *others]
+        there = self.remote.facts["runtimes"] if self.remote else []
+        has_both = "litert" in there if self.remote else RUNTIMES["litert"].installed()
+        return [
+            self.runtime,
+            *(["litert"] if self.runtime == "tflite-runtime" and has_both else []),
+        ]
+
+    def board(self, runtime: str | None = None) -> Board:
+        """Where the models of this conversion are tried, in the runtime that they are made for or in
+        another one."""
+        return Board.on(self.remote, runtime or self.runtime)
 
     def _check_options(self) -> None:
         runtime, quantization, options = self.runtime, self.quantization, self.options
-        check_runtime(runtime)
+        check_runtime(runtime, self.remote)
         if quantization not in QUANTIZATIONS:
             known = ", ".join(QUANTIZATIONS)
             raise InputError(f"unknown quantization {quantization!r}; known are {known}")

@@ -12,8 +12,8 @@ import toy_folders
 import toy_images
 from bars import Bars
 
-from tfedge.convert import export as exporting
-from tfedge.convert.export import ONNX_FILE, REPORT, ExportOptions, export
+from tfedge.conversion import export as exporting
+from tfedge.conversion.export import ONNX_FILE, REPORT, ExportOptions, export
 from tfedge.errors import InputError, RejectedModelError
 from tfedge.records import as_json
 

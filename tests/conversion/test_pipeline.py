@@ -15,22 +15,24 @@ from typing import Any
 import numpy as np
 import pytest
 import toy_folders
+import toys
 from bars import Bars
 from program import INSTALLED, needs_both
 from safetensors.numpy import load_file, save_file
 
 from tfedge import __version__, tasks
-from tfedge.convert import convert as whole
-from tfedge.convert import judge
-from tfedge.convert.convert import ConvertOptions, convert
-from tfedge.convert.job import Job
-from tfedge.convert.result import Choices, Figures
+from tfedge.conversion import convert as whole
+from tfedge.conversion import job, judge
+from tfedge.conversion.convert import ConvertOptions, convert
+from tfedge.conversion.job import Job
+from tfedge.conversion.result import Choices, Figures
 from tfedge.data.texts import Texts, package_texts, read_texts
 from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
 from tfedge.measure.board import Board
 from tfedge.measure.checkpoint import checkpoint_answers
 from tfedge.measure.evaluate import read_rows
 from tfedge.records import as_json
+from tfedge.runtime import apart, load
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.runtimes import RUNTIMES, Runtime
 from tfedge.tasks.base import disagreement
@@ -38,7 +40,7 @@ from tfedge.tasks.base import disagreement
 LENGTH = 16
 TEXTS = 12
 CLASSIFICATION = "text-classification"
-HEADS = ("pooler.", "classifier.", "pre_classifier.", "qa_outputs.")
+HEADS = ("pooler.", "classifier.", "pre_classifier.", "qa_outputs.", "cls.")
 ALWAYS = 100.0  # --max-drop of toys, whose random weights make every answer a near tie
 
 
@@ -114,6 +116,7 @@ CASES: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "mobilebert": ("mobilebert", "sentence-embedding", "int8", {}),
     "int4": ("bert", CLASSIFICATION, "int4", {}),
     "int16x8": ("bert", "sentence-embedding", "int16x8", {"runtime": "litert"}),
+    "words": ("bert", "fill-mask", "int8", {}),
 }
 CLASSIFIERS = [name for name, case in CASES.items() if case[1] == CLASSIFICATION]
 
@@ -144,8 +147,7 @@ def converted(
             with pytest.MonkeyPatch.context() as patch:
                 if name == "float16" and len(INSTALLED) > 1:
                     board = crashing_board(root, "--runtime litert")
-                    for module in (whole, judge):
-                        patch.setattr(module, "Board", board)
+                    patch.setattr(job, "Board", board)
                 done[name] = run(name)
         return done[name]
 
@@ -191,10 +193,12 @@ def test_report_of_the_task(converted: Callable[[str], Conversion], name: str) -
     report = conversion.report
     names = ["attention_mask", "input_ids", "token_type_ids"]
     names = names[:2] if architecture == "distilbert" else names
+    names = ["asked", *names] if task == "fill-mask" else names
     shapes = {
         CLASSIFICATION: {"logits": [1, 2]},
         "token-classification": {"logits": [1, LENGTH, 2]},
         "question-answering": {"end_logits": [1, LENGTH], "start_logits": [1, LENGTH]},
+        "fill-mask": {"logits": [1, len(toys.VOCABULARY)]},
         "sentence-embedding": {"embedding": [1, 32 if architecture == "bert" else 40]},
     }
     labels = {CLASSIFICATION: toy_folders.LABELS, "token-classification": toy_folders.ENTITIES}
@@ -253,6 +257,7 @@ def test_report_of_the_options(converted: Callable[[str], Conversion], data: str
         "calibration": data,
         "evaluation": None,
         "runtime": INSTALLED[0],
+        "board": None,
         "target": None,
         "precisions": None,
         "normalize": None,
@@ -432,8 +437,7 @@ def test_rejection_keeps_the_older_artefact(
         (folder / name).write_bytes(content)
     if reason == "crash":
         crashing = crashing_board(tmp_path, f"infer --runtime {INSTALLED[0]}")
-        for module in (whole, judge):
-            monkeypatch.setattr(module, "Board", crashing)
+        monkeypatch.setattr(job, "Board", crashing)
         message = rf"{INSTALLED[0]} crashed running it \(SIGSEGV\)"
     else:
         # Labels of another model are of no importance where the texts calibrate.
@@ -478,7 +482,7 @@ class Garbling(Board):
 def test_float_model_that_is_not_keras(
     tmp_path: Path, quick: ConvertOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole, "Board", Garbling)
+    monkeypatch.setattr(job, "Board", Garbling)
     source = write_toy(tmp_path / "toy", task="question-answering")
     with pytest.raises(
         RejectedModelError, match=r"^the float32 \.tflite differs from Keras by nan"
@@ -501,7 +505,7 @@ def test_weights_that_are_not_finite(tmp_path: Path, quick: ConvertOptions) -> N
     tensors = load_file(source / "model.safetensors")
     tensors["bert.encoder.layer.0.output.dense.bias"][3] = np.nan
     save_file(tensors, source / "model.safetensors")
-    with pytest.raises(CheckpointError, match="with numbers that are not finite"):
+    with pytest.raises(CheckpointError, match="has numbers that are not finite"):
         convert(str(source), quick, Bars())
     assert not quick.output.exists()
 
@@ -537,7 +541,7 @@ WRONG_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "task": (
         {"task": "dance"},
-        "unknown task 'dance'; known are image-classification, image-multi-label",
+        "unknown task 'dance'; known are fill-mask, image-classification",
     ),
     "calibration": ({"calibration": "none.tsv"}, r"none\.tsv does not exist"),
     "evaluation": ({"evaluation": "none.tsv"}, r"none\.tsv does not exist"),
@@ -616,6 +620,17 @@ def test_what_calibrates_and_what_measures(tmp_path: Path, quick: ConvertOptions
     for found in (two, job(calibration=None)):
         assert found.calibration == own.texts[:200]
     assert job(calibration=None).rows.items == own.texts[200:]
+
+
+def test_what_is_made_here_is_not_tried_again(
+    tmp_path: Path, quick: ConvertOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = toy_folders.write_folder(tmp_path / "toy", small=True)
+    report = convert(str(source), quick, Bars())
+    monkeypatch.setattr(apart, "run", None)
+    with load(tmp_path / "out" / "toy" / report.file, "litert") as model:
+        assert model("good")["label"] in report.labels
 
 
 def test_labels_that_are_alike_stop_no_conversion(tmp_path: Path, quick: ConvertOptions) -> None:

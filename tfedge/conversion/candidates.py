@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import tf_keras as keras
 
-from tfedge.convert.auto import assignments
-from tfedge.convert.job import Job
-from tfedge.convert.result import Choices, IntegerChoices
+from tfedge.conversion.auto import assignments
+from tfedge.conversion.job import Job
+from tfedge.conversion.result import Choices, IntegerChoices
 from tfedge.errors import RejectedModelError
 from tfedge.inspect.contents import contents
 from tfedge.measure.board import Board
@@ -98,14 +98,19 @@ def _write_integers(job: Job, path: Path) -> Iterator[Choices]:
         prepared = prepare(job.checkpoint, job.shape, samples, bar.advance, decisions, bits)
     _keep_reference(job, prepared.references)
     ranges = {name: [item.min, item.max] for name, item in prepared.calibration.ranges.items()}
-    for precisions, search in assignments(job, prepared, samples):
+    found = assignments(job, prepared, samples)
+    for precisions, search in found:
         corrected = prepared
         # What was trained with rounding has learnt to keep its means.
         if decisions is None or bits != MOST_BITS:
             with job.make_bar("correcting biases", len(prepared.norms)) as bar:
                 corrected = correct_bias(prepared, samples, bar.advance, precisions)
-        gc.collect()  # of graphs that are done with, whose parts refer to each other
         graphs = corrected.graphs(precisions)
+        del corrected
+        if job.costs is None:  # nothing is tried after it
+            found.close()
+            del prepared
+        gc.collect()  # of graphs that are done with, whose parts refer to each other
         _write(job, path, functools.partial(_converted_integers, job, graphs, precisions))
         yield IntegerChoices(ranges, precisions, search)
 
@@ -156,7 +161,7 @@ def _least_change(job: Job, content: bytes, path: Path) -> Rounding:
     .tflite, is written to `path` to be run."""
     length = job.shape.sequence_length
     samples = job.reader.samples(job.calibration, length)
-    inputs = job.reader.inputs(samples, length, input_names(job.checkpoint.config))
+    inputs = job.reader.inputs(samples, length, _input_names(job))
     path.write_bytes(content)
     read = dense_inputs(content)
     indices = sorted(set(read.values()))
@@ -181,11 +186,15 @@ def _write_int16x8(job: Job, path: Path) -> None:
     _keep_reference(job, lambda: graphs)
 
     def samples(length: int) -> Iterator[dict[str, np.ndarray]]:
-        names = input_names(job.checkpoint.config)
+        names = _input_names(job)
         found = job.reader.samples(job.calibration, length)
         return ({**job.reader.inputs([sample], length, names)} for sample in found)
 
     _write(job, path, lambda: to_tflite_int16x8(graphs, samples))
+
+
+def _input_names(job: Job) -> tuple[str, ...]:
+    return input_names(job.checkpoint.config, job.task.name)
 
 
 def _write(job: Job, path: Path, make: Callable[[], bytes]) -> None:

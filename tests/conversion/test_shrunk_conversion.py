@@ -8,7 +8,7 @@ import pytest
 import toy_folders
 from bars import Bars
 
-from tfedge.convert.convert import ConvertOptions, convert
+from tfedge.conversion.convert import ConvertOptions, convert
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, assign, load_weights, save_checkpoint
 from tfedge.models.cost import flops

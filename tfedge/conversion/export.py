@@ -13,7 +13,6 @@ import importlib
 import io
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,9 @@ import tf_keras as keras
 
 from tfedge import files, tasks
 from tfedge.architectures.base import EncoderConfig
-from tfedge.convert.job import default_length
-from tfedge.convert.judge import check_error, difference
-from tfedge.convert.result import Origin, versions
+from tfedge.conversion.job import default_length
+from tfedge.conversion.judge import check_error, difference
+from tfedge.conversion.result import Origin, versions
 from tfedge.data.batches import padded_length
 from tfedge.data.reader import Reader, open_reader
 from tfedge.errors import CheckpointError, InputError, MissingPackageError, RejectedModelError
@@ -115,9 +114,9 @@ def export(model: str, options: ExportOptions, make_bar: MakeBar) -> Export:
     )
     with (
         make_bar(f"exporting to {options.format}", 3) as bar,
-        tempfile.TemporaryDirectory(prefix=".export-", dir=options.output.parent) as scratch,
+        files.scratch_folder(options.output) as scratch,
     ):
-        folder = Path(scratch) / "result"
+        folder = scratch / "result"
         keras_model = build(checkpoint.config, task, len(labels), graph).model
         load_weights(keras_model, checkpoint, task)
         bar.advance()
@@ -159,7 +158,6 @@ def _check(options: ExportOptions) -> None:
     if options.output.exists() and not options.force:
         raise InputError(f"{options.output} exists; choose another --output, or --force")
     files.check_folder(options.output.parent)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _write(model: keras.Model, folder: Path, options: ExportOptions) -> Run:

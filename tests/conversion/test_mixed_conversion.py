@@ -14,9 +14,9 @@ from bars import Bars
 from program import needs_both
 
 from tfedge import tasks
-from tfedge.convert import candidates
-from tfedge.convert.convert import ConvertOptions, convert
-from tfedge.convert.judge import Judge
+from tfedge.conversion import candidates
+from tfedge.conversion.convert import ConvertOptions, convert
+from tfedge.conversion.judge import Judge
 from tfedge.errors import InputError
 from tfedge.inspect.contents import contents
 from tfedge.inspect.graph import read_model
