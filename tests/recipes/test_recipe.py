@@ -49,6 +49,32 @@ def test_defaults_reach_the_stages_that_have_such_an_option(tmp_path: Path) -> N
     assert evaluate == {"data": test}
 
 
+def test_what_a_vocabulary_is_cut_by(tmp_path: Path) -> None:
+    stages = """
+    [defaults]
+    data = "train.tsv"
+    eval = "test.tsv"
+    text_column = "message"
+    [trim]
+    model = "minilm"
+    vocab_size = 8000
+    [finetune]
+    [convert]
+    """
+    first, second, _ = read(tmp_path, stages).stages
+    train, test = str(tmp_path / "train.tsv"), str(tmp_path / "test.tsv")
+    assert first.given == {
+        **{"keep_texts": train, "eval": test, "text_column": "message"},
+        **{"model": "minilm", "vocab_size": 8000},
+    }
+    assert "model" not in second.given  # what is left of the first
+    words = first.arguments({"output": tmp_path / "out", "force": True})
+    assert words[:2] == ["trim", "minilm"] and ["--keep-texts", train] == [
+        words[at := words.index("--keep-texts")],
+        words[at + 1],
+    ]
+
+
 def test_names_and_places(tmp_path: Path) -> None:
     recipe = read(tmp_path, WHOLE)
     assert (recipe.name, recipe.output) == ("mine", tmp_path / "build" / "mine")
@@ -158,6 +184,9 @@ MISTAKES = {
         r"\[convert\]: it needs a checkpoint, which \[eval\]",
     ),
     "name": ('name = "a/b"\n' + START, "name is 'a/b'; it must be usable as the name of a file"),
+    "zero": ('name = "a\\u0000"\n' + START, "take it out"),
+    "zero in the output": ('output = "a\\u0000"\n' + START, "take it out"),
+    "long name": (f'name = "{"x" * 300}"\n' + START, "it must be usable as the name of a file"),
     "hidden": ('name = ".x"\n' + START, "it must be usable as the name of a file"),
 }
 

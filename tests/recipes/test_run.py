@@ -327,6 +327,22 @@ def test_folder_of_somebody_else(stages: Stages) -> None:
     assert (other / "thesis.txt").read_text() == "x"
 
 
+def test_links_in_the_folder_are_not_followed(stages: Stages, tmp_path: Path) -> None:
+    output, precious = stages.folder / "build" / "mine", tmp_path / "precious"
+    output.mkdir(parents=True)
+    precious.write_text("mine")
+    (output / "run.lock").symlink_to(precious)
+    with pytest.raises(InputError, match=r"run\.lock cannot be locked"):
+        stages.run()
+    assert precious.read_text() == "mine"
+    (output / "run.lock").unlink()
+    (tmp_path / "victim").mkdir()
+    (output / "finetune").symlink_to(tmp_path / "victim")
+    with pytest.raises(InputError, match="was not made by `tfedge run`"):
+        stages.run()
+    assert list((tmp_path / "victim").iterdir()) == []
+
+
 def test_two_runs_at_once(stages: Stages) -> None:
     output = stages.folder / "build" / "mine"
     with running._locked(output), pytest.raises(InputError, match="another `tfedge run` works in"):

@@ -12,8 +12,8 @@ import pytest
 import toy_folders
 from test_pooling import write_modules
 
-from tfedge.cli.options import training_data
-from tfedge.errors import CheckpointError
+from tfedge.cli.options import lessons, training_data
+from tfedge.errors import CheckpointError, InputError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.tasks import task_and_labels
@@ -32,7 +32,7 @@ def write(
     tensors = cases.random_checkpoint(folder, config, EMBEDDING, seed=1)
     prefix = f"{config['model_type']}."
     tensors = {prefix + name: value for name, value in tensors.items()}
-    tensors |= {name: np.zeros(1, np.float32) for name in added}
+    tensors |= {name: np.zeros((1, 1), np.float32) for name in added}
     named_as = {} if named is None else {"architectures": [named]}
     cases.write_checkpoint(folder, {**config, **named_as}, tensors)
     return Checkpoint(folder)
@@ -49,19 +49,40 @@ def refusal(checkpoint: Checkpoint) -> str:
 @pytest.mark.parametrize(
     ("architecture", "named", "added", "head"),
     [
-        ("bert", "BertForMaskedLM", MASKED, "cls"),
         ("bert", "BertForPreTraining", (*MASKED, *PAIRS), "cls"),
         ("bert", "BertForNextSentencePrediction", PAIRS, "cls"),
         ("bert", "BertLMHeadModel", MASKED, "cls"),
         ("bert", "BertForMultipleChoice", ("classifier.weight", "classifier.bias"), "classifier"),
-        ("roberta", "RobertaForMaskedLM", ("lm_head.bias", "lm_head.dense.weight"), "lm_head"),
         ("roberta", "RobertaForMultipleChoice", ("classifier.weight",), "classifier"),
         (
-            "distilbert",
-            "DistilBertForMaskedLM",
-            ("vocab_transform.weight", "vocab_layer_norm.weight", "vocab_projector.bias"),
-            "vocab_layer_norm, vocab_projector, vocab_transform",
+            "modernbert",
+            "ModernBertForMaskedLM",
+            ("decoder.bias", "head.dense.weight", "head.norm.weight"),
+            "decoder, head",
         ),
+        (
+            "electra",
+            "ElectraForPreTraining",
+            (
+                "discriminator_predictions.dense.weight",
+                "discriminator_predictions.dense_prediction.weight",
+            ),
+            "discriminator_predictions",
+        ),
+        (
+            "electra",
+            "ElectraForMultipleChoice",
+            ("sequence_summary.summary.weight", "classifier.weight"),
+            "classifier",
+        ),
+        (
+            "albert",
+            "AlbertForPreTraining",
+            ("predictions.dense.weight", "sop_classifier.classifier.weight"),
+            "predictions, sop_classifier",
+        ),
+        ("albert", "AlbertForMultipleChoice", ("classifier.weight",), "classifier"),
+        ("mobilebert", "MobileBertForMaskedLM", MASKED, "cls"),
     ],
 )
 def test_other_heads_are_refused_by_name(
@@ -71,6 +92,26 @@ def test_other_heads_are_refused_by_name(
     message = refusal(checkpoint)
     assert f"the head of a {named} ({head}) is of no task" in message
     assert "--task sentence-embedding" in message and "tfedge finetune" in message
+
+
+@pytest.mark.parametrize(
+    ("architecture", "named", "added"),
+    [
+        ("bert", "BertForMaskedLM", MASKED),
+        ("roberta", "RobertaForMaskedLM", ("lm_head.bias", "lm_head.dense.weight")),
+        ("electra", "ElectraForMaskedLM", ("generator_predictions.dense.weight",)),
+        ("distilbert", "DistilBertForMaskedLM", ("vocab_transform.weight",)),
+    ],
+)
+def test_heads_of_words_are_told_by_their_class(
+    tmp_path: Path, architecture: str, named: str, added: Sequence[str]
+) -> None:
+    checkpoint = write(tmp_path, named, added, architecture)
+    assert task_and_labels(checkpoint) == ("fill-mask", [])
+    # That of pretraining is one too, where somebody says so.
+    other = write(tmp_path / "other", "BertForPreTraining", (*MASKED, *PAIRS))
+    assert "is of no task" in refusal(other)
+    assert task_and_labels(other, "fill-mask") == ("fill-mask", [])
 
 
 def test_a_head_of_no_class_is_refused_by_its_modules(tmp_path: Path) -> None:
@@ -94,8 +135,10 @@ def test_finetune_alone_starts_from_any_head(tmp_path: Path) -> None:
     folder = write(tmp_path / "toy", "BertForMaskedLM", MASKED).folder
     data = toy_folders.write_sentences(tmp_path / "data.tsv")
     given = {"data": str(data), "evaluation": None, "output": tmp_path / "out", "force": False}
-    assert training_data(str(folder), {**given}, labelled=True).folder == folder
-    with pytest.raises(CheckpointError, match="train a head with tfedge finetune"):
+    assert lessons(str(folder), {**given, "task": None}).folder == folder
+    with pytest.raises(
+        InputError, match="fill-mask, which is not trained: train a head with tfedge"
+    ):
         training_data(str(folder), {**given})
 
 

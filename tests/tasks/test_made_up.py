@@ -25,7 +25,7 @@ from click.testing import CliRunner
 from program import INSTALLED
 
 from tfedge import cli, tasks
-from tfedge.convert.convert import ConvertOptions, convert
+from tfedge.conversion.convert import ConvertOptions, convert
 from tfedge.errors import CheckpointError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint

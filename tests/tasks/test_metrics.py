@@ -24,6 +24,7 @@ from tfedge.tasks.token_classification import entities
 TOKENS = tasks.find("token-classification")
 QUESTIONS = tasks.find("question-answering")
 SENTENCES = tasks.find("sentence-embedding")
+WORDS = tasks.find("fill-mask")
 
 
 def written(folder: Path, *rows: dict[str, Any]) -> Data:
@@ -312,3 +313,24 @@ def test_columns_are_named(tmp_path: Path, task: Any) -> None:
     assert task.read(written(tmp_path, {"text": "a"})) == Rows(
         ["a"], None, str(tmp_path / "rows.jsonl")
     )
+
+
+def guessed(*words: str) -> dict[str, Any]:
+    """An answer whose best words these are."""
+    return {"masks": [{"words": [{"word": word}, {"word": "other"}]} for word in words]}
+
+
+def test_masked_words(tmp_path: Path) -> None:
+    rows = WORDS.read(written(tmp_path, {"text": "Ada was born."}, {"text": "a film"}))
+    assert rows.truth is not None and len(rows.items) == 2
+    for item, word, text in zip(rows.items, rows.truth, ("Ada was born.", "a film"), strict=True):
+        assert item.replace("[MASK]", word) == text and "[MASK]" in item
+    assert WORDS.read(written(tmp_path, {"text": "Ada was born."})).items[0] == rows.items[0]
+    own = WORDS.read(written(tmp_path, {"text": "Ada was <mask>."}, {"text": "a film"}))
+    assert (own.items, own.truth) == (["Ada was <mask>.", "a film"], None)
+    assert WORDS.as_read(Texts(["..."], None, "dots")).texts == ["[MASK]"]
+    answers = [guessed("Ada"), guessed("film"), {"error": "no"}, guessed("a")]
+    figures = WORDS.metric(answers, ["ada", "films", "a", "A"], [])
+    assert figures == {"words": 4, "accuracy": 0.5}
+    assert WORDS.summary(figures) == ["50.00 % of 4 masked words guessed"]
+    assert WORDS.difference(guessed("a", "b"), guessed("a", "c")) == 0.5

@@ -14,8 +14,8 @@ import toy_images
 from bars import Bars
 
 from tfedge import tasks
-from tfedge.convert.convert import ConvertOptions, convert
-from tfedge.convert.job import Job
+from tfedge.conversion.convert import ConvertOptions, convert
+from tfedge.conversion.job import Job
 from tfedge.data.hub import Data
 from tfedge.data.texts import Texts
 from tfedge.errors import CheckpointError, InputError

@@ -32,8 +32,9 @@ class Record:
 
     def __call__(self, step: int, steps: int, figures: dict[str, float]) -> None:
         self.total = steps
-        if "eval_accuracy" in figures:
-            self.accuracies[step] = figures["eval_accuracy"]
+        held_out = [value for name, value in figures.items() if name.startswith("eval_")]
+        if held_out:
+            (self.accuracies[step],) = held_out
         elif "teacher_cached" in figures:
             self.cached.append(figures["teacher_cached"])
         else:

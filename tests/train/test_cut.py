@@ -225,10 +225,10 @@ def test_other_families_are_refused(tensors: Tensors, architecture: str) -> None
         plan(other, CONFIG, tensors)
 
 
-FAMILIES = ("bert", "distilbert", "roberta")
+FAMILIES = ("bert", "distilbert", "roberta", "electra")
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, "mpnet"])
+@pytest.mark.parametrize("family", [*FAMILIES, "mpnet", "xlm-roberta", "camembert"])
 def test_a_student_starts_from_a_teacher_of_its_family(family: str) -> None:
     config = parse_config(toy_folders.config(family))
     smaller = cut_config(config, cut_of([4], [24]))

@@ -14,12 +14,14 @@ import pytest
 import tensorflow as tf
 import toy_folders
 from records import Killed, Record, request, same_weights, weights
+from scipy.stats import spearmanr
 
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
+from tfedge.measure.checkpoint import checkpoint_answers
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
-from tfedge.tasks.losses import soft_cross_entropies
+from tfedge.tasks.losses import similarity_distances, soft_cross_entropies
 from tfedge.train.distil import (
     DistillationLosses,
     distil,
@@ -107,7 +109,7 @@ def run(teacher: Path, texts: Texts, output: Path, **changes: Any) -> Run:
     student = changes.pop("student", STUDENT)
     options = dataclasses.replace(OPTIONS, **changes)
     asked = request(teacher, texts, output, options, record, evaluation=held_out)
-    accuracy = distil(asked, student, losses)
+    accuracy = distil(asked, student, losses).accuracy
     return Run(output, record, accuracy)
 
 
@@ -248,21 +250,91 @@ def test_teacher_without_labels(toy_texts: Texts, tmp_path: Path) -> None:
         run(tmp_path / "teacher", toy_texts, tmp_path / "student")
 
 
-@pytest.mark.parametrize(
-    ("problem", "named"),
-    [("multi_label_classification", "text-multi-label"), ("regression", "text-regression")],
-)
-def test_teacher_of_another_task(
-    toy_texts: Texts, tmp_path: Path, problem: str, named: str
-) -> None:
-    """Its sigmoids would be a softmax in the student."""
-    folder = toy_folders.write_folder(tmp_path / "teacher", small=True)
-    content = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**content, "problem_type": problem}))
-    with pytest.raises(
-        InputError, match=f"is for {named}, and distil takes teachers that choose one"
-    ):
-        run(folder, toy_texts, tmp_path / "student")
+def test_student_is_for_the_task_of_its_teacher(toy_texts: Texts, tmp_path: Path) -> None:
+    """Sigmoids stay sigmoids, for transformers too."""
+    problem = {"problem_type": "multi_label_classification"}
+    folder = toy_folders.write_folder(tmp_path / "teacher", small=True, **problem)
+    asked = request(
+        *(folder, toy_texts, tmp_path / "student", OPTIONS, Record()), evaluation=toy_texts
+    )
+    made = distil(asked, STUDENT, DistillationLosses())
+    assert (made.task, made.goal) == ("text-multi-label", "macro_f1")
+    content = json.loads((tmp_path / "student/config.json").read_text())
+    assert content["problem_type"] == "multi_label_classification"
+
+
+def test_similarity_distances_by_hand() -> None:
+    # Three texts; to the teacher the first two are the same, to the student the last two.
+    teacher = tf.constant([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+    student = tf.constant([[0.0, 1.0, 0.0], [3.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    high, low = math.e / (math.e + 1), 1 / (math.e + 1)
+    ranks = [
+        high * math.log(2 * high) + low * math.log(2 * low),  # the student tells none apart
+        high * math.log(high / low) + low * math.log(low / high),
+        math.log(0.5) - 0.5 * (math.log(high) + math.log(low)),  # the teacher does not
+    ]
+    # Of three cosines of each text so many are wrong by 1.
+    expected = np.array(ranks) + np.array([1, 2, 1]) / 3
+    np.testing.assert_allclose(similarity_distances(student, teacher, 1.0), expected, rtol=1e-5)
+    same = similarity_distances(2 * teacher, teacher, 20.0)
+    np.testing.assert_allclose(same, 0, atol=1e-6)
+
+
+CLS_POOLING = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+
+
+def _embedder(folder: Path) -> Path:
+    """With [CLS] pooling, as sentence-transformers writes it."""
+    folder = toy_folders.write_folder(folder, task="sentence-embedding", small=True)
+    modules = [{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": "x.Pooling"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    width = json.loads((folder / "config.json").read_text())["hidden_size"]
+    pooling = {"word_embedding_dimension": width, **CLS_POOLING}
+    (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
+    return folder
+
+
+def test_embedder_of_another_width_learns_what_is_alike(toy_texts: Texts, tmp_path: Path) -> None:
+    teacher = _embedder(tmp_path / "teacher")
+    texts = dataclasses.replace(toy_texts, labels=None)
+    options = dataclasses.replace(OPTIONS, epochs=20)
+    found = []
+    for name, learns in (("before", 0.0), ("after", 1.0)):
+        # Before: hidden states alone, all but without a step.
+        losses = DistillationLosses(logits=learns, hidden=0.1)
+        chosen = options if learns else dataclasses.replace(options, steps=1, learning_rate=1e-9)
+        asked = request(teacher, texts, tmp_path / name, chosen, Record())
+        made = distil(asked, STUDENT, losses, augmentation=0.0)
+        assert (made.task, made.figures) == ("sentence-embedding", None)
+        ours, theirs = (
+            checkpoint_answers(folder, texts.texts, lambda _: None)
+            for folder in (tmp_path / name, teacher)
+        )
+        assert {len(answer["embedding"]) for answer in ours} == {16}
+        found.append(_rank_correlation(ours, theirs))
+    assert found[1] > found[0] + 0.05
+    pooling = json.loads((tmp_path / "after/1_Pooling/config.json").read_text())
+    assert pooling == {"word_embedding_dimension": 16, **CLS_POOLING}
+    assert Checkpoint(tmp_path / "after").config.pooling == "cls"
+
+
+def _rank_correlation(*sides: list[dict[str, Any]]) -> float:
+    cosines = []
+    for answers in sides:
+        vectors = np.array([answer["embedding"] for answer in answers])
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        cosines.append((vectors @ vectors.T)[np.triu_indices(len(vectors), 1)])
+    return float(spearmanr(*cosines).statistic)
+
+
+def test_embedders_have_no_labels_to_learn(toy_texts: Texts, tmp_path: Path) -> None:
+    folder = toy_folders.write_folder(tmp_path / "teacher", task="sentence-embedding", small=True)
+    asked = request(folder, toy_texts, tmp_path / "student", OPTIONS, Record())
+    with pytest.raises(InputError, match="which has no labels: leave out --label-weight"):
+        distil(asked, STUDENT, DistillationLosses(labels=1.0))
+    with pytest.raises(InputError, match="leave out --cache"):
+        distil(asked, STUDENT, DistillationLosses(), cache=tmp_path / "cache")
 
 
 def test_texts_longer_than_the_teacher_takes(

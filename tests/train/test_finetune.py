@@ -43,8 +43,7 @@ def run(source: Path, texts: Texts, output: Path, **changes: Any) -> Run:
     force = changes.pop("force", False)
     options = dataclasses.replace(OPTIONS, **changes)
     asked = request(source, texts, output, options, record, evaluation=held_out, force=force)
-    accuracy = finetune(asked, labels)
-    return Run(output, record, accuracy)
+    return Run(output, record, finetune(asked, labels).accuracy)
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +79,14 @@ def test_the_last_evaluation_is_made_once(
     """After each epoch and at the end: of 5 steps in two epochs after 2, 4 and 5."""
     calls: list[float] = []
 
-    def counted(model: Any, examples: Any) -> Callable[[], float]:
-        return lambda: calls.append(len(calls) / 10) or calls[-1]  # type: ignore[func-returns-value]
+    def counted(*_: Any) -> Callable[[], dict[str, float]]:
+        def measure() -> dict[str, float]:
+            calls.append(len(calls) / 10)
+            return {"accuracy": calls[-1]}
 
-    monkeypatch.setattr("tfedge.train.run.accuracy_on", counted)
+        return measure
+
+    monkeypatch.setattr("tfedge.train.run.judge", counted)
     made = run(small_encoder, toy_texts, tmp_path / "model", steps=steps, epochs=epochs)
     assert calls == [0.0, 0.1, 0.2][: 2 + steps % 2]
     assert made.accuracy == calls[-1]

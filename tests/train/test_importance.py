@@ -17,7 +17,7 @@ from tfedge.train.cut import tensors_of
 from tfedge.train.examples import Examples
 from tfedge.train.importance import Importance, importance_of_weights, measure_importance
 
-FAMILIES = ("bert", "distilbert", "roberta")
+FAMILIES = ("bert", "distilbert", "roberta", "electra")
 TASKS = ("text-classification", "sentence-embedding")
 
 
@@ -135,5 +135,5 @@ def test_by_weights_alone_dead_neurons_count_nothing(tmp_path: Path) -> None:
 
 def test_mobilebert_is_refused() -> None:
     config = parse_config(toy_folders.config("mobilebert"))
-    with pytest.raises(InputError, match="a mobilebert cannot be cut: its layers are thin"):
+    with pytest.raises(InputError, match="family mobilebert cannot be cut: its layers are thin"):
         config.architecture.named_parts()

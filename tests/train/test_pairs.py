@@ -14,8 +14,8 @@ from bars import Bars
 from records import Record, request
 from transformers import AutoTokenizer
 
-from tfedge.convert.convert import ConvertOptions
-from tfedge.convert.job import Job
+from tfedge.conversion.convert import ConvertOptions
+from tfedge.conversion.job import Job
 from tfedge.data.hub import read_data
 from tfedge.data.texts import Texts
 from tfedge.data.tokenizer import load_tokenizer
@@ -26,6 +26,7 @@ from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.config import is_of_pairs
 from tfedge.models.cost import load_costs
 from tfedge.tasks.columns import ColumnNames
+from tfedge.tasks.text_classification import TASK
 from tfedge.train import qad as module
 from tfedge.train.cache import Outputs, open_cache
 from tfedge.train.distil import DistillationLosses, distil, with_hidden
@@ -75,7 +76,7 @@ def classifier(source: Path, pairs: Texts, tmp_path_factory: pytest.TempPathFact
     """A toy that has learned `pairs`."""
     folder = tmp_path_factory.mktemp("classifier") / "out"
     asked = request(source, pairs, folder, LEARNING, Record(), evaluation=pairs)
-    assert finetune(asked, LABELS) == 1.0
+    assert finetune(asked, LABELS).accuracy == 1.0
     return folder
 
 
@@ -91,7 +92,7 @@ def test_one_text_alone_tells_nothing(
     texts = read_data(str(file), "train", ColumnNames(column))
     assert {len(text.split()) for text in texts.texts} == {4 if column == "premise" else 2}
     asked = request(source, texts, tmp_path / "out", SHORT, Record(), evaluation=texts)
-    assert finetune(asked, LABELS) == 0.5
+    assert finetune(asked, LABELS).accuracy == 0.5
 
 
 def test_what_has_learned_pairs_is_calibrated_on_them(
@@ -106,7 +107,7 @@ def test_what_has_learned_pairs_is_calibrated_on_them(
     config = Checkpoint(classifier).config
     assert is_of_pairs(config)
     asked = request(classifier, single, tmp_path / "out", SHORT, Record())
-    assert finetune(asked, LABELS) is None
+    assert finetune(asked, LABELS).accuracy is None
     assert not is_of_pairs(Checkpoint(tmp_path / "out").config)
 
 
@@ -118,7 +119,7 @@ def test_tokens_are_those_of_transformers(source: Path, length: int) -> None:
         ("where is the film , who was born in the film", "awful , the film was dull and bad"),
     ]
     texts = Texts(items, None, "x", ("premise", "hypothesis"))
-    examples = tokenize(texts, load_tokenizer(source), None, length)
+    examples = tokenize(TASK.rows(texts), TASK, load_tokenizer(source), None, length)
     batch = examples.inputs(np.arange(3), ("input_ids", "attention_mask", "token_type_ids"), length)
     expected = AutoTokenizer.from_pretrained(source)(
         *map(list, zip(*items, strict=True)),
@@ -147,7 +148,7 @@ def test_stored_outputs_of_a_teacher_are_those_of_pairs(
     encoder = build(checkpoint.config, "text-classification", 2)
     load_weights(encoder.model, checkpoint, "text-classification")
     teacher = with_hidden(encoder)
-    examples = tokenize(pairs, load_tokenizer(classifier), None, 16)
+    examples = tokenize(TASK.rows(pairs), TASK, load_tokenizer(classifier), None, 16)
     outputs = Outputs.of(teacher, ["hidden_states"])
     cache = open_cache(tmp_path, {"teacher": "a"}, outputs, examples, lambda _: None)
     flat = Examples([one[:, 0] for one in examples.sequences], examples.labels)
@@ -163,7 +164,7 @@ def test_stored_outputs_of_a_teacher_are_those_of_pairs(
 def test_distil(classifier: Path, pairs: Texts, tmp_path: Path) -> None:
     losses = DistillationLosses(relations=1.0)
     asked = request(classifier, pairs, tmp_path / "out", SHORT, Record(), evaluation=pairs)
-    assert distil(asked, STUDENT, losses, 0.5, tmp_path / "cache") is not None
+    assert distil(asked, STUDENT, losses, 0.5, tmp_path / "cache").accuracy is not None
     answers = checkpoint_answers(tmp_path / "out", pairs.texts[:1])
     assert answers[0]["label"] in LABELS
 

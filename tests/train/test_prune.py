@@ -343,16 +343,12 @@ def test_labels_are_read_only_for_their_loss(
     assert not same_weights(made.output, tmp_path / "plain")
 
 
-@pytest.mark.parametrize("task", ["sentence-embedding", "token-classification"])
-def test_other_tasks_learn_hidden_states(task: str, toy_texts: Texts, tmp_path: Path) -> None:
-    labels = toy_folders.ENTITIES
-    source = toy_folders.write_folder(tmp_path / "toy", task=task, labels=labels, small=True)
+def test_embedders_learn_hidden_states(toy_texts: Texts, tmp_path: Path) -> None:
+    task = "sentence-embedding"
+    source = toy_folders.write_folder(tmp_path / "toy", task=task, small=True)
     made = run(source, toy_texts, tmp_path / "out", task=task, epochs=2)
     assert 0.5 in set(zeros(made.output).values())
-    if task == "token-classification":
-        name = "classifier.weight"
-        assert np.array_equal(weights(made.output)[name], weights(source)[name])
-    with pytest.raises(InputError, match=f"labels train text classification; .* is for {task}"):
+    with pytest.raises(InputError, match=f"labels do not train models for {task}, as "):
         run(source, toy_texts, tmp_path / "x", task=task, losses=DistillationLosses(labels=1.0))
 
 

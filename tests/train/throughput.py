@@ -25,6 +25,7 @@ from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.models.config import parse_config
 from tfedge.presets import load_preset
+from tfedge.tasks.text_classification import TASK
 from tfedge.train import distil, training
 from tfedge.train.examples import Examples, tokenize
 from tfedge.train.training import TrainingOptions
@@ -47,7 +48,7 @@ class Setup:
         checkpoint = Checkpoint(self.teacher)
         config = parse_config(load_preset(self.preset).config)
         losses = distil.DistillationLosses()
-        trainer, student = distil.student_and_teacher(checkpoint, config, losses)
+        trainer, student = distil.student_and_teacher(checkpoint, TASK, config, losses)
         training.compile_adam(trainer, self.options, self.options.steps or 1)
         return trainer, student.model
 
@@ -120,7 +121,9 @@ def main(
     checkpoint = Checkpoint(teacher)
     options = TrainingOptions(steps=steps, steps_per_checkpoint=10 * steps)
     tokenizer = load_tokenizer(teacher, checkpoint.config.vocab_size)
-    examples = tokenize(texts, tokenizer, checkpoint.config.labels, options.max_length)
+    examples = tokenize(
+        TASK.rows(texts), TASK, tokenizer, checkpoint.config.labels, options.max_length
+    )
     setup = Setup(teacher, preset, examples, options, input_names(checkpoint.config))
     contestants: list[Callable[[Setup, int], float]] = [time_plain, time_ours]
     seconds = [[contestant(setup, steps) for contestant in contestants] for _ in range(rounds)]

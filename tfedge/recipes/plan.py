@@ -146,7 +146,7 @@ def decide(recipe: Recipe, stage: Stage, before: Step | None, hashes: Hashes) ->
     """
     folder = recipe.output / stage.name
     record = Record.read(folder)
-    if record is None and folder.is_dir() and any(folder.iterdir()):
+    if folder.is_symlink() or (record is None and folder.is_dir() and any(folder.iterdir())):
         raise InputError(
             f"{folder} was not made by `tfedge run`; move it away, or choose another output"
         )

@@ -13,13 +13,14 @@ from typing import Any
 
 import click
 
+from tfedge import files
 from tfedge.data.hub import is_file_name
 from tfedge.errors import InputError
 from tfedge.presets import preset_names
 from tfedge.settings import check_keys, read_settings
 
 # Names of texts or images, and of checkpoints or converted models; both are hashed.
-DATA_KEYS = ("data", "eval", "calibration")
+DATA_KEYS = ("data", "eval", "calibration", "keep_texts")
 MODEL_KEYS = ("model", "teacher", "against")
 # What a stage is told by the run itself, and what changes nothing of what comes out.
 _OWN_KEYS = ("output", "force", "json", "quiet", "verbose")
@@ -48,6 +49,10 @@ KINDS: dict[str, Kind] = {
     "distil": Kind(takes="teacher"),
     "prune": Kind(packages=("tensorflow-model-optimization",)),
     "shrink": Kind(),
+    "trim": Kind(
+        shared={"data": "keep_texts", "eval": "eval", **_COLUMNS},
+        packages=("tokenizers", "transformers"),
+    ),
     "qad": Kind(),
     "convert": Kind(
         makes="tflite",
@@ -84,7 +89,7 @@ class Stage:
         arguments: list[str] = []
         for key, parameter in parameters(self.command).items():
             if key in values and isinstance(parameter, click.Option):
-                words += _option(parameter, values[key])
+                words += option_words(parameter, values[key])
             elif key in values:
                 arguments.append(str(values[key]))
         return [self.name, *arguments, *words]
@@ -137,7 +142,7 @@ def read_recipe(
     name = content.get("name", path.stem)
     if not isinstance(content.get("output", ""), str):
         raise InputError(f"{path}: output is {content['output']!r}; it must be a folder's name")
-    if not isinstance(name, str) or Path(name).name != name or name.startswith("."):
+    if not files.is_name(name) or name.startswith("."):
         raise InputError(f"{path}: name is {name!r}; it must be usable as the name of a file")
     shared = content.get(_DEFAULTS, {})
     check_keys(shared, _SHARED, f"{path}, [{_DEFAULTS}]")
@@ -226,7 +231,7 @@ def _options(where: str, stage: Stage, known: Mapping[str, click.Parameter]) -> 
     return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 
 
-def _option(option: click.Option, value: Any) -> list[str]:
+def option_words(option: click.Option, value: Any) -> list[str]:
     """An option as words of a command line."""
     word = max(option.opts, key=len)
     if option.is_flag:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import fcntl
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -20,8 +20,7 @@ from tfedge.errors import InputError, TfedgeError
 from tfedge.measure.child import environment
 from tfedge.recipes.plan import Hashes, Record, StageReport, Step, decide, hash_outputs
 from tfedge.recipes.recipe import Recipe
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from tfedge.runtime.apart import end_with_parent
 
 Say = Callable[[str], None]
 
@@ -81,7 +80,15 @@ def run(recipe: Recipe, dry: bool, say: Say) -> RunReport:
 def _locked(folder: Path) -> Iterator[None]:
     """Keeps a second run out of a folder; the lock goes with the process."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "run.lock", "w") as lock:
+    try:
+        # Not through a link, nor into a pipe, that somebody else has put there.
+        descriptor = os.open(folder / "run.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise InputError(
+            f"{folder / 'run.lock'} cannot be locked ({error.strerror}); move it away, or choose "
+            "another output"
+        ) from error
+    with open(descriptor) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -131,4 +138,4 @@ def _call(step: Step) -> dict[str, Any]:
 
 def _die_with_parent() -> None:
     """Lets a killed run leave no stage behind that goes on writing."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tfedge.errors import CheckpointError, InputError
 from tfedge.runtime import tasks as board
+from tfedge.runtime.bundle import is_label
 from tfedge.runtime.registry import Registry
 from tfedge.tasks import heads
 from tfedge.tasks.base import Task
@@ -51,10 +52,10 @@ def task_and_labels(checkpoint: Checkpoint, name: str | None = None) -> tuple[st
     task = _guessed(checkpoint) if name is None else find(name)
     labels = task.labels(checkpoint)
     for index, label in enumerate(labels):
-        if len(label.splitlines()) != 1 or not label.strip() or label in labels[:index]:
+        if not is_label(label) or label in labels[:index]:
             raise CheckpointError(
                 f"id2label in config.json calls label {index} {label!r}; each must have a name of its "
-                "own, in one line: give it one there"
+                "own, in one line without control characters: give it one there"
             )
     if task.labelled and 0 < len(labels) < task.least_labels:
         raise InputError(
@@ -65,7 +66,9 @@ def task_and_labels(checkpoint: Checkpoint, name: str | None = None) -> tuple[st
 
 
 def _guessed(checkpoint: Checkpoint) -> Task:
-    task = max(every(), key=lambda task: task.fit(checkpoint))
+    config = checkpoint.config
+    # Of equals, one that has a head.
+    task = max(every(), key=lambda task: (task.fit(checkpoint), bool(task.modules(config))))
     if not task.fit(checkpoint):
         problem = checkpoint.config.source.get("problem_type")
         raise CheckpointError(

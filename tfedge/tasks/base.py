@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tfedge.errors import InputError
+from tfedge.errors import CheckpointError, InputError
 from tfedge.runtime.tasks import base
 from tfedge.runtime.tasks.base import Answer, Labels
 from tfedge.tasks import columns
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from tfedge.data.texts import Texts
     from tfedge.models.blocks import Blocks, Symbolic, Tensors
     from tfedge.models.checkpoint import Checkpoint
+    from tfedge.runtime.tokenizer import TextEncoder
 
 Outputs = Mapping[str, Any]
 Answers = Sequence[Answer]
 Truth = Sequence[Any]  # of items, as a task reads it
 Figures = dict[str, Any]  # a JSON object
+PROBLEM = "problem_type"  # what config.json says of a text classifier's head
+_MOST_LABELS = 100_000  # ImageNet-21k has 21,843
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +40,16 @@ class Rows:
     truth: Truth | None  # None where the data have none
     source: str
     items_a_row: int = 1  # how many items have one truth together
+    # Where in each item what is true of it begins, in characters, where the data tell that.
+    places: Sequence[int | None] | None = None
     columns: tuple[str, ...] = ()  # of the data, where the truth is in none of them
     # What is asked of the answers, see `tfedge.runtime.wanted`.
     asked: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def are_pairs(self) -> bool:
+        """Whether each item has two texts."""
+        return any(isinstance(item, tuple) for item in self.items[:1])
 
     def head(self, count: int | None) -> Rows:
         """The first `count` rows, None for all."""
@@ -75,15 +85,22 @@ class Task(base.Task):
     # Whether sentence-transformers' modules are about its models: length, norm.
     is_embedding: ClassVar[bool] = False
     is_score: ClassVar[bool] = False  # whether a sigmoid makes one number a score
+    extra_inputs: ClassVar[tuple[str, ...]] = ()  # of the head, int32 (B, S) each
     calibrates_itself: ClassVar[bool] = True  # whether the package's sentences do for calibration
     trains: ClassVar[bool] = True  # whether `tfedge qad` takes its models
-    trains_on_labels: ClassVar[bool] = False  # whether labels and logits train it
+    trains_on_labels: ClassVar[bool] = False  # whether `tfedge finetune` takes it
     shrinks: ClassVar[bool] = False  # whether `tfedge shrink` takes its models
+    has_thresholds: ClassVar[bool] = False  # whether a label is given from a probability on
+    has_aims_of_tokens: ClassVar[bool] = False  # whether `lessons` has an aim for each token
     in_mediapipe: ClassVar[bool] = False  # whether MediaPipe has a task for it
     in_peers: ClassVar[bool] = False  # whether other products answer it in `tfedge bench`
     default_labels: ClassVar[int] = 0  # of a fresh model without names for them
     # What to do where a checkpoint lacks the head.
     head_advice: ClassVar[str] = "(tfedge finetune), or convert it with --task sentence-embedding"
+
+    def goal(self, rows: Rows) -> str:
+        """The figure of `metric` that a training is for, whose held-out texts are `rows`."""
+        return self.score
 
     @property
     def units(self) -> str:
@@ -109,8 +126,8 @@ class Task(base.Task):
     def fit(self, checkpoint: Checkpoint) -> int:
         """How well a checkpoint's head is this task's; the task with most has it.
 
-        0: it reads something else, or has no such head; 1: no head is needed; 2: it has the weights;
-        3: and its class is named in config.json.
+        0: it reads something else, or has no such head; 1: no head is needed, or it is that of
+        pretraining; 2: it has the weights; 3: and its class is named in config.json.
         """
         config = checkpoint.config
         if config.architecture.reads != self.units:
@@ -135,8 +152,18 @@ class Task(base.Task):
             return []
         named = checkpoint.config.labels
         weights = f"{modules[0]}.weight"
-        count = checkpoint.shape(weights)[0] if weights in checkpoint.names else 2
-        return named or [f"LABEL_{index}" for index in range(count)]
+        shape = checkpoint.shape(weights) if weights in checkpoint.names else (2, 1)
+        # Nothing so far says that the file holds as many numbers: of (10^9, 0) it holds none.
+        if len(shape) != 2 or not 0 < shape[0] <= _MOST_LABELS or not shape[1]:
+            raise CheckpointError(
+                f"{checkpoint.folder}: {weights} is of shape {list(shape)}; it must have a row for "
+                f"each label, of which there may be {_MOST_LABELS:,}"
+            )
+        return named or [f"LABEL_{index}" for index in range(shape[0])]
+
+    def exported(self, source: Mapping[str, Any]) -> dict[str, Any]:
+        """The content of a config.json as it is for a new head of this task."""
+        return {name: value for name, value in source.items() if name != PROBLEM}
 
     def reads_first_token_only(self, config: EncoderConfig) -> bool:
         """Whether the head reads no tokens but the first, [CLS]; of a DeiT with two classifiers the
@@ -164,9 +191,57 @@ class Task(base.Task):
     def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
         """How much the answers of two models to each text differ, float32 (B,), 0..1."""
 
-    def label_losses(self, output: Outputs, labels: tf.Tensor) -> tf.Tensor:
-        """How far outputs are from true labels (B,), float32 (B,), where `trains_on_labels`."""
+    def read_lessons(self, data: Data) -> Rows:
+        """What is trained on, where `trains_on_labels`; raises InputError as `read`."""
+        return self.read(data)
+
+    def with_truth(self, rows: Rows) -> Rows:
+        """The rows; raises InputError where they have none."""
+        if rows.truth is None:
+            raise InputError(f"{rows.source} has no labels; it needs {self.wanted}")
+        return rows
+
+    def new_labels(self, rows: Rows) -> list[str]:
+        """The labels of a head that is to learn what rows have, where `trains_on_labels`; raises
+        InputError where they have none."""
         raise NotImplementedError(f"{self.name} cannot be trained by labels")
+
+    def lessons(
+        self, rows: Rows, encoder: TextEncoder, labels: Labels
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """What is trained on, where `trains_on_labels`: tokens of texts, as `encode_batch` gives them,
+        and the aims of `label_losses`, a row a text: (n,), (n, L) or, of tokens, (n, S).
+
+        Raises InputError where rows have no truth, or one that no model with such labels could answer,
+        or the task is not trained so.
+        """
+        raise InputError(
+            f"a model for {self.name} is neither trained nor measured here by what {rows.source} has "
+            "beside texts: leave out --label-weight and, where it is not about texts alone, --eval"
+        )
+
+    def unit(self, aims: np.ndarray) -> tuple[float, float] | None:
+        """Mean and deviation of numbers, in which they are learned; None of what is no number."""
+        return None
+
+    def shift(self, logits: np.ndarray, aims: np.ndarray) -> np.ndarray:
+        """What is added to a head's biases, (L,), so that more answers to held-out texts are right, of
+        their logits and aims (n, L) each, where it `has_thresholds`."""
+        raise NotImplementedError(f"answers of {self.name} have no threshold")
+
+    def alike(self, aims: np.ndarray, labels: Labels) -> str:
+        """What all texts have together where `lessons` tells none from another, in words; else ''."""
+        return "" if len(np.unique(aims, axis=0)) > 1 else "the same labels"
+
+    def label_losses(self, output: Outputs, aims: tf.Tensor) -> tf.Tensor:
+        """How far outputs are from true labels, see `lessons`, float32 (B,), where
+        `trains_on_labels`."""
+        raise NotImplementedError(f"{self.name} cannot be trained by labels")
+
+    def rights(self, output: Outputs, aims: tf.Tensor) -> tf.Tensor | None:
+        """The share of each text that is labelled rightly, float32 (B,); None of what is not simply
+        right or wrong."""
+        return None
 
     def divergence(self, expected: np.ndarray, answers: np.ndarray) -> float:
         """How far outputs (n, L) of a model are from those expected, where it `shrinks`."""

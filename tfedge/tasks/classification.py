@@ -10,7 +10,7 @@ import numpy as np
 from tfedge.runtime.tasks import classification as board
 from tfedge.runtime.tasks.base import Answer, Labels
 from tfedge.tasks import columns, losses, paired, problems
-from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Task, Truth
+from tfedge.tasks.base import PROBLEM, Answers, Figures, Outputs, Rows, Task, Truth
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tfedge.data.texts import Texts
     from tfedge.models.blocks import Blocks, Symbolic, Tensors
     from tfedge.models.checkpoint import Checkpoint
+    from tfedge.runtime.tokenizer import TextEncoder
 
 
 _ENTAILMENT = "entailment"
@@ -46,11 +47,18 @@ class Classifier(Task, board.Classification):
     def _is_its_problem(self, checkpoint: Checkpoint) -> bool:
         return problems.problem_of(checkpoint, len(self.labels(checkpoint))) == self.problem
 
+    def exported(self, source: Mapping[str, Any]) -> dict[str, Any]:
+        named = {PROBLEM: self.problem} if self.problem in problems.NAMED else {}
+        return {**super().exported(source), **named}
+
     def reads_first_token_only(self, config: EncoderConfig) -> bool:
-        return True
+        return not config.architecture.classifies_mean(config)
 
     def head(self, blocks: Blocks, hidden: Symbolic, inputs: Tensors, num_labels: int) -> Tensors:
-        summary = blocks.config.architecture.summary(blocks, hidden)
+        architecture = blocks.config.architecture
+        if architecture.classifies_mean(blocks.config):
+            hidden = blocks.one_token(blocks.mean_pooling(hidden, inputs["attention_mask"]))
+        summary = architecture.summary(blocks, hidden)
         logits = [
             blocks.dense(name, num_labels, read)
             for name, read in zip(blocks.config.classifiers, summary, strict=True)
@@ -65,6 +73,19 @@ class Classifier(Task, board.Classification):
         """Texts or images, pairs of texts too, and what `texts` has besides."""
         return self.rows(self.texts(data))
 
+    def new_labels(self, rows: Rows) -> list[str]:
+        return columns.label_names(self.with_truth(rows).truth or (), rows.source)
+
+    def lessons(
+        self, rows: Rows, encoder: TextEncoder, labels: Labels
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        truth = self.truth(self.with_truth(rows), labels)
+        return encoder.encode_batch(rows.items), self.aims(truth or (), labels)
+
+    def aims(self, truth: Truth, labels: Labels) -> np.ndarray:
+        """`truth` as `label_losses` takes it."""
+        return np.asarray(truth, np.int32)
+
 
 class Classification(Classifier):
     """Chooses one label."""
@@ -78,11 +99,20 @@ class Classification(Classifier):
         """Soft cross-entropy of logits (B, L)."""
         return losses.soft_cross_entropies(output["logits"], target["logits"], temperature)
 
-    def label_losses(self, output: Outputs, labels: tf.Tensor) -> tf.Tensor:
+    def alike(self, aims: np.ndarray, labels: Labels) -> str:
+        return f"the label {labels[aims[0]]!r}" if super().alike(aims, labels) else ""
+
+    def label_losses(self, output: Outputs, aims: tf.Tensor) -> tf.Tensor:
         """Cross-entropy."""
         import tensorflow as tf
 
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, output["logits"])
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(aims, output["logits"])
+
+    def rights(self, output: Outputs, aims: tf.Tensor) -> tf.Tensor | None:
+        import tensorflow as tf
+
+        found = tf.argmax(output["logits"], -1, aims.dtype)
+        return tf.cast(found == aims, tf.float32)
 
     def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
         """Whether the label differs."""

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 # In use on the hub for the text of a single-sentence task.
 TEXT = ("text", "sentence", "question")
+ANSWERS = ("answers", "answer")  # of a question
+WORDS = "tokens"  # a list of a text's words, where labels are of words
 LABEL = ("label", "labels", "label_text")
 # Of what is a number; SICK's data set has the last.
 SCORE = ("score", "similarity_score", *LABEL, "relatedness_score")
 IMAGE = ("image", "file_name")
+NEGATIVE = "negative"  # beside a pair that means the same a text that means something else
 SEPARATOR = "|"  # between several labels in one cell
 # Texts that are read together, in this order whatever that of the columns.
 PAIRS = (
@@ -35,6 +38,7 @@ PAIRS = (
     ("sentence_a", "sentence_b"),
     ("question", "passage"),
     ("question", "context"),
+    ("anchor", "positive"),
 )
 # What beside others is a further text of its row.
 _TEXTS = frozenset((*TEXT, *itertools.chain(*PAIRS)))
@@ -69,7 +73,8 @@ class ColumnNames:
             return tuple(_known(name, names, source) for name in given if name is not None)
         pairs = PAIRS if known is TEXT else ()
         found = next((pair for pair in pairs if set(pair) <= set(names)), None)
-        alone = next((name for name in known if name in names), None)
+        further = (*known, WORDS) if known is TEXT else known
+        alone = next((name for name in further if name in names), None)
         if found or alone:
             return found or (str(alone),)
         advice = " (or give --text-column)" if known is TEXT else ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tfedge.errors import InputError
 from tfedge.runtime.tasks import classification as board
 from tfedge.runtime.tasks.base import Answer, Labels
 from tfedge.tasks import columns, problems
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # Between the labels of one cell; lists of JSON are read as with the first.
 _SEPARATORS = re.compile(r"\s*[|;,]\s*")
+_ENOUGH = 20  # held-out texts of a label, for a threshold of its own
 _FLAGS = frozenset(("0", "1", "0.0", "1.0"))
 
 
@@ -31,6 +33,10 @@ class MultiLabel(Classifier, board.MultiLabel):
     problem = problems.MULTI_LABEL
     wanted = "the columns text and labels (a list, or names with | between them)"
     score: ClassVar[str] = "micro_f1"
+    has_thresholds = True
+
+    def goal(self, rows: Rows) -> str:
+        return "macro_f1"
 
     def output_losses(
         self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
@@ -54,6 +60,42 @@ class MultiLabel(Classifier, board.MultiLabel):
             for found in (tf.logical_or(ours, theirs), tf.not_equal(ours, theirs))
         )
         return tf.math.divide_no_nan(other, either)
+
+    def new_labels(self, rows: Rows) -> list[str]:
+        """Of a row with a 1 or a 0 for each label no names are known."""
+        cells = [_SEPARATORS.split(cell.strip()) for cell in self.with_truth(rows).truth or ()]
+        words = [word for cell in cells for word in cell if word]
+        if not words or _FLAGS.issuperset(words):
+            raise InputError(
+                f"{rows.source} has no names of labels, only {sorted(set(words))[:2]}; name them in "
+                "their order with --labels"
+            )
+        return columns.label_names(words, rows.source)
+
+    def aims(self, truth: Truth, labels: Labels) -> np.ndarray:
+        """1 for each label that applies, float32 (n, L)."""
+        return np.array([[i in found for i in range(len(labels))] for found in truth], np.float32)
+
+    def label_losses(self, output: Outputs, aims: tf.Tensor) -> tf.Tensor:
+        """Cross-entropy of each label by itself, summed."""
+        import tensorflow as tf
+
+        found = tf.nn.sigmoid_cross_entropy_with_logits(aims, output["logits"])
+        return tf.reduce_sum(found, -1)
+
+    def shift(self, logits: np.ndarray, aims: np.ndarray) -> np.ndarray:
+        """So that 0.5 is the threshold with the largest F1 of a label (Yang 2001, A study of
+        thresholding strategies, SCut); one that few texts have takes what is best for all on average.
+        """
+        candidates = np.linspace(-6, 6, 121)
+        f1 = np.array([_f1(logits >= level, aims > 0) for level in candidates])  # (121, L)
+        # In the middle of what is equally good: further texts may fall on either side.
+        common = _middle(candidates, f1.mean(1))
+        levels = [
+            _middle(candidates, f1[:, label]) if count >= _ENOUGH else common
+            for label, count in enumerate(aims.sum(0))
+        ]
+        return -np.array(levels, np.float32)
 
     def texts(self, data: Data) -> Texts:
         """With labels, where there are any; a cell may be empty."""
@@ -112,6 +154,18 @@ class MultiLabel(Classifier, board.MultiLabel):
         """The share of labels that only one of the two gives, of all that they give."""
         ours, theirs = set(answer["labels"]), set(other["labels"])
         return len(ours ^ theirs) / len(ours | theirs) if ours or theirs else 0.0
+
+
+def _f1(found: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Of each label, (L,), of decisions (n, L); 0 where a label is neither given nor true."""
+    total = found.sum(0) + true.sum(0)
+    return np.asarray(2 * (found & true).sum(0) / np.maximum(total, 1))
+
+
+def _middle(candidates: np.ndarray, scores: np.ndarray) -> float:
+    """The middle one of the candidates with the highest score."""
+    best = candidates[scores >= scores.max() - 1e-9]
+    return float(best[len(best) // 2])
 
 
 def _are_flags(cells: Sequence[Sequence[str]], labels: Labels) -> bool:

@@ -44,6 +44,20 @@ class Numbers(Classifier, board.Regression):
         size = tf.maximum(tf.maximum(tf.abs(ours), tf.abs(theirs)), 1.0)
         return tf.reduce_max(tf.minimum(tf.abs(ours - theirs) / size, 1.0), -1)
 
+    def new_labels(self, rows: Rows) -> list[str]:
+        self.with_truth(rows)
+        return ["score"]
+
+    def aims(self, truth: Truth, labels: Labels) -> np.ndarray:
+        """float32 (n,)."""
+        return np.asarray(truth, np.float32)
+
+    def label_losses(self, output: Outputs, aims: tf.Tensor) -> tf.Tensor:
+        """Squared errors."""
+        import tensorflow as tf
+
+        return tf.square(output["logits"][:, 0] - aims)
+
     def texts(self, data: Data) -> Texts:
         """With numbers, where there are any, as the file writes them."""
         return data.texts(columns.SCORE)

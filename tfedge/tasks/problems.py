@@ -16,6 +16,7 @@ SINGLE_LABEL = "single_label_classification"
 MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
 SCORE = "score"  # no `problem_type` of transformers: one label, whose logit a sigmoid makes a score
+NAMED = (MULTI_LABEL, REGRESSION)  # that must be named, or transformers would take another one
 _TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
 
 

@@ -8,7 +8,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfedge.errors import InputError
+from tfedge.runtime.errors import TextError
 from tfedge.runtime.tasks import question_answering as board
 from tfedge.runtime.tasks.base import Answer, Labels
 from tfedge.tasks import columns, losses
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
     from tfedge.data.hub import Data
     from tfedge.data.texts import Texts
     from tfedge.models.blocks import Blocks, Symbolic, Tensors
+    from tfedge.models.checkpoint import Checkpoint
+    from tfedge.runtime.tokenizer import Encoded, TextEncoder
 
+_CLASSIFIER = "classifier"
 _ENDS = ("start_logits", "end_logits")
-_ANSWERS = ("answers", "answer")
 _NONE = [""]  # the right answers where there is none
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -33,15 +38,24 @@ class QuestionAnswering(Task, board.QuestionAnswering):
     """`start_logits` and `end_logits`, (B, S) each."""
 
     kind = "ForQuestionAnswering"
-    wanted = "the columns question, context and answers"
+    wanted = "the columns question, context and answers, or a .json file as SQuAD's"
     score = "f1"
+    trains_on_labels = True
     example = '--context "Ada was born in London." "Where was Ada born?"'
 
     def modules(self, config: EncoderConfig) -> tuple[str, ...]:
-        return ("qa_outputs",)
+        architecture = config.architecture
+        return (*architecture.token_summary_modules, architecture.span_module)
+
+    def fit(self, checkpoint: Checkpoint) -> int:
+        """Where its weights are called as a classifier's, only the name of the class tells them."""
+        told = self.is_named(checkpoint) or self.modules(checkpoint.config)[-1] != _CLASSIFIER
+        return super().fit(checkpoint) if told else 0
 
     def head(self, blocks: Blocks, hidden: Symbolic, inputs: Tensors, num_labels: int) -> Tensors:
-        spans = blocks.per_token(blocks.dense("qa_outputs", 2, hidden))
+        architecture = blocks.config.architecture
+        states = architecture.token_summary(blocks, hidden)
+        spans = blocks.per_token(blocks.dense(architecture.span_module, 2, states))
         return {name: blocks.channel(name, index, spans) for index, name in enumerate(_ENDS)}
 
     def output_losses(
@@ -62,6 +76,56 @@ class QuestionAnswering(Task, board.QuestionAnswering):
         masked = losses.padding(mask)
         found = (losses.others(output[name] + masked, target[name] + masked) for name in _ENDS)
         return tf.maximum(*found)
+
+    def new_labels(self, rows: Rows) -> list[str]:
+        """None: an answer is a place."""
+        self.with_truth(rows)
+        return []
+
+    def lessons(
+        self, rows: Rows, encoder: TextEncoder, labels: Labels
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """The first and the last token of the first of the right answers, int32 (n, 2), of each window
+        of a context; [CLS] where it is not in the window or there is none (Devlin et al. 2019, section
+        4.3)."""
+        sequences, aims = [], []
+        truth = self.with_truth(rows).truth or ()
+        places = rows.places or [None] * len(truth)
+        for number, (item, right, place) in enumerate(
+            zip(rows.items, truth, places, strict=True), 1
+        ):
+            where = f"{rows.source}, row {number}"
+            span = _span(item[1], right[0], place, where)
+            try:
+                encoded = encoder.encode(*item)
+            except TextError as error:
+                raise InputError(f"{where}: {error}") from error
+            for window in encoded.windows:
+                sequences.append(np.array([window.ids, window.type_ids], np.int32).T)
+                aims.append(_tokens(window, span))
+        return sequences, np.array(aims, np.int32)
+
+    def alike(self, aims: np.ndarray, labels: Labels) -> str:
+        return "" if aims.any() else "no answer that fits into --max-length"
+
+    def label_losses(self, output: Outputs, aims: tf.Tensor) -> tf.Tensor:
+        """Cross-entropy of both ends, their mean."""
+        import tensorflow as tf
+
+        start, end = (
+            tf.nn.sparse_softmax_cross_entropy_with_logits(aims[:, index], output[name])
+            for index, name in enumerate(_ENDS)
+        )
+        return (start + end) / 2
+
+    def rights(self, output: Outputs, aims: tf.Tensor) -> tf.Tensor | None:
+        import tensorflow as tf
+
+        start, end = (
+            tf.cast(tf.argmax(output[name], -1, aims.dtype) == aims[:, index], tf.float32)
+            for index, name in enumerate(_ENDS)
+        )
+        return start * end
 
     def as_read(self, texts: Texts) -> Texts:
         """Each plain text as the context of the next one: these have no questions, but what a model
@@ -91,13 +155,15 @@ class QuestionAnswering(Task, board.QuestionAnswering):
                 f"{' and no column '.join(missing)}: give {self.wanted}"
             )
         both = (columns.texts(rows, name, source) for name in names)
-        answers = given.label(rows[0], _ANSWERS, source)
+        answers = given.label(rows[0], columns.ANSWERS, source)
         truth = None if answers is None else [_texts(row.get(answers), source) for row in rows]
+        places = [_place(row[answers]) if answers in row else None for row in rows]
         may_be_none = truth is not None and _NONE in truth
         told = "some questions have no answer, so that answers may be empty" if may_be_none else ""
         columns.tell(source, told, [name for name in rows[0] if name not in (*names, answers)])
         asked = {"no_answer": True} if may_be_none else {}
-        return Rows(list(zip(*both, strict=True)), truth, source, asked=asked)
+        told_places = places if any(place is not None for place in places) else None
+        return Rows(list(zip(*both, strict=True)), truth, source, asked=asked, places=told_places)
 
     def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
         """Exact match and F1 of words, each of the best of the right answers, the mean.
@@ -130,6 +196,40 @@ def _texts(value: Any, source: str) -> list[str]:
     if not isinstance(found, (list, tuple)) or not all(isinstance(text, str) for text in found):
         raise InputError(f"{source} has the answers {value!r:.40}; give a text or a list of texts")
     return [text for text in found if _words(text)] or _NONE
+
+
+def _place(value: Any) -> int | None:
+    """Where the first of the right answers begins, if that is told."""
+    starts = value.get("answer_start") if isinstance(value, Mapping) else None
+    first = starts[0] if isinstance(starts, list) and starts else starts
+    return first if type(first) is int else None
+
+
+def _span(context: str, answer: str, place: int | None, where: str) -> tuple[int, int] | None:
+    """Where an answer stands in its context, in characters; at its first occurrence where no place is
+    told. None where there is no answer; raises InputError where it is not there."""
+    if not answer:
+        return None
+    start = context.find(answer) if place is None else place
+    if start < 0 or context[start : start + len(answer)] != answer:
+        raise InputError(
+            f"{where}: the answer {answer!r:.40} does not stand in the context"
+            f"{'' if place is None else f' at character {place}'}; models for question-answering find "
+            "a part of the context: leave the row out, or give the words that are there"
+        )
+    return start, start + len(answer)
+
+
+def _tokens(window: Encoded, span: tuple[int, int] | None) -> tuple[int, int]:
+    """The first and the last token of a part of the context; [CLS] where some of it is not there."""
+    own = window.positions(1)
+    if span is None or not own:
+        return 0, 0
+    start, end = span
+    if window.offsets[own[0]][0] > start or window.offsets[own[-1]][1] < end:
+        return 0, 0
+    within = [at for at in own if window.offsets[at][1] > start and window.offsets[at][0] < end]
+    return (within[0], within[-1]) if within else (0, 0)
 
 
 def _words(text: str) -> list[str]:

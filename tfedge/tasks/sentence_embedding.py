@@ -11,7 +11,7 @@ import numpy as np
 from tfedge.errors import CheckpointError, InputError
 from tfedge.runtime.tasks import sentence_embedding as board
 from tfedge.runtime.tasks.base import Answer, Labels
-from tfedge.tasks import columns
+from tfedge.tasks import columns, losses
 from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Task, Truth
 from tfedge.tasks.numbers import number
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tfedge.data.hub import Data
     from tfedge.data.texts import Texts
     from tfedge.models.blocks import Blocks, Symbolic, Tensors
+    from tfedge.runtime.tokenizer import TextEncoder
 
 # How tokens become a sentence embedding.
 MEAN = "mean"
@@ -36,6 +37,7 @@ _MAY_LOSE = {
     "rank correlation": (0.015, 1.0),
     "share of neighbours kept": (0.3, 0.5),
 }
+_SCALE = 20.0  # of cosines in losses: the inverse of the temperature 0.05
 _LEAST_TEXTS = 50  # of fewer, neighbours and ranks say too little
 _NEIGHBOURS = 2000  # texts of which all similarities are compared
 _DIGITS = 6  # of similarities of embeddings in float32: texts that differ by less are equally near
@@ -50,6 +52,7 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
     max_drop = 2.0
     is_embedding = True
     shrinks = True
+    trains_on_labels = True
     in_mediapipe = True
     in_peers = True
 
@@ -71,8 +74,12 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
     def output_losses(
         self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
     ) -> tf.Tensor:
-        """1 minus the cosine of embeddings (B, C)."""
-        return self.differences(output, target, mask)
+        """1 minus the cosine of embeddings (B, C); of those of other widths, in which nothing but what
+        texts are alike can be learned, see `similarity_distances`."""
+        ours, theirs = output["embedding"], target["embedding"]
+        if ours.shape[-1] == theirs.shape[-1]:
+            return self.differences(output, target, mask)
+        return losses.similarity_distances(ours, theirs, _SCALE)
 
     def differences(self, output: Outputs, target: Outputs, mask: tf.Tensor) -> tf.Tensor:
         """1 minus the cosine."""
@@ -80,6 +87,52 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
 
         ours, theirs = (tf.math.l2_normalize(side["embedding"], -1) for side in (output, target))
         return 1 - tf.reduce_sum(ours * theirs, axis=-1)
+
+    def goal(self, rows: Rows) -> str:
+        """Without scores the rank of each text's own counterpart."""
+        return self.score if _has_scores(rows.truth) else "top1"
+
+    def read_lessons(self, data: Data) -> Rows:
+        """Pairs, with scores or without; without them also triplets, see `columns.NEGATIVE`."""
+        texts = columns.texts_alone(data, self.name, self.wanted)
+        if not texts.are_pairs:
+            raise InputError(
+                f"{data.name} has one text a row; sentence embeddings learn from pairs that mean the "
+                "same (columns text and text_pair, or anchor and positive), or pairs with a score"
+            )
+        items, each = texts.apart().texts, 2
+        if texts.labels is None and columns.NEGATIVE in texts.left_out:
+            negatives = columns.texts(data.table, columns.NEGATIVE, data.name)
+            triplets = zip(texts.texts, negatives, strict=True)
+            items, each = [text for pair, other in triplets for text in (*pair, other)], 3
+        truth: Truth = texts.labels or [None] * len(texts)
+        return Rows(items, truth, data.name, items_a_row=each)
+
+    def new_labels(self, rows: Rows) -> list[str]:
+        """None: an embedding has no labels."""
+        self.with_truth(rows)
+        return []
+
+    def lessons(
+        self, rows: Rows, encoder: TextEncoder, labels: Labels
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """The texts of a row one after the other; the aims are scores, (n,), or none, (n, 0)."""
+        truth = self.truth(self.with_truth(rows), labels) or ()
+        sequences = encoder.encode_batch(rows.items)
+        if _has_scores(truth):
+            return sequences, np.asarray(truth, np.float32)
+        return sequences, np.zeros((len(truth), 0), np.float32)
+
+    def alike(self, aims: np.ndarray, labels: Labels) -> str:
+        return "" if aims.ndim == 2 else super().alike(aims, labels)
+
+    def label_losses(self, output: Outputs, aims: tf.Tensor) -> tf.Tensor:
+        """Of pairs with scores CoSENT (Su 2022, kexue.fm/archives/8847), of pairs that mean the same
+        their rank among all second texts of the batch (Henderson et al. 2017, arXiv:1705.00652), as
+        sentence-transformers has both, at a scale of 20."""
+        if aims.shape.rank == 1:
+            return losses.cosent(output["embedding"], aims, _SCALE)
+        return losses.in_batch_ranking(output["embedding"], aims, _SCALE)
 
     def divergence(self, expected: np.ndarray, answers: np.ndarray) -> float:
         """1 minus the cosine, the mean."""
@@ -103,15 +156,20 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
         return texts.apart()
 
     def truth(self, rows: Rows, labels: Labels) -> Sequence[float] | None:
-        """The scores as numbers."""
-        return rows.truth and [number(cell, rows.source) for cell in rows.truth]
+        """The scores as numbers; of pairs that mean the same None."""
+        if not _has_scores(rows.truth):
+            return rows.truth
+        return [number(cell, rows.source) for cell in rows.truth or ()]
 
     def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
-        """Spearman's correlation of the cosines of pairs and their scores.
+        """Spearman's correlation of the cosines of pairs and their scores; of pairs that mean the same,
+        see `read_lessons`, the share of first texts to which no other second text is as near, `top1`.
 
         A pair without an answer counts as the least similar one. Where all cosines are equal there is
         no correlation, and 0 is given.
         """
+        if not _has_scores(truth):
+            return _retrieval(answers, len(answers) // len(truth))
         cosines = [
             -1.0 if "error" in a or "error" in b else _cosine(a, b)
             for a, b in zip(answers[::2], answers[1::2], strict=True)
@@ -119,6 +177,8 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
         return {"pairs": len(truth), "spearman": _spearman(np.asarray(cosines), np.asarray(truth))}
 
     def summary(self, figures: Mapping[str, Any]) -> list[str]:
+        if "top1" in figures:
+            return [f"the own counterpart first {100 * figures['top1']:.2f} %"]
         return [f"Spearman {100 * figures['spearman']:.2f} on {figures['pairs']} pairs"]
 
     def difference(self, answer: Answer, other: Answer) -> float:
@@ -205,6 +265,20 @@ def check_pooling(pooling: str) -> None:
         f"the checkpoint's sentence embeddings are the {pooling}; only mean and cls pooling, with or "
         f"without Normalize behind it, can be converted: {hint}"
     )
+
+
+def _has_scores(truth: Truth | None) -> bool:
+    return truth is not None and any(score is not None for score in truth)
+
+
+def _retrieval(answers: Answers, each: int) -> Figures:
+    """How often the second text of a row is nearer to its first than those of all other rows."""
+    vectors, _ = _unit_vectors([(answer, answer) for answer in answers])
+    similarities = vectors[::each] @ vectors[1::each].T
+    own = np.diag(similarities).copy()
+    np.fill_diagonal(similarities, -np.inf)
+    nearest = similarities.max(1, initial=-np.inf)
+    return {"pairs": len(own), "top1": float(np.mean(own > nearest))}
 
 
 def _cosine(answer: Answer, other: Answer) -> float:

@@ -10,6 +10,7 @@ class TextMultiLabel(MultiLabel, board.TextMultiLabel):
     """See `MultiLabel`."""
 
     kind = "ForSequenceClassification"
+    trains_on_labels = True
 
 
 TASK = TextMultiLabel()

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfedge.errors import InputError
+from tfedge.runtime.errors import TextError
 from tfedge.runtime.tasks import token_classification as board
 from tfedge.runtime.tasks.base import Answer, Labels
-from tfedge.tasks import columns, losses, paired
+from tfedge.tasks import columns, losses, paired, spans
 from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Task, Truth
+from tfedge.tasks.spans import OUTSIDE
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
     from tfedge.data.hub import Data
     from tfedge.models.blocks import Blocks, Symbolic, Tensors
     from tfedge.models.checkpoint import Checkpoint
+    from tfedge.runtime.tokenizer import TextEncoder
 
 _LABELS = ("labels", "tags", "ner_tags")
-OUTSIDE = "O"
 Words = list[tuple[int, str]]  # where a word begins in the text, and its label
 
 
@@ -32,17 +34,28 @@ class TokenClassification(Task, board.TokenClassification):
     """`logits` (B, S, num_labels), one row a token."""
 
     kind = "ForTokenClassification"
-    wanted = "the columns tokens and labels (or tags, ner_tags)"
+    wanted = (
+        "the columns tokens and labels (or tags, ner_tags), text and entities, or a .conll file"
+    )
+    has_aims_of_tokens = True
+    trains_on_labels = True
+
+    def goal(self, rows: Rows) -> str:
+        return "f1"  # of what is outside of entities there is most, and that is easy
 
     def logits_modules(self, config: EncoderConfig) -> tuple[str, ...]:
         return ("classifier",)
+
+    def modules(self, config: EncoderConfig) -> tuple[str, ...]:
+        return (*config.architecture.token_summary_modules, *self.logits_modules(config))
 
     def fit(self, checkpoint: Checkpoint) -> int:
         """Only the name of the class tells its weights from a text classifier's."""
         return super().fit(checkpoint) if self.is_named(checkpoint) else 0
 
     def head(self, blocks: Blocks, hidden: Symbolic, inputs: Tensors, num_labels: int) -> Tensors:
-        logits = blocks.dense("classifier", num_labels, blocks.dropout("classifier", hidden))
+        states = blocks.config.architecture.token_summary(blocks, hidden)
+        logits = blocks.dense("classifier", num_labels, blocks.dropout("classifier", states))
         return {"logits": blocks.per_token(logits)}
 
     def output_losses(
@@ -62,13 +75,67 @@ class TokenClassification(Task, board.TokenClassification):
         other = losses.others(output["logits"], target["logits"])
         return tf.reduce_sum(other * real, -1) / tf.reduce_sum(real, -1)
 
+    def new_labels(self, rows: Rows) -> list[str]:
+        """What is outside first, the others sorted."""
+        found = {tag for words in self.with_truth(rows).truth or () for _, tag in words}
+        return sorted(found, key=lambda tag: (tag != OUTSIDE, tag.partition("-")[::-1]))
+
+    def lessons(
+        self, rows: Rows, encoder: TextEncoder, labels: Labels
+    ) -> tuple[list[np.ndarray], np.ndarray]:
+        """The label of a word at its first piece, `losses.IGNORED` at all others (Devlin et al. 2019,
+        section 5.3); words that are cut off are not learned."""
+        truth = self.truth(self.with_truth(rows), labels) or ()
+        index = {label: position for position, label in enumerate(labels)}
+        sequences, aims = [], []
+        for number, (text, words) in enumerate(zip(rows.items, truth, strict=True), 1):
+            try:
+                encoded = encoder.encode(text)
+            except TextError as error:
+                raise InputError(f"{rows.source}, row {number}: {error}") from error
+            tags = dict(words)
+            own = np.full(len(encoded), losses.IGNORED, np.int32)
+            for position in encoded.positions(0):
+                tag = tags.pop(encoded.offsets[position][0], None)
+                if tag is not None:
+                    own[position] = index[tag]
+            sequences.append(np.array(encoded.ids, np.int32))
+            aims.append(own)
+        padded = np.full((len(aims), max(map(len, aims))), losses.IGNORED, np.int32)
+        for row, own in zip(padded, aims, strict=True):
+            row[: len(own)] = own
+        return sequences, padded
+
+    def alike(self, aims: np.ndarray, labels: Labels) -> str:
+        found = np.unique(aims[aims != losses.IGNORED])
+        return "" if len(found) > 1 else "the same labels"
+
+    def label_losses(self, output: Outputs, aims: tf.Tensor) -> tf.Tensor:
+        """Cross-entropy of each labelled token; a text counts by how many it has."""
+        import tensorflow as tf
+
+        told = tf.cast(aims != losses.IGNORED, tf.float32)
+        logits, labels = output["logits"], tf.maximum(aims, 0)
+        found = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        tokens_a_text = tf.reduce_mean(tf.reduce_sum(told, -1))
+        return tf.reduce_sum(found * told, -1) / tf.maximum(tokens_a_text, 1.0)
+
+    def rights(self, output: Outputs, aims: tf.Tensor) -> tf.Tensor | None:
+        import tensorflow as tf
+
+        told = tf.cast(aims != losses.IGNORED, tf.float32)
+        found = tf.cast(tf.argmax(output["logits"], -1, aims.dtype) == aims, tf.float32)
+        return tf.math.divide_no_nan(tf.reduce_sum(found * told, -1), tf.reduce_sum(told, -1))
+
     def read(self, data: Data) -> Rows:
         """Texts of words with blanks between them, and each word's label.
 
         Labels are words, or numbers of the model's labels.
         """
         rows, source = data.table, data.name
-        words_in = data.columns.text_column or "tokens"
+        if marks := next((name for name in spans.NAMES if name in rows[0]), None):
+            return self._marked(data, marks)
+        words_in = data.columns.text_column or columns.WORDS
         labels = data.columns.label(rows[0], _LABELS, source)
         if labels is None or words_in not in rows[0]:
             return self.rows(columns.texts_alone(data, self.name, self.wanted))
@@ -87,6 +154,16 @@ class TokenClassification(Task, board.TokenClassification):
             truth.append([(begin, str(tag)) for begin, tag in zip(begins, tags, strict=False)])
         columns.tell(source, "", [name for name in rows[0] if name not in (words_in, labels)])
         return Rows(texts, truth, source)
+
+    def _marked(self, data: Data, marks: str) -> Rows:
+        """Texts, and labels of their words by the entities in a column."""
+        texts = data.texts()
+        truth = [
+            spans.tagged(text, row.get(marks), f"{data.name}, row {number}")
+            for number, (text, row) in enumerate(zip(texts.texts, data.table, strict=True), 1)
+        ]
+        columns.tell(data.name, "", [name for name in texts.left_out if name != marks])
+        return Rows(texts.texts, truth, data.name)
 
     def truth(self, rows: Rows, labels: Labels) -> Sequence[Words] | None:
         """Numbers of labels become their names."""

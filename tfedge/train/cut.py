@@ -52,7 +52,7 @@ def plan(teacher: EncoderConfig, student: EncoderConfig, tensors: Tensors) -> Cu
                 f"the student's {size} is {getattr(student, size)}, "
                 f"larger than the teacher's {getattr(teacher, size)}"
             )
-    for size in ("vocab_size", "num_attention_heads", "max_position_embeddings", "type_vocab_size"):
+    for size in teacher.architecture.kept_sizes():
         if getattr(student, size) != getattr(teacher, size):
             raise InputError(f"student and teacher differ in {size}; it must be the same")
     of, to = teacher.num_hidden_layers, student.num_hidden_layers
@@ -99,12 +99,18 @@ def cut_tensors(config: EncoderConfig, tensors: Tensors, cut: Cut) -> dict[str, 
     """The tensors, by name, of what `cut` leaves of a teacher's."""
     parts = config.architecture.named_parts()
     kept, embeddings = cut.channels, config.architecture.embeddings.modules
+    # What puts out the first hidden states: the norm behind the tables, or a dense layer behind that,
+    # where the tables have a width of their own.
+    entry = config.architecture.residuals(config)[0].writers[0]
+    whole = () if entry in embeddings else embeddings
     result: dict[str, np.ndarray] = {}
     for name, value in tensors.items():
         if is_within(name, config.architecture.summary_modules):
             result[name] = value[kept][..., kept] if value.ndim > 1 else value[kept]
-        elif is_within(name, config.architecture.head_tables):
+        elif is_within(name, (*config.architecture.head_tables, *whole)):
             result[name] = value
+        elif is_within(name, (entry,)):
+            result[name] = value[kept]
         elif not is_within(name, (parts.prefix,)):
             is_bias = value.ndim == 1 and not is_within(name, embeddings)
             result[name] = value if is_bias else value[..., kept]

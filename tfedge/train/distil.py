@@ -16,14 +16,13 @@ from typing import Any
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge import __version__, tasks
+from tfedge import __version__
 from tfedge.architectures.base import EncoderConfig
 from tfedge.data.tokenizer import vocabulary
 from tfedge.errors import InputError
 from tfedge.models.build import Encoder, build
 from tfedge.models.checkpoint import Checkpoint, assign
 from tfedge.models.config import parse_config
-from tfedge.tasks import task_and_labels
 from tfedge.tasks.base import Task
 from tfedge.train.augment import neighbours, whole_words, word_substitution
 from tfedge.train.cache import Outputs, TeacherCache, open_cache
@@ -36,10 +35,9 @@ from tfedge.train.relations import (
     relation_heads,
     relation_layer,
 )
+from tfedge.train.result import Trained
 from tfedge.train.run import Request, TrainingRun, build_loaded
 from tfedge.train.training import Augment, check_length
-
-TASK = "text-classification"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +70,14 @@ class DistillationLosses:
 
     def of_task(self, run: TrainingRun) -> DistillationLosses:
         """Those that train the run's task; raises InputError where `labels` should and cannot."""
-        if run.task.trains_on_labels:
+        # The embeddings of two models may be of other widths.
+        if run.task.trains_on_labels and not run.task.is_embedding:
             return self
         if self.labels:
-            source = run.request.source
-            raise InputError(f"labels train text classification; {source} is for {run.task.name}")
+            raise InputError(
+                f"labels do not train models for {run.task.name}, as {run.request.source} is one: "
+                "leave out --label-weight"
+            )
         return dataclasses.replace(self, logits=0.0)
 
 
@@ -195,31 +196,22 @@ def distil(
     losses: DistillationLosses,
     augmentation: float = 0.5,
     cache: Path | None = None,
-) -> float | None:
+) -> Trained:
     """Cuts a student out of a teacher, trains it on the teacher's outputs, writes an HF folder.
 
-    Returns the student's accuracy on the held-out texts, 0..1, None without any. Raises InputError
-    where teacher, student and texts do not fit together, or the output exists.
+    Raises InputError where teacher, student and texts do not fit together, or the output exists.
 
     Args:
-        request: its source is the teacher, a text classifier of the BERT family; labels of its texts
-            are needed only where `losses` uses them.
+        request: its source is the teacher, of the BERT family and of a task that can be fine-tuned;
+            the truth of its texts is needed only where `losses` uses it.
         student: the `config.json` of the student.
         augmentation: share of the batches in which words are replaced, 0..1.
         cache: folder for the teacher's outputs on the other batches, see `tfedge.train.cache`; the
             share that is made, 0..1, is reported as `teacher_cached` of step 0.
     """
-    run = TrainingRun(request, TASK, distributed=True)
-    if (of := task_and_labels(run.checkpoint)[0]) != TASK:
-        raise InputError(
-            f"{request.source} is for {of}, and distil takes teachers that choose one label for a "
-            "text: give one that tfedge finetune has trained, or another model"
-        )
-    if not run.config.labels:
-        raise InputError(
-            f"{request.source} names no labels (id2label in config.json); fine-tune it first"
-        )
-    config = parse_config(student)
+    run = TrainingRun(request, distributed=True)
+    _check_teacher(run, losses, cache)
+    config = dataclasses.replace(parse_config(student), pooling=run.config.pooling)
     check_length(run.options, config)
     if losses.relations:
         losses = dataclasses.replace(
@@ -233,13 +225,35 @@ def distil(
     settings = {"student": dict(student), "augmentation": augmentation, "cached": cache is not None}
     with run.claimed(**settings, **dataclasses.asdict(losses)):
         with run.scope():
-            trainer, encoder = student_and_teacher(run.checkpoint, config, losses)
+            trainer, encoder = student_and_teacher(run.checkpoint, run.task, config, losses)
         measure = run.measure_of(encoder.model)
         augment = make_augment(trainer.teacher, run, augmentation)
         cached = functools.partial(_cached, run, trainer, cache, student) if cache else None
-        accuracy = run.fit(trainer, f"distilling {request.name}", measure, augment, cached)
-        run.write(encoder.model, config, dtype="float16")
-        return accuracy
+        run.fit(trainer, f"distilling {request.name}", measure, augment, cached)
+        named = dataclasses.replace(config, source=run.task.exported(config.source))
+        run.write(encoder.model, named, dtype="float16")
+        return Trained.measured(str(request.output), run.task, run.goal, run.figures)
+
+
+def _check_teacher(run: TrainingRun, losses: DistillationLosses, cache: Path | None) -> None:
+    """Raises InputError where a student cannot learn from the source of `run`, or not so."""
+    task, source = run.task, run.request.source
+    if not task.trains_on_labels:
+        raise InputError(
+            f"{source} is for {task.name}, and distil takes teachers that tfedge finetune can train: "
+            "give one of those, or another model"
+        )
+    if cache and (task.has_aims_of_tokens or task.is_embedding):
+        raise InputError(
+            f"none but one label a text is kept of a teacher's outputs, and {source} is for "
+            f"{task.name}: leave out --cache"
+        )
+    if task.is_embedding and losses.labels:
+        raise InputError(
+            f"{source} is for {task.name}, which has no labels: leave out --label-weight"
+        )
+    if not task.is_embedding and not run.config.labels:
+        raise InputError(f"{source} names no labels (id2label in config.json); fine-tune it first")
 
 
 def _cached(
@@ -269,21 +283,21 @@ def _cached(
 
 
 def student_and_teacher(
-    checkpoint: Checkpoint, config: EncoderConfig, losses: DistillationLosses
+    checkpoint: Checkpoint, task: Task, config: EncoderConfig, losses: DistillationLosses
 ) -> tuple[Distiller, Encoder]:
     """What trains a student of the given sizes cut out of `checkpoint`, and that student."""
     num_labels = len(checkpoint.config.labels or ())
-    teacher = build_loaded(checkpoint, TASK, num_labels)
+    teacher = build_loaded(checkpoint, task.name, num_labels)
     tensors = tensors_of(teacher.model)
     kept = plan(checkpoint.config, config, tensors)
-    student = build(config, TASK, num_labels)
+    student = build(config, task.name, num_labels)
     assign(student.model, cut_tensors(checkpoint.config, tensors, kept))
     models = with_hidden(student), targets(teacher, kept)
     if losses.relations:
         last = config.num_hidden_layers
         layers = (last, losses.relation_layer or last)
         models = tuple(map(_with_relations, models, (student, teacher), layers))
-    return Distiller(*models, losses, tasks.find(TASK)), student
+    return Distiller(*models, losses, task), student
 
 
 def _with_relations(model: keras.Model, encoder: Encoder, layer: int) -> keras.Model:

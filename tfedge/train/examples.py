@@ -11,32 +11,41 @@ import tensorflow as tf
 import tf_keras as keras
 from tokenizers import Tokenizer
 
+from tfedge.data import unknown
 from tfedge.data.batches import Batch, pad, padded_length
-from tfedge.data.texts import Texts
-from tfedge.data.tokenizer import text_encoder
+from tfedge.data.tokenizer import answering_encoder, text_encoder
 from tfedge.models.build import traced
 from tfedge.models.layers import PositionEmbedding
 from tfedge.progress import Progress, unheard
+from tfedge.tasks.base import Rows, Task
+from tfedge.tasks.losses import IGNORED
 
 _BATCH_SIZE = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Tokenised texts, as `TextEncoder.encode_batch` gives them, and their labels as indices, int32
-    (len(sequences),)."""
+    """Tokenised texts, as `TextEncoder.encode_batch` gives them, and what is learned of each, see
+    `tfedge.tasks.base.Task.lessons`; of one label a text its index, int32 (len(sequences),)."""
 
     sequences: list[np.ndarray]
     labels: np.ndarray
     pad_id: int = 0
+    are_of_tokens: bool = False  # whether a row of `labels` has one for each token
+    texts_a_row: int = 1  # how many sequences, one after the other, are trained on together
 
     def __len__(self) -> int:
-        return len(self.sequences)
+        return len(self.sequences) // self.texts_a_row
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each text."""
-        return [len(sequence) for sequence in self.sequences]
+        """Tokens of each text, of several a row those of the longest."""
+        return [max(map(len, self.row(index))) for index in range(len(self))]
+
+    def row(self, index: int) -> list[np.ndarray]:
+        """The sequences of a row."""
+        start = index * self.texts_a_row
+        return self.sequences[start : start + self.texts_a_row]
 
     @property
     def are_pairs(self) -> bool:
@@ -53,8 +62,9 @@ class Examples:
     def sha256(self) -> str:
         """Hash of tokens and labels, in their order."""
         digest = hashlib.sha256(np.asarray(self.lengths, "<i8").tobytes())
-        for values in (*self.sequences, self.labels):
+        for values in self.sequences:
             digest.update(np.asarray(values, "<i4").tobytes())
+        digest.update(self.labels.astype(self.labels.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
 
     def drawn(self, count: int, seed: int) -> Examples:
@@ -62,29 +72,52 @@ class Examples:
         if len(self) <= count:
             return self
         chosen = np.random.default_rng(seed).permutation(len(self))[:count]
-        sequences = [self.sequences[index] for index in chosen]
+        sequences = [sequence for index in chosen for sequence in self.row(index)]
         return dataclasses.replace(self, sequences=sequences, labels=self.labels[chosen])
 
     def inputs(self, indices: np.ndarray, names: Sequence[str], limit: int) -> Batch:
         """The model's inputs for some of the texts, none longer than `limit`; see `pad`."""
-        sequences = [self.sequences[index] for index in indices]
+        sequences = [sequence for index in indices for sequence in self.row(index)]
         length = padded_length([len(sequence) for sequence in sequences], limit=limit)
         return pad(sequences, length, names, self.pad_id)
 
+    def aims(self, indices: np.ndarray, length: int) -> np.ndarray:
+        """What is learned of some of the texts, those of tokens for `length` of them."""
+        found = self.labels[indices]
+        if not self.are_of_tokens:
+            return found
+        missing = max(length - found.shape[1], 0)
+        return np.pad(found[:, :length], [(0, 0), (0, missing)], constant_values=IGNORED)
+
+    @property
+    def signature(self) -> tf.TensorSpec:
+        """Of what `aims` gives."""
+        shape = [None, *self.labels.shape[1:]]
+        if self.are_of_tokens:
+            shape[1] = None
+        return tf.TensorSpec(shape, tf.as_dtype(self.labels.dtype))
+
 
 def tokenize(
-    texts: Texts, tokenizer: Tokenizer, labels: Sequence[str] | None, max_length: int
+    rows: Rows, task: Task, tokenizer: Tokenizer, labels: Sequence[str] | None, max_length: int
 ) -> Examples:
     """Texts as examples, cut to `max_length` tokens; of a pair the longer text is cut first.
 
-    Without `labels`, the names of the logits, those of the texts are not read, and all are 0. Raises
-    InputError as `Texts.label_ids`.
+    Without `labels`, the names of the logits, the truth of the rows is not read, and all are 0. Raises
+    InputError as `Task.lessons`.
     """
-    label_ids = np.zeros(len(texts), np.int32)
-    if labels is not None:
-        label_ids = np.asarray(texts.label_ids(labels), np.int32)
-    encoder = text_encoder(tokenizer, max_length)
-    return Examples(encoder.encode_batch(texts.texts), label_ids, encoder.pad_id)
+    if labels is None:
+        encoder = text_encoder(tokenizer, max_length, task.input.is_pair)
+        none = np.zeros(len(rows.items), np.int32)
+        sequences = encoder.encode_batch(rows.items)
+        unknown.tell(encoder.unknown_share(sequences), rows.source)
+        return Examples(sequences, none, encoder.pad_id)
+    encoder = answering_encoder(tokenizer, max_length, task.input.is_pair)
+    sequences, aims = task.lessons(rows, encoder, labels)
+    unknown.tell(encoder.unknown_share(sequences), rows.source)
+    return Examples(
+        sequences, aims, encoder.pad_id, task.has_aims_of_tokens, len(sequences) // len(aims)
+    )
 
 
 def by_length(examples: Examples, model: keras.Model) -> Iterator[tuple[np.ndarray, Batch]]:
@@ -121,11 +154,3 @@ def run_over(
         return np.concatenate(rows)[np.argsort(np.concatenate(places))]
 
     return compute
-
-
-def accuracy_on(model: keras.Model, examples: Examples) -> Callable[[], float]:
-    """A function that measures the share of `examples` that `model` now labels rightly, 0..1."""
-    predicted = run_over(
-        examples, model, lambda inputs: tf.argmax(model(inputs, training=False)["logits"], -1)
-    )
-    return lambda: int((predicted() == examples.labels).sum()) / len(examples)

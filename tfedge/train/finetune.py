@@ -1,81 +1,233 @@
-"""Fine-tunes an encoder on labelled texts."""
+"""Fine-tunes an encoder on labelled texts, for every task that has labels."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 from tfedge import tasks
+from tfedge.architectures.base import is_within
+from tfedge.errors import InputError
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build
 from tfedge.models.checkpoint import load_weights
 from tfedge.notes import note
-from tfedge.tasks import columns
+from tfedge.tasks import columns, scope
+from tfedge.tasks.base import Task
 from tfedge.train.distribute import batch_mean, replicas
+from tfedge.train.examples import run_over
+from tfedge.train.result import Trained
 from tfedge.train.run import Request, TrainingRun, freeze_words
 
 TASK = "text-classification"
-_PROBLEM = "problem_type"  # what config.json says of a head of another task
 _NAMED = 5  # labels, in a message
 
 
-class Classifier(keras.Model):
-    """Trains a functional model with `logits` (B, L) on integer labels (B,) by cross-entropy."""
+@dataclasses.dataclass(frozen=True)
+class LabelOptions:
+    """What is made of labels besides learning them, of those that exclude each other."""
 
-    def __init__(self, model: keras.Model) -> None:
+    # The one of texts that have none of the others.
+    out_of_scope: str | None = None
+    # Whether each label counts alike in the loss, however many texts have it.
+    class_weights: bool = False
+
+    def check(self, run: TrainingRun) -> None:
+        """Raises InputError where the run's task or texts do not allow it; its texts are read."""
+        given = {
+            "--out-of-scope": self.out_of_scope,
+            "--class-weights balanced": self.class_weights,
+        }
+        options = [name for name, value in given.items() if value]
+        if options and run.task.name != TASK:
+            raise InputError(f"{options[0]} is for {TASK}, and this trains {run.task.name}")
+        if self.out_of_scope is None:
+            return
+        index = scope.place(self.out_of_scope, run.labels)
+        if run.held_out is None or not (run.held_out.labels == index).any():
+            raise InputError(
+                f"--out-of-scope {self.out_of_scope} needs --eval with texts of that label, by which "
+                "its threshold is chosen"
+            )
+
+
+class LabelTrainer(keras.Model):
+    """Trains a functional model on what `Task.lessons` gives, by `Task.label_losses`; of one label a
+    text those losses may have weights, float32 (L,)."""
+
+    def __init__(self, model: keras.Model, task: Task, weights: np.ndarray | None = None) -> None:
         super().__init__()
         self.model = model
+        self.task = task
+        self._weights = None if weights is None else tf.constant(weights)
         self.loss_mean = keras.metrics.Mean("loss")
-        self.accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
+        # Of tasks whose answers are right or wrong.
+        counts_rights = type(task).rights is not Task.rights
+        self.accuracy = keras.metrics.Mean("accuracy") if counts_rights else None
 
     def train_step(self, batch: tuple[dict[str, tf.Tensor], tf.Tensor]) -> dict[str, tf.Tensor]:
-        inputs, labels = batch
+        inputs, aims = batch
         with tf.GradientTape() as tape:
-            logits = tf.cast(self.model(inputs, training=True)["logits"], tf.float32)
-            loss = batch_mean(tasks.find(TASK).label_losses({"logits": logits}, labels))
+            found = self.model(inputs, training=True)
+            output = {name: tf.cast(value, tf.float32) for name, value in found.items()}
+            losses = self.task.label_losses(output, aims)
+            if self._weights is not None:
+                losses *= tf.gather(self._weights, aims)
+            loss = batch_mean(losses)
         variables = self.model.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         self.loss_mean.update_state(replicas() * loss)
-        self.accuracy.update_state(labels, logits)
+        if self.accuracy is not None:
+            self.accuracy.update_state(self.task.rights(output, aims))
         return {metric.name: metric.result() for metric in self.metrics}
 
 
-def finetune(request: Request, labels: Sequence[str]) -> float | None:
-    """Trains a text classifier from an encoder and writes it as an HF folder.
+def finetune(
+    request: Request, labels: Sequence[str], of_labels: LabelOptions | None = None
+) -> Trained:
+    """Trains the encoder for the request's task (default: one label a text), and writes it as an HF
+    folder.
 
     Where the checkpoint has a head for the same labels, in any order, that is trained on, and they stay
     in its order; where it has one for others, a note tells that a new head begins.
 
-    Returns its accuracy on the held-out texts, 0..1, None without any. Raises InputError for labels
-    that do not fit, an existing output, or a checkpoint that does not load.
+    Raises InputError for labels and options of them that do not fit, an existing output, or a
+    checkpoint that does not load.
     """
-    run = TrainingRun(request, TASK, labels, distributed=True)
+    of_labels = of_labels or LabelOptions()
+    run = TrainingRun(request, request.task or TASK, labels, distributed=True)
+    if not run.task.trains_on_labels:
+        able = [task.name for task in tasks.every() if task.trains_on_labels]
+        raise InputError(f"models for {run.task.name} are not fine-tuned; tasks are {able}")
     dropped, told = _settle_head(run)
     run.read(labelled=True)
+    of_labels.check(run)
     if told:
         note(told)
-    with run.claimed():
+    with run.claimed(**dataclasses.asdict(of_labels)):
         with run.scope():
-            encoder = build(run.config, TASK, len(run.labels), GraphOptions(dropout=True))
-            load_weights(encoder.model, run.checkpoint, TASK, new_head=True, dropped=dropped)
+            encoder = build(run.config, run.task.name, len(run.labels), GraphOptions(dropout=True))
+            fresh = load_weights(
+                encoder.model, run.checkpoint, run.task.name, new_head=True, dropped=dropped
+            )
             freeze_words(encoder)
-            trainer = Classifier(encoder.model)
-        measure = run.measure_of(encoder.model)
-        accuracy = run.fit(trainer, f"fine-tuning {request.name}", measure)
+            trainer = LabelTrainer(encoder.model, run.task, _weights(run, of_labels))
+            scaled = _Scaled.of(run, encoder.model, fresh)
+        measure = run.measure_of(scaled.model)
+        run.fit(trainer, f"fine-tuning {request.name}", measure)
+        scaled.fold()
+        if measure and run.task.has_thresholds:
+            _set_thresholds(run, encoder.model)
+            measure()
+        if measure and of_labels.out_of_scope is not None:
+            index = scope.place(of_labels.out_of_scope, run.labels)
+            _set_scope(run, encoder.model, index)
+            measure()
+            assert run.figures is not None
+            run.figures |= scope.figures(run.figures["confusion"], index)
         # Of another head, as what pools a sentence-transformers encoder is.
-        source = {key: run.config.source[key] for key in run.config.source if key != _PROBLEM}
+        source = run.task.exported(run.config.source)
         run.write(encoder.model, dataclasses.replace(run.config, source=source), pooling=False)
-        return accuracy
+        return Trained.measured(str(request.output), run.task, run.goal, run.figures)
+
+
+def _weights(run: TrainingRun, of_labels: LabelOptions) -> np.ndarray | None:
+    """What each label counts in the loss, float32 (L,), 1 on average over the texts; None where all
+    texts count alike."""
+    if not of_labels.class_weights:
+        return None
+    counts = np.bincount(run.examples.labels, minlength=len(run.labels))
+    shares = len(run.examples) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return np.asarray(shares, np.float32)
+
+
+def _set_thresholds(run: TrainingRun, model: keras.Model) -> None:
+    """Moves the head's biases so that the threshold that every program takes, 0.5, is the best one on
+    the held-out texts."""
+    assert run.held_out is not None
+    shift = run.task.shift(_logits(run, model), run.held_out.labels)
+    for layer in _head(run, model):
+        layer.bias.assign_add(shift)
+
+
+def _set_scope(run: TrainingRun, model: keras.Model, index: int) -> None:
+    """Moves the bias of the label `index` to the best threshold on the held-out texts; where none of
+    the texts trained on has it, that is all that it is given by."""
+    assert run.held_out is not None
+    is_learned = (run.examples.labels == index).any()
+    keeps = np.arange(len(run.labels)) != index
+    for layer in [] if is_learned else _head(run, model):
+        layer.kernel.assign(layer.kernel * keeps)
+        layer.bias.assign(layer.bias * keeps)
+    moved = scope.shift(_logits(run, model), run.held_out.labels, index)
+    for layer in _head(run, model):
+        layer.bias.assign_add(moved * ~keeps)
+
+
+def _head(run: TrainingRun, model: keras.Model) -> list[keras.layers.Layer]:
+    return [model.get_layer(name) for name in run.task.logits_modules(run.config)]
+
+
+def _logits(run: TrainingRun, model: keras.Model) -> np.ndarray:
+    """Those of the held-out texts, float32 (n, L)."""
+    assert run.held_out is not None
+    return run_over(
+        run.held_out, model, lambda inputs: tf.cast(model(inputs)["logits"], tf.float32)
+    )()
+
+
+class _Scaled:
+    """A model of which a head learns numbers in their own units: as deviations from their mean.
+
+    A head whose numbers are in the hundreds would take as many times as long to learn them.
+
+    Attributes:
+        model: gives what `trained` gives, numbers as the data have them.
+    """
+
+    def __init__(self, trained: keras.Model, head: Sequence[keras.layers.Layer], unit: Any) -> None:
+        self._head, (self._mean, self._deviation) = head, unit
+        self.model = trained
+        if head:
+            logits = trained.output["logits"] * self._deviation + self._mean
+            self.model = keras.Model(trained.input, {**trained.output, "logits": logits})
+
+    @classmethod
+    def of(cls, run: TrainingRun, model: keras.Model, fresh: Sequence[str]) -> _Scaled:
+        """Puts the run's numbers into the unit, and a head that knows some, not one of the tensors
+        `fresh`."""
+        unit = run.task.unit(run.examples.labels)
+        if unit is None:
+            return cls(model, [], (0.0, 1.0))
+        mean, deviation = unit
+        run.examples = dataclasses.replace(
+            run.examples, labels=(run.examples.labels - mean) / deviation
+        )
+        modules = run.task.logits_modules(run.config)
+        head = _head(run, model)
+        known = [] if any(is_within(name, modules) for name in fresh) else head
+        for layer in known:
+            layer.kernel.assign(layer.kernel / deviation)
+            layer.bias.assign((layer.bias - mean) / deviation)
+        return cls(model, head, unit)
+
+    def fold(self) -> None:
+        """Makes the trained model give the numbers as the data have them."""
+        for layer in self._head:
+            layer.kernel.assign(layer.kernel * self._deviation)
+            layer.bias.assign(layer.bias * self._deviation + self._mean)
 
 
 def _settle_head(run: TrainingRun) -> tuple[tuple[str, ...], str]:
     """The modules of the checkpoint that a new head takes the place of, and what to tell of it; none
     where there is no head, or one for the run's labels, which then are in its order."""
     modules, checkpoint = run.task.logits_modules(run.config), run.checkpoint
-    if f"{modules[0]}.weight" not in checkpoint.names:
+    if not modules or f"{modules[0]}.weight" not in checkpoint.names:
         return (), ""
     known = run.task.labels(checkpoint)
     fits = [task.fit(checkpoint) for task in tasks.every()]

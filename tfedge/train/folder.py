@@ -10,8 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfedge import files
-from tfedge.errors import CheckpointError, InputError
-from tfedge.models.folder import files_of
+from tfedge.errors import InputError
+from tfedge.models.folder import keep_others
 from tfedge.train.distribute import is_chief, wait_for_all
 from tfedge.train.place import training_folder
 
@@ -86,20 +86,8 @@ class RunFolder:
     def publish(self) -> None:
         """Puts `result` into the output's place in one step and removes the folder."""
         if is_chief(self._strategy):
-            self._keep_others()
+            keep_others(self.output, self.result)
             files.replace_folder(self.result, self.output)
             # Without its settings nothing takes what a kill leaves for an interrupted run.
             self._settings.unlink(missing_ok=True)
             shutil.rmtree(self.path)
-
-    def _keep_others(self) -> None:
-        """Copies what else lies in the output's place, so that replacing that loses nothing."""
-        try:
-            own = set(files_of(self.output).values())
-        except CheckpointError:  # none is there
-            own = set()
-        for path in self.output.rglob("*"):
-            place = self.result / path.relative_to(self.output)
-            if path.is_file() and path not in own and not place.exists():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(path, place)

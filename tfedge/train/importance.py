@@ -73,8 +73,10 @@ class _Probe:
         layers = [parts.layer(index) for index in range(config.num_hidden_layers)]
         self.contexts = [f"{layer}.{parts.context}" for layer in layers]
         self.activations = [f"{layer}.{parts.activation}" for layer in layers]
-        # Where the hidden channels can be read: after each norm.
-        self.norms = [stream.name for stream in config.architecture.streams(config)]
+        # Where the hidden channels can be read: at the start of each residual connection, and after
+        # the last norm.
+        residuals = config.architecture.residuals(config)
+        self.norms = [*(stream.writers[0] for stream in residuals), residuals[-1].name]
         names = (*self.contexts, *self.activations, *self.norms)
         outputs = {
             "answer": next(iter(encoder.model.output.values())),
@@ -139,15 +141,20 @@ def importance_of_weights(config: EncoderConfig, tensors: Mapping[str, np.ndarra
     """
     parts = config.architecture.named_parts()
 
-    def moment(norm: str) -> np.ndarray:
-        """The second moment of a layer norm's output in each channel."""
-        return tensors[f"{norm}.weight"] ** 2 + tensors[f"{norm}.bias"] ** 2
+    def moment(source: str) -> np.ndarray:
+        """The second moment of the output of a layer norm, or of a dense layer behind that of the
+        embeddings, in each channel."""
+        weight, bias = tensors[f"{source}.weight"], tensors[f"{source}.bias"]
+        if weight.ndim == 1:
+            return weight**2 + bias**2
+        norm = config.architecture.embeddings.norm
+        gain, shift = tensors[f"{norm}.weight"], tensors[f"{norm}.bias"]
+        return weight**2 @ gain**2 + (weight @ shift + bias) ** 2
 
     channels = np.zeros(config.hidden_size)
-    for stream in config.architecture.streams(config):
-        if stream.readers:
-            weights = (tensors[f"{reader}.weight"] ** 2 for reader in stream.readers)
-            channels += moment(stream.writers[0]) * sum(weight.sum(0) for weight in weights)
+    for stream in config.architecture.residuals(config):
+        weights = (tensors[f"{reader}.weight"] ** 2 for reader in stream.readers)
+        channels += moment(stream.writers[0]) * sum(weight.sum(0) for weight in weights)
     heads, neurons = [], []
     for index in range(config.num_hidden_layers):
         layer = parts.layer(index)

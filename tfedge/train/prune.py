@@ -28,8 +28,9 @@ from tfedge.models.checkpoint import Checkpoint
 from tfedge.records import FLAT
 from tfedge.train.augment import chained, ordinary_tokens, random_tokens
 from tfedge.train.distil import DistillationLosses, Distiller, make_augment, with_hidden
+from tfedge.train.result import numbers
 from tfedge.train.run import Request, TrainingRun, build_loaded, freeze_words, stored_dtype
-from tfedge.train.sparsity import PruningOptions, choose_layers, timing, wrap
+from tfedge.train.sparsity import PruningOptions, choose_layers, one_of_each, timing, wrap
 from tfedge.train.training import Augment, check_length
 
 
@@ -66,7 +67,7 @@ class Sparsity:
 
 @dataclasses.dataclass(frozen=True)
 class Pruning:
-    """A finished run; `pruned_at` has its steps, `accuracy` is of held-out texts."""
+    """A finished run; `pruned_at` has its steps, `accuracy` and all `figures` are of held-out texts."""
 
     output: str
     sparsity: Sparsity = dataclasses.field(metadata=FLAT)
@@ -74,6 +75,7 @@ class Pruning:
     texts: int
     pruned_at: Sequence[int]
     accuracy: float | None = None
+    figures: Mapping[str, float] | None = None
 
 
 def prune(
@@ -110,7 +112,7 @@ def prune(
         head = run.task.modules(run.config)
         for layer in student.model.layers:
             layer.trainable = layer.name not in head
-    chosen = choose_layers(student.model, pruning)
+    chosen = one_of_each(choose_layers(student.model, pruning), run.config)
     if student.config.architecture.embeddings.words not in chosen:
         freeze_words(student)
     settings = {"teacher": other.sha256, "augmentation": augmentation, "random_share": random_share}
@@ -125,7 +127,7 @@ def prune(
             make_augment(trainer.teacher, run, augmentation),
             random_tokens(ordinary_tokens(run.tokenizer), random_share),
         )
-        accuracy = _fit(run, trainer, student, augment, pruned_at[-1])
+        _fit(run, trainer, student, augment, pruned_at[-1])
         run.write(student.model, dtype=stored_dtype(run.checkpoint))
         return Pruning(
             output=str(request.output),
@@ -133,14 +135,15 @@ def prune(
             steps=run.steps,
             texts=len(request.texts),
             pruned_at=pruned_at,
-            accuracy=accuracy,
+            accuracy=(run.figures or {}).get("accuracy"),
+            figures=numbers(run.figures),
         )
 
 
 def _fit(
     run: TrainingRun, trainer: Distiller, student: Encoder, augment: Augment | None, last: int
-) -> float | None:
-    """Trains the wrapped student, only as sparse as asked after step `last`; gives its accuracy."""
+) -> None:
+    """Trains the wrapped student, only as sparse as asked after step `last`."""
     masks = tfmot.sparsity.keras.UpdatePruningStep()
     masks.set_model(trainer.student)
     masks.on_train_begin()  # the wrappers refuse to count steps before
@@ -152,9 +155,8 @@ def _fit(
         return unmasked()
 
     doing = f"pruning {run.request.name}"
-    accuracy = run.fit(trainer, doing, measure if unmasked else None, augment, counts_from=last)
+    run.fit(trainer, doing, measure if unmasked else None, augment, counts_from=last)
     masks.on_epoch_end(0)
-    return accuracy
 
 
 def _check_teacher(run: TrainingRun, teacher: Checkpoint, losses: DistillationLosses) -> None:
@@ -187,7 +189,9 @@ def sparsity_of(folder: Path, dense: Path, chosen: Iterable[str]) -> Sparsity:
     for name in sorted(checkpoint.names):
         value = checkpoint.read(name)
         counted[name] = (value.size, value.size - int(np.count_nonzero(value)))
-    layers = [Zeros(*counted[f"{name}.weight"], name=name) for name in chosen]
+    config = checkpoint.config
+    tensors = [config.architecture.tensor_name(config, name) for name in chosen]
+    layers = [Zeros(*counted[f"{name}.weight"], name=name) for name in tensors]
     weights, zeros = (sum(column) for column in zip(*counted.values(), strict=True))
     sizes = {"dense": _sizes(Checkpoint(dense)), "pruned": _sizes(checkpoint)}
     return Sparsity(layers, Zeros(weights, zeros), sizes)

@@ -17,6 +17,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from tfedge.architectures.base import EncoderConfig
+from tfedge.errors import InputError
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import Checkpoint
@@ -126,6 +128,7 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> T
     """
     losses = dataclasses.replace(losses, labels=0.0, relations=0.0)
     run = TrainingRun(request)
+    _check(run.config)
     run.read(labelled=False, judged=False)
     # What is compared decides nothing of the training: an interrupted run may have had others.
     settings = {"graph": graph, "held_out": None, **dataclasses.asdict(losses)}
@@ -157,10 +160,19 @@ def qad(request: Request, losses: DistillationLosses, graph: str = INTEGER) -> T
     )
 
 
+def _check(config: EncoderConfig) -> None:
+    """Raises InputError where the graph in integers cannot be trained."""
+    if config.architecture.shares_weights(config):
+        raise InputError(
+            f"the layers of this {config.model_type} share their weights, which in integers have "
+            "biases of their own, so that training would part them; leave out qad: tfedge convert "
+            "calibrates it as it is"
+        )
+
+
 def _calibrate(run: TrainingRun, shape: Shape, folder: Path) -> None:
     """Writes what training starts from: the centred weights and the decisions that go with them."""
-    texts = run.task.as_read(run.request.texts)
-    chosen = texts.drawn(_CALIBRATION_TEXTS)  # as `tfedge convert` draws them
+    chosen = run.rows.drawn(_CALIBRATION_TEXTS)  # as `tfedge convert` draws them
     sequences = [run.examples.sequences[index] for index in chosen]
     with run.request.make_bar("calibrating", PASSES * len(chosen)) as bar:
         prepared = prepare(run.checkpoint, shape, sequences, bar.advance)

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from tfedge import tasks
 from tfedge.architectures.base import EncoderConfig
 from tfedge.data.texts import Texts
-from tfedge.data.tokenizer import load_tokenizer
+from tfedge.data.tokenizer import answering_encoder, load_tokenizer
 from tfedge.errors import InputError, TfedgeError
 from tfedge.models.build import Encoder, build, input_names
 from tfedge.models.checkpoint import Checkpoint, load_weights, save_checkpoint
@@ -25,10 +25,12 @@ from tfedge.models.config import of_pairs
 from tfedge.models.folder import copy_inputs, copy_rest
 from tfedge.progress import MakeBar, ProgressBar
 from tfedge.tasks import task_and_labels
+from tfedge.tasks.base import Figures, Rows
 from tfedge.train.cache import TeacherCache
 from tfedge.train.distribute import is_chief, training_strategy, workers_of_cluster
-from tfedge.train.examples import Examples, accuracy_on, tokenize
+from tfedge.train.examples import Examples, tokenize
 from tfedge.train.folder import RunFolder
+from tfedge.train.judge import judge
 from tfedge.train.logs import Report
 from tfedge.train.training import (
     Augment,
@@ -48,14 +50,16 @@ class Request:
     """What every command that trains is given."""
 
     source: str | Path  # HF folder of the model to start from; of `distil` the teacher's
-    texts: Texts
+    texts: Texts | Rows  # the latter where the truth is more than a label a text
     output: Path  # the HF folder to write
     options: TrainingOptions
     make_bar: MakeBar
     make_report: Callable[
         [ProgressBar], Report
     ]  # turns the bar of the training into a report of it
-    evaluation: Texts | None = None  # held out; the model is measured on them after each epoch
+    evaluation: Texts | Rows | None = (
+        None  # held out; the model is measured on them after each epoch
+    )
     task: str | None = None  # what `source` is for; by default what it has a head for
     force: bool = False  # whether an existing `output` is replaced
     name: str = "the model"
@@ -70,7 +74,8 @@ class TrainingRun:
     Attributes:
         checkpoint: of the model to start from; `config` is its configuration.
         labels: names of the logits, in their order.
-        examples, held_out: the texts, set by `read`.
+        rows, examples, held_out: the texts, and these tokenised, set by `read`.
+        figures: what the task's metric said of the held-out texts the last time, if it did.
 
     Args:
         task, labels: in place of those of the checkpoint.
@@ -101,14 +106,21 @@ class TrainingRun:
             task, labels = task_and_labels(self.checkpoint, task)
         self.task, self.labels = tasks.find(task), list(labels)
         self.folder = RunFolder(request.output, self.strategy)
+        self.rows: Rows
         self.examples: Examples
         self.held_out: Examples | None = None
+        self.figures: Figures | None = None
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
         """The checkpoint's; raises CheckpointError where it has none, or another model's."""
         folder, size = self.checkpoint.folder, self.config.vocab_size
         return load_tokenizer(folder, size, self.task.is_embedding)
+
+    @property
+    def goal(self) -> str:
+        """The figure that the model is trained for."""
+        return self.task.goal(self.rows if self.held_out is None else self._held_out)
 
     @property
     def steps(self) -> int:
@@ -122,21 +134,23 @@ class TrainingRun:
         and as `Task.as_read`.
         """
 
-        def examples(texts: Texts, with_labels: bool) -> Examples:
+        def examples(rows: Rows, with_labels: bool) -> Examples:
             labels = self.labels if with_labels else None
-            return tokenize(
-                self.task.as_read(texts), self.tokenizer, labels, self.options.max_length
-            )
+            return tokenize(rows, self.task, self.tokenizer, labels, self.options.max_length)
 
-        self.examples = examples(self.request.texts, labelled)
-        if labelled and len(set(self.examples.labels.tolist())) < 2:
+        self.rows = self._rows(self.request.texts)
+        self.examples = examples(self.rows, labelled)
+        if labelled and (alike := self.task.alike(self.examples.labels, self.labels)):
             raise InputError(
-                f"all rows of {self.request.texts.source} have the label "
-                f"{self.labels[self.examples.labels[0]]!r}; a classifier learns to tell labels apart: "
-                "add rows of another"
+                f"all rows of {self.request.texts.source} have {alike}; a model learns to tell texts "
+                "apart: add rows of another"
             )
         if self.request.evaluation:
-            self.held_out = examples(self.request.evaluation, judged)
+            self._held_out = self._rows(self.request.evaluation)
+            self.held_out = examples(self._held_out, judged)
+
+    def _rows(self, texts: Texts | Rows) -> Rows:
+        return texts if isinstance(texts, Rows) else self.task.rows(texts)
 
     @contextlib.contextmanager
     def claimed(self, **settings: Any) -> Iterator[None]:
@@ -179,8 +193,20 @@ class TrainingRun:
         return build_loaded(self.checkpoint, self.task.name, len(self.labels))
 
     def measure_of(self, model: keras.Model) -> Callable[[], float] | None:
-        """What measures the accuracy of a text classifier on the held-out texts, if there are any."""
-        return accuracy_on(model, self.held_out) if self.held_out else None
+        """What measures the figure that `model` is trained for on the held-out texts, 0..1, if there
+        are any; all figures are then in `figures`."""
+        if self.held_out is None:
+            return None
+        encoder = answering_encoder(
+            self.tokenizer, self.options.max_length, self.task.input.is_pair
+        )
+        metric = judge(model, self._held_out, encoder, self.task, self.labels)
+
+        def measure() -> float:
+            self.figures = metric()
+            return float(self.figures[self.goal])
+
+        return measure
 
     def fit(
         self,
@@ -202,7 +228,7 @@ class TrainingRun:
             feed = Feed(self.examples, input_names(self.config), self.options, augment, stored)
             with self.strategy.scope():
                 compile_adam(trainer, self.options, feed.steps)
-            measured = Measured(measure, counts_from) if measure else None
+            measured = Measured(measure, counts_from, self.goal) if measure else None
             accuracy = fit(trainer, feed, self.folder.steps, report, measured, self.strategy)
             return measure() if accuracy is None and measure else accuracy
 
@@ -227,7 +253,10 @@ class TrainingRun:
         shutil.rmtree(folder, ignore_errors=True)
         config = of_pairs(config or self.config, self.examples.are_pairs)
         save_checkpoint(model, config, self.task.name, folder, self.labels, dtype)
-        (copy_rest if pooling else copy_inputs)(self.checkpoint.folder, folder)
+        if pooling:
+            copy_rest(self.checkpoint.folder, folder, config.hidden_size)
+        else:
+            copy_inputs(self.checkpoint.folder, folder)
 
 
 def build_loaded(checkpoint: Checkpoint, task: str, num_labels: int) -> Encoder:

@@ -50,7 +50,9 @@ class Space:
         if "width" not in self.remove:
             return [width]
         step = math.lcm(GROUP, config.num_attention_heads)
-        return [width, *range((width - 1) // step * step, 0, -step)]
+        narrower = range((width - 1) // step * step, 0, -step)
+        allows = config.architecture.allows_width
+        return [width, *(narrow for narrow in narrower if allows(config, narrow))]
 
 
 def candidates(

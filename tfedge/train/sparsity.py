@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow_model_optimization as tfmot
 import tf_keras as keras
 
+from tfedge.architectures.base import EncoderConfig
 from tfedge.errors import InputError
 
 SCHEDULES = ("polynomial", "constant")
@@ -131,6 +132,25 @@ def choose_layers(model: keras.Model, options: PruningOptions) -> dict[str, Laye
             "products can; leave the tables out, or prune them in a run of their own"
         )
     return {name: chosen[name] for name in kinds if name in chosen}
+
+
+def one_of_each(
+    chosen: Mapping[str, LayerPruning], config: EncoderConfig
+) -> dict[str, LayerPruning]:
+    """Of layers that share their weights the first, which stands for all; raises InputError where they
+    would be pruned in different ways."""
+    found: dict[str, tuple[str, LayerPruning]] = {}
+    for name, how in chosen.items():
+        first, as_first = found.setdefault(
+            config.architecture.tensor_name(config, name), (name, how)
+        )
+        if how != as_first:
+            raise InputError(
+                f"{first} and {name} share their weights, which cannot be {as_first.sparsity:g} and "
+                f"{how.sparsity:g} zero in the patterns {as_first.pattern} and {how.pattern}; give "
+                "both the same"
+            )
+    return dict(found.values())
 
 
 def _matches(layer: str, names: Sequence[str], default: LayerPruning) -> dict[str, LayerPruning]:

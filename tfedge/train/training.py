@@ -17,7 +17,6 @@ import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
 from tfedge.data.batches import Batch, grouped_by_length
-from tfedge.data.texts import Texts
 from tfedge.errors import InputError
 from tfedge.notes import note
 from tfedge.train.cache import TeacherCache
@@ -96,7 +95,7 @@ def check_length(options: TrainingOptions, config: EncoderConfig) -> None:
         )
 
 
-def check_stopping(options: TrainingOptions, evaluation: Texts | None) -> None:
+def check_stopping(options: TrainingOptions, evaluation: object | None) -> None:
     """Raises InputError where early stopping has nothing to judge by."""
     if options.patience is not None and evaluation is None:
         raise InputError(
@@ -142,7 +141,7 @@ class Feed:
         """Of what `batches` yields."""
         inputs = dict.fromkeys(self.names, tf.TensorSpec((None, None), tf.int32))
         along = self.stored.signature if self.stored else ()
-        return (inputs, tf.TensorSpec((None,), tf.int32), *along)
+        return (inputs, self.examples.signature, *along)
 
     def batches(self, first_step: int = 0) -> Iterator[tuple[Any, ...]]:
         """Inputs, labels and what is stored of all epochs' batches, from `first_step` on.
@@ -170,15 +169,17 @@ class Feed:
         along: tuple[np.ndarray, ...] = ()
         if stored := self.stored:
             along = stored.batch(indices, length) if batch is plain else stored.nothing()
-        return batch, self.examples.labels[indices], *along
+        return batch, self.examples.aims(indices, length), *along
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Measures the accuracy on held-out texts, 0..1, which counts for early stopping from a step on."""
+    """Measures a model on held-out texts, 0..1 for accuracy or another figure of that `name`, which
+    counts for early stopping from a step on."""
 
     measure: Callable[[], float]
     counts_from: int = 0
+    name: str = "accuracy"
 
 
 class EarlyStopping(tf.Module):
@@ -286,7 +287,7 @@ def fit(
                 trainer.reset_metrics()
             if measured and step % max(1, steps // options.epochs) == 0:
                 accuracy = measured.measure()
-                report(step, steps, {"eval_accuracy": accuracy})
+                report(step, steps, {f"eval_{measured.name}": accuracy})
                 if stopping and stopping.is_over(accuracy, step):
                     break
             if keeps(step):
