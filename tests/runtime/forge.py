@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -27,9 +28,17 @@ def join(model: bytes, files: Mapping[str, bytes], compression: int = zipfile.ZI
     return result.getvalue()
 
 
-def with_manifest(content: bytes, **changes: Any) -> bytes:
+def with_manifest(content: bytes, compression: int = zipfile.ZIP_STORED, **changes: Any) -> bytes:
     """The bundle with other fields in its manifest; a field changed to `...` is left out."""
     model, files = split(content)
     fields = {**json.loads(files[MANIFEST_FILE]), **changes}
     fields = {name: value for name, value in fields.items() if value is not ...}
+    return join(model, {**files, MANIFEST_FILE: json.dumps(fields).encode()}, compression)
+
+
+def with_graph(content: bytes, model: bytes) -> bytes:
+    """The bundle with another graph, and its hash."""
+    _, files = split(content)
+    about = {"model_bytes": len(model), "model_sha256": hashlib.sha256(model).hexdigest()}
+    fields = {**json.loads(files[MANIFEST_FILE]), **about}
     return join(model, {**files, MANIFEST_FILE: json.dumps(fields).encode()})

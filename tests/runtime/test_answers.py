@@ -39,10 +39,10 @@ def test_every_task_has_one() -> None:
     assert set(own) == set(ANSWERS)
 
 
-@pytest.mark.parametrize("name", ["classifier", "embedder", "tagger", "reader"])
+@pytest.mark.parametrize("name", ["classifier", "embedder", "tagger", "reader", "filler"])
 def test_types(load_toy: Load, name: str) -> None:
     ask = load_toy(name)
-    for item in ("good ada", "good ada " * 40):
+    for item in ("good [MASK]", "good [MASK] " * 40):
         kind = ANSWERS[ask.manifest.task]
         check(ask(("who ?", item) if name == "reader" else item), kind)
     if name == "classifier":

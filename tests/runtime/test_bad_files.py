@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import struct
+import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import forge
 import pytest
-from program import infer
+from program import COMMAND, TIMEOUT_S, each_runtime, environment, infer
 
 from tfedge.runtime import infer as program
 from tfedge.runtime.bundle import MANIFEST_FILE, MAX_ARCHIVE_BYTES, MAX_FILES, TOKENIZER_FILE
@@ -51,6 +54,13 @@ def _bomb(content: bytes) -> bytes:
     return forge.join(model, {**files, "zeros": bytes(MAX_ARCHIVE_BYTES + 1)}, zipfile.ZIP_DEFLATED)
 
 
+def _directory(content: bytes) -> bytes:
+    """An archive that has nothing but a directory, of zeros."""
+    model, _ = forge.split(content)
+    end = struct.pack("<HHHHLLH", 0, 0, 1, 1, 5_000_000, len(model), 0)
+    return model + bytes(5_000_000) + b"PK\5\6" + end
+
+
 # What is wrong -> how a good bundle gets it, what the message says.
 BAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda good: b"", "the file is empty"),
@@ -80,6 +90,22 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "equal labels": (lambda good: forge.with_manifest(good, labels=["a", "a"]), "equal"),
     "labels a string": (lambda good: forge.with_manifest(good, labels="ab"), "list of strings"),
     "label of two lines": (lambda good: forge.with_manifest(good, labels=["a\n", "b\nc"]), "line"),
+    "label of half a character": (
+        lambda good: forge.with_manifest(good, labels=["a", "\ud800"]),
+        "line of text",
+    ),
+    "label with a tab": (lambda good: forge.with_manifest(good, labels=["a\tb", "c"]), "of text"),
+    "label that clears the screen": (
+        lambda good: forge.with_manifest(good, labels=["a", "\x1b[2J"]),
+        "line of text",
+    ),
+    "name that clears it": (lambda good: forge.with_manifest(good, name="\x1b[2J"), "the name is"),
+    "no embedding": (lambda good: forge.with_manifest(good, normalize=True), "has no embedding"),
+    "manifest that inflates": (
+        lambda good: forge.with_manifest(good, zipfile.ZIP_DEFLATED, extra={"x": [0] * (2 << 20)}),
+        "4194304 are allowed",
+    ),
+    "directory that is all": (_directory, "claims a directory of 5000000 bytes"),
     "no signature": (lambda good: forge.with_manifest(good, signatures={}), "no signature"),
     "length zero": (lambda good: forge.with_manifest(good, signatures={"a": 0}), "length 0"),
     "length a truth": (lambda good: forge.with_manifest(good, signatures={"a": True}), "numbers"),
@@ -172,6 +198,71 @@ def test_tokeniser_of_another_kind(toys: Path, tmp_path: Path) -> None:
     result = infer("--model", path, "good")
     assert (result.code, result.lines, len(result.errors)) == (3, [], 1)
     assert "not understood by tokenizers" in result.errors[0]
+
+
+def _step(kind: str, **changes: object) -> dict[str, object]:
+    return {"type": kind, **changes}
+
+
+# Tokenisers that break at once -> what the message says.
+TOKENIZERS: dict[str, tuple[dict[str, object], str]] = {
+    "charsmap": ({"normalizer": _step("Precompiled", precompiled_charsmap="AAAA")}, "charsmap"),
+    "parts of nothing": ({"pre_tokenizer": _step("FixedLength", length=0)}, "must be non-zero"),
+    "undefined": ({}, "no entry found for key"),
+    "many special tokens": ({}, "more special tokens around a text than the 16 tokens"),
+}
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_tokeniser_that_breaks(toys: Path, tmp_path: Path, kind: str) -> None:
+    """In one line, whatever tokenizers prints itself."""
+    changes, message = TOKENIZERS[kind]
+    good = (toys / "classifier.tflite").read_bytes()
+    content = json.loads(forge.split(good)[1][TOKENIZER_FILE]) | changes
+    frame = content["post_processor"]
+    if kind == "undefined":
+        frame["single"].insert(0, {"SpecialToken": {"id": "[NONE]", "type_id": 0}})
+    if kind == "many special tokens":
+        frame["single"] = frame["single"][:1] * 200 + frame["single"][1:]
+    path = tmp_path / "model.tflite"
+    path.write_bytes(_files(good, tokenizer=json.dumps(content).encode()))
+    result = infer("--model", path, "good")
+    assert (result.code, result.lines, len(result.errors)) == (3, [], 1)
+    assert message in result.errors[0]
+
+
+def test_tokeniser_that_breaks_on_a_text(toys: Path, tmp_path: Path) -> None:
+    """The texts after it are answered, where the model is not tried first."""
+    good = (toys / "classifier.tflite").read_bytes()
+    pattern = {"pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+    content = json.loads(forge.split(good)[1][TOKENIZER_FILE])
+    content["pre_tokenizer"] = _step("Split", **pattern)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(_files(good, tokenizer=json.dumps(content).encode()))
+    texts = b"good\n" + b"a" * 60 + b"!\ngood\n"
+    result = infer("--model", path, "--json", "--trust", stdin=texts)
+    assert result.code == 1
+    first, broken, last = result.objects
+    assert first["label"] == last["label"] == "positive"
+    assert broken["error"].startswith("the tokeniser breaks on it: Onig: ")
+    assert result.errors == [f"tfedge-infer: line 2: {broken['error']}"]
+
+
+@each_runtime
+def test_threads_that_cannot_be_started(toys: Path, runtime: str) -> None:
+    """tflite-runtime would wait for them for ever."""
+    words = ("--model", str(toys / "classifier.tflite"), "--threads", "16", "--runtime", runtime)
+    done = subprocess.run(
+        [*COMMAND, *words, "good"],
+        env=environment(),
+        capture_output=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (230_000 << 10,) * 2),
+    )
+    (line,) = done.stderr.decode().splitlines()
+    assert done.returncode == 4
+    assert line.startswith("tfedge-infer: 16 threads cannot be started here (")
 
 
 def test_tokeniser_of_a_larger_model(toys: Path, tmp_path: Path) -> None:

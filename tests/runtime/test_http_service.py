@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,3 +114,17 @@ def test_who_watches(service: tuple[int, Any]) -> None:
     connection = connect(service[0])
     connection.request("GET", "/")
     assert "classifier" in json.loads(connection.getresponse().read())["model"]
+
+
+def test_what_the_guide_asks(service: tuple[int, subprocess.Popen[str]]) -> None:
+    """The curl of docs/pipe.md, by Python, on the port of this service."""
+    guide = (ROOT / "docs/pipe.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(
+        r"^    edge/bin/python http_service\.py .*\n    curl (.*)$", guide, re.MULTILINE
+    )
+    option, content, address = shlex.split(shown)
+    assert (option, address) == ("-d", "http://127.0.0.1:8080/")
+    request = urllib.request.Request(address.replace("8080", str(service[0])), content.encode())
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        found = json.load(answer)
+    assert (found["id"], found["label"]) == (7, "positive")

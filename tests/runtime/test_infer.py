@@ -41,8 +41,9 @@ def test_other_tasks_in_each_runtime(toys: Path, runtime: str) -> None:
 
 def test_json_has_the_documented_fields(toys: Path) -> None:
     (answer,) = infer("--model", toys / "classifier.tflite", "--json", "Good — film").objects
-    assert list(answer) == ["text", "label", "score", "scores"]
+    assert list(answer) == ["text", "label", "score", "scores", "unknown_share"]
     assert answer["text"] == "Good — film"
+    assert answer["unknown_share"] == 0.333  # a word of three
     assert answer["score"] == answer["scores"][answer["label"]]
     assert list(answer["scores"]) == ["positive", "negative"]
     assert sum(answer["scores"].values()) == pytest.approx(1)
@@ -55,6 +56,21 @@ def test_json_of_tokens_and_spans_counts_characters(toys: Path) -> None:
     line = json.dumps({"question": "Who?", "context": "é, é. Bob was born"}).encode()
     (read,) = infer("--model", toys / "reader.tflite", "--json", "--jsonl", stdin=line).objects
     assert (read["question"], read["answer"], read["start"], read["end"]) == ("Who?", "Bob", 6, 9)
+
+
+def test_words_that_the_model_does_not_know_are_told(toys: Path) -> None:
+    model = ("--model", toys / "classifier.tflite")
+    known, half, mostly = ("a film", "a —", "東京 — film")
+    (answer,) = infer(*model, "--json", known).objects
+    assert "unknown_share" not in answer
+    result = infer(*model, known, half, mostly)
+    (told,) = result.errors
+    assert told.endswith(
+        "text 3: 75 % of its tokens are unknown to the model, which guesses at them"
+    )
+    line = json.dumps({"text": known, "unknown_share": 0.9}).encode()
+    (answer,) = infer(*model, "--json", "--jsonl", stdin=line).objects
+    assert "unknown_share" not in answer  # of the line, not of the model
 
 
 def test_top_k(toys: Path) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 from pathlib import Path
 
 import pytest
-from program import COMMAND, TIMEOUT_S, environment
+from program import COMMAND, TIMEOUT_S, each_runtime, environment
 
 from tfedge import cli
 from tfedge.runtime import infer
-from tfedge.runtime.errors import LONGEST_MESSAGE, one_line, shortened
+from tfedge.runtime.errors import LONGEST_MESSAGE, BackendError, one_line, shortened
 from tfedge.runtime.unexpected import EXIT_UNEXPECTED
 
 
@@ -78,9 +79,28 @@ def test_memory_that_does_not_do(
     logs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(infer, "load_model", raising(MemoryError()))
-    assert infer.run(["--model", "x.tflite", "a text"]) == EXIT_UNEXPECTED
+    assert infer.run(["--model", "x.tflite", "a text"]) == BackendError.exit_code == 4
     assert "is not enough for this" in capsys.readouterr().err
     assert list(logs.iterdir()) == []
+
+
+@each_runtime
+@pytest.mark.parametrize("megabytes", range(40, 180, 20))
+def test_in_an_address_space_that_does_not_do(toys: Path, runtime: str, megabytes: int) -> None:
+    """However far it comes, it says so in a line, and does not wait for ever, as OpenBLAS would."""
+    size = megabytes << 20
+    done = subprocess.run(
+        [*COMMAND, "--model", str(toys / "int8.tflite"), "--runtime", runtime, "--trust", "good"],
+        capture_output=True,
+        env={**environment(), "OMP_NUM_THREADS": "4"},
+        timeout=TIMEOUT_S,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)),
+    )
+    assert done.returncode in (0, 4)
+    if done.returncode:
+        (line,) = done.stderr.decode().splitlines()
+        assert "is not enough for this" in line or "threads cannot be started here" in line
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -44,7 +44,7 @@ PLACE = {"runtime": "litert", "threads": 1}
 def test_requests_of_another_version(tmp_path: Path) -> None:
     assert ask(tmp_path, {}, verb="sing") == (
         2,
-        "tfedge: no verb 'sing'; this worker has outputs, tensors, grams, turns, clock",
+        "tfedge: no verb 'sing'; this worker has outputs, tensors, grams, turns, clock, look",
     )
     code, line = ask(tmp_path, {"input_ids": IDS}, verb="outputs")
     assert (code, "no 'model'; use the same version" in line) == (2, True)

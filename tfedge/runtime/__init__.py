@@ -7,8 +7,6 @@ load("tinybert_int8.tflite")("A fine film.")
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tfedge.runtime.errors import (
     BackendError,
     ImageError,
@@ -17,9 +15,13 @@ from tfedge.runtime.errors import (
     ModelFileError,
     OptionError,
     TextError,
+    TextTypeError,
 )
 
+TYPE_CHECKING = False  # not of typing, see `tfedge.start`
 if TYPE_CHECKING:
+    from typing import Any
+
     from tfedge.runtime.pipeline import Pipeline, load
 
 __all__ = [
@@ -31,8 +33,14 @@ __all__ = [
     "OptionError",
     "Pipeline",
     "TextError",
+    "TextTypeError",
     "load",
 ]
+
+
+def __dir__() -> list[str]:
+    """For completion: `load` and `Pipeline` too, where nobody has asked for them yet."""
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from typing import TypedDict
 
 class _OfTexts(TypedDict, total=False):
     truncated: bool  # True where only a part of the text fitted into the model
+    unknown_share: float  # of its tokens, the share of those unknown to the model, if above 0.05
     text_pair: str  # of two texts that are read together
 
 
@@ -43,6 +44,7 @@ class Scored(Classified):
 
 class _Cut(TypedDict, total=False):
     truncated: bool
+    unknown_share: float
 
 
 class Embedded(_Cut):
@@ -83,7 +85,11 @@ class Tagged(_Aggregated):
     tokens: list[Token]
 
 
-class Answered(TypedDict):
+class _OfContexts(TypedDict, total=False):
+    unknown_share: float
+
+
+class Answered(_OfContexts):
     """question-answering; `start` and `end` are in characters of the context."""
 
     question: str
@@ -91,6 +97,30 @@ class Answered(TypedDict):
     score: float
     start: int
     end: int
+
+
+class Word(TypedDict):
+    """A guess; `token` is its number in the vocabulary."""
+
+    word: str
+    token: int
+    score: float
+
+
+class Mask(TypedDict):
+    """A mask, and the likeliest words for it; `start` and `end` are in characters of the text."""
+
+    start: int
+    end: int
+    words: list[Word]
+
+
+class Filled(_Cut):
+    """fill-mask; `filled` is the text with the best words."""
+
+    text: str
+    filled: str
+    masks: list[Mask]
 
 
 class ImageClassified(_OfImages):
@@ -116,6 +146,7 @@ ANSWERS: dict[str, type] = {
     "sentence-embedding": Embedded,
     "token-classification": Tagged,
     "question-answering": Answered,
+    "fill-mask": Filled,
     "image-classification": ImageClassified,
     "image-multi-label": ImageMultiLabelled,
 }

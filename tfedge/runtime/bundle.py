@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -25,10 +26,10 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from tfedge.runtime import tasks
-from tfedge.runtime.errors import ModelFileError, one_line
+from tfedge.runtime.errors import ModelFileError, is_plain, one_line
 from tfedge.runtime.image_settings import ImageSettings
 
 FORMAT = 1
@@ -38,6 +39,8 @@ VOCABULARY_FILE = "vocab.txt"
 LABELS_FILE = "labels.txt"
 
 MAX_ARCHIVE_BYTES = 64 << 20  # all associated files, unpacked; multilingual BERT's have 4 MB
+# Of JSON, which takes up to 25 times as much once it is read; 20,000 labels of ImageNet have 0.5 MB.
+MAX_MANIFEST_BYTES = 4 << 20
 MAX_FILES = 64
 MAX_SEQUENCE = 1 << 16
 _MIN_SEQUENCE = 3  # [CLS] token [SEP]
@@ -63,6 +66,11 @@ ARCHIVE_ERRORS = (
     RuntimeError,
     ValueError,
 )
+
+
+def is_label(label: str) -> bool:
+    """Whether a label can stand in a line of output, between tabs."""
+    return is_plain(label) and len(label.splitlines()) == 1 and bool(label.strip())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,13 +101,17 @@ class Manifest:
 
     def __post_init__(self) -> None:
         task = tasks.find(self.task)
+        if not is_plain(self.name):
+            raise ValueError("the name is not one line of text")
+        if self.normalize and "embedding" not in task.outputs:
+            raise ValueError(f"task {self.task} has no embedding to normalize")
         if task.labelled:
             if self.labels is None or len(self.labels) < task.least_labels:
                 raise ValueError(f"task {self.task} needs at least {task.least_labels} labels")
             if len(set(self.labels)) != len(self.labels):
                 raise ValueError("two labels are equal")
-            if any(len(label.splitlines()) != 1 for label in self.labels):
-                raise ValueError("a label is not one line")
+            if not all(map(is_label, self.labels)):
+                raise ValueError("a label is not one line of text")
         if not self.signatures:
             raise ValueError("there is no signature")
         for key, length in self.signatures.items():
@@ -186,7 +198,7 @@ class Bundle:
     manifest: Manifest
     tokenizer_json: bytes
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256, hexadecimal, of the graph and the tokeniser: the same where answers are."""
         return hashlib.sha256(self.manifest.model_sha256.encode() + self.tokenizer_json).hexdigest()
@@ -265,7 +277,7 @@ def read_archive(name: str, file: BinaryIO) -> tuple[dict[str, bytes], int]:
     Raises ModelFileError where there is no archive, or it is damaged or implausibly large.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(cast("BinaryIO", Bounded(file))) as archive:
             members = archive.infolist()
             _check_members(name, members)
             files = {member.filename: _read_member(archive, member) for member in members}
@@ -294,14 +306,33 @@ def _check_members(name: str, members: list[zipfile.ZipInfo]) -> None:
         raise ModelFileError(
             f"{name}: claims {claimed} bytes of associated files; {MAX_ARCHIVE_BYTES} are allowed"
         )
+    sizes = {member.filename: member.file_size for member in members}
+    if (size := sizes.get(MANIFEST_FILE, 0)) > MAX_MANIFEST_BYTES:
+        raise ModelFileError(
+            f"{name}: claims a {MANIFEST_FILE} of {size} bytes; {MAX_MANIFEST_BYTES} are allowed"
+        )
     if any(member.compress_type not in _COMPRESSIONS for member in members):
         raise ModelFileError(f"{name}: damaged metadata: unknown compression; copy it again")
 
 
+class Bounded:
+    """A file as zipfile sees it, which reads as long a directory as an archive claims to have."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """Raises BadZipFile where more is wanted at once than a reader of members does."""
+        if size > _CHUNK:
+            raise zipfile.BadZipFile(f"it claims a directory of {size} bytes")
+        return self._file.read(size)
+
+
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """No more than it claims; asked for one byte more, so that zipfile reaches and checks the CRC."""
+    """No more than it claims; read to the end, where zipfile checks the CRC."""
     with archive.open(member) as file:
-        return file.read(member.file_size + 1)
+        return b"".join(iter(lambda: file.read(_CHUNK), b""))
 
 
 def _sha256(file: BinaryIO, manifest: Manifest) -> str:

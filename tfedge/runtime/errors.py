@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+NO_MEMORY = "the memory of this machine, or what ulimit leaves of it, is not enough for this"
+# What the loader says of a library.
+_NO_ROOM = ("failed to map segment", "annot allocate memory")
 LONGEST_MESSAGE = 1000
 # Control characters; half a character beyond U+FFFF could not be written at all.
 _CONTROLS = {
@@ -18,6 +21,14 @@ class InferenceError(Exception):
 
 class TextError(InferenceError, ValueError):
     """A text cannot be answered; other texts can."""
+
+
+class TextTypeError(TextError, TypeError):
+    """What is given is no text, pair or image, nor several of these."""
+
+
+class PanicError(TextError):
+    """The tokeniser itself breaks on a text."""
 
 
 class ImageError(TextError):
@@ -46,6 +57,22 @@ class BackendError(InferenceError, RuntimeError):
     """There is no suitable runtime or delegate here, or the runtime refuses the model."""
 
     exit_code = 4
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether it, or what it comes of, is want of memory, as of a library that is to be loaded."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return True
+        if isinstance(error, (ImportError, OSError)) and any(map(str(error).count, _NO_ROOM)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text can be written in UTF-8 and has no control characters, tabs and line ends too."""
+    return not _CONTROLS.keys() & set(map(ord, text))
 
 
 def one_line(message: object) -> str:

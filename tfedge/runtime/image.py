@@ -27,6 +27,7 @@ class EncodedImage:
     pixels: np.ndarray
     tokens: int
     truncated = False
+    unknown_share = 0.0
 
     def __len__(self) -> int:
         return self.tokens

@@ -10,10 +10,11 @@ import tokenize
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
-from tfedge.runtime.bundle import ARCHIVE_ERRORS
+from tfedge.runtime.bundle import ARCHIVE_ERRORS, Bounded
 from tfedge.runtime.errors import IndexFileError, InferenceError, one_line
 
 MAX_BYTES = 2 << 30  # of a file; 100,000 passages of 300 characters in 384 dimensions have 70 MB
@@ -36,7 +37,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
             raise IndexFileError(f"{path}: not a file; give the .npz of `tfedge-infer index`")
         if found.st_size > MAX_BYTES:
             raise IndexFileError(f"{path}: {found.st_size} bytes; {MAX_BYTES} are allowed")
-        with zipfile.ZipFile(path) as archive:
+        with open(path, "rb") as file, zipfile.ZipFile(cast("BinaryIO", Bounded(file))) as archive:
             _check_members(archive.infolist(), found.st_size)
             return {name: _read(archive, name) for name in ARRAYS}
     except FileNotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,14 @@ from tfedge import __version__
 from tfedge.runtime import inputs, lines, render
 from tfedge.runtime.benchmark import MAX_RUNS, benchmark
 from tfedge.runtime.entities import STRATEGIES
-from tfedge.runtime.errors import BackendError, InferenceError, OptionError, TextError
+from tfedge.runtime.errors import (
+    NO_MEMORY,
+    BackendError,
+    InferenceError,
+    OptionError,
+    TextError,
+    lacks_memory,
+)
 from tfedge.runtime.lines import Request
 from tfedge.runtime.terminal import (
     LOADING,
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from tfedge.runtime.pipeline import Input, Pipeline
 
 WANTED = tuple(Asked.__annotations__)  # arguments of a pipeline
+_MOSTLY = 0.5  # of a text's tokens being unknown, above which a person is told, not of every emoji
 _ARGUMENT = re.compile(rf"(?<![\w'-])({'|'.join(WANTED)})(?=[ ;])")
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_NO_READER = 141  # 128 + SIGPIPE
@@ -79,9 +88,10 @@ Exit codes:
   0    every text was answered (SIGTERM while reading standard input: every text read so far)
   1    at least one text could not be answered, or the answers could not be written
   2    wrong options
-  3    the model file is missing, empty, cut short, damaged or not made by `tfedge convert`
-  4    no suitable runtime or delegate, or the runtime lacks an operation of the model; with
-       --doctor: no text can be answered, for whatever reason
+  3    the model file is missing, empty, cut short, damaged, not made by `tfedge convert`, or crashes
+       the runtime
+  4    no suitable runtime or delegate, not enough memory, or the runtime lacks an operation of the
+       model; with --doctor: no text can be answered, for whatever reason
   70   a fault of tfedge itself: the message names a file to report it with
   130  interrupted (Ctrl-C)
   141  the reader of the output went away
@@ -295,7 +305,13 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
         elif "truncated" in answer and not options.as_json:
             limit, kept = pipeline.max_length, pipeline.kept
             complain(f"{unit} {number}: longer than {limit} tokens, answered by its {kept}")
+        if answer.get("unknown_share", 0.0) > _MOSTLY and not options.as_json:
+            complain(f"{unit} {number}: {_many_unknown(answer['unknown_share'])}")
     return code
+
+
+def _many_unknown(share: float) -> str:
+    return f"{100 * share:.0f} % of its tokens are unknown to the model, which guesses at them"
 
 
 def _as_typed(message: str) -> str:
@@ -328,16 +344,25 @@ def run(arguments: Sequence[str]) -> int:
     except (SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # the panics of tokenizers are no Exceptions
+        if lacks_memory(error):  # for one more import, too
+            complain(NO_MEMORY)
+            return BackendError.exit_code
         from tfedge.runtime.unexpected import EXIT_UNEXPECTED, describe
 
         complain(describe(error, name))
         return EXIT_UNEXPECTED
 
 
-def main() -> NoReturn:
-    """Entry point."""
+def main(heeds_interrupts: bool = False) -> NoReturn:
+    """Entry point; whether interrupts end the process so far, see `tfedge.start`."""
     warnings.showwarning = lambda message, *_, **__: complain(str(message))
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+        if heeds_interrupts:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to be told
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Union
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Union, cast
 
-from tfedge.runtime.errors import OptionError, TextError, one_line
+from tfedge.runtime.errors import OptionError, TextError, TextTypeError, one_line
 
 if TYPE_CHECKING:
     from tfedge.runtime.image import ImageEncoder
@@ -18,11 +18,12 @@ TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 IMAGE_INPUTS = ("pixel_values",)
 
 _SENTENCE = "The film starts slowly, but its second half is as clever and as moving as they come."
+_MASKED_SENTENCE = _SENTENCE.replace("film", "[MASK]")
 _QUESTION = "When does the film get better?"
 
 Encoder = Union["TextEncoder", "ImageEncoder"]
 # Keys of an answer that say what became of it: those of a line do not come back.
-_VERDICTS = ("error", "truncated")
+_VERDICTS = ("error", "truncated", "unknown_share")
 
 
 class Line(NamedTuple):
@@ -48,6 +49,7 @@ class Input:
     second: ClassVar[str | None] = None  # the same of a second text, where there may be one
     repeated: ClassVar[tuple[str, ...]] = ("text",)  # what of an item an answer has
     unit = "text"  # what one is to the user; several have an "s"
+    one = "a text"  # the same with its article
     typed = "texts"  # what the user types on a terminal
     typed_pair = "a text, a tab and a second text"  # what a line with two texts is
     sample = "a sentence"  # what the example is
@@ -57,6 +59,7 @@ class Input:
     # What is needed besides the base install, by name the module to import.
     packages: ClassVar[Mapping[str, str]] = {}
     is_pair = False  # whether two texts are read together
+    axes = 0  # of an array that is one of it
 
     def check(self, inputs: tuple[str, ...], image: ImageSettings | None) -> None:
         """Raises ValueError where these fields of a manifest cannot be of a model of this input."""
@@ -76,26 +79,48 @@ class Input:
         where the `tokenizers` library cannot make a tokeniser of `tokenizer_json`."""
         from tfedge.runtime.tokenizer import TextEncoder
 
-        return TextEncoder(tokenizer_json, max_length)
+        encoder = TextEncoder(tokenizer_json, max_length)
+        encoder.check_room()
+        return encoder
 
     def example(self, image: ImageSettings | None) -> Any:
         """Something to answer."""
         return _SENTENCE
 
+    def several(self, given: Any) -> Iterable[Any] | None:
+        """The items of what is several, any iterable but those that stand for one item: bytes, tuples,
+        dicts, and arrays that are not of one axis, or of one more than an item has. None of one item.
+        Raises TextTypeError for what is neither."""
+        if isinstance(given, (str, bytes, tuple, Mapping, os.PathLike)):
+            return None
+        if (
+            axes := getattr(given, "ndim", None)
+        ) is not None:  # of arrays, and of columns of tables
+            if axes == 1:
+                return cast("list[Any]", given.tolist())  # strings of Python, not of numpy
+            return given if axes == self.axes + 1 else None
+        if not isinstance(given, Iterable):
+            kind = type(given).__name__
+            raise TextTypeError(f"give {self.one} or a list of {self.unit}s, not {kind}")
+        return given
+
     def item(self, given: Any) -> Any:
-        """What is asked, maybe with a dict: a text, an image, or a tuple of two texts; raises TextError
-        where that cannot be answered."""
+        """What is asked, maybe with a dict or an array without axes: a text, an image, or a tuple of
+        two texts; raises TextError where that cannot be answered."""
+        if getattr(given, "ndim", None) == 0:
+            given = given.item()
         if isinstance(given, Mapping):
             if self.key not in given or not {*given} <= {self.key, self.second}:
                 known = " and ".join(repr(name) for name in (self.key, self.second) if name)
-                raise TextError(f"a dict must have {known}, not {', '.join(map(repr, given))}")
+                found = ", ".join(map(repr, given)) or "nothing"
+                raise TextTypeError(f"a dict must have {known}, not {found}")
             two = given[self.key], given.get(self.second)
             given = two[0] if two[1] is None else two
         if isinstance(given, tuple):
             if self.second is None:
-                raise TextError(f"the model needs one {self.unit}, not a pair")
+                raise TextTypeError(f"the model needs one {self.unit}, not a pair")
             if len(given) != 2:
-                raise TextError(
+                raise TextTypeError(
                     f"a tuple must be ({self.key}, {self.second}), not {len(given)} items"
                 )
         return given
@@ -170,6 +195,25 @@ class TextOrPair(Input):
     repeated = ("text", "text_pair")
 
 
+class MaskedText(Input):
+    """A text with masks in place of words."""
+
+    names = (*TEXT_INPUTS, "asked")
+    sample = "a sentence with a mask"
+
+    def encoder(
+        self, tokenizer_json: bytes, image: ImageSettings | None, max_length: int
+    ) -> Encoder:
+        from tfedge.runtime.masks import MaskEncoder
+
+        encoder = MaskEncoder(tokenizer_json, max_length)
+        encoder.check_room()
+        return encoder
+
+    def example(self, image: ImageSettings | None) -> Any:
+        return _MASKED_SENTENCE
+
+
 class Pair(Input):
     """A question and a context."""
 
@@ -206,6 +250,8 @@ class Image(Input):
     key = "image"
     repeated = ("image",)
     unit = "image"
+    one = "an image"
+    axes = 3
     typed = "paths of images"
     sample = "an image"
     names = IMAGE_INPUTS
@@ -238,3 +284,4 @@ class Image(Input):
 
 
 TEXT, TEXT_OR_PAIR, PAIR, IMAGE = Input(), TextOrPair(), Pair(), Image()
+MASKED_TEXT = MaskedText()

@@ -18,6 +18,7 @@ from tfedge.runtime.delegate import check, is_edgetpu, load_delegate, probe, ref
 from tfedge.runtime.errors import BackendError, ModelFileError, OptionError, one_line
 from tfedge.runtime.runtimes import (
     MAX_THREADS,
+    check_threads,
     choose_runtime,
     default_threads,
     import_runtime,
@@ -35,6 +36,7 @@ _REFUSALS = (
     (re.compile(r"builtin_code out of range: (\d+)"), r"it lacks the operation number \1"),
     (re.compile(r"^(.*?)\W*Node number \d+ \((\w+)\) failed"), r"operation \2 fails: \1"),
 )
+_SILENT = "it does not say why, as where memory does not do"
 # What has a `disown` for the child of a fork.
 LOADED: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -85,7 +87,7 @@ class Model:
         if num_threads is not None and not 1 <= num_threads <= MAX_THREADS:
             raise OptionError(f"{num_threads} threads asked for; 1 to {MAX_THREADS} are allowed")
         self.num_threads = num_threads or default_threads()
-        self.runtime = choose_runtime(runtime, bundle.manifest.runtimes)
+        self.runtime = choose_runtime(runtime, bundle.manifest.runtimes, here=True)
         # Not the bundle, whose tokeniser is half a megabyte of text.
         self._path, self._manifest = bundle.path, bundle.manifest
         module = import_runtime(self.runtime)
@@ -94,6 +96,7 @@ class Model:
         if delegate and self._edgetpu:
             probe(bundle.path, self.runtime, delegate, device)
         delegates = [load_delegate(module, delegate, device)] if delegate else None
+        check_threads(self.num_threads)
         try:
             self._interpreter = module.Interpreter(
                 model_path=bundle.path,
@@ -144,7 +147,7 @@ class Model:
         with self._lock:
             signature = self._signatures.get(key)
             if signature is None:
-                raise self._closed()
+                raise self.gone()
             details = signature.inputs.items()
             values = {name: quantise(inputs[name], detail) for name, detail in details}
             try:
@@ -174,9 +177,10 @@ class Model:
         """The last size of an output; raises GoneError as `run` does."""
         for signature in self._signatures.values():
             return int(signature.outputs[output]["shape"][-1])
-        raise self._closed()
+        raise self.gone()
 
-    def _closed(self) -> GoneError:
+    def gone(self) -> GoneError:
+        """What to raise once it is closed, or in the child of a fork."""
         return GoneError(f"{self._path} {self._gone}")
 
     def _mismatch(self, expected: str, found: str) -> ModelFileError:
@@ -195,9 +199,16 @@ class Model:
                 message = match.expand(template)
                 break
         return BackendError(
-            f"{self._path}: {runtime_name(self.runtime)} cannot run the model: {message};"
+            f"{self._path}: {runtime_name(self.runtime)} cannot run the model: {message or _SILENT};"
             f" upgrade it or convert with `tfedge convert --runtime {self.runtime}`"
         )
+
+
+def give_back() -> None:
+    """Has the C library hand freed memory to the system: glibc keeps a third of what a model took."""
+    trim = getattr(ctypes.pythonapi, "malloc_trim", None)  # other C libraries have none
+    if trim is not None:
+        trim(0)
 
 
 def _disown_all() -> None:

@@ -11,8 +11,12 @@ import numpy as np
 from tfedge.runtime import tasks
 from tfedge.runtime.bundle import Bundle, Manifest, read_bundle
 from tfedge.runtime.errors import BackendError, OptionError, TextError
-from tfedge.runtime.interpreter import Device, GoneError, Model
+from tfedge.runtime.interpreter import Device, GoneError, Model, give_back
+from tfedge.runtime.probe import try_model
+from tfedge.runtime.quiet import muted, quiet_start
+from tfedge.runtime.special_tokens import MUCH_UNKNOWN
 from tfedge.runtime.tasks.base import Task
+from tfedge.runtime.verify import check_graph
 from tfedge.runtime.wanted import WHOLE, Asked, Wanted
 from tfedge.runtime.zero_shot import ZeroShot
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tfedge.runtime.image import EncodedImage
+    from tfedge.runtime.inputs import Encoder
     from tfedge.runtime.pool import Pool
     from tfedge.runtime.tokenizer import Encoded, TextEncoder
 
@@ -29,20 +34,29 @@ Input = Union[str, tuple[str, str], Mapping[str, str], "os.PathLike[str]", np.nd
 AnyEncoded = Union["Encoded", "EncodedImage"]
 
 
+class Loading(Device, total=False):
+    """Keyword arguments of `load`; see there."""
+
+    trust: bool
+
+
 def load(
     path: str | os.PathLike[str],
     runtime: str | None = None,
     num_threads: int | None = None,
     workers: int | None = None,
     length: int | None = None,
-    **device: Unpack[Device],
+    **others: Unpack[Loading],
 ) -> Pipeline:
     """Loads a model that `tfedge convert` made.
+
+    One that is seen here for the first time is loaded and run in a process of its own before, whose
+    crash is an error here; see `tfedge.runtime.probe`.
 
     Args:
         path: the .tflite file.
         runtime: "tflite-runtime" or "litert"; None takes the first one installed here that the
-            model was verified on.
+            model was verified on, where TensorFlow is in this process LiteRT.
         num_threads: 1 to 64; None takes the number of processors, at most 4, by `workers`.
         workers: texts that are answered at once, 1 to 64, by as many interpreters: of a list, or
             asked by several threads. None has one interpreter, which answers one after another.
@@ -50,20 +64,31 @@ def load(
             the text.
         delegate: "edgetpu" for the host's libedgetpu, or path or name of a delegate library.
         device: which Edge TPU: "usb", "pci", "usb:N" or "pci:N"; None takes any.
+        trust: whether it is loaded without being tried so, where you know who made it.
 
     Raises:
         OptionError: an argument is out of range, no graph has `length`, or there are `workers` and a
             delegate.
-        ModelFileError: the file is missing, damaged, or was not made by `tfedge convert`.
+        ModelFileError: the file is missing, damaged, was not made by `tfedge convert`, or crashes
+            the runtime.
         BackendError: there is no suitable runtime or delegate here, or it refuses the model.
+        TypeError: there is no such argument.
     """
-    bundle = read_bundle(path)
-    if workers is None:
-        return Pipeline(bundle, Model(bundle, runtime, num_threads, **device), length)
-    # Of one interpreter it would only take memory.
-    from tfedge.runtime.pool import Pool
+    trust = others.pop("trust", False)
+    device = cast("Device", others)
+    if workers is not None:
+        # Of one interpreter it would only take memory.
+        from tfedge.runtime.pool import Pool, check_workers
 
-    return Pipeline(bundle, Pool(workers, bundle, runtime, num_threads, **device), length)
+        check_workers(workers, device)
+    bundle = read_bundle(path)
+    check_graph(bundle)
+    if not trust:
+        try_model(bundle, runtime, num_threads, **device)
+    with quiet_start():
+        if workers is None:
+            return Pipeline(bundle, Model(bundle, runtime, num_threads, **device), length)
+        return Pipeline(bundle, Pool(workers, bundle, runtime, num_threads, **device), length)
 
 
 class Pipeline:
@@ -81,6 +106,7 @@ class Pipeline:
         num_threads: threads that the runtime uses, of each worker.
         max_length: tokens of a text, special ones included, beyond which it is cut; of a window of a
             context.
+        kept: what answers a text that is too long, its "beginning" or its "end".
     """
 
     def __init__(self, bundle: Bundle, model: Model | Pool, length: int | None = None) -> None:
@@ -97,13 +123,16 @@ class Pipeline:
             lengths = ", ".join(str(item[1]) for item in every)
             raise OptionError(f"the model has no graph for {length} tokens; it has {lengths}")
         self.max_length = min(self.manifest.max_length, self._signatures[-1][1])
-        self._encoder = self.task.input.encoder(
+        self._encoder: Encoder | None = self.task.input.encoder(
             bundle.tokenizer_json, self.manifest.image, self.max_length
         )
+        self._has_patterns = b'"Regex"' in bundle.tokenizer_json  # which fail on some texts alone
+        self.kept: str = getattr(self._encoder, "kept", "beginning")  # images are never too long
 
     def __repr__(self) -> str:
         manifest = self.manifest
-        return f"<{manifest.task} {manifest.name!r}, {manifest.quantization}, on {self.runtime}>"
+        where = "closed" if self._encoder is None else f"on {self.runtime}"
+        return f"<{manifest.task} {manifest.name!r}, {manifest.quantization}, {where}>"
 
     def __enter__(self) -> Pipeline:
         return self
@@ -114,6 +143,14 @@ class Pipeline:
     def close(self) -> None:
         """Gives the model's memory back; whatever is asked then is refused. May be called again."""
         self._model.close()
+        self._encoder = None
+        give_back()
+
+    def hide_panics(self) -> None:
+        """Keeps off standard error what tokenizers itself says of a text that breaks it, which is an
+        error with a message of its own; for a program that writes there from no other thread."""
+        if self._has_patterns and self._encoder is not None:
+            cast("TextEncoder", self._encoder).around = muted
 
     def __call__(
         self,
@@ -127,7 +164,7 @@ class Pipeline:
             text: a text; for question answering a question (with `context`); a pair of texts, as a
                 tuple or, as transformers has it, a dict {"text", "text_pair"} or {"question",
                 "context"}; for images the path of a file, or pixels, uint8 (height, width, 3) with
-                red first; or an iterable of these.
+                red first; or an iterable of these, an array or a column of a table among them.
             context: of the one question; where two texts are classified together, the second one.
             top_k: how many labels "scores" has, likeliest first; None for all.
             aggregation: how tokens become "entities", as in transformers: "none" (there are no
@@ -151,16 +188,20 @@ class Pipeline:
               sentence-embedding    {"text", "embedding": [float, ...]}
               token-classification  {"text", "tokens": [{"token", "label", "score", "start", "end"}],
                                     "entities": [{"type", "text", "score", "start", "end"}]}
+              fill-mask             {"text", "filled", "masks": [{"start", "end", "words": [{"word",
+                                    "token", "score"}, ...]}]}, by default 5 words of each mask
               question-answering    {"question", "answer", "score", "start", "end"}
               image-classification  {"image", "label", "score", "scores": {label: probability}};
                                     of pixels without "image"
             and "truncated": True where only a part of the text fitted into the model, see `kept`; a
-            context is read to its end. "start" and "end" are character offsets. "score" of a span of
-            words is the sum over the windows of the context that have it, so it can exceed 1. For
-            several, see `stream`.
+            context is read to its end. "unknown_share" is that of tokens which stand for words that
+            the model does not know, where it is above 0.05: the answer is then a guess. "start" and
+            "end" are character offsets. "score" of a span of words is the sum over the windows of
+            the context that have it, so it can exceed 1. For several, see `stream`.
 
         Raises:
-            TextError: the one text cannot be answered; of an image its kind ImageError.
+            TextError: the one text cannot be answered; of an image its kind ImageError, of what is
+                no text, such as None, its kind TextTypeError, which is a TypeError.
             OptionError: `top_k` is less than 1, `aggregation` is unknown, the model cannot choose
                 among `candidate_labels`, or the task has no such option.
             TypeError: there is no such argument.
@@ -171,10 +212,10 @@ class Pipeline:
             if not isinstance(text, str):
                 raise TextError("a second text goes with one text; give several as pairs")
             return self._answer((text, context), wanted)
-        # Bytes are refused as one text, not by item.
-        if isinstance(text, (str, bytes, tuple, Mapping, os.PathLike, np.ndarray)):
-            return self._answer(text, wanted)
-        return list(self._model.map(lambda item: self._answer_or_error(item, wanted), text))
+        several = self.task.input.several(text)
+        if several is None:
+            return self._answer(cast("Input", text), wanted)
+        return list(self._model.map(lambda item: self._answer_or_error(item, wanted), several))
 
     def stream(self, texts: Iterable[Input], **asked: Unpack[Asked]) -> Iterator[dict[str, Any]]:
         """Answers texts one by one, as they come, by one worker. One that cannot be answered does not
@@ -191,7 +232,9 @@ class Pipeline:
             BackendError: the runtime cannot run the model.
         """
         wanted = self._wanted(asked)
-        for item in texts:
+        # A tuple has several here, as what comes in a stream is no pair.
+        several = texts if isinstance(texts, tuple) else self.task.input.several(texts)
+        for item in [cast("Input", texts)] if several is None else several:
             yield self._answer_or_error(item, wanted)
 
     def _answer_or_error(self, item: Input, wanted: Wanted) -> dict[str, Any]:
@@ -199,11 +242,6 @@ class Pipeline:
             return self._answer(item, wanted)
         except TextError as error:
             return {**self.task.input.named(item), "error": str(error)}
-
-    @property
-    def kept(self) -> str:
-        """What answers a text that is too long, its "beginning" or its "end"."""
-        return getattr(self._encoder, "kept", "beginning")  # images are never too long
 
     @property
     def example(self) -> Input:
@@ -227,9 +265,10 @@ class Pipeline:
         """
         if "embedding" not in self.task.outputs:
             raise OptionError(f"a model for {self.manifest.task} does not embed texts; call it")
-        if isinstance(texts, str):
-            return self._embedding(texts)
-        rows = list(self._model.map(self._numbered_embedding, enumerate(texts, 1)))
+        several = texts if isinstance(texts, tuple) else self.task.input.several(texts)
+        if several is None:
+            return self._embedding(cast("str", texts))
+        rows = list(self._model.map(self._numbered_embedding, enumerate(several, 1)))
         return np.stack(rows) if rows else np.zeros((0, self._model.width("embedding")), np.float32)
 
     @staticmethod
@@ -253,9 +292,11 @@ class Pipeline:
 
     def prepare(self, text: Input) -> AnyEncoded:
         """The first half of an answer, for whoever times both: tokens, or an image's pixels; raises
-        TextError where the text cannot be answered."""
+        TextError where the text cannot be answered, BackendError once the model is closed."""
         item = self.task.input.item(text)
-        return self._encoder.encode(*(item if isinstance(item, tuple) else (item,)))
+        if (encoder := self._encoder) is None:
+            raise self._model.gone()
+        return encoder.encode(*(item if isinstance(item, tuple) else (item,)))
 
     def answer(self, text: Input, encoded: AnyEncoded, wanted: Wanted = WHOLE) -> dict[str, Any]:
         """Answers a text of which `prepare` made `encoded`; returns and raises as `__call__`."""
@@ -263,9 +304,14 @@ class Pipeline:
         answer = self.task.answer(self._run(encoded), encoded, item, self.labels, wanted)
         if encoded.truncated:
             answer["truncated"] = True
+        if encoded.unknown_share > MUCH_UNKNOWN:
+            answer["unknown_share"] = round(encoded.unknown_share, 3)
         return {**self.task.input.named(item), **answer}
 
     def _wanted(self, asked: Asked) -> Wanted:
+        if unknown := [name for name in asked if name not in Wanted.__dataclass_fields__]:
+            known = ", ".join(Wanted.__dataclass_fields__)
+            raise TypeError(f"there is no argument {unknown[0]!r}; known are {known}")
         wanted = Wanted(**asked)
         wanted.check(self.manifest.task, self.task.options)
         return wanted
@@ -277,8 +323,10 @@ class Pipeline:
         item = self.task.input.item(text)
         if isinstance(item, tuple):
             raise TextError("candidate labels are chosen among for one text, not for a pair")
+        if (encoder := self._encoder) is None:
+            raise self._model.gone()
         answer = choose.answer(
-            item, cast("TextEncoder", self._encoder), lambda pair: self._run(pair)["logits"][0]
+            item, cast("TextEncoder", encoder), lambda pair: self._run(pair)["logits"][0]
         )
         return {**self.task.input.named(item), **answer}
 

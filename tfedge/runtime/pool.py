@@ -11,7 +11,7 @@ import numpy as np
 
 from tfedge.runtime.bundle import Bundle
 from tfedge.runtime.errors import OptionError
-from tfedge.runtime.interpreter import LOADED, Device, Model
+from tfedge.runtime.interpreter import LOADED, Device, GoneError, Model
 from tfedge.runtime.runtimes import MAX_THREADS, default_threads
 
 if TYPE_CHECKING:
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def check_workers(workers: int, device: Device) -> None:
+    """Raises OptionError where there cannot be as many workers."""
+    if not 1 <= workers <= MAX_THREADS:
+        raise OptionError(f"{workers} workers asked for; 1 to {MAX_THREADS} are allowed")
+    if any(device.values()):
+        raise OptionError(
+            "workers share the processors, a delegate has a device; leave one of them out"
+        )
 
 
 class Pool:
@@ -36,14 +46,7 @@ class Pool:
         num_threads: int | None = None,
         **device: Unpack[Device],
     ) -> None:
-        """Args: see `tfedge.runtime.load`; raises as `Model` does, and OptionError where there
-        cannot be as many workers."""
-        if not 1 <= workers <= MAX_THREADS:
-            raise OptionError(f"{workers} workers asked for; 1 to {MAX_THREADS} are allowed")
-        if any(device.values()):
-            raise OptionError(
-                "workers share the processors, a delegate has a device; leave one of them out"
-            )
+        """Args: see `tfedge.runtime.load`; raises as `Model` does."""
         threads = num_threads or max(1, default_threads() // workers)
         self._models = [Model(bundle, runtime, threads, **device) for _ in range(workers)]
         self.runtime = self._models[0].runtime
@@ -72,6 +75,10 @@ class Pool:
     def width(self, output: str) -> int:
         """See `Model.width`."""
         return self._models[0].width(output)
+
+    def gone(self) -> GoneError:
+        """See `Model.gone`."""
+        return self._models[0].gone()
 
     def close(self) -> None:
         """See `Model.close`."""

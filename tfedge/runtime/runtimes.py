@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import mmap
 import os
 import platform
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfedge.runtime.errors import BackendError, OptionError, one_line
+from tfedge.runtime.errors import NO_MEMORY, BackendError, OptionError, lacks_memory, one_line
 
 MAX_THREADS = 64
+_STACK_BYTES = 8 << 20  # of a thread, where ulimit does not say
+_SPARE_BYTES = 32 << 20
 _DEFAULT_MAX_THREADS = 4  # of the boards; more threads only wait for each other on small matrices
 
 
@@ -110,12 +114,68 @@ def default_threads() -> int:
     return min(len(affinity(0)) if affinity else os.cpu_count() or 1, _DEFAULT_MAX_THREADS)
 
 
-def choose_runtime(wanted: str | None, allowed: Sequence[str]) -> str:
+def check_threads(count: int) -> None:
+    """Raises BackendError where a process cannot have as many threads more.
+
+    The memory that ulimit leaves, or its number of processes, may not do: tflite-runtime then waits for
+    ever for the threads that it could not start.
+    """
+    try:
+        if room := _room_for(count):
+            mmap.mmap(-1, room).close()
+        else:
+            _start_threads(count)
+    except (OSError, RuntimeError, MemoryError) as error:
+        raise BackendError(
+            f"{count} threads cannot be started here ({one_line(error)}): ask for fewer (--threads 1,"
+            " num_threads=1), or let the process have more memory and processes (ulimit -v, -u)"
+        ) from error
+
+
+def is_limited() -> bool:
+    """Whether this process has an address space of its own size, as `ulimit -v` gives it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
+def _room_for(count: int) -> int:
+    """Bytes of the address space that threads and an interpreter take, where it is limited, else 0.
+
+    Threads of Python would take 64 MB each to allocate from, which those of a runtime do not.
+    """
+    if not is_limited():
+        return 0
+    import resource
+
+    stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
+    return count * (stack if stack != resource.RLIM_INFINITY else _STACK_BYTES) + _SPARE_BYTES
+
+
+def _start_threads(count: int) -> None:
+    """Raises RuntimeError where there cannot be as many at once."""
+    over = threading.Event()
+    started = []
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=over.wait)
+            thread.start()
+            started.append(thread)
+    finally:
+        over.set()
+        for thread in started:
+            thread.join()
+
+
+def choose_runtime(wanted: str | None, allowed: Sequence[str], here: bool = False) -> str:
     """Names the runtime to use.
 
     Args:
         wanted: a key of `RUNTIMES`, or None for the first of `allowed` that is installed.
         allowed: the runtimes that the model was verified on.
+        here: whether it is to run in this process, in which another one may be the first that can.
 
     Raises:
         OptionError: `wanted` is no runtime.
@@ -132,9 +192,10 @@ def choose_runtime(wanted: str | None, allowed: Sequence[str]) -> str:
             + "".join(f" or use --runtime {name}" for name in usable[:1])
         )
     candidates = usable if wanted is None else [wanted]
-    for name in candidates:
-        if RUNTIMES[name].installed():
-            return name
+    installed = [name for name in candidates if RUNTIMES[name].installed()]
+    possible = [name for name in installed if not (here and _crashes_here(name))]
+    if installed:
+        return (possible or installed)[0]  # `import_runtime` tells why the latter cannot run here
     raise BackendError(_missing(candidates, allowed))
 
 
@@ -152,14 +213,20 @@ def _missing(candidates: Sequence[str], allowed: Sequence[str]) -> str:
     return message
 
 
+def _crashes_here(name: str) -> bool:
+    """Whether TensorFlow, which is in this process, and a runtime crash each other."""
+    return name == "tflite-runtime" and "tensorflow" in sys.modules
+
+
 def import_runtime(name: str) -> Any:
     """Imports the interpreter module of runtime `name`; raises BackendError where it cannot work in
     this process."""
     if name == "tflite-runtime":
-        if "tensorflow" in sys.modules:
+        if _crashes_here(name):
             raise BackendError(
-                "tflite-runtime and TensorFlow crash each other; load the model in a process"
-                " that has not imported TensorFlow"
+                "tflite-runtime and TensorFlow, which is in this process, crash each other; load the"
+                " model in another process or, where it was verified on that and ai-edge-litert is"
+                " installed, with runtime='litert'"
             )
         import numpy as np
 
@@ -170,7 +237,9 @@ def import_runtime(name: str) -> Any:
             )
     try:
         return importlib.import_module(RUNTIMES[name].interpreter)
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # the latter of a library that it opens by itself
+        if lacks_memory(error):
+            raise BackendError(NO_MEMORY) from error
         raise BackendError(
             f"{name} is installed but cannot be imported: {one_line(error)};"
             f" `pip install --force-reinstall {RUNTIMES[name].package}`"

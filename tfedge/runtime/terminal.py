@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfedge.runtime import render
-from tfedge.runtime.errors import BackendError, InferenceError, one_line, shortened
-from tfedge.runtime.quiet import quiet_start
-from tfedge.runtime.runtimes import MAX_THREADS, RUNTIMES
+from tfedge.runtime.errors import (
+    NO_MEMORY,
+    BackendError,
+    InferenceError,
+    lacks_memory,
+    one_line,
+    shortened,
+)
+from tfedge.runtime.runtimes import MAX_THREADS, RUNTIMES, is_limited
 
 if TYPE_CHECKING:
     from tfedge.runtime.pipeline import Pipeline
 
 PROGRAM = "tfedge-infer"
-LOADING = ("runtime", "num_threads", "delegate", "device", "length")  # arguments of `load`
+LOADING = ("runtime", "num_threads", "delegate", "device", "length", "trust")  # arguments of `load`
 
 _LOADING_OPTIONS = (
     click.option(
@@ -50,6 +57,12 @@ _LOADING_OPTIONS = (
         metavar="N",
         help="Run all texts in the graph for N tokens (default: each in the shortest that holds it).",
     ),
+    click.option(
+        "--trust",
+        is_flag=True,
+        help="Load the model at once. Otherwise one that is seen here for the first time is loaded and"
+        " run in a process of its own before, in case that it crashes.",
+    ),
 )
 
 
@@ -61,19 +74,29 @@ def loading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load_model(path: str, loading: Mapping[str, Any]) -> Pipeline:
-    """`tfedge.runtime.load`, without the runtimes' chatter; `loading` are its other arguments. Raises
-    as it does, and BackendError where a package of the base install does not load."""
+    """`tfedge.runtime.load`; `loading` are its other arguments. Raises as it does, and BackendError
+    where a package of the base install does not load."""
     # Makes hashlib compute by itself: OpenSSL, which it and numpy load, takes 3 MB of a board's memory.
     sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type]
+    if is_limited():
+        # Its threads, which nothing here needs, wait for ever for memory that they do not get.
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
     try:
         from tfedge.runtime.pipeline import load
     except ImportError as error:
+        if lacks_memory(error):
+            raise BackendError(NO_MEMORY) from error
         raise BackendError(
             f"a package of the base install does not load: {one_line(error)}; `{PROGRAM} --doctor` says"
             " how to fix it"
         ) from error
-    with quiet_start():
-        return load(path, **loading)
+    model = load(path, **loading)
+    # Not before: numpy makes an error of its own of one that comes while it is imported.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.stderr is not None:
+        model.hide_panics()
+    return model
 
 
 def print_line(line: str) -> None:

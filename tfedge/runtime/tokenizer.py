@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import operator
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
 import tokenizers
 
-from tfedge.runtime.errors import ModelFileError, TextError, one_line
+from tfedge.runtime.errors import (
+    ModelFileError,
+    PanicError,
+    TextError,
+    TextTypeError,
+    one_line,
+)
+from tfedge.runtime.special_tokens import find_pad_id, find_unknown_id, named_unknown_id
 from tfedge.runtime.truncation import LONGEST_FIRST, is_settled, kept_of_two
 
-_PADDING_TOKENS = ("[PAD]", "<pad>")
-_UNKNOWN_TOKENS = ("[UNK]", "<unk>")
 # Characters a token that a text is cut to before it is tokenised, see `TextEncoder._encode`.
 _CHARACTERS_A_TOKEN = 64
 # Of a pair, above which it is not left to `tokenizers`: that pairs each part of one text that does not
@@ -40,7 +46,8 @@ class Encoded:
     sequence: list[int | None]
     truncated: bool  # whether a part of the text did not fit
     pad_id: int  # vocabulary number of the padding token
-    unknown_id: int | None = None  # that of what stands for unknown words, None without one
+    unknown_id: int | None = None  # that of what stands for unknown words, None if none is named
+    unknown_share: float = 0.0  # of the tokens that are not special, 0..1
     # Whether a word's pieces but the first have a mark, as "##" in WordPiece.
     marks_pieces: bool = False
     # Of pairs: (start, end) of the word that a token is of, as `offsets` has that of the token.
@@ -79,24 +86,26 @@ def pad(samples: Sequence[np.ndarray], length: int, pad_id: int) -> dict[str, np
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 
-def find_pad_id(tokenizer: tokenizers.Tokenizer) -> int:
-    """The vocabulary number of the padding token; raises ModelFileError where there is none."""
-    if tokenizer.padding:
-        return int(tokenizer.padding["pad_id"])
-    for token in _PADDING_TOKENS:
-        if (number := tokenizer.token_to_id(token)) is not None:
-            return number
-    raise ModelFileError(
-        f"tokenizer.json has no padding token ({' or '.join(_PADDING_TOKENS)});"
-        " convert the model again"
+def is_panic(error: BaseException) -> bool:
+    """Whether tokenizers gave up; its class, which is no Exception, cannot be imported."""
+    return type(error).__name__ == "PanicException"
+
+
+def _read(content: bytes) -> tokenizers.Tokenizer:
+    """The tokeniser of a `tokenizer.json`; raises ModelFileError where there is none in it."""
+    try:
+        return tokenizers.Tokenizer.from_buffer(content)
+    except BaseException as error:  # of bare Exceptions, and panics
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        raise _unusable(error) from error
+
+
+def _unusable(error: BaseException) -> ModelFileError:
+    return ModelFileError(
+        f"tokenizer.json is not understood by tokenizers {tokenizers.__version__}:"
+        f" {one_line(error)}; upgrade tokenizers or convert the model again"
     )
-
-
-def _find_unknown_id(tokenizer: tokenizers.Tokenizer) -> int | None:
-    # Byte-level BPE has the token, but knows all words and needs not say which it is.
-    names = (getattr(tokenizer.model, "unk_token", None), *_UNKNOWN_TOKENS)
-    found = (tokenizer.token_to_id(name) for name in names if name)
-    return next((number for number in found if number is not None), None)
 
 
 class TextEncoder:
@@ -117,29 +126,38 @@ class TextEncoder:
         Raises:
             ModelFileError: the `tokenizers` library cannot make a tokeniser of it.
         """
-        try:
-            self._tokenizer = tokenizers.Tokenizer.from_buffer(tokenizer_json)
-        except Exception as error:  # the library raises this bare type
-            raise ModelFileError(
-                f"tokenizer.json is not understood by tokenizers {tokenizers.__version__}:"
-                f" {one_line(error)}; upgrade tokenizers or convert the model again"
-            ) from error
+        self._tokenizer = _read(tokenizer_json)
+        self.around: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self._max_length = max_length
         self._pairs = pairs
         self.pad_id = find_pad_id(self._tokenizer)
         # What the file says of padding tells that a model knows padding by its token, not by the mask.
         self._reads_padding = bool(self._tokenizer.padding)
-        self._unknown_id = _find_unknown_id(self._tokenizer)
+        self._unknown_id = find_unknown_id(self._tokenizer)
+        self._named_unknown_id = named_unknown_id(self._tokenizer)
         self._marks_pieces = bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
         # Where a text is cut is all that counts of what the file says of truncation.
         side = (self._tokenizer.truncation or {}).get("direction", "right")
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()  # padding depends on the signature, see `Encoded.arrays`
-        # Special tokens around two texts, whichever.
-        self._frame = _cells(self._tokenise(self.token(self.pad_id), self.token(self.pad_id)))
+        padding = self.token(self.pad_id)
+        try:
+            # Special tokens around two texts, whichever.
+            self._frame = _cells(self._tokenise(padding, padding))
+            self._tokenise("a 1")  # what breaks on every text is told before there is one
+        except TextError as error:
+            raise _unusable(error) from error
         self.kept = "beginning" if side == "right" else "end"
         strategy = "only_second" if pairs else "longest_first"
         self._tokenizer.enable_truncation(max_length, strategy=strategy, direction=side)
+
+    def check_room(self) -> None:
+        """Raises ModelFileError where special tokens leave no room for any text."""
+        if self._tokenizer.num_special_tokens_to_add(self._pairs) >= self._max_length:
+            raise ModelFileError(
+                f"tokenizer.json puts more special tokens around a text than the {self._max_length}"
+                " tokens that the model takes; convert the model again with another tokeniser"
+            )
 
     def token(self, number: int) -> str:
         """The word piece of a vocabulary number."""
@@ -168,7 +186,7 @@ class TextEncoder:
         self._check_fits(encoded)
         for number, (name, value) in enumerate(texts.items()):
             if number not in encoded.sequence:
-                if self._tokenizer.encode(value, add_special_tokens=False).ids:
+                if self._alone(value).ids:
                     raise self._no_room("nothing is left of it")
                 raise TextError(f"the {name} has only characters that the tokeniser drops")
         if self._reads_padding and self.pad_id in encoded.ids:
@@ -197,6 +215,15 @@ class TextEncoder:
                 samples.append(np.array(parts, np.int32).T)
         return samples
 
+    def unknown_share(self, samples: Sequence[np.ndarray]) -> float:
+        """The share of tokens that stand for unknown words, 0..1, special ones left out, in what
+        `encode_batch` gives."""
+        ids = np.concatenate([sample.reshape(len(sample), -1)[:, 0] for sample in samples])
+        special = [number for number, *_, text in self._frame if text is None]
+        own = ids[~np.isin(ids, special)]
+        unknown = 0 if self._unknown_id is None else np.count_nonzero(own == self._unknown_id)
+        return unknown / max(1, len(own))
+
     def _encode_at_once(
         self, items: Sequence[str | tuple[str, str]]
     ) -> Iterator[Encoded | tokenizers.Encoding]:
@@ -204,10 +231,7 @@ class TextEncoder:
         texts = [(item,) if isinstance(item, str) else item for item in items]
         is_long = [self._is_long(each) for each in texts]
         short = [item for item, long in zip(items, is_long) if not long]
-        try:
-            found = iter(self._tokenizer.encode_batch_fast(short))
-        except Exception as error:  # the library raises this bare type
-            raise self._no_room(one_line(error)) from error
+        found = iter(self._ask(self._tokenizer.encode_batch_fast, short))
         for each, long in zip(texts, is_long):
             yield self._encode(*each) if long else next(found)
 
@@ -234,8 +258,12 @@ class TextEncoder:
                 f"the first {MAX_CHARACTERS:,} characters or more are fewer than {self._max_length}"
                 " tokens: a word or a blank of such a length is not read"
             )
-        words = text[:limit].rsplit(None, 1)
-        return words[0] if len(words) == 2 else text[:limit]
+        head = text[:limit]
+        words = head.rsplit(None, 1)
+        if len(words) == 2:
+            return words[0]
+        # Half of the only word after blanks would be another word, while nothing makes more be read.
+        return "" if head[:1].isspace() else head
 
     def _encode(
         self, text: str, second: str | None = None, strategy: str = LONGEST_FIRST
@@ -262,7 +290,7 @@ class TextEncoder:
         room = self._max_length - self._tokenizer.num_special_tokens_to_add(True)
         for times in itertools.count():
             heads = [self._head(text, 4**times) for text in pair]
-            halves = [self._tokenizer.encode(head, add_special_tokens=False) for head in heads]
+            halves = [self._alone(head) for head in heads]
             counts = [sum(map(len, (half, *half.overflowing))) for half in halves]
             is_whole = [head is text for head, text in zip(heads, pair)]
             if is_settled(counts, is_whole, room, strategy):
@@ -284,6 +312,7 @@ class TextEncoder:
     def _encoded(self, cells: Sequence[tuple[Any, ...]], truncated: bool) -> Encoded:
         columns = [list(column) for column in zip(*cells)] or [[] for _ in range(5)]
         ids, type_ids, tokens, offsets, sequence = columns
+        own = [number for number, text in zip(ids, sequence) if text is not None]
         return Encoded(
             ids,
             type_ids,
@@ -292,15 +321,29 @@ class TextEncoder:
             sequence,
             truncated=truncated,
             pad_id=self.pad_id,
-            unknown_id=self._unknown_id,
+            unknown_id=self._named_unknown_id,
+            unknown_share=own.count(self._unknown_id) / max(1, len(own)),
             marks_pieces=self._marks_pieces,
         )
 
     def _tokenise(self, text: str, second: str | None = None) -> tokenizers.Encoding:
+        return self._ask(self._tokenizer.encode, text, second)
+
+    def _alone(self, text: str) -> tokenizers.Encoding:
+        """A text without special tokens."""
+        return self._ask(self._tokenizer.encode, text, add_special_tokens=False)
+
+    def _ask(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Has tokenizers do something; raises TextError where it fails, PanicError where it panics."""
         try:
-            return self._tokenizer.encode(text, second)
+            with self.around():
+                return function(*arguments, **options)
         except Exception as error:  # the library raises this bare type
             raise self._no_room(one_line(error)) from error
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            raise PanicError(f"the tokeniser breaks on it: {one_line(error)}") from error
 
     def _check_fits(self, encoded: Sized) -> None:
         # `tokenizers` truncates nothing where the special tokens alone are too many.
@@ -340,7 +383,7 @@ def _words(encoding: tokenizers.Encoding) -> list[tuple[int, int]]:
 
 def _check(name: str, value: object) -> None:
     if not isinstance(value, str):
-        raise TextError(f"the {name} must be a string, not {type(value).__name__}")
+        raise TextTypeError(f"the {name} must be a string, not {type(value).__name__}")
     try:
         value.encode()
     except UnicodeEncodeError:

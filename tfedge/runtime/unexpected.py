@@ -15,8 +15,6 @@ EXIT_UNEXPECTED = 70  # EX_SOFTWARE of sysexits.h
 
 def describe(error: BaseException, program: str) -> str:
     """What the user is told of `error`, whose traceback goes into a file where one can be written."""
-    if isinstance(error, MemoryError):
-        return "the memory of this machine, or what ulimit leaves of it, is not enough for this"
     what = f"unexpected {type(error).__name__}: {error}"
     try:
         path = _write(error, program)

@@ -8,10 +8,13 @@ input is the request, a JSON object:
     runtime   a key of `RUNTIMES`; null takes the first that the model allows (outputs, clock)
     threads   of the runtime; null takes its default
     arrays    .npz with the inputs of the model, `input:NAME` (rows, ...) each
-    result    .npz to write: the arrays that the verb returns
+    result    .npz to write: the arrays that the verb returns; null prints that file as one line, in
+              base64 behind `ARCHIVE`
 
 and what the verb's function reads besides. A line on standard output is a step done; an error is a
 line on standard error, and the exit codes are those of `tfedge-infer`.
+
+The verb `look` needs nothing of that, and prints one line: the machine's `Conditions`.
 
 The verb `clock` has no arrays: it answers texts and says how long each took, in a process that stays
 alive. It first prints one line about itself, a JSON object with `runtime` and `threads`. Then each line
@@ -25,7 +28,10 @@ of standard input, a JSON list of texts, is a block; one line answers it, a JSON
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import dataclasses
+import io
 import json
 import sys
 import time
@@ -36,6 +42,7 @@ from typing import Any
 import numpy as np
 
 from tfedge.runtime.bundle import read_bundle
+from tfedge.runtime.conditions import look
 from tfedge.runtime.errors import (
     BackendError,
     InferenceError,
@@ -45,10 +52,10 @@ from tfedge.runtime.errors import (
 )
 from tfedge.runtime.interpreter import FAILURES, Model, quantise
 from tfedge.runtime.machine import peak_rss_bytes
-from tfedge.runtime.quiet import quiet_start
 from tfedge.runtime.runtimes import RUNTIMES, default_threads, import_runtime, runtime_name
 
 INPUT = "input:"  # before the names of inputs in the archive
+ARCHIVE = b"npz "
 SECONDS = "seconds"  # the name of what `turns` returns
 WARM_UP_ROUNDS = 3  # of `turns`: first calls allocate memory, start threads and fill caches
 _MASK = "attention_mask"
@@ -206,10 +213,13 @@ def _clock(request: Request) -> None:
     """Answers texts; `length` is of the one graph that is to run, or null."""
     from tfedge.runtime.pipeline import load
 
-    with quiet_start():
-        pipeline = load(
-            request["model"], request["runtime"], request["threads"], length=request["length"]
-        )
+    pipeline = load(
+        request["model"],
+        request["runtime"],
+        request["threads"],
+        length=request["length"],
+        trust=True,  # this is a process of its own
+    )
     about = {"runtime": runtime_name(pipeline.runtime), "threads": pipeline.num_threads}
     serve(pipeline.prepare, pipeline.answer, about)
 
@@ -249,13 +259,27 @@ def serve(
         print(json.dumps(block), flush=True)
 
 
+def _look(request: Request) -> None:
+    print(json.dumps(dataclasses.asdict(look())), flush=True)
+
+
 VERBS: Mapping[str, Callable[[Request], Arrays | None]] = {
     "outputs": _outputs,
     "tensors": _tensors,
     "grams": _grams,
     "turns": _turns,
     "clock": _clock,
+    "look": _look,
 }
+
+
+def _write(arrays: Arrays, path: str | None) -> None:
+    if path is not None:
+        np.savez(path, **arrays)
+        return
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    print(f"{ARCHIVE.decode()}{base64.b64encode(content.getvalue()).decode()}", flush=True)
 
 
 def main() -> int:
@@ -267,7 +291,7 @@ def main() -> int:
             raise OptionError(f"no verb {request['verb']!r}; this worker has {', '.join(VERBS)}")
         found = verb(request)
         if found is not None:
-            np.savez(request["result"], **found)
+            _write(found, request["result"])
     except InferenceError as error:
         print(f"tfedge: {error}", file=sys.stderr)
         return error.exit_code

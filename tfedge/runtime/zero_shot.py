@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tfedge.runtime.errors import OptionError
+from tfedge.runtime.special_tokens import MUCH_UNKNOWN
 from tfedge.runtime.tasks.base import Answer, softmax
 from tfedge.runtime.truncation import ONLY_FIRST
 from tfedge.runtime.wanted import Wanted
@@ -61,8 +62,8 @@ class ZeroShot:
     def answer(
         self, text: str, encoder: TextEncoder, run: Callable[[Encoded], np.ndarray]
     ) -> Answer:
-        """{"label", "score", "scores": {candidate: probability}}, the likeliest first, and "truncated"
-        where a part of the text did not fit.
+        """{"label", "score", "scores": {candidate: probability}}, the likeliest first, "truncated"
+        where a part of the text did not fit, and "unknown_share" as `Pipeline.__call__`.
 
         Raises TextError where the text cannot be answered, or a hypothesis leaves no room for it.
 
@@ -82,7 +83,11 @@ class ZeroShot:
         answer: Answer = {"label": self._candidates[order[0]], "score": float(scores[order[0]])}
         kept = order[: self._top_k]
         answer["scores"] = {self._candidates[index]: float(scores[index]) for index in kept}
-        return {**answer, "truncated": True} if any(pair.truncated for pair in pairs) else answer
+        if any(pair.truncated for pair in pairs):
+            answer["truncated"] = True
+        if (unknown := max(pair.unknown_share for pair in pairs)) > MUCH_UNKNOWN:
+            answer["unknown_share"] = round(unknown, 3)
+        return answer
 
 
 def _filled(template: str, label: str) -> str:

@@ -97,6 +97,7 @@ def test_what_a_task_may_be_asked() -> None:
 
 def test_the_folder_is_walked() -> None:
     assert tasks.names() == (
+        "fill-mask",
         "image-classification",
         "image-multi-label",
         "question-answering",
@@ -116,7 +117,7 @@ def test_the_folder_is_walked() -> None:
 )
 def test_what_is_no_task(name: str) -> None:
     """The name may come from a file that somebody made: it decides on no import."""
-    with pytest.raises(ValueError, match=r"is none of image-classification, image-multi-label"):
+    with pytest.raises(ValueError, match=r"is none of fill-mask, image-classification"):
         tasks.find(name)
 
 
