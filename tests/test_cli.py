@@ -20,6 +20,7 @@ import click
 import pytest
 import toy_folders
 import toys as toy_builder
+from charts import needs_charts
 from privileges import obey_permissions
 from program import INSTALLED
 
@@ -27,7 +28,7 @@ import tfedge.presets
 import tfedge.quantize.prepare
 from tfedge import __version__, cli, errors
 from tfedge.cli.summary import bench_summary, conversion_summary
-from tfedge.convert.result import Conversion, Effort, Evaluation, Figures, Quantization, Refused
+from tfedge.conversion.result import Conversion, Effort, Evaluation, Figures, Quantization, Refused
 from tfedge.measure.race import Machine, Race, Standing, Times
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.presets import Preset, preset_names
@@ -101,6 +102,28 @@ def folder(tmp_path: Path) -> Path:
 # --- help, versions, lists
 
 
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_closed_streams(toys: Path, sentences: Path, closed: int) -> None:
+    """As of a program that something starts without a terminal: the others go on."""
+    options: dict[str, Any] = {("stdin", "stdout", "stderr")[closed]: None}
+    model = toys / "classifier.tflite"
+    result = program(
+        *("eval", "--model", model, "--data", sentences, "--threads", "1"),
+        preexec_fn=lambda: os.close(closed),
+        **options,
+    )
+    assert result.code == 0
+    assert bool(result.lines) == (closed != 1)
+    assert [line for line in result.errors if "Error" in line] == []
+
+
+def test_usage_errors_are_cut_and_escaped(tfedge_: Tfedge) -> None:
+    result = tfedge_("eval", "--model", "a/\x1b]0;x\x07" + 3000 * "a/", "--data", "x")
+    assert result.code == 2
+    assert len(result.error) < 2000
+    assert "\x1b" not in result.error and "\x07" not in result.error
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help(tfedge_: Tfedge, command: str) -> None:
     words = [command] if command else []
@@ -128,7 +151,10 @@ def test_help_names_commands_and_exit_codes(tfedge_: Tfedge) -> None:
     assert codes == (
         "0 done, 1 error, 2 usage, 3 unusable input, 4 a package or runtime is missing, "
         "5 the converted model was rejected, "
-        "70 a fault of tfedge itself, with the file to report it with"
+        "70 a fault of tfedge itself, with the file to report it with; "
+        "of boards 11 no such host, 12 it cannot be reached, 13 it takes no key of yours, "
+        "14 its own key is not known, 15 its Python does not do, "
+        "16 tfedge is missing there or another one, 17 the connection broke, 18 it has no room"
     )
     kinds = ("TfedgeError", "InputError", "MissingPackageError", "RejectedModelError")
     assert [getattr(errors, kind).exit_code for kind in kinds] == [1, 3, 4, 5]
@@ -252,7 +278,7 @@ def test_nothing_of_that_name(
     missing = tmp_path / "missing"
     result = tfedge_("convert", missing)
     assert result.code == 3
-    assert result.error.startswith(f"tfedge: no model '{missing}': it is none of the names bert-")
+    assert result.error.startswith(f"tfedge: no model '{missing}': it is none of the names albert-")
     assert "give the folder that holds config.json" in tfedge_("convert", sentences).error
     (tmp_path / "empty").mkdir()
     result = tfedge_("convert", tmp_path / "empty")
@@ -264,7 +290,7 @@ def test_nothing_of_that_name(
     result = tfedge_("distil", "tiny", "--teacher", missing, *options)
     assert result.code == 3
     assert result.error.startswith(
-        "tfedge: unknown preset 'tiny', did you mean vit-tiny? known are bert-"
+        "tfedge: unknown preset 'tiny', did you mean vit-tiny? known are albert-"
     )
     result = tfedge_("init", "tinybert", tmp_path / "empty", "--tokenizer", tmp_path)
     assert result.error == f"tfedge: {tmp_path / 'empty'} exists; give the name of a new folder"
@@ -309,7 +335,7 @@ def test_wrong_labels(tfedge_: Tfedge, toys: Path, folder: Path, tmp_path: Path)
     [
         (
             "a good film\tgood\nanother\tgood\n",
-            "all rows of {} have the label 'good'; a classifier",
+            "all rows of {} have the label 'good'; a model learns",
         ),
         (
             "a good film\tGood\nawful\tbad\ngreat\tgood\n",
@@ -508,18 +534,36 @@ def test_eval(tfedge_: Tfedge, toys: Path, tmp_path: Path) -> None:
     assert (found["texts"], found["runtime"], found["confusion"]) == (3, "litert", [[1, 0], [1, 1]])
 
 
-def test_inspect(tfedge_: Tfedge, toys: Path, tmp_path: Path) -> None:
-    model, html = toys / "int8_output.tflite", tmp_path / "folder" / "page.html"
+def test_inspect(tfedge_: Tfedge, toys: Path) -> None:
+    model = toys / "int8_output.tflite"
     command = ("inspect", model, "--against", toys / "classifier.tflite", "--texts", "2")
-    result = tfedge_(*command, "--html", html)
+    result = tfedge_(*command)
     assert (result.code, result.errors) == (0, [f"running both models in {INSTALLED[0]} ..."])
-    assert result.lines[0] == "Operators"
+    assert result.lines[0].startswith("int8_output.tflite: ")
+    assert "Operators" in result.lines
     assert any("Furthest from float" in line for line in result.lines)
-    assert html.read_text(encoding="utf-8").startswith("<!doctype html>")
     (line,) = tfedge_(*command, "--json", "--runtime", "litert").lines
     found = json.loads(line)
     assert (found["noise"]["runtime"], found["noise"]["rows"]) == ("litert", 2)
     assert found["file"] == str(model)
+
+
+@needs_charts
+def test_page_of_inspect(tfedge_: Tfedge, toys: Path, tmp_path: Path) -> None:
+    html = tmp_path / "folder" / "page.html"
+    assert tfedge_("inspect", toys / "int8.tflite", "--html", html).code == 0
+    assert html.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_page_without_what_draws_it(
+    tfedge_: Tfedge, toys: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is told before anything is measured."""
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    result = tfedge_("inspect", toys / "int8.tflite", "--time", "--html", tmp_path / "page.html")
+    assert result.code == 4
+    assert len(result.errors) == 1
+    assert "pip install 'vl-convert-python>=1.7,<2'" in result.errors[0]
 
 
 def test_inspect_without_tensorflow(toys: Path) -> None:
@@ -627,6 +671,9 @@ def test_file_whose_name_is_not_utf_8(toys: Path, sentences: Path, tmp_path: Pat
     assert f" on {tmp_path}/caf\\udce9.tsv: 12 texts" in result.lines[0]
 
 
+OUT = {"options": {"output": "out"}}
+
+
 def conversion_of(content: dict[str, Any]) -> Conversion:
     """The report that was printed as JSON, or a part of it."""
     names = [field.name for field in dataclasses.fields(Conversion)]
@@ -668,7 +715,7 @@ def test_convert(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path)
     assert report["buckets"] == report["options"]["buckets"] == [8]
     manifest = read_bundle(output / "toy" / "toy_float32.tflite").manifest
     assert sorted(manifest.signatures.values()) == [8, 16]
-    summary = conversion_summary(conversion_of(report), output).splitlines()
+    summary = conversion_summary(conversion_of(report)).splitlines()
     path = output / "toy" / "toy_float32.tflite"
     packed = len(gzip.compress(path.read_bytes()))
     sizes = (path.stat().st_size, packed)
@@ -707,7 +754,7 @@ def test_what_is_multiplied_in_float(mode: str, said: str) -> None:
         "quantization": {"mode": mode, "float_operators": 2, "operators": {"A": 3, "B FLOAT": 2}},
         "evaluation": {"source": "dev.tsv", "runtimes": {}},
     }
-    lines = conversion_summary(conversion_of(report), Path("out")).splitlines()
+    lines = conversion_summary(conversion_of({**report, **OUT})).splitlines()
     assert lines[2] == f"  {mode}: {said} operators pass on floats"
 
 
@@ -746,7 +793,7 @@ def test_summary_of_a_runtime_that_crashed(monkeypatch: pytest.MonkeyPatch, tmp_
             },
         },
     }
-    assert conversion_summary(conversion_of(report), Path("out")).splitlines() == [
+    assert conversion_summary(conversion_of({**report, **OUT})).splitlines() == [
         "out/toy/toy_int8.tflite  4.2 MB, 3.1 compressed",
         "  text-classification, 128 tokens, 14.3M parameters, 1.25 GFLOPs",
         "  int8: 2 of 5 operators compute in float",
@@ -879,6 +926,27 @@ def test_prune(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -
     assert [(layer["name"], layer["sparsity"]) for layer in report["layers"]] == [
         ("pooler.dense", 0.25)
     ]
+
+
+def test_trim(tfedge_: Tfedge, folder: Path, sentences: Path, tmp_path: Path) -> None:
+    command = ("trim", folder, "--output", tmp_path / "small")
+    for options, code, message in (
+        ((), 3, "give --keep-texts, --languages, or both"),
+        (("--languages", "de,xx"), 3, "no language 'xx'; known are af, am"),
+        (("--keep-texts", "no.tsv"), 3, "no.tsv does not exist"),
+        (("--keep-texts", sentences, "--vocab-size", "2"), 3, "--vocab-size is 2, and special"),
+    ):
+        result = tfedge_(*command, *options)
+        assert (result.code, message in result.error) == (code, True), result.errors
+    assert not (tmp_path / "small").exists()
+    options = ("--keep-texts", sentences, "--eval", sentences, "--languages", "en")
+    result = tfedge_(*command, *options, "--vocab-size", "60")
+    assert result.code == 0, result.errors
+    assert re.fullmatch(r"\S+small  60 of 9\d rows, of which the texts use 1\d", result.lines[0])
+    assert re.fullmatch(r"  weights: \d+\.\d+ MB, 0\.\d\d of \d+\.\d+ MB", result.lines[1])
+    assert result.lines[2] == result.lines[3]
+    again = tfedge_(*command, *options)
+    assert again.error.endswith("exists; choose another --output, or --force to replace it")
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ MISTAKES: dict[str, tuple[str, int, str]] = {
     "misspelt model to train": (
         "tfedge finetune TinyBERT-small --data train.csv --output out",
         3,
-        "none of the names bert-base, ",
+        "none of the names ",
     ),
     "misspelt preset to distil": (
         "tfedge distil tinybrt --teacher checkpoint --data train.csv --output out",
@@ -44,7 +44,7 @@ MISTAKES: dict[str, tuple[str, int, str]] = {
         "a checkpoint is a folder with config.json, model.safetensors and tokenizer.json",
     ),
     "weights as a pickle": ("tfedge convert pickled", 3, "safe_serialization=True"),
-    "another architecture": ("tfedge convert gpt2", 3, "supported are bert, "),
+    "another architecture": ("tfedge convert gpt2", 3, "supported are "),
     "ONNX": ("tfedge convert model.onnx", 3, "give the folder that holds config.json"),
     "Keras": ("tfedge export model.h5 --format onnx --output out", 3, "give the folder that holds"),
     "SavedModel": ("tfedge convert saved", 3, "give the folder that holds config.json"),
@@ -53,6 +53,15 @@ MISTAKES: dict[str, tuple[str, int, str]] = {
         3,
         "`tfedge-infer --model` answers with it",
     ),
+    **{
+        f"name that is too long, {what}": (command.replace("LONG", "a" * 300), 3, "too long; give")
+        for what, command in {
+            "of a model": "tfedge convert LONG",
+            "of texts": "tfedge finetune checkpoint --data LONG --output out",
+            "of an output": "tfedge finetune checkpoint --data train.csv --output LONG",
+            "of calibration": "tfedge convert checkpoint --calibration LONG",
+        }.items()
+    },
     "id on the hub without the hub": (
         "tfedge convert owner/name",
         3,
@@ -96,7 +105,7 @@ MISTAKES: dict[str, tuple[str, int, str]] = {
     "no labels to train on": (
         "tfedge finetune tinybert --data texts.txt --output out",
         3,
-        "needs a column 'label'",
+        "it needs the columns text and label",
     ),
     "output that exists": (
         "tfedge finetune tinybert --data train.csv --output checkpoint",

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import os
+import re
+import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
 from tfedge import __version__
+from tfedge.cli.boards import board
+from tfedge.cli.compression import prune, qad, shrink
 from tfedge.cli.conversion import convert, export, init, models
 from tfedge.cli.inspection import edgetpu, inspect_model
 from tfedge.cli.measurement import bench, evaluate, report
 from tfedge.cli.options import verbosity
 from tfedge.cli.recipe import run_recipe
-from tfedge.cli.training import distil, finetune, prune, qad, shrink
-from tfedge.errors import MissingPackageError, TfedgeError, host_extra
+from tfedge.cli.training import distil, finetune
+from tfedge.cli.vocabulary import trim
+from tfedge.errors import InputError, MissingPackageError, TfedgeError, host_extra
 from tfedge.notes import is_verbose
+from tfedge.runtime.errors import NO_MEMORY, lacks_memory, shortened
 from tfedge.runtime.terminal import complain
 from tfedge.runtime.unexpected import EXIT_UNEXPECTED, describe
 
@@ -35,10 +46,12 @@ def main() -> None:
     tfedge finetune minilm --data train.tsv --output Y      texts with labels -> a checkpoint
     tfedge run recipe.toml              texts -> trained, converted, measured, in one command
     tfedge shrink X --target-flops 0.5 --data texts.txt --output Y      checkpoint -> a faster one
+    tfedge trim X --keep-texts texts.txt --output Y      a smaller vocabulary: a smaller file
     tfedge eval --model X.tflite --data dev.tsv
-    tfedge bench X.tflite Y.tflite --data dev.tsv
+    tfedge bench X.tflite Y.tflite --data dev.tsv --board pi@raspberrypi
     tfedge export tinybert --format onnx --output X     float, for TensorRT and others
     tfedge inspect X.tflite             what a file holds, costs and loses
+    tfedge board setup pi@raspberrypi   makes a board ready for --board
     tfedge report bench.json inspect.json      what these measured, as one page
     tfedge edgetpu check X.tflite       what of it a Coral Edge TPU would run
     tfedge-infer --model X.tflite "a fine film"      on the board
@@ -46,37 +59,91 @@ def main() -> None:
     MODEL is a preset (one of the names that `tfedge models` lists), a folder with a Hugging Face
     checkpoint (./NAME if a preset has the same name), or the id of one on the hub. Exit codes:
     0 done, 1 error, 2 usage, 3 unusable input, 4 a package or runtime is missing, 5 the converted
-    model was rejected, 70 a fault of tfedge itself, with the file to report it with.
+    model was rejected, 70 a fault of tfedge itself, with the file to report it with; of boards 11 no
+    such host, 12 it cannot be reached, 13 it takes no key of yours, 14 its own key is not known,
+    15 its Python does not do, 16 tfedge is missing there or another one, 17 the connection broke,
+    18 it has no room.
     """
 
 
-COMMANDS = [finetune, distil, prune, shrink, qad, convert, export, evaluate, run_recipe]
-COMMANDS += [inspect_model, edgetpu, bench, report, models, init]
+# What the system says of a path that it cannot follow, wherever one was given.
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_FULL_IN_TENSORFLOW = re.compile(rf"(/\S+); ({'|'.join(map(os.strerror, _FULL))})")
+COMMANDS = [finetune, distil, prune, shrink, trim, qad, convert, export, evaluate, run_recipe]
+COMMANDS += [inspect_model, edgetpu, bench, report, models, init, board]
 for command in COMMANDS:
     main.add_command(command)
-for command in [main, *COMMANDS, *edgetpu.commands.values()]:
+for command in [main, *COMMANDS, *edgetpu.commands.values(), *board.commands.values()]:
     command.params += verbosity
+
+
+class Ended(SystemExit):
+    """A signal asks the program to end; what it has begun is taken away as the stack unwinds."""
+
+
+@contextlib.contextmanager
+def _ended_by_signals(asked: list[int]) -> Iterator[None]:
+    """Turns what ends a process at once, and leaves temporary files, into Ended.
+
+    Args:
+        asked: where the signals that came are put, since native code may make another error of what
+            they raise.
+    """
+
+    def end(number: int, frame: object) -> None:
+        asked.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)  # asked twice, it ends at once
+        raise Ended(128 + number)
+
+    usual: dict[int, Any] = dict.fromkeys((signal.SIGTERM, signal.SIGHUP), signal.SIG_DFL)
+    usual[signal.SIGINT] = signal.default_int_handler
+    taken = [number for number in usual if signal.getsignal(number) == usual[number]]
+    for number in taken:  # nohup ignores SIGHUP
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, usual[number])
+
+
+def _say_ended(number: int) -> NoReturn:
+    """Says that a signal ended the program, and ends it."""
+    name = signal.Signals(number).name
+    how = "interrupted" if number == signal.SIGINT else f"ended by {name}"
+    # click begins a new line behind what a terminal shows of Ctrl-C.
+    complain(f"{how}; the same command resumes or starts again", "tfedge")
+    sys.exit(128 + number)
 
 
 def run(command: click.Command = main, name: str = "tfedge") -> None:
     """The console entry point: an expected error is one line and its exit code."""
+    _open_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the names of files may be no UTF-8
+    asked: list[int] = []
     try:
-        command.main(prog_name=name, standalone_mode=False)
+        with _ended_by_signals(asked):
+            command.main(prog_name=name, standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("tfedge: interrupted; the same command resumes or starts again", err=True)
-        sys.exit(130)
+        _say_ended(signal.SIGINT)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else name
-        message = error.format_message().rstrip(".").replace("\n", " ")
+        message = shortened(error.format_message().rstrip("."))
         click.echo(f"tfedge: {message} (see {path} --help)", err=True)
         sys.exit(error.exit_code)
+    except Ended:
+        _say_ended(asked[-1])
     except (SystemExit, GeneratorExit, KeyboardInterrupt):
         raise
     except BaseException as error:  # the panics of tokenizers are no Exceptions
-        if isinstance(error, OSError):
+        if asked:
+            _say_ended(asked[-1])
+        if isinstance(error, OSError) and error.filename is None:  # of standard output, say
             # Or Python would try again at its end, and from 3.13 on report that with another code.
             with contextlib.suppress(OSError):
                 sys.stdout.close()
@@ -87,11 +154,37 @@ def run(command: click.Command = main, name: str = "tfedge") -> None:
         sys.exit(code)
 
 
+def _open_closed() -> None:
+    """Puts /dev/null in the place of standard streams that are closed: a file that is opened next would
+    else get their number, and what is said of it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # Of the lowest number that is free, for as long as the program runs.
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+
+
+def _full_place(error: BaseException) -> str:
+    """What could not be written since there is no room for it, and why; empty for other errors."""
+    if isinstance(error, OSError):
+        is_full = error.errno in _FULL and error.filename  # standard output has no name
+        return f"{error.filename}: {error.strerror}" if is_full else ""
+    # TensorFlow has classes of its own for it, which are not imported here to be compared with.
+    found = _FULL_IN_TENSORFLOW.search(str(error))
+    return f"{Path(found[1]).parent}: {found[2]}" if found else ""
+
+
 def _told(error: BaseException, name: str) -> tuple[str, int]:
     """What the user is told of an error that ended the program `name`, and the exit code."""
-    if isinstance(error, (TfedgeError, OSError)):  # the latter of a full disk, say
+    if full := _full_place(error):
+        told = f"cannot write {full}; free some room there, or name another folder in TMPDIR"
+        return told, InputError.exit_code
+    if isinstance(error, OSError) and error.errno in _NO_PATH and error.filename:
+        return f"{error.filename}: {error.strerror}; give another path", InputError.exit_code
+    if isinstance(error, (TfedgeError, OSError)):  # the latter of a closed output, say
         return str(error), getattr(error, "exit_code", TfedgeError.exit_code)
     is_foreign = not (getattr(error, "name", None) or "").startswith("tfedge")
     if isinstance(error, ModuleNotFoundError) and is_foreign:
         return f"this needs more ({error}): {host_extra()}", MissingPackageError.exit_code
+    if lacks_memory(error):
+        return NO_MEMORY, MissingPackageError.exit_code
     return describe(error, name), EXIT_UNEXPECTED

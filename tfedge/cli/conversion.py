@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ from tfedge.cli.options import (
     RUNTIME,
     SEED,
     TOKENS,
+    board_option,
     columns,
     echo_report,
     take,
@@ -27,6 +28,10 @@ from tfedge.quiet import load_tensorflow
 from tfedge.records import as_json
 from tfedge.runtime.machine import peak_rss_bytes
 from tfedge.targets import target_names
+
+if TYPE_CHECKING:
+    from tfedge.conversion.result import Conversion
+    from tfedge.errors import TfedgeError
 
 _QUANTIZATIONS = ["int8", "int8-float-io", "auto", "mixed", "int16x8", "dynamic", "int4"]
 _QUANTIZATIONS += ["float16", "float32"]
@@ -141,6 +146,7 @@ def _precisions(_: Any, option: Any, values: tuple[str, ...]) -> dict[str, str] 
     help="What the board runs. Default: the target's, else tflite-runtime where it is "
     "installed, as it can be for Python up to 3.11, else litert.",
 )
+@board_option
 @click.option(
     "--max-drop",
     type=float,
@@ -186,12 +192,22 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
     tfedge convert ./my-deit --calibration images/ --eval images_dev/
     tfedge convert minilm --quant dynamic --runtime litert
     tfedge convert minilm --target rpi5 --quant auto --max-drop 0.5
+    tfedge convert tinybert --target rpi5 --board pi@raspberrypi
     tfedge convert tinybert --target edgetpu
 
-    The result is run in the runtime it is made for, in a process of its own. If it crashes there or
+    The result is run in the runtime it is made for, in a process of its own, here or with --board on
+    that board. If it crashes there or
     loses more than --max-drop, it is kept with the suffix .rejected, and the exit code is 5.
     Without the Edge TPU's compiler, --target edgetpu leaves the model uncompiled; the exit code is 4.
     """
+    report, failure = run_conversion(model, settings)
+    echo_report(report, prints_json, conversion_summary)
+    if failure is not None:
+        raise failure
+
+
+def run_conversion(model: str, settings: dict[str, Any]) -> tuple[Conversion, TfedgeError | None]:
+    """Does what `convert` does, with its options; gives, too, why no Edge TPU's file was compiled."""
     from tfedge.cli.given import check_conversion
     from tfedge.tasks.columns import ColumnNames
 
@@ -199,9 +215,9 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
     columns = take(ColumnNames, settings)
     check_conversion(model, settings, columns)
     load_tensorflow()
-    from tfedge.convert.convert import ConvertOptions
-    from tfedge.convert.convert import convert as run
-    from tfedge.convert.result import Effort
+    from tfedge.conversion.convert import ConvertOptions
+    from tfedge.conversion.convert import convert as run
+    from tfedge.conversion.result import Effort
     from tfedge.progress import ProgressBar
 
     options = ConvertOptions(columns=columns, **settings)
@@ -210,15 +226,11 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
     if report.quantization.graph.startswith("edgetpu"):
         from tfedge.edgetpu.compile import deliver
 
-        path = options.output / report.model / report.file
-        delivery, failure = deliver(path)
+        delivery, failure = deliver(report.path)
         report = dataclasses.replace(report, edgetpu=delivery)
-        files.write_json(path.with_suffix(".json"), as_json(report))
+        files.write_json(report.path.with_suffix(".json"), as_json(report))
     effort = Effort(time.monotonic() - started, peak_rss_bytes())
-    report = dataclasses.replace(report, effort=effort)
-    echo_report(report, prints_json, lambda found: conversion_summary(found, options.output))
-    if failure is not None:
-        raise failure
+    return dataclasses.replace(report, effort=effort), failure
 
 
 @click.command()
@@ -271,8 +283,8 @@ def export(model: str, prints_json: bool, **settings: Any) -> None:
 
     opened(model, settings["task"])
     load_tensorflow()
-    from tfedge.convert.export import ExportOptions
-    from tfedge.convert.export import export as run
+    from tfedge.conversion.export import ExportOptions
+    from tfedge.conversion.export import export as run
     from tfedge.progress import ProgressBar
 
     report = run(model, ExportOptions(**settings), ProgressBar)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tfedge import tasks
+from tfedge.boards.remote import Remote
 from tfedge.data.hub import KINDS, check_data
 from tfedge.errors import InputError
-from tfedge.measure.board import check_runtime
+from tfedge.measure.board import check_runtime, wanted_runtime
 from tfedge.models.hub import Source, resolve
 from tfedge.models.stored import Checkpoint
+from tfedge.progress import ProgressBar
 from tfedge.targets import load_target
 from tfedge.tasks.base import Task
 from tfedge.tasks.columns import ColumnNames
@@ -39,14 +41,19 @@ def check_conversion(model: str, settings: Mapping[str, Any], columns: ColumnNam
     Args:
         settings: the options of `tfedge convert` by name.
     """
-    task = opened(model, settings["task"])[1]
+    source, task = opened(model, settings["task"])
     _check_output(settings["output"])
     target = load_target(settings["target"]) if settings["target"] else None
-    check_runtime(settings["runtime"] or (target.runtime if target else None))
+    remote = Remote.named(settings["board"], ProgressBar)
+    check_runtime(wanted_runtime(settings["runtime"], target, remote), remote)
     if name := settings["calibration"]:
         check_rows(name, task)
     if name := settings["evaluation"] or settings["calibration"]:
         check_rows(name, task, columns)
+    if task.input.has_tokenizer:
+        from tfedge.data.tokenizer import check_tokenizer
+
+        check_tokenizer(source.folder, Checkpoint(source.folder).config.vocab_size)
 
 
 def check_rows(name: str, task: Task, columns: ColumnNames | None = None) -> None:

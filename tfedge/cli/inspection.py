@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tfedge import files
-from tfedge.cli.options import PATH, RUNTIME, echo_report
+from tfedge.cli.options import PATH, RUNTIME, board_option, echo_report, remote_of
 from tfedge.cli.summary import compilation_summary
 
 
@@ -59,6 +59,7 @@ from tfedge.cli.summary import compilation_summary
 @click.option(
     "--threads", default=1, type=click.IntRange(1, 64), help="For --time: threads of the runtime."
 )
+@board_option
 @click.option("--json", "prints_json", is_flag=True, help="Print one JSON object.")
 @click.option("--html", type=PATH, help="Also write one self-contained page with plots.")
 def inspect_model(
@@ -71,6 +72,7 @@ def inspect_model(
     tfedge convert tinybert --keep-reference
     tfedge inspect X_int8.tflite --against X_int8_reference.tflite --html X.html
     tfedge inspect X_int8.tflite --time
+    tfedge inspect X_int8.tflite --time --board pi@raspberrypi
     tfedge inspect X_float32.tflite --outliers
 
     It lists operators by type, dtype and version, float islands, ranges, and the cost of each operator
@@ -81,14 +83,21 @@ def inspect_model(
     from tfedge.inspect.report import inspect as run
     from tfedge.inspect.table import page, render
     from tfedge.progress import ProgressBar
+    from tfedge.show.plots import renderer
 
-    options = InspectOptions(time_rounds=rounds if is_timed else 0, **settings)
+    board = settings.pop("board")
+    if board is not None and not is_timed:
+        raise click.UsageError("--board says where --time is measured; give that too")
+    remote = remote_of(board)
+    options = InspectOptions(time_rounds=rounds if is_timed else 0, remote=remote, **settings)
     is_run = options.against is not None or options.outliers or is_timed
     if not is_run and (options.data or options.runtime):
         raise click.UsageError(
             "--data and --runtime say how --against, --outliers and --time are measured; "
             "give one of these too"
         )
+    if html is not None:
+        renderer()  # before minutes of measuring
     report = run(model, options, ProgressBar)
     if html is not None:
         files.write_bytes(html, page(report).encode(errors="backslashreplace"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfedge import files
-from tfedge.cli.options import PATH, RUNTIME, columns, echo_report, take, together
-from tfedge.cli.summary import bench_summary, evaluation_summary
+from tfedge.cli.options import (
+    PATH,
+    RUNTIME,
+    board_option,
+    columns,
+    echo_report,
+    remote_of,
+    take,
+    together,
+)
+from tfedge.cli.summary import bench_summary, evaluation_summary, written_summary
 from tfedge.quiet import load_tensorflow
 from tfedge.records import as_json
 
 if TYPE_CHECKING:
+    from tfedge.boards.remote import Remote
+    from tfedge.measure.board import Board
+    from tfedge.measure.evaluate import Evaluation
     from tfedge.measure.race import Race
 
     Bench = Callable[..., Race]
@@ -47,18 +60,35 @@ if TYPE_CHECKING:
     "--threads",
     type=click.IntRange(1, 64),
     help="Threads of the runtime, in one process. Default: one thread in each of several processes "
-    "that share the texts; with --python, what tfedge-infer chooses there.",
+    "that share the texts; with --python or --board, what tfedge-infer chooses there.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Use only the first N texts.")
 @click.option(
-    "--python",
-    help="Command that starts the Python that runs a .tflite, a board's for instance. Default: this "
-    "one.",
+    "--out-of-scope",
+    metavar="LABEL",
+    help="Tell recall and precision of this label, which texts have that none of the others fits.",
 )
+@click.option(
+    "--gallery",
+    metavar="FILE",
+    help="Of an embedder: texts with labels, among which those of --data are looked for; tells how "
+    "often the nearest one has the same label.",
+)
+@click.option(
+    "--mistakes",
+    type=PATH,
+    metavar="FILE.csv",
+    help="Write the texts whose answer is not their label, the surest answers first: often it is the "
+    "label that is wrong.",
+)
+@click.option(
+    "--python",
+    help="Command that starts the Python that runs a .tflite, an emulator's for instance. Default: "
+    "this one.",
+)
+@board_option
 @click.option("--json", "prints_json", is_flag=True, help="Print one JSON object.")
-def evaluate(
-    model: Path, data: str, against: Path | None, limit: int | None, prints_json: bool, **place: Any
-) -> None:
+def evaluate(prints_json: bool, **settings: Any) -> None:
     """Measures a model on labelled data, and how its answers differ from another's.
 
     Classifiers: accuracy, macro F1, confusion; with several labels a text, micro and macro F1. Numbers
@@ -68,23 +98,61 @@ def evaluate(
     \b
     tfedge eval --model saved_models/tinybert/tinybert_int8.tflite --data dev.tsv
     tfedge eval --model X_int8.tflite --against X_float32.tflite --data texts.txt
+    tfedge eval --model X_int8.tflite --data dev.tsv --board pi@raspberrypi
     tfedge eval --model saved_models/tinybert --data dev.tsv         (Keras, float32)
     """
-    from tfedge.measure.board import Board
+    echo_report(run_evaluation(**settings), prints_json, evaluation_summary, indent=None)
+
+
+def run_evaluation(
+    model: Path,
+    data: str,
+    against: Path | None,
+    limit: int | None,
+    gallery: str | None,
+    **place: Any,
+) -> Evaluation:
+    """Does what `evaluate` does, with its options."""
+    if place["board"] is not None and place["python"] is not None:
+        raise click.UsageError("--board and --python both say where it runs; give one of them")
+    remote = remote_of(place["board"])
+    from tfedge.data.hub import Data
+    from tfedge.measure.evaluate import Details, read_rows
     from tfedge.measure.evaluate import evaluate as run
-    from tfedge.measure.evaluate import read_rows
+    from tfedge.measure.retrieval import Search, evaluate_search
     from tfedge.progress import ProgressBar
     from tfedge.tasks.columns import ColumnNames
 
-    named = take(ColumnNames, place)
+    named, details = take(ColumnNames, place), take(Details, place)
+    details.keeps(model, data, against)
+    if gallery is not None:
+        if details != Details():
+            raise click.UsageError("--gallery goes neither with --mistakes nor with --out-of-scope")
+        search = Search.read(Data(data, "validation", named), Data(gallery, "train", named), limit)
+        _load_for(model, against)
+        return evaluate_search(model, against, search, _board(place, remote), ProgressBar)
     rows = read_rows(model, data, "validation", named).head(limit)
-    if any(path and path.is_dir() for path in (model, against)):
+    _load_for(model, against)
+    return run(model, against, rows, _board(place, remote), ProgressBar, details)
+
+
+def _load_for(*models: Path | None) -> None:
+    if any(path and path.is_dir() for path in models):
         load_tensorflow()
+
+
+def _board(place: dict[str, Any], remote: Remote | None) -> Board:
+    """Where a .tflite runs."""
+    from tfedge.measure.board import Board
+
     python, runtime, threads = (place[name] for name in ("python", "runtime", "threads"))
-    here = python is None and threads is None
-    board = Board.here(runtime) if here else Board(Board.command(python), runtime, threads)
-    result = run(model, against, rows, board, ProgressBar)
-    echo_report(result, prints_json, evaluation_summary, indent=None)
+    if remote is not None:
+        runtime = runtime or remote.entry.runtime
+        remote.check(runtime)
+        return Board(runtime=runtime, threads=threads, remote=remote)
+    if python is None and threads is None:
+        return Board.here(runtime)
+    return Board(Board.command(python), runtime, threads)
 
 
 # What `run_race` takes.
@@ -171,6 +239,7 @@ def _peers_moved(context: click.Context, option: click.Parameter, value: Any) ->
 
 @click.command()
 @race_options
+@board_option
 @click.option(
     "--peer",
     "--checkpoint",
@@ -182,7 +251,7 @@ def _peers_moved(context: click.Context, option: click.Parameter, value: Any) ->
     callback=_peers_moved,
     help="Moved to `python -m benchmarks`.",
 )
-def bench(**settings: Any) -> None:
+def bench(board: str | None, **settings: Any) -> None:
     """Compares how fast converted models answer: times, accuracy, memory, size, start-up.
 
     \b
@@ -195,6 +264,8 @@ def bench(**settings: Any) -> None:
         one file in each runtime, with one thread and with four
     tfedge bench X_int8.tflite X_int8.tflite --data dev.tsv
         the same model twice, to see this machine's noise
+    tfedge bench X_int8.tflite X_float32.tflite --data dev.tsv --board pi@raspberrypi
+        on a board
 
     Each answers one text at a time in a process of its own that stays alive; all take turns, a
     few texts each, so that whatever slows the machine down slows all of them. Read the ratios to
@@ -205,7 +276,7 @@ def bench(**settings: Any) -> None:
     """
     from tfedge.measure.race import bench as run
 
-    run_race(run, **settings)
+    run_race(functools.partial(run, remote=remote_of(board)), **settings)
 
 
 @click.command()
@@ -217,7 +288,8 @@ def bench(**settings: Any) -> None:
     help="The page; the same in Markdown, without plots, is written beside it.",
 )
 @click.option("--title", default="tfedge report", help="Heading of the page.")
-def report(results: tuple[Path, ...], output: Path, title: str) -> None:
+@click.option("--json", "prints_json", is_flag=True, help="Print files and verdicts as JSON.")
+def report(results: tuple[Path, ...], output: Path, title: str, prints_json: bool) -> None:
     """Puts what was measured onto one self-contained HTML page, and into Markdown.
 
     \b
@@ -225,8 +297,9 @@ def report(results: tuple[Path, ...], output: Path, title: str) -> None:
     tfedge inspect X_int8.tflite --against X_int8_reference.tflite --time --json > int8.json
     tfedge report bench.json int8.json --output X.html
 
-    Of bench: accuracy against time, and which models no other beats in both. Of inspect: cost by
-    operator; time, size and error of each part; the layers furthest from float; outliers. What
+    The verdict is on top: accuracy, size and speed against float and the fastest peer. Of bench:
+    accuracy against time, and which models no other beats in both. Of inspect: cost by operator;
+    time, size and error of each part; the layers furthest from float; outliers. What
     `make bench-arm BENCH_ARGS='--json X.json'` and `make mission` count on emulated boards is taken
     too. Nothing is measured here: the page says what those commands found, with machine and texts.
     """
@@ -234,5 +307,4 @@ def report(results: tuple[Path, ...], output: Path, title: str) -> None:
 
     if output.suffix == ".md":
         raise click.UsageError("--output is the HTML page, X.html; X.md is written beside it")
-    for path in write_report(results, output, title):
-        click.echo(path)
+    echo_report(write_report(results, output, title), prints_json, written_summary)

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from tfedge import tasks
+from tfedge.errors import InputError
 from tfedge.notes import QUIET, VERBOSE, VERBOSITY
 from tfedge.records import as_json
 
 if TYPE_CHECKING:
+    from tfedge.boards.remote import Remote
+    from tfedge.data.hub import Data
     from tfedge.data.texts import Texts
+    from tfedge.tasks.base import Rows
     from tfedge.train.run import Request
 
 Options = TypeVar("Options")
@@ -26,6 +30,7 @@ Decorator = Callable[[Any], Any]
 
 PATH = click.Path(path_type=Path)
 RUNTIME = click.Choice(["tflite-runtime", "litert"])
+_NONE = "none"  # in place of texts to measure on
 SEED = click.IntRange(0, 2**32 - 1)
 TOKENS = click.IntRange(3, 512)
 
@@ -70,7 +75,7 @@ columns = together(
         "--label-column", metavar="NAME", help="Column of the labels. Default: label or labels."
     ),
 )
-training = together(
+_data = together(
     click.option(
         "--data",
         required=True,
@@ -80,9 +85,27 @@ training = together(
     click.option("--eval", "evaluation", help="Held-out texts to measure on."),
     columns,
     click.option("--output", required=True, type=PATH, help="Folder to write."),
+)
+_course = together(
     click.option("--epochs", default=3, type=click.IntRange(1)),
     click.option("--batch-size", default=32, type=click.IntRange(1)),
     click.option("--learning-rate", default=5e-5, help="Peak; linear warm-up and decay."),
+)
+_course_by_rule = together(
+    click.option(
+        "--epochs",
+        type=click.IntRange(1),
+        help="Default: as many as make 2,500 batches, from 3 to 20.",
+    ),
+    click.option("--batch-size", default=32, type=click.IntRange(1)),
+    click.option(
+        "--learning-rate",
+        type=click.FloatRange(0, min_open=True),
+        help="Peak; linear warm-up and decay. Default: 5e-5 x (768 / width of the encoder)^2, so 2e-4 "
+        "of MiniLM, at most 5e-4.",
+    ),
+)
+_rest = together(
     click.option(
         "--max-length",
         default=64,
@@ -109,6 +132,9 @@ training = together(
     ),
     click.option("--json", "as_json", is_flag=True, help="Print the whole report."),
 )
+training = together(_data, _course, _rest)
+# As it, how long and how fast to train being settled by the data and the encoder.
+training_by_rule = together(_data, _course_by_rule, _rest)
 # What training in float has besides.
 float_training = together(
     click.option(
@@ -141,11 +167,25 @@ augmentation = click.option(
     type=click.FloatRange(0, 1),
     help="Share of batches in which words are replaced by similar ones.",
 )
+board_option = click.option(
+    "--board",
+    metavar="BOARD",
+    help="Run it on a board that ssh reaches: USER@HOST, or a name in ~/.config/tfedge/boards.toml; "
+    "`tfedge board setup BOARD` prepares one.",
+)
 task_option = click.option(
     "--task",
     type=click.Choice(tasks.names()),
     help="Default: the preset's, else the one that the checkpoint has a head for.",
 )
+
+
+def remote_of(board: str | None) -> Remote | None:
+    """The board that `board_option` names, if any; raises InputError where it is none."""
+    from tfedge.boards.remote import Remote
+    from tfedge.progress import ProgressBar
+
+    return Remote.named(board, ProgressBar)
 
 
 def take(kind: type[Options], settings: dict[str, Any]) -> Options:
@@ -162,39 +202,93 @@ class TrainingData:
     model: str
     folder: Path  # of the checkpoint to start from
     task: str | None
-    texts: Texts
-    evaluation: Texts | None
+    texts: Texts | Rows
+    evaluation: Texts | Rows | None
+    needs_held_out: bool = False  # whether some of the texts are to be held out
 
 
 def training_data(
-    model: str, settings: dict[str, Any], teacher: Path | None = None, labelled: bool = False
+    model: str, settings: dict[str, Any], teacher: Path | None = None, judged: bool = True
 ) -> TrainingData:
     """Takes that out of the options of a command, without TensorFlow, and refuses what cannot be used.
 
     Args:
-        settings: the command's options.
+        settings: the command's options; with a weight of `labels` the truth of texts is read.
         teacher: the folder to start from, in place of the model's own.
-        labelled: whether each text must have a label, and one alone, for a head that may be new.
+        judged: whether the truth of held-out texts is read.
     """
-    from tfedge.cli.given import opened, opened_encoder
-    from tfedge.data.hub import check_data, read_data
+    from tfedge.cli.given import opened
+    from tfedge.data.overlap import tell_overlap
+
+    start = model if teacher is None else str(teacher)
+    source, task = opened(start)
+    if task.extra_inputs:
+        raise InputError(
+            f"{start} is for {task.name}, which is not trained: train a head with tfedge finetune, or "
+            "save the encoder alone where transformers is installed: "
+            "AutoModel.from_pretrained(folder).save_pretrained(another)"
+        )
+    train, evaluation = _taken_data(settings)
+
+    def read(data: Data, with_truth: bool) -> Texts | Rows:
+        is_read = with_truth and task.trains_on_labels
+        return task.read(data) if is_read else data.texts(may_lack_labels=True)
+
+    texts = read(train, bool(settings.get("labels")))
+    held_out = read(evaluation, judged) if evaluation else None
+    if held_out is not None:
+        tell_overlap(_as_rows(texts), _as_rows(held_out))
+    given_task = source.task if teacher is None else None
+    return TrainingData(model, source.folder, given_task, texts, held_out)
+
+
+def _as_rows(given: Texts | Rows) -> Rows:
+    from tfedge.tasks.base import Rows
+
+    return given if isinstance(given, Rows) else Rows(given.texts, None, given.source)
+
+
+def lessons(model: str, settings: dict[str, Any]) -> TrainingData:
+    """As `training_data`, with what is to be learned of each text, and the task for which it is; the
+    head of `model` may be new, whatever it has."""
+    from tfedge.cli.given import opened_encoder
+    from tfedge.data.overlap import tell_contradictions, tell_overlap
+    from tfedge.notes import note
+    from tfedge.tasks.guess import USUAL, task_of
+
+    source = opened_encoder(model)
+    task, trains_on_all = settings.pop("task"), settings["evaluation"] == _NONE
+    if trains_on_all:
+        settings["evaluation"] = None
+    train, evaluation = _taken_data(settings)
+    if task is None:
+        task = task_of(train.table, train.columns)
+        if task != USUAL:
+            note(f"{train.name} is for {task}, which is trained; name another with --task")
+    known = tasks.find(task)
+    rows, held_out = known.read_lessons(train), None
+    tell_contradictions(rows)
+    if evaluation is not None:
+        held_out = known.read_lessons(evaluation)
+        tell_overlap(rows, held_out)
+    is_left_to_us = evaluation is None and not trains_on_all
+    return TrainingData(model, source.folder, task, rows, held_out, is_left_to_us)
+
+
+def _taken_data(settings: dict[str, Any]) -> tuple[Data, Data | None]:
+    """What is to be trained on and what is held out; raises InputError where there is none, or an
+    output that may not be replaced."""
+    from tfedge.data.hub import Data, check_data
     from tfedge.tasks.columns import ColumnNames
     from tfedge.train.place import refuse_existing
 
-    start = model if teacher is None else str(teacher)
-    source = opened_encoder(start) if labelled else opened(start)[0]
     given, evaluation = settings.pop("data"), settings.pop("evaluation")
     named = take(ColumnNames, settings)
     for name in filter(None, (given, evaluation)):
         check_data(name)
     refuse_existing(settings["output"], settings["force"])
-    return TrainingData(
-        model,
-        source.folder,
-        source.task if teacher is None else None,
-        read_data(given, "train", named, not labelled),
-        read_data(evaluation, "validation", named, not labelled) if evaluation else None,
-    )
+    held_out = Data(evaluation, "validation", named) if evaluation else None
+    return Data(given, "train", named), held_out
 
 
 def training_request(data: TrainingData, settings: dict[str, Any], **changes: Any) -> Request:

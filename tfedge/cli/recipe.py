@@ -45,7 +45,7 @@ def run_recipe(
     [finetune]                  a teacher: the options of `tfedge finetune`, with _ for -
     model = "minilm"
     epochs = 5
-    [distil]                    a small student of it; likewise [shrink], [prune] and [qad]
+    [distil]                    a small student of it; likewise [shrink], [prune], [trim] and [qad]
     preset = "tinybert"
     [convert]                   the .tflite, in OUTPUT/convert/
     seq_len = 64

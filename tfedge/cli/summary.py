@@ -5,24 +5,29 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfedge import tasks
-from tfedge.show.numbers import megabytes, percent
+from tfedge.data.unknown import told as unknown_words
+from tfedge.show.numbers import megabytes, percent, visible
 from tfedge.show.table import Column, number, table
+from tfedge.tasks import scope
 from tfedge.tasks.base import Task
 
 if TYPE_CHECKING:  # what a command does not print, it does not import
-    from tfedge.convert.result import Conversion, Effort, Figures, Refused
+    from tfedge.conversion.result import Conversion, Effort, Figures, Refused
+    from tfedge.data.recut import Loss
     from tfedge.edgetpu.result import Compilation
     from tfedge.measure.catalogue import Listed
     from tfedge.measure.evaluate import Evaluation
     from tfedge.measure.race import Race, Standing
     from tfedge.recipes.run import RunReport
+    from tfedge.report.write import Written
     from tfedge.train.prune import Pruning
     from tfedge.train.qad import Training
+    from tfedge.train.result import Trained
     from tfedge.train.shrink import Shrinking
+    from tfedge.train.trim import Trimming
 
 _BOARD_GB = (1, 2, 4, 8)
 # Of modes whose operators take floats and give floats, whatever they multiply.
@@ -34,11 +39,11 @@ _FLOAT_BETWEEN = {
 _FREE_SHARE = 0.6  # of a board's memory, beside the system and what else runs
 
 
-def conversion_summary(report: Conversion, output: Path) -> str:
+def conversion_summary(report: Conversion) -> str:
     """What `tfedge convert` prints: the file, what it holds, how it did in each runtime."""
     from tfedge.show.text import infer_program
 
-    path = output / report.model / report.file
+    path = report.path
     quantization, task = report.quantization, tasks.find(report.task)
     operators = sum(quantization.operators.values())
     lines = [
@@ -55,6 +60,8 @@ def conversion_summary(report: Conversion, output: Path) -> str:
     for runtime, figures in report.evaluation.runtimes.items():
         first, *others = _figures(figures, task)
         lines += [f"    {runtime:<15} {first}", *(f"{'':<20}{line}" for line in others)]
+    if unknown := unknown_words(report.evaluation.unknown_share):
+        lines.append(f"    {unknown}")
     if len(report.evaluation.runtimes) == 1:
         (runtime,) = report.evaluation.runtimes
         lines.append(f"    judged in {runtime} alone: tfedge-infer runs it in no other runtime")
@@ -94,8 +101,8 @@ def _effort(effort: Effort) -> str:
 
 
 def _figures(figures: Figures | Refused, task: Task) -> list[str]:
-    from tfedge.convert.chance import loss
-    from tfedge.convert.result import Refused
+    from tfedge.conversion.chance import loss
+    from tfedge.conversion.result import Refused
 
     if isinstance(figures, Refused):
         return [f"does not run it: {figures.error}"]
@@ -114,15 +121,30 @@ def evaluation_summary(result: Evaluation) -> str:
     task = tasks.find(result.task)
     lines = [
         f"{result.model} on {result.data}: {result.texts} {task.units}, {result.runtime}",
-        *(task.summary(result.figures) if result.figures else []),
+        *_evaluated(result, task),
     ]
+    if scope.RECALL in result.figures:
+        lines.append(scope.line(result.figures))
+    if "mistakes" in result.figures:
+        lines.append(f"{result.figures['mistakes']} texts are in the table of mistakes")
     if result.disagreement is not None:
         lines.append(f"differs from {result.against}: {100 * result.disagreement:.2f} %")
     if result.comparison:
         lines += task.comparison_lines(result.comparison, str(result.against))
+    if unknown := unknown_words(result.unknown_share):
+        lines.append(unknown)
     if result.unanswered:
         lines.append(f"not answered: {result.unanswered}")
     return "\n".join(lines)
+
+
+def _evaluated(result: Evaluation, task: Task) -> list[str]:
+    from tfedge.measure.retrieval import FIRST
+    from tfedge.measure.retrieval import lines as found_again
+
+    if FIRST in result.figures:
+        return found_again(result.figures, result.against)
+    return task.summary(result.figures) if result.figures else []
 
 
 def bench_summary(result: Race) -> str:
@@ -160,7 +182,42 @@ def bench_summary(result: Race) -> str:
     lines += [f"left out: {name}: {why}" for name, why in (result.left_out or {}).items()]
     if machine.load > BUSY:
         lines.append(busy_note(machine))
+    if result.surroundings is not None:
+        lines += result.surroundings.lines()
     return "\n".join(lines)
+
+
+def training_summary(report: Trained) -> str:
+    """What `tfedge finetune` and `tfedge distil` print."""
+    shares = _shares(report.figures)
+    if report.accuracy is not None and report.goal == "accuracy":
+        shares = [f"accuracy {report.accuracy:.4f}"]
+        if scope.RECALL in (report.figures or {}):
+            shares.append(scope.line(report.figures or {}))
+    lines = ["\t".join([report.output, *shares])]
+    if curve := report.curve:
+        most = max(curve.points)
+        gain = 100 * (curve.doubled - curve.points[most])
+        lines += [
+            f"{count:>9,} texts: {report.goal} {one:.4f}" for count, one in curve.points.items()
+        ]
+        lines.append(f"{2 * most:>9,} texts: expect {curve.doubled:.4f} ({gain:+.1f} points)")
+    return "\n".join(lines)
+
+
+def _shares(figures: Mapping[str, float] | None) -> list[str]:
+    """What of figures are no counts, in words."""
+    found = {name: one for name, one in (figures or {}).items() if isinstance(one, float)}
+    return [f"{name.replace('_', ' ')} {one:.4f}" for name, one in found.items()]
+
+
+def written_summary(found: Written) -> str:
+    """What `tfedge report` prints: the verdicts, the first one's figures, the files."""
+    from tfedge.show.verdict import lines
+
+    first, others = found.verdicts[:1], found.verdicts[1:]
+    said = [line for one in first for line in lines(one)] + [one.sentence for one in others]
+    return "\n".join([*map(visible, said), *map(str, found.written)])
 
 
 def qad_summary(report: Training) -> str:
@@ -230,19 +287,46 @@ def pruning_summary(report: Pruning) -> str:
         )
     if report.accuracy is not None:
         lines.append(f"accuracy {100 * report.accuracy:.2f} %")
+    others = {name: one for name, one in (report.figures or {}).items() if name != "accuracy"}
+    if others:
+        lines.append("   ".join(_shares(others)))
     lines.append(f"convert it: tfedge convert {report.output}")
     return "\n".join(lines)
 
 
+def trimming_summary(report: Trimming) -> str:
+    """What `tfedge trim` prints: the rows that are left, the bytes that saves, what texts lose."""
+    before, after = report.bytes_before / 1e6, report.bytes / 1e6
+    used = f", of which the texts use {report.used:,}" if report.used is not None else ""
+    return "\n".join(
+        [
+            f"{report.output}  {report.rows:,} of {report.rows_before:,} rows{used}",
+            f"  weights: {after:.1f} MB, {after / before:.2f} of {before:.1f} MB",
+            *(_trimming_loss(loss) for loss in (report.texts, report.held_out) if loss is not None),
+            f"convert it: tfedge convert {report.output}",
+        ]
+    )
+
+
+def _trimming_loss(loss: Loss) -> str:
+    longer = loss.tokens_after / max(loss.tokens_before, 1) - 1
+    return (
+        f"  {loss.source}: {loss.same_texts:,} of {loss.texts:,} texts are cut as before; of the "
+        f"characters {percent(loss.unknown)} become unknown, {percent(loss.cut_otherwise)} are cut "
+        f"otherwise; {percent(longer)} more tokens"
+    )
+
+
 def models_summary(rows: Sequence[Listed], sequence_length: int) -> str:
     """What `tfedge models` prints."""
+    width = max(len(row.name) for row in rows) + 1
     lines = [
-        f"{'name':<20}{'parameters':>11}{f'GFLOPs@{sequence_length}':>12}{'float32':>10}{'int8':>9}"
+        f"{'name':<{width}}{'parameters':>11}{f'GFLOPs@{sequence_length}':>12}{'float32':>10}{'int8':>9}"
         f"  {'task':<22}weights"
     ]
     for row in rows:
         lines.append(
-            f"{row.name:<20}{row.parameters / 1e6:>10.1f}M{row.flops / 1e9:>12.2f}"
+            f"{row.name:<{width}}{row.parameters / 1e6:>10.1f}M{row.flops / 1e9:>12.2f}"
             f"{row.float32_bytes / 1e6:>7.0f} MB{row.int8_bytes / 1e6:>6.0f} MB"
             f"  {row.task:<22}{row.weights}"
         )

@@ -1,0 +1,55 @@
+"""Answers of models that were pushed to a board."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from tfedge.boards import ssh
+from tfedge.boards.agent import MODELS
+from tfedge.boards.answer import read_answer
+from tfedge.boards.errors import BoardError
+from tfedge.boards.remote import Remote
+from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
+
+_SOME_UNANSWERED = 1  # exit codes of tfedge-infer
+_UNUSABLE, _LACKING, _SIGNAL = 3, 4, 128
+
+
+def answers(remote: Remote, name: str, texts: Sequence[str]) -> list[dict[str, Any]]:
+    """What `tfedge-infer --json` answers on a board to texts.
+
+    Args:
+        name: of a model that was pushed.
+
+    Raises:
+        InputError: there is no such model, or it cannot be used.
+        MissingPackageError: it needs a runtime that is not there.
+        BoardError: the board cannot be reached, or has no tfedge.
+    """
+    runtime = remote.entry.runtime
+    remote.check(runtime)
+    there = [row["name"] for row in remote.models()]
+    if name not in there:
+        has = f"has {', '.join(there)}" if there else "has none"
+        raise InputError(
+            f"{remote.name} has no model {name!r}, but {has}; `tfedge board push {name} --board "
+            f"{remote.name}` brings it"
+        )
+    words = ["-m", "tfedge.runtime.infer", "--model", f"{MODELS}/{name}", "--json", "--jsonl"]
+    words += ["--runtime", runtime] if runtime else []
+    lines = "".join(json.dumps(text) + "\n" for text in texts)
+    done = ssh.completed(remote.command(*words), lines.encode())
+    if done.code not in (0, _SOME_UNANSWERED):
+        raise remote.failure(done.code, done.last) or _refusal(remote.name, name, done)
+    return [read_answer(remote.name, line) for line in done.printed.splitlines()]
+
+
+def _refusal(board: str, name: str, done: ssh.Done) -> TfedgeError:
+    """What the program itself says of its end."""
+    if done.code > _SIGNAL:
+        return RejectedModelError(f"{board}: {name} crashes there (signal {done.code - _SIGNAL})")
+    kinds: dict[int, type[TfedgeError]] = {_UNUSABLE: InputError, _LACKING: MissingPackageError}
+    kind = kinds.get(done.code, BoardError)
+    return kind(f"{board}: {done.last or f'it ended with exit code {done.code}'}")

@@ -1,0 +1,223 @@
+"""The wheels that a board needs: tfedge's own, made of what is installed here, and all that it needs.
+
+They are for the board's Python and system, which need not be like this machine's.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import dataclasses
+import hashlib
+import importlib.metadata
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from email.parser import HeaderParser
+from pathlib import Path
+from typing import Any
+
+import tfedge
+from tfedge import __version__, files
+from tfedge.errors import MissingPackageError
+from tfedge.runtime.runtimes import RUNTIMES
+
+OWN = "tfedge"
+PIP = "pip"  # which installs them there, where there need not be one
+# What PyPI has not for 32-bit ARM, but Debian -> the module, by which Debian calls it: python3-MODULE.
+FROM_DEBIAN = {"numpy": "numpy", "pyyaml": "yaml"}
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first of zip: the same files are the same wheel
+# Where the names of wheels begin that say which glibc they need, by machine.
+_OLDEST_GLIBC = {"x86_64": 5, "i686": 5}
+_OLDER_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """What a wheel has to fit."""
+
+    python: str  # "3.11"
+    platforms: tuple[str, ...]  # as names of wheels have them, the best first
+    markers: Mapping[str, str]  # what requirements may ask for, see PEP 508
+    provided: tuple[str, ...] = ()  # packages that the system there has itself
+
+
+def place_of(facts: Mapping[str, Any]) -> Place:
+    """What wheels for a board have to fit, of what its agent says of it."""
+    machine, (libc, version) = facts["machine"], facts["libc"]
+    platforms = []
+    if libc == "glibc":
+        newest, oldest = int(version.split(".")[1]), _OLDEST_GLIBC.get(machine, 17)
+        for minor in range(newest, oldest - 1, -1):
+            platforms.append(f"manylinux_2_{minor}_{machine}")
+            if minor in _OLDER_NAMES:
+                platforms.append(f"{_OLDER_NAMES[minor]}_{machine}")
+    markers = {**facts["markers"], "platform_machine": machine}
+    provided = tuple(FROM_DEBIAN) if machine == "armv7l" else ()
+    return Place(markers["python_version"], (*platforms, f"linux_{machine}"), markers, provided)
+
+
+def own_wheel(folder: Path) -> Path:
+    """Writes tfedge's wheel, of what this Python imports; raises MissingPackageError where it is not
+    installed here, but only found."""
+    try:
+        installed = importlib.metadata.distribution(OWN)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise MissingPackageError(
+            "this tfedge is not installed, so nothing says what it needs: "
+            "`pip install '.[convert]'` in the clone"
+        ) from error
+    root = Path(tfedge.__file__).parent
+    content = {
+        path.relative_to(root.parent).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    about = f"{OWN}-{__version__}.dist-info"
+    headers = [f"Name: {OWN}", f"Version: {__version__}"]
+    headers.append(f"Requires-Python: {installed.metadata['Requires-Python']}")
+    headers += [
+        f"Provides-Extra: {one}" for one in installed.metadata.get_all("Provides-Extra", [])
+    ]
+    headers += [f"Requires-Dist: {one}" for one in installed.requires or ()]
+    texts = {
+        "METADATA": "\n".join(["Metadata-Version: 2.1", *headers, ""]),
+        "WHEEL": f"Wheel-Version: 1.0\nGenerator: {OWN}\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "entry_points.txt": installed.read_text("entry_points.txt") or "",
+    }
+    content |= {f"{about}/{name}": text.encode() for name, text in texts.items()}
+    path = folder / f"{OWN}-{__version__}-py3-none-any.whl"
+    write_wheel(path, content, f"{about}/RECORD")
+    return path
+
+
+def write_wheel(path: Path, content: Mapping[str, bytes], record: str) -> None:
+    """Writes files by their names into a wheel, and the list of them that it has to have."""
+    lines = io.StringIO()
+    rows = csv.writer(lines, lineterminator="\n")
+    for name, data in content.items():
+        found = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+        rows.writerow((name, f"sha256={found}", len(data)))
+    rows.writerow((record, "", ""))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in {**content, record: lines.getvalue().encode()}.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
+
+
+def wheels_for(place: Place, runtime: str | None, own: Path) -> list[Path]:
+    """All wheels for a board: `own`, what it needs, and pip; fetched once, into the user's cache.
+
+    Args:
+        runtime: one to have besides what tfedge needs there by itself.
+
+    Raises:
+        MissingPackageError: pip is not installed here, or finds no wheel for the board.
+    """
+    wanted = [*_requirements(own), PIP]
+    wanted += [RUNTIMES[runtime].package] if runtime else []
+    profile = repr((place.python, place.platforms, place.provided, wanted))
+    key = hashlib.sha256(profile.encode()).hexdigest()[:16]
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = home / "tfedge" / "wheels" / key
+    if not folder.exists():
+        with files.scratch_folder(folder) as new:
+            _fetch(place, wanted, new)
+            if not folder.exists():  # another process may have been faster
+                new.rename(folder)
+    return [own, *sorted(folder.glob("*.whl"))]
+
+
+def _requirements(wheel: Path) -> list[str]:
+    """What a wheel says it needs, with markers."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (
+            name
+            for name in archive.namelist()
+            if name.count("/") == 1 and name.endswith(".dist-info/METADATA")
+        )
+        headers = HeaderParser().parsestr(archive.read(name).decode("utf-8"))
+    return [str(one) for one in headers.get_all("Requires-Dist", [])]
+
+
+def _fetch(place: Place, wanted: Sequence[str], folder: Path) -> None:
+    """Fetches wheels into a folder until none needs another.
+
+    pip would do it in one step, but asks its own machine what markers ask for: of a board with another
+    Python it would take the wrong packages.
+    """
+    from packaging.specifiers import SpecifierSet
+    from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
+
+    asked: dict[NormalizedName, SpecifierSet] = {}
+    extras: dict[str, set[str]] = {}
+    found: dict[NormalizedName, Path] = {}
+    new = [("", one) for one in wanted]
+    while new:
+        for whose, text in new:
+            needed = _needed(text, place, extras.get(whose, set()))
+            if needed is None:
+                continue
+            name = canonicalize_name(needed.name)
+            asked[name] = asked.get(name, SpecifierSet()) & needed.specifier
+            extras.setdefault(name, set()).update(needed.extras)
+        lacking = [
+            name
+            for name, versions in asked.items()
+            if name not in found
+            or not versions.contains(parse_wheel_filename(found[name].name)[1], prereleases=True)
+        ]
+        for name in lacking:
+            if name in found:
+                found.pop(name).unlink()
+        fetched = _download(place, [f"{name}{asked[name]}" for name in lacking], folder)
+        found |= {canonicalize_name(parse_wheel_filename(path.name)[0]): path for path in fetched}
+        new = [(str(name), text) for name in lacking for text in _requirements(found[name])]
+
+
+def _needed(text: str, place: Place, extras: set[str]) -> Any:
+    """A requirement, where a board with these markers has it; None where it has not."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    one = Requirement(text)
+    holds = one.marker is None or any(
+        one.marker.evaluate({**place.markers, "extra": extra}) for extra in {"", *extras}
+    )
+    return one if holds and canonicalize_name(one.name) not in place.provided else None
+
+
+def _download(place: Place, requirements: Sequence[str], folder: Path) -> list[Path]:
+    """Has pip fetch wheels, and nothing that they need."""
+    if not requirements:
+        return []
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--disable-pip-version-check", "--only-binary=:all:", "--implementation", "cp"]
+    command += ["--python-version", place.python]
+    command += [word for name in place.platforms for word in ("--platform", name)]
+    with tempfile.TemporaryDirectory(prefix="tfedge-") as fresh:
+        command += ["--dest", fresh]
+        done = subprocess.run(
+            [*command, *requirements], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise _unfetched(place, done.stderr)
+        moved = [Path(shutil.move(path, folder)) for path in sorted(Path(fresh).glob("*.whl"))]
+    return moved
+
+
+def _unfetched(place: Place, said: str) -> MissingPackageError:
+    if "No module named pip" in said:
+        return MissingPackageError(
+            f"pip, which fetches wheels, is not installed in {sys.prefix}: `python -m ensurepip`"
+        )
+    lines = [line for line in said.splitlines() if line.startswith("ERROR: ")]
+    last = (lines or said.strip().splitlines() or ["it said nothing"])[-1].removeprefix("ERROR: ")
+    return MissingPackageError(
+        f"pip finds no wheels for Python {place.python} on {place.platforms[0]} ({last}): README.md "
+        "says which boards have which, and pip's own settings where it looks"
+    )
