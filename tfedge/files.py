@@ -7,6 +7,8 @@ import ctypes
 import hashlib
 import json
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,12 +16,15 @@ from typing import Any
 
 from tfedge.errors import InputError
 
+_LONGEST_NAME = 255  # bytes, in Linux's file systems
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `path`, renamed to it when the block ends without an error;
     raises InputError where the folder cannot be written or the disk is full."""
     target = Path(path)
+    check_regular(target)  # of what is there a pipe or a device would be gone
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
@@ -43,6 +48,45 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_name(name: object) -> bool:
+    """Whether what a file says is the name of a file or a folder, and no way to elsewhere."""
+    if not isinstance(name, str) or "\0" in name or name == "..":
+        return False
+    try:
+        size = len(os.fsencode(name))
+    except UnicodeEncodeError:  # "\ud800", half of a character, which no file can have in its name
+        return False
+    return size <= _LONGEST_NAME and Path(name).name == name
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Raises InputError for a pipe or a device, which lets its reader wait, or has no end; what is
+    not there is left to whoever opens it."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InputError(f"{os.fspath(path)} is a pipe or a device; give a file")
+
+
+def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
+    """The content of a file that somebody else may have made.
+
+    Raises InputError where it cannot be read, is no file, or has more than `most` bytes.
+    """
+    check_regular(path)
+    try:
+        with open(path, "rb") as file:
+            content = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{os.fspath(path)} cannot be read: {reason}") from error
+    if len(content) > most:
+        raise InputError(f"{os.fspath(path)} has more than {most:,} bytes, the most that is read")
+    return content
+
+
 def check_folder(folder: str | os.PathLike[str]) -> None:
     """Raises InputError early where a folder, which need not exist yet, cannot be written into."""
     path = Path(folder)
@@ -52,6 +96,24 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
     except OSError as error:
         reason = f"{error.strerror}; choose another folder"
         raise InputError(f"cannot write into {path}: {reason}") from error
+
+
+@contextlib.contextmanager
+def scratch_folder(place: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `place`, for what is to become it; it is removed at the end, and
+    what a killed run has left of it before. Raises InputError where there cannot be one."""
+    folder = place.with_name(f".{place.name}.unfinished")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    except OSError as error:
+        reason = f"{error.strerror}; choose another folder"
+        raise InputError(f"cannot write {place}: {reason}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def replace_folder(new: Path, place: Path) -> None:

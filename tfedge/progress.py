@@ -1,5 +1,5 @@
-"""Progress on standard error: a live bar on a terminal, a line every 10 seconds elsewhere; with --quiet
-neither."""
+"""Progress on standard error: a live bar on a terminal, in a notebook one line that changes, a line
+every 10 seconds elsewhere; with --quiet none of it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 from rich import progress
 from rich.console import Console
 
 from tfedge.notes import is_quiet
 
+_HELD_OUT = "eval_"  # how figures begin that are of texts that are not trained on
 _SECONDS_BETWEEN_LINES = 9.0  # and some room
+_SECONDS_BETWEEN_CHANGES = 0.5  # of the line in a notebook
 
 
 # Told how many more steps are done.
@@ -41,7 +44,13 @@ class ProgressBar:
         self._ended = threading.Event()
         self._bar: progress.Progress | None = None
         self._is_quiet = is_quiet()
-        if sys.stderr.isatty() and not self._is_quiet:
+        self._line: _NotebookLine | None = None
+        self._telling: threading.Thread | None = None
+        if self._is_quiet:
+            return
+        if _is_notebook():
+            self._line = _NotebookLine()
+        elif sys.stderr.isatty():
             self._bar = progress.Progress(
                 "{task.description}",
                 progress.BarColumn(),
@@ -57,14 +66,18 @@ class ProgressBar:
         if self._bar:
             self._bar.start()
         elif not self._is_quiet:
-            print(f"{self._description} ...", file=sys.stderr, flush=True)
-            threading.Thread(target=self._tell, daemon=True).start()
+            self._show(f"{self._description} ...")
+            self._telling = threading.Thread(target=self._tell, daemon=True)
+            self._telling.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._ended.set()
         if self._bar:
             self._bar.stop()
+        if self._line and self._telling:
+            self._telling.join()
+            self._show(self._state())
 
     def advance(self, count: int = 1) -> None:
         """Notes that `count` more steps are done."""
@@ -79,9 +92,19 @@ class ProgressBar:
             self._bar.update(self._task, completed=done, note=self._note)
 
     def _tell(self) -> None:
-        while not self._ended.wait(_SECONDS_BETWEEN_LINES):
-            line = f"{self._description}: {self._done}/{self._total} {self._note}".rstrip()
-            self.say(line + self._left())
+        pause = _SECONDS_BETWEEN_CHANGES if self._line else _SECONDS_BETWEEN_LINES
+        while not self._ended.wait(pause):
+            self._show(self._state() + self._left())
+
+    def _state(self) -> str:
+        return f"{self._description}: {self._done}/{self._total} {self._note}".rstrip()
+
+    def _show(self, line: str) -> None:
+        """Shows how far it is, where there is no terminal."""
+        if self._line:
+            self._line.show(line)
+        else:
+            self.say(line)
 
     def _left(self) -> str:
         """How long what is left takes, at the mean speed since the first update: one that resumes does
@@ -101,6 +124,28 @@ class ProgressBar:
             print(line, file=sys.stderr, flush=True)
 
 
+def _is_notebook() -> bool:
+    """Whether this is the kernel of a notebook, which shows more than a stream of text."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+class _NotebookLine:
+    """A line below a cell that is replaced by the next. rich would want ipywidgets for that."""
+
+    def __init__(self) -> None:
+        self._shown: Any = None
+
+    def show(self, line: str) -> None:
+        from IPython.display import display
+
+        content = {"text/plain": line}
+        if self._shown is None:
+            self._shown = display(content, raw=True, display_id=True)
+        else:
+            self._shown.update(content, raw=True)
+
+
 # Of what is being done and how many steps that takes.
 MakeBar = Callable[[str, int], AbstractContextManager[ProgressBar]]
 
@@ -109,9 +154,14 @@ def training_report(bar: ProgressBar) -> Callable[[int, int, dict[str, float]], 
     """A report for the training loop that moves `bar` and shows losses and accuracies."""
 
     def report(step: int, steps: int, figures: dict[str, float]) -> None:
-        if "eval_accuracy" in figures:
-            bar.say(f"step {step}: accuracy on held-out texts {figures['eval_accuracy']:.4f}")
-        else:
+        measured = {
+            name.removeprefix(_HELD_OUT): value
+            for name, value in figures.items()
+            if name.startswith(_HELD_OUT)
+        }
+        for name, value in measured.items():
+            bar.say(f"step {step}: {name.replace('_', ' ')} on held-out texts {value:.4f}")
+        if not measured:
             losses = {name: value for name, value in figures.items() if name != "learning_rate"}
             bar.update(
                 step, " ".join(f"{name} {value:.3f}" for name, value in losses.items() if value)

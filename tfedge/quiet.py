@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -14,8 +15,15 @@ def load_tensorflow() -> None:
     """Imports TensorFlow and looks for devices, showing what it prints if that fails, or --verbose.
 
     The notes (CPU features, absent CUDA) come from C++ before any log level applies. Raises
-    MissingPackageError where TensorFlow is not installed.
+    MissingPackageError where TensorFlow is not installed, or would crash.
     """
+    if "tflite_runtime.interpreter" in sys.modules and "tensorflow" not in sys.modules:
+        raise MissingPackageError(
+            "this needs TensorFlow, which crashes in a process that has loaded tflite-runtime: start "
+            "Python again (in a notebook, the kernel) and do this first, or load models with "
+            "runtime='litert'"
+        )
+    was_absent = "tensorflow" not in sys.modules
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if is_verbose() else "2")
     sys.stderr.flush()
     kept = os.dup(2)
@@ -25,6 +33,9 @@ def load_tensorflow() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()
+            if was_absent and not is_verbose():
+                # Where Python is interactive, as in a notebook, TensorFlow logs what it writes.
+                logging.getLogger("tensorflow").setLevel(logging.WARNING)
             if is_verbose():
                 notes.seek(0)
                 os.write(kept, notes.read())

@@ -19,6 +19,7 @@ from annotated_types import Ge, Gt, Le
 from tfedge.errors import InputError
 
 Count = Annotated[int, Ge(0)]
+NotNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Ge(0), Le(1)]
 FLAT: Mapping[str, bool] = {"flat": True}  # of a field whose content stands beside the others

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tfedge import files
 from tfedge.errors import InputError
 from tfedge.records import read_record
 
@@ -44,17 +45,13 @@ def load_named(package: str, kind: type[_Kind], name: str) -> _Kind:
 def read_settings(path: str | Path) -> dict[str, Any]:
     """The tables and values of a user's TOML file, in the order in which they stand there; raises
     InputError where the file is missing, too large for settings, or no TOML."""
+    content = files.read_bytes(path, _LARGEST_FILE_BYTES)
     try:
-        with open(path, "rb") as file:
-            content = file.read(_LARGEST_FILE_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    if len(content) > _LARGEST_FILE_BYTES:
-        raise InputError(f"{path} is larger than 1 MiB, which no file of settings is")
-    try:
-        return tomllib.loads(content.decode("utf-8"))
+        found = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, or nested without end
         raise InputError(f"{path} is not TOML: {error}") from error
+    _refuse_nul(found, str(path))
+    return found
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -67,7 +64,20 @@ def parse_setting(text: str) -> tuple[str, Any]:
         found = tomllib.loads(f"value = {value}")
     except (ValueError, RecursionError):
         found = {}
+    _refuse_nul(found, text)
     return key.strip(), found["value"] if len(found) == 1 else value
+
+
+def _refuse_nul(value: Any, where: str) -> None:
+    """Raises InputError for a string with the character 0, which no file's name and no argument has."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            _refuse_nul(item, where)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_nul(item, where)
+    elif isinstance(value, str) and "\0" in value:
+        raise InputError(f"{where} has the character \\u0000 in {value!r}; take it out")
 
 
 def check_keys(given: Iterable[str], allowed: Iterable[str], where: str) -> None:

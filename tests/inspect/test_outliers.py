@@ -12,6 +12,7 @@ from typing import Any
 import bars
 import numpy as np
 import pytest
+from charts import needs_charts
 from program import each_runtime
 from toys import VOCABULARY, tokenizer_json
 
@@ -339,6 +340,7 @@ def test_batches_change_nothing(
         assert layer.one_scale == layer_of(report, layer.layer).one_scale
 
 
+@needs_charts
 def test_words_and_page(report: Report) -> None:
     text = " ".join(render(report).split())
     assert "GatherV2: 1 of 4 channels (0) reaches 800, the median channel 2.7" in text

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import bars
 import pytest
+from charts import figures, marks, needs_charts, place
 from program import INSTALLED
 from trees import packed
 
 from tfedge.errors import InputError, MissingPackageError
+from tfedge.files import sha256
 from tfedge.inspect.noise import LayerNoise
 from tfedge.inspect.report import InspectOptions, inspect
 from tfedge.inspect.result import Noise, Report, Total
@@ -137,6 +138,56 @@ def test_table_of_many_operators(compared: Report, monkeypatch: pytest.MonkeyPat
     assert "FULLY_CONNECTED" not in operators
 
 
+# --- verdict
+
+
+def test_verdict_of_a_model_alone(compared: Report, toys: Path) -> None:
+    found = compared.verdict
+    assert found is not None
+    figures = {figure.name: figure for figure in found.figures}
+    sizes = [(toys / name).stat().st_size for name in ("int8_output.tflite", "classifier.tflite")]
+    assert (figures["size"].value, figures["size"].float_) == tuple(sizes)
+    last = [row.snr_db for row in compared.noise.layers if row.snr_db is not None][-1]
+    assert figures["signal to noise"].value == last
+    assert found.sentence.endswith("; not measured: accuracy, speed, peers")
+    lines = render(compared).splitlines()
+    assert lines[0] == found.sentence
+    assert "accuracy" in lines[1] and "tfedge eval" in lines[1]
+
+
+def test_verdict_with_what_converting_measured(toys: Path, tmp_path: Path) -> None:
+    path = tmp_path / "X.tflite"
+    path.write_bytes((toys / "int8.tflite").read_bytes())
+    found = {"texts": 40, "accuracy": 0.9, "float_accuracy": 0.95, "disagreement": 0.1}
+    stated = {
+        "sha256": sha256(path),
+        "task": "text-classification",
+        "parameters": 1_000_000,
+        "evaluation": {
+            "source": "dev.tsv",
+            "runtimes": {
+                "tflite-runtime": {"passed": False, "error": "it crashed"},
+                "litert": found,
+            },
+        },
+    }
+    beside = path.with_suffix(".json")
+    beside.write_text(json.dumps(stated), encoding="utf-8")
+    told = report_of(path).verdict
+    assert "5.0 points less accurate than float (90.0 % against 95.0 %)" in told.sentence
+    assert told.figures[0].how == "40 texts of dev.tsv in litert, by tfedge convert"
+    assert told.figures[1].float_ == 4_000_000
+    # What tells of other bytes, or is no such report, tells nothing.
+    for other in ({**stated, "sha256": "0"}, {**stated, "task": "none"}, [1], {"sha256": 3}):
+        beside.write_text(json.dumps(other), encoding="utf-8")
+        assert report_of(path).verdict.figures[0].value is None
+    for value in (float("nan"), "1", True, -0.1, [HOSTILE]):
+        odd = {"litert": {"accuracy": value, "disagreement": value}}
+        stated["evaluation"]["runtimes"] = odd
+        beside.write_text(json.dumps(stated), encoding="utf-8")
+        assert report_of(path).verdict.figures[0].value is None
+
+
 # --- page
 
 
@@ -174,25 +225,32 @@ def read_page(report: Report) -> _Reader:
     return reader
 
 
+@needs_charts
 def test_page_has_its_plots(compared: Report) -> None:
     html = page(compared)
-    figures = [ElementTree.fromstring(part) for part in re.findall(r"<svg.*?</svg>", html, re.S)]
-    assert [figure.attrib["aria-label"].split()[0] for figure in figures] == [
-        *("Signal-to-noise", "Cost", "Ranges")
+    charts = figures(html)
+    assert [figure.attrib["aria-label"].split()[0] for figure in charts] == [
+        *("Signal-to-noise", "Signal-to-noise", "Cost", "Cost", "Ranges", "Ranges")
     ]
     noise = compared.noise
     measured = [row for row in noise.layers if row.snr_db is not None]
-    circles = figures[0].findall("circle")
-    assert len(circles) == len(measured)
-    assert sum(item.attrib["class"] == "worst" for item in circles) == len(noise.worst)
-    heights = [float(item.attrib["cy"]) for item in circles]
-    order = sorted(range(len(measured)), key=lambda index: measured[index].snr_db)
-    assert [heights[index] for index in order] == sorted(heights, reverse=True)
-    assert len(figures[2].findall("line[@class='range']")) == sum(
-        row.range is not None for row in compared.operators
-    )
+    for figure in charts[:2]:
+        points = marks(figure, "points")
+        assert len(points) == len(measured)
+        worst = [point for point in points if point.attrib["fill"] == "var(--worst)"]
+        assert len(worst) == len(marks(figure, "names")) == len(noise.worst)
+        heights = [place(point)[1] for point in points]
+        order = sorted(range(len(measured)), key=lambda index: measured[index].snr_db)
+        assert [heights[index] for index in order] == sorted(heights, reverse=True)
+    # A mouse learns which layer it is; on a phone a key says it.
+    tips = [point.findtext("title") for point in marks(charts[0], "points")]
+    assert tips == [f"{row.layer}: {row.snr_db:.1f} dB" for row in measured]
+    assert len(marks(charts[1], "key")) == len(noise.worst)
+    ranges = sum(row.range is not None for row in compared.operators)
+    assert len(marks(charts[4], "ranges")) == len(marks(charts[5], "ranges")) == ranges
 
 
+@needs_charts
 def test_page_needs_nothing_else(compared: Report) -> None:
     html, reader = page(compared), read_page(compared)
     assert not reader.seen & {"script", "link", "img", "iframe", "object", "base"}
@@ -200,20 +258,24 @@ def test_page_needs_nothing_else(compared: Report) -> None:
     assert not re.search(r"https?:|@import|url\(", html)
     assert "prefers-color-scheme:dark" in html
     assert "width=device-width" in html
+    assert not re.search(r"[-\u2212]\d[\d.]* (?:ms|s|\u00b5s)\b", reader.text)
 
 
+@needs_charts
 def test_page_without_float(toys: Path) -> None:
     reader = read_page(report_of(toys / "int8.tflite"))
     assert "Not measured" in reader.text
     assert "--keep-reference" in reader.text
 
 
+@needs_charts
 def test_page_of_a_model_without_operators(tree: Any, make_file: Any) -> None:
     tree.subgraphs[0].operators = []
     reader = read_page(report_of(make_file(tree)))
     assert "No operator puts out a quantised tensor" in reader.text
 
 
+@needs_charts
 def test_names_of_the_file_stay_text(tree: Any, make_file: Any, tmp_path: Path) -> None:
     graph = tree.subgraphs[0]
     for item in graph.tensors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import bars
 import numpy as np
 import pytest
+from charts import needs_charts
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from program import INSTALLED, each_runtime
 
 from tfedge.errors import InputError
@@ -20,10 +24,10 @@ from tfedge.inspect.inputs import model_inputs
 from tfedge.inspect.layers import Part, parts
 from tfedge.inspect.report import InspectOptions, inspect
 from tfedge.inspect.table import page, render
-from tfedge.inspect.timing import time_parts
+from tfedge.inspect.timing import PartTime, time_parts
 from tfedge.measure.board import Board
 from tfedge.progress import unheard
-from tfedge.records import as_json
+from tfedge.records import as_json, read_record
 from tfedge.runtime.bundle import read_bundle
 
 NAMES = {
@@ -104,6 +108,43 @@ def test_times(toys: Path, runtime: str) -> None:
     assert max(part.weight_bytes for part in times) >= table
 
 
+class _Clock:
+    """A board on which the graphs up to each part take what is told, each round the same."""
+
+    def __init__(self, seconds: list[float]) -> None:
+        self.told = np.array([seconds, seconds])
+
+    def seconds(self, *_: Any) -> np.ndarray:
+        return self.told
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.floats(1e-4, 1.0), min_size=1, max_size=9))
+def test_no_part_takes_less_than_nothing(toys: Path, seconds: list[float]) -> None:
+    """Whatever noise makes of the graphs' times, which never fall but by noise."""
+    model = read_model(toys / "int8.tflite")
+    signature = model.signature(None)
+    assert signature is not None
+    count = len(parts(model.subgraphs[signature.subgraph], signature))
+    told = (seconds * count)[:count]
+    times, total = time_parts(model, signature, {}, _Clock(told), 2, unheard)  # type: ignore[arg-type]
+    found = [part.median_s for part in times]
+    assert min(found) >= 0
+    assert total == told[-1]
+    assert sum(found) <= max(told) + 1e-9
+    if told == sorted(told):
+        assert found == pytest.approx(np.diff(told, prepend=0), abs=1e-9)
+
+
+def test_times_below_0_are_no_times() -> None:
+    content = {"name": "head", "operators": 1, "weight_bytes": 0, "median_s": -1e-6}
+    with pytest.raises(InputError, match=r"median_s: Input should be greater than or equal to 0"):
+        read_record(content, PartTime, "x.json", "tfedge inspect --json")
+
+
+@needs_charts
 def test_report_shows_times(toys: Path) -> None:
     made = bars.Bars()
     options = InspectOptions(rows=2, time_rounds=2)
@@ -116,6 +157,7 @@ def test_report_shows_times(toys: Path) -> None:
     for text in (render(report), page(report)):
         assert "Time by part" in text
         assert all(part.name in text for part in timing.parts)
+        assert not re.search(r"[-\u2212]\d[\d.]* ms", text)
 
 
 def test_a_graph_that_calls_others_cannot_be_cut(

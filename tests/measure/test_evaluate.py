@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import shutil
@@ -18,8 +19,10 @@ from safetensors.numpy import load_file, save_file
 
 from tfedge.errors import CheckpointError, InputError, RejectedModelError
 from tfedge.measure.board import Board
-from tfedge.measure.evaluate import evaluate, read_rows
+from tfedge.measure.evaluate import Details, evaluate, read_rows
+from tfedge.measure.mistakes import write_mistakes
 from tfedge.records import as_json
+from tfedge.tasks import scope
 from tfedge.tasks.base import Rows
 
 # The toy classifier answers positive, negative, negative, positive, and nothing to the last.
@@ -44,6 +47,7 @@ def test_figures_of_a_bundle(toys: Path) -> None:
         "data": "toy.tsv",
         "texts": 5,
         "unanswered": 1,
+        "unknown_share": 0.0,
         "labels": ["negative", "positive"],
         "confusion": [[1, 0], [1, 2]],
         "accuracy": 3 / 5,
@@ -53,6 +57,52 @@ def test_figures_of_a_bundle(toys: Path) -> None:
     assert json.loads(json.dumps(result)) == result
     (bar,) = bars
     assert (bar.description, bar.total, bar.done) == ("running classifier.tflite", 5, 5)
+
+
+def test_details_of_a_classifier(toys: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mistakes.csv"
+    details = Details("negative", path)
+    model = toys / "classifier.tflite"
+    result = evaluate(model, None, LABELLED, BOARD, Bars(), details).figures
+    assert [result[name] for name in (scope.RECALL, scope.PRECISION, scope.INSIDE)] == [
+        *(1.0, 0.5, 2 / 3),
+    ]
+    header, row = csv.reader(path.read_text().splitlines())
+    assert header == ["row", "text", "label", "answer", "label_score", "answer_score"]
+    assert row[:4] == ["3", "the film was dull", "positive", "negative"]
+    assert float(row[4]) + float(row[5]) == pytest.approx(1) and float(row[5]) > 0.5
+    assert result["mistakes"] == 1
+
+
+def test_surest_mistakes_come_first(tmp_path: Path) -> None:
+    rows = Rows([("a", "b"), ("c", "d"), ("e", "f")], None, "pairs.tsv")
+    answers = [
+        {"label": "no", "score": score, "scores": {"yes": 1 - score, "no": score}}
+        for score in (0.6, 0.9, 0.7)
+    ]
+    assert write_mistakes(tmp_path / "m.csv", rows, answers, [0, 0, 1], ["yes", "no"]) == 2
+    found = list(csv.DictReader((tmp_path / "m.csv").open()))
+    assert [row["row"] for row in found] == ["2", "1"]
+    assert found[0] | {} == found[0] | {"text": "c", "text_pair": "d", "answer_score": "0.9"}
+
+
+def test_mistakes_take_the_place_of_no_input(tmp_path: Path) -> None:
+    data, other = tmp_path / "data.tsv", tmp_path / "other.csv"
+    data.write_text("text\tlabel\n")
+    (tmp_path / "link.csv").symlink_to(data)
+    for path in (data, tmp_path / "link.csv"):
+        with pytest.raises(InputError, match="is an input; give another file"):
+            Details(mistakes=path).keeps("model", str(data), None)
+    Details(mistakes=other).keeps("model", str(data), None)
+    Details().keeps("model", str(data), None)
+
+
+@pytest.mark.parametrize("option", ["out_of_scope", "mistakes"])
+def test_details_of_what_has_none(toys: Path, tmp_path: Path, option: str) -> None:
+    details = Details(**{option: tmp_path / "x" if option == "mistakes" else "negative"})
+    with pytest.raises(InputError, match=f"--{option.replace('_', '-')} is told of text-class"):
+        other = toys / "int8.tflite"
+        evaluate(toys / "classifier.tflite", other, UNLABELLED, BOARD, Bars(), details)
 
 
 def test_labels_as_numbers(toys: Path) -> None:
@@ -169,15 +219,15 @@ def test_nothing_to_measure(toys: Path, name: str, texts: Rows) -> None:
 
 def test_what_the_data_have_instead(toys: Path, tmp_path: Path) -> None:
     """Labels, but none that the task is measured by."""
-    path = tmp_path / "spans.jsonl"
-    path.write_text('{"text": "Ada was in London", "entities": [[0, 3, "PER"]]}\n')
+    path = tmp_path / "marks.jsonl"
+    path.write_text('{"text": "Ada was in London", "marks": [[0, 3, "PER"]]}\n')
     model = toys / "tagger.tflite"
     with pytest.raises(InputError) as caught:
         run(model, read_rows(model, str(path), "validation"))
     assert str(caught.value) == (
-        f"nothing to measure: {path} has the columns entities, text, but not what token-classification "
-        "is measured by; give the columns tokens and labels (or tags, ner_tags), or a second model "
-        "with --against"
+        f"nothing to measure: {path} has the columns marks, text, but not what token-classification "
+        "is measured by; give the columns tokens and labels (or tags, ner_tags), text and entities, or "
+        "a .conll file, or a second model with --against"
     )
     path = tmp_path / "plain.txt"
     path.write_text("a good film\n")
@@ -278,7 +328,7 @@ def test_an_embedding_against_the_encoder_of_another_head(tmp_path: Path) -> Non
         for name in ("bare", "masked")
     )
     content = json.loads((masked / "config.json").read_text())
-    content["architectures"] = ["BertForMaskedLM"]
+    content["architectures"] = ["BertForPreTraining"]
     tensors = {
         f"bert.{name}": value for name, value in load_file(masked / "model.safetensors").items()
     }
@@ -286,5 +336,5 @@ def test_an_embedding_against_the_encoder_of_another_head(tmp_path: Path) -> Non
     cases.write_checkpoint(masked, content, tensors)
     rows = Rows(TEXTS[:4], None, "toy.txt")
     assert run(bare, rows, masked)["disagreement"] == pytest.approx(0, abs=1e-6)
-    with pytest.raises(CheckpointError, match=r"head of a BertForMaskedLM \(cls\)"):
+    with pytest.raises(CheckpointError, match=r"head of a BertForPreTraining \(cls\)"):
         run(masked, rows, bare)

@@ -17,8 +17,10 @@ from tfedge.errors import InputError
 from tfedge.inspect.graph import ModelFile, Signature
 from tfedge.runtime.bundle import MAX_SEQUENCE, Bundle
 from tfedge.runtime.errors import InferenceError
-from tfedge.runtime.inputs import TEXT_INPUTS
+from tfedge.runtime.inputs import MASKED_TEXT, TEXT_INPUTS
+from tfedge.runtime.masks import MaskEncoder
 from tfedge.runtime.tokenizer import TextEncoder
+from tfedge.tasks.base import Task
 
 # Of the package's sentences calibration takes the first 200.
 _UNSEEN = 280
@@ -48,17 +50,17 @@ def model_inputs(
         images = read_images(data).head(count)
         pixels = pixels_of(images.texts, image)
         return as_inputs(pixels, 0, list(signature.inputs)), images.source
-    length = _tokens(model, signature)
-    if bundle is None or length is None:
+    task = tasks.find(bundle.manifest.task) if bundle is not None else None
+    length = _tokens(model, signature, TEXT_INPUTS if task is None else task.input.names)
+    if bundle is None or task is None or length is None:
         raise InputError(
             f"{model.path} takes no texts, or has no tokeniser for them: give its inputs "
             f"with --data FILE.npz, an array (rows, ...) for each of {sorted(signature.inputs)}"
         )
-    task = tasks.find(bundle.manifest.task)
     usual = task.usual(package_texts().tail(_UNSEEN), bundle.manifest.labels or ())
     texts = task.as_read(usual if data is None else read_texts(data))
     try:
-        encoder = TextEncoder(bundle.tokenizer_json, length, task.input.is_pair)
+        encoder = _encoder(bundle.tokenizer_json, length, task)
         starts = range(min(count, len(texts)))
         rows = [_full_row(encoder, texts.texts, start, length) for start in starts]
     except InferenceError as error:
@@ -66,9 +68,16 @@ def model_inputs(
     return pad(rows, length, list(signature.inputs), encoder.pad_id), texts.source
 
 
-def _tokens(model: ModelFile, signature: Signature) -> int | None:
+def _encoder(tokenizer_json: bytes, length: int, task: Task) -> TextEncoder:
+    """That of one window."""
+    if task.input is MASKED_TEXT:
+        return MaskEncoder(tokenizer_json, length)
+    return TextEncoder(tokenizer_json, length, task.input.is_pair)
+
+
+def _tokens(model: ModelFile, signature: Signature, names: Sequence[str]) -> int | None:
     """The tokens that a signature of a text encoder takes; None for one of anything else."""
-    if "input_ids" not in signature.inputs or not set(signature.inputs) <= set(TEXT_INPUTS):
+    if "input_ids" not in signature.inputs or not set(signature.inputs) <= set(names):
         return None
     tensors = model.subgraphs[signature.subgraph].tensors
     shapes = {tensors[index].shape for index in signature.inputs.values()}

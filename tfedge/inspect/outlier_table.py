@@ -47,7 +47,7 @@ def outlier_notes(outliers: Outliers) -> list[str]:
 def outliers_section(outliers: Outliers) -> Section:
     """All layers, and what there is to say of them."""
     drawn = costliest(outliers, len(outliers.layers))
-    return Section("Outliers", "", outlier_notes(outliers), [drawn], is_fine=True)
+    return Section("Outliers", None, outlier_notes(outliers), [drawn], is_fine=True)
 
 
 def _sentence(row: LayerOutliers) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfedge import files
+from tfedge.boards.remote import Remote
 from tfedge.errors import InputError, board_errors
 from tfedge.inspect import cost, result
 from tfedge.inspect.graph import ModelFile, Signature, Subgraph, read_model
@@ -23,7 +24,9 @@ from tfedge.inspect.outliers import (
     tokens_of,
 )
 from tfedge.inspect.timing import time_parts
+from tfedge.inspect.verdict import verdict_of
 from tfedge.measure.board import Board
+from tfedge.measure.steadiness import surroundings
 from tfedge.progress import MakeBar
 from tfedge.records import taken
 from tfedge.runtime.bundle import Bundle, read_bundle
@@ -43,6 +46,7 @@ class InspectOptions:
     runtime: str | None = None  # the first that the model was verified on by default
     time_rounds: int = 0  # how often each part of the graph is timed; 0 leaves times out
     threads: int = 1  # of the runtime when it is timed
+    remote: Remote | None = None  # the board on which it is timed; this machine by default
     outliers: bool = False  # whether to look for channels and tokens far beyond the others
 
 
@@ -64,7 +68,7 @@ def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> result.Re
         for graph in model.subgraphs
     ]
     run = _Run(model, signature, bundle, options, make_bar)
-    return result.Report(
+    report = result.Report(
         file=str(path),
         size_bytes=model.size_bytes,
         sha256=files.sha256(path),
@@ -90,6 +94,7 @@ def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> result.Re
         outliers=run.outliers(options.against) if options.outliers else None,
         timing=run.times() if options.time_rounds else None,
     )
+    return dataclasses.replace(report, verdict=verdict_of(report, path, options.against))
 
 
 def _bundle(path: Path) -> tuple[Bundle | None, str | None]:
@@ -197,12 +202,15 @@ class _Run:
         """What each part takes."""
         signature = self._signature("--time runs it")
         inputs, source = self._inputs(signature, self.bundle)
-        runtime, threads = self._runtime(), self.options.threads
+        threads, remote = self.options.threads, self.options.remote
+        runtime = remote.chosen(self.options.runtime, self._allowed) if remote else self._runtime()
         rounds = self.options.time_rounds
-        board = Board(runtime=runtime, threads=threads)
+        board = Board(runtime=runtime, threads=threads, remote=remote)
+        before = board.look() if remote else None
         with self.make_bar(f"timing its parts in {runtime}", rounds + WARM_UP_ROUNDS) as bar:
             found = time_parts(self.model, signature, inputs, board, rounds, bar.advance)
-        return result.Times(source, runtime, threads, rounds, *found)
+        around = surroundings(before, board.look()) if before else None
+        return result.Times(source, runtime, threads, rounds, *found, around)
 
     def _signature(self, what: str) -> Signature:
         if self.signature is None:
@@ -212,7 +220,11 @@ class _Run:
     def _inputs(self, signature: Signature, bundle: Bundle | None) -> tuple[Inputs, str]:
         return model_inputs(self.model, signature, bundle, self.options.data, self.options.rows)
 
+    @property
+    def _allowed(self) -> Sequence[str]:
+        """The runtimes that it may run in."""
+        return self.bundle.manifest.runtimes if self.bundle else tuple(RUNTIMES)
+
     def _runtime(self) -> str:
-        allowed = self.bundle.manifest.runtimes if self.bundle else tuple(RUNTIMES)
         with board_errors():
-            return choose_runtime(self.options.runtime, allowed)
+            return choose_runtime(self.options.runtime, self._allowed)

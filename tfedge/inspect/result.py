@@ -10,7 +10,9 @@ from tfedge.inspect.islands import Island
 from tfedge.inspect.noise import LayerNoise
 from tfedge.inspect.outliers import LayerOutliers
 from tfedge.inspect.timing import PartTime
+from tfedge.measure.steadiness import Surroundings
 from tfedge.records import Count, Positive
+from tfedge.show.verdict import Verdict
 
 WORST = 5
 
@@ -164,6 +166,7 @@ class Times:
     rounds: Count
     parts: Sequence[PartTime]
     total_s: Positive
+    surroundings: Surroundings | None = None  # of a board
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +191,7 @@ class Report:
     noise: Noise | None
     outliers: Outliers | None
     timing: Times | None
+    verdict: Verdict | None = None  # None in what a tfedge before it printed
 
     @property
     def noise_of(self) -> dict[int, LayerNoise]:

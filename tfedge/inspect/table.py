@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Mapping, Sequence
 
 from tfedge.inspect.graph import EDGETPU_OPERATOR
@@ -12,6 +12,7 @@ from tfedge.inspect.result import End, Entry, Group, Noise, OperatorRow, Report,
 from tfedge.inspect.timing import PartTime
 from tfedge.show import page as html
 from tfedge.show import text as terminal
+from tfedge.show import verdict as headline
 from tfedge.show.numbers import (
     amount,
     interval,
@@ -21,7 +22,7 @@ from tfedge.show.numbers import (
     some,
     typed_shape,
 )
-from tfedge.show.plots import Frame, bar_plot, escape, label, svg, ticks
+from tfedge.show.plots import Axes, Chart, Point, bar_chart, point_chart, range_chart
 from tfedge.show.table import PAGE, TERMINAL, Column, Section, Table, number, table
 
 _WORST_SHOWN = 10
@@ -30,16 +31,15 @@ _NOT_MEASURED = (
     "tfedge inspect X.tflite --against X_reference.tflite --html FILE; for any other, give "
     "the float .tflite that it was made of."
 )
-_FRAME = Frame()
-_DECIBELS = (5, 10, 20, 50, 100, 1000)  # between lines
 _BARS = 8  # more types than that go together into one bar
 # Below this a range is as good as 0 on the symmetric logarithmic axis.
 _LINEAR = 1e-3
 
 
 def render(report: Report) -> str:
-    """What `tfedge inspect` prints: the operators, then what is to be known of them together."""
-    parts: list[Table | str] = [operators(report), summary(report)]
+    """What `tfedge inspect` prints: the verdict, the operators, then what is known of them together."""
+    said = [*headline.lines(report.verdict), ""] if report.verdict else []
+    parts: list[Table | str] = [*said, operators(report), summary(report)]
     if noise := report.noise:
         parts += [furthest(noise, _WORST_SHOWN), noise_note(noise)]
     if report.outliers:
@@ -69,9 +69,16 @@ def page(report: Report) -> str:
         Section("Cost by type of operator", cost_plot(report.summary), [], [summary(report)]),
         Section("Float islands", notes=island_lines(report)),
         Section("Ranges", ranges, [] if ranges else ["No operator puts out a quantised tensor."]),
-        Section("Operators", "", [report.cost_model], [operators(report)], is_fine=True),
+        Section(
+            "Operators",
+            None,
+            [report.cost_model],
+            [operators(report)],
+            is_fine=True,
+        ),
     ]
-    return html.page(report.file.rpartition("/")[2], sections, lead)
+    verdicts = [report.verdict] if report.verdict else []
+    return html.page(report.file.rpartition("/")[2], sections, lead, verdicts)
 
 
 def operators(report: Report) -> Table:
@@ -164,7 +171,7 @@ def times_section(report: Report, times: Times) -> Section:
         (part.name, f"{milliseconds(part.median_s)}, {percent(share)}", share)
         for part, share in zip(times.parts, shares, strict=True)
     ]
-    plot, tables = bar_plot(bars, "Time by part of the network"), [time_by_part(report, times)]
+    plot, tables = bar_chart(bars, "Time by part of the network"), [time_by_part(report, times)]
     return Section("Time by part", plot, [timing_note(times)], tables, is_fine=True)
 
 
@@ -201,8 +208,11 @@ def timing_note(times: Times) -> str:
     return (
         f"{milliseconds(times.total_s)} in all, in {times.runtime} with its kernels, threads: "
         f"{times.threads}; medians of {times.rounds} rounds on {times.data}: what a run takes longer "
-        "with the part than without. Below 0: the part takes less than other programs disturb the "
-        "measurement"
+        "with the part than without, evened out so that none is below 0: 0.00 ms is less than other "
+        "programs disturb the measurement"
+        + "".join(
+            f"; {line}" for line in (times.surroundings.lines() if times.surroundings else ())
+        )
     )
 
 
@@ -279,32 +289,28 @@ def island_lines(report: Report) -> list[str]:
     return lines
 
 
-def _snr_plot(noise: Noise) -> str:
-    """Signal-to-noise of each layer along the network; the worst are marked and numbered."""
+def _snr_plot(noise: Noise) -> Chart | None:
+    """Signal-to-noise of each layer along the network; the worst are named."""
     layers = [(row.layer, row.snr_db) for row in noise.layers if row.snr_db is not None]
     if not layers:
-        return ""
+        return None
     values = [snr_db for _, snr_db in layers]
-    low, high = min(0.0, *values), max(10.0, *values)
-    x, y = _FRAME.along(len(layers)), _FRAME.y(low, high)
-    parts = _FRAME.grid(y, ticks(low, high, _DECIBELS))
-    points = " ".join(f"{x(index):.1f},{y(value):.1f}" for index, value in enumerate(values))
-    parts.append(f'<polyline class="line" fill="none" points="{points}"/>')
     ranks = {layer: rank for rank, layer in enumerate(noise.worst, start=1)}
+    # What all of them begin with would only take the room.
+    columns = zip(*(layer.split(".")[:-1] for layer in noise.worst), strict=False)
+    shared = len(list(itertools.takewhile(lambda found: len(set(found)) == 1, columns)))
+    points = []
     for index, (layer, snr_db) in enumerate(layers):
-        rank = ranks.get(layer)
-        at = f'cx="{x(index):.1f}" cy="{y(snr_db):.1f}"'
-        title = f"<title>{escape(layer)}: {snr_db:.1f} dB</title>"
-        kind = 'class="worst" r="5"' if rank else 'class="dot" r="2.5"'
-        parts.append(f"<circle {kind} {at}>{title}</circle>")
-        if rank:
-            side, gap = ("end", -9) if index > len(layers) - 4 else ("start", 9)
-            parts.append(label(x(index) + gap, y(snr_db) + 4, str(rank), side, "mark"))
-    parts += _FRAME.below("first layer", "last layer")
-    return svg(_FRAME.height, parts, "Signal-to-noise in dB along the network's depth")
+        tip, rank = f"{layer}: {snr_db:.1f} dB", ranks.get(layer)
+        named = {"name": ".".join(layer.split(".")[shared:]), "number": str(rank)} if rank else {}
+        points.append(Point(index, snr_db, tip, "worst" if rank else "small", **named))
+    ends = (-0.5, len(layers) - 0.5), (min(0.0, *values) - 1, max(10.0, *values) + 1)
+    axes = Axes(("layers, first to last", "dB"), *ends, has_x_labels=False)
+    title = "Signal-to-noise in dB along the network's depth"
+    return point_chart(points, range(len(points)), axes, title)
 
 
-def cost_plot(summary: Sequence[Group]) -> str:
+def cost_plot(summary: Sequence[Group]) -> Chart | None:
     """The share of the cost of each type of operator and dtype."""
     shares: dict[str, list[int]] = {}
     for row in summary:
@@ -312,7 +318,7 @@ def cost_plot(summary: Sequence[Group]) -> str:
         found[0] += row.cost
         found[1] += row.count
     if not shares:
-        return ""
+        return None
     bars = sorted(shares.items(), key=lambda item: -item[1][0])
     if len(bars) > _BARS:
         rest = [sum(column) for column in zip(*(found for _, found in bars[_BARS:]), strict=True)]
@@ -322,33 +328,11 @@ def cost_plot(summary: Sequence[Group]) -> str:
         (f"{name} \u00d7 {count}", f"{amount(units)}, {percent(units / total)}", units / total)
         for name, (units, count) in bars
     ]
-    return bar_plot(rows, "Cost by type of operator and dtype")
+    return bar_chart(rows, "Cost by type of operator and dtype")
 
 
-def _range_plot(operators: Sequence[OperatorRow]) -> str:
+def _range_plot(operators: Sequence[OperatorRow]) -> Chart | None:
     """The range of every quantised output along the network, on a symmetric logarithmic axis."""
-    rows = [(row.layer, row.range) for row in operators if row.range]
-    if not rows:
-        return ""
-    ends = [end for _, found in rows for end in found]
-    reach = max(map(abs, ends)) or 1.0
-    bound = _symmetric_log(reach)
-    x, line = _FRAME.along(len(rows)), _FRAME.y(-bound, bound)
-
-    def y(value: float) -> float:
-        return line(_symmetric_log(value))
-
-    top = math.ceil(math.log10(reach)) if reach > _LINEAR else -2
-    powers = [10.0**power for power in range(top, -3, -max(1, (top + 3) // 3))]
-    marks = [0.0, *(sign * power for power in powers if power <= reach for sign in (1, -1))]
-    parts = _FRAME.grid(y, marks)
-    for index, (layer, (low, high)) in enumerate(rows):
-        title = f"<title>{escape(layer)}: {interval((low, high))}</title>"
-        at = f'x1="{x(index):.1f}" x2="{x(index):.1f}" y1="{y(low):.1f}" y2="{y(high):.1f}"'
-        parts.append(f'<line class="range" {at}>{title}</line>')
-    parts += _FRAME.below("first operator", "last operator")
-    return svg(_FRAME.height, parts, "Ranges of quantised outputs along the network's depth")
-
-
-def _symmetric_log(value: float) -> float:
-    return math.copysign(math.log10(1 + abs(value) / _LINEAR), value)
+    rows = [(f"{row.layer}: {interval(row.range)}", row.range) for row in operators if row.range]
+    title = "Ranges of quantised outputs along the network's depth"
+    return range_chart(rows, _LINEAR, title) if rows else None

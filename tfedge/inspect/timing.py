@@ -14,6 +14,7 @@ from tfedge.inspect.graph import ModelFile, Signature, Subgraph
 from tfedge.inspect.layers import Part, parts
 from tfedge.measure.board import Board
 from tfedge.progress import Progress
+from tfedge.records import NotNegative
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,9 +24,8 @@ class PartTime:
     name: str
     operators: int  # how many it has
     weight_bytes: int  # of the constants that it reads; one that several read counts in each
-    # Over the rounds, of what a run takes longer with the part than without. The values below 0 that
-    # noise gives are kept: they tell how large the noise is.
-    median_s: float
+    # Over the rounds, of what a run takes longer with the part than without; see `_evened`.
+    median_s: NotNegative
 
 
 def time_parts(
@@ -58,10 +58,21 @@ def time_parts(
             seconds = board.seconds(path, keys, inputs, rounds, progress)
     medians = np.median(np.diff(seconds, axis=1, prepend=0), axis=0)
     times = [
-        PartTime(part.name, part.end - part.begin, _weights(subgraph, part), float(median))
-        for part, median in zip(found, medians, strict=True)
+        PartTime(part.name, part.end - part.begin, _weights(subgraph, part), float(taken))
+        for part, taken in zip(found, _evened(medians), strict=True)
     ]
     return times, float(np.median(seconds[:, -1]))
+
+
+def _evened(taken: np.ndarray) -> np.ndarray:
+    """Times of parts, seconds (parts,), without those below 0 that noise gives.
+
+    A graph that is cut off later never takes less, so the nearest times of the cut graphs that never
+    fall are taken (isotonic regression): what a part seems to give back is taken from its neighbours.
+    """
+    from scipy.optimize import isotonic_regression  # takes long, and few commands time parts
+
+    return np.diff(isotonic_regression(np.cumsum(taken)).x, prepend=0).clip(min=0)
 
 
 def _weights(subgraph: Subgraph, part: Part) -> int:

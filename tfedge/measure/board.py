@@ -5,8 +5,10 @@ A crash of the runtime ends that process, not this one, and TensorFlow is never 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
+import io
 import itertools
 import json
 import shlex
@@ -22,6 +24,8 @@ from typing import IO, Any
 import numpy as np
 
 from tfedge import tasks
+from tfedge.boards.errors import SSH_FAILED, is_of_ssh, shell_failure, ssh_failure
+from tfedge.boards.remote import Remote
 from tfedge.errors import (
     InputError,
     MissingPackageError,
@@ -32,6 +36,7 @@ from tfedge.errors import (
 from tfedge.measure import child
 from tfedge.progress import Progress, unheard
 from tfedge.runtime.bundle import read_bundle
+from tfedge.runtime.conditions import Conditions, look
 from tfedge.runtime.runtimes import (
     RUNTIMES,
     choose_runtime,
@@ -40,7 +45,8 @@ from tfedge.runtime.runtimes import (
     how_to_install,
 )
 from tfedge.runtime.tasks.base import Answer
-from tfedge.runtime.worker import INPUT, SECONDS
+from tfedge.runtime.worker import ARCHIVE, INPUT, SECONDS
+from tfedge.targets import Target
 
 Inputs = Mapping[str, np.ndarray]
 Arrays = dict[str, np.ndarray]
@@ -52,19 +58,30 @@ _LACKS_RUNTIME = 4  # exit code of tfedge-infer
 _LEAST_SHARE = 32  # texts; a process takes as long to start as to answer these
 
 
-def check_runtime(wanted: str | None) -> None:
+def check_runtime(wanted: str | None, remote: Remote | None = None) -> None:
     """Raises InputError where a model cannot be made for a runtime, None for the default one, since it
-    is none, MissingPackageError where it could not be tried."""
+    is none, MissingPackageError where it could not be tried, here or on a board."""
     runtime = wanted or default_runtime()
     if runtime not in RUNTIMES:
         raise InputError(f"unknown runtime {runtime!r}; known are {', '.join(RUNTIMES)}")
-    if not RUNTIMES[runtime].installed():
+    if remote is not None:
+        remote.check(runtime)
+    elif not RUNTIMES[runtime].installed():
         others = [name for name in RUNTIMES if RUNTIMES[name].installed()]
         raise MissingPackageError(
             f"{runtime} is not installed, so the model could not be tried in it: "
             f"{how_to_install([runtime])}"
             + "".join(f"; or give --runtime {name}" for name in others)
         )
+
+
+def wanted_runtime(given: str | None, target: Target | None, remote: Remote | None) -> str:
+    """The runtime that a model is made for: the one that is given, that of the board on which it is
+    tried, that of a target, the first that is there."""
+    known = [given, remote and remote.entry.runtime, target and target.runtime]
+    if remote is not None and not any(known):
+        known += remote.facts["runtimes"]
+    return str(next(filter(None, known), default_runtime()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +95,7 @@ class Board:
     runtime: str | None = None
     threads: int | None = None  # of the runtime; None leaves it the choice
     processes: int = 1  # that share the texts to answer, where there are enough of them
+    remote: Remote | None = None  # a board that ssh reaches, whose Python is taken then
 
     @classmethod
     def here(cls, runtime: str | None) -> Board:
@@ -87,6 +105,12 @@ class Board:
         loops: tflite-runtime, with as many threads as cores, beside any other program.
         """
         return cls(runtime=runtime, threads=1, processes=default_threads())
+
+    @classmethod
+    def on(cls, remote: Remote | None, runtime: str | None) -> Board:
+        """A board that ssh reaches, the runtime with as many threads as it takes by itself there; this
+        machine where there is none."""
+        return cls.here(runtime) if remote is None else cls(runtime=runtime, remote=remote)
 
     @staticmethod
     def command(text: str | None) -> tuple[str, ...]:
@@ -113,21 +137,27 @@ class Board:
             RejectedModelError: the runtime crashed or refused the model.
             MissingPackageError: the runtime is not installed.
             TfedgeError: `python` does not start, or is something else.
+            BoardError: the board cannot be reached, or is no longer.
         """
-        command = [*self.python, "-m", "tfedge.runtime.infer"]
-        command += ["--runtime", self.runtime] if self.runtime else []
-        command += ["--threads", str(self.threads)] if self.threads else []
-        command += ["--model", str(model), "--json", "--jsonl"]
-        command += [f"--{name.replace('_', '-')}" for name in asked if asked[name]]
-        shares = self._shares(texts)
-        with contextlib.ExitStack() as stack:
+        options = ["--runtime", self.runtime] if self.runtime else []
+        options += ["--threads", str(self.threads)] if self.threads else []
+        flags = ["--json", "--jsonl", "--trust"]
+        flags += [f"--{name.replace('_', '-')}" for name in asked if asked[name]]
+        images = []
+        if self.remote is not None:
+            images = images_among(model, texts)
+            self.remote.chosen(self.runtime, read_bundle(model).manifest.runtimes)
+        with self._holding([model, *images]) as (path, *places), contextlib.ExitStack() as stack:
+            there = dict(zip(map(str, images), places, strict=True))
+            shares = self._shares([there.get(text, text) for text in texts] if there else texts)
             lines = [as_asked(model, share) for share in shares]
             files = [stack.enter_context(_as_lines(share)) for share in lines]
-            processes = child.run_together(command, progress, files)
+            words = ["-m", "tfedge.runtime.infer", *options, "--model", path, *flags]
+            processes = child.run_together(self._command(*words), progress, files)
         answers: list[Answer] = []
         for share, ended in zip(shares, processes, strict=True):
-            self._check(ended, model)
-            found = [parse_answer(line, self.python[0]) for line in ended.lines]
+            self._check(ended, model, path)
+            found = [parse_answer(line, self._program) for line in ended.lines]
             if len(found) != len(share):
                 raise RejectedModelError(
                     f"{model}: {self._where} answered {len(found)} of {len(share)} texts: {ended.last}"
@@ -194,22 +224,52 @@ class Board:
             given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
             arrays: dict[str, Any] = {f"{INPUT}{name}": array for name, array in inputs.items()}
             np.savez(given, **arrays)
-            about = {"model": str(model), "runtime": self.runtime, "threads": self.threads}
-            place = {"arrays": str(given), "result": str(made)}
-            with _as_lines([{"verb": verb, **about, **place, **options}]) as lines:
-                ended = child.run([*self.python, *WORKER], progress, lines)
-            self._check(ended, model)
+            about = {"runtime": self.runtime, "threads": self.threads}
+            with self._holding([model, given]) as (path, arrays_there):
+                # On another machine there is no place of ours: what was made comes as a line.
+                result = None if self.remote else str(made)
+                place = {"model": path, "arrays": arrays_there, "result": result}
+                with _as_lines([{"verb": verb, **about, **place, **options}]) as lines:
+                    ended = child.run(self._command(*WORKER), progress, lines, is_step)
+                self._check(ended, model, path)
             try:
-                with np.load(made, allow_pickle=False) as archive:
-                    return {name: archive[name] for name in archive.files}
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                return read_arrays(ended.lines[-1] if self.remote else made)
+            except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile) as error:
                 raise TfedgeError(
-                    f"{self.python[0]} wrote no outputs ({ended.last}); is it a Python on this machine?"
+                    f"{self._program} wrote no outputs ({ended.last}); is it a Python on this machine?"
                 ) from error
+
+    def look(self) -> Conditions:
+        """What may make its times unsteady, at this moment; raises as `answers` does."""
+        if self.python == (sys.executable,) and not self.remote:
+            return look()
+        with _as_lines([{"verb": "look"}]) as lines:
+            ended = child.run(self._command(*WORKER), unheard, lines)
+        self._check(ended, "looking at the board")
+        (found,) = (parse_answer(line, self._program) for line in ended.lines[-1:])
+        return Conditions.of(found)
+
+    @property
+    def _program(self) -> str:
+        """What is to be a Python, for messages."""
+        return f"{self.remote.name}'s {self.remote.entry.python}" if self.remote else self.python[0]
+
+    def _command(self, *arguments: str) -> list[str]:
+        """Starts its Python with these arguments."""
+        return self.remote.command(*arguments) if self.remote else [*self.python, *arguments]
+
+    def _holding(self, paths: Sequence[Path]) -> contextlib.AbstractContextManager[list[str]]:
+        """Where files of this machine lie for its Python, while a block runs."""
+        if self.remote is None:
+            return contextlib.nullcontext(list(map(str, paths)))
+        self.remote.check(self.runtime)
+        return self.remote.holding(paths)
 
     def chosen(self, allowed: Sequence[str]) -> str:
         """The runtime that answers for a model that was verified on `allowed`; of another machine the
         first of these, though it may lack that one."""
+        if self.remote is not None:
+            return self.remote.chosen(self.runtime, allowed)
         if self.runtime or self.python != (sys.executable,):
             return self.runtime or allowed[0]
         return choose_runtime(None, allowed)
@@ -218,10 +278,14 @@ class Board:
     def _where(self) -> str:
         return self.runtime or "the runtime"
 
-    def _check(self, ended: child.Ended, model: str | Path) -> None:
+    def _check(self, ended: child.Ended, model: str | Path, there: str = "") -> None:
+        """Raises what became of a process; `there` is the model's path on the board."""
         # 1 is "some texts could not be answered": the answers say which.
         if ended.code and not (ended.code == 1 and ended.lines):
-            raise failure(ended.code, ended.last, model, self._where)
+            if self.remote and (told := self.remote.failure(ended.code, ended.last)):
+                raise told
+            last = ended.last.replace(there, str(model)) if there else ended.last
+            raise failure(ended.code, last, model, self._where)
 
 
 def parse_answer(line: bytes, program: str) -> Answer:
@@ -244,8 +308,11 @@ def failure(code: int, last: str, model: str | Path, where: str) -> TfedgeError:
         last: its last line on standard error.
         where: what ran the model, for the message.
     """
-    # A shell between, as an emulator's wrapper is one, reports a signal as 128 + its number; 255
-    # is ssh's own failure.
+    if code == SSH_FAILED and is_of_ssh(last):
+        return ssh_failure("the board", last, was_reached=True)
+    if told := shell_failure("the board", None, code, last):
+        return told
+    # A shell between, as an emulator's wrapper is one, reports a signal as 128 + its number.
     number = -code if code < 0 else code - 128
     if 0 < number < signal.NSIG:
         name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
@@ -263,6 +330,28 @@ def _as_lines(items: Iterable[Any]) -> Iterator[IO[str]]:
             lines.write(json.dumps(item) + "\n")
         lines.seek(0)
         yield lines
+
+
+def is_step(line: bytes) -> bool:
+    """Whether a line of a worker is a step done."""
+    return not line.startswith(ARCHIVE)
+
+
+def read_arrays(made: bytes | Path) -> Arrays:
+    """The arrays that a worker has written, into a file or as a line; raises as numpy does."""
+    source: Any = made
+    if isinstance(made, bytes):
+        source = io.BytesIO(base64.b64decode(made.removeprefix(ARCHIVE)))
+    with np.load(source, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def images_among(model: Path, items: Sequence[Any]) -> list[Path]:
+    """The files that a model is asked, one each; none of a model of texts. Raises InputError where the
+    model cannot be read."""
+    with board_errors():
+        task = tasks.find(read_bundle(model).manifest.task)
+    return [] if task.input.has_tokenizer else list(dict.fromkeys(map(Path, items)))
 
 
 def as_asked(model: Path, items: Sequence[Any]) -> list[Any]:

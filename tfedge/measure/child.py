@@ -9,7 +9,7 @@ import queue
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,14 +34,24 @@ class Ended:
     last: str  # line on standard error
 
 
-def run(command: Sequence[str], progress: Progress, stdin: Any = None) -> Ended:
+def run(
+    command: Sequence[str],
+    progress: Progress,
+    stdin: Any = None,
+    is_step: Callable[[bytes], bool] = bool,
+) -> Ended:
     """Runs a command to its end, as `run_together` does; `stdin` is an open file, or nothing."""
-    (ended,) = run_together(command, progress, [stdin])
+    (ended,) = run_together(command, progress, [stdin], is_step)
     return ended
 
 
-def run_together(command: Sequence[str], progress: Progress, stdins: Sequence[Any]) -> list[Ended]:
-    """Runs a command to its end, each line that it prints being one progress.
+def run_together(
+    command: Sequence[str],
+    progress: Progress,
+    stdins: Sequence[Any],
+    is_step: Callable[[bytes], bool] = bool,
+) -> list[Ended]:
+    """Runs a command to its end, each line that it prints being one progress where it `is_step`.
 
     It runs in as many processes at the same time as there are files to read from, `stdins`, in whose
     order it is told how each ended. None outlives an interrupt of this one. Raises TfedgeError where
@@ -61,7 +71,7 @@ def run_together(command: Sequence[str], progress: Progress, stdins: Sequence[An
                 reading -= 1
             else:
                 lines[number].append(line)
-                progress(1)
+                progress(int(is_step(line)))
         return [
             Ended(process.wait(), found, last_line(errors))
             for (process, errors), found in zip(processes, lines, strict=True)

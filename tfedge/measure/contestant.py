@@ -14,9 +14,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from tfedge.boards.remote import Remote
 from tfedge.errors import InputError, RejectedModelError, TfedgeError, board_errors
 from tfedge.measure import child
-from tfedge.measure.board import WORKER, as_asked, failure, parse_answer
+from tfedge.measure.board import WORKER, as_asked, failure, images_among, parse_answer
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.tasks.base import Answer
 
@@ -47,6 +48,9 @@ class Contestant:
     facts: Facts  # what it is, for programs
     # The line of JSON that the program is to be given first, if any.
     request: Mapping[str, Any] | None = None
+    # The board on which the command runs, and where images of this machine lie there.
+    remote: Remote | None = None
+    places: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
@@ -94,6 +98,41 @@ def clock_request(
     """What `CLOCK` is asked to answer texts with a converted model."""
     about = {"runtime": runtime, "threads": threads, "length": length}
     return {"verb": "clock", "model": str(path), **about}
+
+
+@contextlib.contextmanager
+def on_board(
+    contestants: Sequence[Contestant], remote: Remote, items: Sequence[Any]
+) -> Iterator[list[Contestant]]:
+    """Converted models that run on a board while the block does.
+
+    Args:
+        items: all that they will be asked.
+
+    Raises:
+        MissingPackageError: a runtime is not there.
+        BoardError: the board cannot be reached, has another tfedge, or no room.
+    """
+    requests = [contestant.request or {} for contestant in contestants]
+    for contestant, request in zip(contestants, requests, strict=True):
+        with board_errors():
+            allowed = read_bundle(contestant.file).manifest.runtimes
+        remote.chosen(request["runtime"], allowed)
+    models = list(dict.fromkeys(contestant.file for contestant in contestants))
+    images = images_among(models[0], items)
+    with remote.holding([*models, *images]) as there:
+        paths = dict(zip(models, there, strict=False))
+        places = dict(zip(map(str, images), there[len(models) :], strict=True))
+        yield [
+            dataclasses.replace(
+                contestant,
+                command=tuple(remote.command(*WORKER)),
+                request={**request, "model": paths[contestant.file]},
+                remote=remote,
+                places=places,
+            )
+            for contestant, request in zip(contestants, requests, strict=True)
+        ]
 
 
 def _split(given: str) -> tuple[Path, int | None]:
@@ -161,7 +200,9 @@ class Running:
 
     def answer(self, texts: Sequence[Any]) -> Block:
         """Answers texts, one after the other; raises as `running`."""
-        self._write(as_asked(self.contestant.file, texts))
+        asked = as_asked(self.contestant.file, texts)
+        places = self.contestant.places
+        self._write([places.get(item, item) for item in asked] if places else asked)
         content = self._read()
         with self._understood():
             block = Block(
@@ -205,4 +246,9 @@ class Running:
     def _failure(self) -> TfedgeError:
         """Why the process ended, which it has, or is about to: its output is closed."""
         code, last = self.process.wait(), child.last_line(self._errors)
+        remote = self.contestant.remote
+        if remote is not None:
+            if told := remote.failure(code, last):
+                return told
+            last = last.replace(str((self.contestant.request or {}).get("model")), "it")
         return failure(code, last, self.contestant.name, "its runtime")

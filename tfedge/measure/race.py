@@ -10,23 +10,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import os
-import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Len
 
 from tfedge import __version__, tasks
+from tfedge.boards.remote import Remote
 from tfedge.data.texts import Texts
 from tfedge.errors import InputError
-from tfedge.measure.contestant import Contestant, Facts, Running, converted, running
+from tfedge.measure.board import Board
+from tfedge.measure.contestant import Contestant, Facts, Running, converted, on_board, running
+from tfedge.measure.steadiness import Surroundings, surroundings
 from tfedge.progress import MakeBar, Progress
-from tfedge.records import Count, Positive, Share
+from tfedge.records import Count, NotNegative, Positive, Share, taken
 from tfedge.runtime.bundle import Bundle
-from tfedge.runtime.machine import read_machine
 from tfedge.runtime.tasks.base import Answer
 from tfedge.tasks.base import Task, disagreement
 
@@ -34,7 +33,6 @@ from tfedge.tasks.base import Task, disagreement
 # model, so that a drift of the clock finds all in one state.
 BLOCK = 50
 FORMAT = 1  # of the JSON object; fields are added to it, and none gets another meaning
-_LOOK_S = 1.0
 BUSY = 0.5  # processors; below, what a machine does by itself
 
 
@@ -71,8 +69,8 @@ class Standing(Facts):
     median_ms: Positive
     p90_ms: Positive
     # Their means.
-    tokenize_ms: float
-    infer_ms: float
+    tokenize_ms: NotNegative
+    infer_ms: NotNegative
     ratios: Times
     # The least and the largest ratio of the means in a round.
     ratio_range: Annotated[Sequence[Positive], Len(2, 2)]
@@ -102,6 +100,7 @@ class Race:
     # By peer, the mean milliseconds of each form of it that was tried.
     variants: Mapping[str, Mapping[str, float]] | None = None
     left_out: Mapping[str, str] | None = None  # by peer, why it does not take part
+    surroundings: Surroundings | None = None
 
 
 def busy_note(machine: Machine) -> str:
@@ -138,20 +137,35 @@ class BenchOptions:
     rounds: int  # how often each answers each text
 
 
-def bench(models: Sequence[str], texts: Texts, options: BenchOptions, make_bar: MakeBar) -> Race:
+def bench(
+    models: Sequence[str],
+    texts: Texts,
+    options: BenchOptions,
+    make_bar: MakeBar,
+    remote: Remote | None = None,
+) -> Race:
     """Races converted models; all are compared with the first.
 
     Args:
         models: as `tfedge.measure.contestant.converted` takes them.
+        remote: the board on which they run; this machine where there is none.
 
     Raises:
         InputError: a model or the labels cannot be used.
         MissingPackageError: a runtime is not installed.
         RejectedModelError: a model crashed in its runtime.
+        BoardError: the board cannot be reached, or is no longer.
     """
+    if remote is not None:
+        given = options.runtimes or tuple(filter(None, [remote.entry.runtime]))
+        options = dataclasses.replace(options, runtimes=given)
     contestants, first = entrants(models, texts, options)
     labels, task = first.manifest.labels, tasks.find(first.manifest.task)
-    return race(contestants, texts, labels, options.rounds, make_bar, task)
+    with contextlib.ExitStack() as stack:
+        if remote is not None:
+            items = task.rows(texts).items
+            contestants = stack.enter_context(on_board(contestants, remote, items))
+        return race(contestants, texts, labels, options.rounds, make_bar, task)
 
 
 def entrants(
@@ -200,11 +214,11 @@ def race(
     """
     asked = task.rows(texts)
     truth = task.truth(asked, labels) if labels is not None else None
-    found, load = read_machine(), _busy_processors()
-    processors, governor = len(os.sched_getaffinity(0)), next(iter(found.governors), None)
-    machine = Machine(", ".join(found.cores), processors, governor, load)
+    board = Board(remote=contestants[0].remote)
+    before = board.look()
     with make_bar("answering in turns", len(contestants) * rounds * len(asked.items)) as bar:
         records = take_turns(contestants, asked.items, rounds, bar.advance)
+    around = surroundings(before, board.look(), records[0].total_s().mean(1))
     reference = next((record for record in records if record.running.contestant.is_float), None)
     rows = []
     for record in records:
@@ -219,11 +233,12 @@ def race(
         data=texts.source,
         texts=len(texts),
         rounds=rounds,
-        machine=machine,
+        machine=taken(Machine, before),
         float_=reference.running.contestant.name if reference else None,
         contestants=rows,
         format=FORMAT,
         tfedge=__version__,
+        surroundings=around,
     )
 
 
@@ -293,22 +308,3 @@ def _standing(record: Record, first: Record, task: Task, **known: Any) -> Standi
         disagreement=disagreement(task, record.answers, first.answers),
         **known,
     )
-
-
-def _busy_processors() -> float:
-    """The mean number of busy processors while this process does nothing for a second.
-
-    The load average of the system would count what was done here before, as the making of peers.
-    """
-    before = _processor_seconds()
-    started = time.perf_counter()
-    time.sleep(_LOOK_S)
-    return (_processor_seconds() - before) / (time.perf_counter() - started)
-
-
-def _processor_seconds() -> float:
-    """Of all processors since the start of the system, but for idle ones and those that wait."""
-    first, *_ = Path("/proc/stat").read_text(encoding="ascii").splitlines()
-    user, nice, system, _, _, interrupts, soft, steal = map(int, first.split()[1:9])
-    ticks = user + nice + system + interrupts + soft + steal
-    return ticks / os.sysconf("SC_CLK_TCK")

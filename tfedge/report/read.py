@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfedge import files
 from tfedge.errors import InputError
 from tfedge.inspect.result import Report
 from tfedge.measure.race import Race
 from tfedge.records import Count, Positive, read_record
 
-_MOST_BYTES = 64 << 20  # `inspect` of a model with 2000 operators prints 2 MB
+_MOST_BYTES = 16 << 20  # `inspect` of a model with 2000 operators prints 2 MB
+_LARGEST_DIGITS = 18  # of a whole number; none that is measured has more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,14 +94,16 @@ def read_results(paths: Sequence[Path]) -> list[Result]:
     return found
 
 
+def _whole(digits: str) -> int:
+    if len(digits) > _LARGEST_DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits; {_LARGEST_DIGITS} are allowed")
+    return int(digits)
+
+
 def _read(path: Path) -> dict[str, Any]:
+    text = files.read_bytes(path, _MOST_BYTES)
     try:
-        size = path.stat().st_size
-        if size > _MOST_BYTES:
-            raise InputError(f"{path} has {size} bytes; a result has at most {_MOST_BYTES}")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
+        content = json.loads(text.decode("utf-8"), parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):

@@ -14,21 +14,35 @@ from tfedge.inspect.result import Report
 from tfedge.inspect.table import cost_plot, noise_section, summary, times_section
 from tfedge.measure.race import BUSY, Race, Standing, busy_note
 from tfedge.report.read import Architecture, Counts, Mission, read_results
+from tfedge.report.verdict import name_of, names, verdicts
 from tfedge.show.numbers import megabytes, percent, size
 from tfedge.show.page import markdown, page
-from tfedge.show.plots import Frame, Scale, bar_plot, escape, label, svg, ticks
+from tfedge.show.plots import Axes, Chart, Point, bar_chart, point_chart
 from tfedge.show.table import Column, Section, number, table
+from tfedge.show.verdict import Verdict
 
-_FRAME = Frame(height=360, left=60, right=24, top=20, bottom=44)
-_STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)  # percent between lines
 _LEAST_SPAN = 0.5  # percent; two points that hardly differ are no cliff
-_TICKS = (1.0, 2.0, 5.0)  # of each power of ten
-Point = tuple[float, float]  # of a model its relative time, above 0, and what it is worth, 0 to 1
+Standpoint = tuple[
+    float, float
+]  # of a model its relative time, above 0, and what it is worth, 0 to 1
 
 
-def write_report(results: Sequence[Path], output: Path, title: str) -> list[Path]:
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """The files of a report, and what stands above all else in them."""
+
+    written: Sequence[Path]
+    verdicts: Sequence[Verdict]
+
+
+def write_report(results: Sequence[Path], output: Path, title: str) -> Written:
     """Puts results together, the widest view first, as `output`, X.html, and X.md beside it; gives
-    both files. Raises InputError where a result cannot be used, or nothing can be written."""
+    both files and the verdicts on top of them.
+
+    Raises:
+        InputError: a result cannot be used, or nothing can be written.
+        MissingPackageError: what draws charts is not installed.
+    """
     read = read_results(results)
     draw: dict[type, Callable[[Any], Iterator[Section]]] = {
         Mission: _mission,
@@ -43,10 +57,14 @@ def write_report(results: Sequence[Path], output: Path, title: str) -> list[Path
         if isinstance(record, kind)
         for section in drawn(record)
     ]
-    written = [output.with_suffix(".html"), output.with_suffix(".md")]
-    for path, text in zip(written, (page(title, sections), markdown(title, sections)), strict=True):
+    said = verdicts(read)
+    texts = {
+        output.with_suffix(".html"): page(title, sections, verdicts=said),
+        output.with_suffix(".md"): markdown(title, sections, said),
+    }
+    for path, text in texts.items():
         files.write_bytes(path, text.encode(errors="backslashreplace"))
-    return written
+    return Written(list(texts), said)
 
 
 def _mission(mission: Mission) -> Iterator[Section]:
@@ -77,7 +95,7 @@ def _mission(mission: Mission) -> Iterator[Section]:
         for name, row in models.items()
         if row.texts is not None
     ]
-    plot = bar_plot(bars, "Speed-up by model")
+    plot = bar_chart(bars, "Speed-up by model")
     yield Section("Architectures on a board", plot, notes, [table(columns, models.items())])
 
 
@@ -105,7 +123,7 @@ def _counts(counts: Counts) -> Iterator[Section]:
         ]
         yield Section(
             f"Instructions on {board}",
-            bar_plot(bars, f"Million instructions of {longest} tokens on {board}"),
+            bar_chart(bars, f"Million instructions of {longest} tokens on {board}"),
             [
                 "Million instructions for one text, by its tokens, on an emulated board; empty: it "
                 f"failed or has no such graph. The bars are for {longest} tokens."
@@ -127,18 +145,19 @@ def _race(race: Race) -> Iterator[Section]:
     kind = "accuracy" if all(row.accuracy is not None for row in rows) else "same answer"
     points = [(row.ratios.mean, _worth(row)) for row in rows]
     best = front(points)
-    titles = [f"{row.name}: {row.ratios.mean:.2f}, {percent(_worth(row))}" for row in rows]
     notes = [
         f"{race.texts} texts of {race.data}, {race.rounds} rounds in turns, "
         f"{race.machine.processors} x {race.machine.processor}. Times are relative to the first "
-        "model; over rounds is the range of these ratios. Marked with *, joined by the line: no "
-        f"other is both as fast and as good ({kind})."
+        "model, on a logarithmic scale; over rounds is the range of these ratios. Marked with *, "
+        f"joined by the line: no other is both as fast and as good ({kind})."
     ]
     if race.machine.load > BUSY:
         notes.append(busy_note(race.machine) + ".")
+    if race.surroundings is not None:
+        notes += [f"{line}." for line in race.surroundings.lines()]
     columns: list[Column[tuple[int, Standing]]] = [
         number("#", lambda row: f"{row[0] + 1}{'*' if row[0] in best else ''}"),
-        Column("model", lambda row: PurePath(row[1].name).name),
+        Column("model", lambda row: name_of(row[1])),
         Column("runtime", lambda row: row[1].runtime),
         number("threads", lambda row: str(row[1].threads)),
         number("mean", lambda row: f"{row[1].ratios.mean:.2f}"),
@@ -152,7 +171,7 @@ def _race(race: Race) -> Iterator[Section]:
     ]
     yield Section(
         f"{kind.capitalize()} against time: {PurePath(race.data).name}",
-        _pareto_plot(points, titles, best, kind),
+        _pareto_plot(race, best, kind),
         notes,
         [table(columns, enumerate(rows))],
     )
@@ -176,32 +195,30 @@ def _model(model: Report) -> Iterator[Section]:
         yield dataclasses.replace(outliers_section(model.outliers), title=f"{name}: outliers")
 
 
-def _pareto_plot(
-    points: Sequence[Point], titles: Sequence[str], front: Sequence[int], kind: str
-) -> str:
-    """Points by their numbers in the table below; a line joins those that nothing beats.
-
-    Tooltips say the `titles`; the vertical axis shows a `kind`, in percent.
-    """
-    costs = [math.log10(cost) for cost, _ in points]
-    worths = [100 * worth for _, worth in points]
-    low, high = _padded(min(costs), max(costs), 0.08)
-    bottom, top = _padded(min(worths), max(worths), _LEAST_SPAN)
-    x, y = _FRAME.x(low, high), _FRAME.y(bottom, top)
-    parts = [*_FRAME.grid(y, ticks(bottom, top, _STEPS)), *_time_grid(x, low, high)]
-    steps = " ".join(f"{x(costs[index]):.1f},{y(worths[index]):.1f}" for index in front)
-    parts.append(f'<polyline class="line" points="{steps}"/>')
-    for index, (cost, worth) in enumerate(zip(costs, worths, strict=True)):
-        look = "dot" if index in front else "beaten"
-        at = f'cx="{x(cost):.1f}" cy="{y(worth):.1f}"'
-        title = f"<title>{escape(titles[index])}</title>"
-        parts.append(f'<circle class="{look}" r="5" {at}>{title}</circle>')
-        parts.append(label(x(cost) + 8, y(worth) - 7, str(index + 1), "start", "number"))
-    parts.append(
-        label(_FRAME.left, _FRAME.height - 6, "time of a text, relative to 1 (logarithmic)")
+def _pareto_plot(race: Race, best: Sequence[int], kind: str) -> Chart:
+    """All contestants by name; a line joins those that nothing beats. What is worth most stands above,
+    by its `kind`, in percent."""
+    rows = race.contestants
+    points = [
+        Point(
+            row.ratios.mean,
+            100 * _worth(row),
+            f"{name}: {row.ratios.mean:.2f}, {percent(_worth(row))}",
+            "dot" if index in best else "beaten",
+            name,
+            str(index + 1),
+        )
+        for index, (row, name) in enumerate(zip(rows, names(rows), strict=True))
+    ]
+    costs, heights = [math.log10(point.x) for point in points], [point.y for point in points]
+    ends = _padded(min(costs), max(costs), 0.08)
+    axes = Axes(
+        ("time of a text, by the first model's", f"{kind}, %"),
+        (10.0 ** ends[0], 10.0 ** ends[1]),
+        _padded(min(heights), max(heights), _LEAST_SPAN),
+        is_log=True,
     )
-    parts.append(label(_FRAME.left, _FRAME.top - 8, f"{kind}, %"))
-    return svg(_FRAME.height, parts, f"{kind.capitalize()} against time, by number in the table")
+    return point_chart(points, best, axes, f"{kind.capitalize()} against time")
 
 
 def _padded(low: float, high: float, least: float) -> tuple[float, float]:
@@ -211,20 +228,7 @@ def _padded(low: float, high: float, least: float) -> tuple[float, float]:
     return middle - half - room, middle + half + room
 
 
-def _time_grid(x: Scale, low: float, high: float) -> list[str]:
-    parts, bottom = [], _FRAME.height - _FRAME.bottom
-    for power in range(math.floor(low), math.ceil(high) + 1):
-        for digit in _TICKS:
-            at = math.log10(digit) + power
-            if low <= at <= high:
-                place = f'x1="{x(at):.1f}" x2="{x(at):.1f}"'
-                parts.append(f'<line class="grid" {place} y1="{_FRAME.top}" y2="{bottom}"/>')
-                text = f"{digit * 10.0**power:g}"
-                parts.append(label(x(at), bottom + 16, text, "middle"))
-    return parts
-
-
-def front(points: Sequence[Point]) -> list[int]:
+def front(points: Sequence[Standpoint]) -> list[int]:
     """The indices of the points that no other is at least as cheap and as good as, cheapest first.
 
     Of equal points the first stays.

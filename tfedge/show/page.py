@@ -8,27 +8,63 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tfedge.show.numbers import visible
-from tfedge.show.plots import escape
-from tfedge.show.table import PAGE, Section, Table
+from tfedge.show.plots import NARROW, WIDE, Chart, escape, svg
+from tfedge.show.table import PAGE, Column, Section, Table, number, table
+from tfedge.show.verdict import Figure, Verdict, amount_of, shown
 
+_MOST_OPEN = 30  # rows; a longer table is opened by who wants it
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~])")
 
 
-def page(title: str, sections: Iterable[Section], lead: Iterable[str] = ()) -> str:
-    """A page of HTML, `lead` above its first section. All that comes from files is escaped."""
+def page(
+    title: str,
+    sections: Iterable[Section],
+    lead: Iterable[str] = (),
+    verdicts: Sequence[Verdict] = (),
+) -> str:
+    """A page of HTML: the verdicts, the first one's figures, `lead`, the sections. All that comes from
+    files is escaped. Raises as `svg`."""
     name = escape(title)
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
         f"<title>{name}</title><style>\n{style}</style></head><body><h1>{name}</h1>"
-        f"{_paragraphs(lead)}{''.join(map(_section, sections))}</body></html>\n"
+        f"{_verdicts(verdicts)}{_paragraphs(lead)}{''.join(map(_section, sections))}</body></html>\n"
     )
 
 
+def _verdicts(verdicts: Sequence[Verdict]) -> str:
+    if not verdicts:
+        return ""
+    sentences = "".join(f'<p class="verdict">{escape(one.sentence)}</p>' for one in verdicts)
+    return f'{sentences}<dl class="tiles">{"".join(map(_tile, verdicts[0].figures))}</dl>'
+
+
+def _tile(figure: Figure) -> str:
+    """A figure; what was not measured says so, and how to."""
+    kind = ' class="absent"' if figure.value is None else ""
+    against = ""
+    if figure.float_ is not None:
+        against = f"<dd>float {escape(amount_of(figure, figure.float_))}</dd>"
+    value = f"<dd{kind}>{escape(shown(figure))}</dd>"
+    return f"<div><dt>{escape(figure.name)}</dt>{value}{against}<dd>{escape(figure.how)}</dd></div>"
+
+
 def _section(item: Section) -> str:
-    parts = (item.plot, _paragraphs(item.notes, item.is_fine), *map(_table, item.tables))
+    parts = (_figure(item.plot), _paragraphs(item.notes, item.is_fine), *map(_table, item.tables))
     return f"<section><h2>{escape(item.title)}</h2>{''.join(parts)}</section>"
+
+
+def _figure(chart: Chart | None) -> str:
+    """A chart in both its widths, of which the page shows one."""
+    if chart is None:
+        return ""
+    return "".join(
+        f'<figure class="{kind}">{svg(chart, width)}</figure>'
+        for kind, width in (("wide", WIDE), ("narrow", NARROW))
+    )
 
 
 def _paragraphs(lines: Iterable[str], is_fine: bool = False) -> str:
@@ -37,38 +73,60 @@ def _paragraphs(lines: Iterable[str], is_fine: bool = False) -> str:
 
 
 def _table(given: Table) -> str:
-    table = given.form(PAGE)
-    kinds = [' class="n"' if column.is_number else "" for column in table.columns]
-    names = [escape(column.name) for column in table.columns]
+    shown_here = given.form(PAGE)
+    kinds = [' class="n"' if column.is_number else "" for column in shown_here.columns]
+    names = [escape(column.name) for column in shown_here.columns]
     head = "".join(f"<th{kind}>{name}</th>" for kind, name in zip(kinds, names, strict=True))
     body = []
-    for index, row in enumerate(table.rows):
-        cells = (f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds, row, strict=True))
-        mark = ' class="worst"' if index in table.marked else ""
+    for index, row in enumerate(shown_here.rows):
+        # On a phone each row is a card, whose cells say what they are.
+        cells = (
+            f'<td{kind} data-name="{name}">{escape(cell)}</td>'
+            for kind, name, cell in zip(kinds, names, row, strict=True)
+        )
+        mark = ' class="worst"' if index in shown_here.marked else ""
         body.append(f"<tr{mark}>{''.join(cells)}</tr>")
-    return (
+    drawn = (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
+    if len(body) <= _MOST_OPEN:
+        return drawn
+    return f"<details><summary>{len(body)} rows</summary>{drawn}</details>"
 
 
-def markdown(title: str, sections: Iterable[Section]) -> str:
+def markdown(title: str, sections: Iterable[Section], verdicts: Sequence[Verdict] = ()) -> str:
     """The same in Markdown, without plots. All that comes from files is escaped, of HTML too."""
-    return "\n".join(
-        ["# " + _plain(title), "", *(line for item in sections for line in _markdown_section(item))]
-    )
+    said = [line for one in verdicts for line in (f"**{_plain(one.sentence)}**", "")]
+    figures = [_verdict_table(verdicts[0])] if verdicts else []
+    told = [line for table in figures for line in (*_markdown_table(table), "")]
+    parts = (line for item in sections for line in _markdown_section(item))
+    return "\n".join(["# " + _plain(title), "", *said, *told, *parts])
+
+
+def _verdict_table(found: Verdict) -> Table:
+    columns: list[Column[Figure]] = [
+        Column("", lambda figure: figure.name),
+        number("model", shown),
+        number(
+            "float",
+            lambda figure: "" if figure.float_ is None else amount_of(figure, figure.float_),
+        ),
+        Column("measured", lambda figure: figure.how),
+    ]
+    return table(columns, found.figures)
 
 
 def _markdown_section(item: Section) -> list[str]:
     notes = [line for note in item.notes for line in (_plain(note), "")]
-    tables = [line for table in item.tables for line in (*_markdown_table(table.form(PAGE)), "")]
+    tables = [line for one in item.tables for line in (*_markdown_table(one.form(PAGE)), "")]
     return ["## " + _plain(item.title), "", *notes, *tables]
 
 
-def _markdown_table(table: Table) -> list[str]:
-    names = [column.name for column in table.columns]
-    rule = ["---:" if column.is_number else "---" for column in table.columns]
-    rows = [[_plain(cell) for cell in row] for row in (names, *table.rows)]
+def _markdown_table(given: Table) -> list[str]:
+    names = [column.name for column in given.columns]
+    rule = ["---:" if column.is_number else "---" for column in given.columns]
+    rows = [[_plain(cell) for cell in row] for row in (names, *given.rows)]
     return [_row(rows[0]), _row(rule), *map(_row, rows[1:])]
 
 

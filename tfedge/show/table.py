@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
+from tfedge.show.plots import Chart
+
 Row = TypeVar("Row")
 TERMINAL, PAGE = "terminal", "page"
 
@@ -58,7 +60,7 @@ class Section:
     """A part of a page."""
 
     title: str
-    plot: str = ""  # SVG
+    plot: Chart | None = None
     notes: Sequence[str] = ()
     tables: Sequence[Table] = ()
     is_fine: bool = False  # whether the notes are small print
