@@ -11,7 +11,7 @@ import numpy as np
 
 Feed = Mapping[str, np.ndarray]
 
-ENGINES = ("onnx", "openvino", "torch")
+ENGINES = ("mnn", "onnx", "openvino", "torch")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,26 +61,13 @@ def export(folder: Path, output: Path, settings: Settings, kinds: list[str]) -> 
 
 def _float_graphs(folder: Path, output: Path, settings: Settings) -> Iterator[tuple[str, Path]]:
     """Writes and yields the graph as it is exported, then the fused one."""
-    import torch
     from onnxruntime.transformers import optimizer
 
-    from benchmarks.peers.torch_graph import example, load_graph
+    from benchmarks.peers.torch_graph import load_graph
 
     graph = load_graph(folder, settings, "eager")  # the form that the optimiser knows
-    inputs = example(graph)
     plain = output / "plain.onnx"
-    torch.onnx.export(
-        graph,
-        tuple(inputs.values()),
-        str(plain),
-        input_names=graph.names,
-        output_names=["logits" if settings.task == "text-classification" else "embedding"],
-        dynamic_axes={name: {0: "batch", 1: "tokens"} for name in graph.names},
-        opset_version=_OPSET,
-        dynamo=False,  # the optimiser finds no attention in what the newer exporter writes
-    )
-    expected = graph(*inputs.values())
-    _check(plain, inputs, expected)
+    write_onnx(graph, plain, settings.task)
     yield "plain", plain
     fused = output / "fused.onnx"
     config = graph.model.config
@@ -93,16 +80,38 @@ def _float_graphs(folder: Path, output: Path, settings: Settings) -> Iterator[tu
         opt_level=0,
     )
     optimized.save_model_to_file(str(fused))
-    _check(fused, inputs, expected)
+    _check(fused, graph)
     yield "fused", fused
 
 
-def _check(path: Path, inputs: dict[str, Any], expected: Any) -> None:
-    """Raises ValueError unless the graph gives what torch does."""
+def write_onnx(graph: Any, path: Path, task: str) -> None:
+    """Exports a `Graph`; raises ValueError where the file computes something else."""
+    import torch
+
+    from benchmarks.peers.torch_graph import example
+
+    torch.onnx.export(
+        graph,
+        tuple(example(graph).values()),
+        str(path),
+        input_names=graph.names,
+        output_names=["logits" if task == "text-classification" else "embedding"],
+        dynamic_axes={name: {0: "batch", 1: "tokens"} for name in graph.names},
+        opset_version=_OPSET,
+        dynamo=False,  # the optimiser finds no attention in what the newer exporter writes
+    )
+    _check(path, graph)
+
+
+def _check(path: Path, graph: Any) -> None:
+    """Raises ValueError unless the file gives what torch does."""
     import numpy as np
 
     from benchmarks.peers.engine import load_engine
+    from benchmarks.peers.torch_graph import example
 
+    inputs = example(graph)
+    expected = graph(*inputs.values())
     output = load_engine("onnx", path, 1).answer(
         {name: value.numpy() for name, value in inputs.items()}
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from benchmarks.peers.export_mnn import VARIANT as MNN_VARIANT
 from benchmarks.peers.export_onnx import variants as onnx_variants
 
 # Makers of files: modules of this package, run by the peers' Python; PLAIN is the host's, as it
@@ -64,6 +65,19 @@ def _onnx(kind: str, what: str) -> Peer:
     )
 
 
+def _mnn(kind: str, what: str, first: bool = False) -> Peer:
+    return Peer(
+        name=f"mnn-{kind}" + ("-first" if first else ""),
+        what=what,
+        maker=f"{_PACKAGE}.export_mnn" + ("_first" if first else ""),
+        kind=kind,
+        variants=(MNN_VARIANT,),
+        suffix=".mnn",
+        engine="mnn",
+        packages=("torch", "transformers", "onnx", "onnxruntime", "MNN"),
+    )
+
+
 def _torch(kind: str, what: str) -> Peer:
     return Peer(
         name=f"torch-{kind}",
@@ -120,6 +134,9 @@ def _quantizer(kind: str, what: str) -> Peer:
 _ALL = (
     _onnx("dynamic", "ONNX Runtime, quantize_dynamic: int8 weights"),
     _onnx("float", "ONNX Runtime, float32"),
+    _mnn("dynamic", "MNN, int8 weights, activations quantised as they come"),
+    _mnn("dynamic", "MNN, likewise, its last layer for [CLS] alone: BERT classifiers", first=True),
+    _mnn("float", "MNN, float32"),
     _torch("dynamic", "torch, quantize_dynamic: int8 weights of dense layers"),
     _torch("float", "torch, float32"),
     _plain("int8", "plain graph, Optimize.DEFAULT and a representative dataset, LiteRT"),

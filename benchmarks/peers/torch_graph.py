@@ -34,8 +34,52 @@ class Graph(torch.nn.Module):
         outputs = self.model(**inputs)
         if self.task == "text-classification":
             return outputs.logits
+        if "attention_mask" not in inputs:
+            return outputs.last_hidden_state.mean(1)
         mask = inputs["attention_mask"].unsqueeze(-1).float()
         return (outputs.last_hidden_state * mask).sum(1) / mask.sum(1)
+
+    def without_mask(self) -> Graph:
+        """The same for texts without padding, which have no mask."""
+        names = [name for name in self.names if name != "attention_mask"]
+        return Graph(self.model, names, self.task).eval()
+
+
+class FirstOnly(torch.nn.Module):
+    """A layer of BERT for its first position alone: (batch, tokens, width) -> (batch, 1, width)."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, states: Any, *_: Any, **__: Any) -> Any:
+        """Without a mask; what else a layer is given is for decoders."""
+        own, first = self.layer.attention.self, states[:, :1]
+
+        def heads(values: Any) -> Any:
+            return values.unflatten(-1, (-1, own.attention_head_size)).transpose(1, 2)
+
+        scores = heads(own.query(first)) @ heads(own.key(states)).transpose(2, 3)
+        scores = scores / own.attention_head_size**0.5
+        context = (scores.softmax(-1) @ heads(own.value(states))).transpose(1, 2).flatten(2)
+        return self.layer.feed_forward_chunk(self.layer.attention.output(context, first))
+
+
+def read_first(graph: Graph) -> None:
+    """Has the last layer of a classifier without a mask compute the position that is read alone.
+
+    Raises:
+        ValueError: all positions are read, or its layers are not BERT's.
+    """
+    if graph.task != "text-classification":
+        raise ValueError(f"{graph.task} reads all positions")
+    encoder = getattr(graph.model.base_model, "encoder", None)
+    layers = getattr(encoder, "layer", [None])
+    if not hasattr(getattr(layers[-1], "attention", None), "self") or hasattr(
+        layers[-1], "bottleneck"
+    ):
+        raise ValueError(f"the layers of {graph.model.config.model_type} are not BERT's")
+    layers[-1] = FirstOnly(layers[-1])
 
 
 def load_graph(folder: Path, settings: Settings, attention: str) -> Graph:

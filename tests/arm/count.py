@@ -15,7 +15,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,18 +133,26 @@ def count_lengths(
         )
 
 
-def fewest(counts: Sequence[Count]) -> list[str]:
-    """For each board and number of tokens a line: who needs the fewest instructions, and the next."""
+def table(counts: Sequence[Count]) -> list[str]:
+    """For each board a table: a row for who runs in what, a column for a number of tokens, in million
+    instructions, the fewest at the longest first; empty where it was not counted."""
     lines = []
-    for board, tokens in dict.fromkeys((count.board, count.tokens) for count in counts):
-        found = [
-            (count.minsn, f"{count.model} in {count.runtime}")
-            for count in counts
-            if (count.board, count.tokens) == (board, tokens) and count.minsn is not None
-        ]
-        ranked = ", ".join(f"{minsn:.1f} {name}" for minsn, name in sorted(found)[:3])
-        lines.append(f"fewest on {board} for {tokens} tokens: {ranked}")
+    for board in dict.fromkeys(count.board for count in counts):
+        here = [count for count in counts if count.board == board]
+        tokens = sorted({count.tokens for count in here})
+        rows: dict[str, dict[int, float]] = {}
+        for count in here:
+            if count.minsn is not None:
+                rows.setdefault(f"{count.model}, {count.runtime}", {})[count.tokens] = count.minsn
+        lines.append("\t".join([f"{board}, tokens:", *map(str, tokens)]))
+        for name, row in sorted(rows.items(), key=lambda item: _from_longest(item[1], tokens)):
+            cells = [f"{row[length]:.1f}" if length in row else "" for length in tokens]
+            lines.append("\t".join([name, *cells]))
     return lines
+
+
+def _from_longest(row: Mapping[int, float], tokens: Sequence[int]) -> list[float]:
+    return [row.get(length, float("inf")) for length in reversed(tokens)]
 
 
 def _row(count: Count) -> str:
@@ -187,8 +195,8 @@ def main() -> int:
     for count in _counts(given):
         counts.append(count)
         print(_row(count), flush=True)
-    if given.peers:
-        print("\n".join(fewest(counts)))
+    if len(counts) > 1:
+        print("\n".join(table(counts)))
     if given.json:
         content: dict[str, Any] = {"counts": [dataclasses.asdict(count) for count in counts]}
         given.json.parent.mkdir(parents=True, exist_ok=True)

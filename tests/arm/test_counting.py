@@ -7,7 +7,7 @@ from pathlib import Path
 import count as count_module
 import mission
 import pytest
-from count import Count, count_lengths, fewest, per_inference
+from count import Count, count_lengths, per_inference, table
 
 
 def emulator(folder: Path, lines: str, code: int = 0) -> Path:
@@ -50,16 +50,23 @@ def test_what_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         per_inference(run, "rpi4", "litert", Path("x.tflite"), [16])
 
 
-def test_fewest() -> None:
+def test_table() -> None:
     counts = [
-        Count("rpi4", "litert", "a", 16, 30.0),
+        Count("rpi4", "litert", "a", 64, 70.0),
+        Count("rpi4", "litert", "a", 16, 15.0),
         Count("rpi4", "onnx", "b", 16, 20.0),
+        Count("rpi4", "onnx", "b", 64, 60.0),
+        Count("rpi4", "mnn", "b", 16, 5.0),
         Count("rpi4", "onnx", "c", 16, None, "failed"),
         Count("rpi5", "onnx", "b", 16, 5.0),
     ]
-    assert fewest(counts) == [
-        "fewest on rpi4 for 16 tokens: 20.0 b in onnx, 30.0 a in litert",
-        "fewest on rpi5 for 16 tokens: 5.0 b in onnx",
+    assert table(counts) == [
+        "rpi4, tokens:\t16\t64",
+        "b, onnx\t20.0\t60.0",
+        "a, litert\t15.0\t70.0",
+        "b, mnn\t5.0\t",
+        "rpi5, tokens:\t16",
+        "b, onnx\t5.0",
     ]
 
 
