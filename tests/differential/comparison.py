@@ -41,13 +41,17 @@ def compare(job: Json, ours: Json, five: Json, four: Json) -> Found:
     for index, item in enumerate(job["items"]):
         text, mine = f"{item!r:.200}", ours["answers"][index]
         ids, old = five["ids"][index], four["ids"][index]
-        if ids != old:
-            found.versions.append(f"{text}: ids {ids}, of version 4 {old}")
+        is_typed = five["types"][index] == four["types"][index]
+        if ids != old or not is_typed:
+            found.versions.append(f"{text}: ids {ids}, of version 4 {old}; types too: {is_typed}")
         if isinstance(mine, dict) and "error" in mine:
             found.unanswered.append(f"{text}: {mine['error']}")
         elif is_pair:
             if ids == old:
                 found.differences += [f"{text}: {line}" for line in _spans(mine, theirs[index])]
+        elif ids == old and not is_typed:
+            # What models were trained with is version 4's, which has other pipelines.
+            continue
         elif ours["ids"][index] != ids:
             found.differences.append(f"{text}: ids {ours['ids'][index]}, of transformers {ids}")
         else:

@@ -24,7 +24,7 @@ import drawn_texts
 import drawn_tokenizers
 import ml_dtypes
 import numpy as np
-from drawn_tokenizers import BERT_ROLES, MPNET_ROLES, ROBERTA_ROLES, UNUSED
+from drawn_tokenizers import ALBERT_ROLES, BERT_ROLES, MPNET_ROLES, ROBERTA_ROLES, UNUSED
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer
 
@@ -72,6 +72,15 @@ _KINDS = {
     "mpnet": ("wordpiece",),
     "roberta": ("byte level", "byte level", "unigram"),
 }
+# Those that came later have seeds by a stream of their own: all others draw what they drew before.
+_LATER = {
+    "albert": ("albert",),
+    "camembert": ("unigram",),
+    "electra": ("wordpiece",),
+    "xlm-roberta": ("unigram",),
+}
+# One type of tokens, and positions from behind the padding's on.
+_ROBERTAS = ("roberta", "camembert", "xlm-roberta")
 # Classes of tokenisers by what they are made for; None leaves it to transformers.
 _CLASSES = {
     ("bert", "wordpiece"): ("BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast", None),
@@ -82,6 +91,12 @@ _CLASSES = {
     ("bert", "byte level"): ("PreTrainedTokenizerFast", "RobertaTokenizerFast"),
     ("bert", "unigram"): ("PreTrainedTokenizerFast", "XLMRobertaTokenizerFast"),
     ("roberta", "unigram"): ("PreTrainedTokenizerFast", "XLMRobertaTokenizer"),
+    ("albert", "albert"): ("AlbertTokenizer", "AlbertTokenizerFast", None),
+    ("camembert", "unigram"): ("PreTrainedTokenizerFast", "XLMRobertaTokenizerFast"),
+    ("camembert", "byte level"): ("RobertaTokenizer", "RobertaTokenizerFast"),
+    ("electra", "wordpiece"): ("ElectraTokenizer", "ElectraTokenizerFast", None),
+    ("xlm-roberta", "unigram"): ("XLMRobertaTokenizer", "XLMRobertaTokenizerFast", None),
+    ("xlm-roberta", "byte level"): ("RobertaTokenizer", "RobertaTokenizerFast"),
 }
 _ADDED = ("<gene>", "covid19", "[ENT]", "@user", "New York", "Straße", "film")
 
@@ -186,8 +201,12 @@ class _Draw:
 
     def result(self) -> Drawn:
         chosen = self.random
-        self.flags["architecture"] = self.architecture = chosen.choice(sorted(_KINDS))
-        self.flags["tokeniser"] = self.kind = chosen.choice(_KINDS[self.architecture])
+        self.architecture = chosen.choice(sorted(_KINDS))
+        later = random.Random(f"architecture of {self.seed}")
+        if later.random() < len(_LATER) / (len(_LATER) + len(_KINDS)):
+            self.architecture = later.choice(sorted(_LATER))
+        self.flags["architecture"] = self.architecture
+        self.flags["tokeniser"] = self.kind = chosen.choice((_KINDS | _LATER)[self.architecture])
         (self.head,) = chosen.choices(list(_SHARES), [*_SHARES.values()])
         if self.head == "spans" and self.kind == "unigram":
             # Where a template has no types, `tokenizers` gives those of the second text to all windows
@@ -206,17 +225,19 @@ class _Draw:
             self._modules()
         # Of the second text's type transformers fails where there is but one.
         config = self.files["config.json"]
-        reads_pairs = self.architecture == "roberta" or config.get("type_vocab_size") != 1
+        reads_pairs = self.architecture in _ROBERTAS or config.get("type_vocab_size") != 1
         items = drawn_texts.draw(chosen, self.head, self._special_texts(), reads_pairs)
         return Drawn(self.seed, self.head, length, tokenizer, self.files, self.flags, items)
 
     # The tokeniser.
 
     def _tokenizer(self) -> Tokenizer:
-        made = {"wordpiece": self._wordpiece, "byte level": self._byte_level}.get(
-            self.kind, self._unigram
-        )()
-        can_do_without = self.kind != "unigram"
+        made = {
+            "wordpiece": self._wordpiece,
+            "byte level": self._byte_level,
+            "albert": self._albert,
+        }.get(self.kind, self._unigram)()
+        can_do_without = self.kind not in ("unigram", "albert")
         self.flags["files"] = self.random.choice(
             ("tokenizer.json alone", "all", *["vocabulary alone"] * can_do_without)
         )
@@ -259,6 +280,12 @@ class _Draw:
         scheme = self.flag("prepend_scheme", 0.3, "first", "never") or "always"
         return drawn_tokenizers.unigram(scheme)
 
+    def _albert(self) -> Tokenizer:
+        self.roles = dict(ALBERT_ROLES)
+        self.lower = self.flag("cased", 0.3, True) is None
+        self.accents = self.flag("accents", 0.3, True) is not None
+        return drawn_tokenizers.albert(self.lower, self.accents)
+
     def _settings(self, settings: Json) -> None:
         add = self.setting
         if self.kind == "wordpiece":
@@ -274,6 +301,12 @@ class _Draw:
             add(settings, "add_prefix_space", 0.4, True, False)
             add(settings, "trim_offsets", 0.2, True, False)
             add(settings, "errors", 0.2, "replace")
+        if self.kind == "albert":
+            # The class makes the normaliser anew by what these say, whatever tokenizer.json has.
+            if not self.lower or self.maybe(0.5):
+                settings["do_lower_case"] = self.lower
+            if self.accents or self.maybe(0.5):
+                settings["keep_accents"] = self.accents
         add(settings, "truncation_side", 0.25, "left", "right")
         # Of contexts before questions, as padding on the left has them, transformers' pipeline finds
         # answers that end before they begin.
@@ -399,7 +432,13 @@ class _Draw:
             self.setting(config, "seq_classif_dropout", 0.2, 0.2)
         else:
             self.setting(config, "classifier_dropout", 0.2, None, 0.3)
-        if self.architecture in ("bert", "roberta"):
+        if self.architecture == "albert":
+            passes = config["num_hidden_layers"]
+            config["num_hidden_groups"] = self.random.choice(range(1, passes + 1))
+            # Of a group of more layers than passes go through it transformers 4 fails.
+            most = passes // config["num_hidden_groups"]
+            config["inner_group_num"] = min(config["inner_group_num"], most)
+        if self.architecture in ("bert", *_ROBERTAS):
             # Of the second text's type transformers fails where there is but one.
             types = (1, 2) if self.head != "spans" else (2,)
             self.setting(config, "type_vocab_size", 0.3, *types)

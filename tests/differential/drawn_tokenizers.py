@@ -51,6 +51,7 @@ ROBERTA_ROLES = {
     "mask_token": "<mask>",
 }
 MPNET_ROLES = {**ROBERTA_ROLES, "unk_token": "[UNK]"}
+ALBERT_ROLES = {**BERT_ROLES, "pad_token": "<pad>", "unk_token": "<unk>"}
 
 
 @functools.cache
@@ -101,16 +102,7 @@ def byte_level(add_prefix_space: bool, trim_offsets: bool) -> Tokenizer:
 
 def unigram(prepend_scheme: str) -> Tokenizer:
     """Unigram in the manner of SentencePiece, with XLM-RoBERTa's special tokens."""
-    # Scores that make words likelier than their letters, and no two ways of a word equally likely.
-    pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -4.03)]
-    words = dict.fromkeys(f"▁{word}" for word in WORDS)
-    pieces += [(word, -3 - 0.37 * index / len(words)) for index, word in enumerate(words)]
-    pieces += [(ending, -5 - index / 17) for index, ending in enumerate(_ENDINGS)]
-    known = {piece for piece, _ in pieces}
-    letters = [one for one in (*_LETTERS, *_SIGNS, *_SCRIPTS, *_EMOJI) if one not in known]
-    pieces += [(letter, -7 - index / 101) for index, letter in enumerate(letters)]
-    pieces.append(("<mask>", 0.0))
-    made = Tokenizer(models.Unigram(pieces, 3, False))
+    made = _unigram(("<s>", "<pad>", "</s>", "<unk>"), "<mask>")
     made.normalizer = normalizers.Sequence(
         [normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")]
     )
@@ -118,6 +110,39 @@ def unigram(prepend_scheme: str) -> Tokenizer:
     made.decoder = decoders.Metaspace(prepend_scheme=prepend_scheme)
     _finish(made, ROBERTA_ROLES, doubled=True, types=False)
     return made
+
+
+def albert(lower: bool, accents: bool) -> Tokenizer:
+    """The same with ALBERT's tokens and what it does to a text first."""
+    made = _unigram(("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"))
+    steps: list[normalizers.Normalizer] = [
+        normalizers.Replace("``", '"'),
+        normalizers.Replace("''", '"'),
+    ]
+    if not accents:
+        steps += [normalizers.NFKD(), normalizers.StripAccents()]
+    if lower:
+        steps.append(normalizers.Lowercase())
+    made.normalizer = normalizers.Sequence(steps)
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+    )
+    made.decoder = decoders.Metaspace(prepend_scheme="always")
+    _finish(made, ALBERT_ROLES, doubled=False, types=True)
+    return made
+
+
+def _unigram(first: Sequence[str], *last: str) -> Tokenizer:
+    # Scores that make words likelier than their letters, and no two ways of a word equally likely.
+    pieces = [*((token, 0.0) for token in first), ("▁", -4.03)]
+    words = dict.fromkeys(f"▁{word}" for word in WORDS)
+    pieces += [(word, -3 - 0.37 * index / len(words)) for index, word in enumerate(words)]
+    pieces += [(ending, -5 - index / 17) for index, ending in enumerate(_ENDINGS)]
+    known = {piece for piece, _ in pieces}
+    letters = [one for one in (*_LETTERS, *_SIGNS, *_SCRIPTS, *_EMOJI) if one not in known]
+    pieces += [(letter, -7 - index / 101) for index, letter in enumerate(letters)]
+    pieces += [(token, 0.0) for token in last]
+    return Tokenizer(models.Unigram(pieces, first.index("<unk>"), False))
 
 
 def _finish(made: Tokenizer, roles: Mapping[str, str], doubled: bool, types: bool) -> None:

@@ -18,7 +18,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
-from tfedge.convert.job import ConvertOptions, Job
+from tfedge.conversion.job import ConvertOptions, Job
 from tfedge.errors import InputError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import load_weights
@@ -60,7 +60,7 @@ def _filled(job: Job) -> keras.Model:
 
 
 def _bundle(job: Job) -> Bundle:
-    """What a conversion would write, see `tfedge.convert.candidates.bundle`."""
+    """What a conversion would write, see `tfedge.conversion.candidates.bundle`."""
     length = job.shape.sequence_length
     try:
         manifest = Manifest(

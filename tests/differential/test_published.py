@@ -14,7 +14,7 @@ import pytest
 import workers
 from program import INSTALLED, each_runtime
 
-from tfedge.convert.job import ConvertOptions
+from tfedge.conversion.job import ConvertOptions
 from tfedge.runtime.bundle import read_bundle
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]

@@ -63,7 +63,8 @@ def _answers(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     length = job["length"] or min(tokenizer.model_max_length, LONGEST)
     # Of a question and its context all, as the pipeline cuts windows by itself.
     is_cut = task != "question-answering"
-    result["ids"] = [_ids(tokenizer, item, is_cut, length) for item in items]
+    read = [_read(tokenizer, item, is_cut, length) for item in items]
+    result["ids"], result["types"] = [ids for ids, _ in read], [types for _, types in read]
     if IS_FOUR and task == "question-answering":
         result["answers"] = _spans(folder, tokenizer, items, length)
     elif not IS_FOUR and task in _TASKS:
@@ -71,10 +72,14 @@ def _answers(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _ids(tokenizer: Any, item: Any, is_cut: bool, length: int | None) -> list[int]:
+def _read(
+    tokenizer: Any, item: Any, is_cut: bool, length: int | None
+) -> tuple[list[int], list[int]]:
+    """The ids of a text, and their types, zeros where there are none."""
     texts = [item] if isinstance(item, str) else item
-    ids: list[int] = tokenizer(*texts, truncation=is_cut, max_length=length)["input_ids"]
-    return ids
+    found = tokenizer(*texts, truncation=is_cut, max_length=length)
+    ids: list[int] = found["input_ids"]
+    return ids, found.get("token_type_ids") or [0] * len(ids)
 
 
 def _cut_as_sentence_transformers(encoder: Path, tokenizer: Any) -> Any:

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from bars import Bars
 
-from tfedge.convert.convert import convert
-from tfedge.convert.job import ConvertOptions
+from tfedge.conversion.convert import convert
+from tfedge.conversion.job import ConvertOptions
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
