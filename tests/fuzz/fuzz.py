@@ -1,0 +1,272 @@
+"""Sends spoilt files and lines into tfedge: `python tests/fuzz/fuzz.py --help`; `make fuzz`.
+
+Each mutant runs in a process of its own (fork_server.py). What has to hold of it is in oracle.py:
+an answer, or one line and a known exit code, within 10 s of processor time and 200 MB, with nothing
+written but where it was told to. A finding is made smaller and kept, and printed with the seed that
+finds it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import dataclasses
+import hashlib
+import json
+import math
+import re
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+for place in (".", "../models", "..", "../runtime", "../.."):
+    sys.path.insert(0, str(Path(__file__).parent / place))
+
+from fuzz_entries import ENTRIES, Cases, Seeds  # noqa: E402
+from fuzz_seeds import make_seeds  # noqa: E402
+from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
+from oracle import ACCEPTED, Case, Outcome, Server  # noqa: E402
+
+ROUND = 200  # mutants of one seed
+SHRINKS = 150  # runs to make a finding smaller, by simpler choices and then by leaving out bytes
+
+
+class _Enough(BaseException):
+    """Ends a round."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A kind of failure, and the smallest run that has been seen of it."""
+
+    entry: str
+    seed: int
+    outcome: Outcome
+    case: Case
+
+    def save(self, folder: Path) -> Path:
+        """Writes the files, the arguments and what was printed."""
+        name = re.sub(r"\W+", "-", f"{self.entry} {self.outcome.finding}")[:80].strip("-")
+        digest = hashlib.sha256(str(self.outcome.finding).encode()).hexdigest()[:6]
+        place = folder / f"{name}-{digest}"
+        for file, content in self.case.files.items():
+            path = place / "in" / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        (place / "stdin").write_bytes(self.case.stdin)
+        about = {"argv": list(self.case.argv), "finding": self.outcome.finding, "seed": self.seed}
+        about["stdin"] = base64.b64encode(self.case.stdin[:2000]).decode()
+        (place / "about.json").write_text(json.dumps(about, indent=1) + "\n")
+        (place / "said.txt").write_text(self.outcome.detail, errors="backslashreplace")
+        return place
+
+
+@dataclasses.dataclass
+class Tally:
+    """What came of the mutants so far. `codes` counts outcomes by entry and exit code."""
+
+    codes: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
+    findings: dict[tuple[str, str], Finding] = dataclasses.field(default_factory=dict)
+    again: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
+
+    @property
+    def mutants(self) -> int:
+        return sum(self.codes.values())
+
+
+@dataclasses.dataclass
+class _Round:
+    """The mutants of one seed; a finding that was made before only counts."""
+
+    entry: str
+    number: int
+    run: Callable[[Case], Outcome]
+    tally: Tally
+    best: Finding | None = None
+    shrinks: int = 0
+
+    def try_one(self, case: Case) -> None:
+        outcome = self.run(case)
+        if self.best is None:
+            self.tally.codes[self.entry, str(outcome.code)] += 1
+        else:
+            self.shrinks += 1
+        if outcome.finding is not None:
+            self._look(case, outcome)
+        if self.shrinks > SHRINKS:
+            raise _Enough
+
+    def _look(self, case: Case, outcome: Outcome) -> None:
+        assert outcome.finding is not None
+        key = (self.entry, outcome.finding)
+        if self.best is None and key in self.tally.findings:
+            self.tally.again[key] += 1
+            return
+        if self.best is not None and self.best.outcome.finding != outcome.finding:
+            return  # another one than is being made smaller
+        if self.best is None or case.size <= self.best.case.size:
+            self.best = Finding(self.entry, self.number, outcome, case)
+        raise AssertionError(outcome.finding)
+
+
+def fuzz_round(
+    entry: str, number: int, count: int, cases: Cases, run: Callable[[Case], Outcome], tally: Tally
+) -> Finding | None:
+    """Runs up to `count` mutants of seed `number`; returns a finding of a new kind, made smaller."""
+    this = _Round(entry, number, run, tally)
+
+    @seed(number)
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=cases)
+    def one(case: Case) -> None:
+        this.try_one(case)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files being long to print
+            one()
+    except _Enough:
+        pass
+    except Exception:  # what Hypothesis makes of a finding
+        if this.best is None:
+            raise
+    if this.best is not None:
+        this.best = _cut(this.best, run)
+        assert this.best.outcome.finding is not None
+        tally.findings[entry, this.best.outcome.finding] = this.best
+    return this.best
+
+
+def _cut(found: Finding, run: Callable[[Case], Outcome]) -> Finding:
+    """The finding without those bytes of its files that it does not need, as far as runs allow."""
+    left = SHRINKS
+    for name in sorted(found.case.files, key=lambda name: len(found.case.files[name])):
+        step = len(found.case.files[name])
+        while step and left:
+            content, start = found.case.files[name], 0
+            while start < len(content) and left:
+                shorter = content[:start] + content[start + step :]
+                case = dataclasses.replace(found.case, files={**found.case.files, name: shorter})
+                outcome, left = run(case), left - 1
+                if outcome.finding == found.outcome.finding:
+                    content, found = shorter, dataclasses.replace(found, case=case, outcome=outcome)
+                else:
+                    start += step
+            step //= 2
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """The mutants of an entry, or as many as its time allows."""
+
+    entry: str
+    seeds: Seeds
+    seed: int
+    mutants: int
+    seconds: float
+    keep: Path
+
+    def run(self) -> Tally:
+        """Runs them in a fork server of their own, and tells of each finding as it is made."""
+        tally, number = Tally(), self.seed
+        entry = ENTRIES[self.entry]
+        cases = entry.cases(self.seeds)
+        with tempfile.TemporaryDirectory(prefix="tfedge-fuzz-") as home:
+            server = Server(entry.program, Path(home))
+            end = time.monotonic() + self.seconds
+            try:
+                while tally.mutants < self.mutants and time.monotonic() < end:
+                    count = min(ROUND, self.mutants - tally.mutants)
+                    found = fuzz_round(self.entry, number, count, cases, server.run, tally)
+                    if found is not None:
+                        self._tell(found)
+                    number += 1
+            finally:
+                server.close()
+        self._sum_up(tally)
+        return tally
+
+    def _tell(self, found: Finding) -> None:
+        place = found.save(self.keep)
+        words = f"{found.outcome.finding}; {found.case.size} bytes in {place}"
+        again = f"make fuzz FUZZ_ARGS='--entry {self.entry} --seed {found.seed} --mutants {ROUND}'"
+        print(f"FOUND {self.entry} seed {found.seed}: {words}\n      {again}", flush=True)
+
+    def _sum_up(self, tally: Tally) -> None:
+        codes = ", ".join(
+            f"{count} {'let in' if code == str(ACCEPTED) else f'with {code}'}"
+            for (_, code), count in sorted(tally.codes.items())
+        )
+        print(f"{self.entry:13} {tally.mutants:6} of {self.mutants} mutants: {codes}", flush=True)
+
+
+def jobs(given: argparse.Namespace, seeds: Seeds) -> list[Job]:
+    """One for each entry, the longest first; mutants and time are dealt out by their shares."""
+    shares = sum(ENTRIES[name].share for name in given.entries)
+    names = sorted(given.entries, key=lambda name: -ENTRIES[name].share)
+    return [
+        Job(
+            entry=name,
+            seeds=seeds,
+            seed=given.seed,
+            mutants=math.ceil(given.mutants * ENTRIES[name].share / shares),
+            seconds=given.seconds * given.jobs * ENTRIES[name].share / shares,
+            keep=given.keep,
+        )
+        for name in names
+    ]
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mutants", type=int, default=20_000, help="over all entries")
+    parser.add_argument(
+        "--seconds", type=float, default=600, help="after which it ends, with fewer"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--except", action="append", dest="left_out", choices=list(ENTRIES), default=[]
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="entries at once")
+    parser.add_argument("--entry", action="append", dest="entries", choices=list(ENTRIES))
+    parser.add_argument(
+        "--keep", type=Path, default=Path("build/fuzz/found"), help="where findings go"
+    )
+    parser.add_argument("--toys", type=Path, help="toy models that have been made already")
+    found = parser.parse_args(arguments)
+    found.entries = [name for name in found.entries or ENTRIES if name not in found.left_out]
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    """The program; returns 1 where there is a finding."""
+    given, total = parse(arguments), Tally()
+    with tempfile.TemporaryDirectory(prefix="tfedge-fuzz-") as scratch:
+        seeds = make_seeds(Path(scratch), given.toys)
+    with ProcessPoolExecutor(given.jobs) as pool:
+        for tally in pool.map(Job.run, jobs(given, seeds)):
+            total.codes += tally.codes
+            total.findings |= tally.findings
+            total.again += tally.again
+    found = len(total.findings)
+    print(f"{total.mutants} mutants over {len(given.entries)} entries, {found} kinds of findings")
+    for (name, finding), count in total.again.items():
+        print(f"      {name}: {finding}, {count} times more")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
