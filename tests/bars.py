@@ -19,6 +19,9 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def update(self, done: int) -> None:
+        self.done = done
+
     def advance(self, count: int = 1) -> None:
         self.done += count
 

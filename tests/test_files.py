@@ -24,7 +24,9 @@ from tfedge.errors import InputError
 from tfedge.files import (
     atomic_path,
     check_folder,
+    is_name,
     replace_folder,
+    scratch_folder,
     sha256,
     write_bytes,
     write_json,
@@ -126,6 +128,23 @@ def test_disk_too_full_for_another_file(target: Path, monkeypatch: pytest.Monkey
     with pytest.raises(InputError, match=r"^cannot write .*: No space left on device; choose"):
         write_bytes(target, b"new")
     assert_untouched(target)
+
+
+def test_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    """Nor is a device: root could else take /dev/null away."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with pytest.raises(InputError, match="is a pipe or a device; give a file"):
+            write_bytes(path, b"new")
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and link.is_symlink()
+
+
+def test_half_a_character_is_no_name() -> None:
+    assert not is_name("\ud800")
+    assert is_name("\udce9")  # a byte that is no UTF-8, as Python has it
+    assert is_name("日本")
 
 
 def test_folder_in_place_of_the_file(tmp_path: Path) -> None:
@@ -262,3 +281,16 @@ def test_sha256(tmp_path: Path) -> None:
     content = b"0123456789" * 250_000
     (tmp_path / "large").write_bytes(content)
     assert sha256(tmp_path / "large") == hashlib.sha256(content).hexdigest()
+
+
+def test_scratch_folder_clears_what_a_killed_run_left(tmp_path: Path) -> None:
+    place = tmp_path / "deep" / "model"
+    with scratch_folder(place) as folder:
+        (folder / "half").touch()
+        # A kill here leaves the folder; the next run has it empty.
+        with scratch_folder(place) as again:
+            assert [*again.iterdir()] == []
+    assert [*place.parent.iterdir()] == []
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="choose another folder"):
+        scratch_folder(tmp_path / "file" / "model").__enter__()

@@ -26,13 +26,15 @@ STAGES = [
     "quantize",
     "train",
     "tflite",
+    "boards",
     "measure",
     "inspect",
     "edgetpu",
-    "convert",
+    "conversion",
     "report",
     "recipes",
     "cli",
+    "api",
 ]
 # Where the names of architectures and tasks are at home.
 REGISTRIES = ("tfedge/architectures/", "tfedge/tasks/")
@@ -105,7 +107,7 @@ def test_every_folder_has_its_place() -> None:
 def test_the_board_side_imports_nothing_of_the_rest() -> None:
     imported = {name for module in _ours("runtime") for name in _imports(module)}
     assert _imported_folders("runtime") <= {"runtime", ""}
-    assert imported & _ours("") <= {"tfedge"}  # its version
+    assert imported & _ours("") <= {"tfedge", "tfedge.start"}  # its version, and where it starts
     heavy = {"tensorflow", "tf_keras", "transformers", "safetensors", "rich", "pydantic"}
     assert not {name.split(".")[0] for name in imported} & heavy
 
@@ -202,8 +204,31 @@ def _loaded(imported: str, packages: set[str]) -> str:
 
 def test_the_base_imports_no_peer() -> None:
     """Only modules that the peers' Python runs import their packages, and the registry none."""
-    peers = {"torch", "onnxruntime", "openvino", "nncf", "ai_edge_quantizer"}
+    peers = {"torch", "MNN", "onnxruntime", "openvino", "nncf", "ai_edge_quantizer"}
     assert _loaded("tfedge.cli, benchmarks.peer", peers) == ""
+
+
+def test_importing_tfedge_loads_nothing_of_it() -> None:
+    """Functions of the host are imported when they are asked for, what they need when they are called:
+    a board has nothing of it."""
+    assert _loaded("tfedge", {*_modules(), "numpy", "click"} - {"tfedge"}) == ""
+    assert _loaded("tfedge.api", {"numpy", "click", "rich", "tensorflow", "pydantic"}) == ""
+    assert not {name for name in _imports("tfedge") if name.startswith("tfedge")}
+
+
+def test_no_module_hides_a_function() -> None:
+    """Importing `tfedge.x` would set the attribute `x` of tfedge."""
+    program = """
+import importlib, pkgutil, sys, tfedge
+for module in pkgutil.walk_packages(tfedge.__path__, "tfedge."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+print(*(name for name in tfedge.__all__ if not callable(getattr(tfedge, name))))
+print(*(name for name in tfedge.__all__ if f"tfedge.{name}" in sys.modules))
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
 
 
 def test_importing_the_board_side_loads_nothing_heavy() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import types
 
 import pytest
 
@@ -48,3 +50,47 @@ def test_time_that_is_left(clock: list[float], steps: int, said: str) -> None:
     assert bar._left() != said
     clock[0] += 10**6
     assert bar._left() == ", about 0 s left"
+
+
+def test_one_line_in_a_notebook(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It changes, and ends where the work does; with --quiet there is none."""
+    shown: list[list[str]] = []  # a list for each line, of all that it was
+
+    class Handle:
+        def update(self, content: dict[str, str], raw: bool) -> None:
+            shown[-1].append(content["text/plain"])
+
+    def display(content: dict[str, str], raw: bool, display_id: bool) -> Handle:
+        shown.append([content["text/plain"]])
+        return Handle()
+
+    kernel = types.SimpleNamespace(kernel=object())
+    modules = {
+        "IPython": types.SimpleNamespace(get_ipython=lambda: kernel),
+        "IPython.display": types.SimpleNamespace(display=display),
+    }
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_CHANGES", 0.02)
+    with ProgressBar("training", 10) as bar:
+        bar.update(1, "loss 0.700")
+        time.sleep(0.2)
+        bar.update(10, "loss 0.100")
+    (line,) = shown
+    assert line[0] == "training ..." and line[-1] == "training: 10/10 loss 0.100"
+    assert "training: 1/10 loss 0.700" in line
+    count = len(line)
+    time.sleep(0.1)
+    assert len(line) == count
+    monkeypatch.setenv("TFEDGE_VERBOSITY", "quiet")
+    with ProgressBar("training", 10) as bar:
+        bar.say("step 1")
+    assert len(shown) == 1
+    assert capsys.readouterr() == ("", "")
+    modules["IPython"].get_ipython = lambda: None  # no notebook, but a program that has imported it
+    monkeypatch.delenv("TFEDGE_VERBOSITY")
+    with ProgressBar("training", 10):
+        pass
+    assert capsys.readouterr().err == "training ...\n"

@@ -47,7 +47,8 @@ def test_tables_keep_their_order(tmp_path: Path) -> None:
         (b"a = '\xff'", "is not TOML: .*utf-8"),
         (b"a = 1\na = 2\n", "is not TOML"),
         (b"a = " + b"[" * 100_000, "is not TOML"),
-        (b"#" * (2 << 20), "larger than 1 MiB"),
+        (b'a = [{b = "x\\u0000"}]', "in 'x.*'; take it out"),
+        (b"#" * (2 << 20), "more than 1,048,576 bytes"),
     ],
 )
 def test_what_is_no_file_of_settings(tmp_path: Path, content: bytes, message: str) -> None:
@@ -80,6 +81,8 @@ def test_settings_of_a_command_line() -> None:
     assert parse_setting("a=x/y=z.tsv") == ("a", "x/y=z.tsv")
     assert parse_setting("a=") == ("a", "")
     assert parse_setting("a=1\nb=2") == ("a", "1\nb=2")
+    with pytest.raises(InputError, match="take it out"):
+        parse_setting('a="x\\u0000"')
     for text in ("a", "=1", ""):
         with pytest.raises(InputError, match="give KEY=VALUE"):
             parse_setting(text)

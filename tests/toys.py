@@ -43,6 +43,7 @@ TASKS = {
     "embedder": ("sentence-embedding", None),
     "tagger": ("token-classification", ENTITIES),
     "reader": ("question-answering", None),
+    "filler": ("fill-mask", None),
 }
 BOTH_RUNTIMES = ("tflite-runtime", "litert")
 
@@ -119,7 +120,17 @@ def _functions() -> dict[str, Any]:
         names = states[:, :, 1] * types + 2 * (1 - types)
         return {"start_logits": names, "end_logits": names}
 
+    def fill(
+        input_ids: Any, attention_mask: Any, token_type_ids: Any, asked: Any
+    ) -> dict[str, Any]:
+        # A word as good or bad as the words before the mask.
+        before = tf.cast(tf.range(tf.shape(input_ids)[1])[None] < asked, tf.float32)[:, :, None]
+        noise = tf.cast(token_type_ids, tf.float32)[:, :, None]
+        summed = tf.reduce_sum((hidden(input_ids, attention_mask) + noise) * before, 1)
+        return {"logits": tf.matmul(summed[:, :2], table[:, :2], transpose_b=True)}
+
     return {
+        "fill": fill,
         "classify": classify,
         "classify_two": classify_two,
         "divide": divide,
@@ -187,6 +198,7 @@ def _models(scratch: Path) -> dict[str, tuple[bytes, dict[str, int]]]:
         "lacking": ("lacking", one, {"allow_custom_ops": True}),
         "embedder": ("embed", one, {}),
         "tagger": ("tag", one, {}),
+        "filler": ("fill", one, {}),
         "reader": ("read", one, {}),
     }
     models = {
