@@ -60,7 +60,7 @@ ANSIBLE := ansible-core==2.19.14 ansible-lint==26.10.1
 VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm mission report soak fuzz kills test-peers test-mediapipe test-viewers test-ansible test-browser test-pythons test-host test-lowest parity lint format dist audit requirements clean
+.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm calibrate-boards mission report soak fuzz kills test-peers test-mediapipe test-viewers test-ansible test-browser test-pythons test-host test-lowest parity lint format dist audit requirements clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -136,6 +136,9 @@ bench-arm: $(VENV)/.test $(if $(PEERS),.venv-bench/.done $(ARM_MODELS))  ## Coun
 	@$(BIN)/python tests/arm/count.py $(if $(PEERS),$(ARM_MODELS),$(TFLITE)) $(if $(TFEDGE_ARM_RUN),--emulator $(TFEDGE_ARM_RUN)) \
 		$(if $(RUNTIME),--runtime $(RUNTIME)) $(if $(PEERS),--peers --checkpoint $(MODEL) --json build/bench/$(NAME)-arm.json) \
 		$(BENCH_ARGS)
+
+calibrate-boards: $(VENV)/.test  ## Fit what turns counts on emulated boards into time, on published latencies, and tell its errors
+	@$(BIN)/python tests/arm/calibrate.py $(BENCH_ARGS)
 
 mission: $(VENV)/.test  ## Count all architectures on an emulated Raspberry Pi 4 against BERT-base in float32
 	@$(BIN)/python tests/arm/mission.py --json build/mission/mission.json \
