@@ -154,7 +154,8 @@ def test_help_names_commands_and_exit_codes(tfedge_: Tfedge) -> None:
         "70 a fault of tfedge itself, with the file to report it with; "
         "of boards 11 no such host, 12 it cannot be reached, 13 it takes no key of yours, "
         "14 its own key is not known, 15 its Python does not do, "
-        "16 tfedge is missing there or another one, 17 the connection broke, 18 it has no room"
+        "16 tfedge is missing there or another one, 17 the connection broke, 18 it has no room, "
+        "19 it takes the connection and says nothing"
     )
     kinds = ("TfedgeError", "InputError", "MissingPackageError", "RejectedModelError")
     assert [getattr(errors, kind).exit_code for kind in kinds] == [1, 3, 4, 5]

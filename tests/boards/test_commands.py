@@ -18,6 +18,7 @@ from tfedge.boards.remote import Remote
 from tfedge.boards.service import Served
 from tfedge.boards.setup import Ready
 from tfedge.boards.wheels import Place
+from tfedge.errors import InputError
 from tfedge.runtime.doctor import examine
 
 
@@ -51,6 +52,21 @@ def test_push_list_run_remove(ready: Server, toys: Path, monkeypatch: pytest.Mon
     assert [path.name for path in (ready.homes["shed"] / MODELS).iterdir()] == ["embedder.tflite"]
     board("remove", "embedder.tflite", "--board", "shed")
     assert board("list", "shed").stdout == "shed  no models\n"
+
+
+def test_standard_input_that_cannot_be_sent(
+    ready: Server, toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is all given to each board."""
+    monkeypatch.setattr("tfedge.boards.models._LONGEST_INPUT", 20)
+    words = ("run", "classifier.tflite", "--board", "shed")
+    for given, told in (
+        (b"x" * 21, "standard input has more than 20 bytes; give it in parts"),
+        (b"good\nb\xe4d\n", "line 2 of standard input is no UTF-8"),
+    ):
+        done = CliRunner().invoke(cli.main, ["board", *words], input=given)
+        assert isinstance(done.exception, InputError)
+        assert str(done.exception).startswith(told)
 
 
 def test_a_model_that_is_on_one_side_only(ready: Server, toys: Path, tmp_path: Path) -> None:

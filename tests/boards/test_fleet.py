@@ -9,7 +9,8 @@ import pytest
 from bars import Bar, Bars
 from server import Server
 
-from tfedge.boards.book import book_path
+from tfedge.boards import book
+from tfedge.boards.book import Entry, book_path
 from tfedge.boards.errors import AccessError, UnreachableError
 from tfedge.boards.fleet import Outcome, exit_code, on_each
 from tfedge.boards.remote import Remote
@@ -39,6 +40,25 @@ def test_nothing_is_done_where_one_is_no_board(ready: Server) -> None:
     with pytest.raises(InputError, match="'a b' is no board"):
         list(on_each(["shed", "a b"], asked.append, "asking", Bars()))
     assert asked == []
+
+
+def test_the_book_is_read_once(boards: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many boards are in it: each name by itself would read all of them."""
+    book_path().parent.mkdir(parents=True)
+    names = [f"b{number}" for number in range(20)]
+    book_path().write_text("".join(f'[{name}]\nhost = "shed"\n' for name in names))
+    reads = []
+
+    def read_book() -> dict[str, Entry]:
+        reads.append(1)
+        return real()
+
+    real = book.read_book
+    monkeypatch.setattr("tfedge.boards.book.read_book", read_book)
+    monkeypatch.setattr("tfedge.boards.fleet.read_book", read_book)
+    found = on_each(names, lambda remote: remote.entry.host, "asking", Bars())
+    assert [one.found for one in found] == ["shed"] * 20
+    assert len(reads) == 1
 
 
 class Interrupted(Bar):

@@ -46,12 +46,16 @@ def book_path() -> Path:
     return Path(home) / "tfedge" / "boards.toml"
 
 
-def find_board(name: str, path: Path | None = None) -> Entry:
-    """The board of that name, in the user's file (`book_path`, or `path`), else as ssh calls it.
+def find_board(name: str, book: Mapping[str, Entry] | None = None) -> Entry:
+    """The board of that name, in the user's file, else as ssh calls it.
 
-    Raises InputError where it is neither, or the file cannot be used.
+    Args:
+        book: what `read_book` finds there, for who looks for several.
+
+    Raises:
+        InputError: it is neither, or the file cannot be used.
     """
-    book = read_book(path)
+    book = read_book() if book is None else book
     if name in book:
         return book[name]
     found = _DESTINATION.fullmatch(name)
@@ -59,14 +63,14 @@ def find_board(name: str, path: Path | None = None) -> Entry:
         known = f"; boards.toml has {', '.join(book)}" if book else ""
         raise InputError(
             f"{name!r} is no board: give USER@HOST, a host that ssh knows, or a name in "
-            f"{path or book_path()}{known}"
+            f"{book_path()}{known}"
         )
     return Entry(name, found["host"], found["user"])
 
 
-def read_book(path: Path | None = None) -> dict[str, Entry]:
+def read_book() -> dict[str, Entry]:
     """The boards in the user's file, by name; raises InputError where it cannot be used."""
-    path = path or book_path()
+    path = book_path()
     if not path.exists():
         return {}
     settings = read_settings(path)

@@ -59,6 +59,12 @@ class BoardFullError(BoardError):
     exit_code = 18
 
 
+class BoardSilentError(BoardError):
+    """There is a connection, and nothing has come of it for longer than anything takes."""
+
+    exit_code = 19
+
+
 SSH_FAILED = 255  # the exit code of ssh where it is not the one of what ran there
 _NOT_FOUND = (126, 127)  # of a shell that cannot start a program
 # What OpenSSH says last -> what that is, and what to do.
@@ -123,6 +129,22 @@ def shell_failure(board: str, python: str | None, code: int, said: str) -> Board
     if "No module named" in said and "tfedge" in said:
         return lacking(board, python or "Python")
     return None
+
+
+def silent(board: str, seconds: float) -> BoardSilentError:
+    """That nothing has come from a board for so long, to which there is a connection."""
+    return BoardSilentError(
+        f"{board}: it takes the connection, but has said nothing for {seconds:.0f} s; look what its "
+        "login shell or its Python waits for, or start it anew"
+    )
+
+
+def unasked(board: str, line: bytes) -> BoardError:
+    """That a board prints more than it was asked for, this among others."""
+    return BoardError(
+        f"{board}: it prints more than was asked for ({line[:40]!r}); look at what is started there "
+        "(python in boards.toml, start-up files of its shell)"
+    )
 
 
 def lacking(board: str, python: str) -> BoardVersionError:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from tfedge.boards import ssh
-from tfedge.boards.book import find_board
+from tfedge.boards.book import find_board, read_book
 from tfedge.boards.remote import Remote
 from tfedge.errors import TfedgeError
 from tfedge.progress import MakeBar, ProgressBar
@@ -59,7 +59,8 @@ def on_each(
     Raises:
         InputError: one is no board; nothing has been done then.
     """
-    entries = [find_board(name) for name in dict.fromkeys(names)]
+    book = read_book()
+    entries = [find_board(name, book) for name in dict.fromkeys(names)]
     if len(entries) == 1:
         yield _outcome(Remote(entries[0], make_bar), work)
         return

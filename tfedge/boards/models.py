@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,23 @@ from tfedge.errors import InputError, MissingPackageError, RejectedModelError, T
 
 _SOME_UNANSWERED = 1  # exit codes of tfedge-infer
 _UNUSABLE, _LACKING, _SIGNAL = 3, 4, 128
+_LONGEST_INPUT = 16 << 20  # bytes; 200,000 sentences
+
+
+def read_stdin() -> list[str]:
+    """The lines of standard input, without their ends; raises InputError where that is too much, for
+    each board is given all of it, or no UTF-8."""
+    content = sys.stdin.buffer.read(_LONGEST_INPUT + 1)
+    if len(content) > _LONGEST_INPUT:
+        raise InputError(
+            f"standard input has more than {_LONGEST_INPUT:,} bytes; give it in parts, or let "
+            "`tfedge-infer` read it on the board"
+        )
+    try:
+        return content.decode().removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"line {line} of standard input is no UTF-8; recode it") from error
 
 
 def answers(remote: Remote, name: str, texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -40,10 +58,10 @@ def answers(remote: Remote, name: str, texts: Sequence[str]) -> list[dict[str, A
     words = ["-m", "tfedge.runtime.infer", "--model", f"{MODELS}/{name}", "--json", "--jsonl"]
     words += ["--runtime", runtime] if runtime else []
     lines = "".join(json.dumps(text) + "\n" for text in texts)
-    done = ssh.completed(remote.command(*words), lines.encode())
+    done = ssh.completed(remote.name, remote.command(*words), lines.encode(), most=len(texts))
     if done.code not in (0, _SOME_UNANSWERED):
         raise remote.failure(done.code, done.last) or _refusal(remote.name, name, done)
-    return [read_answer(remote.name, line) for line in done.printed.splitlines()]
+    return [read_answer(remote.name, line) for line in done.lines]
 
 
 def _refusal(board: str, name: str, done: ssh.Done) -> TfedgeError:

@@ -7,9 +7,9 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import tfedge
 from tfedge import files
@@ -28,6 +28,7 @@ from tfedge.progress import MakeBar
 from tfedge.runtime.bundle import read_bundle
 
 _MEGABYTE = 1 << 20
+_GREETING = 1000  # lines that a login shell may print before a program does
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,12 +140,13 @@ class Remote:
     def json_of(self, *arguments: str, given: Any = None) -> dict[str, Any]:
         """What its Python prints with these arguments, a JSON object, `given` one on standard input;
         raises BoardError where it prints none."""
-        done = ssh.completed(self.command(*arguments), json.dumps(given).encode())
+        given_there = json.dumps(given).encode()
+        done = ssh.completed(self.name, self.command(*arguments), given_there, _GREETING)
         if done.code and (told := self.failure(done.code, done.last)):
             raise told
         try:
-            found = json.loads(done.printed)
-        except ValueError:
+            found = json.loads(b"".join(done.lines[-1:]))
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise BoardError(f"{self.name}: {done.last or f'{arguments[1]} printed nothing'}")
@@ -172,7 +174,7 @@ class Sending:
     paths: Sequence[Path]
     make_bar: MakeBar
 
-    def __call__(self, to: IO[bytes], missing: Sequence[int]) -> None:
+    def __call__(self, write: Callable[[bytes], None], missing: Sequence[int]) -> None:
         if not missing:
             return
         wanted = [self.paths[number] for number in missing]
@@ -183,7 +185,7 @@ class Sending:
             for path in wanted:
                 with open(path, "rb") as file:
                     while chunk := file.read(agent.CHUNK):
-                        to.write(chunk)
+                        write(chunk)
                         sent += len(chunk)
                         bar.update(sent // _MEGABYTE)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import shlex
 import subprocess
-import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import IO, Any
@@ -23,8 +22,11 @@ from tfedge.boards.errors import (
     BoardPythonError,
     lacking,
     shell_failure,
+    silent,
     ssh_failure,
+    unasked,
 )
+from tfedge.boards.hearing import LastWords, Patience
 from tfedge.errors import MissingPackageError, TfedgeError
 
 # Nothing is asked for, nothing is forwarded, and of a user's `RemoteCommand` nothing is run; warnings,
@@ -38,9 +40,13 @@ _OPTIONS = {
 # What ssh waits for without end where its configuration does not say: lower-case names as `ssh -G` has
 # them, what they are there, and what is taken then.
 _UNLESS_SET = {"connecttimeout": ("none", "15"), "serveraliveinterval": ("0", "15")}
-_LONGEST_LINE, _LAST_WORDS = 8 << 20, 1 << 16  # bytes that are read of what a board says
+# Bytes that are read of what a board says, and of what its login shell prints before it does.
+_LONGEST_LINE, _LONGEST_GREETING = 8 << 20, 1 << 18
+# Seconds for an answer of the agent, also of a slow card that a large file is written to, for an
+# environment that it makes, and for a line of any other program, as a block of 50 texts is.
+ANSWER_S, INSTALL_S, LINE_S = 120.0, 1800.0, 900.0
 _running: set[subprocess.Popen[bytes]] = set()
-Sender = Callable[[IO[bytes], Sequence[int]], None]
+Sender = Callable[[Callable[[bytes], None], Sequence[int]], None]
 
 
 def destination(entry: Entry) -> list[str]:
@@ -94,43 +100,72 @@ def asked(
     """
     source = resources.files("tfedge.boards").joinpath("agent.py").read_bytes()
     boot = remote_command(python, ["-c", agent.BOOT, str(len(source))])
-    with tempfile.TemporaryFile() as errors, _started(entry, boot, errors) as process:
-        assert process.stdin is not None and process.stdout is not None
-        call = Call(entry, python, process, errors)
+    seconds = INSTALL_S if request["verb"] == "install" else ANSWER_S
+    with _started([*destination(entry), boot]) as process:
+        call = Call(entry, python, process, seconds)
         with contextlib.suppress(BrokenPipeError):  # it is told by what is read then
-            process.stdin.write(source + json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
+            call.write(source + json.dumps(request).encode() + b"\n")
         call.read()
         if send is not None and "missing" in call.answer:
             missing = places_in(call.answer, "missing", len(request["files"]))
             with contextlib.suppress(BrokenPipeError):
-                send(process.stdin, missing)
-                process.stdin.flush()
+                send(call.write, missing)
             call.read()
         yield call
 
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """How a command ended: its exit code, what it printed, and its last line on standard error."""
+    """How a command ended: its exit code, the lines it printed, and its last one on standard error."""
 
     code: int
-    printed: bytes
+    lines: list[bytes]
     last: str
 
 
-def completed(command: Sequence[str], given: bytes = b"") -> Done:
-    """Runs a command of `destination` to its end."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
-        _running.add(process)
-        try:
-            printed, errors = process.communicate(given)
-        finally:
-            _running.discard(process)
-            process.kill()
-    said = errors.decode(errors="replace").strip().splitlines() or [""]
-    return Done(process.returncode, printed, said[-1])
+def completed(board: str, command: Sequence[str], given: bytes, most: int) -> Done:
+    """Runs a command of `destination` to its end.
+
+    Args:
+        board: how the user calls it.
+        given: what it reads from standard input.
+        most: lines that it has to print.
+
+    Raises:
+        BoardSilentError: for `LINE_S` nothing came of it.
+        BoardError: it prints more, or a line without end.
+    """
+    with _started(command) as process:
+        last, patience = LastWords(_not_none(process.stderr)), Patience(process)
+        threading.Thread(target=_give, args=(process, given), daemon=True).start()
+        lines: list[bytes] = []
+        while line := _line(process, patience):
+            lines.append(line)
+            if len(lines) > most or (len(line) == _LONGEST_LINE and not line.endswith(b"\n")):
+                raise unasked(board, line)
+        with patience.within(LINE_S):
+            code = process.wait()
+        if patience.is_over:
+            raise silent(board, LINE_S)
+        return Done(code, lines, last.line)
+
+
+def _line(process: subprocess.Popen[bytes], patience: Patience) -> bytes:
+    with patience.within(LINE_S):
+        return _not_none(process.stdout).readline(_LONGEST_LINE)
+
+
+def _give(process: subprocess.Popen[bytes], given: bytes) -> None:
+    """It may answer before it has read all, so this has a thread; it ends with the process."""
+    stdin = _not_none(process.stdin)
+    with contextlib.suppress(BrokenPipeError, ValueError):  # the latter where it has been closed
+        stdin.write(given)
+        stdin.close()
+
+
+def _not_none(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream
 
 
 def end_all() -> None:
@@ -140,53 +175,60 @@ def end_all() -> None:
 
 
 @contextlib.contextmanager
-def _started(entry: Entry, command: str, errors: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _started(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        [*destination(entry), command], stdin=pipe, stdout=pipe, stderr=errors
-    )
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
     _running.add(process)
     try:
         yield process
     finally:
         _running.discard(process)
-        assert process.stdin is not None and process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()  # which ends what runs there
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        patience = Patience(process)
+        with patience.within(5):  # of what it does not read, something may be left to be written
+            with contextlib.suppress(BrokenPipeError):
+                _not_none(process.stdin).close()  # which ends what runs there
             process.wait()
-        process.stdout.close()
+        _not_none(process.stdout).close()
 
 
 class Call:
     """A connection to an agent at work; `answer` is what it said last."""
 
     def __init__(
-        self, entry: Entry, python: str, process: subprocess.Popen[bytes], errors: IO[bytes]
+        self, entry: Entry, python: str, process: subprocess.Popen[bytes], seconds: float
     ) -> None:
-        self._entry, self._python = entry, python
-        self._process, self._errors = process, errors
+        self._entry, self._python, self._seconds = entry, python, seconds
+        self._stdin, self._stdout = _not_none(process.stdin), _not_none(process.stdout)
+        self._process, self._patience = process, Patience(process)
+        self._last = LastWords(_not_none(process.stderr))
         self._printed = b""
         self._was_reached = False
         self.answer = Answer(entry.name, {})
 
+    def write(self, content: bytes) -> None:
+        """Gives it something in its time; raises BrokenPipeError where it is gone, of which `read`
+        tells."""
+        with self._patience.within(self._seconds):
+            self._stdin.write(content)
+            self._stdin.flush()
+
     def read(self) -> None:
         """Takes the agent's next line for its answer; raises what it tells of, or what became of it."""
-        stream = self._process.stdout
-        assert stream is not None
-        for line in iter(lambda: stream.readline(_LONGEST_LINE), b""):
-            if not line.startswith(agent.MARK.encode()):
-                self._printed = self._printed or line
-                continue
-            self._was_reached = True
-            self.answer = read_answer(self._entry.name, line.removeprefix(agent.MARK.encode()))
-            if "error" in self.answer:
-                raise self._refused(self.answer)
-            return
-        raise self._ended()
+        with self._patience.within(self._seconds):
+            line, heard = self._stdout.readline(_LONGEST_LINE), 0
+            while line and not line.startswith(agent.MARK.encode()):
+                self._printed, heard = self._printed or line, heard + len(line)
+                if heard > _LONGEST_GREETING:
+                    raise unasked(self._entry.name, self._printed)
+                line = self._stdout.readline(_LONGEST_LINE)
+        if self._patience.is_over:
+            raise silent(self._entry.name, self._seconds)
+        if not line:
+            raise self._ended()
+        self._was_reached = True
+        self.answer = read_answer(self._entry.name, line.removeprefix(agent.MARK.encode()))
+        if "error" in self.answer:
+            raise self._refused(self.answer)
 
     def _refused(self, answer: Mapping[str, Any]) -> BoardError:
         name, said = self._entry.name, answer["message"]
@@ -196,17 +238,20 @@ class Call:
 
     def _ended(self) -> TfedgeError:
         """Why there is no further line."""
-        name, code = self._entry.name, self._process.wait()
-        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _LAST_WORDS))
-        said = self._errors.read().decode(errors="replace").strip().splitlines() or [""]
+        name = self._entry.name
+        with self._patience.within(self._seconds):
+            code = self._process.wait()
+        if self._patience.is_over:
+            return silent(name, self._seconds)
+        said = self._last.line
         if code == SSH_FAILED or code < 0:
-            return ssh_failure(name, said[-1], self._was_reached)
+            return ssh_failure(name, said, self._was_reached)
         if self._was_reached:
-            return BoardError(f"{name}: its Python ended with exit code {code}: {said[-1]}")
+            return BoardError(f"{name}: its Python ended with exit code {code}: {said}")
         if self._entry.is_own and self._python == agent.PYTHON and not self._printed:
             return lacking(name, "environment")
-        if told := shell_failure(name, self._python, code, said[-1]):
+        if told := shell_failure(name, self._python, code, said):
             return told
         printed = self._printed.decode(errors="replace").strip()[:40]
-        what = said[-1] or f"it printed {printed!r}"
+        what = said or f"it printed {printed!r}"
         return BoardPythonError(f"{name}: {self._python!r} is no Python for tfedge: {what}")

@@ -62,7 +62,7 @@ def main() -> None:
     model was rejected, 70 a fault of tfedge itself, with the file to report it with; of boards 11 no
     such host, 12 it cannot be reached, 13 it takes no key of yours, 14 its own key is not known,
     15 its Python does not do, 16 tfedge is missing there or another one, 17 the connection broke,
-    18 it has no room.
+    18 it has no room, 19 it takes the connection and says nothing.
     """
 
 

@@ -268,10 +268,10 @@ def run(name: str, texts: Sequence[str], boards: Sequence[str], prints_json: boo
 
     Without TEXT, the lines of standard input are the texts.
     """
-    from tfedge.boards.models import answers
+    from tfedge.boards.models import answers, read_stdin
 
     chosen = _chosen(boards)
-    lines = texts or sys.stdin.read().removesuffix("\n").split("\n")
+    lines = texts or read_stdin()
 
     def told(found: list[dict[str, Any]]) -> list[str]:
         return [_answer(one) for one in found]

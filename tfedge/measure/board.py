@@ -45,7 +45,7 @@ from tfedge.runtime.runtimes import (
     how_to_install,
 )
 from tfedge.runtime.tasks.base import Answer
-from tfedge.runtime.worker import ARCHIVE, INPUT, SECONDS
+from tfedge.runtime.worker import ARCHIVE, INPUT, SECONDS, WARM_UP_ROUNDS
 from tfedge.targets import Target
 
 Inputs = Mapping[str, np.ndarray]
@@ -153,7 +153,8 @@ class Board:
             lines = [as_asked(model, share) for share in shares]
             files = [stack.enter_context(_as_lines(share)) for share in lines]
             words = ["-m", "tfedge.runtime.infer", *options, "--model", path, *flags]
-            processes = child.run_together(self._command(*words), progress, files)
+            command, afar = self._command(*words), self._afar(max(map(len, shares)))
+            processes = child.run_together(command, progress, files, afar=afar)
         answers: list[Answer] = []
         for share, ended in zip(shares, processes, strict=True):
             self._check(ended, model, path)
@@ -229,8 +230,10 @@ class Board:
                 # On another machine there is no place of ours: what was made comes as a line.
                 result = None if self.remote else str(made)
                 place = {"model": path, "arrays": arrays_there, "result": result}
+                steps = max(*map(len, inputs.values()), options.get("rounds", 0)) + WARM_UP_ROUNDS
                 with _as_lines([{"verb": verb, **about, **place, **options}]) as lines:
-                    ended = child.run(self._command(*WORKER), progress, lines, is_step)
+                    command, afar = self._command(*WORKER), self._afar(steps + 1)
+                    ended = child.run(command, progress, lines, is_step, afar)
                 self._check(ended, model, path)
             try:
                 return read_arrays(ended.lines[-1] if self.remote else made)
@@ -244,7 +247,7 @@ class Board:
         if self.python == (sys.executable,) and not self.remote:
             return look()
         with _as_lines([{"verb": "look"}]) as lines:
-            ended = child.run(self._command(*WORKER), unheard, lines)
+            ended = child.run(self._command(*WORKER), unheard, lines, afar=self._afar(1))
         self._check(ended, "looking at the board")
         (found,) = (parse_answer(line, self._program) for line in ended.lines[-1:])
         return Conditions.of(found)
@@ -257,6 +260,10 @@ class Board:
     def _command(self, *arguments: str) -> list[str]:
         """Starts its Python with these arguments."""
         return self.remote.command(*arguments) if self.remote else [*self.python, *arguments]
+
+    def _afar(self, lines: int) -> child.Afar | None:
+        """What bounds that which a board prints: `lines` at most."""
+        return child.Afar(self.remote.name, lines) if self.remote else None
 
     def _holding(self, paths: Sequence[Path]) -> contextlib.AbstractContextManager[list[str]]:
         """Where files of this machine lie for its Python, while a block runs."""

@@ -7,12 +7,14 @@ import dataclasses
 import os
 import queue
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from tfedge.boards import ssh
+from tfedge.boards.errors import silent, unasked
+from tfedge.boards.hearing import LastWords
 from tfedge.errors import TfedgeError
 from tfedge.progress import Progress
 
@@ -20,8 +22,10 @@ from tfedge.progress import Progress
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
 
-Started = tuple[subprocess.Popen[bytes], IO[bytes]]  # and where its standard error goes
-# The number of a process and a line that it printed, None behind the last.
+_CHUNK = 1 << 16
+_MOST_BYTES = 1 << 30  # of what a board says; the tensors of a large model have some 100 MB
+Started = tuple[subprocess.Popen[bytes], LastWords]  # and what it says on standard error
+# The number of a process and something that it printed, None behind the last.
 Printed = queue.SimpleQueue[tuple[int, bytes | None]]
 
 
@@ -34,14 +38,28 @@ class Ended:
     last: str  # line on standard error
 
 
+@dataclasses.dataclass(frozen=True)
+class Afar:
+    """A board on which a command runs, of which no more is heard than it has been asked for.
+
+    Attributes:
+        name: as the user calls it.
+        lines: that it may print at most.
+    """
+
+    name: str
+    lines: int
+
+
 def run(
     command: Sequence[str],
     progress: Progress,
     stdin: Any = None,
     is_step: Callable[[bytes], bool] = bool,
+    afar: Afar | None = None,
 ) -> Ended:
     """Runs a command to its end, as `run_together` does; `stdin` is an open file, or nothing."""
-    (ended,) = run_together(command, progress, [stdin], is_step)
+    (ended,) = run_together(command, progress, [stdin], is_step, afar)
     return ended
 
 
@@ -50,70 +68,108 @@ def run_together(
     progress: Progress,
     stdins: Sequence[Any],
     is_step: Callable[[bytes], bool] = bool,
+    afar: Afar | None = None,
 ) -> list[Ended]:
     """Runs a command to its end, each line that it prints being one progress where it `is_step`.
 
     It runs in as many processes at the same time as there are files to read from, `stdins`, in whose
-    order it is told how each ended. None outlives an interrupt of this one. Raises TfedgeError where
-    there is no such program.
+    order it is told how each ended. None outlives an interrupt of this one.
+
+    Raises:
+        TfedgeError: there is no such program.
+        BoardSilentError: nothing comes from a board for `LINE_S`.
+        BoardError: it prints more than it was asked for.
     """
     # A thread for each process only reads; `progress` is called, and may raise, in this one.
     printed: Printed = queue.SimpleQueue()
-    lines: list[list[bytes]] = [[] for _ in stdins]
+    heard = [_Heard(afar) for _ in stdins]
     with contextlib.ExitStack() as stack:
         processes = [stack.enter_context(started(command, stdin)) for stdin in stdins]
         for number, (process, _) in enumerate(processes):
             threading.Thread(target=_read, args=(process, number, printed), daemon=True).start()
         reading = len(processes)
         while reading:
-            number, line = printed.get()
-            if line is None:
+            number, content = _next(printed, afar)
+            if content is None:
                 reading -= 1
-            else:
-                lines[number].append(line)
+            for line in heard[number].lines_of(content):
                 progress(int(is_step(line)))
         return [
-            Ended(process.wait(), found, last_line(errors))
-            for (process, errors), found in zip(processes, lines, strict=True)
+            Ended(_code(process, afar), found.lines, last.line or "it said nothing")
+            for (process, last), found in zip(processes, heard, strict=True)
         ]
+
+
+class _Heard:
+    """What one process has printed so far."""
+
+    def __init__(self, afar: Afar | None) -> None:
+        self.lines: list[bytes] = []
+        self._afar, self._rest, self._bytes = afar, bytearray(), 0
+
+    def lines_of(self, content: bytes | None) -> list[bytes]:
+        """The lines that something ends, None being the end of all; raises as `run_together`."""
+        self._rest += content or b""
+        self._bytes += len(content or b"")
+        found = []
+        if content is None:
+            found = [bytes(self._rest)] if self._rest else []
+        elif b"\n" in content:
+            *ends, rest = bytes(self._rest).split(b"\n")
+            found, self._rest = [end + b"\n" for end in ends], bytearray(rest)
+        self.lines += found
+        afar = self._afar
+        if afar is not None and (len(self.lines) > afar.lines or self._bytes > _MOST_BYTES):
+            raise unasked(afar.name, (self.lines or [bytes(self._rest[:40])])[-1])
+        return found
+
+
+def _next(printed: Printed, afar: Afar | None) -> tuple[int, bytes | None]:
+    try:
+        return printed.get(timeout=None if afar is None else ssh.LINE_S)
+    except queue.Empty:
+        assert afar is not None
+        raise silent(afar.name, ssh.LINE_S) from None
+
+
+def _code(process: subprocess.Popen[bytes], afar: Afar | None) -> int:
+    """The exit code of a process that prints nothing any more."""
+    try:
+        return process.wait(None if afar is None else ssh.LINE_S)
+    except subprocess.TimeoutExpired:
+        assert afar is not None
+        raise silent(afar.name, ssh.LINE_S) from None
 
 
 @contextlib.contextmanager
 def started(command: Sequence[str], stdin: Any) -> Iterator[Started]:
-    """A process and where its standard error goes; it is ended at the end. Raises TfedgeError where
+    """A process and what it says on standard error; it is ended at the end. Raises TfedgeError where
     there is no such program."""
-    with tempfile.TemporaryFile() as errors:
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=stdin or subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=environment(),
-            )
-        except OSError as error:
-            raise TfedgeError(f"cannot start {command[0]}: {error.strerror}") from error
-        try:
-            yield process, errors
-        finally:
-            process.kill()
-            process.wait()
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+        )
+    except OSError as error:
+        raise TfedgeError(f"cannot start {command[0]}: {error.strerror}") from error
+    assert process.stderr is not None
+    try:
+        yield process, LastWords(process.stderr)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _read(process: subprocess.Popen[bytes], number: int, printed: Printed) -> None:
     """Nobody waits for this: children of a killed process may hold the pipe open for a long time."""
     assert process.stdout is not None
     with process.stdout as stdout:
-        for line in stdout:
-            printed.put((number, line))
+        while content := os.read(stdout.fileno(), _CHUNK):
+            printed.put((number, content))
     printed.put((number, None))
-
-
-def last_line(errors: IO[bytes]) -> str:
-    """The last line that a process wrote on standard error."""
-    errors.seek(0)
-    message = errors.read().decode(errors="replace").strip()
-    return message.splitlines()[-1] if message else "it said nothing"
 
 
 def environment() -> dict[str, str]:

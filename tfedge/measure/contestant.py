@@ -10,17 +10,21 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+from tfedge.boards.errors import silent
+from tfedge.boards.hearing import LastWords, Patience
 from tfedge.boards.remote import Remote
+from tfedge.boards.ssh import LINE_S
 from tfedge.errors import InputError, RejectedModelError, TfedgeError, board_errors
 from tfedge.measure import child
 from tfedge.measure.board import WORKER, as_asked, failure, images_among, parse_answer
 from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.tasks.base import Answer
 
+_LONGEST_LINE = 256 << 20  # bytes of a block of answers
 CLOCK = (sys.executable, *WORKER)  # answers texts with a converted model
 
 
@@ -163,12 +167,15 @@ def running(contestant: Contestant, text: Any) -> Iterator[Running]:
         TfedgeError: the program does not start, or speaks another language.
     """
     begin = time.perf_counter()
-    with child.started(contestant.command, subprocess.PIPE) as (process, errors):
+    with child.started(contestant.command, subprocess.PIPE) as (process, last):
         try:
-            yield Running(contestant, process, errors, text, begin)
+            yield Running(contestant, process, last, text, begin)
         finally:
             process.kill()
-            process.communicate()  # closes the pipes
+            for stream in (process.stdin, process.stdout):
+                assert stream is not None
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
 
 
 class Running:
@@ -185,11 +192,12 @@ class Running:
         self,
         contestant: Contestant,
         process: subprocess.Popen[bytes],
-        errors: IO[bytes],
+        last: LastWords,
         text: Any,
         begin: float,
     ) -> None:
-        self.contestant, self.process, self._errors = contestant, process, errors
+        self.contestant, self.process, self._last = contestant, process, last
+        self._patience = Patience(process)
         if contestant.request is not None:
             self._write(contestant.request)
         about = self._read()
@@ -218,19 +226,26 @@ class Running:
         return block
 
     def _write(self, content: Any) -> None:
-        assert self.process.stdin is not None
+        stdin = self.process.stdin
+        assert stdin is not None
         try:
-            self.process.stdin.write(json.dumps(content).encode() + b"\n")
-            self.process.stdin.flush()
+            with self._in_time():
+                stdin.write(json.dumps(content).encode() + b"\n")
+                stdin.flush()
         except BrokenPipeError:
             raise self._failure() from None
 
     def _read(self) -> dict[str, Any]:
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        with self._in_time():
+            line = self.process.stdout.readline(_LONGEST_LINE)
         if not line:
             raise self._failure()
         return parse_answer(line, self.contestant.command[0])
+
+    def _in_time(self) -> contextlib.AbstractContextManager[None]:
+        """Of a board, a block that it lets wait for ever ends all the same."""
+        return self._patience.within(LINE_S) if self.contestant.remote else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def _understood(self) -> Iterator[None]:
@@ -245,9 +260,13 @@ class Running:
 
     def _failure(self) -> TfedgeError:
         """Why the process ended, which it has, or is about to: its output is closed."""
-        code, last = self.process.wait(), child.last_line(self._errors)
         remote = self.contestant.remote
+        with self._in_time():
+            code = self.process.wait()
+        last = self._last.line or "it said nothing"
         if remote is not None:
+            if self._patience.is_over:
+                return silent(remote.name, LINE_S)
             if told := remote.failure(code, last):
                 return told
             last = last.replace(str((self.contestant.request or {}).get("model")), "it")
