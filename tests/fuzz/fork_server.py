@@ -16,6 +16,7 @@ import contextlib
 import importlib
 import json
 import os
+import platform
 import resource
 import signal
 import sys
@@ -202,6 +203,9 @@ def main() -> None:
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")
     run = program(sys.argv[1])
+    # What is said of an unexpected error names the system, for which Python starts a program, the first
+    # time: at the door of what starts one, the error would pass for an input that has been let in.
+    platform.platform()
     if not set(HEAVY) & set(sys.modules):
         sys.meta_path.insert(0, _Gate())  # type: ignore[arg-type]
     base = _resident_mb()

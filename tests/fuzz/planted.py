@@ -12,6 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
+
+from tfedge import cli
+
 
 def _program(misbehave: Callable[[], int]) -> Callable[[list[str]], int]:
     def main(arguments: list[str]) -> int:
@@ -46,6 +50,18 @@ def _write(path: str) -> Callable[[], int]:
     return write
 
 
+def _end(error: Exception) -> int:
+    """As `tfedge` does where it meets an error that it did not expect."""
+
+    @click.command()
+    def fail() -> None:
+        raise error
+
+    sys.argv = ["tfedge"]
+    cli.run(fail)
+    return 0
+
+
 def _raise() -> int:
     raise KeyError("planted")
 
@@ -62,5 +78,6 @@ litter = _program(_write("tmp/left"))
 chatter = _program(lambda: _say("planted: no\nplanted: and no\n"))
 colour = _program(lambda: _say("planted: \x1b[31mno\n"))
 long = _program(lambda: _say("planted: " + "no" * 1000 + "\n"))
+told = _program(lambda: _end(KeyError("planted")))
 code = _program(lambda: _say("planted: no\n", 9))
 silent = _program(lambda: 3)

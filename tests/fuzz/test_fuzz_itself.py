@@ -21,6 +21,7 @@ FAULTS = {
     "hang": "takes too long",
     "eat": "takes too much memory to refuse",
     "trace": "unexpected: KeyError",
+    "told": "unexpected: KeyError at run in tfedge",
     "outside": "changes open outside of its folder",
     "change": "changes its input a.txt",
     "half": "leaves files where it refuses",
