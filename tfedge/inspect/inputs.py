@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfedge import tasks
+from tfedge import files, tasks
 from tfedge.data.batches import as_inputs, pad
 from tfedge.data.images import pixels_of, read_images
 from tfedge.data.texts import package_texts, read_texts
@@ -19,6 +18,7 @@ from tfedge.runtime.bundle import MAX_SEQUENCE, Bundle
 from tfedge.runtime.errors import InferenceError
 from tfedge.runtime.inputs import MASKED_TEXT, TEXT_INPUTS
 from tfedge.runtime.masks import MaskEncoder
+from tfedge.runtime.npz import DAMAGE, read_npz
 from tfedge.runtime.tokenizer import TextEncoder
 from tfedge.tasks.base import Task
 
@@ -105,17 +105,16 @@ def _full_row(encoder: TextEncoder, items: Sequence[Any], start: int, length: in
 
 
 def _arrays(path: Path, signature: Signature, count: int) -> Inputs:
+    files.check_regular(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = sorted(set(signature.inputs) - set(archive.files))
-            if missing:
-                raise InputError(f"{path} lacks the inputs {missing}; it has {archive.files}")
-            arrays = {name: archive[name][:count] for name in signature.inputs}
-    except InputError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_npz(path, signature.inputs)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except DAMAGE as error:
         raise InputError(f"{path}: not a readable .npz file: {error}") from error
+    if missing := sorted(set(signature.inputs) - set(arrays)):
+        raise InputError(f"{path} lacks the inputs {missing}, an array (rows, ...) for each")
     lengths = {len(array) if array.ndim else 0 for array in arrays.values()}
     if len(lengths) != 1 or lengths == {0}:
         raise InputError(f"{path}: its arrays need one number of rows, at least 1")
-    return arrays
+    return {name: array[:count] for name, array in arrays.items()}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import stat
-import tokenize
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +12,8 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from tfedge.runtime.bundle import ARCHIVE_ERRORS, Bounded
+from tfedge.runtime import npz
+from tfedge.runtime.bundle import Bounded
 from tfedge.runtime.errors import IndexFileError, InferenceError, one_line
 
 MAX_BYTES = 2 << 30  # of a file; 100,000 passages of 300 characters in 384 dimensions have 70 MB
@@ -44,7 +43,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
         raise IndexFileError(f"{path}: no such file; make it with `tfedge-infer index`") from None
     except OSError as error:
         raise IndexFileError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (*ARCHIVE_ERRORS, SyntaxError, tokenize.TokenError) as error:
+    except npz.DAMAGE as error:
         if isinstance(error, IndexFileError):
             raise
         raise damaged(path, error) from error
@@ -87,15 +86,7 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
 
 def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     kind, dimensions = ARRAYS[name]
-    with archive.open(f"{name}.npy") as stream:
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError(f"{name} is of another version of .npy")
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-        left = archive.getinfo(f"{name}.npy").file_size - stream.tell()
+    with npz.opened(archive, name) as (stream, shape, dtype, is_fortran):
         if dtype.str != kind or is_fortran or len(shape) != dimensions:
             raise ValueError(f"{name} has type {dtype} and {len(shape)} dimensions")
-        if min(shape) < 0 or math.prod(shape) * dtype.itemsize != left:
-            raise ValueError(f"{name} has shape {shape} and {left} bytes")
-        stream.seek(0)
-        array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
-        return array
+        return npz.read(stream)

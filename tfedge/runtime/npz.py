@@ -1,0 +1,76 @@
+"""Reads .npz files that somebody else may have made: data only, checked before memory is taken."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import tokenize
+import zipfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from tfedge.runtime.bundle import ARCHIVE_ERRORS, Bounded
+
+# What zipfile and numpy raise of a file that is damaged.
+DAMAGE = (*ARCHIVE_ERRORS, SyntaxError, tokenize.TokenError, RecursionError)
+# How many times its size a file may hold; one of numbers that are packed well, and what any may hold.
+_MOST_PACKED, _PLAUSIBLE_BYTES = 50, 16 << 20
+_NUMBERS = "biuf"  # the kinds of numpy's types that models have
+
+
+def read_npz(
+    source: Path | BinaryIO, wanted: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """The arrays of a file by name, all of them or those `wanted` that it has; numbers of any shape.
+
+    Raises ValueError where they are none, or claim more than the file can hold, OSError and others of
+    `DAMAGE`.
+    """
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
+        archive = stack.enter_context(zipfile.ZipFile(cast("BinaryIO", Bounded(file))))
+        size = file.seek(0, 2)
+        members = {
+            member.filename.removesuffix(".npy"): member
+            for member in archive.infolist()
+            if member.filename.endswith(".npy")
+        }
+        names = [name for name in members if wanted is None or name in wanted]
+        claimed = sum(members[name].file_size for name in names)
+        if claimed > max(_PLAUSIBLE_BYTES, _MOST_PACKED * size):
+            raise ValueError(f"its arrays claim {claimed:,} bytes in a file of {size:,}")
+        return {name: _numbers(archive, name) for name in names}
+
+
+def _numbers(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with opened(archive, name) as (stream, _, dtype, _):
+        if dtype.kind not in _NUMBERS:
+            raise ValueError(f"{name} has the type {dtype}, which is none of numbers")
+        return read(stream)
+
+
+@contextlib.contextmanager
+def opened(
+    archive: zipfile.ZipFile, name: str
+) -> Iterator[tuple[BinaryIO, tuple[int, ...], np.dtype, bool]]:
+    """An array in an archive: what `read` takes, its shape, its type, and whether it is in Fortran's
+    order. Raises ValueError where the member is none, or has another size than the array; see `DAMAGE`.
+    """
+    with archive.open(f"{name}.npy") as stream:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise ValueError(f"{name} is of another version of .npy")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+        left = archive.getinfo(f"{name}.npy").file_size - stream.tell()
+        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != left:
+            raise ValueError(f"{name} has shape {shape} and {left} bytes")
+        yield cast("BinaryIO", stream), shape, dtype, is_fortran
+
+
+def read(stream: BinaryIO) -> np.ndarray:
+    """The array of a stream that `opened` gives."""
+    stream.seek(0)
+    array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
