@@ -166,6 +166,7 @@ def read_cache(path: str | os.PathLike[str], key: Mapping[str, Any]) -> dict[str
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """The hexadecimal SHA-256 of a file."""
+    """The hexadecimal SHA-256 of a file; raises InputError for a pipe or a device."""
+    check_regular(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from tfedge import __version__, files
 from tfedge.data.hub import is_file_name
-from tfedge.data.images import listed_images, read_images
+from tfedge.data.images import SUFFIXES, listed_images, read_images
+from tfedge.data.tables import LARGEST_FILE_BYTES
 from tfedge.errors import InputError
 from tfedge.models import folder as checkpoint
 from tfedge.models.hub import resolve
@@ -62,21 +63,33 @@ class Hashes:
             return digest(
                 {image.relative_to(path).as_posix(): self.file(image) for image in images}
             )
+        _check_file(path)
         listed = {image: self._if_there(path.parent / image) for image in listed_images(path)}
         return digest({"": self.file(path), **listed}) if any(listed.values()) else self.file(path)
 
     def model(self, name: str) -> str:
         """Of a checkpoint or a converted model; raises InputError or CheckpointError for neither."""
         if Path(name).is_file():
+            _check_file(Path(name))
             return self.file(Path(name))
         found = checkpoint.files_of(resolve(name).folder)
         return digest({place: self.file(path) for place, path in found.items()})
 
     def _if_there(self, path: Path) -> str | None:
+        # A line of a text is no name of a file; where it is by chance, it is none of an image.
+        if path.suffix.lower() not in SUFFIXES:
+            return None
         try:
             return self.file(path)
-        except (OSError, ValueError):  # a line of a text is no name of a file
+        except (OSError, ValueError):
             return None
+
+
+def _check_file(path: Path) -> None:
+    """Raises InputError for what takes long to be hashed, and would be refused then."""
+    files.check_regular(path)
+    if path.stat().st_size > LARGEST_FILE_BYTES:
+        raise InputError(f"{path} is larger than 2 GiB, as no file of texts is, nor a .tflite")
 
 
 @dataclasses.dataclass(frozen=True)
