@@ -48,6 +48,11 @@ def test_tables_keep_their_order(tmp_path: Path) -> None:
         (b"a = 1\na = 2\n", "is not TOML"),
         (b"a = " + b"[" * 100_000, "is not TOML"),
         (b'a = [{b = "x\\u0000"}]', "in 'x.*'; take it out"),
+        (b"a = 0x" + b"f" * 5000, "x.toml has a number of 20000 bits; 63 are allowed"),
+        (b"a = [-0x" + b"f" * 16 + b"]", "is not TOML"),
+        (b"a = 9223372036854775808", "a number of 64 bits"),
+        (b"a." * 3000 + b"b = 1", "more than 16 tables or lists in each other"),
+        (b"[" + b"a." * 3000 + b"b]", "more than 16 tables or lists in each other"),
         (b"#" * (2 << 20), "more than 1,048,576 bytes"),
     ],
 )
@@ -83,6 +88,8 @@ def test_settings_of_a_command_line() -> None:
     assert parse_setting("a=1\nb=2") == ("a", "1\nb=2")
     with pytest.raises(InputError, match="take it out"):
         parse_setting('a="x\\u0000"')
+    with pytest.raises(InputError, match="a number of 20000 bits"):
+        parse_setting("a=0x" + "f" * 5000)
     for text in ("a", "=1", ""):
         with pytest.raises(InputError, match="give KEY=VALUE"):
             parse_setting(text)

@@ -15,6 +15,7 @@ from tfedge.records import read_record
 
 _SUFFIX = ".toml"
 _LARGEST_FILE_BYTES = 1 << 20
+_DEEPEST, _MOST_BITS = 16, 63  # of tables in each other; of a number, its sign apart
 _Kind = TypeVar("_Kind")
 
 
@@ -50,7 +51,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         found = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, or nested without end
         raise InputError(f"{path} is not TOML: {error}") from error
-    _refuse_nul(found, str(path))
+    _refuse_odd(found, str(path))
     return found
 
 
@@ -64,20 +65,25 @@ def parse_setting(text: str) -> tuple[str, Any]:
         found = tomllib.loads(f"value = {value}")
     except (ValueError, RecursionError):
         found = {}
-    _refuse_nul(found, text)
+    _refuse_odd(found, text)
     return key.strip(), found["value"] if len(found) == 1 else value
 
 
-def _refuse_nul(value: Any, where: str) -> None:
-    """Raises InputError for a string with the character 0, which no file's name and no argument has."""
-    if isinstance(value, Mapping):
-        for item in value.values():
-            _refuse_nul(item, where)
-    elif isinstance(value, list):
-        for item in value:
-            _refuse_nul(item, where)
+def _refuse_odd(value: Any, where: str, depth: int = 0) -> None:
+    """Raises InputError for what no setting has, though TOML or its reader lets it be: a string with
+    the character 0, which no file's name and no argument has, a number that is not of 64 bits, which
+    could not even be shown, and tables in tables without end."""
+    if isinstance(value, (Mapping, list)):
+        if depth == _DEEPEST:
+            raise InputError(f"{where} has more than {_DEEPEST} tables or lists in each other")
+        for item in value.values() if isinstance(value, Mapping) else value:
+            _refuse_odd(item, where, depth + 1)
     elif isinstance(value, str) and "\0" in value:
         raise InputError(f"{where} has the character \\u0000 in {value!r}; take it out")
+    elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise InputError(
+            f"{where} has a number of {value.bit_length()} bits; {_MOST_BITS} are allowed"
+        )
 
 
 def check_keys(given: Iterable[str], allowed: Iterable[str], where: str) -> None:
