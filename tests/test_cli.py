@@ -21,6 +21,7 @@ import pytest
 import toy_folders
 import toys as toy_builder
 from charts import needs_charts
+from click.testing import CliRunner
 from privileges import obey_permissions
 from program import INSTALLED
 
@@ -1081,3 +1082,24 @@ def test_two_conversions_at_once(folder: Path, tmp_path: Path) -> None:
     )
     name = "toy_float32.tflite"
     assert (made / name).read_bytes() == (expected / name).read_bytes()
+
+
+@pytest.mark.parametrize("output", ["", ".", "..", "/", "a/.."])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("trim", "x", "--keep-texts", "a.txt"),
+        ("finetune", "x", "--data", "a.tsv"),
+        ("export", "x", "--format", "onnx"),
+        ("report", "x.json"),
+        ("edgetpu", "compile", "x.tflite"),
+        ("inspect", "x.tflite", "--html"),
+        ("edgetpu", "check", "x.tflite", "--html"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_made_has_a_name(words: tuple[str, ...], output: str) -> None:
+    """From which others are derived, of what is unfinished or lies beside it."""
+    option = () if words[-1].startswith("--") else ("--output",)
+    done = CliRunner().invoke(cli.main, [*words, *option, output])
+    assert (done.exit_code, "names nothing that could be made" in done.stderr) == (2, True)

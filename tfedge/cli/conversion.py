@@ -13,6 +13,7 @@ import click
 
 from tfedge import files
 from tfedge.cli.options import (
+    NEW,
     PATH,
     RUNTIME,
     SEED,
@@ -242,7 +243,7 @@ def run_conversion(model: str, settings: dict[str, Any]) -> tuple[Conversion, Tf
     help="saved-model: TensorFlow's, with the signature serving_default; onnx: model.onnx, for "
     "TensorRT or ONNX Runtime (pip install 'tf2onnx>=1.17,<2' onnxruntime).",
 )
-@click.option("--output", required=True, type=PATH, help="Folder to write.")
+@click.option("--output", required=True, type=NEW, help="Folder to write.")
 @click.option(
     "--seq-len",
     "sequence_length",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tfedge import files
-from tfedge.cli.options import PATH, RUNTIME, board_option, echo_report, remote_of
+from tfedge.cli.options import NEW, PATH, RUNTIME, board_option, echo_report, remote_of
 from tfedge.cli.summary import compilation_summary
 
 
@@ -61,7 +61,7 @@ from tfedge.cli.summary import compilation_summary
 )
 @board_option
 @click.option("--json", "prints_json", is_flag=True, help="Print one JSON object.")
-@click.option("--html", type=PATH, help="Also write one self-contained page with plots.")
+@click.option("--html", type=NEW, help="Also write one self-contained page with plots.")
 def inspect_model(
     model: Path, is_timed: bool, rounds: int, prints_json: bool, html: Path | None, **settings: Any
 ) -> None:
@@ -117,7 +117,7 @@ def edgetpu() -> None:
 @edgetpu.command(name="check")
 @click.argument("model", type=PATH)
 @click.option("--json", "prints_json", is_flag=True, help="Print one JSON object.")
-@click.option("--html", type=PATH, help="Also write one self-contained page.")
+@click.option("--html", type=NEW, help="Also write one self-contained page.")
 def edgetpu_check(model: Path, prints_json: bool, html: Path | None) -> None:
     """Predicts, operator by operator, what Edge TPU compiler 16 makes of any .tflite.
 
@@ -140,7 +140,7 @@ def edgetpu_check(model: Path, prints_json: bool, html: Path | None) -> None:
 
 @edgetpu.command(name="compile")
 @click.argument("model", type=PATH)
-@click.option("--output", type=PATH, help="Default: X_edgetpu.tflite beside the model.")
+@click.option("--output", type=NEW, help="Default: X_edgetpu.tflite beside the model.")
 @click.option(
     "--timeout",
     default=180,

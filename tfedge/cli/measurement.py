@@ -11,6 +11,7 @@ import click
 
 from tfedge import files
 from tfedge.cli.options import (
+    NEW,
     PATH,
     RUNTIME,
     board_option,
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--mistakes",
-    type=PATH,
+    type=NEW,
     metavar="FILE.csv",
     help="Write the texts whose answer is not their label, the surest answers first: often it is the "
     "label that is wrong.",
@@ -284,7 +285,7 @@ def bench(board: str | None, **settings: Any) -> None:
 @click.option(
     "--output",
     default=Path("report.html"),
-    type=PATH,
+    type=NEW,
     help="The page; the same in Markdown, without plots, is written beside it.",
 )
 @click.option("--title", default="tfedge report", help="Heading of the page.")

@@ -28,7 +28,18 @@ Options = TypeVar("Options")
 Report = TypeVar("Report")
 Decorator = Callable[[Any], Any]
 
-PATH = click.Path(path_type=Path)
+
+class _New(click.Path):
+    """The path of what is to be made, beside which other names are derived from its own."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(value)
+        if path.name in ("", ".."):
+            self.fail(f"{os.fspath(value)!r} names nothing that could be made", param, ctx)
+        return path
+
+
+PATH, NEW = click.Path(path_type=Path), _New(path_type=Path)
 RUNTIME = click.Choice(["tflite-runtime", "litert"])
 _NONE = "none"  # in place of texts to measure on
 SEED = click.IntRange(0, 2**32 - 1)
@@ -84,7 +95,7 @@ _data = together(
     ),
     click.option("--eval", "evaluation", help="Held-out texts to measure on."),
     columns,
-    click.option("--output", required=True, type=PATH, help="Folder to write."),
+    click.option("--output", required=True, type=NEW, help="Folder to write."),
 )
 _course = together(
     click.option("--epochs", default=3, type=click.IntRange(1)),

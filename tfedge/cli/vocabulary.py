@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfedge.cli.options import PATH, columns, echo_report, take
+from tfedge.cli.options import NEW, columns, echo_report, take
 from tfedge.cli.summary import trimming_summary
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "--eval", "evaluation", help="Held-out texts on which, too, it is measured what is lost."
 )
 @columns
-@click.option("--output", required=True, type=PATH, help="Folder to write.")
+@click.option("--output", required=True, type=NEW, help="Folder to write.")
 @click.option("--force", is_flag=True, help="Replace an existing --output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report.")
 def trim(model: str, as_json: bool, **settings: Any) -> None:
