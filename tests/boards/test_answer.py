@@ -10,6 +10,13 @@ from tfedge.boards.answer import places_in, read_answer
 from tfedge.boards.errors import BoardError
 from tfedge.boards.wheels import place_of
 
+MARKERS = dict.fromkeys(
+    (
+        *("implementation_name", "os_name", "platform_machine", "platform_release"),
+        *("platform_python_implementation", "platform_system", "platform_version"),
+    ),
+    "x",
+) | dict.fromkeys(("implementation_version", "python_full_version", "python_version"), "3.11")
 BAD = [
     *("{bad", "[]", "7", "[" * 200_000, '{"models": [' + "9" * 5000 + "]}"),
     *('{"models": 7}', '{"models": [1]}', '{"models": [{"name": 7, "size": 1, "sha256": "x"}]}'),
@@ -20,6 +27,8 @@ BAD = [
     *('{"removed": 7}', '{"paths": [1]}', '{"missing": ["a"]}', '{"missing": [true]}'),
     *('{"installed": 1}', '{"error": 7}', '{"libc": ["glibc", "2.99999999"]}', '{"libc": "glibc"}'),
     *('{"machine": "x y"}', '{"markers": {"python_version": 3}}', '{"packages": 1}'),
+    *('{"markers": {}}', json.dumps({"markers": {**MARKERS, "python_version": "--index-url=x"}})),
+    *('{"changed": 1}', '{"folder": null}', '{"note": 7}'),
 ]
 
 
@@ -48,4 +57,5 @@ def test_a_right_one() -> None:
     models = [{"name": "a.tflite", "size": 3, "sha256": None}]
     answer = read_answer("pi", json.dumps({"models": models, "missing": [1, 0], "x": 1}).encode())
     assert answer == {"models": models, "missing": [1, 0], "x": 1}
+    assert read_answer("pi", json.dumps({"markers": MARKERS}).encode())["markers"] == MARKERS
     assert places_in(answer, "missing", 2) == [1, 0]

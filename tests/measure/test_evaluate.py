@@ -17,7 +17,7 @@ from bars import Bars
 from program import INSTALLED
 from safetensors.numpy import load_file, save_file
 
-from tfedge.errors import CheckpointError, InputError, RejectedModelError
+from tfedge.errors import CheckpointError, InputError, RejectedModelError, TfedgeError
 from tfedge.measure.board import Board
 from tfedge.measure.evaluate import Details, evaluate, read_rows
 from tfedge.measure.mistakes import write_mistakes
@@ -126,6 +126,17 @@ def fake_board(folder: Path, **answers: list[str]) -> Board:
     script.write_text(f'#!/bin/sh\ncase "$*" in\n{cases}*) kill -SEGV $$;; esac\n')
     script.chmod(0o700)
     return Board((str(script),))
+
+
+@pytest.mark.parametrize("line", ["{}", '{"label": ["x"]}', '{"label": "no such label"}'])
+def test_answers_of_something_else(toys: Path, tmp_path: Path, line: str) -> None:
+    """A Python of somebody else's may say anything."""
+    script = tmp_path / "python"
+    script.write_text(f"#!/bin/sh\nfor _ in 1 2 3 4; do echo '{line}'; done\n")
+    script.chmod(0o700)
+    texts = Rows(TEXTS[:4], ["positive"] * 4, "toy.tsv")
+    with pytest.raises(TfedgeError, match=r"python gives answers that tfedge-infer does not"):
+        run(toys / "classifier.tflite", texts, board=Board((str(script),)))
 
 
 def test_two_models_differ(toys: Path, tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ from tfedge.boards.errors import BoardError
 
 _GLIBC = re.compile(r"\d{1,3}\.\d{1,3}")
 _LARGEST = 1 << 63  # bytes of a file
+_MARKERS = {"implementation_name", "os_name", "platform_machine", "platform_release"}
+_MARKERS |= {"platform_python_implementation", "platform_system", "platform_version"}
+_VERSIONS = ("implementation_version", "python_full_version", "python_version")
+_PYTHON = re.compile(r"\d{1,3}\.\d{1,3}[\w.+]{0,32}")
 _MACHINE = re.compile(r"\w{1,32}")
 Check = Callable[[Any], bool]
 
@@ -44,7 +48,13 @@ def _is_libc(value: Any) -> bool:
 
 
 def _are_markers(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is(str), value.values()))
+    """What `packaging` evaluates: of its names none may lack, and some are versions."""
+    return (
+        isinstance(value, dict)
+        and all(map(_is(str), value.values()))
+        and value.keys() >= _MARKERS
+        and all(_PYTHON.fullmatch(value[name]) for name in _VERSIONS)
+    )
 
 
 # The keys that are read, and what may be there.
@@ -56,6 +66,9 @@ _KEYS: Mapping[str, Check] = {
     "removed": _list_of(_is(str)),
     "missing": _list_of(_is(int)),
     "installed": _is(bool),
+    "changed": _is(bool),
+    "folder": _is(str),
+    "note": lambda value: isinstance(value, (str, type(None))),
     "machine": _matches(_MACHINE),
     "libc": _is_libc,
     "markers": _are_markers,

@@ -7,12 +7,14 @@ the service. A program answers line by line for as long as its connection lasts.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tfedge.boards.agent import MODELS, PYTHON
+from tfedge.boards.answer import Answer, read_answer
 from tfedge.boards.remote import Remote, check_models
 from tfedge.errors import InputError
 from tfedge.runtime.machine import needed_bytes
@@ -140,6 +142,7 @@ def take_away(remote: Remote, name: str) -> bool:
     return bool(_ask(remote, name, {})["changed"])
 
 
-def _ask(remote: Remote, name: str, wanted: Mapping[str, str]) -> dict[str, Any]:
+def _ask(remote: Remote, name: str, wanted: Mapping[str, str]) -> Answer:
     request = {"name": f"tfedge-{name}", "units": dict(wanted)}
-    return remote.json_of("-m", "tfedge.runtime.units", given=request)
+    found = remote.json_of("-m", "tfedge.runtime.units", given=request)
+    return read_answer(remote.name, json.dumps(found).encode())

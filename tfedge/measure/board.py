@@ -15,7 +15,6 @@ import shlex
 import signal
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -35,8 +34,10 @@ from tfedge.errors import (
 )
 from tfedge.measure import child
 from tfedge.progress import Progress, unheard
+from tfedge.records import read_record
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.conditions import Conditions, look
+from tfedge.runtime.npz import DAMAGE, read_npz
 from tfedge.runtime.runtimes import (
     RUNTIMES,
     choose_runtime,
@@ -237,7 +238,7 @@ class Board:
                 self._check(ended, model, path)
             try:
                 return read_arrays(ended.lines[-1] if self.remote else made)
-            except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile) as error:
+            except (OSError, IndexError, *DAMAGE) as error:
                 raise TfedgeError(
                     f"{self._program} wrote no outputs ({ended.last}); is it a Python on this machine?"
                 ) from error
@@ -249,8 +250,24 @@ class Board:
         with _as_lines([{"verb": "look"}]) as lines:
             ended = child.run(self._command(*WORKER), unheard, lines, afar=self._afar(1))
         self._check(ended, "looking at the board")
-        (found,) = (parse_answer(line, self._program) for line in ended.lines[-1:])
-        return Conditions.of(found)
+        found = parse_answer(b"".join(ended.lines[-1:]), self._program)
+        return read_record(found, Conditions, self._program, "tfedge.runtime.worker")
+
+    @contextlib.contextmanager
+    def believed(self) -> Iterator[None]:
+        """A block that reads answers; raises TfedgeError where these, of another Python than this one,
+        are not what `tfedge-infer` answers."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            if isinstance(error, TfedgeError) or not (
+                self.remote or self.python != (sys.executable,)
+            ):
+                raise
+            raise TfedgeError(
+                f"{self._program} gives answers that tfedge-infer does not ({type(error).__name__}: "
+                f"{error}); is it from this version of tfedge?"
+            ) from error
 
     @property
     def _program(self) -> str:
@@ -345,12 +362,10 @@ def is_step(line: bytes) -> bool:
 
 
 def read_arrays(made: bytes | Path) -> Arrays:
-    """The arrays that a worker has written, into a file or as a line; raises as numpy does."""
-    source: Any = made
+    """The arrays that a worker has written, into a file or as a line; raises as `read_npz`."""
     if isinstance(made, bytes):
-        source = io.BytesIO(base64.b64decode(made.removeprefix(ARCHIVE)))
-    with np.load(source, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        return read_npz(io.BytesIO(base64.b64decode(made.removeprefix(ARCHIVE))))
+    return read_npz(made)
 
 
 def images_among(model: Path, items: Sequence[Any]) -> list[Path]:

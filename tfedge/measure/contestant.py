@@ -214,10 +214,10 @@ class Running:
         content = self._read()
         with self._understood():
             block = Block(
-                content["answers"],
+                [dict(answer) for answer in content["answers"]],
                 np.asarray(content["tokenize_s"], np.float64),
                 np.asarray(content["infer_s"], np.float64),
-                content["peak_rss_bytes"],
+                None if (peak := content["peak_rss_bytes"]) is None else int(peak),
             )
         if {len(block.answers), *block.tokenize_s.shape, *block.infer_s.shape} != {len(texts)}:
             raise RejectedModelError(
@@ -252,7 +252,7 @@ class Running:
         """Says that what the program wrote has not the form that it should have."""
         try:
             yield
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise TfedgeError(
                 f"{self.contestant.name}: its program gave no proper answer "
                 f"({type(error).__name__}: {error}); is it from this version of tfedge?"

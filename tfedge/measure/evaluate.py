@@ -139,15 +139,16 @@ def evaluate(
     answers = answers_of(model, task, rows, board, make_bar)
     others = None if against is None else answers_of(against, task, rows, board, make_bar)
     compared: dict[str, Any] = {}
-    if others is not None:
-        compared["disagreement"] = disagreement(task, answers, others)
-        compared["comparison"] = task.comparison(answers, others, truth, labels) or None
-    figures = {} if truth is None else task.metric(answers, truth, labels)
+    with board.believed():
+        if others is not None:
+            compared["disagreement"] = disagreement(task, answers, others)
+            compared["comparison"] = task.comparison(answers, others, truth, labels) or None
+        figures = {} if truth is None else task.metric(answers, truth, labels)
+        if details.mistakes is not None and truth is not None:
+            figures["mistakes"] = write_mistakes(details.mistakes, rows, answers, truth, labels)
     if details.out_of_scope is not None:
         place = scope.place(details.out_of_scope, labels)
         figures |= scope.figures(figures["confusion"], place)
-    if details.mistakes is not None and truth is not None:
-        figures["mistakes"] = write_mistakes(details.mistakes, rows, answers, truth, labels)
     return Evaluation(
         model=str(model),
         task=task.name,

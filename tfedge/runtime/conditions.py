@@ -6,9 +6,7 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tfedge.runtime.machine import ROOT, read_machine
 
@@ -28,14 +26,6 @@ class Conditions:
     # What holds the processor back now, and has since its start; of boards that tell.
     held_back: tuple[str, ...] | None
     held_back_before: tuple[str, ...] | None
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Conditions:
-        """Of a JSON object, which has lists for tuples."""
-        found: dict[str, Any] = {
-            key: tuple(one) if isinstance(one, list) else one for key, one in content.items()
-        }
-        return cls(**found)
 
 
 def look(root: Path = ROOT) -> Conditions:
