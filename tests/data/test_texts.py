@@ -200,6 +200,11 @@ BAD: dict[str, tuple[str, bytes | str, str]] = {
     "half a character": ("a.jsonl", '{"text": "\\ud800"}', "row 1: 'text' is not Unicode"),
     "not JSON": ("a.jsonl", '{"text": "one"}\n{text: 2}\n', "line 2, is not JSON"),
     "JSON in an array": ("a.jsonl", '[{"text": "one"}]', "line 1: an object with 'text'"),
+    "no questions of SQuAD": (
+        "a.json",
+        '{"data": [{"paragraphs": [{"context": "a", "qas": ["x"]}]}]}',
+        "is not JSON as SQuAD's, with data, paragraphs, qas (AttributeError",
+    ),
     "JSON nested": ("a.jsonl", "[" * 99_999, "line 1, is not JSON"),
     "not UTF-8": ("a.tsv", b"text\tlabel\none\tx\ncaf\xe9\ty\n", "line 3, is not UTF-8"),
     "UTF-16": ("a.txt", "one\ntwo".encode("utf-16"), "line 1, is not UTF-8"),

@@ -85,6 +85,9 @@ def test_prepares_images_as_transformers_does(name: str, tmp_path: Path) -> None
         ({"image_std": [0.5, 0.0, 0.5]}, "it must be above 0"),
         ({"image_std": [0.5, float("nan"), 0.5]}, "not 3 numbers"),
         ({"rescale_factor": 0}, "rescale_factor is 0"),
+        ({"resample": [3]}, "resample is [3]; known are 0 to 5"),
+        ({"image_mean": 10**400}, "it has a number beyond all that pixels are"),
+        ({"rescale_factor": 10**400}, "it has a number beyond all that pixels are"),
     ],
 )
 def test_impossible_settings_are_named(

@@ -24,7 +24,7 @@ def squad_rows(path: Path, content: str) -> Iterator[dict[str, Any]]:
             for paragraph in article["paragraphs"]:
                 for asked in paragraph["qas"]:
                     yield _row(paragraph["context"], asked)
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is not JSON as SQuAD's, with data, paragraphs, qas ({type(error).__name__}: "
             f"{error}); give other data as .jsonl, an object a line"

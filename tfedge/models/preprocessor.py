@@ -47,6 +47,10 @@ def read_preprocessor(folder: str | Path, config: EncoderConfig) -> ImageSetting
     source = read_object(path, why)
     try:
         return parse_preprocessor(source, config)
+    except OverflowError as error:
+        raise CheckpointError(
+            f"{path}: it has a number beyond all that pixels are: {error}"
+        ) from error
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -71,7 +75,7 @@ def parse_preprocessor(source: Mapping[str, Any], config: EncoderConfig) -> Imag
             f"it makes images of {height} x {width} pixels, and config.json wants "
             f"{' x '.join(map(str, wanted))}"
         )
-    if given["resample"] not in _RESAMPLES:
+    if type(given["resample"]) is not int or given["resample"] not in _RESAMPLES:
         raise ValueError(f"resample is {given['resample']!r}; known are 0 to 5, Pillow's filters")
     mean, std = _normalisation(given)
     return ImageSettings(height, width, resize, _RESAMPLES[given["resample"]], mean, std)
