@@ -96,7 +96,8 @@ def _write_files_of_jobs(folder: Path) -> None:
         for word, score in (("good", 4.5), ("bad", 1.5))
     ]
     products = [{"anchor": text, "positive": f"the {text} ."} for text in ("ada", "film", "good")]
-    files = {"emotions": moods, "relatedness": pairs, "products": products}
+    lists = [{"query": "ada ?", "positive": ["ada was born"], "negative": ["a film", "good"]}]
+    files = {"emotions": moods, "relatedness": pairs, "products": products, "candidates": lists}
     for name, lines in files.items():
         content = "".join(f"{json.dumps(line)}\n" for line in lines * 8)
         (folder / f"{name}.jsonl").write_text(content)

@@ -327,3 +327,20 @@ def test_losses_of_embeddings_by_hand() -> None:
     vectors = np.array([[1, 0], [0, 1], [1, 1], [2, 2]], np.float32)
     found = cosent(vectors, np.array([1.0, 0.0], np.float32), 20.0).numpy()
     assert found == pytest.approx([math.log1p(math.exp(20.0))] * 2, rel=1e-5)
+
+
+def test_lists_of_candidates_are_trained_for_their_order(source: Path, tmp_path: Path) -> None:
+    """nDCG decides, and every candidate that is relevant ends up first."""
+    samples = [
+        {"query": f"who is {who} ?", "positive": [f"{who} is {word}"], "negative": others}
+        for who in PEOPLE
+        for word, others in (("good", ["the film", "where ?"]), ("fine", ["dull film", "the film"]))
+    ]
+    path = write(tmp_path / "data.jsonl", samples)
+    task, rows = read(path)
+    assert task == "text-scoring"
+    made = trained(source, rows, task, tmp_path / "out")
+    assert made.goal == "ndcg_at_10"
+    assert made.figures is not None
+    assert made.figures["queries"] == 2
+    assert (made.figures["mrr_at_10"], made.figures["ndcg_at_10"]) == (1.0, 1.0)

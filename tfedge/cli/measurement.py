@@ -93,8 +93,9 @@ def evaluate(prints_json: bool, **settings: Any) -> None:
     """Measures a model on labelled data, and how its answers differ from another's.
 
     Classifiers: accuracy, macro F1, confusion; with several labels a text, micro and macro F1. Numbers
-    and scores: Pearson's and Spearman's correlation. Token classification: accuracy of words, F1 of
-    entities. Question answering: exact match, F1. Sentence embedding: Spearman's correlation.
+    and scores: Pearson's and Spearman's correlation; where a query has several passages, MRR@10 and
+    nDCG@10. Token classification: accuracy of words, F1 of entities. Question answering: exact match,
+    F1. Sentence embedding: Spearman's correlation.
 
     \b
     tfedge eval --model saved_models/tinybert/tinybert_int8.tflite --data dev.tsv

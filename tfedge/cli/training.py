@@ -82,6 +82,7 @@ def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> 
     question, context, answers;     question-answering              F1 of words
       .json as SQuAD's
     anchor, positive (, negative)   sentence-embedding              own counterpart first
+    query, passage, relevance       text-scoring                    nDCG@10 of a query's list
     text, score 0 to 1              text-scoring, where --task says so
     pairs (, score)                 sentence-embedding, likewise    (Spearman's correlation)
     Without --eval a tenth of --data, drawn by label, is measured on instead.
@@ -126,7 +127,7 @@ def _lessons(
         names.append(out_of_scope)
     task.truth(rows, names)  # refused before TensorFlow is loaded
     if data.needs_held_out:
-        rows, held_out = held_apart(rows)
+        rows, held_out = held_apart(rows, task.together(rows))
     width = Checkpoint(data.folder).config.hidden_size
     settings["epochs"] = settings["epochs"] or usual_epochs(len(rows), settings["batch_size"])
     settings["learning_rate"] = settings["learning_rate"] or usual_learning_rate(width)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfedge.data import texts
+from tfedge.data import samples, texts
 from tfedge.data.images import read_images
 from tfedge.data.texts import AS_FOUND, Texts
 from tfedge.errors import InputError, MissingPackageError
@@ -60,8 +60,11 @@ class Data:
     def table(self) -> list[dict[str, Any]]:
         """The rows by the names of columns, in lower case, values as they are.
 
-        Numbers of labels become their names, in lists too.
+        Numbers of labels become their names, in lists too, and samples of rerankers a row a candidate.
         """
+        return samples.apart(self._rows(), self.name)
+
+    def _rows(self) -> list[dict[str, Any]]:
         if is_file_name(self.name):
             return texts.read_rows(self.name, self.columns.text_column or TEXT[0])
         rows = _load(self.name, self.split)

@@ -14,22 +14,31 @@ _ENOUGH = 100  # rows, of which some can be spared
 _SHOWN = 40  # characters of a text, in a message
 
 
-def held_apart(rows: Rows) -> tuple[Rows, Rows | None]:
+def held_apart(rows: Rows, together: Sequence[Hashable] | None = None) -> tuple[Rows, Rows | None]:
     """The rows to train on and, of enough of them, some to measure on, of each label its share.
 
     They are always the same ones. A row whose text stands among the others too is none of them.
+
+    Args:
+        together: of each row what those have alike that stay together, as the query of a list of
+            candidates; a tenth of these is drawn then, whatever their labels.
     """
     if len(rows) < _ENOUGH:
         return rows, None
-    chosen = set(rows.drawn(len(rows) // _SHARE))
-    keys = _keys(rows)
+    chosen, keys = set(rows.drawn(len(rows) // _SHARE)), _keys(rows)
+    how = "drawn by their labels"
+    if together is not None:
+        groups = list(dict.fromkeys(together))
+        drawn = {groups[index] for index in columns.drawn(len(groups), None, len(groups) // _SHARE)}
+        chosen = {index for index, group in enumerate(together) if group in drawn}
+        keys, how = together, f"{len(drawn)} whole lists of candidates"
     seen = {key for index, key in enumerate(keys) if index not in chosen}
     held = sorted(index for index in chosen if keys[index] not in seen)
     if not held:
         return rows, None
     kept = sorted(set(range(len(rows))) - set(held))
     note(
-        f"{len(held)} of the {len(rows)} rows of {rows.source}, drawn by their labels, are measured on "
+        f"{len(held)} of the {len(rows)} rows of {rows.source}, {how}, are measured on "
         "and not trained on, and the weights that do best there are kept; give --eval others, or "
         "--eval none to train on all"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -200,6 +200,11 @@ class Task(base.Task):
         if rows.truth is None:
             raise InputError(f"{rows.source} has no labels; it needs {self.wanted}")
         return rows
+
+    def together(self, rows: Rows) -> Sequence[Hashable] | None:
+        """What rows have alike of which none is measured on while another is trained on; None where
+        each is by itself."""
+        return None
 
     def new_labels(self, rows: Rows) -> list[str]:
         """The labels of a head that is to learn what rows have, where `trains_on_labels`; raises

@@ -21,8 +21,9 @@ TEXT = ("text", "sentence", "question")
 ANSWERS = ("answers", "answer")  # of a question
 WORDS = "tokens"  # a list of a text's words, where labels are of words
 LABEL = ("label", "labels", "label_text")
-# Of what is a number; SICK's data set has the last.
-SCORE = ("score", "similarity_score", *LABEL, "relatedness_score")
+RELEVANCE = "relevance"  # a number, of a text to a query
+# Of what is a number; SICK's data set has the last but one.
+SCORE = ("score", "similarity_score", *LABEL, "relatedness_score", RELEVANCE)
 IMAGE = ("image", "file_name")
 NEGATIVE = "negative"  # beside a pair that means the same a text that means something else
 SEPARATOR = "|"  # between several labels in one cell

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from tfedge.errors import InputError
 from tfedge.runtime.tasks import classification as board
 from tfedge.runtime.tasks.base import Answer, Labels
-from tfedge.tasks import columns, problems
+from tfedge.tasks import columns, problems, ranking
 from tfedge.tasks.base import Answers, Figures, Outputs, Rows, Truth
 from tfedge.tasks.classification import Classifier
 
@@ -27,6 +27,15 @@ class Numbers(Classifier, board.Regression):
     problem = problems.REGRESSION
     wanted = "the columns text and score (or label), a number"
     score: ClassVar[str] = "spearman"
+
+    def goal(self, rows: Rows) -> str:
+        """Of lists of candidates how well they are ordered."""
+        try:
+            truth = self.truth(rows, ()) or ()
+        except InputError:  # of texts that are not measured on, whose labels may be anything
+            return self.score
+        is_of_lists = any(isinstance(one, ranking.Candidate) for one in truth)
+        return ranking.NDCG if is_of_lists else self.score
 
     def output_losses(
         self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
@@ -63,7 +72,7 @@ class Numbers(Classifier, board.Regression):
         return data.texts(columns.SCORE)
 
     def truth(self, rows: Rows, labels: Labels) -> Sequence[float] | None:
-        """One number an item."""
+        """One number an item, of lists of candidates as these."""
         if rows.truth is None:
             return None
         if len(labels) > 1:
@@ -71,13 +80,18 @@ class Numbers(Classifier, board.Regression):
                 f"the model gives {len(labels)} numbers, and {rows.source} has one a row; leave its "
                 "column label out"
             )
-        return [number(cell, rows.source) for cell in rows.truth]
+        numbers = [number(cell, rows.source) for cell in rows.truth]
+        return ranking.candidates(rows, numbers)
+
+    def together(self, rows: Rows) -> Sequence[Hashable] | None:
+        """The query of each row, where rows are lists of candidates."""
+        return ranking.queries(rows)
 
     def metric(self, answers: Answers, truth: Truth, labels: Labels) -> Figures:
         """Correlations of numbers and truth, Pearson's and Spearman's, and the mean absolute `error`.
 
         An item without an answer counts as the mean of the others. Where all numbers are equal there
-        is no correlation, and 0 is given.
+        is no correlation, and 0 is given. Of lists of candidates also what `ranking.figures` gives.
         """
         from scipy.stats import pearsonr, spearmanr
 
@@ -92,13 +106,21 @@ class Numbers(Classifier, board.Regression):
             "spearman": float(spearmanr(ours, theirs).statistic) if varied else 0.0,
             "error": float(np.abs(ours - theirs).mean()),
             "unanswered": len(answers) - len(known),
+            **ranking.figures(truth, ours),
         }
 
     def summary(self, figures: Mapping[str, Any]) -> list[str]:
-        return [
+        found = [
             f"Pearson {100 * figures['pearson']:.2f}   Spearman {100 * figures['spearman']:.2f}   mean "
             f"error {figures['error']:.4g}"
         ]
+        if ranking.NDCG in figures:
+            mrr, ndcg = (100 * figures[name] for name in (ranking.MRR, ranking.NDCG))
+            count = figures[ranking.QUERIES]
+            found.append(
+                f"MRR@10 {mrr:.2f}   nDCG@10 {ndcg:.2f}   of {count:,} lists of candidates"
+            )
+        return found
 
     def difference(self, answer: Answer, other: Answer) -> float:
         """The largest difference of two numbers, as a share of the larger one where that is above 1."""
