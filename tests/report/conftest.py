@@ -66,3 +66,23 @@ def mission(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     content = {"board": "rpi4", "tokens": 128, "base": "bert-base", "models": models}
     return result(tmp_path_factory.mktemp("mission"), "mission.json", content)
+
+
+@pytest.fixture(scope="session")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of twenty labels, each of which is taken for the next one, the last three most."""
+    names = [f"an intent whose name is long {index}" for index in range(20)]
+    confusion = [[0] * 20 for _ in names]
+    for index, row in enumerate(confusion):
+        row[index], row[(index + 1) % 20] = 100 - index, index
+    content = {
+        "model": "intents_int8.tflite",
+        "runtime": "litert",
+        "data": "test.tsv",
+        "texts": 2000,
+        "accuracy": 0.905,
+        "macro_f1": 0.9,
+        "labels": names,
+        "confusion": confusion,
+    }
+    return result(tmp_path_factory.mktemp("judged"), "eval.json", content)

@@ -104,6 +104,7 @@ def pages(
     inspected: Path,
     counted: Path,
     mission: Path,
+    judged: Path,
     toys: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, str]:
@@ -115,7 +116,7 @@ def pages(
         names = (f"a peer with a long name, which ends in what matters {i}" for i in range(9))
         rows += [{**rows[0], "kind": "peer", "name": name} for name in names]
 
-    results = [changed(race, folder, crowd), inspected, counted, mission]
+    results = [changed(race, folder, crowd), inspected, counted, mission, judged]
     written, _ = write_report(results, folder / "report.html", "A report with a title").written
     (report,) = read_results([inspected])
     assert isinstance(report, Report)

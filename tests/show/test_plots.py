@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import pytest
 from charts import marks, needs_charts, place
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfedge.show.draw import svg
 from tfedge.show.plots import (
     NARROW,
     WIDE,
@@ -19,7 +20,6 @@ from tfedge.show.plots import (
     point_chart,
     range_chart,
     spread,
-    svg,
 )
 
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[31m\u202e"
@@ -27,6 +27,7 @@ LONG = "bert/encoder.layer.0.attention.self.a-name-that-is-longer-than-any-chart
 WIDTHS = pytest.mark.parametrize("width", [WIDE, NARROW])
 
 
+@settings(deadline=None)  # scipy is loaded by the first call
 @given(st.lists(st.floats(-50, 350), min_size=1, max_size=15))
 def test_spread(places: list[float]) -> None:
     found = spread(places, 20, 300)

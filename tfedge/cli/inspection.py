@@ -83,7 +83,7 @@ def inspect_model(
     from tfedge.inspect.report import inspect as run
     from tfedge.inspect.table import page, render
     from tfedge.progress import ProgressBar
-    from tfedge.show.plots import renderer
+    from tfedge.show.draw import renderer
 
     board = settings.pop("board")
     if board is not None and not is_timed:

@@ -301,9 +301,10 @@ def report(results: tuple[Path, ...], output: Path, title: str, prints_json: boo
 
     The verdict is on top: accuracy, size and speed against float and the fastest peer. Of bench:
     accuracy against time, and which models no other beats in both. Of inspect: cost by operator;
-    time, size and error of each part; the layers furthest from float; outliers. What
-    `make bench-arm BENCH_ARGS='--json X.json'` and `make mission` count on emulated boards is taken
-    too. Nothing is measured here: the page says what those commands found, with machine and texts.
+    time, size and error of each part; the layers furthest from float; outliers. Of eval, of a
+    classifier: which labels are taken for which others. What `make bench-arm BENCH_ARGS='--json
+    X.json'` and `make mission` count on emulated boards is taken too. Nothing is measured here: the
+    page says what those commands found, with machine and texts.
     """
     from tfedge.report.write import write_report
 

@@ -12,7 +12,7 @@ from tfedge import files
 from tfedge.errors import InputError
 from tfedge.inspect.result import Report
 from tfedge.measure.race import Race
-from tfedge.records import Count, Positive, read_record
+from tfedge.records import Count, Positive, Share, read_record
 
 _MOST_BYTES = 16 << 20  # `inspect` of a model with 2000 operators prints 2 MB
 _LARGEST_DIGITS = 18  # of a whole number; none that is measured has more
@@ -67,13 +67,38 @@ class Mission:
     models: Mapping[str, Architecture]
 
 
-Result = Race | Report | Counts | Mission
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """What `tfedge eval` says of a classifier; rows of `confusion` are true labels, columns those
+    given."""
+
+    model: str
+    runtime: str
+    data: str
+    texts: Count
+    accuracy: Share
+    macro_f1: Share
+    labels: Sequence[str]
+    confusion: Sequence[Sequence[Count]]
+
+    def check(self, path: Path) -> None:
+        """Raises InputError where the confusion is not of the labels."""
+        count = len(self.labels)
+        if not count or [len(row) for row in self.confusion] != [count] * count:
+            raise InputError(
+                f"{path} has {count} labels, and a confusion that is not {count} rows of as many "
+                "numbers; make it anew with tfedge eval --json"
+            )
+
+
+Result = Race | Report | Counts | Mission | Judged
 # By a key that no other has: what it is, and who makes it.
 _KINDS: dict[str, tuple[type[Result], str]] = {
     "contestants": (Race, "tfedge bench --json"),
     "operators": (Report, "tfedge inspect --json"),
     "counts": (Counts, "make bench-arm"),
     "models": (Mission, "make mission"),
+    "confusion": (Judged, "tfedge eval --json"),
 }
 
 
@@ -86,11 +111,15 @@ def read_results(paths: Sequence[Path]) -> list[Result]:
         key = next((key for key in _KINDS if key in content), None)
         if key is None:
             raise InputError(
-                f"{path} has nothing to report on; give what `tfedge bench --json` or `tfedge inspect "
-                "--json` printed, or what `make bench-arm` or `make mission` wrote"
+                f"{path} has nothing to report on; give what `tfedge bench --json`, `tfedge inspect "
+                "--json` or, of a classifier, `tfedge eval --json` printed, or what `make bench-arm` "
+                "or `make mission` wrote"
             )
         kind, origin = _KINDS[key]
-        found.append(read_record(content, kind, str(path), origin))
+        record = read_record(content, kind, str(path), origin)
+        if isinstance(record, Judged):
+            record.check(path)
+        found.append(record)
     return found
 
 

@@ -13,7 +13,8 @@ from tfedge.inspect.outlier_table import outliers_section
 from tfedge.inspect.result import Report
 from tfedge.inspect.table import cost_plot, noise_section, summary, times_section
 from tfedge.measure.race import BUSY, Race, Standing, busy_note
-from tfedge.report.read import Architecture, Counts, Mission, read_results
+from tfedge.report.confusion import confusion_section
+from tfedge.report.read import Architecture, Counts, Judged, Mission, read_results
 from tfedge.report.verdict import name_of, names, verdicts
 from tfedge.show.numbers import megabytes, percent, size
 from tfedge.show.page import markdown, page
@@ -47,6 +48,7 @@ def write_report(results: Sequence[Path], output: Path, title: str) -> Written:
     draw: dict[type, Callable[[Any], Iterator[Section]]] = {
         Mission: _mission,
         Race: _race,
+        Judged: confusion_section,
         Counts: _counts,
         Report: _model,
     }

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tfedge.show.draw import svg
 from tfedge.show.numbers import visible
-from tfedge.show.plots import NARROW, WIDE, Chart, escape, svg
+from tfedge.show.plots import NARROW, WIDE, Chart, escape
 from tfedge.show.table import PAGE, Column, Section, Table, number, table
 from tfedge.show.verdict import Figure, Verdict, amount_of, shown
 

@@ -1,4 +1,4 @@
-"""Charts as inline SVG, drawn by Vega-Lite.
+"""Charts in Vega-Lite, which `tfedge.show.draw` makes SVG of.
 
 Colours are the page's CSS variables, so they follow its light or dark. Each is drawn for a desktop and
 for a phone, and the page shows the one that fits.
@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
-from tfedge.errors import MissingPackageError
 from tfedge.show.numbers import visible
 
 Spec = dict[str, Any]
 WIDE, NARROW = 1200, 350  # CSS pixels
-_VEGA_LITE = "5.20"  # the newest that all allowed versions of vl-convert-python have
 _GAP = 17  # between the middles of lines of text
+_LINE_OF_KEY = 20
 _NAMES = 330  # what names take of a wide chart
 _CONFIG: Spec = {
     "font": "sans-serif",  # what widths are measured with; the page has its own
@@ -53,6 +50,9 @@ _LOOKS_OF: Spec = {
     "stroke": {"field": "stroke", "type": "nominal", "scale": None},
     "description": {"field": "tip", "type": "nominal"},
 }
+_SHADES = {"right": "var(--series)", "wrong": "var(--worst)", "none": "var(--raised)"}
+_FAINT, _STRONG = 0.12, 0.5  # opacity of shades; beyond, text on them is hard to read in the dark
+_MIDDLE: Spec = {"type": "text", "baseline": "middle", "align": "center"}
 _LETTER = 7.9  # pixels, in the widest of usual fonts
 
 
@@ -74,6 +74,18 @@ class Point:
     look: str = "dot"  # a key of `_LOOKS`
     name: str = ""  # written beside the chart; empty: only the tip names it
     number: str = ""  # written where there is no room for the name, which a key below has
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A cell of a matrix: where it stands, counted from 0, what is written there, and its shade."""
+
+    row: int
+    column: int
+    text: str
+    tip: str
+    look: str  # a key of `_SHADES`
+    strength: float = 0.0  # 0 to 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +152,7 @@ def point_chart(points: Sequence[Point], line: Sequence[int], axes: Axes, title:
         left = 60
         inner = width - left - column
         key = [] if is_wide else sorted(named, key=lambda point: int(point.number))
-        bottom = 50 + (_GAP + 3) * len(key)
+        bottom = 50 + _LINE_OF_KEY * len(key)
         low, high = axes.y
         heights = [height * (high - point.y) / (high - low) for point in named]
         places = spread(heights, _GAP, height) if named else []
@@ -165,7 +177,10 @@ def point_chart(points: Sequence[Point], line: Sequence[int], axes: Axes, title:
                 y=_y(axes, "at"),
                 text=_text("name" if is_wide else "number"),
             ),
-            *(_key(index, point, height, left, width) for index, point in enumerate(key)),
+            *(
+                _key(index, f"{point.number}  {point.name}", height + 60, left, width)
+                for index, point in enumerate(key)
+            ),
         ]
         encoding = {"x": _x(axes, is_wide), "y": _y(axes)}
         return _spec((inner, height), (left, 30, column, bottom), [], layers, encoding)
@@ -200,6 +215,66 @@ def range_chart(ranges: Sequence[tuple[str, Sequence[float]]], linear: float, ti
     return Chart(title, spec)
 
 
+def matrix_chart(names: Sequence[str], cells: Sequence[Cell], title: str) -> Chart:
+    """Cells of as many rows as columns, which have numbers; the names beside the rows, or on a phone in
+    a key below, say whose they are. What is wider than its cell is not written there."""
+    count = len(names)
+
+    def spec(width: int) -> Spec:
+        is_wide = width >= WIDE
+        left, widest, high = (_NAMES, 90, 34) if is_wide else (28, 60, 30)
+        inner = min(width - left - 6, widest * count)
+        top, bottom = 26, 4 if is_wide else 20 + _LINE_OF_KEY * count
+        texts = [f"{place}  {name}" for place, name in enumerate(names, start=1)]
+        numbers = [str(place + 1) for place in range(count)]
+        rows = [_short(text, left - 14) for text in texts] if is_wide else numbers
+        key = [] if is_wide else texts
+        layers = [
+            _layer(
+                "cells",
+                {"type": "rect"},
+                **{name: _LOOKS_OF[name] for name in ("fill", "description")},
+                opacity=_field("opacity", scale=None),
+            ),
+            _layer("counts", _MIDDLE, text=_text("text")),
+            _layer(
+                "rows",
+                {**_MIDDLE, "align": "left", "color": "var(--soft)"},
+                [{"row": place, "name": name} for place, name in enumerate(rows)],
+                x={"value": 8 - left},
+                y=_band("row"),
+                text=_text("name"),
+            ),
+            _layer(
+                "columns",
+                {**_MIDDLE, "color": "var(--soft)"},
+                [{"column": place, "name": name} for place, name in enumerate(numbers)],
+                x=_band("column"),
+                y={"value": -12},
+                text=_text("name"),
+            ),
+            *(_key(i, text, high * count + 20, left, width) for i, text in enumerate(key)),
+        ]
+        values = [_shaded(cell, inner / count) for cell in cells]
+        encoding = {"x": _band("column"), "y": _band("row")}
+        sides = left, top, width - left - inner, bottom
+        return _spec((inner, high * count), sides, values, layers, encoding)
+
+    return Chart(title, spec)
+
+
+def _shaded(cell: Cell, width: float) -> Spec:
+    opacity = 1 if cell.look == "none" else _FAINT + (_STRONG - _FAINT) * cell.strength
+    return {
+        "row": cell.row,
+        "column": cell.column,
+        "text": cell.text if _LETTER * len(cell.text) <= width else "",
+        "tip": visible(cell.tip),
+        "fill": _SHADES[cell.look],
+        "opacity": opacity,
+    }
+
+
 def spread(places: Sequence[float], gap: float, length: float) -> list[float]:
     """The places from 0 to `length` that are nearest to those given, in their order, and at least `gap`
     apart: without the gaps they are an isotonic regression."""
@@ -211,44 +286,6 @@ def spread(places: Sequence[float], gap: float, length: float) -> list[float]:
     found = np.empty(len(places))
     found[order] = sunk.clip(0, length - gaps[-1]) + gaps
     return found.tolist()
-
-
-def renderer() -> Any:
-    """The module that draws Vega-Lite; raises MissingPackageError where vl-convert-python is not
-    installed."""
-    try:
-        return importlib.import_module("vl_convert")
-    except ImportError as error:
-        raise MissingPackageError(
-            f"charts need vl-convert-python ({error}): `pip install 'vl-convert-python>=1.7,<2'`"
-        ) from error
-
-
-def svg(chart: Chart, width: int) -> str:
-    """A chart drawn; raises as `renderer`."""
-    drawn = renderer().vegalite_to_svg(chart.spec(width), vl_version=_VEGA_LITE)
-    root = ElementTree.fromstring(drawn)
-    _plain(root, has_tips=width >= WIDE)
-    size = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": visible(chart.title)}
-    root.attrib.clear()
-    root.attrib.update(size)
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _plain(root: ElementTree.Element, has_tips: bool) -> None:
-    """Leaves of Vega's SVG what is drawn: names without their namespace, tips as titles."""
-    for item in root.iter():
-        item.tag = item.tag.rpartition("}")[2]
-        tip = item.attrib.get("aria-label")
-        is_mark = item.attrib.get("aria-roledescription") in ("point", "rule mark")
-        if has_tips and tip and is_mark and item.tag in ("path", "line"):
-            ElementTree.SubElement(item, "title").text = tip
-        for name in list(item.attrib):
-            if name.startswith("aria-") or name in ("role", "pointer-events", "font-family"):
-                del item.attrib[name]
-        for child in list(item):
-            if child.attrib.get("class") in ("background", "foreground") and not len(child):
-                item.remove(child)
 
 
 def _short(text: str, width: float) -> str:
@@ -267,6 +304,10 @@ def _datum(point: Point) -> Spec:
 
 def _field(name: str, **more: Any) -> Spec:
     return {"field": name, "type": "quantitative", **more}
+
+
+def _band(name: str) -> Spec:
+    return {"field": name, "type": "ordinal", "axis": None, "scale": {"padding": 0.04}}
 
 
 def _text(name: str) -> Spec:
@@ -292,12 +333,11 @@ def _leader(inner: int) -> Spec:
     return {"x2": {"value": inner + 6}, "y2": {"field": "at"}}
 
 
-def _key(index: int, point: Point, height: int, left: int, width: int) -> Spec:
-    """A line of the key below a narrow chart."""
-    text = _short(f"{point.number}  {point.name}", width)
+def _key(index: int, text: str, top: int, left: int, width: int) -> Spec:
+    """A line of the key below a narrow chart, whose first stands at `top`."""
     mark = {"type": "text", "align": "left"}
-    at = {"x": {"value": -left}, "y": {"value": height + 60 + (_GAP + 3) * index}}
-    return _layer("key", mark, [{"text": text}], text=_text("text"), **at)
+    at = {"x": {"value": -left}, "y": {"value": top + _LINE_OF_KEY * index}}
+    return _layer("key", mark, [{"text": _short(text, width)}], text=_text("text"), **at)
 
 
 def _layer(name: str, mark: Spec, values: Sequence[Spec] | None = None, **encoding: Any) -> Spec:

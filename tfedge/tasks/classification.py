@@ -9,7 +9,7 @@ import numpy as np
 
 from tfedge.runtime.tasks import classification as board
 from tfedge.runtime.tasks.base import Answer, Labels
-from tfedge.tasks import columns, losses, paired, problems
+from tfedge.tasks import columns, confusion, losses, paired, problems
 from tfedge.tasks.base import PROBLEM, Answers, Figures, Outputs, Rows, Task, Truth
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 
 _ENTAILMENT = "entailment"
-_MOST_LABELS = 12  # whose confusion is shown as a whole
-_PAIRS = 10
 
 
 class Classifier(Task, board.Classification):
@@ -144,33 +142,32 @@ class Classification(Classifier):
             `labels`; `labels`, `texts`, and how many are `unanswered`.
         """
         index = {label: position for position, label in enumerate(labels)}
-        confusion = np.zeros((len(labels), len(labels)), np.int64)
+        counts = np.zeros((len(labels), len(labels)), np.int64)
         unanswered = 0
         for answer, true in zip(answers, truth, strict=True):
             if "error" in answer:
                 unanswered += 1
             else:
-                confusion[true, index[answer["label"]]] += 1
-        right = np.diag(confusion)
+                counts[true, index[answer["label"]]] += 1
+        right = np.diag(counts)
         missed = np.bincount(np.asarray(truth), minlength=len(labels)) - right
-        denominator = 2 * right + missed + (confusion.sum(0) - right)
+        denominator = 2 * right + missed + (counts.sum(0) - right)
         f1 = 2 * right[denominator > 0] / denominator[denominator > 0]
         return {
             "labels": list(labels),
             "texts": len(truth),
             "accuracy": float(right.sum() / len(truth)),
             "macro_f1": float(f1.mean()),
-            "confusion": confusion.tolist(),
+            "confusion": counts.tolist(),
             "unanswered": unanswered,
         }
 
     def summary(self, figures: Mapping[str, Any]) -> list[str]:
         """Accuracy, macro F1 and the confusion; of many labels the worst of it."""
-        confusion = _table if len(figures["labels"]) <= _MOST_LABELS else _worst_pairs
         return [
             f"accuracy {100 * figures['accuracy']:.2f} %   "
             f"macro F1 {100 * figures['macro_f1']:.2f} %",
-            *confusion(figures["labels"], np.asarray(figures["confusion"])),
+            *confusion.lines(figures["labels"], np.asarray(figures["confusion"])),
         ]
 
     def difference(self, answer: Answer, other: Answer) -> float:
@@ -187,33 +184,3 @@ class Classification(Classifier):
 
     def comparison_lines(self, figures: Mapping[str, Any], other: str) -> list[str]:
         return paired.lines(figures, self.units, other)
-
-
-def _table(labels: Labels, confusion: np.ndarray) -> list[str]:
-    """The whole confusion (L, L), whose rows are true labels."""
-    corner = "true, predicted:"
-    width = max(map(len, [*labels, corner]))
-    each = max(10, *(len(label) + 2 for label in labels))
-    table = [(corner, labels), *zip(labels, confusion.tolist(), strict=True)]
-    return [
-        "".join([f"{name:<{width}}", *(f"{cell:>{each}}" for cell in cells)])
-        for name, cells in table
-    ]
-
-
-def _worst_pairs(labels: Labels, confusion: np.ndarray) -> list[str]:
-    """Which labels are taken for which others most often, and how many texts they have."""
-    wrong = confusion * ~np.eye(len(labels), dtype=bool)
-    places = np.argsort(-wrong, axis=None, kind="stable")[: min(_PAIRS, np.count_nonzero(wrong))]
-    pairs = [divmod(int(place), len(labels)) for place in places]
-    if not pairs:
-        return []
-    width = max(len(labels[index]) for pair in pairs for index in pair) + 2
-    return [
-        f"the worst {len(pairs)} of {np.count_nonzero(wrong)} confusions:",
-        *(
-            f"  {labels[true]:<{width}}taken for {labels[found]:<{width}}"
-            f"{wrong[true, found]:>5} of {confusion[true].sum()}"
-            for true, found in pairs
-        ),
-    ]
