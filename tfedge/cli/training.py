@@ -21,6 +21,7 @@ from tfedge.cli.options import (
 )
 from tfedge.cli.summary import training_summary
 from tfedge.data.overlap import held_apart
+from tfedge.models.config import parse_config
 from tfedge.models.stored import Checkpoint
 from tfedge.quiet import load_tensorflow
 from tfedge.tasks import columns
@@ -30,8 +31,6 @@ from tfedge.train.usual import usual_epochs, usual_learning_rate
 
 if TYPE_CHECKING:
     from tfedge.train.run import Request
-
-    pass
 
 
 @click.command()
@@ -128,12 +127,17 @@ def _lessons(
     task.truth(rows, names)  # refused before TensorFlow is loaded
     if data.needs_held_out:
         rows, held_out = held_apart(rows, task.together(rows))
-    width = Checkpoint(data.folder).config.hidden_size
-    settings["epochs"] = settings["epochs"] or usual_epochs(len(rows), settings["batch_size"])
-    settings["learning_rate"] = settings["learning_rate"] or usual_learning_rate(width)
+    settle_course(settings, len(rows), Checkpoint(data.folder).config.hidden_size)
     if data.needs_held_out and held_out is not None:
         settings["patience"] = settings["patience"] or settings["epochs"]
     return dataclasses.replace(data, texts=rows, evaluation=held_out), names
+
+
+def settle_course(settings: dict[str, Any], texts: int, width: int) -> None:
+    """How long and how fast to train, where `settings` leave it open, by the number of texts and the
+    width of the encoder that is trained."""
+    settings["epochs"] = settings["epochs"] or usual_epochs(texts, settings["batch_size"])
+    settings["learning_rate"] = settings["learning_rate"] or usual_learning_rate(width)
 
 
 @click.command()
@@ -175,7 +179,7 @@ def _lessons(
     "about 2 bytes x tokens of all texts x hidden states x width; may be deleted at any time.",
 )
 @options.float_training
-@options.training
+@options.training_by_rule
 def distil(preset: str, teacher: Path, cache: Path | None, as_json: bool, **settings: Any) -> None:
     """Trains the small model of PRESET on the answers of a larger teacher.
 
@@ -199,6 +203,7 @@ def run_distillation(
 
     student = load_preset(preset).config
     data = training_data(preset, settings, teacher)
+    settle_course(settings, len(data.texts), parse_config(student).hidden_size)
     load_tensorflow()
     from tfedge.train.distil import DistillationLosses
     from tfedge.train.distil import distil as run

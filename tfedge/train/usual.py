@@ -1,4 +1,4 @@
-"""How long and how fast to fine-tune where nobody says.
+"""How long and how fast to fine-tune and distil where nobody says.
 
 Small encoders want larger steps than BERT's authors took (Devlin et al. 2019, appendix A.3), and few
 texts more epochs than their three (Mosbach et al. 2021, arXiv:2006.04884).
