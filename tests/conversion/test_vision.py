@@ -267,10 +267,14 @@ TRAINING = [
 ]
 
 
+@pytest.mark.parametrize("name", ["a.tsv", "images"])
 @pytest.mark.parametrize("command", TRAINING, ids=[command[0] for command in TRAINING])
-def test_stages_for_texts_refuse_it(toy: Toy, command: list[str], tmp_path: Path) -> None:
+def test_stages_for_texts_refuse_it(
+    toy: Toy, command: list[str], name: str, tmp_path: Path
+) -> None:
     (tmp_path / "a.tsv").write_text("text\tlabel\nhello\ta\nworld\tb\n")
-    data = ["--data", str(tmp_path / "a.tsv"), "--output", str(tmp_path / "out")]
+    toy_images.write_images(tmp_path / "images", 4)
+    data = ["--data", str(tmp_path / name), "--output", str(tmp_path / "out")]
     words = [word.replace("{toy}", str(toy.source)) for word in command]
     result = CliRunner().invoke(cli.main, [*words, *data])
     assert isinstance(result.exception, InputError)

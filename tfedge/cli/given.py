@@ -29,10 +29,16 @@ def opened(model: str, task: str | None = None) -> tuple[Source, Task]:
 
 def opened_encoder(model: str) -> Source:
     """The checkpoint that MODEL stands for, whatever head it has, as a new one may begin; raises
-    InputError, CheckpointError where it has no weights that can be read."""
+    InputError, CheckpointError where it has no weights that can be read, or reads no texts."""
     source = resolve(model)
-    Checkpoint(source.folder)
+    check_trains(source)
     return source
+
+
+def check_trains(source: Source) -> None:
+    """Raises InputError where a checkpoint reads no texts, before its data, a folder of images perhaps,
+    are taken for texts; CheckpointError where it has no weights that can be read."""
+    Checkpoint(source.folder).config.architecture.check_reads_texts("this stage")
 
 
 def check_conversion(model: str, settings: Mapping[str, Any], columns: ColumnNames) -> None:

@@ -228,11 +228,12 @@ def training_data(
         teacher: the folder to start from, in place of the model's own.
         judged: whether the truth of held-out texts is read.
     """
-    from tfedge.cli.given import opened
+    from tfedge.cli.given import check_trains, opened
     from tfedge.data.overlap import tell_overlap
 
     start = model if teacher is None else str(teacher)
     source, task = opened(start)
+    check_trains(source)
     if task.extra_inputs:
         raise InputError(
             f"{start} is for {task.name}, which is not trained: train a head with tfedge finetune, or "
