@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from tfedge.architectures.fields import EXTENSION, Fields, head_size, read_differing, refuse_matrix
 from tfedge.architectures.parts import Embeddings, Parts, Stream, WordHead
@@ -107,12 +107,22 @@ class Input:
         return tuple(side for side in self.shape if side is not None)
 
 
+class Made(NamedTuple):
+    """A tensor that is computed of several of a checkpoint."""
+
+    shape: tuple[int, ...]
+    parts: tuple[str, ...]  # their names
+    make: Callable[[Mapping[str, np.ndarray]], np.ndarray]  # of the parts as they are stored
+
+
 class Architecture(abc.ABC):
     """What is particular to one `model_type`; a subclass stands below `@register`."""
 
     model_type: str
     class_name: str  # what the names of transformers' classes start with
     reads: Literal["texts", "images"] = "texts"
+    only_task: str | None = None  # the one that its models can be for, where that is so
+    frames_texts: bool = True  # whether special tokens stand around a text
     # What config.json calls the sizes that go by another name than BERT's.
     keys: ClassVar[Mapping[str, str]] = {}
     config_class: type[EncoderConfig] = EncoderConfig
@@ -199,6 +209,10 @@ class Architecture(abc.ABC):
     def token_summary(self, blocks: Blocks, hidden: Symbolic) -> Symbolic:
         """What heads that read all tokens read of the last hidden states, (B, S, C): those."""
         return hidden
+
+    def counted(self, blocks: Blocks, inputs: Tensors) -> Symbolic:
+        """The tokens that a mean is of, 1 for each, int32 (B, S): by default all of a text."""
+        return inputs["attention_mask"]
 
     def classifies_mean(self, config: EncoderConfig) -> bool:
         """Whether classifiers of whole inputs read the mean of all tokens, which `summary` is then
@@ -315,6 +329,11 @@ class Architecture(abc.ABC):
         """A tensor of the graph, by its name without `prefix`, as the checkpoint has it: `loaded`,
         taken back."""
         return tensor
+
+    def made(self, config: EncoderConfig, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Made]:
+        """Tensors that are computed of those that a checkpoint stores, of these `shapes` by their
+        names; the parts then are no tensors of their own."""
+        return {}
 
     def fixed_tensors(self, config: EncoderConfig) -> Mapping[str, np.ndarray]:
         """What transformers stores though it follows from the configuration, without `prefix`."""

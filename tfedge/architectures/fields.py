@@ -86,6 +86,11 @@ class Fields:
         """A size that may be left out or be null, which is None."""
         return None if self._source.get(self._names.get(key, key)) is None else self.size(key)
 
+    def optional_number(self, key: str) -> int | None:
+        """A number of a token that may be left out or be null, which is None."""
+        is_given = self._source.get(self._names.get(key, key)) is not None
+        return self.size(key, least=0) if is_given else None
+
     def sizes(self, **defaults: int) -> dict[str, int]:
         """The sizes of layers that every config.json has, with defaults for those it may leave out."""
         names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")

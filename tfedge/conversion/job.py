@@ -221,6 +221,11 @@ class Job:
             )
         self.task.check(config)
         config.architecture.check_length(config, options.sequence_length or options.buckets)
+        if target is not None and target.graph != INTEGER and not config.num_hidden_layers:
+            raise InputError(
+                f"a {config.model_type} has no layers that an Edge TPU could compute: a table and a "
+                "mean are little for the board's processor; give --target rpi4 or rpi5"
+            )
         if self.task.input.has_tokenizer or target is None:
             return
         if target.graph != INTEGER or target.reader != "tfedge":

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, normalizers, processors
 
 from tfedge import files
 from tfedge.architectures.fields import read_json
+from tfedge.data.unframed import unframed_tokenizer
 from tfedge.errors import CheckpointError, InputError
 from tfedge.models.config import lowercases
 from tfedge.models.folder import CONFIG, TOKENIZER_SETTINGS
@@ -70,6 +71,8 @@ def load_tokenizer(
             `vocab_size`, or does something that a board cannot do.
     """
     check_tokenizer(Path(folder), vocab_size)
+    if (unframed := unframed_tokenizer(Path(folder))) is not None:
+        return unframed
     _refuse_slow(Path(folder))
     try:
         whole = _as_transformers(folder)
@@ -114,6 +117,8 @@ def load_tokenizer(
 def transformers_tokenizer(folder: str | Path) -> Tokenizer:
     """What transformers itself makes of a folder that `load_tokenizer` has read, for one that is to be
     written: nothing in it is yet as boards need it."""
+    if (unframed := unframed_tokenizer(Path(folder))) is not None:
+        return unframed
     found: Tokenizer = _as_transformers(folder).backend_tokenizer
     return found
 

@@ -256,6 +256,10 @@ class Blocks:
             pooled = op("pooling", layers.mean_pooling)([self.operand(hidden), attention_mask])
             return self.tap("pooling", pooled)
 
+    def without(self, name: str, mask: Symbolic, ids: Symbolic, token: int) -> Symbolic:
+        """A mask of real tokens without those that are `token`, int32 (B, S)."""
+        return op(name, layers.without, token=token)([mask, ids])
+
     def one_token(self, x: Symbolic) -> Symbolic:
         """What comes from `mean_pooling` as the hidden states of one token, (B, 1, C)."""
         return op("pooling.token", layers.expanded)(x)

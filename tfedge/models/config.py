@@ -16,11 +16,13 @@ from tfedge.errors import CheckpointError
 from tfedge.models.folder import (
     CONFIG,
     PROMPTS,
+    STATIC,
     TOKENIZER_SETTINGS,
     TRANSFORMER_SETTINGS,
     modules_of,
     modules_root,
 )
+from tfedge.models.static import static_source
 from tfedge.models.untyped import model_type_of
 from tfedge.tasks.sentence_embedding import CLS, MEAN, WITH_PROMPT
 
@@ -33,6 +35,8 @@ _FLAGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+# What makes an embedding of a text, with a Normalize behind it or without.
+_POOLED = (["Transformer", "Pooling"], [STATIC])
 _PAIRS = "tfedge_pairs"  # of config.json, beside what transformers reads
 _UNTYPED = (
     ", and neither the class in its architectures nor the names of the weights tell which one it is: "
@@ -55,12 +59,14 @@ def read_config(folder: str | Path) -> EncoderConfig:
     Raises:
         CheckpointError: the file is missing, is no JSON object, or describes an unsupported model.
     """
-    source = read_object(
-        Path(folder) / CONFIG,
-        "a checkpoint is a folder with config.json, model.safetensors and tokenizer.json or vocab.txt "
-        "(of images: preprocessor_config.json)",
-    )
-    source = {**source, "model_type": model_type_of(Path(folder), source)}
+    source = static_source(Path(folder))
+    if source is None:
+        source = read_object(
+            Path(folder) / CONFIG,
+            "a checkpoint is a folder with config.json, model.safetensors and tokenizer.json or "
+            "vocab.txt (of images: preprocessor_config.json)",
+        )
+        source["model_type"] = model_type_of(Path(folder), source)
     return dataclasses.replace(parse_config(source), pooling=pooling_of(Path(folder)))
 
 
@@ -96,8 +102,11 @@ def normalizes_embeddings(folder: Path) -> bool:
     """Whether sentence embeddings of a checkpoint are to have length 1.
 
     Those of a plain encoder, without `modules.json`, are to: the dot product of two is their
-    cosine. Raises CheckpointError where `modules.json` cannot be understood.
+    cosine. Model2Vec says it in config.json. Raises CheckpointError where that, or `modules.json`,
+    cannot be understood.
     """
+    if (static := static_source(folder)) is not None:
+        return bool(static["normalize"])
     kinds = [kind for kind, _ in modules_of(modules_root(folder))]
     return not kinds or "Normalize" in kinds
 
@@ -181,8 +190,8 @@ def pooling_of(folder: Path) -> str:
         return MEAN
     kinds = [kind for kind, _ in modules]
     path = next((path for kind, path in modules if kind == "Pooling"), "1_Pooling")
-    found = _mode(root / path / "config.json")
-    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+    found = MEAN if STATIC in kinds else _mode(root / path / "config.json")
+    if kinds[: len(kinds) - (kinds[-1] == "Normalize")] not in _POOLED:
         found = f"{found} in the modules {', '.join(kinds)}"
     settings = read_object(root / PROMPTS, _WHY) if (root / PROMPTS).is_file() else {}
     prompts, name = settings.get("prompts"), settings.get("default_prompt_name")

@@ -6,8 +6,9 @@ each with a folder:
     [{"path": "", "type": "...Transformer"}, {"path": "1_Pooling", "type": "...Pooling"},
      {"path": "2_Normalize", "type": "...Normalize"}]
 
-The Transformer is the Hugging Face folder itself, or one inside it (`0_Transformer`). Every path below
-is the one that a file has, or would have, in a copy whose encoder is in the folder itself.
+The Transformer is the Hugging Face folder itself, or one inside it (`0_Transformer`); a StaticEmbedding
+in its place has no config.json. Every path below is the one that a file has, or would have, in a copy
+whose encoder is in the folder itself.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tfedge.show.numbers import some
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+TOKENIZER = "tokenizer.json"
 PREPROCESSOR = "preprocessor_config.json"
 TOKENIZER_SETTINGS = "tokenizer_config.json"
 # Of sentence-transformers: the Transformer's own settings, and those of all modules together.
@@ -32,11 +34,14 @@ TRANSFORMER_SETTINGS = tuple(
 )
 MODULES = "modules.json"
 PROMPTS = "config_sentence_transformers.json"
+# The modules that make of a text what the others go on with.
+STATIC = "StaticEmbedding"
+_ENCODERS = ("Transformer", STATIC)
 _WEIGHTS_INDEX = "model.safetensors.index.json"
 # What turns texts or images into inputs.
 _INPUTS = (
     PREPROCESSOR,
-    "tokenizer.json",
+    TOKENIZER,
     TOKENIZER_SETTINGS,
     "special_tokens_map.json",
     "added_tokens.json",
@@ -129,6 +134,8 @@ def modules_of(folder: Path) -> list[tuple[str, str]]:
     for item in content:
         kind = str(item.get("type", "")).split(".")[-1]
         name = item.get("path") or ("1_Pooling" if kind == "Pooling" else "")
+        if name == "." and kind in _ENCODERS:  # as Model2Vec writes it
+            name = ""
         if name and not _is_within(folder, name):
             raise CheckpointError(f"{path}: the path {name!r} is not the name of a folder in it")
         found.append((kind, name))
@@ -144,7 +151,7 @@ def transformer_folder(folder: Path) -> Path:
     """Where the encoder of a folder is: in the folder itself, or where `modules_of` says."""
     if not (folder / CONFIG).is_file():
         for kind, path in modules_of(folder):
-            if kind == "Transformer":
+            if kind in _ENCODERS:
                 return folder / path
     return folder
 
@@ -153,7 +160,8 @@ def modules_root(encoder: Path) -> Path:
     """The folder with the `modules.json` of an encoder: its own, or the one around it."""
     if not (encoder / MODULES).is_file():
         around = encoder.resolve().parent
-        if ("Transformer", encoder.resolve().name) in modules_of(around):
+        name = encoder.resolve().name
+        if any((kind, name) in modules_of(around) for kind in _ENCODERS):
             return around
     return encoder
 
@@ -185,7 +193,7 @@ def copy_rest(source: Path, folder: Path, width: int | None = None) -> None:
     if MODULES in modules and modules_root(source) != source:
         listed = json.loads(modules[MODULES].read_bytes())
         for module, (kind, _) in zip(listed, modules_of(modules_root(source)), strict=True):
-            if kind == "Transformer":
+            if kind in _ENCODERS:
                 module["path"] = ""
         files.write_json(folder / MODULES, listed)
     for kind, name in modules_of(folder) if width is not None else ():
@@ -217,7 +225,7 @@ def _modules(encoder: Path) -> dict[str, Path]:
     found = _matching(root, MODULES, PROMPTS, *TRANSFORMER_SETTINGS)
     found |= _matching(encoder, *TRANSFORMER_SETTINGS)
     for kind, name in modules_of(root):
-        if kind != "Transformer" and name:
+        if kind not in _ENCODERS and name:
             found |= {
                 f"{name}/{file}": path for file, path in _matching(root / name, *_MODULE).items()
             }

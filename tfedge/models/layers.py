@@ -345,6 +345,12 @@ def mean_pooling(inputs: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
     return tf.squeeze(pooled, axis=1)
 
 
+def without(inputs: tuple[tf.Tensor, tf.Tensor], token: int) -> tf.Tensor:
+    """A mask, int32 (B, S), with 0 where the ids, int32 (B, S), are `token`."""
+    mask, ids = inputs
+    return tf.where(tf.equal(ids, token), 0, mask)
+
+
 def expanded(x: tf.Tensor) -> tf.Tensor:
     """(B, C) -> (B, 1, C)."""
     return x[:, tf.newaxis]

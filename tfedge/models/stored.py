@@ -63,6 +63,11 @@ class Checkpoint:
                 )
             self._tensors[name] = (path, stored)
             self._shapes[name] = stored_shapes[path][stored]
+        self._made = self.config.architecture.made(self.config, self._shapes)
+        for made in self._made.values():
+            for part in made.parts:
+                del self._shapes[part]
+        self._shapes |= {name: made.shape for name, made in self._made.items()}
         self._check_size()
 
     def _check_size(self) -> None:
@@ -86,7 +91,7 @@ class Checkpoint:
     def names(self) -> set[str]:
         """Tensor names without the prefixes of wrappers and of the encoder, old names of layer norms
         made new."""
-        return set(self._tensors)
+        return set(self._shapes)
 
     @property
     def sha256(self) -> str:
@@ -111,21 +116,24 @@ class Checkpoint:
         return self._shapes[name]
 
     def stored(self, name: str) -> tuple[str, np.ndarray]:
-        """What a tensor is called in its file, and the tensor as it is there."""
+        """What a tensor is called in its file, and the tensor as it is there, or as it is made."""
+        if made := self._made.get(name):
+            return self._tensors[name][1], made.make({part: self._raw(part) for part in made.parts})
+        return self._tensors[name][1], self._raw(name)
+
+    def _raw(self, name: str) -> np.ndarray:
         path, stored = self._tensors[name]
         with safe_open(path, "numpy") as file:
-            return stored, file.get_tensor(stored)
+            return np.asarray(file.get_tensor(stored))
 
     def read(self, name: str) -> np.ndarray:
         """A tensor as float32."""
         path, stored = self._tensors[name]
         with safe_open(path, "numpy") as file:
             dtype = file.get_slice(stored).get_dtype()
-            if dtype not in {"F16", "F32", "F64", "BF16"}:
-                raise CheckpointError(
-                    f"{path}: {stored} is {dtype}; weights must be floating point"
-                )
-            found = np.asarray(file.get_tensor(stored), np.float32)
+        if dtype not in {"F16", "F32", "F64", "BF16"} and name not in self._made:
+            raise CheckpointError(f"{path}: {stored} is {dtype}; weights must be floating point")
+        found = np.asarray(self.stored(name)[1], np.float32)
         if not np.isfinite(found).all():
             raise CheckpointError(
                 f"{path}: {stored} has numbers that are not finite (NaN or infinity), as a training "

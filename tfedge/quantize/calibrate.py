@@ -47,7 +47,9 @@ class Observer:
         self.model = encoder.model
         self.kinds = encoder.kinds
         names = tuple(self.model.input_names)
-        self._batches = [batch for _, batch in batches_of_equals(samples, names)]
+        # A text of which nothing is left has no tensors.
+        own = [sample for sample in samples if len(sample)]
+        self._batches = [batch for _, batch in batches_of_equals(own, names)]
         self._run = traced(keras.Model(encoder.model.input, encoder.tapped), encoder.model.input)
         self._progress = progress
 
@@ -91,7 +93,7 @@ def calibrate(observer: Observer, pre_norm: bool = False) -> Calibration:
         name: chosen[name].symmetric() if kinds[name].symmetric else chosen[name] for name in found
     }
     scores = [ranges[name] for name in found if isinstance(kinds[name], Scores)]
-    mask_value = -max(range_.max - range_.min for range_ in scores)
+    mask_value = -max((range_.max - range_.min for range_ in scores), default=0.0)
     for name, kind in kinds.items():
         if kind is MASK:
             ranges[name] = Range(mask_value, 0.0)

@@ -37,6 +37,7 @@ PLANS = "plans"
 # Of a limit: the largest square of a mean that is subtracted.
 _ROOM = 1 + 1 / 16
 _MEAN_WEIGHTS = Fixed(0.0, 1 / 3)  # of [CLS], [SEP] and a word
+_ANY_MEAN_WEIGHTS = Fixed(0.0, 1.0)  # of a text of one token too
 
 
 @dataclasses.dataclass(frozen=True)
@@ -374,11 +375,16 @@ class IntegerBlocks(Blocks):
     def mean_pooling(self, hidden: Symbolic, attention_mask: Symbolic) -> Symbolic:
         """The mean hidden state of real tokens: (B, S, 1, C), (B, S) -> (B, C)."""
         # The hidden states are the right operand of a product here, as the values of an attention.
-        self.kinds[self.name_of(hidden)] = kinds.VALUE
+        name = self.name_of(hidden)
+        self.kinds[name] = dataclasses.replace(kinds.VALUE, table=self.kinds[name].table)
         with self.site("pooling", "pooling"):
             longest = self.config.max_position_embeddings
             count = op("pooling.weights", layers.inverse_count, max_length=longest)
-            weights = self._step(count, attention_mask, _MEAN_WEIGHTS)
+            # What saturates is alike for all tokens of a text, and the division by the length takes it
+            # out.
+            is_exact = self.config.architecture.frames_texts or self.options.normalize
+            kind = _MEAN_WEIGHTS if is_exact else _ANY_MEAN_WEIGHTS
+            weights = self._step(count, attention_mask, kind)
             return self._step(op("pooling", layers.weighted_sum), [weights, self.operand(hidden)])
 
     def normalized(self, x: Symbolic) -> Symbolic:

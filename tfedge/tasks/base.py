@@ -113,6 +113,9 @@ class Task(base.Task):
         """Raises InputError or CheckpointError where an encoder cannot be for this task."""
         if config.architecture.reads != self.units:
             raise InputError(f"a {config.model_type} cannot be used for {self.name}")
+        only = config.architecture.only_task
+        if only not in (None, self.name):
+            raise InputError(f"a {config.model_type} is for {only} alone, not for {self.name}")
 
     def logits_modules(self, config: EncoderConfig) -> tuple[str, ...]:
         """The dense layers that have an output for each label; none of a task without labels."""

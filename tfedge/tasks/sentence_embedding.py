@@ -68,7 +68,8 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
         if blocks.config.pooling == CLS:
             pooled = blocks.per_text(blocks.token(hidden))
         else:
-            pooled = blocks.mean_pooling(hidden, inputs["attention_mask"])
+            counted = blocks.config.architecture.counted(blocks, inputs)
+            pooled = blocks.mean_pooling(hidden, counted)
         return {"embedding": blocks.normalized(pooled) if blocks.options.normalize else pooled}
 
     def output_losses(
