@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tfedge.api.conversion import Conversion
     from tfedge.api.measurement import Evaluation
-    from tfedge.api.training import Pruning, Shrinking, Trained, TrainedForInt8
+    from tfedge.api.training import Pruning, Shrinking, Static, Trained, TrainedForInt8
     from tfedge.api.vocabulary import Trimming
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -131,23 +131,32 @@ def finetune(model: Name, data: Name, output: Name, **options: Unpack[FinetuneOp
 
 @_with_options(DistilOptions)
 def distil(
-    preset: str, teacher: Name, data: Name, output: Name, **options: Unpack[DistilOptions]
-) -> Trained:
-    """Trains the small model of a preset on the answers of a larger teacher.
+    preset: str | None,
+    teacher: Name,
+    data: Name | None,
+    output: Name,
+    **options: Unpack[DistilOptions],
+) -> Trained | Static:
+    """Trains the small model of a preset on the answers of a larger teacher, or makes a table of it.
+
+    tfedge.distil(None, "minilm", None, "table", student="static")
 
     Args:
-        preset: one of `tfedge models`.
-        teacher: the folder of a fine-tuned text classifier.
-        data, output: as those of `finetune`.
+        preset: one of `tfedge models`; None with student="static".
+        teacher: the folder of a fine-tuned text classifier, or of an embedder.
+        data, output: as those of `finetune`; student="static" has no data, None.
         options: those of `tfedge distil --help`, with _ for -; None is the default named there.
 
-    Returns, Raises: as `finetune`.
+    Returns:
+        As `finetune`; of student="static" the folder, and the size of the table.
+
+    Raises: as `finetune`.
     """
     given = {"preset": preset, "teacher": teacher, "data": data, "output": output}
     report = _call("distil", {**given, **options})
-    from tfedge.api.training import Trained
+    from tfedge.api.training import Static, Trained
 
-    return Trained.of(report)
+    return Static.of(report) if options.get("student") else Trained.of(report)
 
 
 @_with_options(PruneOptions)

@@ -105,6 +105,8 @@ class LossOptions(TypedDict, total=False):
 class DistilOptions(FloatTrainingOptions, LossOptions, total=False):
     """Of `tfedge distil`."""
 
+    student: str | None
+    width: int | None
     logit_weight: float | None
     label_weight: float | None
     relation_weight: float | None

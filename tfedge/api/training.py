@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from tfedge.api.shown import Folder
-from tfedge.cli.summary import pruning_summary, qad_summary, shrink_summary, training_summary
-from tfedge.train import prune, qad, result, shrink
+from tfedge.cli.summary import (
+    pruning_summary,
+    qad_summary,
+    shrink_summary,
+    static_summary,
+    training_summary,
+)
+from tfedge.train import prune, qad, result, shrink, static
 
 
 class Trained(Folder, result.Trained):
@@ -12,6 +18,13 @@ class Trained(Folder, result.Trained):
 
     def _summary(self) -> str:
         return training_summary(self)
+
+
+class Static(Folder, static.Static):
+    """Static embeddings that were made of an encoder."""
+
+    def _summary(self) -> str:
+        return static_summary(self)
 
 
 class Pruning(Folder, prune.Pruning):

@@ -86,17 +86,23 @@ columns = together(
         "--label-column", metavar="NAME", help="Column of the labels. Default: label or labels."
     ),
 )
-_data = together(
-    click.option(
-        "--data",
-        required=True,
-        help="Training texts: a TSV, CSV or JSONL file with columns text and label (TXT where no "
-        "labels are needed), or a data set id on the Hugging Face hub. Rows may have pairs of texts.",
-    ),
-    click.option("--eval", "evaluation", help="Held-out texts to measure on."),
-    columns,
-    click.option("--output", required=True, type=NEW, help="Folder to write."),
-)
+
+
+def _data(required: bool) -> Decorator:
+    return together(
+        click.option(
+            "--data",
+            required=required,
+            help="Training texts: a TSV, CSV or JSONL file with columns text and label (TXT where no "
+            "labels are needed), or a data set id on the Hugging Face hub. Rows may have pairs of "
+            "texts.",
+        ),
+        click.option("--eval", "evaluation", help="Held-out texts to measure on."),
+        columns,
+        click.option("--output", required=True, type=NEW, help="Folder to write."),
+    )
+
+
 _course = together(
     click.option("--epochs", default=3, type=click.IntRange(1)),
     click.option("--batch-size", default=32, type=click.IntRange(1)),
@@ -143,9 +149,11 @@ _rest = together(
     ),
     click.option("--json", "as_json", is_flag=True, help="Print the whole report."),
 )
-training = together(_data, _course, _rest)
+training = together(_data(True), _course, _rest)
 # As it, how long and how fast to train being settled by the data and the encoder.
-training_by_rule = together(_data, _course_by_rule, _rest)
+training_by_rule = together(_data(True), _course_by_rule, _rest)
+# As it, where data need not be given.
+training_or_none = together(_data(False), _course_by_rule, _rest)
 # What training in float has besides.
 float_training = together(
     click.option(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # what a command does not print, it does not import
     from tfedge.train.qad import Training
     from tfedge.train.result import Trained
     from tfedge.train.shrink import Shrinking
+    from tfedge.train.static import Static
     from tfedge.train.trim import Trimming
 
 _BOARD_GB = (1, 2, 4, 8)
@@ -203,6 +204,15 @@ def training_summary(report: Trained) -> str:
         ]
         lines.append(f"{2 * most:>9,} texts: expect {curve.doubled:.4f} ({gain:+.1f} points)")
     return "\n".join(lines)
+
+
+def static_summary(report: Static) -> str:
+    """What `tfedge distil --student static` prints."""
+    return (
+        f"{report.output}  {report.rows:,} tokens of {report.width} numbers, "
+        f"{report.bytes / 1e6:.1f} MB; they have {percent(report.variance)} of the teacher's variance\n"
+        f"convert it: tfedge convert {report.output}"
+    )
 
 
 def _shares(figures: Mapping[str, float] | None) -> list[str]:

@@ -10,6 +10,7 @@ import click
 
 from tfedge import tasks
 from tfedge.cli import options
+from tfedge.cli.given import opened
 from tfedge.cli.options import (
     PATH,
     TrainingData,
@@ -19,18 +20,23 @@ from tfedge.cli.options import (
     training_data,
     training_request,
 )
-from tfedge.cli.summary import training_summary
+from tfedge.cli.summary import static_summary, training_summary
 from tfedge.data.overlap import held_apart
 from tfedge.models.config import parse_config
 from tfedge.models.stored import Checkpoint
 from tfedge.quiet import load_tensorflow
 from tfedge.tasks import columns
 from tfedge.tasks.base import Rows
+from tfedge.train.place import refuse_existing
 from tfedge.train.result import Trained
 from tfedge.train.usual import usual_epochs, usual_learning_rate
 
 if TYPE_CHECKING:
     from tfedge.train.run import Request
+    from tfedge.train.static import Static
+
+
+_STATIC = "static"  # the student that is made, not trained
 
 
 @click.command()
@@ -141,7 +147,18 @@ def settle_course(settings: dict[str, Any], texts: int, width: int) -> None:
 
 
 @click.command()
-@click.argument("preset")
+@click.argument("preset", required=False)
+@click.option(
+    "--student",
+    type=click.Choice([_STATIC]),
+    help="In place of PRESET: static makes a table of what the teacher, any embedder, gives for each "
+    "token, and needs no --data.",
+)
+@click.option(
+    "--width",
+    type=click.IntRange(1, 4096),
+    help="Numbers of an embedding with --student static. Default: 256, or as many as the teacher has.",
+)
 @click.option(
     "--teacher",
     required=True,
@@ -179,12 +196,15 @@ def settle_course(settings: dict[str, Any], texts: int, width: int) -> None:
     "about 2 bytes x tokens of all texts x hidden states x width; may be deleted at any time.",
 )
 @options.float_training
-@options.training_by_rule
-def distil(preset: str, teacher: Path, cache: Path | None, as_json: bool, **settings: Any) -> None:
+@options.training_or_none
+def distil(
+    preset: str | None, teacher: Path, cache: Path | None, as_json: bool, **settings: Any
+) -> None:
     """Trains the small model of PRESET on the answers of a larger teacher.
 
     \b
     tfedge distil tinybert --teacher ./mine --data train.tsv --eval dev.tsv --output ./small
+    tfedge distil --student static --teacher minilm --output ./table
 
     Of an embedder the texts need no labels; a student of another width learns which texts are alike.
     The student starts from the teacher's own weights, cut to size, and learns the teacher's
@@ -192,15 +212,27 @@ def distil(preset: str, teacher: Path, cache: Path | None, as_json: bool, **sett
     i * N / n of N (4 of 6: 1, 3, 4, 6), and with --relation-weight its last layer the relations of
     one layer. A killed run resumes when the same command is given again.
     """
-    _echo_accuracy(run_distillation(preset, teacher, cache, settings), as_json)
+    report = run_distillation(preset, teacher, cache, settings)
+    if isinstance(report, Trained):
+        _echo_accuracy(report, as_json)
+    else:
+        echo_report(report, as_json, static_summary)
 
 
 def run_distillation(
-    preset: str, teacher: Path, cache: Path | None, settings: dict[str, Any]
-) -> Trained:
+    preset: str | None, teacher: Path, cache: Path | None, settings: dict[str, Any]
+) -> Trained | Static:
     """Does what `distil` does, with its options."""
     from tfedge.presets import load_preset
 
+    student_kind, width = settings.pop("student"), settings.pop("width")
+    if student_kind is not None:
+        return _make_static(teacher, width, {**settings, "preset": preset, "cache": cache})
+    if preset is None or settings["data"] is None:
+        what = "argument 'PRESET'" if preset is None else "option '--data'"
+        raise click.UsageError(f"Missing {what}; only --student {_STATIC} goes without")
+    if width is not None:
+        raise click.UsageError(f"--width is for --student {_STATIC} alone; a preset has its width")
     student = load_preset(preset).config
     data = training_data(preset, settings, teacher)
     settle_course(settings, len(data.texts), parse_config(student).hidden_size)
@@ -211,6 +243,24 @@ def run_distillation(
     losses, augmentation = take(DistillationLosses, settings), settings.pop("augmentation")
     request = training_request(data, settings)
     return run(request, student, losses, augmentation, cache)
+
+
+def _make_static(teacher: Path, width: int | None, settings: dict[str, Any]) -> Static:
+    """Makes static embeddings; raises UsageError for options that only training has."""
+    context = click.Context(distil)
+    output, force = settings.pop("output"), settings.pop("force")
+    for option in distil.params:
+        value = settings.get(str(option.name))
+        if value not in (None, False) and value != option.get_default(context):
+            named = option.opts[0] if isinstance(option, click.Option) else "PRESET"
+            raise click.UsageError(f"{named} does not apply to --student {_STATIC}; leave it out")
+    refuse_existing(output, force)
+    source, _ = opened(str(teacher), "sentence-embedding")
+    load_tensorflow()
+    from tfedge.progress import ProgressBar
+    from tfedge.train.static import USUAL_WIDTH, make_static
+
+    return make_static(source.folder, output, width or USUAL_WIDTH, ProgressBar, force)
 
 
 def _echo_accuracy(report: Trained, as_json: bool) -> None:
