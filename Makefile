@@ -60,7 +60,7 @@ ANSIBLE := ansible-core==2.19.14 ansible-lint==26.10.1
 VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm calibrate-boards mission report soak fuzz kills test-peers test-mediapipe test-viewers test-ansible test-browser test-pythons test-host test-lowest parity lint format dist audit requirements clean
+.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm calibrate-boards count-operators mission report soak fuzz kills test-peers test-mediapipe test-viewers test-ansible test-browser test-pythons test-host test-lowest parity lint format dist audit requirements clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -139,6 +139,11 @@ bench-arm: $(VENV)/.test $(if $(PEERS),.venv-bench/.done $(ARM_MODELS))  ## Coun
 
 calibrate-boards: $(VENV)/.test  ## Fit what turns counts on emulated boards into time, on published latencies, and tell its errors
 	@$(BIN)/python tests/arm/calibrate.py $(BENCH_ARGS)
+
+# Counted in tinybert's widths and others', in an hour or so; what has been counted is kept in build/arm.
+count-operators: $(VENV)/.test $(ARM_MODELS)  ## Count operators one by one on emulated boards, and write the table that estimates times
+	@command -v llvm-mca-19 >/dev/null || { echo "make: no llvm-mca-19; on Debian: apt install llvm-19" >&2; exit 4; }
+	@$(BIN)/python tests/arm/tabulate.py $(ARM_MODELS) $(BENCH_ARGS)
 
 mission: $(VENV)/.test  ## Count all architectures on an emulated Raspberry Pi 4 against BERT-base in float32
 	@$(BIN)/python tests/arm/mission.py --json build/mission/mission.json \

@@ -31,7 +31,7 @@ _ABSENT = -1  # an operator's optional input that is not there
 # Settings of operators that are read, by the names of the schema's accessors.
 _OPTIONS = (
     *("FusedActivationFunction", "DilationHFactor", "DilationWFactor", "WeightsFormat"),
-    *("Axis", "AdjX", "EllipsisMask", "NewAxisMask"),
+    *("Axis", "AdjX", "AdjY", "EllipsisMask", "NewAxisMask"),
 )
 EDGETPU_OPERATOR = "CUSTOM:edgetpu-custom-op"  # what edgetpu_compiler makes of those that it maps
 _MOST_VALUES = 16  # of a constant whose values are read: axes, paddings, strides
