@@ -1103,3 +1103,21 @@ def test_what_is_made_has_a_name(words: tuple[str, ...], output: str) -> None:
     option = () if words[-1].startswith("--") else ("--output",)
     done = CliRunner().invoke(cli.main, [*words, *option, output])
     assert (done.exit_code, "names nothing that could be made" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("convert", "x", "--max-drop", "nan"),
+        ("convert", "x", "--weight-bits", "nan"),
+        ("finetune", "x", "--data", "a.tsv", "--output", "y", "--learning-rate", "inf"),
+        ("prune", "x", "--data", "a.tsv", "--output", "y", "--sparsity", "nan"),
+        ("shrink", "x", "--data", "a.tsv", "--output", "y", "--target-flops", "nan"),
+        ("convert", "x", "--eval-limit", "9" * 5000),
+    ],
+    ids=lambda words: words[-2],
+)
+def test_numbers_that_nothing_compares_with(words: tuple[str, ...]) -> None:
+    """No range holds NaN off, and Python reads no number of thousands of digits."""
+    done = CliRunner().invoke(cli.main, list(words))
+    assert (done.exit_code, f"Invalid value for '{words[-2]}'" in done.stderr) == (2, True)

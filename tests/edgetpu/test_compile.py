@@ -174,6 +174,12 @@ def test_other_outputs_are_noticed(toys: Path, tmp_path: Path, tell: Tell) -> No
         compile_model(toys / "int8.tflite", tmp_path / "x.tflite")
 
 
+@pytest.mark.parametrize("path", ["", ".", "/"])
+def test_no_file(path: str) -> None:
+    with pytest.raises(InputError, match="not a file"):
+        compile_model(Path(path))
+
+
 def test_compiled_already(toys: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="compiled already"):
         compile_model(compiled(toys / "int8.tflite", tmp_path, {0}))

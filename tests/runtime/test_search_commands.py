@@ -57,6 +57,7 @@ def test_index_and_search(run, folder: Path) -> None:
     assert best.pop("score") == pytest.approx(1, abs=0.01)
     assert best == {"query": "bob", "path": f"{folder}/notes/sub/b.txt", "line": 1, "text": "Bob"}
     assert run("search", "--min-score", "0.99", "bob").lines[1:] == []
+    assert run("search", "--min-score", "nan", "bob").code == 2
 
 
 def test_paths_lead_to_the_files_from_where_one_is(

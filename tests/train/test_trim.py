@@ -27,6 +27,7 @@ from tfedge.models.stored import Checkpoint
 from tfedge.progress import ProgressBar
 from tfedge.runtime.tokenizer import pad
 from tfedge.tasks import task_and_labels
+from tfedge.train.place import refuse_existing
 from tfedge.train.run import build_loaded
 from tfedge.train.trim import Trimming, Wanted, trim
 
@@ -245,3 +246,10 @@ def test_languages_are_told_apart() -> None:
         writing_of(["xx"])
     with pytest.raises(InputError, match="say what is to be read: give --keep-texts"):
         Wanted()
+
+
+def test_an_output_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    """Not after all texts have been counted."""
+    (tmp_path / "a.tsv").write_text("")
+    with pytest.raises(InputError, match=r"cannot write into .*a\.tsv: "):
+        refuse_existing(tmp_path / "a.tsv" / "small", force=False)

@@ -22,7 +22,7 @@ from tfedge.cli.compression import prune, qad, shrink
 from tfedge.cli.conversion import convert, export, init, models
 from tfedge.cli.inspection import edgetpu, inspect_model
 from tfedge.cli.measurement import bench, evaluate, report
-from tfedge.cli.options import verbosity
+from tfedge.cli.options import refuse_endless, verbosity
 from tfedge.cli.recipe import run_recipe
 from tfedge.cli.training import distil, finetune
 from tfedge.cli.vocabulary import trim
@@ -76,6 +76,10 @@ for command in COMMANDS:
     main.add_command(command)
 for command in [main, *COMMANDS, *edgetpu.commands.values(), *board.commands.values()]:
     command.params += verbosity
+    for parameter in command.params:
+        if isinstance(parameter.type, click.types.FloatParamType):
+            assert parameter.callback is None
+            parameter.callback = refuse_endless
 
 
 class Ended(SystemExit):

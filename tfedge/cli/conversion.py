@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tfedge.conversion.result import Conversion
     from tfedge.errors import TfedgeError
 
+_MOST_DIGITS = 18  # of a number of texts; Python reads no more than 4300
 _QUANTIZATIONS = ["int8", "int8-float-io", "auto", "mixed", "int16x8", "dynamic", "int4"]
 _QUANTIZATIONS += ["float16", "float32"]
 
@@ -57,7 +58,7 @@ def _lengths(_: Any, option: Any, value: str | None) -> tuple[int, ...] | None:
 
 def _limit(_: Any, option: Any, value: str) -> int | None:
     """A number of texts from what a user typed, None for all."""
-    if value != "all" and not value.isdecimal():
+    if value != "all" and not (value.isdecimal() and len(value) <= _MOST_DIGITS):
         raise click.BadParameter(f"{value!r}; give a number of texts, or all")
     return None if value == "all" else int(value) or None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
 Options = TypeVar("Options")
 Report = TypeVar("Report")
 Decorator = Callable[[Any], Any]
+
+
+def refuse_endless(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """What an option gives, unless it is NaN or infinite.
+
+    Every comparison with NaN is false: no range holds it off, and `--max-drop nan` would let all pass.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no finite number", context, option)
+    return value
 
 
 class _New(click.Path):

@@ -111,8 +111,8 @@ def compile_model(path: Path, output: Path | None = None, timeout: int = 180) ->
         MissingPackageError: there is no compiler.
         RejectedModelError: it failed, took too long or mapped nothing; nothing is written.
     """
+    predicted = check(path)  # first of all: a path that is no file may have no name either
     target = output or path.with_name(f"{path.stem}_edgetpu.tflite")
-    predicted = check(path)
     if predicted.compiled:
         raise InputError(f"{path}: compiled already; give the model that it was made of")
     source = read_source(path)

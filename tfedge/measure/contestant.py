@@ -25,6 +25,7 @@ from tfedge.runtime.bundle import Bundle, read_bundle
 from tfedge.runtime.tasks.base import Answer
 
 _LONGEST_LINE = 256 << 20  # bytes of a block of answers
+_MOST_DIGITS = 9  # of a number of tokens
 CLOCK = (sys.executable, *WORKER)  # answers texts with a converted model
 
 
@@ -142,7 +143,7 @@ def on_board(
 def _split(given: str) -> tuple[Path, int | None]:
     """The path and the length of `X.tflite@128`; a file may have such a name itself."""
     path, at, digits = given.rpartition("@")
-    if at and digits.isdecimal() and not Path(given).exists():
+    if at and digits.isdecimal() and len(digits) < _MOST_DIGITS and not Path(given).exists():
         return Path(path), int(digits)
     return Path(given), None
 

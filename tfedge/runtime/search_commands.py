@@ -85,6 +85,14 @@ Exit codes:
   141  the reader of the output went away
 """
 
+
+def _refuse_nan(context: click.Context, option: click.Parameter, value: float) -> float:
+    """No range holds NaN off, since every comparison with it is false."""
+    if value != value:
+        raise click.BadParameter(f"{value} is no number", context, option)
+    return value
+
+
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 _MODEL = click.option(
     "--model", metavar="FILE", required=True, help="The .tflite file, a sentence-embedding model."
@@ -157,6 +165,7 @@ def index_command(**options: Any) -> Callable[[], int]:
     "--min-score",
     type=click.FloatRange(-1, 1),
     default=-1.0,
+    callback=_refuse_nan,
     metavar="X",
     help="Only passages of at least this score.",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tfedge import files
 from tfedge.errors import InputError
 
 
@@ -14,6 +15,8 @@ def training_folder(output: Path) -> Path:
 
 def refuse_existing(output: Path, force: bool) -> None:
     """Raises InputError at once where the output exists, no run that could go on has been interrupted,
-    and nothing is to be replaced; `RunFolder.claim` knows whether one can go on."""
+    and nothing is to be replaced, `RunFolder.claim` knows whether one can go on; or where nothing can
+    be written beside it."""
     if output.exists() and not force and not training_folder(output).exists():
         raise InputError(f"{output} exists; choose another --output, or --force to replace it")
+    files.check_folder(output.parent)
