@@ -237,9 +237,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--seconds", type=float, default=600, help="after which it ends, with fewer"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--except", action="append", dest="left_out", choices=list(ENTRIES), default=[]
-    )
     parser.add_argument("--jobs", type=int, default=2, help="entries at once")
     parser.add_argument("--entry", action="append", dest="entries", choices=list(ENTRIES))
     parser.add_argument(
@@ -247,7 +244,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--toys", type=Path, help="toy models that have been made already")
     found = parser.parse_args(arguments)
-    found.entries = [name for name in found.entries or ENTRIES if name not in found.left_out]
+    found.entries = found.entries or list(ENTRIES)
     return found
 
 

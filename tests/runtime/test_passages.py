@@ -54,6 +54,8 @@ def test_passages(tmp_path: Path, by: str, expected: list[tuple[int, str]]) -> N
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (latin := tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     os.mkfifo(fifo := tmp_path / "fifo.txt")
+    # As of a card that is worn: it is opened, and what it holds cannot be read.
+    (broken := tmp_path / "broken.txt").symlink_to("/proc/self/mem")
     with open(large := tmp_path / "large.txt", "wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
     for path, message in (
@@ -61,6 +63,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         (fifo, "not a file"),
         (large, "larger than 8388608 bytes"),
         (tmp_path / "gone.txt", "cannot be read: No such file"),
+        (broken, "cannot be read: Input/output error"),
     ):
         with pytest.raises(TextError, match=f"{path.name}: {message}"):
             read_passages(str(path), "line")

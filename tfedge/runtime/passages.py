@@ -34,7 +34,9 @@ def find_files(paths: Iterable[str], suffixes: Iterable[str], skip: Skip) -> Ite
         if not Path(path).is_dir():
             yield path
             continue
-        for folder, folders, files in os.walk(path, onerror=lambda error: skip(_why(error))):
+        for folder, folders, files in os.walk(
+            path, onerror=lambda error: skip(_why(os.fsdecode(error.filename), error))
+        ):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(files):
                 is_asked = name.lower().endswith(endings) and not name.startswith(".")
@@ -52,11 +54,13 @@ def read_passages(path: str, by: str) -> list[tuple[int, str]]:
         # Looked at before it is opened: opening a FIFO would wait for a writer.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise TextError(f"{path}: not a file")
-        if os.stat(path).st_size > MAX_FILE_BYTES:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+        if len(raw) > MAX_FILE_BYTES:
             raise TextError(f"{path}: larger than {MAX_FILE_BYTES} bytes; split it")
-        content = Path(path).read_bytes().decode("utf-8-sig")
+        content = raw.decode("utf-8-sig")
     except OSError as error:
-        raise TextError(_why(error)) from error
+        raise TextError(_why(path, error)) from error
     except UnicodeDecodeError:
         raise TextError(f"{path}: not UTF-8") from None
     if by == "line":
@@ -105,5 +109,5 @@ def cut(line: int, text: str, fits: Callable[[str], bool], most: int) -> Iterato
         first = last - (last - first) // _OVERLAP
 
 
-def _why(error: OSError) -> str:
-    return f"{os.fsdecode(error.filename)}: cannot be read: {error.strerror}"
+def _why(path: str, error: OSError) -> str:
+    return f"{path}: cannot be read: {error.strerror}"
