@@ -58,6 +58,10 @@ def test_index_and_search(run, folder: Path) -> None:
     assert best == {"query": "bob", "path": f"{folder}/notes/sub/b.txt", "line": 1, "text": "Bob"}
     assert run("search", "--min-score", "0.99", "bob").lines[1:] == []
     assert run("search", "--min-score", "nan", "bob").code == 2
+    long = folder / ("x" * 300)
+    lost = run("index", long)
+    assert (lost.code, lost.lines) == (3, [])
+    assert lost.errors == [f"tfedge-infer: {long}: File name too long; give another path"]
 
 
 def test_paths_lead_to_the_files_from_where_one_is(

@@ -28,7 +28,7 @@ from tfedge.cli.training import distil, finetune
 from tfedge.cli.vocabulary import trim
 from tfedge.errors import InputError, MissingPackageError, TfedgeError, host_extra
 from tfedge.notes import is_verbose
-from tfedge.runtime.errors import NO_MEMORY, lacks_memory, shortened
+from tfedge.runtime.errors import NO_MEMORY, lacks_memory, pathless, shortened
 from tfedge.runtime.terminal import complain
 from tfedge.runtime.unexpected import EXIT_UNEXPECTED, describe
 
@@ -66,8 +66,6 @@ def main() -> None:
     """
 
 
-# What the system says of a path that it cannot follow, wherever one was given.
-_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _FULL_IN_TENSORFLOW = re.compile(rf"(/\S+); ({'|'.join(map(os.strerror, _FULL))})")
 COMMANDS = [finetune, distil, prune, shrink, trim, qad, convert, export, evaluate, run_recipe]
@@ -182,8 +180,8 @@ def _told(error: BaseException, name: str) -> tuple[str, int]:
     if full := _full_place(error):
         told = f"cannot write {full}; free some room there, or name another folder in TMPDIR"
         return told, InputError.exit_code
-    if isinstance(error, OSError) and error.errno in _NO_PATH and error.filename:
-        return f"{error.filename}: {error.strerror}; give another path", InputError.exit_code
+    if said := pathless(error):
+        return said, InputError.exit_code
     if isinstance(error, (TfedgeError, OSError)):  # the latter of a closed output, say
         return str(error), getattr(error, "exit_code", TfedgeError.exit_code)
     is_foreign = not (getattr(error, "name", None) or "").startswith("tfedge")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+
 NO_MEMORY = "the memory of this machine, or what ulimit leaves of it, is not enough for this"
 # What the loader says of a library.
 _NO_ROOM = ("failed to map segment", "annot allocate memory")
+# What the system says of a path that it cannot follow, wherever one was given.
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
 LONGEST_MESSAGE = 1000
 # Control characters; half a character beyond U+FFFF could not be written at all.
 _CONTROLS = {
@@ -57,6 +61,13 @@ class BackendError(InferenceError, RuntimeError):
     """There is no suitable runtime or delegate here, or the runtime refuses the model."""
 
     exit_code = 4
+
+
+def pathless(error: BaseException) -> str:
+    """What is said of a path that the system cannot follow; empty for other errors."""
+    if isinstance(error, OSError) and error.errno in _NO_PATH and error.filename:
+        return f"{error.filename}: {error.strerror}; give another path"
+    return ""
 
 
 def lacks_memory(error: BaseException | None) -> bool:

@@ -21,9 +21,11 @@ from tfedge.runtime.errors import (
     NO_MEMORY,
     BackendError,
     InferenceError,
+    ModelFileError,
     OptionError,
     TextError,
     lacks_memory,
+    pathless,
 )
 from tfedge.runtime.lines import Request
 from tfedge.runtime.terminal import (
@@ -347,6 +349,9 @@ def run(arguments: Sequence[str]) -> int:
         if lacks_memory(error):  # for one more import, too
             complain(NO_MEMORY)
             return BackendError.exit_code
+        if said := pathless(error):
+            complain(said)
+            return ModelFileError.exit_code
         from tfedge.runtime.unexpected import EXIT_UNEXPECTED, describe
 
         complain(describe(error, name))
