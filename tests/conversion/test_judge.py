@@ -222,3 +222,17 @@ def test_a_loss_of_embeddings_is_told_with_its_figures() -> None:
     expected, answers = [{"embedding": [1.0, 0.0]}], [{"embedding": [0.98, 0.2]}]
     _, faults = _figures(judged("sentence-embedding", max_drop=1.0), expected, answers)
     assert faults == ["2.02 points lost", "cosine 0.980, least 0.980"]
+
+
+def test_entities_count_and_not_the_words_outside_of_them() -> None:
+    """A tagger that loses half of the entities has the labels of 97.5 % of the words."""
+    tags = ["B-person", *["O"] * 19]
+    truth = [[(2 * index, tag) for index, tag in enumerate(tags)] for _ in range(60)]
+    found = {"tokens": [{"start": start, "label": tag} for start, tag in truth[0]]}
+    lost = {"tokens": [{"start": start, "label": "O"} for start, _ in truth[0]]}
+    figures, faults = _figures(
+        judged("token-classification", truth, max_drop=5.0), [found] * 60, [found, lost] * 30
+    )
+    assert figures.scores == {"float_f1": 1.0, "f1": pytest.approx(2 / 3)}
+    assert not figures.passed
+    assert faults[0].startswith("33.33 points lost")

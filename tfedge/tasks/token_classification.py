@@ -37,11 +37,9 @@ class TokenClassification(Task, board.TokenClassification):
     wanted = (
         "the columns tokens and labels (or tags, ner_tags), text and entities, or a .conll file"
     )
+    score = "f1"  # of what is outside of entities there is most, and that is easy
     has_aims_of_tokens = True
     trains_on_labels = True
-
-    def goal(self, rows: Rows) -> str:
-        return "f1"  # of what is outside of entities there is most, and that is easy
 
     def logits_modules(self, config: EncoderConfig) -> tuple[str, ...]:
         return ("classifier",)
