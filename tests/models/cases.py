@@ -117,6 +117,27 @@ _MODERNBERT: Config = {
     "local_rope_theta": 10000.0,
     "classifier_pooling": "mean",
 }
+_NOMIC_BERT: Config = {
+    **_BERT,
+    "model_type": "nomic_bert",
+    "hidden_act": "silu",
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "pad_token_id": 0,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1000.0},
+}
+_GTE: Config = {
+    **_BERT,
+    "model_type": "gte",
+    "type_vocab_size": 1,
+    "pad_token_id": 1,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 160000.0},
+}
+_JINA: Config = {
+    **_ROBERTA,
+    "model_type": "jina_embeddings_v3",
+    "rope_parameters": {"rope_type": "default", "rope_theta": 20000.0},
+}
 _MOBILEBERT: Config = {
     "model_type": "mobilebert",
     "vocab_size": 60,
@@ -225,6 +246,12 @@ CONFIGS: dict[str, Config] = {
         "hidden_activation": "silu",
         "classifier_activation": "relu",
     },
+    "nomic_bert": _NOMIC_BERT,
+    # Heads of a width of their own, and GELU behind the gate.
+    "nomic_bert-wide": {**_NOMIC_BERT, "head_dim": 12, "hidden_act": "gelu"},
+    "gte": _GTE,
+    "gte-typeless": {**_GTE, "type_vocab_size": 0, "hidden_act": "silu"},
+    "jina_embeddings_v3": _JINA,
     "mobilebert": _MOBILEBERT,
     "mobilebert-bottleneck-attention": {**_MOBILEBERT, "use_bottleneck_attention": True},
     "mobilebert-plain-classifier": {**_MOBILEBERT, "classifier_activation": False},
@@ -256,8 +283,16 @@ WORDS = "fill-mask"
 FAMILIES = (
     *("bert", "distilbert", "roberta", "xlm-roberta", "camembert", "mpnet", "electra"),
     *("albert", "roformer", "deberta-v2", "modernbert", "mobilebert"),
+    *("nomic_bert", "gte", "jina_embeddings_v3"),
 )
-TEXT_CASES = tuple(f"{config}.{head}" for config in CONFIGS for head in HEADS)
+# transformers has no class for question answering of these.
+SPANLESS = ("nomic_bert", "gte")
+TEXT_CASES = tuple(
+    f"{config}.{head}"
+    for config in CONFIGS
+    for head in HEADS
+    if head != "spans" or CONFIGS[config]["model_type"] not in SPANLESS
+)
 _WORDLESS = ("roformer", "deberta-v2", "modernbert", "mobilebert")
 # What guesses words, of the architectures whose head for it is known.
 WORD_CASES = tuple(f"{family}.words" for family in FAMILIES if family not in _WORDLESS)
@@ -281,13 +316,16 @@ CLASS_PREFIXES = {
     "deberta-v2": "DebertaV2",
     "roformer": "RoFormer",
     "modernbert": "ModernBert",
+    "nomic_bert": "NomicBert",
+    "gte": "Gte",
+    "jina_embeddings_v3": "JinaEmbeddingsV3",
     "mobilebert": "MobileBert",
     "vit": "ViT",
     "deit": "DeiT",
 }
 # What the names of the encoder's tensors start with below a head, where it is not the model type.
 _PREFIXES = {"xlm-roberta": "roberta", "camembert": "roberta", "modernbert": "model"}
-_PREFIXES["deberta-v2"] = "deberta"
+_PREFIXES |= {"deberta-v2": "deberta", "jina_embeddings_v3": "roberta"}
 CLASS_SUFFIXES = {
     "text-classification": "ForSequenceClassification",
     "token-classification": "ForTokenClassification",
@@ -426,6 +464,7 @@ def tensor_shapes(config: Mapping[str, Any], task: str, num_labels: int = 2) -> 
     hidden = config["dim" if model_type == "distilbert" else "hidden_size"]
     families = {"distilbert": _distilbert, "mobilebert": _mobilebert, "mpnet": _mpnet}
     families |= {"electra": _electra, "albert": _albert, "modernbert": _modernbert}
+    families |= {"nomic_bert": _nomic_bert, "gte": _gte, "jina_embeddings_v3": _jina}
     families["deberta-v2"] = _deberta
     families["roformer"] = _roformer
     encoder = families.get(model_type, _bert)
@@ -452,6 +491,8 @@ def tensor_shapes(config: Mapping[str, Any], task: str, num_labels: int = 2) -> 
         return shapes | _dense("classifier.out_proj", hidden, num_labels)
     if task == "text-classification" and model_type == "deberta-v2":
         shapes |= _dense("pooler.dense", hidden, hidden)
+    if task == "text-classification" and model_type in SPANLESS:
+        shapes |= _dense(f"{prefix}.pooler.dense", hidden, hidden)
     if task == "text-classification" and model_type == "distilbert":
         shapes |= _dense("pre_classifier", hidden, hidden)
     return shapes | _dense("classifier", hidden, num_labels)
@@ -475,6 +516,12 @@ def _word_head(config: Mapping[str, Any]) -> Shapes:
             "generator_predictions.LayerNorm",
             "generator_lm_head",
         ),
+        "nomic_bert": (
+            "cls.predictions.transform.dense",
+            "cls.predictions.transform.layer_norm",
+            "cls.predictions",
+        ),
+        "gte": ("lm_head.dense", "lm_head.norm", "lm_head.decoder"),
     }.get(model_type, ("lm_head.dense", "lm_head.layer_norm", "lm_head"))
     shapes: Shapes = _dense(dense, hidden, width)
     return shapes | {f"{norm}.weight": (width,), f"{norm}.bias": (width,), f"{bias}.bias": (rows,)}
@@ -548,6 +595,62 @@ def _roformer(config: Mapping[str, Any]) -> Shapes:
     del shapes["embeddings.position_embeddings.weight"]
     sizes = config["max_position_embeddings"], hidden // config["num_attention_heads"]
     return {**shapes, "encoder.embed_positions.weight": sizes}
+
+
+def _rotated(config: Mapping[str, Any], norm: str) -> Shapes:
+    """The tables of encoders with rotary positions, and the norm behind them."""
+    hidden = config["hidden_size"]
+    shapes = _embeddings(config, hidden, hidden)
+    del shapes["embeddings.position_embeddings.weight"]
+    norms = _norm(norm, hidden)
+    return {
+        name: shape for name, shape in shapes.items() if "LayerNorm" not in name and shape[0]
+    } | norms
+
+
+def _nomic_bert(config: Mapping[str, Any]) -> Shapes:
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    width = config["num_attention_heads"] * config.get(
+        "head_dim", hidden // config["num_attention_heads"]
+    )
+    shapes = _rotated(config, "emb_ln")
+    for index in range(config["num_hidden_layers"]):
+        layer = f"encoder.layers.{index}"
+        shapes |= {
+            f"{layer}.attn.Wqkv.weight": (3 * width, hidden),
+            f"{layer}.attn.out_proj.weight": (hidden, width),
+            f"{layer}.mlp.fc11.weight": (inner, hidden),
+            f"{layer}.mlp.fc12.weight": (inner, hidden),
+            f"{layer}.mlp.fc2.weight": (hidden, inner),
+        }
+        shapes |= _norm(f"{layer}.norm1", hidden) | _norm(f"{layer}.norm2", hidden)
+    return shapes
+
+
+def _gte(config: Mapping[str, Any]) -> Shapes:
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    shapes = _rotated(config, "embeddings.LayerNorm")
+    for index in range(config["num_hidden_layers"]):
+        layer = f"encoder.layer.{index}"
+        shapes |= _dense(f"{layer}.attention.qkv_proj", hidden, 3 * hidden)
+        shapes |= _dense(f"{layer}.attention.o_proj", hidden, hidden)
+        shapes[f"{layer}.mlp.up_gate_proj.weight"] = (2 * inner, hidden)
+        shapes |= _dense(f"{layer}.mlp.down_proj", inner, hidden)
+        shapes |= _norm(f"{layer}.attn_ln", hidden) | _norm(f"{layer}.mlp_ln", hidden)
+    return shapes
+
+
+def _jina(config: Mapping[str, Any]) -> Shapes:
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    shapes = _rotated(config, "emb_ln")
+    for index in range(config["num_hidden_layers"]):
+        layer = f"encoder.layers.{index}"
+        shapes |= _dense(f"{layer}.mixer.Wqkv", hidden, 3 * hidden)
+        shapes |= _dense(f"{layer}.mixer.out_proj", hidden, hidden)
+        shapes |= _dense(f"{layer}.mlp.fc1", hidden, inner)
+        shapes |= _dense(f"{layer}.mlp.fc2", inner, hidden)
+        shapes |= _norm(f"{layer}.norm1", hidden) | _norm(f"{layer}.norm2", hidden)
+    return shapes
 
 
 def _modernbert(config: Mapping[str, Any]) -> Shapes:

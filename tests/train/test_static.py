@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import records
 import toy_folders
 import toys
 from bars import Bars
@@ -21,7 +22,9 @@ from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.config import normalizes_embeddings
 from tfedge.tasks import task_and_labels
+from tfedge.train.run import TrainingRun
 from tfedge.train.static import frame_of, frequency_weights, make_static, principal
+from tfedge.train.training import TrainingOptions
 
 EMBEDDING = "sentence-embedding"
 
@@ -108,6 +111,11 @@ def test_what_cannot_be_made_into_a_table_is_refused(tmp_path: Path) -> None:
         make_static(teacher, tmp_path / "table", 8, Bars())
     with pytest.raises(InputError, match="is a table already; give an encoder"):
         make_static(tmp_path / "table", tmp_path / "other", 8, Bars())
+    options = TrainingOptions(epochs=1, batch_size=8, max_length=16)
+    texts = toy_folders.sentences(8)
+    given = tmp_path / "table", texts, tmp_path / "out", options, records.Record()
+    with pytest.raises(InputError, match="has no layers that could be trained"):
+        TrainingRun(records.request(*given))
 
 
 @pytest.mark.parametrize(

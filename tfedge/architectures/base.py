@@ -122,6 +122,7 @@ class Architecture(abc.ABC):
     class_name: str  # what the names of transformers' classes start with
     reads: Literal["texts", "images"] = "texts"
     only_task: str | None = None  # the one that its models can be for, where that is so
+    lacks_spans: bool = False  # whether transformers has no class for question answering
     frames_texts: bool = True  # whether special tokens stand around a text
     # What config.json calls the sizes that go by another name than BERT's.
     keys: ClassVar[Mapping[str, str]] = {}

@@ -185,27 +185,40 @@ class Fields:
         Args:
             older: the key that older files have for each type, and the default.
         """
-        self.unsupported("rope_scaling", (None,))
-        kinds = self._source.get("rope_parameters")
+        kinds = self._rotary()
         if kinds is None:
             return {kind: self.base(*key) for kind, key in older.items()}
-        if not isinstance(kinds, Mapping):
+        return {
+            kind: _rotary_base(f"rope_parameters.{kind}", kinds.get(kind) or {}, default)
+            for kind, (_, default) in older.items()
+        }
+
+    def rotary_base(self, default: float) -> float:
+        """What rotary positions of all layers turn by; older files have it outside of an object."""
+        default = self.base("rope_theta", default)
+        return _rotary_base("rope_parameters", self._rotary() or {}, default)
+
+    def _rotary(self) -> Mapping[str, Any] | None:
+        """What is said of rotary positions, None for nothing."""
+        self.unsupported("rope_scaling", (None,))
+        found = self._source.get("rope_parameters")
+        if found is not None and not isinstance(found, Mapping):
             raise CheckpointError(
-                f"config.json: rope_parameters is {kinds!r:.80}; it must be an object"
+                f"config.json: rope_parameters is {found!r:.80}; it must be an object"
             )
-        found = {}
-        for kind, (_, default) in older.items():
-            values = kinds.get(kind) or {}
-            if not isinstance(values, Mapping) or values.get("rope_type", "default") != "default":
-                raise CheckpointError(
-                    f"config.json: rope_parameters.{kind} is {values!r:.80}; only an object with the "
-                    "rope_type default is supported: take a checkpoint without scaled positions"
-                )
-            found[kind] = Fields(values, {}).base("rope_theta", default)
         return found
 
     def unsupported(self, key: str, allowed: tuple[Any, ...]) -> None:
         self._get(key, None, lambda value: value in allowed, ", which no builder supports")
+
+
+def _rotary_base(name: str, values: Any, default: float) -> float:
+    if not isinstance(values, Mapping) or values.get("rope_type", "default") != "default":
+        raise CheckpointError(
+            f"config.json: {name} is {values!r:.80}; only an object with the rope_type default is "
+            "supported: take a checkpoint without scaled positions"
+        )
+    return Fields(values, {}).base("rope_theta", default)
 
 
 def head_size(width: int, heads: int) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfedge.architectures.base import Architecture, EncoderConfig, Input
 from tfedge.architectures.fields import Fields
-from tfedge.architectures.parts import Biases, Stream, residual
+from tfedge.architectures.parts import Biases, Parts, Stream, residual
 
 if TYPE_CHECKING:
     from tfedge.models.blocks import Blocks, Symbolic, Tensors
@@ -24,22 +24,28 @@ class PostNorm(Architecture):
     has_token_types = True
     # Whether positions have rows of a table, which are added to those of words.
     has_positions = True
+    # What config.json may call that.
+    position_types: tuple[str | None, ...] = ("absolute", None)
     # Whether training drops some of what attention adds to the hidden states.
     drops_attention = True
 
     def read(self, fields: Fields) -> dict[str, Any]:
-        fields.unsupported("position_embedding_type", ("absolute", None))
+        fields.unsupported("position_embedding_type", self.position_types)
         fields.unsupported("is_decoder", (False, None))
         return {
             **fields.sizes(),
             "vocab_size": fields.size("vocab_size"),
             "max_position_embeddings": fields.size("max_position_embeddings"),
-            "type_vocab_size": fields.size("type_vocab_size") if self.has_token_types else 0,
+            "type_vocab_size": self.types(fields),
             "hidden_act": fields.activation("gelu"),
             "layer_norm_eps": fields.epsilon("layer_norm_eps", 1e-12),
             "hidden_dropout_prob": fields.number("hidden_dropout_prob", 0.1),
             "attention_probs_dropout_prob": fields.number("attention_probs_dropout_prob", 0.1),
         }
+
+    def types(self, fields: Fields) -> int:
+        """The types of tokens."""
+        return fields.size("type_vocab_size") if self.has_token_types else 0
 
     def inputs(self, config: EncoderConfig) -> list[Input]:
         """See `Architecture`: `input_ids`, `attention_mask` and, with types, `token_type_ids`."""
@@ -74,7 +80,7 @@ class PostNorm(Architecture):
         config, names, ids = blocks.config, self.embeddings, inputs["input_ids"]
         width = self.table_width(config)
         terms = [blocks.embedding(names.words, config.vocab_size, width, ids)]
-        if self.has_token_types:
+        if config.type_vocab_size:
             terms.append(blocks.token_types(names.types, width, inputs))
         if self.has_positions:
             terms.append(blocks.positions(names.positions, width, ids))
@@ -92,9 +98,17 @@ class PostNorm(Architecture):
         if self.drops_attention:
             y = blocks.dropout(names.attention_output, y)
         x = blocks.norm(names.attention_norm, blocks.add(names.attention_total, y, rows))
-        y = blocks.activated_dense(names.ffn_input, config.hidden_act, config.neurons(index), x)
+        y = self.neurons(blocks, names, config.neurons(index), x)
         y = blocks.dropout(names.ffn_output, blocks.dense(names.ffn_output, config.hidden_size, y))
         return blocks.norm(names.ffn_norm, blocks.add(names.ffn_total, y, x))
+
+    def neurons(self, blocks: Blocks, names: Parts, units: int, x: Symbolic) -> Symbolic:
+        """What is between the two dense layers of a feed-forward network, (B, S, units)."""
+        return blocks.activated_dense(names.ffn_input, blocks.config.hidden_act, units, x)
+
+    def ffn_readers(self, names: Parts) -> tuple[str, ...]:
+        """The dense layers that a feed-forward network begins with."""
+        return (names.ffn_input,)
 
     def summary(self, blocks: Blocks, hidden: Symbolic) -> list[Symbolic]:
         """See `Architecture`: a dense layer with tanh on [CLS]."""
@@ -109,7 +123,8 @@ class PostNorm(Architecture):
         types = (names.types,) if config.type_vocab_size else ()
         positions = (names.positions,) if self.has_positions else ()
         writers = (names.words, *types, *positions)
-        return Stream(names.norm, writers, (names.total,), (names.norm,))
+        total = names.total if len(writers) > 1 else names.words
+        return Stream(names.norm, writers, (total,), (names.norm,))
 
     def streams(self, config: EncoderConfig) -> list[Stream]:
         """See `Architecture`: from one norm to the next, in the order of the data's flow; a dense layer
@@ -124,6 +139,6 @@ class PostNorm(Architecture):
             attention = names.attention_output, names.attention_total, names.attention_norm
             result.append(residual(source, names.projections, *attention))
             ffn = names.ffn_output, names.ffn_total, names.ffn_norm
-            result.append(residual(names.attention_norm, (names.ffn_input,), *ffn))
+            result.append(residual(names.attention_norm, self.ffn_readers(names), *ffn))
             source = names.ffn_norm
         return result

@@ -46,6 +46,9 @@ _WHY = "it says how embeddings are made"
 _MOSES = "its tokeniser follows Moses' rules in Python, which no board runs"
 # Of models that are asked for, why they are not to be had.
 _REFUSED = {
+    "eurobert": "its norms take no mean out (RMSNorm), which the norms of the integer graph do",
+    "new": "its code is not in transformers; where its weights are published again as gte, as "
+    "alibaba-nlp-community/gte-multilingual-base, they are read",
     "convbert": "its convolutions over neighbouring tokens, which read padding too, are not built here",
     "flaubert": _MOSES,
     "xlm": _MOSES,

@@ -179,11 +179,15 @@ class NormPlans(Rewrite):
         found = norm_statistics(observe(lowering.build(lowering.shape.options(), IntegerBlocks)))
         if not found:
             return {}
-        centred = {stream.name for stream in lowering.streams if stream.dense is not None}
-        for stream in lowering.streams:
-            if stream.name in centred & found.keys():
-                bias = lowering.weights.get_layer(stream.dense).bias
-                bias.assign_sub(np.full(bias.shape, found[stream.name].mean, np.float32))
+        biases = {
+            stream.name: lowering.weights.get_layer(stream.dense).bias
+            for stream in lowering.streams
+            if stream.dense is not None
+        }
+        centred = {name for name, bias in biases.items() if bias is not None}
+        for name in centred & found.keys():
+            bias = biases[name]
+            bias.assign_sub(np.full(bias.shape, found[name].mean, np.float32))
         felt = lowering.felt
         norms = {
             name: _Norm(felt, lowering.weights.get_layer(name), name in centred) for name in found

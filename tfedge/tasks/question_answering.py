@@ -43,6 +43,15 @@ class QuestionAnswering(Task, board.QuestionAnswering):
     trains_on_labels = True
     example = '--context "Ada was born in London." "Where was Ada born?"'
 
+    def check(self, config: EncoderConfig) -> None:
+        """Refuses what could not be saved for transformers, too."""
+        super().check(config)
+        if config.architecture.lacks_spans:
+            raise InputError(
+                f"a {config.model_type} cannot be used for {self.name}: transformers has no class "
+                "with its head; take an encoder of another family"
+            )
+
     def modules(self, config: EncoderConfig) -> tuple[str, ...]:
         architecture = config.architecture
         return (*architecture.token_summary_modules, architecture.span_module)

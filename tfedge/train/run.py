@@ -100,6 +100,11 @@ class TrainingRun:
         keras.utils.set_random_seed(self.options.seed)
         self.checkpoint = Checkpoint(request.source)
         self.config = self.checkpoint.config
+        if not self.config.num_hidden_layers:
+            raise InputError(
+                f"a {self.config.model_type} has no layers that could be trained or teach others; "
+                "train the encoder that it was made of, and tfedge distil --student static again"
+            )
         check_length(self.options, self.config)
         task = task or request.task
         if task is None or labels is None:
