@@ -53,10 +53,6 @@ class Model2Vec(Architecture):
     encoder_modules = ()
     pretraining_modules = ()
 
-    @property
-    def prefix(self) -> str:
-        return ""
-
     def read(self, fields: Fields) -> dict[str, Any]:
         width = fields.size("hidden_size")
         return {
