@@ -36,8 +36,6 @@ _LEAST_SHARE = 1 / 512
 PLANS = "plans"
 # Of a limit: the largest square of a mean that is subtracted.
 _ROOM = 1 + 1 / 16
-_MEAN_WEIGHTS = Fixed(0.0, 1 / 3)  # of [CLS], [SEP] and a word
-_ANY_MEAN_WEIGHTS = Fixed(0.0, 1.0)  # of a text of one token too
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +161,7 @@ class IntegerBlocks(Blocks):
         self.decisions = decisions or {}
         streams = config.architecture.streams(config)
         self._norm_of_sum = {item.totals[0]: item.norms[0] for item in streams if item.dense}
+        self._biased_sums = {s.norms[0] for s in streams if s.dense and self._has_bias(s.dense)}
         self._centred: set[str] = set()  # norms that read sums without a mean
 
     @classmethod
@@ -271,10 +270,13 @@ class IntegerBlocks(Blocks):
 
     def _means(self, norm: str, terms: Sequence[Symbolic]) -> list[Symbolic]:
         """What the mean of each token is the sum of, (B, S, 1, 1) each."""
-        layer = (
-            self.channel_mean(norm=norm, name=f"{norm}.mean.of.{i}") for i in range(len(terms))
-        )
-        return [self._step(mean, self.operand(x)) for mean, x in zip(layer, terms, strict=False)]
+        found = []
+        for index, x in enumerate(terms):
+            mean = self.channel_mean(norm=norm, name=f"{norm}.mean.of.{index}")
+            # `centre` leaves none to a dense layer without bias, and no kernel takes a range of 0.
+            kind = FREE if index or norm in self._biased_sums else Like(f"{norm}.mean")
+            found.append(self._step(mean, self.operand(x), kind))
+        return found
 
     def _summed(self, name: str, terms: Mapping[str, Symbolic]) -> Symbolic:
         """The sum of terms, by name; what only one makes has that of the sum."""
@@ -380,11 +382,9 @@ class IntegerBlocks(Blocks):
         with self.site("pooling", "pooling"):
             longest = self.config.max_position_embeddings
             count = op("pooling.weights", layers.inverse_count, max_length=longest)
-            # What saturates is alike for all tokens of a text, and the division by the length takes it
-            # out.
-            is_exact = self.config.architecture.frames_texts or self.options.normalize
-            kind = _MEAN_WEIGHTS if is_exact else _ANY_MEAN_WEIGHTS
-            weights = self._step(count, attention_mask, kind)
+            # Of [CLS], [SEP] and a word. What saturates is alike for all, and the board divides it out.
+            most = 1 / 3 if self.config.architecture.frames_texts or self.options.normalize else 1.0
+            weights = self._step(count, attention_mask, Fixed(0.0, most))
             return self._step(op("pooling", layers.weighted_sum), [weights, self.operand(hidden)])
 
     def normalized(self, x: Symbolic) -> Symbolic:
