@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -38,7 +38,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
             raise IndexFileError(f"{path}: {found.st_size} bytes; {MAX_BYTES} are allowed")
         with open(path, "rb") as file, zipfile.ZipFile(cast("BinaryIO", Bounded(file))) as archive:
             _check_members(archive.infolist(), found.st_size)
-            return {name: _read(archive, name) for name in ARRAYS}
+            return {name: npz.read_member(archive, name, _check) for name in ARRAYS}
     except FileNotFoundError:
         raise IndexFileError(f"{path}: no such file; make it with `tfedge-infer index`") from None
     except OSError as error:
@@ -84,9 +84,7 @@ def _check_members(members: list[zipfile.ZipInfo], size: int) -> None:
         raise ValueError("it holds less than it claims")
 
 
-def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+def _check(name: str, dtype: np.dtype, shape: Sequence[int], is_fortran: bool) -> None:
     kind, dimensions = ARRAYS[name]
-    with npz.opened(archive, name) as (stream, shape, dtype, is_fortran):
-        if dtype.str != kind or is_fortran or len(shape) != dimensions:
-            raise ValueError(f"{name} has type {dtype} and {len(shape)} dimensions")
-        return npz.read(stream)
+    if dtype.str != kind or is_fortran or len(shape) != dimensions:
+        raise ValueError(f"{name} has type {dtype} and {len(shape)} dimensions")

@@ -6,7 +6,7 @@ import contextlib
 import math
 import tokenize
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -19,6 +19,8 @@ DAMAGE = (*ARCHIVE_ERRORS, SyntaxError, tokenize.TokenError, RecursionError)
 # How many times its size a file may hold; one of numbers that are packed well, and what any may hold.
 _MOST_PACKED, _PLAUSIBLE_BYTES = 50, 16 << 20
 _NUMBERS = "biuf"  # the kinds of numpy's types that models have
+# Of an array's name, type, shape and whether it is in Fortran's order; raises ValueError.
+Check = Callable[[str, np.dtype, Sequence[int], bool], None]
 
 
 def read_npz(
@@ -42,35 +44,25 @@ def read_npz(
         claimed = sum(members[name].file_size for name in names)
         if claimed > max(_PLAUSIBLE_BYTES, _MOST_PACKED * size):
             raise ValueError(f"its arrays claim {claimed:,} bytes in a file of {size:,}")
-        return {name: _numbers(archive, name) for name in names}
+        return {name: read_member(archive, name, _check_numbers) for name in names}
 
 
-def _numbers(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    with opened(archive, name) as (stream, _, dtype, _):
-        if dtype.kind not in _NUMBERS:
-            raise ValueError(f"{name} has the type {dtype}, which is none of numbers")
-        return read(stream)
+def _check_numbers(name: str, dtype: np.dtype, shape: Sequence[int], is_fortran: bool) -> None:
+    if dtype.kind not in _NUMBERS:
+        raise ValueError(f"{name} has the type {dtype}, which is none of numbers")
 
 
-@contextlib.contextmanager
-def opened(
-    archive: zipfile.ZipFile, name: str
-) -> Iterator[tuple[BinaryIO, tuple[int, ...], np.dtype, bool]]:
-    """An array in an archive: what `read` takes, its shape, its type, and whether it is in Fortran's
-    order. Raises ValueError where the member is none, or has another size than the array; see `DAMAGE`.
-    """
+def read_member(archive: zipfile.ZipFile, name: str, check: Check) -> np.ndarray:
+    """An array of an archive. Raises ValueError where the member is none, or has another size than the
+    array, what `check` raises, and others of `DAMAGE`."""
     with archive.open(f"{name}.npy") as stream:
         if np.lib.format.read_magic(stream) != (1, 0):
             raise ValueError(f"{name} is of another version of .npy")
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+        check(name, dtype, shape, is_fortran)
         left = archive.getinfo(f"{name}.npy").file_size - stream.tell()
         if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != left:
             raise ValueError(f"{name} has shape {shape} and {left} bytes")
-        yield cast("BinaryIO", stream), shape, dtype, is_fortran
-
-
-def read(stream: BinaryIO) -> np.ndarray:
-    """The array of a stream that `opened` gives."""
-    stream.seek(0)
-    array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
-    return array
+        stream.seek(0)
+        array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+        return array
