@@ -125,7 +125,7 @@ def test_names_of_models_and_of_the_hub_are_no_paths(tmp_path: Path) -> None:
 
 def test_options_are_those_of_the_command_with_its_defaults(tmp_path: Path) -> None:
     options = read(tmp_path, WHOLE).stages[1].options
-    assert (options["seed"], options["epochs"], options["temperature"]) == (4, 3, 2.0)
+    assert (options["seed"], options["epochs"], options["temperature"]) == (4, None, 2.0)
     assert not {"data", "teacher", "output", "force", "json"} & set(options)
 
 
@@ -169,11 +169,17 @@ MISTAKES = {
     "switch": (START + "[convert]\nkeep_reference = 1", "keep_reference is 1; it must be true or"),
     "no switch": (START + "epochs = true", "epochs is true; it must be a string or a number"),
     "date": (START + "labels = 2020-01-01", "labels is datetime.date.*; give strings or numbers"),
+    "no name": (
+        START + "[defaults]\neval = -1",
+        "eval is -1; it must be a name, in quotation marks",
+    ),
+    "names": (START + '[convert]\ncalibration = ["a.tsv"]', r"calibration is \['a.tsv'\]; it must"),
     "nested": (START + "labels = [[1]]", "give strings or numbers"),
     "value as table": ("finetune = 1", r"finetune is 1; it must be a table, \[finetune\]"),
     "missing": ('[finetune]\nmodel = "minilm"', "Missing option '--data'"),
     "beginning": ("[convert]\n[eval]", r"\[convert\]: it is the first stage, give it a 'model'"),
     "student": (START + "[distil]", "Missing argument 'PRESET'"),
+    "student's texts": ('[distil]\npreset = "tinybert"\nteacher = "x"', "Missing option '--data'"),
     "old name": (START + '[distil]\nrecipe = "tinybert"', r"\[distil\]: .*is called 'preset' now"),
     "order": (
         START + '[convert]\n[distil]\npreset = "tinybert"\ndata = "x.tsv"',

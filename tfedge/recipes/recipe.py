@@ -199,8 +199,18 @@ def _stage(
     given |= table
     for key, value in given.items():
         _check_type(where, key, known[key], value)
+    _check_student(where, known, given)
     stage = Stage(name, command, given, {})
     return dataclasses.replace(stage, options=_options(where, stage, known))
+
+
+def _check_student(where: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raises InputError where a command would find only as it runs that it lacks what it needs."""
+    if "student" not in known or "student" in given:
+        return
+    for key, what in (("preset", "argument 'PRESET'"), ("data", "option '--data'")):
+        if key not in given:
+            raise InputError(f'{where}: Missing {what}; only student = "static" goes without')
 
 
 def _check_type(where: str, key: str, parameter: click.Parameter, value: Any) -> None:
@@ -213,6 +223,9 @@ def _check_type(where: str, key: str, parameter: click.Parameter, value: Any) ->
     parts = value if isinstance(value, list) else [value]
     if not all(isinstance(part, (str, int, float)) for part in parts):
         raise InputError(f"{where}: {key} is {value!r}; give strings or numbers")
+    names = (*DATA_KEYS, *MODEL_KEYS, *_UNHASHED)
+    if key in names and not isinstance(value, str):
+        raise InputError(f"{where}: {key} is {value!r}; it must be a name, in quotation marks")
 
 
 def _options(where: str, stage: Stage, known: Mapping[str, click.Parameter]) -> dict[str, Any]:
