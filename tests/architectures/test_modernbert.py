@@ -93,6 +93,11 @@ def test_scaled_positions_are_refused() -> None:
         parse_config({**CONFIG, "rope_parameters": scaled})
 
 
+def test_heads_without_pairs_are_refused() -> None:
+    with pytest.raises(CheckpointError, match=r"heads of 1 channels .* have no pairs"):
+        parse_config({**CONFIG, "hidden_size": CONFIG["num_attention_heads"]})
+
+
 def test_layers_and_angles_in_the_words_of_either_version() -> None:
     older: Any = parse_config(CONFIG)
     assert older.layer_types == ("full_attention", "sliding_attention", "sliding_attention")

@@ -424,7 +424,7 @@ def configs(draw: st.DrawFn) -> cases.Config:
     config = dict(cases.CONFIGS[draw(st.sampled_from(sorted(cases.CONFIGS)))])
     heads = draw(st.integers(1, 3))
     # Rotary positions turn the channels of a head in pairs.
-    turns = config["model_type"] == "roformer" or "rope_parameters" in config
+    turns = config["model_type"] in ("roformer", "modernbert") or "rope_parameters" in config
     sizes: dict[str, int] = {
         "hidden_size": heads * (2 * draw(st.integers(1, 2)) if turns else draw(st.integers(1, 4))),
         "num_attention_heads": heads,

@@ -282,3 +282,12 @@ def read_differing(content: Any, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_within(number: Any, largest: int, least: int = 1) -> bool:
     return type(number) is int and least <= number <= largest
+
+
+def check_pairs(head_size: int) -> None:
+    """Raises CheckpointError for heads whose channels rotary positions cannot turn in pairs."""
+    if head_size % 2:
+        raise CheckpointError(
+            f"config.json: heads of {head_size} channels (hidden_size, num_attention_heads) have no "
+            "pairs that positions could turn"
+        )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from tfedge.architectures.base import Architecture, EncoderConfig, Input, is_within, register
-from tfedge.architectures.fields import Fields
+from tfedge.architectures.fields import Fields, check_pairs
 from tfedge.architectures.parts import Biases, Embeddings, Parts, Stream
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class ModernBert(Architecture):
             intermediate_size=1152,
         )
         flags = ("norm_bias", "attention_bias", "mlp_bias", "classifier_bias")
+        check_pairs(sizes["hidden_size"] // sizes["num_attention_heads"])
         types = fields.layer_types((_GLOBAL, _LOCAL), sizes["num_hidden_layers"])
         return {
             **sizes,

@@ -10,9 +10,8 @@ import numpy as np
 
 from tfedge.architectures.base import register
 from tfedge.architectures.electra import Electra
-from tfedge.architectures.fields import Fields
+from tfedge.architectures.fields import Fields, check_pairs
 from tfedge.architectures.parts import Biases
-from tfedge.errors import CheckpointError
 
 if TYPE_CHECKING:
     from tfedge.architectures.base import EncoderConfig
@@ -40,12 +39,7 @@ class RoFormer(Electra):
         fields.unsupported("rotary_value", (False, None))
         fields.unsupported("add_cross_attention", (False, None))
         values = super().read(fields)
-        width, heads = values["hidden_size"], values["num_attention_heads"]
-        if width // heads % 2:
-            raise CheckpointError(
-                f"config.json: heads of {width // heads} channels (hidden_size, num_attention_heads) "
-                "have no pairs that positions could turn"
-            )
+        check_pairs(values["hidden_size"] // values["num_attention_heads"])
         return values
 
     def words_width(self, fields: Fields) -> int:

@@ -7,10 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from tfedge.architectures.base import EncoderConfig
-from tfedge.architectures.fields import Fields
+from tfedge.architectures.fields import Fields, check_pairs
 from tfedge.architectures.parts import Biases, Parts, Stream
 from tfedge.architectures.postnorm import PostNorm
-from tfedge.errors import CheckpointError
 
 if TYPE_CHECKING:
     from tfedge.models.blocks import Blocks, Symbolic
@@ -42,12 +41,7 @@ class Rotated(PostNorm):
     def read(self, fields: Fields) -> dict[str, Any]:
         values = {**super().read(fields), "base": fields.rotary_base(self.usual_base)}
         own = fields.optional_size("head_dim")
-        size = own or values["hidden_size"] // values["num_attention_heads"]
-        if size % 2:
-            raise CheckpointError(
-                f"config.json: heads of {size} channels (hidden_size, num_attention_heads) have no "
-                "pairs that positions could turn"
-            )
+        check_pairs(own or values["hidden_size"] // values["num_attention_heads"])
         return values | ({"head_size": own} if own else {})
 
     def biases(self, blocks: Blocks, bias: Symbolic, attention_mask: Symbolic) -> Biases:

@@ -62,8 +62,11 @@ def static_source(folder: Path) -> dict[str, Any] | None:
 
 def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """The shapes of the weights by name, none where there is not one file that can be read."""
+    path = folder / WEIGHTS
+    if not path.is_file():  # of a pipe too, which would be waited for
+        return {}
     try:
-        with safe_open(folder / WEIGHTS, "numpy") as file:
+        with safe_open(path, "numpy") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError):
         return {}
