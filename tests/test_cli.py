@@ -22,6 +22,7 @@ import toy_folders
 import toys as toy_builder
 from charts import needs_charts
 from click.testing import CliRunner
+from price_list import know_all
 from privileges import obey_permissions
 from program import INSTALLED
 
@@ -623,6 +624,47 @@ def test_bench_of_a_length_that_is_not_there(tfedge_: Tfedge, toys: Path, senten
     result = tfedge_("bench", toys / "classifier.tflite@12", "--data", sentences)
     assert result.code == 3
     assert result.error.endswith("classifier.tflite has no graph for 12 tokens; it has 16")
+
+
+def test_bench_estimates(
+    tfedge_: Tfedge, toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, output = toys / "buckets.tflite", tmp_path / "new/estimate.json"
+    know_all(monkeypatch, model)
+    command = ("bench", model, f"{model}@16", "--board", "rpi4", "--estimate")
+    result = tfedge_(*command, "--json", "--output", output)
+    assert (result.code, result.errors) == (0, [])
+    found = json.loads(result.lines[0])
+    assert json.loads(output.read_text()) == found
+    assert [graph["tokens"] for graph in found["files"][0]["graphs"]] == [8, 16]
+    assert found["files"][0]["graphs"][1] == found["files"][1]["graphs"][0]
+    result = tfedge_(*command)
+    assert result.lines[0] == "estimated, not measured: rpi4 at 2 GHz, litert"
+    assert [line.split()[1] for line in result.lines if line.startswith(str(toys))] == [
+        *("8", "16", "16"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "expected"),
+    [
+        (["--estimate"], 2, "--estimate is of a board: give --board rpi4 or --board rpi5"),
+        (
+            ["--estimate", "--board", "rpi4", "--data", "x.tsv"],
+            2,
+            "--estimate runs nothing, on one thread: leave out --data",
+        ),
+        (["--estimate", "--board", "rpi4", "--threads", "1"], 2, "leave out --threads"),
+        (["--estimate", "--board", "pi@here"], 3, "no times of 'pi@here' can be estimated"),
+        (["--board", "rpi4"], 2, "Missing option '--data'"),
+    ],
+)
+def test_bench_cannot_estimate(
+    tfedge_: Tfedge, toys: Path, options: list[str], code: int, expected: str
+) -> None:
+    result = tfedge_("bench", toys / "buckets.tflite", *options)
+    assert (result.code, len(result.errors)) == (code, 1)
+    assert expected in result.error
 
 
 def test_summary_of_a_bench() -> None:

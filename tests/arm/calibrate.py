@@ -19,6 +19,13 @@ import numpy as np
 from scipy.optimize import nnls
 
 PUBLISHED = Path(__file__).with_name("published.tsv")
+FITTED = Path(__file__).parents[2] / "tfedge/inspect/boards.toml"
+_CLOCKS = {"rpi4": 1.8, "rpi5": 2.4}  # GHz, as the boards run today
+_HEAD = """\
+# In cycles what an instruction, one of llvm-mca's cycles and a line that the first cache lacks take
+# on a board, and in nanoseconds a line from DRAM; its clock; the largest error of a published row
+# that is predicted from the others. Made by `make calibrate-boards`.
+"""
 _LITERT = "LiteRT"
 _LEVELS = {"rpi4": 2, "rpi5": 3}  # of caches; what the last one lacks comes from DRAM
 # Sizes and versions of one network, whose errors have much in common.
@@ -71,6 +78,7 @@ TERMS: Mapping[str, Callable[[Row], float]] = {
     "dram_ns": lambda row: row.lines * row.ghz,
     "ncnn_mcycles": lambda row: 0.0 if row.litert else 1.0,
 }
+_OF_NCNN = ("ncnn_mcycles",)
 FORMS: Mapping[str, tuple[str, ...]] = {
     "instructions": ("instructions",),
     "mca": ("mca",),
@@ -192,6 +200,20 @@ def _row_lines(fits: Sequence[Fit]) -> list[str]:
     ]
 
 
+def toml(fits: Sequence[Fit]) -> str:
+    """What `tfedge` reads of it; LiteRT is the runtime."""
+    lines = [_HEAD]
+    for found in fits:
+        lines += [f"[{found.board}]", f"ghz = {_CLOCKS[found.board]}"]
+        lines += [
+            f"{term} = {value:.4g}"
+            for term, value in found.constants.items()
+            if term not in _OF_NCNN
+        ]
+        lines += [f"error = {found.worst:.3f}", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def main() -> int:
     """The program."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -206,8 +228,10 @@ def main() -> int:
     print()
     for found in fits:
         constants = ", ".join(f"{name} {value:.3g}" for name, value in found.constants.items())
-        print(f"{found.board}: {constants}; band +-{100 * found.worst:.0f} %")
+        print(f"{found.board}: {constants}; largest error {100 * found.worst:.0f} %")
     print(NOT_HELD)
+    if given.rows == PUBLISHED:
+        FITTED.write_text(toml(fits))
     return 0
 
 

@@ -15,6 +15,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from count_operators import ROOT, count_files, emulate
@@ -22,8 +23,9 @@ from cycles import CORES, Core, Work
 from operators import Alone, Widths, take_apart
 from scipy.optimize import nnls
 
+from tfedge.inspect.estimate import prices
 from tfedge.inspect.graph import read_model
-from tfedge.inspect.work import kind_of, runs_each_time, sizes_of, weighted
+from tfedge.inspect.work import extent, kind_of, runs_each_time, sizes_of, weighted
 
 HOME = ROOT / "build/arm"
 TABLE = ROOT / "tfedge/inspect/operators.toml"
@@ -38,12 +40,21 @@ WIDTHS = {
 }
 GRID = {"tinybert": (16, 48, 128), "minilm": (16, 128), "base": (16, 128)}
 _OWN = (16, 128)  # lengths of other models, in their own widths
-# Errors count relative to what an operator costs and this; in millions, as `Work`.
-_LEAST = {"instructions": 0.02, "mca": 0.01, "refills": 2e-4, "lines": 2e-4}
+# Errors count relative to what an operator costs and this share of what the costliest of its kind does,
+# larger where a small one lacks next to no line.
+_SHARE = {"instructions": 0.002, "mca": 0.002, "refills": 0.1, "lines": 0.01}
+# Sizes, those first that explain a cost by themselves. From DRAM comes what is read and written, once,
+# and `again` what is too large to stay in a cache.
+_ALL = ("call", "macs", "tiles", "out", "weights", "in", "edge", "depth_edge", "batches", "rows")
+_ORDER = dict.fromkeys(("instructions", "mca", "refills"), _ALL)
+_ORDER["lines"] = ("call", "weights", "in", "out", "again")
+_WORTH = 0.8  # what a size has to leave, at most, of what was left without it
+_EXACT = 1e-5  # squared relative error beyond which nothing is to be gained
+_ROUNDS, _SMALL = 20, 0.02
 _HEAD = """\
 # What operators cost on boards, by runtime and board: for each kind a sum over sizes (see
 # tfedge/inspect/work.py), of instructions, cycles by llvm-mca, lines that the first cache lacks, and
-# lines from DRAM. Made by tests/arm/tabulate.py; not edited by hand.
+# lines from DRAM; most: the largest that was counted. Made by `make count-operators`.
 """
 
 
@@ -114,43 +125,85 @@ def _line(counted: Counted, copies: int, work: Work) -> str:
     return json.dumps((counted.kind, counted.sizes, each)) + "\n"
 
 
-def fit(counts: Sequence[Counted]) -> dict[str, dict[str, dict[str, float]]]:
-    """For each kind and measure the weights of its sizes, none below 0, in millionths."""
+def fit(counts: Sequence[Counted]) -> dict[str, dict[str, Any]]:
+    """For each kind the extent of the largest, and of each measure the weights of sizes."""
     kinds: dict[str, list[Counted]] = defaultdict(list)
     for each in counts:
         kinds[each.kind].append(each)
     return {
-        kind: {measure: _weights(found, measure) for measure in MEASURES}
+        kind: {
+            "most": max(extent(each.sizes) for each in found),
+            **{measure: _weights(found, measure) for measure in MEASURES},
+        }
         for kind, found in sorted(kinds.items())
     }
 
 
 def _weights(counts: Sequence[Counted], measure: str) -> dict[str, float]:
-    names = list(counts[0].sizes)
-    sizes = np.array([[each.sizes[name] for name in names] for each in counts], float)
+    """The weights of the fewest sizes that tell the costs: one is added after the other, as long as it
+    helps, and of several that do about the same, as rows and elements of one width do, the first."""
     cost = np.array([getattr(each.work, measure) for each in counts])
-    scale = cost + _LEAST[measure]
-    unit = sizes.max(0).clip(1)
-    found = nnls(sizes / unit / scale[:, None], cost / scale)[0] / unit * 1e6
-    return {name: float(f"{value:.4g}") for name, value in zip(names, found, strict=True) if value}
+    scale = cost + _SHARE[measure] * cost.max() + 1e-9
+    sizes = [name for name in _ORDER[measure] if name in counts[0].sizes]
+    columns = {name: np.array([each.sizes[name] for each in counts]) / scale for name in sizes}
+    chosen = ["call"]
+    weights, left = _solved([columns["call"]], cost / scale)
+    while left > _EXACT * len(counts):
+        tried = [
+            (name, *_solved([columns[each] for each in (*chosen, name)], cost / scale))
+            for name in sizes
+            if name not in chosen
+        ]
+        least = min((rest for _, _, rest in tried), default=left)
+        if least > _WORTH * left:
+            break
+        name, weights, left = next(one for one in tried if one[2] <= least / _WORTH)
+        chosen.append(name)
+    if measure == "lines":
+        weights = _without_outliers([columns[name] for name in chosen], cost / scale)
+    return {
+        name: float(f"{1e6 * value:.4g}")
+        for name, value in zip(chosen, weights, strict=True)
+        if value
+    }
 
 
-def write_table(boards: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]) -> None:
+def _without_outliers(columns: Sequence[np.ndarray], cost: np.ndarray) -> np.ndarray:
+    """Weights of the least sum of errors instead of squares, by squares that are weighted anew: where a
+    cache lets go what is read again, an operator lacks many times the lines of its like."""
+    importance = np.ones(len(cost))
+    for _ in range(_ROUNDS):
+        weights, _ = _solved([column * importance for column in columns], cost * importance)
+        errors = np.abs(np.stack(columns, 1) @ weights - cost)
+        importance = 1 / np.sqrt(np.maximum(errors, _SMALL))
+    return weights
+
+
+def _solved(columns: Sequence[np.ndarray], cost: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights, none below 0, and the sum of squares that they leave."""
+    units = np.array([column.max() or 1.0 for column in columns])
+    matrix = np.stack(columns, 1) / units
+    found, rest = nnls(matrix, cost)
+    return found / units, rest**2
+
+
+def write_table(boards: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
     """Writes the table of all boards."""
     lines = [_HEAD]
     for board, kinds in boards.items():
         for kind, measures in kinds.items():
             lines.append(f'[{RUNTIME}.{board}."{kind}"]')
-            for measure, weights in measures.items():
-                shown = ", ".join(f"{name} = {value:g}" for name, value in weights.items())
+            lines.append(f"most = {measures['most']}")
+            for measure in MEASURES:
+                shown = ", ".join(
+                    f"{name} = {value:g}" for name, value in measures[measure].items()
+                )
                 lines.append(f"{measure} = {{ {shown} }}" if shown else f"{measure} = {{}}")
             lines.append("")
     TABLE.write_text("\n".join(lines))
 
 
-def sums(
-    model: Path, table: Mapping[str, Mapping[str, Mapping[str, float]]]
-) -> dict[int, dict[str, float]]:
+def sums(model: Path, table: Mapping[str, Mapping[str, Any]]) -> dict[int, dict[str, float]]:
     """What the table says of each length's graph; raises KeyError for a kind that it lacks."""
     facts, found = read_model(model), {}
     for signature in facts.signatures:
@@ -167,15 +220,19 @@ def sums(
 
 
 def check(board: str, model: Path, lengths: Sequence[int]) -> None:
-    """Prints what whole graphs take under emulation beside what the table says."""
+    """Prints what whole graphs take under emulation, what the table says, and by how much it errs:
+    of each measure in millions, and in milliseconds."""
     program = [str(ROOT / "tests/arm/invoke.py"), RUNTIME, str(model), "1", *map(str, lengths)]
     works, _ = emulate(board, program, Core(board, HOME))
-    said = sums(model, fit(read_counts(counts_of(board))))
+    said, price = sums(model, fit(read_counts(counts_of(board)))), prices(board)
     for length, work in zip(lengths, works, strict=True):
+        pairs = {name: (getattr(work, name), said[length][name]) for name in MEASURES}
+        whole, summed = (
+            1e6 * sum(price[name] * pair[side] for name, pair in pairs.items()) for side in (0, 1)
+        )
         shown = [
-            f"{measure} {getattr(work, measure):.3f} {said[length][measure]:.3f} "
-            f"{100 * (said[length][measure] / getattr(work, measure) - 1):+.1f} %"
-            for measure in MEASURES
+            f"{name} {true:.4g} {found:.4g} {100 * (found / true - 1):+.1f} %"
+            for name, (true, found) in {**pairs, "ms": (whole, summed)}.items()
         ]
         print("\t".join((board, model.name, str(length), *shown)), flush=True)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import calibrate
 import numpy as np
 import pytest
-from calibrate import FORMS, Row, boards, fit, main, read_rows, solve
+from calibrate import FITTED, FORMS, Row, boards, fit, main, read_rows, solve, toml
 
 ROWS = read_rows()
 
@@ -73,11 +74,17 @@ def test_constants_are_not_below_zero() -> None:
     assert (solve(rows, FORMS["both and misses"]) >= 0).all()
 
 
+def test_what_ships() -> None:
+    assert FITTED.read_text() == toml([fit(board, ROWS) for board in boards(ROWS)])
+
+
 def test_what_is_printed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("sys.argv", ["calibrate.py", "--each"])
+    monkeypatch.setattr(calibrate, "FITTED", tmp_path / "boards.toml")
     assert main() == 0
+    assert (tmp_path / "boards.toml").read_text() == FITTED.read_text()
     said = capsys.readouterr().out
     assert "rpi5\tLiteRT 2.3\t4\t" in said
     assert said.count("\neffdet") == 0  # each row begins with its board

@@ -12,6 +12,7 @@ from typing import Any
 import bars
 import pytest
 from charts import figures, marks, needs_charts, place
+from price_list import know_all
 from program import INSTALLED
 from trees import packed
 
@@ -128,6 +129,32 @@ def test_table_of_a_model_alone(toys: Path) -> None:
     text = render(report_of(toys / "classifier.tflite"))
     assert "SNR" not in text
     assert "between the inputs and the outputs; no conversion" in text
+
+
+def test_estimated_times(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the graph that is shown."""
+    model = toys / "buckets.tflite"
+    know_all(monkeypatch, model)
+    report = report_of(model)
+    assert report.estimates is not None
+    assert list(report.estimates.boards) == ["rpi4", "rpi5"]
+    assert report.estimates.boards["rpi4"].tokens == 16
+    (told,) = (line for line in render(report).splitlines() if "estimated" in line)
+    assert told.startswith("  estimated, litert, one thread: rpi4 ")
+    assert told.strip() in page(report)
+
+
+def test_operators_without_an_estimate_are_named(toys: Path) -> None:
+    report = report_of(toys / "future.tflite")
+    assert report.estimates is not None
+    assert not report.estimates.boards
+    told = [line for line in render(report).splitlines() if "no time estimated on" in line]
+    assert len(told) == 2
+    assert report.estimates.unknown["rpi5"][0] in told[1]
+
+
+def test_a_file_of_others_has_no_estimate(tree: Any, make_file: Any) -> None:
+    assert report_of(make_file(tree)).estimates is None
 
 
 def test_table_of_many_operators(compared: Report, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tfedge.errors import InputError
 from tfedge.inspect.graph import Operator, Subgraph, Tensor
-from tfedge.inspect.work import kind_of, runs_each_time, sizes_of, weighted
+from tfedge.inspect.work import extent, kind_of, runs_each_time, sizes_of, weighted
 
 
 def alone(
@@ -35,8 +35,16 @@ def test_a_dense_layer() -> None:
     assert kind_of(*found) == "CONV_2D 1x1 INT8 INT8* > INT8"
     assert sizes_of(*found) == {
         **{"call": 1, "rows": 16, "out": 112, "in": 16 * 312, "weights": 7 * 312},
-        "macs": 16 * 7 * 312,
+        **{"macs": 16 * 7 * 312, "again": 0},
     }
+
+
+@pytest.mark.parametrize(("dtype", "again"), [("FLOAT32", 128 * 3072 * 768), ("INT8", 0)])
+def test_rows_that_no_cache_holds(dtype: str, again: int) -> None:
+    """128 rows of 3072 floats are 1.5 MiB."""
+    operands = [tensor(128, 3072, dtype=dtype), tensor(768, 3072, constant=True)]
+    found = alone("FULLY_CONNECTED", operands, tensor(128, 768, dtype=dtype))
+    assert sizes_of(*found)["again"] == again
 
 
 @pytest.mark.parametrize(("scale", "units"), [(None, 7), (0.1, 1), (None, 1)])
@@ -114,6 +122,11 @@ def test_a_missing_operand(name: str) -> None:
     found = alone(name, [tensor(2, 3)], tensor(2, 3))
     with pytest.raises(InputError, match=f"damaged: {name} lacks an operand"):
         kind_of(*found), sizes_of(*found)
+
+
+def test_extent() -> None:
+    assert extent({"call": 1, "out": 10, "in": 30}) == 30
+    assert extent({"call": 1, "out": 10, "in": 30, "macs": 300}) == 300
 
 
 def test_sums_over_sizes() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from tfedge import files
 from tfedge.cli.options import (
@@ -162,7 +163,6 @@ race_options = together(
     click.argument("models", nargs=-1, required=True, metavar="MODEL.tflite[@LENGTH]..."),
     click.option(
         "--data",
-        required=True,
         help="Texts: a TSV, CSV, JSONL or TXT file, or a data set id on the hub; or images, as "
         "tfedge eval takes them. With labels the accuracy is measured too.",
     ),
@@ -199,7 +199,7 @@ race_options = together(
 
 
 def run_race(
-    race: Bench, models: tuple[str, ...], data: str, prints_json: bool, **settings: Any
+    race: Bench, models: tuple[str, ...], data: str | None, prints_json: bool, **settings: Any
 ) -> None:
     """Reads the texts, races, and prints and writes the result.
 
@@ -214,6 +214,8 @@ def run_race(
     from tfedge.progress import ProgressBar
     from tfedge.tasks.columns import ColumnNames
 
+    if data is None:
+        raise click.UsageError("Missing option '--data'.")
     limit, output = settings.pop("limit"), settings.pop("output")
     # The path of the first model, without a length behind it.
     first = converted(models[0], None, 1)[0].file
@@ -239,9 +241,45 @@ def _peers_moved(context: click.Context, option: click.Parameter, value: Any) ->
         )
 
 
+# What --estimate, which runs nothing, has a say in.
+_OF_ESTIMATES = ("models", "board", "is_estimated", "runtimes", "output", "prints_json")
+
+
+def _run_estimate(models: tuple[str, ...], board: str | None, **settings: Any) -> None:
+    """Estimates, and prints and writes the result."""
+    from tfedge.inspect.estimate import estimate_files, known_boards
+    from tfedge.inspect.estimate_table import render
+
+    context = click.get_current_context()
+    for option in context.command.params:
+        source = context.get_parameter_source(str(option.name))
+        if option.name not in _OF_ESTIMATES and source is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"--estimate runs nothing, on one thread: leave out {option.opts[0]}"
+            )
+    if board is None:
+        raise click.UsageError(
+            f"--estimate is of a board: give --board {' or --board '.join(known_boards())}"
+        )
+    output = settings["output"]
+    if output is not None:
+        files.check_folder(output.parent)
+    found = estimate_files(models, board, settings["runtimes"])
+    if output is not None:
+        files.write_json(output, as_json(found))
+    echo_report(found, settings["prints_json"], render, indent=None)
+
+
 @click.command()
 @race_options
 @board_option
+@click.option(
+    "--estimate",
+    "is_estimated",
+    is_flag=True,
+    help="Run nothing: estimate the milliseconds of each length on --board rpi4 or --board rpi5, by a "
+    "table of what operators cost there.",
+)
 @click.option(
     "--peer",
     "--checkpoint",
@@ -253,7 +291,7 @@ def _peers_moved(context: click.Context, option: click.Parameter, value: Any) ->
     callback=_peers_moved,
     help="Moved to `python -m benchmarks`.",
 )
-def bench(board: str | None, **settings: Any) -> None:
+def bench(board: str | None, is_estimated: bool, **settings: Any) -> None:
     """Compares how fast converted models answer: times, accuracy, memory, size, start-up.
 
     \b
@@ -268,6 +306,8 @@ def bench(board: str | None, **settings: Any) -> None:
         the same model twice, to see this machine's noise
     tfedge bench X_int8.tflite X_float32.tflite --data dev.tsv --board pi@raspberrypi
         on a board
+    tfedge bench X_int8.tflite X_float32.tflite --board rpi5 --estimate
+        without a board: milliseconds, how wrong they may be, and what limits
 
     Each answers one text at a time in a process of its own that stays alive; all take turns, a
     few texts each, so that whatever slows the machine down slows all of them. Read the ratios to
@@ -276,6 +316,9 @@ def bench(board: str | None, **settings: Any) -> None:
     Other products on the same weights are raced by `python -m benchmarks`, in a clone of tfedge's
     repository.
     """
+    if is_estimated:
+        _run_estimate(board=board, **settings)
+        return
     from tfedge.measure.race import bench as run
 
     run_race(functools.partial(run, remote=remote_of(board)), **settings)

@@ -10,6 +10,7 @@ from tfedge import files
 from tfedge.boards.remote import Remote
 from tfedge.errors import InputError, board_errors
 from tfedge.inspect import cost, result
+from tfedge.inspect.estimate import estimates_of
 from tfedge.inspect.graph import ModelFile, Signature, Subgraph, read_model
 from tfedge.inspect.inputs import Inputs, model_inputs
 from tfedge.inspect.islands import float_islands
@@ -93,6 +94,7 @@ def inspect(path: Path, options: InspectOptions, make_bar: MakeBar) -> result.Re
         noise=run.noise(options.against) if options.against is not None else None,
         outliers=run.outliers(options.against) if options.outliers else None,
         timing=run.times() if options.time_rounds else None,
+        estimates=estimates_of(subgraph, signature.key, bundle) if signature and bundle else None,
     )
     return dataclasses.replace(report, verdict=verdict_of(report, path, options.against))
 

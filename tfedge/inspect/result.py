@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
+from tfedge.inspect.estimate import Estimates
 from tfedge.inspect.islands import Island
 from tfedge.inspect.noise import LayerNoise
 from tfedge.inspect.outliers import LayerOutliers
@@ -192,6 +193,7 @@ class Report:
     outliers: Outliers | None
     timing: Times | None
     verdict: Verdict | None = None  # None in what a tfedge before it printed
+    estimates: Estimates | None = None  # None of a file that tfedge has not made
 
     @property
     def noise_of(self) -> dict[int, LayerNoise]:

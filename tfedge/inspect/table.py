@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
+from tfedge.inspect import estimate_table
 from tfedge.inspect.graph import EDGETPU_OPERATOR
 from tfedge.inspect.noise import LayerNoise
 from tfedge.inspect.outlier_table import costliest, outlier_notes, outliers_section
@@ -58,6 +59,7 @@ def page(report: Report) -> str:
         f"Shown: signature {report.signature}; {total.operators} operators, {amount(total.macs)} "
         f"multiply-accumulates, {size(total.bytes)} moved a run",
         *edgetpu_lines(report),
+        *estimate_lines(report),
         f"SHA-256 {report.sha256}",
     ]
     ranges = _range_plot(report.operators)
@@ -234,6 +236,7 @@ def _heading(report: Report) -> list[str]:
             f"operators, {amount(row.macs)} multiply-accumulates"
         )
     more = (_weights(report), *edgetpu_lines(report), *island_lines(report), report.cost_model)
+    more = (*more, *estimate_lines(report))
     return [*lines, *(f"  {line}" for line in more)]
 
 
@@ -262,6 +265,11 @@ def edgetpu_lines(report: Report) -> list[str]:
         f"compiled for the Edge TPU: {compiled} edgetpu-custom-op, {left} operators left on the CPU"
     )
     return [line] if compiled else []
+
+
+def estimate_lines(report: Report) -> list[str]:
+    """The estimated times of a file of tfedge."""
+    return estimate_table.lines(report.estimates) if report.estimates else []
 
 
 def island_lines(report: Report) -> list[str]:

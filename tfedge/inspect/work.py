@@ -16,6 +16,7 @@ _PRODUCTS = ("FULLY_CONNECTED", "CONV_2D", "BATCH_MATMUL")
 _DENSE = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _REDUCTIONS = ("SUM", "MEAN", "REDUCE_MAX", "REDUCE_MIN", "ARG_MAX")
 _LOOK_UPS = ("GATHER", "GATHER_ND")  # rows are what is looked up
+_CACHE_BYTES = 1 << 20  # the second cache of a Raspberry Pi 4
 _TILE = (4, 8, 4)  # rows, columns, depth
 _INDEX = "INT32"  # of operands that say where and not what: shapes, axes, permutations
 
@@ -41,9 +42,10 @@ def sizes_of(operator: Operator, subgraph: Subgraph) -> dict[str, int]:
 
     Returns:
         `rows` without the last axis, `out` elements written and `in` read that are no constants; of
-        products also `weights`, the elements of the second operand, and `macs`, the
-        multiply-accumulates; of BATCH_MATMUL also what `_batches` tells. Raises InputError where an
-        operand is missing.
+        products also `weights`, the elements of the second operand, `macs`, the
+        multiply-accumulates, and `again`, those of rows too large to stay in a cache for the next
+        columns; of BATCH_MATMUL also what `_batches` tells. Raises InputError where an operand is
+        missing.
     """
     operands, result = subgraph.operands(operator), subgraph.result(operator)
     read = sum(item.elements for item in operands if not item.constant and item.dtype != _INDEX)
@@ -60,6 +62,7 @@ def sizes_of(operator: Operator, subgraph: Subgraph) -> dict[str, int]:
         if operator.name == "CONV_2D":
             depth = math.prod(second.shape[1:])
         sizes |= {"weights": second.elements, "macs": result.elements * depth, "in": first.elements}
+        sizes["again"] = sizes["macs"] if first.bytes > _CACHE_BYTES else 0
         if operator.name == "BATCH_MATMUL":
             sizes |= _batches(sizes)
     return sizes
@@ -137,6 +140,11 @@ def _broadcast(first: Sequence[int], second: Sequence[int], result: Sequence[int
     if small and small[-1] == 1 and count * result[-1] == math.prod(result):
         return "column"
     return "else"
+
+
+def extent(sizes: Mapping[str, int]) -> int:
+    """How large an operator is: multiply-accumulates or elements, whichever are more."""
+    return max(sizes["out"], sizes["in"], sizes.get("macs", 0))
 
 
 def weighted(sizes: Mapping[str, int], weights: Mapping[str, float]) -> float:

@@ -1,0 +1,57 @@
+"""What is printed of estimated times."""
+
+from __future__ import annotations
+
+from tfedge.inspect.estimate import RUNTIME, Estimate, Estimates, GraphTime
+from tfedge.show.numbers import percent, some
+from tfedge.show.table import Column, number, table
+from tfedge.show.text import wide
+
+
+def render(result: Estimate) -> str:
+    """What `tfedge bench --estimate` prints: a row for each file and length."""
+    columns: list[Column[tuple[str, GraphTime]]] = [
+        Column("", lambda row: row[0]),
+        number("tokens", lambda row: str(row[1].tokens)),
+        number("ms", lambda row: _number(row[1].ms)),
+        number("between", lambda row: between(row[1])),
+        Column("limit", lambda row: f"{row[1].limit} {percent(row[1].limits[row[1].limit])}"),
+        Column("costliest", lambda row: _costliest(row[1])),
+    ]
+    rows = [(item.file, graph) for item in result.files for graph in item.graphs]
+    return "\n".join(
+        [
+            f"estimated, not measured: {result.board} at {result.ghz:g} GHz, {result.runtime}",
+            *wide(table(columns, rows)),
+            result.basis,
+        ]
+    )
+
+
+def between(graph: GraphTime) -> str:
+    """The range in which the time is expected."""
+    return f"{_number(graph.least_ms)}-{_number(graph.most_ms)}"
+
+
+def _number(ms: float) -> str:
+    """Three digits or so, which is more than is known."""
+    return f"{ms:.1f}" if ms >= 10 else f"{ms:.2f}"
+
+
+def _costliest(graph: GraphTime) -> str:
+    """The kind of operators that takes most."""
+    first = graph.kinds[0]
+    return f"{first.count} x {first.kind.split()[0]} {percent(first.share)}"
+
+
+def lines(found: Estimates) -> list[str]:
+    """The times of a graph on several boards, and why there are none on others."""
+    shown = [
+        f"{board} {_number(graph.ms)} ms ({between(graph)}, limit {graph.limit})"
+        for board, graph in found.boards.items()
+    ]
+    told = [f"estimated, {RUNTIME}, one thread: {', '.join(shown)}"] if shown else []
+    return told + [
+        f"no time estimated on {board}: what it costs there is not known of {some(kinds)}"
+        for board, kinds in found.unknown.items()
+    ]
