@@ -41,7 +41,7 @@ class LastWords:
         what is in the pipe is all that there is then.
         """
         end = time.monotonic() + _HELD_OPEN_S
-        with contextlib.suppress(ValueError):  # it has been closed
+        with contextlib.suppress(ValueError, OSError):  # it has been closed, or is at this moment
             while select.select([self._stream], [], [], 0)[0] and time.monotonic() < end:
                 time.sleep(0.01)
         self._reader.join(_PAUSE_S)
