@@ -109,7 +109,8 @@ def _fit_classifiers(folder: Path, count: int = 90) -> None:
     config = Checkpoint(folder).config
     tensors = load_file(folder / "model.safetensors")
     for name in config.classifiers:
-        tensors[f"{name}.weight"] = np.zeros((len(LABELS), config.hidden_size), np.float32)
+        width = tensors[f"{name}.weight"].shape[1]
+        tensors[f"{name}.weight"] = np.zeros((len(LABELS), width), np.float32)
         tensors[f"{name}.bias"] = np.zeros(len(LABELS), np.float32)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
@@ -118,14 +119,25 @@ def _fit_classifiers(folder: Path, count: int = 90) -> None:
     encoder = build(config, shape.task, shape.num_labels, shape.options())
     load_weights(encoder.model, Checkpoint(folder), shape.task)
     images, numbers = drawn(count, seed=7, side=config.image_size[0])
-    states = keras.Model(encoder.model.input, encoder.tapped["layernorm"]).predict(
-        {"pixel_values": np.stack(images).astype(np.float32)}, batch_size=10, verbose=0
-    )
     wanted = 4 * np.eye(len(LABELS))[numbers] - 2
-    for index, name in enumerate(config.classifiers):
-        features = np.concatenate([states[:, index], np.ones((len(states), 1))], axis=1)
+    for name in config.classifiers:
+        read = keras.Model(encoder.model.input, encoder.model.get_layer(name).input)
+        states = read.predict(
+            {"pixel_values": np.stack(images).astype(np.float32)}, batch_size=10, verbose=0
+        )
+        features = np.concatenate([states, np.ones((len(states), 1))], axis=1)
         gram = features.T @ features + 0.1 * np.eye(features.shape[1])
         fitted = np.linalg.solve(gram, features.T @ wanted).astype(np.float32)
         tensors[f"{name}.weight"] = np.ascontiguousarray(fitted[:-1].T)
         tensors[f"{name}.bias"] = np.ascontiguousarray(fitted[-1])
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def write_features(folder: Path, name: str) -> Path:
+    """Writes a checkpoint without a head, whose first token is as large as patches are."""
+    config = {**cases.parse(f"{name}.features")[0], "num_hidden_layers": 1}
+    tensors = cases.random_checkpoint(folder, config, cases.FEATURES, 1)
+    tensors["embeddings.cls_token"] *= 10
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
+    return folder

@@ -217,7 +217,7 @@ def test_cost_is_that_of_the_graph(folder: Path) -> None:
 
 
 def test_it_is_listed_as_other_models_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    preset = Preset("mine", "A made-up one", TASK, 16, (), "int8", "nobody/mine", CONFIG)
+    preset = Preset("mine", "A made-up one", TASK, 16, "int8", "nobody/mine", CONFIG)
     monkeypatch.setattr(catalogue, "preset_names", lambda: ["mine"])
     monkeypatch.setattr(catalogue, "load_preset", lambda name: preset)
     (row,) = catalogue.catalogue(16)

@@ -71,6 +71,7 @@ def sequences() -> list[np.ndarray]:
         ("norm_bias", 0),
         ("local_attention", "128"),
         ("layer_types", ["full_attention"]),
+        ("layer_types", [["full_attention"], {}]),
         ("layer_types", ["full_attention", "sliding_attention", "chunked_attention"]),
         ("global_rope_theta", None),
         ("local_rope_theta", 1),

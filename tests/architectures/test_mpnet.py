@@ -19,7 +19,7 @@ from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import build, input_names
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.config import parse_config
-from tfedge.models.cost import load_costs
+from tfedge.models.cost import load_times
 from tfedge.models.layers import RelativeBias
 from tfedge.presets import load_preset
 from tfedge.quantize.lean import lean_graphs, wide_graphs
@@ -67,7 +67,7 @@ def test_all_layers_keep_all_heads(tmp_path: Path) -> None:
     asked = request(
         folder, toy_folders.sentences(8), tmp_path / "out", TrainingOptions(max_length=16), Record()
     )
-    goal = Goal(0.5, Space(frozenset({"heads", "neurons"}), True), 16, load_costs("rpi4"))
+    goal = Goal(0.5, Space(frozenset({"heads", "neurons"}), True), 16, load_times("rpi4"))
     with pytest.raises(InputError, match="so all keep all heads; remove neurons, layers or width"):
         shrink(asked, goal, DistillationLosses())
     with pytest.raises(

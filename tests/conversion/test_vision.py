@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import toy_images
 from bars import Bars
+from broken_pictures import trial
 from click.testing import CliRunner
 from program import INSTALLED, each_runtime, infer
 from tflite.test_metadata import metadata
@@ -79,6 +80,24 @@ def test_all_integers_and_right_in_every_runtime(toy: Toy) -> None:
         assert found["texts"] == 18
         assert found["float_accuracy"] > 0.9
         assert found["accuracy"] > 0.9
+        assert found["disagreement"] < 0.1
+
+
+@pytest.mark.parametrize("name", ["beit"])
+def test_others_are_all_integers_and_right_in_every_runtime(tmp_path: Path, name: str) -> None:
+    options = ConvertOptions(
+        calibration=str(toy_images.write_images(tmp_path / "images", 24)),
+        evaluation=str(toy_images.write_images(tmp_path / "dev", 18, seed=1)),
+        output=tmp_path / "out",
+    )
+    source = toy_images.write_folder(tmp_path / name, name)
+    report = as_json(convert(str(source), options, Bars()))
+    assert report["quantization"]["float_operators"] == 0
+    assert 0 < report["float32_tflite_error"] < 1e-4
+    figures = report["evaluation"]["runtimes"]
+    assert tuple(figures) == INSTALLED
+    for found in figures.values():
+        assert found["float_accuracy"] > 0.9
         assert found["disagreement"] < 0.1
 
 
@@ -185,6 +204,34 @@ def test_tfedge_infer(toy: Toy, runtime: str) -> None:
     ]
 
 
+def test_an_image_or_frames_on_standard_input(toy: Toy) -> None:
+    paths = [next(toy.evaluation.glob(f"{label}/*.jpg")) for label in toy_images.LABELS]
+    options = ("--model", toy.path, "--threads", "1", "--json")
+    (answer,) = infer(*options, "-", stdin=paths[0].read_bytes()).objects
+    assert (answer["image"], answer["label"]) == ("-", "across")
+    none = infer(*options, "-")
+    assert (none.code, none.objects[0]["image"]) == (1, "-")
+    assert "standard input is empty" in none.errors[0]
+    stream = b"".join(path.read_bytes() for path in paths)
+    found = infer(*options, "--frames", "mjpeg", stdin=stream)
+    last = found.objects[-1]
+    assert (last["frame"], last["label"]) == (3, "blob")
+    assert sum(1 + each["dropped"] for each in found.objects) == 3
+    for wrong in (
+        ("--frames", "3x"),
+        ("--frames", "mjpeg", "a.jpg"),
+        ("--frames", "mjpeg", "--jsonl"),
+    ):
+        assert infer(*options, *wrong).code == 2
+
+
+def test_broken_pictures_are_refused_in_a_line_each(toy: Toy) -> None:
+    found = trial(toy.path, 150)
+    assert not found.faults
+    assert found.answered > 10
+    assert found.refused > 60
+
+
 def test_json_lines_benchmark_and_doctor(toy: Toy) -> None:
     path = str(next(toy.evaluation.glob("down/*.jpg")))
     options = ("--model", toy.path, "--threads", "1", "--json")
@@ -259,7 +306,6 @@ def test_a_bad_image_of_the_calibration_is_named(toy: Toy, tmp_path: Path) -> No
 
 
 TRAINING = [
-    ["finetune", "{toy}", "--labels", "a,b"],
     ["distil", "tinybert", "--teacher", "{toy}"],
     ["prune", "{toy}"],
     ["shrink", "{toy}", "--target-flops", "0.5"],

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +14,10 @@ import pytest
 import toy_images
 
 from tfedge.data.batches import as_inputs, batches_of_equals
-from tfedge.data.images import Images, pixels_of, read_images
+from tfedge.data.images import Images, decoded, pixels_of, read_images
 from tfedge.errors import InputError
 from tfedge.runtime.image_settings import ImageSettings
+from tfedge.tasks.base import Rows
 
 SETTINGS = ImageSettings(24, 24, None, "bilinear", (0.0,) * 3, (1.0,) * 3)
 
@@ -78,3 +83,39 @@ def test_pixels_in_batches(tmp_path: Path) -> None:
     assert [indices for indices, _ in batches] == [[0, 1, 2, 3], [4, 5]]
     assert batches[1][1]["pixel_values"].shape == (2, 24, 24, 3)
     assert as_inputs(pixels, 0, ["pixel_values"])["pixel_values"].dtype == np.float32
+
+
+def test_what_is_no_image_among_images(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It is told of and left out; nothing waits, and none takes the memory that it claims."""
+    toy_images.write_images(tmp_path, 6)
+    folder = tmp_path / "across"
+    os.mkfifo(folder / "a.jpg")
+    (folder / "b.jpg").mkdir()
+    (folder / "c.jpg").symlink_to("c.jpg")
+    (folder / "d.jpg").symlink_to("nowhere")
+    (folder / "e.jpg").symlink_to("/dev/zero")
+    (folder / "f\x1b[2J\n[b].png").write_bytes(b"no image")
+    # All that the header of a PNG says, and next to nothing behind it.
+    header = b"IHDR" + struct.pack(">IIBBBBB", 8000, 6250, 8, 2, 0, 0, 0)
+    content = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (folder / "g.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content + b"\0\0\0\x0aIDAT" + bytes(14))
+    (tmp_path / "up").symlink_to("..")
+    (tmp_path / "round").symlink_to("round")
+    found = read_images(tmp_path)
+    rows = decoded(Rows(found.texts, found.labels, found.source), SETTINGS)
+    assert (len(rows), rows.truth) == (6, ["across", "blob", "down"] * 2)
+    said = capfd.readouterr().err
+    assert said.startswith(f"tfedge: note: 6 of the 12 images of {tmp_path} cannot be read")
+    assert said.count("\n") == 1 and "\x1b" not in said
+    faults = [str(error) for error in _faults(folder)]
+    assert len(faults) == 6
+    assert "claims 50000000 pixels" in faults[-1]
+
+
+def _faults(folder: Path) -> Iterator[InputError]:
+    for path in sorted(folder.iterdir()):
+        try:
+            pixels_of([str(path)], SETTINGS)
+        except InputError as error:
+            if not path.is_dir():
+                yield error

@@ -176,11 +176,99 @@ _VIT: Config = {
     "qkv_bias": True,
 }
 
+_DINOV2: Config = {
+    **{key: value for key, value in _VIT.items() if key != "intermediate_size"},
+    "model_type": "dinov2",
+    "mlp_ratio": 2,
+    "layer_norm_eps": 1e-6,
+}
+
+_BEIT: Config = {
+    **{key: value for key, value in _VIT.items() if key != "qkv_bias"},
+    "model_type": "beit",
+    "use_mask_token": False,
+    "use_absolute_position_embeddings": False,
+    "use_relative_position_bias": True,
+    "use_shared_relative_position_bias": False,
+    "layer_scale_init_value": 0.1,
+    "drop_path_rate": 0.0,
+    "use_mean_pooling": True,
+}
+
+_DINOV3: Config = {
+    **{name: _VIT[name] for name in ("image_size", "patch_size", "num_channels", "hidden_size")},
+    **{name: _VIT[name] for name in ("num_hidden_layers", "num_attention_heads", "hidden_act")},
+    "model_type": "dinov3_vit",
+    "intermediate_size": 48,
+    # Published is 1e-5, which graphs of integers leave out beside variances as small as the toys'.
+    "layer_norm_eps": 1e-6,
+    "num_register_tokens": 3,
+    "rope_theta": 100.0,
+    "key_bias": False,
+}
+
+_CLIP: Config = {
+    "model_type": "clip",
+    "projection_dim": 24,
+    "vision_config": {
+        **{name: _VIT[name] for name in ("image_size", "patch_size", "hidden_size")},
+        **{name: _VIT[name] for name in ("num_hidden_layers", "num_attention_heads")},
+        "intermediate_size": 48,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+    },
+    "text_config": {
+        "vocab_size": 60,
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 12,
+        "eos_token_id": 59,
+    },
+}
+
+_SIGLIP: Config = {
+    "model_type": "siglip",
+    "vision_config": {
+        **{key: value for key, value in _CLIP["vision_config"].items() if key != "projection_dim"},
+        "hidden_act": "gelu_pytorch_tanh",
+        "layer_norm_eps": 1e-6,
+    },
+    "text_config": {
+        **{key: value for key, value in _CLIP["text_config"].items() if key != "eos_token_id"},
+        "max_position_embeddings": 64,
+        "projection_size": 32,
+        "pad_token_id": 1,
+        "bos_token_id": 1,
+        "eos_token_id": 1,
+    },
+}
+_TOWERS = {"clip": _CLIP, "siglip": _SIGLIP}
+
 IMAGE_CONFIGS: dict[str, Config] = {
     "vit": _VIT,
     # Neither images nor patches are squares.
     "vit-wide": {**_VIT, "image_size": [16, 24], "patch_size": [4, 8], "layer_norm_eps": 1e-2},
     "deit": {**_VIT, "model_type": "deit"},
+    "beit": _BEIT,
+    # With places of patches and without what distances add, or scales.
+    "beit-absolute": {
+        **_BEIT,
+        "use_absolute_position_embeddings": True,
+        "use_relative_position_bias": False,
+        "layer_scale_init_value": 0.0,
+    },
+    "dinov2": _DINOV2,
+    # With positions of larger images than come.
+    "dinov2-larger": {**_DINOV2, "image_size": 40, "pictures": 24},
+    "dinov2_with_registers": {
+        **_DINOV2,
+        "model_type": "dinov2_with_registers",
+        "num_register_tokens": 3,
+        "image_size": 40,
+        "pictures": 24,
+    },
 }
 
 CONFIGS: dict[str, Config] = {
@@ -276,6 +364,7 @@ HEADS: dict[str, tuple[str, int]] = {
 # `teacher` has DeiT's second classifier, on the distillation token.
 IMAGE_HEADS = ("classes5", "teacher5")
 IMAGES = "image-classification"
+FEATURES = "image-feature-extraction"
 WORDS = "fill-mask"
 
 # A head depends on the model type alone, so the recorded outputs have every head of these and one
@@ -297,11 +386,33 @@ _WORDLESS = ("roformer", "deberta-v2", "modernbert", "mobilebert")
 # What guesses words, of the architectures whose head for it is known.
 WORD_CASES = tuple(f"{family}.words" for family in FAMILIES if family not in _WORDLESS)
 IMAGE_CASES = (*(f"{config}.classes5" for config in IMAGE_CONFIGS), "deit.teacher5")
-ALL_CASES = (*TEXT_CASES, *WORD_CASES, *IMAGE_CASES)
+# Of which transformers has no classifier.
+_HEADLESS: dict[str, Config] = {
+    "dinov3_vit": _DINOV3,
+    # Neither images nor patches are squares, and nothing stands between the first token and them.
+    "dinov3_vit-wide": {
+        **_DINOV3,
+        "image_size": [16, 24],
+        "patch_size": [4, 8],
+        "num_register_tokens": 0,
+        "key_bias": True,
+    },
+}
+FEATURE_CASES = tuple(
+    f"{config}.features"
+    for config in (*IMAGE_CONFIGS, *_HEADLESS)
+    if "-" not in config or config in _HEADLESS
+)
+# Of two towers one is read, so nothing that transformers loads is written.
+TOWER_CASES = ("clip.features", "siglip.features")
+ALL_CASES: tuple[str, ...] = (*TEXT_CASES, *WORD_CASES, *IMAGE_CASES, *FEATURE_CASES)
 GOLDEN_CASES = tuple(
     name
-    for name in ALL_CASES
-    if name.split(".")[0] in FAMILIES or name.endswith(".classes2") or name in IMAGE_CASES
+    for name in (*ALL_CASES, *TOWER_CASES)
+    if name.split(".")[0] in FAMILIES
+    or name.endswith(".classes2")
+    or name in IMAGE_CASES
+    or name in (*FEATURE_CASES, *TOWER_CASES)
 )
 
 CLASS_PREFIXES = {
@@ -322,6 +433,12 @@ CLASS_PREFIXES = {
     "mobilebert": "MobileBert",
     "vit": "ViT",
     "deit": "DeiT",
+    "clip": "CLIP",
+    "siglip": "Siglip",
+    "beit": "Beit",
+    "dinov3_vit": "DINOv3ViT",
+    "dinov2": "Dinov2",
+    "dinov2_with_registers": "Dinov2WithRegisters",
 }
 # What the names of the encoder's tensors start with below a head, where it is not the model type.
 _PREFIXES = {"xlm-roberta": "roberta", "camembert": "roberta", "modernbert": "model"}
@@ -333,6 +450,7 @@ CLASS_SUFFIXES = {
     "sentence-embedding": "Model",
     WORDS: "ForMaskedLM",
     IMAGES: "ForImageClassification",
+    FEATURES: "Model",
 }
 
 
@@ -343,6 +461,8 @@ def parse(case: str) -> tuple[Config, str, int]:
         with_teacher = {"architectures": [f"DeiT{CLASS_SUFFIXES[IMAGES]}WithTeacher"]}
         changes = with_teacher if head.startswith("teacher") else {}
         return {**IMAGE_CONFIGS[config], **changes}, IMAGES, 5
+    if case in (*FEATURE_CASES, *TOWER_CASES):
+        return {**IMAGE_CONFIGS, **_HEADLESS, **_TOWERS}[config], FEATURES, 2
     if head == "words":
         return CONFIGS[config], WORDS, 2
     return (CONFIGS[config], *HEADS[head])
@@ -354,8 +474,10 @@ def batch(config: Mapping[str, Any], seed: int = 0) -> dict[str, np.ndarray]:
     Of images `pixel_values`, float32 (4, 3, height, width) as transformers takes them.
     """
     random = np.random.RandomState(seed)
+    config = config.get("vision_config", config)
     if "image_size" in config:
-        shape = (4, 3, *np.broadcast_to(config["image_size"], 2))
+        sides = np.broadcast_to(config.get("pictures", config["image_size"]), 2)
+        shape = (4, 3, *sides)
         return {"pixel_values": random.standard_normal(shape).astype(np.float32)}
     mask = (np.arange(SEQUENCE_LENGTH) < np.array(LENGTHS)[:, None]).astype(np.int32)
     # transformers takes a padding token for padding wherever it stands.
@@ -398,7 +520,8 @@ def hf_config(config: Mapping[str, Any], task: str, num_labels: int = 2) -> Conf
     names = {str(index): f"LABEL_{index}" for index in range(num_labels)}
     architecture = CLASS_PREFIXES[config["model_type"]] + CLASS_SUFFIXES[task]
     labels = {"id2label": names, "label2id": {name: int(index) for index, name in names.items()}}
-    return {"architectures": [architecture], **config, **labels}
+    known = {key: value for key, value in config.items() if key != "pictures"}
+    return {"architectures": [architecture], **known, **labels}
 
 
 def random_checkpoint(
@@ -413,7 +536,15 @@ def random_checkpoint(
     tensors = {name: random_tensor(name, shape, seed) for name, shape in shapes.items()}
     settle(config, tensors)
     write_checkpoint(folder, hf_config(config, task, num_labels), tensors)
+    write_preprocessor(folder, config)
     return tensors
+
+
+def write_preprocessor(folder: Path, config: Mapping[str, Any]) -> None:
+    """Says which images come, where not those of config.json do."""
+    if "pictures" in config:
+        sides = {"height": config["pictures"], "width": config["pictures"]}
+        (folder / "preprocessor_config.json").write_text(json.dumps({"size": sides}))
 
 
 def settle(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> None:
@@ -453,14 +584,14 @@ def random_tensor(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     random = np.random.RandomState(zlib.crc32(f"{seed}:{name}".encode()))
     noise = 0.15 * random.standard_normal(shape)
     is_gain = len(shape) == 1 and name.endswith(".weight")
-    return (noise + is_gain).astype(np.float32)
+    return np.asarray(noise + is_gain, np.float32)
 
 
 def tensor_shapes(config: Mapping[str, Any], task: str, num_labels: int = 2) -> Shapes:
     """What transformers stores for the class of `task`, in PyTorch's orientation (out, in)."""
     model_type = config["model_type"]
-    if task == IMAGES:
-        return _image_classifier(config, num_labels)
+    if task in (IMAGES, FEATURES):
+        return _of_images(config, task, num_labels)
     hidden = config["dim" if model_type == "distilbert" else "hidden_size"]
     families = {"distilbert": _distilbert, "mobilebert": _mobilebert, "mpnet": _mpnet}
     families |= {"electra": _electra, "albert": _albert, "modernbert": _modernbert}
@@ -734,16 +865,109 @@ def _distilbert(config: Mapping[str, Any]) -> Shapes:
     return shapes
 
 
-def _image_classifier(config: Mapping[str, Any], num_labels: int) -> Shapes:
-    hidden, inner = config["hidden_size"], config["intermediate_size"]
+def _clip(config: Mapping[str, Any]) -> Shapes:
+    images, texts, width = config["vision_config"], config["text_config"], config["projection_dim"]
+    hidden, words, patch = images["hidden_size"], texts["hidden_size"], images["patch_size"]
+    rows = (images["image_size"] // patch) ** 2 + 1
+    embeddings = "vision_model.embeddings"
+    shapes: Shapes = {
+        f"{embeddings}.class_embedding": (hidden,),
+        f"{embeddings}.patch_embedding.weight": (hidden, 3, patch, patch),
+        f"{embeddings}.position_embedding.weight": (rows, hidden),
+        "text_model.embeddings.token_embedding.weight": (texts["vocab_size"], words),
+        "text_model.embeddings.position_embedding.weight": (
+            texts["max_position_embeddings"],
+            words,
+        ),
+        "visual_projection.weight": (width, hidden),
+        "text_projection.weight": (width, words),
+        "logit_scale": (),
+    }
+    for norm in ("vision_model.pre_layrnorm", "vision_model.post_layernorm"):
+        shapes |= _norm(norm, hidden)
+    return shapes | _norm("text_model.final_layer_norm", words) | _layers_of_towers(images, texts)
+
+
+def _siglip(config: Mapping[str, Any]) -> Shapes:
+    images, texts = config["vision_config"], config["text_config"]
+    hidden, words, patch = images["hidden_size"], texts["hidden_size"], images["patch_size"]
+    embeddings, head = "vision_model.embeddings", "vision_model.head"
+    shapes: Shapes = {
+        f"{embeddings}.patch_embedding.weight": (hidden, 3, patch, patch),
+        f"{embeddings}.patch_embedding.bias": (hidden,),
+        f"{embeddings}.position_embedding.weight": ((images["image_size"] // patch) ** 2, hidden),
+        f"{head}.probe": (1, 1, hidden),
+        f"{head}.attention.in_proj_weight": (3 * hidden, hidden),
+        f"{head}.attention.in_proj_bias": (3 * hidden,),
+        "text_model.embeddings.token_embedding.weight": (texts["vocab_size"], words),
+        "text_model.embeddings.position_embedding.weight": (
+            texts["max_position_embeddings"],
+            words,
+        ),
+        "logit_scale": (1,),
+        "logit_bias": (1,),
+    }
+    shapes |= _dense(f"{head}.attention.out_proj", hidden, hidden) | _norm(
+        f"{head}.layernorm", hidden
+    )
+    shapes |= _dense(f"{head}.mlp.fc1", hidden, images["intermediate_size"])
+    shapes |= _dense(f"{head}.mlp.fc2", images["intermediate_size"], hidden)
+    shapes |= _dense("text_model.head", words, texts["projection_size"])
+    shapes |= _norm("vision_model.post_layernorm", hidden)
+    return shapes | _norm("text_model.final_layer_norm", words) | _layers_of_towers(images, texts)
+
+
+def _layers_of_towers(images: Mapping[str, Any], texts: Mapping[str, Any]) -> Shapes:
+    shapes: Shapes = {}
+    for tower, sizes in (("vision_model", images), ("text_model", texts)):
+        width, inner = sizes["hidden_size"], sizes["intermediate_size"]
+        for index in range(sizes["num_hidden_layers"]):
+            layer = f"{tower}.encoder.layers.{index}"
+            for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+                shapes |= _dense(f"{layer}.self_attn.{part}", width, width)
+            shapes |= _dense(f"{layer}.mlp.fc1", width, inner)
+            shapes |= _dense(f"{layer}.mlp.fc2", inner, width)
+            shapes |= _norm(f"{layer}.layer_norm1", width) | _norm(f"{layer}.layer_norm2", width)
+    return shapes
+
+
+def _of_images(config: Mapping[str, Any], task: str, num_labels: int) -> Shapes:
+    if config["model_type"] in _TOWERS:
+        return _clip(config) if config["model_type"] == "clip" else _siglip(config)
+    families = {"beit": _beit, "dinov3_vit": _dinov3}
+    families |= dict.fromkeys(("dinov2", "dinov2_with_registers"), _dinov2)
+    shapes = families.get(config["model_type"], _vit)(config)
+    if task == FEATURES:
+        if config["model_type"] in ("vit", "deit"):
+            shapes |= _dense("pooler.dense", config["hidden_size"], config["hidden_size"])
+        return shapes
+    shapes = {f"{config['model_type']}.{name}": shape for name, shape in shapes.items()}
+    read = config["hidden_size"] * (1 + config["model_type"].startswith("dinov2"))
+    two = "architectures" in config and config["architectures"][0].endswith("WithTeacher")
+    for head in ("cls_classifier", "distillation_classifier") if two else ("classifier",):
+        shapes |= _dense(head, read, num_labels)
+    return shapes
+
+
+def _patches(config: Mapping[str, Any], tokens: Mapping[str, int], places: int) -> Shapes:
+    """Of what images enter by, where so many of the learned tokens have places."""
+    hidden = config["hidden_size"]
     height, width = np.broadcast_to(config["image_size"], 2)
     rows, columns = (int(size) for size in np.broadcast_to(config["patch_size"], 2))
-    tokens = ("cls_token", "distillation_token")[: 1 + (config["model_type"] == "deit")]
-    positions = int((height // rows) * (width // columns)) + len(tokens)
-    shapes: Shapes = {f"embeddings.{token}": (1, 1, hidden) for token in tokens}
+    positions = int((height // rows) * (width // columns)) + places
+    shapes: Shapes = {f"embeddings.{token}": (1, n, hidden) for token, n in tokens.items()}
     shapes["embeddings.position_embeddings"] = (1, positions, hidden)
     projection = "embeddings.patch_embeddings.projection"
-    shapes |= {f"{projection}.weight": (hidden, 3, rows, columns), f"{projection}.bias": (hidden,)}
+    return shapes | {
+        f"{projection}.weight": (hidden, 3, rows, columns),
+        f"{projection}.bias": (hidden,),
+    }
+
+
+def _vit(config: Mapping[str, Any]) -> Shapes:
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    tokens = ("cls_token", "distillation_token")[: 1 + (config["model_type"] == "deit")]
+    shapes = _patches(config, dict.fromkeys(tokens, 1), len(tokens))
     for index in range(config["num_hidden_layers"]):
         layer = f"encoder.layer.{index}"
         for part in ("attention.query", "attention.key", "attention.value", "output.dense"):
@@ -752,12 +976,67 @@ def _image_classifier(config: Mapping[str, Any], num_labels: int) -> Shapes:
         shapes |= _dense(f"{layer}.output.dense", inner, hidden)
         for part in ("before", "after"):
             shapes |= _norm(f"{layer}.layernorm_{part}", hidden)
-    shapes |= _norm("layernorm", hidden)
-    shapes = {f"{config['model_type']}.{name}": shape for name, shape in shapes.items()}
-    two = "architectures" in config and config["architectures"][0].endswith("WithTeacher")
-    for head in ("cls_classifier", "distillation_classifier") if two else ("classifier",):
-        shapes |= _dense(head, hidden, num_labels)
+    return shapes | _norm("layernorm", hidden)
+
+
+def _beit(config: Mapping[str, Any]) -> Shapes:
+    shapes, hidden = _vit(config), config["hidden_size"]
+    if not config["use_absolute_position_embeddings"]:
+        del shapes["embeddings.position_embeddings"]
+    side = config["image_size"] // config["patch_size"]
+    for index in range(config["num_hidden_layers"]):
+        layer = f"encoder.layer.{index}"
+        attention = f"{layer}.attention.attention"
+        del shapes[f"{attention}.key.bias"]
+        if config["layer_scale_init_value"]:
+            shapes |= dict.fromkeys((f"{layer}.lambda_1", f"{layer}.lambda_2"), (hidden,))
+        if config["use_relative_position_bias"]:
+            rows = (2 * side - 1) ** 2 + 3
+            table = f"{attention}.relative_position_bias.relative_position_bias_table"
+            shapes[table] = (rows, config["num_attention_heads"])
+    for part in ("weight", "bias"):
+        shapes[f"pooler.layernorm.{part}"] = shapes.pop(f"layernorm.{part}")
     return shapes
+
+
+def _dinov3(config: Mapping[str, Any]) -> Shapes:
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    rows, columns = (int(size) for size in np.broadcast_to(config["patch_size"], 2))
+    tokens = {"cls_token": 1, "mask_token": 1, "register_tokens": config["num_register_tokens"]}
+    shapes: Shapes = {f"embeddings.{name}": (1, n, hidden) for name, n in tokens.items()}
+    shapes["embeddings.patch_embeddings.weight"] = (hidden, 3, rows, columns)
+    shapes["embeddings.patch_embeddings.bias"] = (hidden,)
+    for index in range(config["num_hidden_layers"]):
+        layer = f"layer.{index}"
+        for part in "qkvo":
+            shapes |= _dense(f"{layer}.attention.{part}_proj", hidden, hidden)
+        if not config["key_bias"]:
+            del shapes[f"{layer}.attention.k_proj.bias"]
+        shapes |= _dense(f"{layer}.mlp.up_proj", hidden, inner)
+        shapes |= _dense(f"{layer}.mlp.down_proj", inner, hidden)
+        for number in (1, 2):
+            shapes |= _norm(f"{layer}.norm{number}", hidden)
+            shapes[f"{layer}.layer_scale{number}.lambda1"] = (hidden,)
+    return shapes | _norm("norm", hidden)
+
+
+def _dinov2(config: Mapping[str, Any]) -> Shapes:
+    hidden, inner = config["hidden_size"], config["hidden_size"] * config["mlp_ratio"]
+    tokens = {"cls_token": 1}
+    if "num_register_tokens" in config:
+        tokens["register_tokens"] = config["num_register_tokens"]
+    shapes = _patches(config, tokens, 1) | {"embeddings.mask_token": (1, hidden)}
+    for index in range(config["num_hidden_layers"]):
+        layer = f"encoder.layer.{index}"
+        for part in ("attention.query", "attention.key", "attention.value", "output.dense"):
+            shapes |= _dense(f"{layer}.attention.{part}", hidden, hidden)
+        shapes |= _dense(f"{layer}.mlp.fc1", hidden, inner) | _dense(
+            f"{layer}.mlp.fc2", inner, hidden
+        )
+        for number in (1, 2):
+            shapes |= _norm(f"{layer}.norm{number}", hidden)
+            shapes[f"{layer}.layer_scale{number}.lambda1"] = (hidden,)
+    return shapes | _norm("layernorm", hidden)
 
 
 def _mobilebert(config: Mapping[str, Any]) -> Shapes:

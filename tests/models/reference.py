@@ -39,6 +39,7 @@ def make(folder: Path) -> None:
         with torch.no_grad():
             cases.settle(config, dict(model.named_parameters()))
         model.save_pretrained(folder / name, safe_serialization=True)
+        cases.write_preprocessor(folder / name, config)
         batch = _batch(config, task)
         np.savez(folder / name / "batch.npz", **batch)
         np.savez(folder / name / "reference.npz", **outputs(model, batch))
@@ -54,7 +55,7 @@ def _image_class(architecture: str) -> Any:
 
 
 def _fresh_model(config: cases.Config, task: str, num_labels: int) -> Any:
-    options = {key: value for key, value in config.items() if key != "model_type"}
+    options = {key: value for key, value in config.items() if key not in ("model_type", "pictures")}
     hf_config = transformers.AutoConfig.for_model(
         config["model_type"], num_labels=num_labels, **options
     )
@@ -94,7 +95,20 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     with safe_open(folder / "model.safetensors", "pt") as file:
         names = list(file.keys())
     has_pooler = any("pooler." in name for name in names)
-    never_has = architecture.startswith(("Distil", "Electra", "RoFormer", "ModernBert", "Deberta"))
+    never_has = architecture.startswith(
+        (
+            "Distil",
+            "Electra",
+            "RoFormer",
+            "ModernBert",
+            "Deberta",
+            "Dinov2",
+            "CLIP",
+            "Siglip",
+            "Beit",
+            "DINOv3",
+        )
+    )
     if task == "sentence-embedding" and not has_pooler and not never_has:
         # A mean of tokens has no use for the pooler, which the bare class has unless told.
         options["add_pooling_layer"] = False
@@ -110,13 +124,22 @@ def outputs(model: Any, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Hidden states and head outputs of a padded batch, float32."""
     inputs = {name: torch.from_numpy(value) for name, value in batch.items() if name != "asked"}
     inputs = {name: v if v.is_floating_point() else v.long() for name, v in inputs.items()}
-    answer = model(**inputs, output_hidden_states=True)
+    tower = getattr(model, "vision_model", model)
+    answer = tower(**inputs, output_hidden_states=True)
     result = {f"hidden_{index}": state for index, state in enumerate(answer.hidden_states)}
     heads = [name for name in ("logits", "start_logits", "end_logits") if name in answer]
     result |= {name: answer[name] for name in heads}
     if "asked" in batch:  # of all words, those of one position a row
         result["logits"] = answer.logits[torch.arange(len(batch["asked"])), batch["asked"][:, 0]]
-    if not heads:
+    if not heads and "pixel_values" in batch:
+        first = answer.last_hidden_state[:, 0]
+        if model.config.model_type == "beit":
+            first = answer.pooler_output
+        if tower is not model:
+            project = getattr(model, "visual_projection", torch.nn.Identity())
+            first = project(answer.pooler_output)
+        result["embedding"] = torch.nn.functional.normalize(first, p=2, dim=1)
+    elif not heads:
         # Pooling and normalisation as sentence-transformers does them.
         mask = inputs["attention_mask"][..., None].float()
         summed = (answer.last_hidden_state * mask).sum(1)

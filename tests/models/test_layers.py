@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from tfedge.models import layers
+from tfedge.models import layers, places
 from tfedge.models.blocks import GraphOptions
 from tfedge.models.build import Encoder, build
 from tfedge.models.config import parse_config
@@ -164,7 +164,7 @@ def test_every_layer_keeps_its_settings_in_its_config() -> None:
         (layers.PositionEmbedding(7, 3), {"max_positions": 7, "channels": 3}),
         (layers.Token(1, keepdims=True), {"index": 1, "keepdims": True}),
         (layers.PatchDense(4, (2, 3), offset=(1.0, 2.0, 3.0)), {"offset": (1.0, 2.0, 3.0)}),
-        (layers.TokenTable(9, ("a", "b")), {"tokens": 9, "leading": ("a", "b")}),
+        (places.TokenTable(9, ("a", "b")), {"tokens": 9, "leading": ("a", "b")}),
     ]
     for layer, settings in changed:
         again = type(layer).from_config(layer.get_config())

@@ -21,6 +21,8 @@ from tfedge.runtime.image_settings import ImageSettings
 
 VIT: dict[str, Any] = {"image_processor_type": "ViTImageProcessor"}
 DEIT: dict[str, Any] = {"feature_extractor_type": "DeiTFeatureExtractor"}
+SIGLIP: dict[str, Any] = {"image_processor_type": "SiglipImageProcessor"}
+BEIT: dict[str, Any] = {"image_processor_type": "BeitImageProcessor"}
 DEFAULT = parse_config({**cases.IMAGE_CONFIGS["vit"], "image_size": 224, "patch_size": 16})
 
 
@@ -46,6 +48,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], int, int]] = {
     "lanczos": ({**VIT, "size": 32, "resample": 1}, 32, 32),
     "not normalised": ({**VIT, "size": 32, "do_normalize": False}, 32, 32),
     "not rescaled": ({**VIT, "size": 32, "do_rescale": False, "image_mean": [1, 2, 3]}, 32, 32),
+    "siglip": ({**SIGLIP, "size": {"height": 32, "width": 28}}, 32, 28),
+    "beit": ({**BEIT, "size": 32}, 32, 32),
     "other numbers": (
         {**VIT, "size": 32, "rescale_factor": 0.01, "image_std": [0.2, 0.4, 0.8]},
         32,
@@ -61,7 +65,14 @@ def test_prepares_images_as_transformers_does(name: str, tmp_path: Path) -> None
     deit = pytest.importorskip("transformers.models.deit.image_processing_pil_deit")
     source, height, width = SETTINGS[name]
     settings = parse_preprocessor(source, sized(height, width))
+    siglip = pytest.importorskip("transformers.models.siglip.image_processing_pil_siglip")
     processor = deit.DeiTImageProcessorPil if "feature_extractor_type" in source else None
+    beit = pytest.importorskip("transformers.models.beit.image_processing_pil_beit")
+    others = {
+        "SiglipImageProcessor": siglip.SiglipImageProcessorPil,
+        "BeitImageProcessor": beit.BeitImageProcessorPil,
+    }
+    processor = others.get(source.get("image_processor_type"), processor)
     theirs = (processor or vit.ViTImageProcessorPil)(**source)
     for sides in ((50, 70), (61, 33)):
         drawn = images.fromarray(toy_images.draw("blob", 3, *sides))

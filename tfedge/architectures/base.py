@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from tfedge.architectures.fields import EXTENSION, Fields, head_size, read_differing, refuse_matrix
-from tfedge.architectures.parts import Embeddings, Parts, Stream, WordHead
+from tfedge.architectures.parts import Embeddings, Parts, Stream, TextTower, WordHead
 from tfedge.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -122,7 +122,11 @@ class Architecture(abc.ABC):
     class_name: str  # what the names of transformers' classes start with
     reads: Literal["texts", "images"] = "texts"
     only_task: str | None = None  # the one that its models can be for, where that is so
+    text_tower: TextTower | None = None  # that stands beside the one of images, to compare both
+    describes_first: bool = True  # whether `features` reads no token but the first
     lacks_spans: bool = False  # whether transformers has no class for question answering
+    # Whether scores get more than the mask: what depends on the places of query and key.
+    adds_places: bool = False
     frames_texts: bool = True  # whether special tokens stand around a text
     # What config.json calls the sizes that go by another name than BERT's.
     keys: ClassVar[Mapping[str, str]] = {}
@@ -179,6 +183,11 @@ class Architecture(abc.ABC):
     def read(self, fields: Fields) -> dict[str, Any]:
         """The arguments of `config_class`, without what `parse` adds."""
 
+    def for_images(self, config: EncoderConfig, sides: tuple[int, int]) -> EncoderConfig:
+        """The configuration for images of another height and width than config.json has, where such an
+        encoder takes them: by default as it is."""
+        return config
+
     def resized(
         self, config: EncoderConfig, sizes: Mapping[str, int], differing: Mapping[str, Any]
     ) -> EncoderConfig:
@@ -219,6 +228,15 @@ class Architecture(abc.ABC):
         """Whether classifiers of whole inputs read the mean of all tokens, which `summary` is then
         given as the hidden state of one."""
         return False
+
+    def classifies_first(self, config: EncoderConfig) -> bool:
+        """Whether classifiers of whole inputs read no tokens but the first; see `classifiers`."""
+        return not self.classifies_mean(config)
+
+    def features(self, blocks: Blocks, hidden: Symbolic) -> Symbolic:
+        """What images are alike by, (B, C), of the last hidden states: the first token as classifiers
+        read it."""
+        return self.summary(blocks, hidden)[0]
 
     @abc.abstractmethod
     def streams(self, config: EncoderConfig) -> list[Stream]:
@@ -308,6 +326,10 @@ class Architecture(abc.ABC):
             }
             name = shared.get(name, name)
         return self.tensor_name(config, name)
+
+    def place_weights(self, config: EncoderConfig) -> int:
+        """Of how many weights the numbers of `Blocks.place_bias` are made, in each layer."""
+        return 0
 
     def table_width(self, config: EncoderConfig) -> int:
         """The channels of the tables of words, types and positions."""

@@ -51,6 +51,7 @@ class DebertaV2(PostNorm):
     model_type = "deberta-v2"
     class_name = "DebertaV2"
     config_class = DebertaConfig
+    adds_places = True
     can_be_cut = False
     whole_because = "the tables of its distances are not cut with its heads yet"
     parts = Parts(

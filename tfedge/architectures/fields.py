@@ -76,6 +76,13 @@ class Fields:
             raise CheckpointError(f"config.json: {name} is {value!r}{otherwise}")
         return value
 
+    def within(self, key: str) -> Fields:
+        """The look-ups in an object."""
+        found = self._get(
+            key, {}, lambda value: isinstance(value, Mapping), "; it must be an object"
+        )
+        return Fields(found, {})
+
     def size(
         self, key: str, default: int | None = None, largest: int = LARGEST_SIZE, least: int = 1
     ) -> int:
@@ -174,7 +181,9 @@ class Fields:
             return tuple(allowed[index % every > 0] for index in range(layers))
 
         def fits(value: Any) -> bool:
-            return isinstance(value, list) and len(value) == layers and {*value} <= {*allowed}
+            if not isinstance(value, list) or len(value) != layers:
+                return False
+            return all(kind in allowed for kind in value)
 
         otherwise = f"; it must be a list of {layers}, each one of {', '.join(allowed)}"
         return tuple(self._get("layer_types", None, fits, otherwise))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # A score this far below the largest of its row has a probability of e^-10, which rounds to 0 in
 # steps of 1/256, and a hundred of them together lose less than one step.
 MASK_DEPTH = 10.0
+LEAST_RANGE = 1e-6  # of a tensor that is 0 wherever calibration looks
 
 
 @dataclasses.dataclass
@@ -95,7 +96,7 @@ class Unclipped(Kind):
     """A tensor that is added up: what is clipped would be missing; rounding evens out."""
 
     def bounds(self, seen: Seen) -> tuple[float, float]:
-        return min(seen.low, 0.0), max(seen.high, 0.0, 1e-6)
+        return min(seen.low, 0.0), max(seen.high, LEAST_RANGE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

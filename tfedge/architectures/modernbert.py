@@ -54,6 +54,7 @@ class ModernBert(Architecture):
     model_type = "modernbert"
     class_name = "ModernBert"
     config_class = ModernBertConfig
+    adds_places = True
     keys: ClassVar[Mapping[str, str]] = {
         "hidden_act": "hidden_activation",
         "layer_norm_eps": "norm_eps",

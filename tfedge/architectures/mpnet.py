@@ -35,6 +35,7 @@ class MPNet(Roberta):
     )
     has_token_types = False
     head_tables = (_TABLE,)
+    adds_places = True
 
     def read(self, fields: Fields) -> dict[str, Any]:
         fields.unsupported("relative_attention_num_buckets", (_BUCKETS, None))

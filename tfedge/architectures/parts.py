@@ -87,6 +87,22 @@ class WordHead:
 
 
 @dataclasses.dataclass(frozen=True)
+class TextTower:
+    """The tower of texts beside one of images, which labels become vectors by; the numbers and the
+    activation are what transformers takes where config.json says nothing."""
+
+    projection: str  # the dense layer behind it
+    heads: int
+    positions: int
+    activation: str
+    epsilon: float = 1e-5
+    # Whether a text is read by its end, and tokens see those before them alone; otherwise by the last
+    # place of all, up to which it is padded.
+    reads_end: bool = True
+    bias: str | None = None  # what is added to products, each of which is then a score by itself
+
+
+@dataclasses.dataclass(frozen=True)
 class Stream:
     """Tensors that are added up and so can only be scaled together, channel by channel."""
 
@@ -119,6 +135,15 @@ def residual(source: str, readers: tuple[str, ...], dense: str, total: str, norm
     """The stream of one residual connection: norm(total = dense(...) + output of the norm `source`),
     which the dense layers `readers` read too."""
     return Stream(norm, (source, dense), (total,), (norm,), readers, dense)
+
+
+class Probe(NamedTuple):
+    """Names of an attention whose one query is learned, so that its products with keys are a dense
+    layer."""
+
+    scores: str  # that layer, of a number for each head
+    value: str
+    attention: str  # its softmax and its sums
 
 
 class Rotary(NamedTuple):

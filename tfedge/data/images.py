@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +11,15 @@ import numpy as np
 
 from tfedge.data.texts import IMAGE_COLUMNS, Texts, read_rows, texts_of
 from tfedge.errors import InputError, board_errors
+from tfedge.notes import note
+from tfedge.progress import Progress, unheard
+from tfedge.runtime.errors import ImageError
 from tfedge.runtime.image import read_pixels
 from tfedge.runtime.image_settings import ImageSettings
+from tfedge.tasks.base import Rows
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm")
+_NAMED = 3  # images that cannot be read, in a message
 
 
 class Images(Texts):
@@ -96,3 +102,29 @@ def pixels_of(paths: Sequence[str], settings: ImageSettings) -> list[np.ndarray]
     """
     with board_errors():
         return [read_pixels(path, settings) for path in paths]
+
+
+def decoded(rows: Rows, settings: ImageSettings, progress: Progress = unheard) -> Rows:
+    """The rows with pixels in place of paths, see `pixels_of`; `progress` is told of each.
+
+    A note names images that cannot be read, and they are left out. Raises InputError where none is
+    left, MissingPackageError without Pillow.
+    """
+    pixels, kept, faults = [], [], []
+    with board_errors():
+        for index, path in enumerate(rows.items):
+            try:
+                pixels.append(read_pixels(path, settings))
+                kept.append(index)
+            except ImageError as error:
+                faults.append(str(error))
+            progress(1)
+    if not kept:
+        raise InputError(f"{rows.source} has no image that can be read: {faults[0]}")
+    if faults:
+        more = f"; and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+        note(
+            f"{len(faults)} of the {len(rows)} images of {rows.source} cannot be read and are left "
+            f"out: {'; '.join(faults[:_NAMED])}{more}"
+        )
+    return dataclasses.replace(rows.part(kept), items=pixels)

@@ -5,18 +5,16 @@ Layers carry the names of the modules in the Hugging Face checkpoint, so weights
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import tf_keras as keras
 
 from tfedge.architectures import kinds
-from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import FREE, KEY, MASK, QUERY, SCORES, VALUE, Kind, Scores
-from tfedge.architectures.parts import Biases, Distances, DistanceTables, Parts, Rotary
-from tfedge.models import distances, layers, places
+from tfedge.architectures.parts import Biases, Distances, DistanceTables, Parts, Probe, Rotary
+from tfedge.models import distances, layers, places, probes
 from tfedge.models.layers import op
 from tfedge.models.options import FLOAT_MASK_VALUE as FLOAT_MASK_VALUE
 from tfedge.models.options import NORMALISED as NORMALISED
@@ -24,11 +22,11 @@ from tfedge.models.options import GraphOptions as GraphOptions
 from tfedge.models.options import Pixels as Pixels
 from tfedge.models.options import Symbolic as Symbolic
 from tfedge.models.options import Tensors as Tensors
+from tfedge.models.taps import SiteKind as SiteKind
+from tfedge.models.taps import Taps as Taps
 
-SiteKind = Literal["dense", "attention", "norm", "pooling"]
 
-
-class Blocks:
+class Blocks(Taps):
     """Builds the blocks of one encoder."""
 
     # What the queries hold beside the root of the head's size, and so the scores.
@@ -36,47 +34,7 @@ class Blocks:
     layer_norm = layers.LayerNorm
     # Where the scores have the axes of (B, H, S, S), the first S that of the queries.
     score_axes: tuple[int, ...] = (0, 1, 2, 3)
-
-    def __init__(self, config: EncoderConfig, options: GraphOptions) -> None:
-        self.config, self.options = config, options
-        self.tapped: Tensors = {}  # every activation by name, as it came out of the tap
-        # What each activation is, by name; also of those that have the values of another one (`Like`)
-        # and are not in `tapped`.
-        self.kinds: dict[str, Kind] = {}
-        # The operations, in the order of the data's flow: what a precision can be chosen for.
-        self.sites: dict[str, SiteKind] = {}
-        self._site = ""  # to which belongs what is being built
-
-    @contextlib.contextmanager
-    def site(self, name: str, kind: SiteKind) -> Iterator[None]:
-        """What is built within belongs to a new site."""
-        self.sites[name] = kind
-        with self._within(name):
-            yield
-
-    @contextlib.contextmanager
-    def _within(self, site: str) -> Iterator[None]:
-        outer, self._site = self._site, site
-        yield
-        self._site = outer
-
-    def tap(self, name: str, tensor: Symbolic, kind: Kind = FREE) -> Symbolic:
-        """Shows an activation to the tap and remembers what the graph goes on with."""
-        self.kinds[name] = kind
-        self.tapped[name] = self.options.tap(name, tensor, kind)
-        return self.tapped[name]
-
-    def tap_like(self, name: str, source: Symbolic, tensor: Symbolic) -> Symbolic:
-        """Shows the tap a tensor whose values are those of the tapped tensor `source`."""
-        self.kinds[name] = kinds.Like(self.name_of(source))
-        return self.options.tap(name, tensor, self.kinds[name])
-
-    def name_of(self, tensor: Symbolic) -> str:
-        return next(name for name, tapped in self.tapped.items() if tapped is tensor)
-
-    def operand(self, x: Symbolic) -> Symbolic:
-        """What the site that is being built reads of the tensor x."""
-        return x
+    keeps_axes = False  # whether one token has the axes of several
 
     def embedding(self, name: str, rows: int, channels: int, ids: Symbolic) -> Symbolic:
         """A table look-up: ids (B, S) -> (B, S, channels)."""
@@ -106,23 +64,34 @@ class Blocks:
         self, name: str, units: int, patch_size: tuple[int, int], images: Symbolic
     ) -> Symbolic:
         """A dense layer on the patches of images: (B, height, width, 3) -> (B, patches, units)."""
-        pixels = self.options.pixels
-        options = {"patch_size": patch_size, "scale": pixels.scale, "offset": pixels.offset}
+        made_of = {**vars(self.options.pixels), "use_bias": self._has_bias(name)}
         images = self.tap("pixel_values", images, kinds.PIXELS)
         with self.site(name, "dense"):
-            return self.tap(name, self._patch_layer(name, units, **options)(images))
+            layer = self._patch_layer(name, units, patch_size=patch_size, **made_of)
+            return self.tap(name, layer(images))
 
     def _patch_layer(self, name: str, units: int, **options: Any) -> keras.layers.Layer:
         return layers.PatchDense(units, name=name, **options)
 
-    def image_tokens(self, name: str, leading: Sequence[str], patches: Symbolic) -> Symbolic:
-        """(B, patches, C) with the learned tokens `leading` before them, plus positions: (B, S, C)."""
-        table = layers.TokenTable(self.config.max_position_embeddings, leading, name=name)
+    def image_tokens(
+        self,
+        name: str,
+        leading: Sequence[tuple[str, int]],
+        patches: Symbolic,
+        has_places: bool = True,
+    ) -> Symbolic:
+        """(B, patches, C) with the learned tokens `leading` before them, plus positions where there are
+        any: (B, S, C)."""
+        tokens = self.config.max_position_embeddings
+        table = places.TokenTable(tokens, leading, has_places, name=name)
         table = self.tap(name, self.as_hidden(name, table(patches)))
-        return self.add(f"{name}.sum", self._led(f"{name}.led", len(leading), patches), table)
+        count = sum(number for _, number in leading)
+        return self.add(f"{name}.sum", self._led(f"{name}.led", count, patches), table)
 
     def _led(self, name: str, count: int, patches: Symbolic) -> Symbolic:
         """Patches with a row of zeros before them for each learned token."""
+        if not count:
+            return patches
         return op(name, layers.led, count=count)(patches)
 
     def as_hidden(self, name: str, x: Symbolic) -> Symbolic:
@@ -219,8 +188,7 @@ class Blocks:
 
         All of them, but for the queries and the residual connections of a pruned last layer.
         """
-        is_last = index == self.config.num_hidden_layers - 1
-        if not (is_last and self.options.prune_last_layer):
+        if index < self.config.num_hidden_layers - 1 or not self.options.prune_last_layer:
             return x
         return op(f"last_layer.{part}", layers.first, count=len(self.config.classifiers))(x)
 
@@ -256,9 +224,23 @@ class Blocks:
             pooled = op("pooling", layers.mean_pooling)([self.operand(hidden), attention_mask])
             return self.tap("pooling", pooled)
 
+    def patch_mean(self, name: str, hidden: Symbolic, first: int) -> Symbolic:
+        """The mean of the tokens from number `first` on, as `token` gives one: (B, S, C) -> (B, C)."""
+        with self.site(name, "pooling"):
+            mean = op(name, layers.patch_mean, first=first, keepdims=self.keeps_axes)
+            return self.tap(name, mean(self.operand(hidden)))
+
+    def joined(self, name: str, *parts: Symbolic) -> Symbolic:
+        """Tensors one behind the other along their channels."""
+        return self.tap(name, op(name, layers.joined)([self.operand(part) for part in parts]))
+
     def without(self, name: str, mask: Symbolic, ids: Symbolic, token: int) -> Symbolic:
         """A mask of real tokens without those that are `token`, int32 (B, S)."""
         return op(name, layers.without, token=token)([mask, ids])
+
+    def probed(self, names: Probe, heads: int, hidden: Symbolic) -> Symbolic:
+        """What a learned query reads of tokens, as `token` gives one, see `tfedge.models.probes`."""
+        return probes.probed(self, names, heads, hidden)
 
     def one_token(self, x: Symbolic) -> Symbolic:
         """What comes from `mean_pooling` as the hidden states of one token, (B, 1, C)."""
@@ -268,7 +250,7 @@ class Blocks:
         """x / ||x||: (B, C) -> (B, C)."""
         return op("normalize", layers.unit_length)(x)
 
-    def per_text(self, x: Symbolic) -> Symbolic:
+    def per_text(self, x: Symbolic, name: str = "per_text") -> Symbolic:
         """What comes from `token` in the shape of an output, (B, C)."""
         return x
 
@@ -309,6 +291,12 @@ class Blocks:
         """What turns queries and keys, see `tfedge.models.places`."""
         return places.rotary(self, name, base, mask, positions)
 
+    def patch_rotary(
+        self, name: str, grid: tuple[int, int], first: int, base: float, hidden: Symbolic
+    ) -> Rotary:
+        """What turns queries and keys of patches by where they are, see `tfedge.models.places`."""
+        return places.patch_rotary(self, name, grid, first, base, hidden)
+
     def window_bias(self, name: str, bias: Symbolic, mask: Symbolic, reach: int) -> Symbolic:
         """`bias` with what hides keys more than `reach` tokens away, see `tfedge.models.places`."""
         return places.window_bias(self, name, bias, mask, reach)
@@ -318,6 +306,12 @@ class Blocks:
         shape = buckets, self.config.num_attention_heads
         layer = layers.RelativeBias(shape, farthest, self.query_factor, self.score_axes, name=name)
         return self.tap(name, layer(mask), kinds.rows_of(layer))
+
+    def place_bias(self, name: str, hidden: Symbolic) -> Symbolic:
+        """What each head adds to scores for the places of the query and the key, see `PlaceBias`."""
+        sizes = self.config.num_attention_heads, self.config.max_position_embeddings
+        layer = places.PlaceBias(sizes, self.query_factor, self.score_axes, name=name)
+        return self.tap(name, layer(hidden), kinds.rows_of(layer))
 
     def attention(
         self, name: str, query: Symbolic, key: Symbolic, value: Symbolic, biases: Biases
@@ -338,9 +332,11 @@ class Blocks:
             if self.options.dropout:
                 rate = self.config.attention_probs_dropout_prob
                 shares = keras.layers.Dropout(rate, name=f"{name}.dropout")(shares)
-            values = self._heads(name, "value", value)
-            context = self.matmul(f"{name}.context.heads", shares, values)  # (B, H, S, D)
-            return self._merge_heads(f"{name}.context", context)
+            return self.merge_heads(f"{name}.context", self.weighted(name, shares, value))
+
+    def weighted(self, name: str, shares: Symbolic, value: Symbolic) -> Symbolic:
+        """The sum of values by their shares, (B, H, S, S) and (B, S, H * D): (B, H, S, D)."""
+        return self.matmul(f"{name}.context.heads", shares, self._heads(name, "value", value))
 
     def _unbiased(self, scores: Scores, biases: Biases) -> Kind:
         """What scores are before anything is added."""
@@ -364,8 +360,7 @@ class Blocks:
 
     def _of_rows(self, name: str, bias: Symbolic, scores: Symbolic) -> Symbolic:
         """What of a bias belongs to the queries that scores are of."""
-        axis = self.score_axes.index(2)
-        rows = scores.shape[axis]
+        rows = scores.shape[axis := self.score_axes.index(2)]
         if bias.shape[axis] == 1 or rows == scores.shape[-1]:
             return bias
         return op(name, layers.first, count=rows, axis=axis)(bias)  # of a pruned last layer
@@ -382,5 +377,5 @@ class Blocks:
     def _scaled(self, name: str, query: Symbolic) -> Symbolic:
         return self.tap(name, op(name, layers.scale, factor=self.config.query_scale)(query))
 
-    def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
+    def merge_heads(self, name: str, context: Symbolic) -> Symbolic:
         return op(name, layers.merge_heads)(context)

@@ -110,7 +110,8 @@ def share_weights(source: keras.Model, target: keras.Model) -> None:
     otherwise be converted from as many copies of all weights.
     """
     for layer in target.layers:
-        _share_variables(source.get_layer(layer.name), layer)
+        if layer.variables:  # one length may take filling up that another does not
+            _share_variables(source.get_layer(layer.name), layer)
 
 
 def _share_variables(source: keras.layers.Layer, target: keras.layers.Layer) -> None:

@@ -22,8 +22,10 @@ from tfedge.models.folder import (
     modules_of,
     modules_root,
 )
+from tfedge.models.preprocessor import image_sides, made_sides
 from tfedge.models.static import static_source
 from tfedge.models.untyped import model_type_of
+from tfedge.presets import Preset
 from tfedge.tasks.sentence_embedding import CLS, MEAN, WITH_PROMPT
 
 # The flags of a Pooling's config.json; newer ones have a name, or several, in `pooling_mode`.
@@ -44,6 +46,7 @@ _UNTYPED = (
 )
 _WHY = "it says how embeddings are made"
 _MOSES = "its tokeniser follows Moses' rules in Python, which no board runs"
+_CONVOLUTIONS = "its convolutions are not built here"
 # Of models that are asked for, why they are not to be had.
 _REFUSED = {
     "eurobert": "its norms take no mean out (RMSNorm), which the norms of the integer graph do",
@@ -51,6 +54,12 @@ _REFUSED = {
     "alibaba-nlp-community/gte-multilingual-base, they are read",
     "convbert": "its convolutions over neighbouring tokens, which read padding too, are not built here",
     "flaubert": _MOSES,
+    "siglip2": "images of any shape, cut into patches beforehand, are not built here; a siglip is "
+    "read",
+    **dict.fromkeys(("swin", "swinv2"), "attention in shifted windows is not built here"),
+    **dict.fromkeys(("mobilevit", "mobilevitv2", "dinov3_convnext"), _CONVOLUTIONS),
+    "segformer": "it labels pixels, and its convolutions are not built here",
+    "yolos": "it finds boxes, and detection is not built here",
     "xlm": _MOSES,
 }
 _LONGEST = 1 << 20  # tokens; more stand for no limit
@@ -70,7 +79,17 @@ def read_config(folder: str | Path) -> EncoderConfig:
             "vocab.txt (of images: preprocessor_config.json)",
         )
         source["model_type"] = model_type_of(Path(folder), source)
-    return dataclasses.replace(parse_config(source), pooling=pooling_of(Path(folder)))
+    config = dataclasses.replace(parse_config(source), pooling=pooling_of(Path(folder)))
+    if config.architecture.reads == "images" and (sides := image_sides(folder)) is not None:
+        return config.architecture.for_images(config, sides)
+    return config
+
+
+def preset_config(preset: Preset) -> EncoderConfig:
+    """The encoder of a preset, as `read_config` reads one."""
+    config = parse_config(preset.config)
+    sides = made_sides(preset.preprocessor) if preset.preprocessor else None
+    return config.architecture.for_images(config, sides) if sides else config
 
 
 def of_pairs(config: EncoderConfig, pairs: bool) -> EncoderConfig:

@@ -184,6 +184,7 @@ class PatchDense(keras.layers.Layer):
     Args:
         patch_size: height and width.
         scale, offset: one number for each of red, green and blue.
+        use_bias: whether there is a bias beside.
     """
 
     def __init__(
@@ -192,16 +193,19 @@ class PatchDense(keras.layers.Layer):
         patch_size: Sequence[int],
         scale: Sequence[float] = (1.0, 1.0, 1.0),
         offset: Sequence[float] = (0.0, 0.0, 0.0),
+        use_bias: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.units, self.patch_size = units, tuple(patch_size)
+        self.units, self.patch_size, self.use_bias = units, tuple(patch_size), use_bias
         self.scale, self.offset = tuple(scale), tuple(offset)
 
     def build(self, input_shape: tf.TensorShape) -> None:
         shape = (*self.patch_size, int(input_shape[-1]), self.units)
         self.kernel = self.add_weight("kernel", shape, initializer=initializer())
-        self.bias = self.add_weight("bias", (self.units,), initializer="zeros")
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight("bias", (self.units,), initializer="zeros")
         super().build(input_shape)
 
     def constant(self) -> tf.Tensor:
@@ -212,7 +216,8 @@ class PatchDense(keras.layers.Layer):
     def term(self) -> tf.Tensor:
         """What is added, (units,)."""
         offset = tf.constant(self.offset, tf.float32)[:, tf.newaxis]
-        return self.bias + tf.reduce_sum(self.kernel * offset, axis=(0, 1, 2))
+        term = tf.reduce_sum(self.kernel * offset, axis=(0, 1, 2))
+        return term if self.bias is None else self.bias + term
 
     def rows(self, images: tf.Tensor) -> tf.Tensor:
         """The patches, a row each: (B, patches, patch height * patch width * 3)."""
@@ -229,32 +234,6 @@ class PatchDense(keras.layers.Layer):
         flat = tf.reshape(rows, (-1, rows.shape[2]))
         y = tf.nn.bias_add(tf.matmul(flat, self.constant()), self.term())
         return tf.reshape(y, (-1, rows.shape[1], self.units))
-
-
-class TokenTable(keras.layers.Layer):
-    """What is added to the patches of any image, (1, tokens, C): positions and learned tokens, which
-    are called as in `leading` and come before the patches."""
-
-    def __init__(self, tokens: int, leading: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.tokens, self.leading = tokens, tuple(leading)
-
-    def build(self, input_shape: tf.TensorShape) -> None:
-        channels = int(input_shape[-1])
-        rows = dict.fromkeys(self.leading, 1) | {"position_embeddings": self.tokens}
-        self.table = {
-            name: self.add_weight(name, (1, count, channels), initializer=initializer())
-            for name, count in rows.items()
-        }
-        super().build(input_shape)
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        total = self.table["position_embeddings"]
-        # Products and sums alone: of constants of this size the converter folds no PAD or CONCAT.
-        for index, name in enumerate(self.leading):
-            place = tf.one_hot(index, self.tokens)[tf.newaxis, :, tf.newaxis]  # (1, S, 1)
-            total = total + place * self.table[name]
-        return total
 
 
 def initializer() -> keras.initializers.Initializer:
@@ -318,6 +297,16 @@ def trigram(x: tf.Tensor) -> tf.Tensor:
     following = tf.pad(x[:, 1:], ((0, 0), (0, 1), (0, 0)))
     previous = tf.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
     return tf.concat((following, x, previous), axis=2)
+
+
+def patch_mean(x: tf.Tensor, first: int, keepdims: bool = False) -> tf.Tensor:
+    """(B, S, ..., C) -> (B, ..., C): the mean of the tokens from number `first` on."""
+    return tf.reduce_mean(x[:, first:], axis=1, keepdims=keepdims)
+
+
+def joined(parts: list[tf.Tensor]) -> tf.Tensor:
+    """Tensors one behind the other along their channels."""
+    return tf.concat(parts, axis=-1)
 
 
 def led(x: tf.Tensor, count: int) -> tf.Tensor:

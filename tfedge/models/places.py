@@ -1,4 +1,4 @@
-"""What attention knows of places: rotary positions, and windows that local layers see."""
+"""What encoders know of places: tables for images, rotary positions, and windows of local layers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
+import tf_keras as keras
 
 from tfedge.architectures.kinds import COSINES, FREE, MASK, Kind, Like
 from tfedge.architectures.parts import Rotary
 from tfedge.architectures.roformer import sinusoids
-from tfedge.models.layers import first, op
+from tfedge.models.layers import Table, first, initializer, op
 
 if TYPE_CHECKING:
     from tfedge.models.blocks import Blocks, Symbolic
@@ -35,6 +36,26 @@ def rotary(blocks: Blocks, name: str, base: float, mask: Symbolic, positions: in
     return Rotary(*parts)
 
 
+def patch_rotary(
+    blocks: Blocks, name: str, grid: tuple[int, int], first: int, base: float, hidden: Symbolic
+) -> Rotary:
+    """What turns queries and keys of patches, half of each head's pairs by the height and half by the
+    width (Heo et al. 2024, arXiv:2403.13298, section 3.1); the tokens before are left as they are.
+
+    Args:
+        grid: patches down and across.
+        first: the tokens before them.
+    """
+    sizes: dict[str, Any] = {"heads": blocks.config.num_attention_heads}
+    sizes |= {"size": blocks.config.head_size, "grid": grid, "first": first, "base": base}
+    parts = []
+    for part in Rotary._fields:
+        label = f"{name}.{part}"
+        layer = op(label, patch_rotation, is_sine=part == "sines", **sizes)
+        parts.append(blocks.tap(label, blocks.as_hidden(label, layer(hidden)), COSINES))
+    return Rotary(*parts)
+
+
 def rotated(blocks: Blocks, name: str, x: Symbolic, rotary: Rotary, kind: Kind = FREE) -> Symbolic:
     """Queries or keys (B, S, H * D), or the first few, turned."""
     swap = op(f"{name}.swapped", swapped_halves, size=blocks.config.head_size)
@@ -46,6 +67,68 @@ def rotated(blocks: Blocks, name: str, x: Symbolic, rotary: Rotary, kind: Kind =
             factor = op(f"{name}.{part}.first", first, count=x.shape[1])(factor)
         terms.append(blocks.product(f"{name}.{part}", term, factor))
     return blocks.add(f"{name}.rotated", *terms, kind=kind)
+
+
+class TokenTable(keras.layers.Layer):
+    """What is added to the patches of any image, (1, tokens, C): positions and learned tokens, of which
+    `leading` has names and numbers and that come before the patches; without `has_places`, these
+    alone."""
+
+    def __init__(
+        self,
+        tokens: int,
+        leading: Sequence[tuple[str, int]],
+        has_places: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.tokens, self.leading, self.has_places = tokens, tuple(leading), has_places
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        channels = int(input_shape[-1])
+        rows = dict(self.leading)
+        if self.has_places:
+            rows["position_embeddings"] = self.tokens
+        self.channels = channels
+        self.table = {
+            name: self.add_weight(name, (1, count, channels), initializer=initializer())
+            for name, count in rows.items()
+        }
+        super().build(input_shape)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        total = tf.zeros((1, self.tokens, self.channels))
+        if self.has_places:
+            total = tf.identity(self.table["position_embeddings"])
+        # Products and sums alone: of constants of this size the converter folds no PAD or CONCAT.
+        rows = [(name, row) for name, count in self.leading for row in range(count)]
+        for index, (name, row) in enumerate(rows):
+            place = tf.one_hot(index, self.tokens)[tf.newaxis, :, tf.newaxis]  # (1, S, 1)
+            total = total + place * self.table[name][:, row : row + 1]
+        return total
+
+
+class PlaceBias(Table):
+    """A number of each head, query and key, which is added to scores, (1, H, S, S).
+
+    Whatever fewer numbers these are made of: no graph looks them up again.
+
+    Args:
+        sizes: heads and tokens.
+        factor: what all are multiplied by.
+        perm: the order of the axes of the result.
+    """
+
+    def __init__(
+        self, sizes: tuple[int, int], factor: float, perm: Sequence[int], **kwargs: Any
+    ) -> None:
+        heads, tokens = sizes
+        super().__init__(heads * tokens, tokens, **kwargs)
+        self.heads, self.factor, self.perm = heads, factor, perm
+
+    def call(self, hidden: tf.Tensor) -> tf.Tensor:
+        bias = tf.reshape(self.embeddings, (1, self.heads, self.channels, self.channels))
+        return tf.transpose(bias if self.factor == 1 else self.factor * bias, self.perm)
 
 
 def window_bias(blocks: Blocks, name: str, bias: Symbolic, mask: Symbolic, reach: int) -> Symbolic:
@@ -81,6 +164,30 @@ def _turns(length: int | tf.Tensor, base: float, heads: int, size: int, is_sine:
     part = tf.sin(angles) if is_sine else tf.cos(angles)
     head = tf.concat((-part if is_sine else part, part), axis=1)
     return tf.tile(head, (1, heads))[tf.newaxis]
+
+
+def patch_rotation(hidden: tf.Tensor, is_sine: bool, heads: int, **numbers: Any) -> tf.Tensor:
+    """As `rotation`, of `patch_angles`."""
+    del hidden  # a constant for any
+    angles = patch_angles(**numbers)
+    half = np.split(np.sin(angles) if is_sine else np.cos(angles), 2, axis=1)[0]
+    head = np.concatenate((-half if is_sine else half, half), axis=1)
+    return tf.constant(np.tile(head, (1, heads))[np.newaxis], tf.float32)
+
+
+def patch_angles(size: int, grid: tuple[int, int], first: int, base: float) -> np.ndarray:
+    """What the pairs of a head's channels are turned by at each token, float32 (S, size): 0 before the
+    patches, whose middles lie from -1 to 1 down and across."""
+    sides = [
+        (np.arange(0.5, count, dtype=np.float32) / np.float32(count)) * 2 - 1 for count in grid
+    ]
+    places = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 2)
+    frequencies = 1 / np.float32(base) ** np.arange(0, 1, 4 / size, dtype=np.float32)
+    angles = (
+        np.float32(2 * np.pi) * places[:, :, np.newaxis] * frequencies
+    )  # (patches, 2, size / 4)
+    angles = np.tile(angles.reshape(len(places), -1), 2)
+    return np.concatenate([np.zeros((first, size), np.float32), angles])
 
 
 def rotation_of_table(

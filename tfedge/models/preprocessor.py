@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tfedge.architectures.base import EncoderConfig
-from tfedge.architectures.fields import read_object
+from tfedge.architectures.fields import LARGEST_SIDE, read_object
 from tfedge.errors import CheckpointError
-from tfedge.models.blocks import Pixels
 from tfedge.models.folder import PREPROCESSOR
+from tfedge.models.options import Pixels
 from tfedge.runtime.image_settings import RESAMPLES, ImageSettings
 
 # Pillow's numbers of its filters, in the order of their names.
@@ -37,6 +37,26 @@ _DEIT: Mapping[str, Any] = {
     "do_center_crop": True,
     "crop_size": 224,
 }
+# Of DINOv2, whose file names BiT's processor, and of CLIP.
+_BIT: Mapping[str, Any] = {
+    **_VIT,
+    "size": {"shortest_edge": 224},
+    "resample": 3,
+    "do_center_crop": True,
+    "crop_size": 224,
+    "image_mean": (0.48145466, 0.4578275, 0.40821073),
+    "image_std": (0.26862954, 0.26130258, 0.27577711),
+}
+_BICUBIC: Mapping[str, Any] = {**_VIT, "resample": 3}
+# Of DINOv3, which resizes numbers that are not rounded.
+_DINOV3: Mapping[str, Any] = {
+    **_VIT,
+    "image_mean": (0.485, 0.456, 0.406),
+    "image_std": (0.229, 0.224, 0.225),
+}
+# By what the names of processors start with.
+_DEFAULTS = {"DeiT": _DEIT, "Bit": _BIT, "CLIP": _BIT, "Siglip": _BICUBIC, "Beit": _BICUBIC}
+_DEFAULTS |= {"DINOv3": _DINOV3}
 
 
 def read_preprocessor(folder: str | Path, config: EncoderConfig) -> ImageSettings:
@@ -58,18 +78,11 @@ def read_preprocessor(folder: str | Path, config: EncoderConfig) -> ImageSetting
 def parse_preprocessor(source: Mapping[str, Any], config: EncoderConfig) -> ImageSettings:
     """Turns the content of a `preprocessor_config.json` into settings; raises ValueError where a
     value is impossible, or the result has another size than `config` wants."""
-    kind = str(source.get("image_processor_type") or source.get("feature_extractor_type") or "")
-    defaults = _DEIT if kind.startswith("DeiT") else _VIT
-    given = {**defaults, **{key: value for key, value in source.items() if value is not None}}
+    given = _given(source)
     wanted = _pair(config.architecture.inputs(config)[0].sides[:2])
     resize = _sides("size", given["size"]) if given["do_resize"] else None
-    if given["do_center_crop"]:
-        height, width = _pair(_sides("crop_size", given.get("crop_size", given["size"])))
-    elif resize is not None and len(resize) == 2:
-        height, width = resize
-    else:
-        # Images of one shape come out only by chance; the middle of others is taken.
-        height, width = wanted
+    # Images of one shape may come out only by chance; the middle of others is taken.
+    height, width = _made_sides(given) or wanted
     if (height, width) != wanted:
         raise ValueError(
             f"it makes images of {height} x {width} pixels, and config.json wants "
@@ -79,6 +92,47 @@ def parse_preprocessor(source: Mapping[str, Any], config: EncoderConfig) -> Imag
         raise ValueError(f"resample is {given['resample']!r}; known are 0 to 5, Pillow's filters")
     mean, std = _normalisation(given)
     return ImageSettings(height, width, resize, _RESAMPLES[given["resample"]], mean, std)
+
+
+def image_sides(folder: str | Path) -> tuple[int, int] | None:
+    """Height and width of the images that the preprocessor of a checkpoint makes, None where they
+    depend on the image or nothing says it; raises CheckpointError as `read_preprocessor`."""
+    path = Path(folder) / PREPROCESSOR
+    if not path.exists():
+        return None
+    try:
+        return made_sides(read_object(path, ""))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def made_sides(source: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The same of a file's content; raises ValueError for impossible sizes."""
+    return _made_sides(_given(source))
+
+
+def _given(source: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says, and what transformers' processors do where it says nothing."""
+    kind = str(source.get("image_processor_type") or source.get("feature_extractor_type") or "")
+    defaults = next((known for name, known in _DEFAULTS.items() if kind.startswith(name)), _VIT)
+    given = {**defaults, **{key: value for key, value in source.items() if value is not None}}
+    if defaults is _BIT and type(given["size"]) is int:
+        given["size"] = {"shortest_edge": given["size"]}  # as these understand one number
+    return given
+
+
+def _made_sides(given: Mapping[str, Any]) -> tuple[int, int] | None:
+    if given["do_center_crop"]:
+        sides = _pair(_sides("crop_size", given.get("crop_size", given["size"])))
+    elif given["do_resize"] and len(resize := _sides("size", given["size"])) == 2:
+        sides = _pair(resize)
+    else:
+        return None
+    if not all(0 < side <= LARGEST_SIDE for side in sides):
+        raise ValueError(
+            f"it makes images of {sides[0]} x {sides[1]} pixels; 1 to {LARGEST_SIDE} are possible"
+        )
+    return sides
 
 
 def pixels(settings: ImageSettings) -> Pixels:

@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from tfedge import files
 from tfedge.architectures.fields import read_object
 from tfedge.architectures.static import Model2Vec, StaticEmbedding
 from tfedge.errors import CheckpointError, InputError
 from tfedge.models.folder import CONFIG, TOKENIZER, WEIGHTS, modules_of, modules_root
+from tfedge.models.headers import shapes_of
 
 _MAPPING, _WEIGHTS = "mapping", "weights"
 _NORMALIZE = "normalize"
@@ -66,9 +65,8 @@ def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     if not path.is_file():  # of a pipe too, which would be waited for
         return {}
     try:
-        with safe_open(path, "numpy") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError):
+        return shapes_of(path)
+    except CheckpointError:
         return {}
 
 

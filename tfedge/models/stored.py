@@ -11,7 +11,7 @@ from pathlib import Path
 
 import ml_dtypes  # noqa: F401  (gives numpy the bfloat16 that safetensors asks it for)
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from tfedge import files
 from tfedge.architectures.base import Architecture, is_within
@@ -25,6 +25,7 @@ from tfedge.models.folder import (
     refuse_adapter,
     weight_files,
 )
+from tfedge.models.headers import shapes_of
 
 # Names that PyTorch gave to layer norm's parameters before Hugging Face renamed them.
 _LEGACY_NAMES = {".gamma": ".weight", ".beta": ".bias"}
@@ -44,8 +45,10 @@ class Checkpoint:
         self.folder = Path(folder)
         refuse_adapter(self.folder)
         self.config = read_config(folder)
+        # Of labels in words, what is added to each product; see `tfedge.models.labels`.
+        self.logit_bias: float | None = None
         self.files = weight_files(self.folder)
-        stored_shapes = {path: _stored_shapes(path) for path in self.files}
+        stored_shapes = {path: shapes_of(path) for path in self.files}
         found = [(path, stored) for path in self.files for stored in stored_shapes[path]]
         wrapper = _wrapper([stored for _, stored in found], self.config.architecture)
         prefix = self.config.architecture.prefix
@@ -64,9 +67,8 @@ class Checkpoint:
             self._tensors[name] = (path, stored)
             self._shapes[name] = stored_shapes[path][stored]
         self._made = self.config.architecture.made(self.config, self._shapes)
-        for made in self._made.values():
-            for part in made.parts:
-                del self._shapes[part]
+        for part in {part for made in self._made.values() for part in made.parts}:
+            del self._shapes[part]
         self._shapes |= {name: made.shape for name, made in self._made.items()}
         self._check_size()
 
@@ -118,8 +120,14 @@ class Checkpoint:
     def stored(self, name: str) -> tuple[str, np.ndarray]:
         """What a tensor is called in its file, and the tensor as it is there, or as it is made."""
         if made := self._made.get(name):
-            return self._tensors[name][1], made.make({part: self._raw(part) for part in made.parts})
+            tensors = {part: self._raw(part) for part in made.parts}
+            return self._place(name)[1], made.make(tensors)
         return self._tensors[name][1], self._raw(name)
+
+    def _place(self, name: str) -> tuple[Path, str]:
+        """The file of a tensor, and its name there; of one that is made, those of its first part."""
+        made = self._made.get(name)
+        return self._tensors[made.parts[0] if made else name]
 
     def _raw(self, name: str) -> np.ndarray:
         path, stored = self._tensors[name]
@@ -128,7 +136,7 @@ class Checkpoint:
 
     def read(self, name: str) -> np.ndarray:
         """A tensor as float32."""
-        path, stored = self._tensors[name]
+        path, stored = self._place(name)
         with safe_open(path, "numpy") as file:
             dtype = file.get_slice(stored).get_dtype()
         if dtype not in {"F16", "F32", "F64", "BF16"} and name not in self._made:
@@ -140,16 +148,6 @@ class Checkpoint:
                 "leaves them that has failed; take an earlier checkpoint"
             )
         return found
-
-
-def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of a file's tensors by name, from its header."""
-    try:
-        # safe_open checks the header's offsets against the file's size before anything is mapped.
-        with safe_open(path, "numpy") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
 
 
 def _wrapper(stored: Sequence[str], architecture: Architecture) -> str:

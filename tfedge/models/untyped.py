@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from tfedge.architectures.base import ARCHITECTURES
 from tfedge.errors import CheckpointError
 from tfedge.models.folder import weight_files
+from tfedge.models.headers import shapes_of
 
 # How the names of transformers' classes go on behind that of the architecture.
 _KINDS = ("For", "Model", "LMHeadModel")
@@ -38,11 +37,7 @@ def model_type_of(folder: Path, source: Mapping[str, Any]) -> object:
 
 def _names(folder: Path) -> list[str]:
     """The names of tensors; none where the weights cannot be read, which their reader then tells."""
-    names: list[str] = []
     try:
-        for path in weight_files(folder):
-            with safe_open(path, "numpy") as file:
-                names += file.keys()
-    except (CheckpointError, SafetensorError, OSError):
+        return [name for path in weight_files(folder) for name in shapes_of(path)]
+    except (CheckpointError, OSError):
         return []
-    return names

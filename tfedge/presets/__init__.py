@@ -18,10 +18,11 @@ class Preset:
     description: str
     task: str
     sequence_length: int
-    buckets: tuple[int, ...]  # lengths of shorter graphs for shorter texts in the same file
     quantization: str
     hub_id: str  # repository on the Hugging Face hub
     config: Mapping[str, Any]  # the `config.json` of the architecture
+    # Lengths of shorter graphs for shorter texts in the same file; by the encoder's size if not given.
+    buckets: tuple[int, ...] | None = None
     checkpoint: str | None = None  # folder under the repository's `saved_models/` with the weights
     package: str | None = None  # Python package that carries the weights in its folder `model`
     labels: tuple[str, ...] | None = None  # of the logits where the checkpoint names none

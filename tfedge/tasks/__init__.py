@@ -51,12 +51,14 @@ def task_and_labels(checkpoint: Checkpoint, name: str | None = None) -> tuple[st
     """
     task = _guessed(checkpoint) if name is None else find(name)
     labels = task.labels(checkpoint)
+    known: set[str] = set()
     for index, label in enumerate(labels):
-        if not is_label(label) or label in labels[:index]:
+        if not is_label(label) or label in known:
             raise CheckpointError(
                 f"id2label in config.json calls label {index} {label!r}; each must have a name of its "
                 "own, in one line without control characters: give it one there"
             )
+        known.add(label)
     if task.labelled and 0 < len(labels) < task.least_labels:
         raise InputError(
             f"the checkpoint has 1 label, and {task.name} needs at least {task.least_labels}; of a "

@@ -92,6 +92,7 @@ class Task(base.Task):
     shrinks: ClassVar[bool] = False  # whether `tfedge shrink` takes its models
     has_thresholds: ClassVar[bool] = False  # whether a label is given from a probability on
     has_aims_of_tokens: ClassVar[bool] = False  # whether `lessons` has an aim for each token
+    labels_in_words: ClassVar[bool] = False  # whether `tfedge convert` makes them of --labels
     in_mediapipe: ClassVar[bool] = False  # whether MediaPipe has a task for it
     in_peers: ClassVar[bool] = False  # whether other products answer it in `tfedge bench`
     default_labels: ClassVar[int] = 0  # of a fresh model without names for them
@@ -230,6 +231,11 @@ class Task(base.Task):
 
     def unit(self, aims: np.ndarray) -> tuple[float, float] | None:
         """Mean and deviation of numbers, in which they are learned; None of what is no number."""
+        return None
+
+    def prior(self, aims: np.ndarray, num_labels: int) -> np.ndarray | None:
+        """The biases that a new head begins with, (L,), by what `lessons` gives it to learn from; None
+        where 0 does as well."""
         return None
 
     def shift(self, logits: np.ndarray, aims: np.ndarray) -> np.ndarray:

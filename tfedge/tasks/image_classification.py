@@ -21,12 +21,16 @@ class OfImages(Classifier):
     calibrates_itself = False
     trains = False
     default_labels = 1000  # ImageNet's
-    head_advice = "with transformers, or take a checkpoint that is fine-tuned"
+    head_advice = (
+        "with transformers, take a checkpoint that is fine-tuned, or convert it with --task "
+        "image-feature-extraction"
+    )
 
     def fit(self, checkpoint: Checkpoint) -> int:
-        """Of images whatever there is, for want of another task."""
+        """Also of what is named so and lacks the weights, which is told."""
         is_image = checkpoint.config.architecture.reads == self.units
-        return int(is_image and self._is_its_problem(checkpoint))
+        named = is_image and self.is_named(checkpoint) and self._is_its_problem(checkpoint)
+        return max(super().fit(checkpoint), int(named))
 
     def labels(self, checkpoint: Checkpoint) -> list[str]:
         """Those that others are equal to have their number behind them: ImageNet has two cranes."""
@@ -40,6 +44,9 @@ class OfImages(Classifier):
 
 class ImageClassification(OfImages, Classification, board.ImageClassification):
     """See `Classification`."""
+
+    trains_on_labels = True
+    head_advice = "(tfedge finetune), or convert it with --task image-feature-extraction"
 
 
 TASK = ImageClassification()

@@ -99,6 +99,7 @@ def test_the_folder_is_walked() -> None:
     assert tasks.names() == (
         "fill-mask",
         "image-classification",
+        "image-feature-extraction",
         "image-multi-label",
         "question-answering",
         "sentence-embedding",
@@ -107,6 +108,7 @@ def test_the_folder_is_walked() -> None:
         "text-regression",
         "text-scoring",
         "token-classification",
+        "zero-shot-image-classification",
     )
     for name in tasks.names():
         assert tasks.find(name).name == name

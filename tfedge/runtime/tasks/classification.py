@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 LIKELY = 0.5  # of a label that may stand beside others, the least probability at which it is given
 
 
+def ranked(numbers: np.ndarray, labels: Labels, wanted: Wanted) -> Answer:
+    """The answer of a number (labels,) for each label."""
+    order = (-numbers).argsort(kind="stable")[: wanted.top_k]
+    scores = {labels[index]: float(numbers[index]) for index in order}
+    return {"label": labels[order[0]], "score": float(numbers[order[0]]), "scores": scores}
+
+
 class Classification(Task):
     """ "logits" (1, labels) -> the likeliest label, and the `top_k` likeliest ones in order."""
 
@@ -29,10 +36,7 @@ class Classification(Task):
         self, outputs: Outputs, encoded: Any, item: Any, labels: Labels, wanted: Wanted = WHOLE
     ) -> Answer:
         """{"label", "score", "scores": {label: probability}}."""
-        numbers = self.numbers(outputs["logits"][0])
-        order = (-numbers).argsort(kind="stable")[: wanted.top_k]
-        scores = {labels[index]: float(numbers[index]) for index in order}
-        return {"label": labels[order[0]], "score": float(numbers[order[0]]), "scores": scores}
+        return ranked(self.numbers(outputs["logits"][0]), labels, wanted)
 
     def line(self, answer: Mapping[str, Any]) -> str:
         """label TAB probability [TAB label TAB probability ...]"""
