@@ -17,7 +17,7 @@ import flatbuffers
 import numpy as np
 
 from tfedge.inspect.cost import operator_cost
-from tfedge.inspect.graph import Subgraph, read_content, read_model
+from tfedge.inspect.graph import Signature, Subgraph, read_content, read_model
 from tfedge.inspect.work import kind_of, runs_each_time
 from tfedge.tflite.flatbuffer import MODEL_IDENTIFIER, parse, text
 
@@ -56,7 +56,7 @@ def take_apart(
     """Writes each different operator of a model's graphs into a file of its own.
 
     Args:
-        lengths: tokens of the graphs.
+        lengths: tokens of the graphs; the one graph of images is taken whatever they are.
         sizes: what sizes of its tensors become; others stay.
     """
     facts, (tree, schema) = read_model(model), parse(model.read_bytes())
@@ -64,7 +64,7 @@ def take_apart(
     seen: set[str] = set()
     for signature in facts.signatures:
         graph = facts.subgraphs[signature.subgraph]
-        if graph.tensors[next(iter(signature.inputs.values()))].shape[1] not in lengths:
+        if length_of(graph, signature) not in (*lengths, None):
             continue
         for index, operator in enumerate(graph.operators):
             if not runs_each_time(operator, graph):
@@ -80,6 +80,12 @@ def take_apart(
             path.write_bytes(content)
             alone = read_content(str(path), content).subgraphs[0]
             yield Alone(path, kind_of(alone.operators[0], alone), copies)
+
+
+def length_of(graph: Subgraph, signature: Signature) -> int | None:
+    """The tokens of a graph's texts; None of images."""
+    shape = graph.tensors[next(iter(signature.inputs.values()))].shape
+    return shape[1] if len(shape) == 2 else None
 
 
 def _looks(graph: Subgraph, index: int, sizes: Mapping[int, int]) -> str:

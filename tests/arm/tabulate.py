@@ -1,8 +1,9 @@
 """Makes the table of what operators cost on boards: `python tests/arm/tabulate.py MODEL...`.
 
 Counts the operators of converted models one by one, in their own widths and in others, and fits for
-each kind of operator a sum over its sizes. What is counted is kept in a file, so that a second call
-counts only what is new. `--check` compares whole models under emulation with their operators' sum.
+each kind of operator a sum over its sizes. Kinds that the table has stay as they are, unless `--anew`.
+What is counted is kept in a file, so that a second call counts only what is new. `--check` compares
+whole models under emulation with their operators' sum.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ import dataclasses
 import json
 import sys
 import tempfile
+import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from count_operators import ROOT, count_files, emulate
 from cycles import CORES, Core, Work
-from operators import Alone, Widths, take_apart
+from operators import Alone, Widths, length_of, take_apart
 from scipy.optimize import nnls
 
 from tfedge.inspect.estimate import prices
@@ -32,13 +34,13 @@ TABLE = ROOT / "tfedge/inspect/operators.toml"
 RUNTIME = "litert"
 MEASURES = tuple(field.name for field in dataclasses.fields(Work))
 # The widths of the encoders that models are converted from, and at which lengths tinybert's operators
-# are counted in each.
+# are counted in each; of 20 and 40 keys are filled up.
 WIDTHS = {
     "tinybert": Widths(312, 1200, 12, 26),
     "minilm": Widths(384, 1536, 12, 32),
     "base": Widths(768, 3072, 12, 64),
 }
-GRID = {"tinybert": (16, 48, 128), "minilm": (16, 128), "base": (16, 128)}
+GRID = {"tinybert": (16, 20, 40, 48, 128), "minilm": (16, 20, 128), "base": (16, 20, 128)}
 _OWN = (16, 128)  # lengths of other models, in their own widths
 # Errors count relative to what an operator costs and this share of what the costliest of its kind does,
 # larger where a small one lacks next to no line.
@@ -94,27 +96,40 @@ def counts_of(board: str) -> Path:
     return HOME / f"operators-{board}.jsonl"
 
 
-def count(board: str, model: Path) -> None:
-    """Counts the operators of a model that have not been, and adds them to those that have."""
+def read_table(board: str) -> dict[str, dict[str, Any]]:
+    """What the table has of a board, as `fit` gives it."""
+    return dict(tomllib.loads(TABLE.read_text())[RUNTIME].get(board, {}))
+
+
+def lacking(board: str) -> Callable[[Counted], bool]:
+    """Tells whether the table lacks a kind."""
+    table = read_table(board)
+    return lambda one: one.kind not in table
+
+
+def count(board: str, model: Path, wanted: Callable[[Counted], bool]) -> None:
+    """Counts the `wanted` operators of a model that have not been, and adds them to those that have."""
     core, counts = Core(board, HOME), counts_of(board)
     for lengths, changed in _grid(model):
         known = {each.key for each in read_counts(counts)}
         with tempfile.TemporaryDirectory() as folder:
             taken = take_apart(model, lengths, changed, Path(folder))
-            new = _not_among(known, taken)
+            new = _not_among(known, taken, wanted)
             lines = [_line(*new[path], work) for path, work in count_files(board, list(new), core)]
         with counts.open("a") as file:
             file.writelines(lines)
         print(f"{board}: {model.name} {lengths} {changed}: {len(lines)} operators", flush=True)
 
 
-def _not_among(known: set[str], taken: Iterable[Alone]) -> dict[Path, tuple[Counted, int]]:
-    """Of files those with an operator that is not known yet, what it is and how often it is there."""
+def _not_among(
+    known: set[str], taken: Iterable[Alone], wanted: Callable[[Counted], bool]
+) -> dict[Path, tuple[Counted, int]]:
+    """Of files those with a wanted operator that is not known yet: what it is, and how often there."""
     found: dict[Path, tuple[Counted, int]] = {}
     for alone in taken:
         graph = read_model(alone.path).subgraphs[0]
         counted = Counted(alone.kind, sizes_of(graph.operators[0], graph), Work())
-        if counted.key not in known:
+        if counted.key not in known and wanted(counted):
             known.add(counted.key)
             found[alone.path] = counted, alone.copies
     return found
@@ -203,12 +218,13 @@ def write_table(boards: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
     TABLE.write_text("\n".join(lines))
 
 
-def sums(model: Path, table: Mapping[str, Mapping[str, Any]]) -> dict[int, dict[str, float]]:
+def sums(model: Path, table: Mapping[str, Mapping[str, Any]]) -> dict[int | None, dict[str, float]]:
     """What the table says of each length's graph; raises KeyError for a kind that it lacks."""
-    facts, found = read_model(model), {}
+    facts = read_model(model)
+    found: dict[int | None, dict[str, float]] = {}
     for signature in facts.signatures:
         graph = facts.subgraphs[signature.subgraph]
-        length = graph.tensors[next(iter(signature.inputs.values()))].shape[1]
+        length = length_of(graph, signature)
         total = dict.fromkeys(MEASURES, 0.0)
         for operator in graph.operators:
             if runs_each_time(operator, graph):
@@ -224,7 +240,7 @@ def check(board: str, model: Path, lengths: Sequence[int]) -> None:
     of each measure in millions, and in milliseconds."""
     program = [str(ROOT / "tests/arm/invoke.py"), RUNTIME, str(model), "1", *map(str, lengths)]
     works, _ = emulate(board, program, Core(board, HOME))
-    said, price = sums(model, fit(read_counts(counts_of(board)))), prices(board)
+    said, price = sums(model, read_table(board)), prices(board)
     for length, work in zip(lengths, works, strict=True):
         pairs = {name: (getattr(work, name), said[length][name]) for name in MEASURES}
         whole, summed = (
@@ -243,6 +259,7 @@ def main() -> int:
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--board", action="append", choices=list(CORES))
     parser.add_argument("--check", action="store_true", help="compare whole models, count nothing")
+    parser.add_argument("--anew", action="store_true", help="also kinds that the table has")
     given = parser.parse_args()
     boards = given.board or list(CORES)
     for board in boards:
@@ -250,9 +267,11 @@ def main() -> int:
             if given.check:
                 check(board, model, _OWN)
             else:
-                count(board, model)
+                count(board, model, (lambda one: True) if given.anew else lacking(board))
     if not given.check:
-        write_table({name: fit(read_counts(counts_of(name))) for name in CORES})
+        kept = {name: {} if given.anew else read_table(name) for name in CORES}
+        new = {name: fit(read_counts(counts_of(name))) for name in CORES}
+        write_table({name: dict(sorted({**kept[name], **new[name]}.items())) for name in CORES})
     return 0
 
 

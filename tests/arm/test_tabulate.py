@@ -46,3 +46,14 @@ def test_widths_differ() -> None:
         sizes = dataclasses.astuple(widths)
         assert len(set(sizes)) == len(sizes)
         assert widths.hidden == widths.heads * widths.head
+
+
+def test_kinds_that_the_table_has_are_not_counted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tabulate, "TABLE", tmp_path / "operators.toml")
+    write_table({"rpi4": fit([invented(1, 10)])})
+    lacks = tabulate.lacking("rpi4")
+    assert not lacks(invented(128, 9999))
+    assert lacks(dataclasses.replace(invented(1, 10), kind="SOFTMAX INT8 > INT8"))
+    assert tabulate.lacking("rpi5")(invented(1, 10))

@@ -22,4 +22,5 @@ def test_a_bert(tmp_path: Path, once: Once, mode: str) -> None:
     for board in known_boards():
         graphs = estimate_files([str(model)], board, ()).files[0].graphs
         assert [graph.tokens for graph in graphs] == [8, 12, 16]
-        assert [graph.ms for graph in graphs] == sorted(graph.ms for graph in graphs)
+        # Of 12 tokens keys are filled up, which costs a toy more than 4 tokens do.
+        assert graphs[0].ms < min(graph.ms for graph in graphs[1:])

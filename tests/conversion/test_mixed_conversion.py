@@ -72,7 +72,7 @@ def test_auto_says_what_it_chose_and_keeps_what_it_measured(toy: str, tmp_path: 
     bars = Bars()
     report = as_json(convert(toy, options(tmp_path, quantization="auto", target="rpi5"), bars))
     search = report["quantization"]["search"]
-    assert search["board"] == "rpi5"
+    assert (search["board"], search["unit"]) == ("rpi5", "ms")
     # At any drop allowed, what is faster in float is taken and nothing else: there, the norms.
     taken = {group["group"] for group in search["groups"] if group["precision"] != "int8"}
     assert taken == {group["group"] for group in search["groups"] if "Norm" in group["group"]}

@@ -116,7 +116,7 @@ CASES: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "mobilebert": ("mobilebert", "sentence-embedding", "int8", {}),
     "int4": ("bert", CLASSIFICATION, "int4", {}),
     "int16x8": ("bert", "sentence-embedding", "int16x8", {"runtime": "litert"}),
-    "words": ("bert", "fill-mask", "int8", {}),
+    "words": ("bert", "fill-mask", "int8", {"runtime": "litert"}),
 }
 CLASSIFIERS = [name for name, case in CASES.items() if case[1] == CLASSIFICATION]
 
@@ -211,7 +211,7 @@ def test_report_of_the_task(converted: Callable[[str], Conversion], name: str) -
     manifest = read_bundle(conversion.path).manifest
     assert (manifest.name, manifest.task, manifest.quantization) == ("toy", task, quantization)
     assert manifest.labels == labels.get(task)
-    assert dict(manifest.signatures) == {"serving_default": LENGTH}
+    assert dict(manifest.signatures) == {"serving_default": LENGTH, "tokens_12": 12}
 
 
 # Mode -> dtype of the weights, of the outputs.
@@ -254,6 +254,8 @@ def test_report_of_the_options(converted: Callable[[str], Conversion], data: str
         "sequence_length": LENGTH,
         "buckets": None,
         "task": None,
+        "labels": [],
+        "template": None,
         "calibration": data,
         "evaluation": None,
         "runtime": INSTALLED[0],
@@ -650,10 +652,12 @@ def test_longer_than_the_encoder(tmp_path: Path, quick: ConvertOptions) -> None:
 
 
 def test_no_longer_than_the_encoder_by_default(tmp_path: Path, quick: ConvertOptions) -> None:
-    source = write_toy(tmp_path / "toy")
+    """And graphs every 4 tokens, where they take little."""
     options = dataclasses.replace(quick, sequence_length=None, buckets=None)
-    shape = Job(str(source), options, Bars()).shape
-    assert (shape.sequence_length, shape.buckets) == (20, (16,))
+    for layers, buckets in ((2, (12, 16)), (7, (16,))):
+        source = write_toy(tmp_path / f"toy{layers}", num_hidden_layers=layers)
+        shape = Job(str(source), options, Bars()).shape
+        assert (shape.sequence_length, shape.buckets) == (20, buckets)
 
 
 def test_tokeniser_of_another_model(tmp_path: Path, quick: ConvertOptions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from price_list import know_all
 from tfedge.errors import InputError
 from tfedge.inspect import estimate
 from tfedge.inspect.estimate import RUNTIME, estimate_files, graph_time, known_boards, unknown_kinds
-from tfedge.inspect.estimate_table import lines, render
+from tfedge.inspect.estimate_table import lines, render, summary
 from tfedge.inspect.graph import Operator, Subgraph, Tensor
+from tfedge.runtime.bundle import read_bundle
 
 GELU, RESHAPE = "GELU FLOAT32 > FLOAT32", "RESHAPE FLOAT32 > FLOAT32"
 BOARD = {
@@ -93,6 +95,23 @@ def test_unknown_operators_are_named() -> None:
 
 
 @pytest.mark.usefixtures("invented")
+def test_what_a_graph_takes_longer_than_another() -> None:
+    """By hand, as above: a GELU takes 0.0585 ms, a RESHAPE 0.00015."""
+    before, after = graph("GELU", "RESHAPE"), graph("RESHAPE", "GELU", "GELU", "GELU")
+    assert estimate.added_ms(before, after, "rpi4") == pytest.approx(2 * 0.0585)
+    assert estimate.added_ms(after, before, "rpi4") == pytest.approx(-2 * 0.0585)
+    assert estimate.added_ms(graph("GELU"), graph("RESHAPE"), "rpi4") == pytest.approx(-0.05835)
+
+
+@pytest.mark.usefixtures("invented")
+def test_of_two_graphs_only_what_differs_has_to_be_known() -> None:
+    before, after = graph("CUSTOM:a"), graph("CUSTOM:a", "GELU")
+    assert estimate.added_ms(before, after, "rpi4") == pytest.approx(0.0585)
+    with pytest.raises(InputError, match=r"on rpi4 is not known: CUSTOM:b FLOAT32 > FLOAT32; mea"):
+        estimate.added_ms(before, graph("CUSTOM:a", "CUSTOM:b"), "rpi4")
+
+
+@pytest.mark.usefixtures("invented")
 def test_operators_far_larger_than_those_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four times as large is not far."""
     assert unknown_kinds([graph("RESHAPE")], "rpi4") == []
@@ -120,6 +139,27 @@ def test_files(model: str) -> None:
     assert f" {long.ms:.2f} " in said
     other = estimate_files([model], "rpi5", ["litert"]).files[0].graphs[1]
     assert other.ms == pytest.approx(long.ms / 2, rel=0.01)
+
+
+def test_times_of_a_file(model: str) -> None:
+    bundle = read_bundle(model)
+    first, second = estimate.times_of(Path(model), bundle)
+    assert (first.board, second.board) == ("rpi4", "rpi5")
+    graphs = estimate_files([model], "rpi4", ()).files[0].graphs
+    assert first.ms == {str(graph.tokens): graph.ms for graph in graphs}
+    assert summary([first], "tokens") == [
+        f"estimated on rpi4, litert, one thread: {graphs[0].ms:.2f} ms for 8 tokens, "
+        f"{graphs[1].ms:.2f} for 16 (up to 20.0 % off)"
+    ]
+    other = dataclasses.replace(bundle.manifest, runtimes=["tflite-runtime"])
+    assert estimate.times_of(Path(model), dataclasses.replace(bundle, manifest=other)) == []
+
+
+def test_times_of_one_graph() -> None:
+    one = estimate.BoardTimes("rpi4", RUNTIME, {"197": 81.2}, 0.14, [])
+    assert summary([one], "tokens") == [
+        "estimated on rpi4, litert, one thread: 81.2 ms for 197 tokens (up to 14.0 % off)"
+    ]
 
 
 def test_operators_of_a_file_that_are_unknown(toys: Path) -> None:

@@ -316,7 +316,7 @@ def _do(
     """
     from tfedge.boards.fleet import exit_code, on_each
     from tfedge.progress import ProgressBar
-    from tfedge.show.numbers import visible
+    from tfedge.show.numbers import harmless, visible
 
     outcomes = list(on_each(boards, work, what, ProgressBar))
     names = [visible(one.board) for one in outcomes]
@@ -328,7 +328,7 @@ def _do(
             complain(str(one.error), "tfedge")
         else:
             for line in told(one.found):
-                click.echo(f"{name:<{width}}  {line}")
+                click.echo(f"{name:<{width}}  {harmless(line)}")
     sys.exit(exit_code(outcomes))
 
 

@@ -179,13 +179,13 @@ def run_pruning(model: str, teacher: str | None, settings: dict[str, Any]) -> Pr
     "--target-latency",
     type=RATIO,
     metavar="RATIO",
-    help="Instead: share of the int8 instructions on --target that may be left.",
+    help="Instead: share of the estimated time in int8 on --target that may be left.",
 )
 @click.option(
     "--target",
     "board",
     type=click.Choice(["rpi4", "rpi5"]),
-    help="The board whose instructions are predicted. Default: rpi4.",
+    help="The board whose time is estimated. Default: rpi4.",
 )
 @click.option(
     "--seq-len", default=128, type=TOKENS, help="Number of tokens that costs are computed for."
@@ -230,7 +230,7 @@ def run_shrinking(model: str, settings: dict[str, Any]) -> Shrinking:
         raise click.UsageError("give one of --target-flops and --target-latency")
     data = training_data(model, settings)
     load_tensorflow()
-    from tfedge.models.cost import load_costs
+    from tfedge.models.cost import load_times
     from tfedge.train.distil import DistillationLosses
     from tfedge.train.select import Space
     from tfedge.train.shrink import Goal
@@ -241,8 +241,8 @@ def run_shrinking(model: str, settings: dict[str, Any]) -> Shrinking:
         flops or latency,
         Space(remove, uniform=not settings.pop("per_layer")),
         settings.pop("seq_len"),
-        load_costs(settings.pop("board") or "rpi4"),
-        "flops" if flops else "instructions",
+        load_times(settings.pop("board") or "rpi4"),
+        "flops" if flops else "latency",
     )
     losses, augmentation = take(DistillationLosses, settings), settings.pop("augmentation")
     request = training_request(data, settings, steps_per_checkpoint=100)

@@ -63,6 +63,10 @@ def _limit(_: Any, option: Any, value: str) -> int | None:
     return None if value == "all" else int(value) or None
 
 
+def _labels(_: Any, __: Any, value: str) -> tuple[str, ...]:
+    return tuple(label.strip() for label in value.split(",")) if value.strip() else ()
+
+
 def _precisions(_: Any, option: Any, values: tuple[str, ...]) -> dict[str, str] | None:
     """Rules from what a user typed."""
     rules = dict(value.rpartition("=")[::2] for value in values)
@@ -79,8 +83,9 @@ def _precisions(_: Any, option: Any, values: tuple[str, ...]) -> dict[str, str] 
     "quantization",
     type=click.Choice(_QUANTIZATIONS),
     help="int8: integers only, outputs included; int8-float-io: the same with float outputs; auto: "
-    "the fastest mixture of integers, dynamic and float that keeps --max-drop, found by measuring, or "
-    "float16 where none does; "
+    "the fastest mixture of integers, dynamic and float that keeps --max-drop, or float16 where none "
+    "does, by what is measured to be lost and the estimated milliseconds on the target's board (for "
+    "LiteRT; else by counted instructions, with a note); "
     "mixed: the mixture given by --precision; int16x8: 16-bit integers with int8 weights, the most "
     "exact and the slowest, for LiteRT; dynamic: int8 weights, everything else in float; int4: as "
     "dynamic, with 4-bit dense weights, the smallest file; float16: as dynamic, with float16 weights. "
@@ -99,7 +104,7 @@ def _precisions(_: Any, option: Any, values: tuple[str, ...]) -> dict[str, str] 
 @click.option(
     "--target",
     type=click.Choice(target_names()),
-    help="The board: chooses the runtime, the mode, and what auto counts as fast. edgetpu: a graph "
+    help="The board: chooses the runtime, the mode, and whose time auto goes by. edgetpu: a graph "
     "made of operations in the Edge TPU compiler's table, checked and, if the compiler is installed, "
     "compiled; edgetpu-plain: the same with BATCH_MATMUL and SOFTMAX; mediapipe: a file that "
     "MediaPipe's TextClassifier or TextEmbedder runs as it is (one graph, float outputs).",
@@ -116,9 +121,23 @@ def _precisions(_: Any, option: Any, values: tuple[str, ...]) -> dict[str, str] 
     callback=_lengths,
     metavar="N,N,...|none",
     help="Lengths of shorter graphs in the same file, sharing all weights: a text runs in the "
-    "shortest graph that holds it. Default: the preset's, else 16,24,32,48,64.",
+    "shortest graph that holds it. Default: the preset's, else 16,24,32,48,64, of at most 6 layers and "
+    "384 channels every 4 from 12 to 40, and 48,56,64.",
 )
 @task_option
+@click.option(
+    "--labels",
+    default="",
+    callback=_labels,
+    metavar="LABEL,LABEL,...",
+    help="Of a CLIP or SigLIP: what images are told apart by, in words. Its text tower makes a "
+    "classifier of them, and the board needs none.",
+)
+@click.option(
+    "--template",
+    metavar="TEXT",
+    help='What is written under an image, with {} for a label (default: "This is a photo of {}.").',
+)
 @click.option(
     "--calibration",
     help="File of texts like those the model will see; 200 of them, drawn at random, of each label its "
@@ -192,6 +211,7 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
     tfedge convert tinybert
     tfedge convert ./my-checkpoint --calibration texts.tsv --eval dev.tsv
     tfedge convert ./my-deit --calibration images/ --eval images_dev/
+    tfedge convert ./my-clip --labels "a cat,a dog" --calibration images/
     tfedge convert minilm --quant dynamic --runtime litert
     tfedge convert minilm --target rpi5 --quant auto --max-drop 0.5
     tfedge convert tinybert --target rpi5 --board pi@raspberrypi

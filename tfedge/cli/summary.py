@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tfedge import tasks
 from tfedge.data.unknown import told as unknown_words
@@ -21,7 +20,6 @@ if TYPE_CHECKING:  # what a command does not print, it does not import
     from tfedge.measure.catalogue import Listed
     from tfedge.measure.evaluate import Evaluation
     from tfedge.measure.race import Race, Standing
-    from tfedge.recipes.run import RunReport
     from tfedge.report.write import Written
     from tfedge.train.prune import Pruning
     from tfedge.train.qad import Training
@@ -56,6 +54,7 @@ def conversion_summary(report: Conversion) -> str:
         f"{'pass on floats' if quantization.mode in _FLOAT_BETWEEN else 'compute in float'}",
         f"  float32 .tflite against Keras: largest difference {report.float32_tflite_error:.1e}",
         f"  about {megabytes(report.board_memory_bytes)} of memory on a board: {_boards(report)}",
+        *(f"  {line}" for line in _estimates(report)),
         f"  on {_measured_on(report)}:",
     ]
     for runtime, figures in report.evaluation.runtimes.items():
@@ -74,6 +73,12 @@ def conversion_summary(report: Conversion) -> str:
 
         lines.append(delivery_summary(report.edgetpu))
     return "\n".join(lines)
+
+
+def _estimates(report: Conversion) -> list[str]:
+    from tfedge.inspect.estimate_table import summary
+
+    return summary(report.estimates, "tokens")
 
 
 def _measured_on(report: Conversion) -> str:
@@ -261,14 +266,13 @@ def shrink_summary(report: Shrinking) -> str:
             f"{layer.neurons} of {layer.of_neurons} neurons"
         )
     costs, left = vars(report.before), vars(report.after)
-    for name, unit, what in (
-        ("parameters", "M", "of the encoder"),
-        ("flops", "G", f"for {report.sequence_length} tokens"),
-        ("instructions", "M", f"predicted for int8 on {report.board}"),
+    for name, unit, scale, what in (
+        ("parameters", "M", 1e6, "of the encoder"),
+        ("flops", "G", 1e9, f"for {report.sequence_length} tokens"),
+        ("ms", "", 1, f"estimated for int8 on {report.board}"),
     ):
-        scale = 1e9 if unit == "G" else 1e6
         lines.append(
-            f"  {name}: {costs[name] / scale:.3g} {unit} -> {left[name] / scale:.3g} {unit} "
+            f"  {name}: {_scaled(costs[name], scale, unit)} -> {_scaled(left[name], scale, unit)} "
             f"({left[name] / costs[name]:.2f}), {what}"
         )
     if report.accuracy is not None:
@@ -278,6 +282,10 @@ def shrink_summary(report: Shrinking) -> str:
         lines.append("  layers differ: config.json has the key tfedge, which others do not read")
     lines.append(f"next: tfedge convert {report.output}")
     return "\n".join(lines)
+
+
+def _scaled(value: float, scale: float, unit: str) -> str:
+    return f"{value / scale:.3g} {unit}".rstrip()
 
 
 def pruning_summary(report: Pruning) -> str:
@@ -367,27 +375,3 @@ def compilation_summary(report: Compilation) -> str:
     if not report.differences and not report.statuses:
         lines.append("  the prediction agrees, wording included")
     return "\n".join(lines)
-
-
-def stages_summary(report: RunReport) -> str:
-    """What `tfedge run` prints: of a dry run what each stage would do, else what it made."""
-    lines = []
-    for stage in report.stages:
-        if report.dry_run:
-            lines.append(f"{stage.stage}: {stage.action}, {stage.reason}")
-            if stage.action != "skip":
-                lines.append(f"    {shlex.join(stage.command)}")
-        else:
-            done = "kept" if stage.action == "skip" else "made"
-            figures = _stage_figures(stage.result or {})
-            lines.append(f"{stage.stage:<9}{done}  {stage.output}{figures}")
-    return "\n".join(lines)
-
-
-def _stage_figures(result: Mapping[str, Any]) -> str:
-    """The accuracy that a stage's report has, if it has one."""
-    runtimes = result.get("evaluation", {}).get("runtimes", {})
-    found = {"": result.get("accuracy")}
-    found |= {f" in {name}": figures.get("accuracy") for name, figures in runtimes.items()}
-    parts = [f"{100 * value:.2f} %{where}" for where, value in found.items() if value is not None]
-    return f"  accuracy {', '.join(parts)}" if parts else ""

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfedge import __version__
 from tfedge.conversion.job import Job
+from tfedge.conversion.pricing import priced
 from tfedge.conversion.result import Group, SearchReport
 from tfedge.quantize.costs import Costs, units_of
 from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
@@ -44,7 +45,7 @@ def assignments(
         rules = job.options.precisions or MIXED_RULES
         yield match_sites(rules, prepared.encoder().sites), None
     else:
-        yield from _Search(job, prepared).choices(job.costs, samples)
+        yield from _Search(job, prepared).choices(priced(job, prepared, job.costs), samples)
 
 
 class _Search:
@@ -61,7 +62,7 @@ class _Search:
     def choices(
         self, costs: Costs, samples: Sequence[np.ndarray]
     ) -> Iterator[tuple[dict[str, Precision], SearchReport]]:
-        """The fastest assignment whose simulated loss is allowed, then stricter ones.
+        """The fastest assignment by `costs` whose simulated loss is allowed, then stricter ones.
 
         Where none is that good, the most exact one; it is the last.
         """
@@ -71,7 +72,7 @@ class _Search:
             with self._job.make_bar("looking for the fastest that keeps the accuracy", 1) as bar:
                 count, loss = count_moves(moves, least, self._loss, allowed)
                 bar.advance()
-            yield precisions_after(moves[:count]), _report(moves, count, loss, costs.board)
+            yield precisions_after(moves[:count]), _report(moves, count, loss, costs)
             # The runtime found it worse than the simulation did: a stricter one, then.
             least, allowed = count + 1, min(loss, self._job.max_drop) / 2
 
@@ -114,7 +115,7 @@ class _Search:
         return 100 * float(before - after)
 
 
-def _report(moves: Sequence[Move], count: int, loss: float, board: str) -> SearchReport:
+def _report(moves: Sequence[Move], count: int, loss: float, costs: Costs) -> SearchReport:
     """Each group in the order of choice, its harm, cost and precision."""
     names = ["+".join(sorted(set(move.precisions.values()))) for move in moves[:count]]
     names += ["int8"] * (len(moves) - count)
@@ -122,7 +123,8 @@ def _report(moves: Sequence[Move], count: int, loss: float, board: str) -> Searc
         Group(move.group, name, move.harm, round(move.cost, 4))
         for move, name in zip(moves, names, strict=True)
     ]
-    return SearchReport(board, loss, round(sum(move.cost for move in moves[:count]), 3), groups)
+    added = round(sum(move.cost for move in moves[:count]), 3)
+    return SearchReport(costs.board, loss, costs.unit, added, groups)
 
 
 def _labels(output: Any, target: Any, mask: Any) -> tf.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +12,17 @@ import tf_keras as keras
 
 from tfedge.conversion.auto import assignments
 from tfedge.conversion.job import Job
+from tfedge.conversion.mixture import LEAST_NUMBERS, converted, nearest
 from tfedge.conversion.result import Choices, IntegerChoices
-from tfedge.errors import RejectedModelError
-from tfedge.inspect.contents import contents
 from tfedge.measure.board import Board
 from tfedge.models.build import input_names
 from tfedge.quantize.bias import correct_bias
 from tfedge.quantize.coarsen import MOST_BITS
-from tfedge.quantize.edgetpu import GRAPHS
 from tfedge.quantize.lean import RoundedBlocks, lean_graphs, wide_graphs
-from tfedge.quantize.mixed import Precision
 from tfedge.quantize.prepare import PASSES, Shape, prepare
 from tfedge.quantize.record import FILE as RECORD
 from tfedge.quantize.record import read_decisions
-from tfedge.quantize.weights import RoundedRows, gptq, round_nearest
-from tfedge.targets import INTEGER
-from tfedge.tflite.edit import inputs_first
+from tfedge.quantize.weights import RoundedRows, gptq
 from tfedge.tflite.metadata import write_bundle
 from tfedge.tflite.tflite import (
     INTEGER_QUANTIZATIONS,
@@ -38,10 +33,7 @@ from tfedge.tflite.tflite import (
     to_tflite_int16x8,
 )
 from tfedge.tflite.tflite_metadata import BundleSpec
-from tfedge.tflite.weights import Rounding, dense_inputs, layer_of, quantize_weights
-
-# Matrices with fewer numbers stay in float: they weigh nothing.
-_LEAST_NUMBERS = 1024
+from tfedge.tflite.weights import Rounding, dense_inputs, quantize_weights
 
 
 def bundle(
@@ -59,6 +51,7 @@ def bundle(
         runtimes=job.runtimes,
         quantization=quantization,
         normalize=job.task.is_embedding and job.shape.normalize,
+        logit_bias=job.checkpoint.logit_bias,
         vocab=job.reader.vocab,
         **job.reader.encoding(),
     )
@@ -111,37 +104,8 @@ def _write_integers(job: Job, path: Path) -> Iterator[Choices]:
             found.close()
             del prepared
         gc.collect()  # of graphs that are done with, whose parts refer to each other
-        _write(job, path, functools.partial(_converted_integers, job, graphs, precisions))
+        _write(job, path, functools.partial(converted, job, graphs, precisions))
         yield IntegerChoices(ranges, precisions, search)
-
-
-def _converted_integers(
-    job: Job, graphs: Mapping[int, keras.Model], precisions: Mapping[str, Precision]
-) -> bytes:
-    """Converts graphs in which `precisions` are put in."""
-    content = to_tflite(graphs, job.quantization, job.runtime)
-    dynamic = {site for site, precision in precisions.items() if precision == "dynamic"}
-    if dynamic:
-
-        def round_dynamic(name: str, values: np.ndarray) -> RoundedRows | None:
-            return _nearest(name, values) if layer_of(name, dynamic) else None
-
-        content = quantize_weights(content, round_dynamic)
-    if job.shape.graph != INTEGER:
-        content = inputs_first(content)
-    found = set(contents(content).float_operators) - GRAPHS[job.shape.graph].float_operators
-    if job.quantization == "int8" and found:
-        raise RejectedModelError(
-            f"int8 left operators in float: {', '.join(sorted(found))}; this is a fault of "
-            "tfedge or of the converter, please report"
-        )
-    return content
-
-
-def _nearest(name: str, values: np.ndarray) -> RoundedRows | None:
-    """Rounds to 8 bits."""
-    del name
-    return round_nearest(values, 8) if values.size >= _LEAST_NUMBERS else None
 
 
 def _write_weights(job: Job, path: Path) -> None:
@@ -150,10 +114,10 @@ def _write_weights(job: Job, path: Path) -> None:
     _keep_reference(job, lambda: graphs)
     content = to_tflite(graphs, "float32", job.runtime)
     keras.backend.clear_session()
-    dense: Rounding = _nearest
+    dense: Rounding = nearest
     if job.quantization == "int4":
         dense = _least_change(job, content, path.with_suffix(".float"))
-    _write(job, path, lambda: quantize_weights(content, dense, _nearest))
+    _write(job, path, lambda: quantize_weights(content, dense, nearest))
 
 
 def _least_change(job: Job, content: bytes, path: Path) -> Rounding:
@@ -171,7 +135,7 @@ def _least_change(job: Job, content: bytes, path: Path) -> Rounding:
     path.unlink()
 
     def rounded(name: str, values: np.ndarray) -> RoundedRows | None:
-        if values.size < _LEAST_NUMBERS:
+        if values.size < LEAST_NUMBERS:
             return None
         return gptq(values, grams[read[name]], bits=4)
 

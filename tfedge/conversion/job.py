@@ -12,7 +12,7 @@ from tfedge.boards.remote import Remote
 from tfedge.data.hub import KINDS
 from tfedge.data.reader import TextReader, open_reader
 from tfedge.data.texts import AS_FOUND, package_texts
-from tfedge.errors import InputError
+from tfedge.errors import CheckpointError, InputError
 from tfedge.measure.board import Board, check_runtime, wanted_runtime
 from tfedge.models.build import input_names
 from tfedge.models.checkpoint import Checkpoint
@@ -23,6 +23,7 @@ from tfedge.models.config import (
     text_length,
 )
 from tfedge.models.hub import Source, resolve
+from tfedge.models.labels import TEMPLATE, LabelledCheckpoint
 from tfedge.notes import note
 from tfedge.progress import MakeBar
 from tfedge.quantize.coarsen import LEAST_BITS, MOST_BITS
@@ -34,10 +35,15 @@ from tfedge.targets import INTEGER, Target, load_target
 from tfedge.tasks import columns, task_and_labels
 from tfedge.tasks.base import Rows
 from tfedge.tasks.columns import ColumnNames
+from tfedge.tasks.zero_shot_image_classification import TASK as _ZERO_SHOT
 from tfedge.tflite.mediapipe import check_mediapipe
 from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS, MIXED_QUANTIZATIONS, QUANTIZATIONS
 
+ZERO_SHOT = _ZERO_SHOT.name
+# Graphs of deeper and wider encoders take much memory, and time to convert.
 _BUCKETS = (16, 24, 32, 48, 64)
+_SMALL_BUCKETS = (12, 16, 20, 24, 28, 32, 36, 40, 48, 56, 64)
+_SMALL = (6, 384)  # layers and channels that have these
 _LENGTH = 128
 # Modes that look at no calibration data.
 _UNCALIBRATED = ("dynamic", "float16", "float32")
@@ -52,6 +58,10 @@ class ConvertOptions:
     # Of shorter graphs in the same file; those not below the sequence length are left out.
     buckets: tuple[int, ...] | None = None
     task: str | None = None
+    # Of a CLIP or SigLIP, see `tfedge.models.labels`: what images are told apart by, and the words
+    # around each.
+    labels: tuple[str, ...] = ()
+    template: str | None = None
     # A file of texts (labels are used for evaluation if they fit), the package's own sentences by
     # default; or a folder or table of images, which has no default.
     calibration: str | None = None
@@ -89,7 +99,7 @@ class Job:
     Attributes:
         remote: the board on which it is judged; None where that is this machine.
         runtime: what the file is made for.
-        costs: by which the quantization `auto` chooses.
+        costs: instructions, by which the quantization `auto` chooses where no time can be estimated.
         max_drop: largest loss in points against float.
         calibration: texts, pairs of texts, or images; of a file drawn as `Rows.drawn` has it, of the
             package's sentences the first.
@@ -116,10 +126,12 @@ class Job:
             options.quantization, chosen and chosen.quantization, "int8"
         )
         self._check_options()
-        self.checkpoint = Checkpoint(self.source.folder)
+        self.checkpoint = self._opened()
         self._check_kernels()
         config = self.checkpoint.config
-        task, labels = task_and_labels(self.checkpoint, options.task or self.source.task)
+        wanted = ZERO_SHOT if options.labels else options.task or self.source.task
+        task, labels = task_and_labels(self.checkpoint, wanted)
+        labels = [*options.labels] or labels
         if preset and preset.labels and not config.labels:
             labels = list(preset.labels)
         self.task = tasks.find(task)
@@ -136,6 +148,7 @@ class Job:
         self.costs: Costs | None = None
         if self.quantization == "auto":
             self.costs = read_costs(self.runtime, target.costs if target else None)
+        self._check_head()
         self.calibration, self.rows = self._data()
         self.truth = self._truth()
         self.reader.check(self.rows.items, self.rows.source, self.shape.sequence_length)
@@ -169,6 +182,19 @@ class Job:
         another one."""
         return Board.on(self.remote, runtime or self.runtime)
 
+    def _opened(self) -> Checkpoint:
+        """The checkpoint, with a layer of labels where such are given."""
+        labels, folder = self.options.labels, self.source.folder
+        named = self.options.task and tasks.find(self.options.task)
+        if named and named.labels_in_words is not bool(labels):
+            raise InputError(f"--labels and the task {ZERO_SHOT} go together; give both or neither")
+        if not labels:
+            if self.options.template is not None:
+                raise InputError("--template is for --labels; leave it out")
+            return Checkpoint(folder)
+        template = TEMPLATE if self.options.template is None else self.options.template
+        return LabelledCheckpoint(folder, labels, template)
+
     def _check_options(self) -> None:
         runtime, quantization, options = self.runtime, self.quantization, self.options
         check_runtime(runtime, self.remote)
@@ -199,6 +225,16 @@ class Job:
             raise InputError(
                 "tflite-runtime 2.14 cannot compute RSQRT (version 2) of int16, which layer norms "
                 "need; give --runtime litert, or int8"
+            )
+
+    def _check_head(self) -> None:
+        """Refuses what lacks a head before images are asked for that would be of no use."""
+        modules = self.task.modules(self.checkpoint.config)
+        missing = [name for name in modules if f"{name}.weight" not in self.checkpoint.names]
+        if missing and not self.task.calibrates_itself:
+            raise CheckpointError(
+                f"{self.checkpoint.folder} has no {', '.join(missing)}: it is an encoder without a "
+                f"head for {self.task.name}; fine-tune it first {self.task.head_advice}"
             )
 
     def _tell_activation(self) -> None:
@@ -243,8 +279,10 @@ class Job:
             return Shape(task, count, most)
         length = options.sequence_length or min(default_length(self.source, task, target), most)
         normalize = _first(options.normalize, normalizes_embeddings(self.source.folder))
+        small = config.num_hidden_layers <= _SMALL[0] and config.hidden_size <= _SMALL[1]
+        usual = _SMALL_BUCKETS if small else _BUCKETS
         buckets = _first(
-            options.buckets, target and target.buckets, preset and preset.buckets, _BUCKETS
+            options.buckets, target and target.buckets, preset and preset.buckets, usual
         )
         shorter = tuple(sorted({bucket for bucket in buckets if bucket < length}))
         return Shape(task, count, length, normalize, shorter, target.graph if target else INTEGER)
@@ -261,11 +299,7 @@ class Job:
         elif options.evaluation and self.quantization in _UNCALIBRATED:
             data = self._read(options.evaluation, "validation", options.columns)
         else:
-            raise InputError(
-                f"a {self.checkpoint.config.model_type} needs images like those that it will see, at "
-                f"best {2 * self.reader.calibrates_with} of all labels: give --calibration a folder "
-                "with one sub-folder per label, or a table with the columns image and label"
-            )
+            raise InputError(self._images_needed())
         count = -(-self.reader.calibrates_with // data.items_a_row)
         is_own = bool(options.calibration or options.evaluation)
         chosen = data.drawn(count) if options.calibration else list(range(len(data)))[:count]
@@ -279,6 +313,23 @@ class Job:
         if is_own or limit < len(measured):
             measured = measured.part(measured.drawn(limit))
         return data.part(chosen).items, measured
+
+    def _images_needed(self) -> str:
+        """What to give where there is nothing to ask the models."""
+        kind = self.checkpoint.config.model_type
+        forms = (
+            "a folder with one sub-folder per label, or a table with the columns image and label"
+        )
+        if self.quantization in _UNCALIBRATED:
+            return (
+                f"a {kind} in {self.quantization} needs no images for ranges, but some to be compared "
+                f"with float on: give --eval {forms}"
+            )
+        count = 2 * self.reader.calibrates_with
+        return (
+            f"a {kind} needs images like those that it will see, at best {count} of all labels: give "
+            f"--calibration {forms}"
+        )
 
     def _read(self, name: str, split: str, columns: ColumnNames) -> Rows:
         """As `tfedge eval` reads it."""

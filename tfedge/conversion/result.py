@@ -10,6 +10,8 @@ from pathlib import Path
 from tfedge import __version__
 from tfedge.edgetpu.result import Delivery
 from tfedge.inspect.contents import Tensor
+from tfedge.inspect.estimate import BoardTimes
+from tfedge.quantize.costs import CostUnit
 from tfedge.quantize.mixed import Precision
 from tfedge.records import FLAT
 
@@ -29,7 +31,7 @@ class Group:
     group: str
     precision: str
     harm: float  # what they lose in integers
-    added_minsn: float  # million instructions that another precision costs
+    added: float  # what another precision costs, in the unit of the search
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +40,8 @@ class SearchReport:
 
     board: str
     simulated_drop: float  # in points
-    added_minsn: float  # of all groups that are taken out of the integers
+    unit: CostUnit  # of what is added
+    added: float  # of all groups that are taken out of the integers
     groups: Sequence[Group]
 
 
@@ -134,6 +137,7 @@ class Conversion:
     outputs: Sequence[Tensor]
     float32_tflite_error: float  # the largest difference of the float32 .tflite from Keras
     evaluation: Evaluation
+    estimates: Sequence[BoardTimes]  # on boards; none of a file for another runtime
     options: Mapping[str, object]  # as given, with the defaults that were taken
     versions: Mapping[str, str]
     rejected: str | None  # why

@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ BASIS = (
     "for one thread; the range is the error on real boards' published times of convolution networks, "
     "each predicted from the others: no Transformer's is among them"
 )
+
+
+_Work = tuple[str, tuple[tuple[str, int], ...]]  # of an operator: its kind, its sizes by name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +103,23 @@ class Estimates:
     unknown: Mapping[str, Sequence[str]]
 
 
+@dataclasses.dataclass(frozen=True)
+class BoardTimes:
+    """What one run of each of a file's graphs takes on a board.
+
+    Attributes:
+        ms: by the tokens of a graph; empty where `unknown` names kinds of operators whose cost is not
+            known.
+        error: the largest in validation, see `BASIS`.
+    """
+
+    board: str
+    runtime: str
+    ms: Mapping[str, Positive]
+    error: Share
+    unknown: Sequence[str]
+
+
 def known_boards() -> tuple[str, ...]:
     """The boards whose times can be estimated."""
     return tuple(_read("boards.toml"))
@@ -146,6 +167,25 @@ def _file_times(given: str, board: str) -> FileTimes:
     return FileTimes(given, [graph_time(graphs[key], board, key, lengths[key]) for key in ordered])
 
 
+def times_of(path: Path, bundle: Bundle) -> list[BoardTimes]:
+    """The times of a file on every board, the shortest graph first; none where it was not verified on
+    the runtime."""
+    if RUNTIME not in bundle.manifest.runtimes:
+        return []
+    model, lengths = read_model(path), bundle.manifest.signatures
+    graphs = {lengths[item.key]: model.subgraphs[item.subgraph] for item in model.signatures}
+    if not all(map(_running, graphs.values())):
+        return []
+    return [_board_times(board, graphs) for board in known_boards()]
+
+
+def _board_times(board: str, graphs: Mapping[int, Subgraph]) -> BoardTimes:
+    unknown = unknown_kinds(graphs.values(), board)
+    known = [] if unknown else sorted(graphs.items())
+    ms = {str(tokens): graph_time(graph, board, "", tokens).ms for tokens, graph in known}
+    return BoardTimes(board, RUNTIME, ms, _board(board)["error"], unknown)
+
+
 def estimates_of(graph: Subgraph, signature: str, bundle: Bundle) -> Estimates | None:
     """The times of one graph on every board; None where it was not verified on the runtime, or
     computes nothing."""
@@ -163,7 +203,11 @@ def estimates_of(graph: Subgraph, signature: str, bundle: Bundle) -> Estimates |
 
 def refuse_unknown(graphs: Iterable[Subgraph], board: str) -> None:
     """Raises InputError where the table lacks an operator, naming all that it lacks."""
-    if unknown := unknown_kinds(graphs, board):
+    _refuse(unknown_kinds(graphs, board), board)
+
+
+def _refuse(unknown: Sequence[str], board: str) -> None:
+    if unknown:
         named = "; ".join(unknown[:_KINDS_NAMED])
         more = len(unknown) - _KINDS_NAMED
         raise InputError(
@@ -172,18 +216,47 @@ def refuse_unknown(graphs: Iterable[Subgraph], board: str) -> None:
         )
 
 
+def added_ms(before: Subgraph, after: Subgraph, board: str) -> float:
+    """The milliseconds that `after` takes longer than `before`, below 0 where it is the faster one.
+
+    An operator of the same kind and sizes in both takes the same in both and need not be known. Raises
+    InputError where the table lacks another one, naming all that it lacks.
+    """
+    works = Counter(_works([after]))
+    works.subtract(Counter(_works([before])))
+    differing = [work for work, count in works.items() if count]
+    _refuse(_lacking(differing, board), board)
+    table, price = _table(board), prices(board)
+    return sum(works[work] * sum(_each(work, table, price).values()) for work in differing)
+
+
 def unknown_kinds(graphs: Iterable[Subgraph], board: str) -> list[str]:
     """The kinds of operators that the table lacks, or has of far smaller ones only, in their order."""
-    _board(board)
-    known, found = _table(board), dict[str, None]()
+    return _lacking(_works(graphs), board)
+
+
+def _works(graphs: Iterable[Subgraph]) -> Iterator[_Work]:
+    """What each operator that runs does."""
     for graph in graphs:
         for operator in _running(graph):
-            kind = kind_of(operator, graph)
-            if kind not in known:
-                found[kind] = None
-            elif extent(sizes_of(operator, graph)) > _BEYOND * known[kind]["most"]:
-                found[f"{kind}, so large"] = None
+            yield kind_of(operator, graph), tuple(sizes_of(operator, graph).items())
+
+
+def _lacking(works: Iterable[_Work], board: str) -> list[str]:
+    _board(board)
+    known, found = _table(board), dict[str, None]()
+    for kind, sizes in works:
+        if kind not in known:
+            found[kind] = None
+        elif extent(dict(sizes)) > _BEYOND * known[kind]["most"]:
+            found[f"{kind}, so large"] = None
     return list(found)
+
+
+def _each(work: _Work, table: Mapping[str, Any], price: Mapping[str, float]) -> dict[str, float]:
+    """The milliseconds of an operator, by measure."""
+    kind, sizes = work
+    return {name: price[name] * weighted(dict(sizes), table[kind][name]) for name in _MEASURES}
 
 
 def _running(graph: Subgraph) -> list[Operator]:
@@ -206,9 +279,8 @@ def graph_time(graph: Subgraph, board: str, signature: str, tokens: int | None) 
     spent = dict.fromkeys(_MEASURES, 0.0)  # ms
     counts: dict[str, int] = {}
     kinds: dict[str, float] = {}
-    for operator in _running(graph):
-        kind, sizes = kind_of(operator, graph), sizes_of(operator, graph)
-        each = {name: price[name] * weighted(sizes, table[kind][name]) for name in _MEASURES}
+    for work in _works([graph]):
+        kind, each = work[0], _each(work, table, price)
         spent = {name: spent[name] + each[name] for name in _MEASURES}
         kinds[kind] = kinds.get(kind, 0.0) + sum(each.values())
         counts[kind] = counts.get(kind, 0) + 1

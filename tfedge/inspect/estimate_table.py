@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tfedge.inspect.estimate import RUNTIME, Estimate, Estimates, GraphTime
+from collections.abc import Sequence
+
+from tfedge.inspect.estimate import RUNTIME, BoardTimes, Estimate, Estimates, GraphTime
 from tfedge.show.numbers import percent, some
 from tfedge.show.table import Column, number, table
 from tfedge.show.text import wide
@@ -55,3 +57,25 @@ def lines(found: Estimates) -> list[str]:
         f"no time estimated on {board}: what it costs there is not known of {some(kinds)}"
         for board, kinds in found.unknown.items()
     ]
+
+
+def summary(found: Sequence[BoardTimes], unit: str) -> list[str]:
+    """A line for each board: what the shortest and the longest graph take, `unit` being what texts are
+    counted in."""
+    return [_board_line(times, unit) for times in found]
+
+
+def _board_line(times: BoardTimes, unit: str) -> str:
+    if times.unknown:
+        return (
+            f"no time estimated on {times.board}: what it costs there is not known of "
+            f"{some(times.unknown)}"
+        )
+    (short, first), *_, (long, last) = [*times.ms.items()] * 2
+    shown = f"{_number(last)} ms for {long} {unit}"
+    if short != long:
+        shown = f"{_number(first)} ms for {short} {unit}, {_number(last)} for {long}"
+    return (
+        f"estimated on {times.board}, {times.runtime}, one thread: {shown} (up to "
+        f"{percent(times.error)} off)"
+    )

@@ -91,9 +91,16 @@ class _Counter:
         inputs = 3 * math.prod(size)
         return self.dense(name, units, _Tensor((math.prod(images.shape) // inputs, inputs)))
 
-    def image_tokens(self, name: str, leading: Sequence[str], patches: _Tensor) -> _Tensor:
+    def image_tokens(
+        self,
+        name: str,
+        leading: Sequence[tuple[str, int]],
+        patches: _Tensor,
+        has_places: bool = True,
+    ) -> _Tensor:
         rows, channels = self.config.max_position_embeddings, self.config.hidden_size
-        return self._made(name, (rows + len(leading)) * channels, rows, channels)
+        learned = sum(count for _, count in leading)
+        return self._made(name, (has_places * rows + learned) * channels, rows, channels)
 
     def dense(self, name: str, units: int, x: _Tensor) -> _Tensor:
         rows, inputs = x.shape
@@ -129,6 +136,10 @@ class _Counter:
         heads = self.config.num_attention_heads
         return self._made(name, buckets * heads, self.length, heads)
 
+    def place_bias(self, name: str, hidden: _Tensor) -> None:
+        """What has as many weights as the architecture says, and no products."""
+        self._made(name, self.config.architecture.place_weights(self.config), 0, 0)
+
     def attention_bias(self, attention_mask: _Tensor) -> _Tensor:
         return attention_mask
 
@@ -147,6 +158,9 @@ class _Counter:
 
     def rotary(self, name: str, base: float, mask: _Tensor, positions: int = 0) -> None:
         """What has no weights, and products with one number each."""
+
+    def patch_rotary(self, name: str, *numbers: object) -> None:
+        """Likewise."""
 
     def self_attention(
         self, names: Parts, heads: int, read: Sequence[_Tensor], biases: Biases
@@ -170,43 +184,53 @@ def _counted(config: EncoderConfig, length: int) -> _Counter:
     return counter
 
 
+# What an int8 model computes: a multiply-accumulate, a softmax's output, an output of the activation,
+# an output of a layer norm with the residual sum before it.
+PARTS = ("product", "probability", "neuron", "norm")
+
+
 @dataclasses.dataclass(frozen=True)
-class InstructionCosts:
-    """Instructions that an int8 model takes on a board, for each thing that it computes."""
+class PartTimes:
+    """Nanoseconds that an int8 model takes on a board, by the `PARTS` that it computes."""
 
     name: str  # as in `tfedge.targets`
-    product: float  # a multiply-accumulate
-    probability: float  # a softmax's output
-    neuron: float  # an output of the activation
-    norm: float  # an output of a layer norm, with the residual sum before it
+    product: float
+    probability: float
+    neuron: float
+    norm: float
 
 
-def load_costs(name: str) -> InstructionCosts:
-    """What is known of a board in LiteRT, from `instructions.toml`; raises InputError where nothing
-    is; the message lists what is."""
-    path = Path(__file__).with_name("instructions.toml")
+def load_times(name: str) -> PartTimes:
+    """What is known of a board in LiteRT, from `times.toml`; raises InputError where nothing is; the
+    message lists what is."""
+    path = Path(__file__).with_name("times.toml")
     boards = tomllib.loads(path.read_text(encoding="utf-8"))
     if name not in boards:
-        raise InputError(f"no instructions are known for {name!r}; known are {', '.join(boards)}")
-    return InstructionCosts(name, **boards[name])
+        raise InputError(f"no times are known for {name!r}; known are {', '.join(boards)}")
+    return PartTimes(name, **boards[name])
 
 
-def instructions(
-    config: EncoderConfig, sequence_length: int, costs: InstructionCosts, task: str
-) -> float:
-    """Instructions for one text of `sequence_length` tokens in int8, of a BERT or DistilBERT.
+def work(config: EncoderConfig, sequence_length: int, task: str) -> dict[str, int]:
+    """How many of the `PARTS` one text of `sequence_length` tokens takes, of a BERT or DistilBERT.
 
     Where the task's head reads [CLS] alone, as a text classifier's does, the last layer computes one
     row of queries and all after them.
     """
     hidden, length = config.hidden_size, sequence_length
-    total = costs.norm * length * hidden
+    found = {**dict.fromkeys(PARTS, 0), "norm": length * hidden}
     for index in range(config.num_hidden_layers):
         is_last = index == config.num_hidden_layers - 1
         rows = 1 if is_last and tasks.find(task).reads_first_token_only(config) else length
         width, neurons = config.heads(index) * config.head_size, config.neurons(index)
         dense = hidden * (length * width + rows * (width + neurons))
-        total += costs.product * 2 * (dense + rows * length * width)
-        total += costs.probability * rows * length * config.heads(index)
-        total += costs.neuron * rows * neurons + costs.norm * 2 * rows * hidden
-    return total
+        found["product"] += 2 * (dense + rows * length * width)
+        found["probability"] += rows * length * config.heads(index)
+        found["neuron"] += rows * neurons
+        found["norm"] += 2 * rows * hidden
+    return found
+
+
+def milliseconds(config: EncoderConfig, sequence_length: int, times: PartTimes, task: str) -> float:
+    """About what one text of `sequence_length` tokens takes in int8, see `work`."""
+    found = work(config, sequence_length, task)
+    return sum(getattr(times, part) * count for part, count in found.items()) / 1e6

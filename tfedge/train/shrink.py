@@ -2,7 +2,7 @@
 
 Unlike zeros (`tfedge.train.prune`), fewer heads, neurons, layers and channels make the model
 faster on every runtime. What goes is chosen by its importance on the user's texts
-(`tfedge.train.importance`) under a limit on FLOPs or on a board's instructions
+(`tfedge.train.importance`) under a limit on FLOPs or on a board's estimated time
 (`tfedge.train.select`); of several shapes that keep the limit, the one whose answers, before any
 training, are nearest to the model's. It is then distilled from the model as it was.
 """
@@ -42,8 +42,8 @@ class Goal:
     ratio: float  # of its cost before, 0..1; not exceeded
     space: Space
     sequence_length: int  # tokens of a text that costs are given for
-    board: cost.InstructionCosts  # whose instructions are reported
-    cost: Literal["flops", "instructions"] = "flops"
+    board: cost.PartTimes  # whose time is reported
+    cost: Literal["flops", "latency"] = "flops"
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio < 1:
@@ -53,7 +53,7 @@ class Goal:
         """What of an encoder is to be kept low, for one text."""
         if self.cost == "flops":
             return cost.flops(config, self.sequence_length)
-        return cost.instructions(config, self.sequence_length, self.board, task)
+        return cost.milliseconds(config, self.sequence_length, self.board, task)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +69,11 @@ class LeftLayer:
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """Of an encoder; `instructions` are predicted for one text in int8."""
+    """Of an encoder; `ms` are estimated for one text in int8."""
 
     parameters: int
     flops: float
-    instructions: int
+    ms: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,8 +226,8 @@ def _report(
     length, task = goal.sequence_length, run.task.name
 
     def costs(config: EncoderConfig) -> Costs:
-        instructions = round(cost.instructions(config, length, goal.board, task))
-        return Costs(cost.parameters(config), cost.flops(config, length), instructions)
+        ms = cost.milliseconds(config, length, goal.board, task)
+        return Costs(cost.parameters(config), cost.flops(config, length), ms)
 
     return Shrinking(
         output=str(run.request.output),
