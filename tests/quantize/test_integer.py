@@ -68,32 +68,56 @@ def test_same_outputs_as_the_plain_graph(
             np.testing.assert_allclose(actual[name], expected, atol=1e-4 * scale)
 
 
-@pytest.mark.parametrize("case", ["vit-wide.classes5", "deit.teacher5"])
+OF_IMAGES = [
+    *("vit-wide.classes5", "deit.teacher5", "vit.features"),
+    *(
+        "dinov2-larger.classes5",
+        "dinov2_with_registers.classes5",
+        "dinov2.features",
+        "clip.features",
+        "siglip.features",
+        "beit.classes5",
+        "dinov3_vit.features",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", [*OF_IMAGES, "deit.classes5-fresh"])
 def test_same_outputs_as_the_plain_graph_of_images(case: str, tmp_path: Path) -> None:
-    config, task, num_labels = cases.parse(case)
-    cases.random_checkpoint(tmp_path, config, task, 1, num_labels)
+    config, task, num_labels = cases.parse(case.removesuffix("-fresh"))
+    tensors = cases.random_checkpoint(tmp_path, config, task, 1, num_labels)
+    if case.endswith("-fresh"):  # a first token of zeros, whose norm has a variance of 0
+        for name in ("cls_token", "position_embeddings"):
+            tensors[f"deit.embeddings.{name}"][:, 0] = 0
+        cases.write_checkpoint(tmp_path, cases.hf_config(config, task, num_labels), tensors)
     checkpoint = Checkpoint(tmp_path)
     made_of = Pixels((1 / 60, 1 / 50, 1 / 40), (-2.0, -2.5, -3.0))
-    shape = Shape(task, num_labels, checkpoint.config.max_position_embeddings, pixels=made_of)
+    length = checkpoint.config.max_position_embeddings
+    shape = Shape(task, num_labels, length, normalize=False, pixels=made_of)
     samples = [toy_images.draw("blob", seed, *checkpoint.config.image_size) for seed in range(6)]
     inputs = as_inputs(samples, 0, ["pixel_values"])
-    plain = build(checkpoint.config, task, num_labels)
+    plain = build(checkpoint.config, task, num_labels, GraphOptions(normalize=False))
     load_weights(plain.model, checkpoint, task)
     normalised = inputs["pixel_values"] * np.array(made_of.scale) + np.array(made_of.offset)
-    expected = plain.model({"pixel_values": normalised.astype(np.float32)})["logits"]
+    (expected,) = plain.model({"pixel_values": normalised.astype(np.float32)}).values()
     lowering = lowered(checkpoint, shape, samples)
-    # Only dense layers add to the residual stream, and `centre` takes their means out.
-    assert not any(plan.has_mean for plan in lowering.decided["plans"].values())
-    for pruned in (False, True):
+    # Only dense layers add to the residual stream, and `centre` takes their means out; a CLIP's starts
+    # from a norm, and the head of a SigLIP reads what it adds up.
+    has_means = any(plan.has_mean for plan in lowering.decided["plans"].values())
+    assert has_means is case.startswith(("clip", "siglip"))
+    for pruned in {False, tasks.find(task).reads_first_token_only(checkpoint.config)}:
         encoder = lowering.build_clipped(shape.options(prune_last_layer=pruned))
-        np.testing.assert_allclose(encoder.model(inputs)["logits"], expected, atol=1e-4)
+        (actual,) = encoder.model(inputs).values()
+        scale = max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(actual, expected, atol=1e-4 * scale)
     uneven = [_unevenness(encoder, inputs) for encoder in (plain, lowering.dynamic)]
     assert uneven[1] < 0.9 * uneven[0]
 
 
 def _unevenness(encoder: Encoder, inputs: dict[str, np.ndarray]) -> float:
     """The largest channel of the last norm's output in units of the mean channel."""
-    tapped = keras.Model(encoder.model.input, encoder.tapped["encoder.layer.0.layernorm_after"])
+    norm = encoder.config.architecture.parts.of_layer(0).ffn_norm
+    tapped = keras.Model(encoder.model.input, encoder.tapped[norm])
     values = np.abs(tapped(inputs).numpy()).reshape(-1, 32).max(0)
     return float(values.max() / values.mean())
 

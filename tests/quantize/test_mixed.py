@@ -182,7 +182,7 @@ def test_what_costs_nothing_comes_first_then_most_harm_for_the_cost() -> None:
     }
     units = {"a.dense": 1_000_000, "b.dense": 2_000_000, "a": 1_000_000, "a.LayerNorm": 1_000_000}
     harms = {"a.dense": 1.0, "b.dense": 3.0, "a": 8.0, "a.LayerNorm": 0.0}
-    moves = order_moves(SITES, units, harms, Costs("toy", table))
+    moves = order_moves(SITES, units, harms, Costs("toy", "ms", table))
     assert [move.group for move in moves] == ["a.LayerNorm", "a", "b.dense", "a.dense"]
     assert moves[0].cost == -1
     assert precisions_after(moves[:3]) == {

@@ -38,6 +38,17 @@ def test_outlier_tokens_need_a_tensor_for_each_factor_of_16_to_64(
     assert spans[0] <= 16
 
 
+@pytest.mark.parametrize("greatest", [0.0, 1e-3, 0.6, 900.0])
+def test_tokens_without_a_variance_widen_no_plan_without_end(greatest: float) -> None:
+    """As a class token of zeros has none before training; it is 0 by whatever it is multiplied."""
+    plans = NormStatistics(0.0, greatest, 0.0).plans
+    assert sorted({len(plan.limits) for plan in plans}) == [4, 5]
+    for plan in plans:
+        assert 0 < plan.least_variance < plan.limits[0]
+        assert plan.limits[-1] == pytest.approx(1.5 * (greatest or 1.0))
+        assert np.isfinite(inverse_error(plan, np.array([0.0, 1e-12, greatest]))).all()
+
+
 def test_inverse_deviations_by_hand() -> None:
     plan = NormPlan(0.25, (4.0, 64.0), has_mean=True)
     # 4 is at the end of both pieces: 1 / 2 is 63.75 of 255 steps to 2, and 64 of them 128 / 255.

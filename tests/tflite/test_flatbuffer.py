@@ -12,7 +12,7 @@ from program import each_runtime
 from tfedge.errors import InputError
 from tfedge.measure.board import Board
 from tfedge.progress import unheard
-from tfedge.tflite.flatbuffer import MODEL_IDENTIFIER, _Builder, merge, parse, share, text
+from tfedge.tflite.flatbuffer import MODEL_IDENTIFIER, _Builder, merge, pack, parse, share, text
 
 WEIGHTS = np.arange(4096, dtype=np.int32).astype(np.int8)
 
@@ -121,3 +121,44 @@ def test_models_of_several_graphs_are_refused(toys: Path) -> None:
         merge({"a": buckets})
     with pytest.raises(InputError, match="no models"):
         merge({})
+
+
+def _convolutions(*scales: float) -> schema.ModelT:
+    """As many convolutions as scales, all of the same weights and biases."""
+    tree = schema.ModelT()
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CONV_2D
+    tree.operatorCodes = [code]
+    tree.buffers = [schema.BufferT() for _ in range(3)]
+    tree.buffers[1].data, tree.buffers[2].data = WEIGHTS[:64], np.zeros(32, np.uint8)
+    subgraph = schema.SubGraphT()
+    subgraph.tensors, subgraph.operators = [], []
+    for number, scale in enumerate(scales):
+        for buffer, own in ((0, 0.5), (1, 0.125), (2, 0.0625), (0, scale)):
+            tensor = schema.TensorT()
+            tensor.buffer, tensor.shape = buffer, np.array([8, 8], np.int32)
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale = np.array([own], np.float32)
+            subgraph.tensors.append(tensor)
+        operator = schema.OperatorT()
+        operator.opcodeIndex = 0
+        operator.inputs = np.arange(3, dtype=np.int32) + 4 * number
+        operator.outputs = np.array([3 + 4 * number], np.int32)
+        subgraph.operators.append(operator)
+    tree.subgraphs = [subgraph]
+    return tree
+
+
+def test_operators_of_other_scales_have_biases_of_their_own() -> None:
+    """XNNPACK's cache would give the second the scales of the first."""
+    tree, _ = parse(pack(_convolutions(1.0, 2.0, 1.0, 2.0)))
+    (graph,) = tree.subgraphs
+    weights, biases = (
+        [graph.tensors[operator.inputs[slot]].buffer for operator in graph.operators]
+        for slot in (1, 2)
+    )
+    assert len(set(weights)) == 1
+    assert biases[0] == biases[2] != biases[1] == biases[3]
+    assert {bytes(tree.buffers[index].data) for index in biases} == {bytes(32)}
+    again, _ = parse(pack(tree))
+    assert len(again.buffers) == len(tree.buffers)

@@ -12,7 +12,7 @@ import toy_folders
 from tfedge.errors import InputError
 from tfedge.inspect.contents import contents as held
 from tfedge.models.checkpoint import Checkpoint
-from tfedge.models.layers import TokenTable
+from tfedge.models.places import TokenTable
 from tfedge.quantize.prepare import Shape, prepare
 from tfedge.tflite.tflite import to_tflite
 
@@ -73,7 +73,9 @@ def test_unknown_settings_are_refused() -> None:
 def test_the_table_of_an_images_tokens_is_a_constant() -> None:
     """Of a full size: of constants this large the converter folds products and sums alone."""
     patches = keras.Input((197, 192), 1, name="patches")
-    table = TokenTable(197, ("cls_token", "distillation_token"), name="embeddings")(patches)
+    table = TokenTable(197, (("cls_token", 1), ("distillation_token", 1)), name="embeddings")(
+        patches
+    )
     model = keras.Model({"patches": patches}, {"y": keras.layers.Add()([patches, table])})
     content = to_tflite({197: model}, "float32", "litert")
     assert held(content).operators == {"ADD FLOAT32": 1}

@@ -1,6 +1,7 @@
 """What it costs to compute an operation in floating point instead of in integers, by board.
 
-`costs.toml` has the figures and says how they were counted.
+`costs.toml` has instructions and says how they were counted; `auto` goes by them only where the time
+of a model's operators cannot be estimated (see `tfedge.conversion.pricing`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tfedge.architectures.kinds import Probabilities
 from tfedge.errors import InputError
@@ -19,24 +20,31 @@ from tfedge.models.build import Encoder
 from tfedge.quantize.mixed import PRECISIONS, Precision
 
 _FILE = Path(__file__).with_name("costs.toml")
+# Milliseconds, estimated, or million instructions, counted.
+CostUnit = Literal["ms", "minsn"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """Instructions that a precision adds to int8, for one board and runtime."""
+    """What a precision adds to int8, for one board and runtime.
+
+    Attributes:
+        table: of one unit, by kind of site and precision, in millionths of `unit`.
+    """
 
     board: str
-    table: Mapping[str, Mapping[str, float]]  # of one unit, by kind of site and precision
+    unit: CostUnit
+    table: Mapping[str, Mapping[str, float]]
 
     def cheapest(self, kind: SiteKind, units: int) -> tuple[float, Precision]:
-        """Of what sites of a kind best compute in where that is not int8, the millions of
-        instructions that it adds, below 0 where int8 is the slower one, and the precision."""
+        """Of what sites of a kind best compute in where that is not int8, what it adds, below 0
+        where int8 is the slower one, and the precision."""
         known = self.table[kind]
         return min((known[item] * units / 1e6, item) for item in PRECISIONS[1:] if item in known)
 
 
 def read_costs(runtime: str, board: str | None = None) -> Costs:
-    """The costs on a board, by default on the first that the table has for `runtime`; raises
+    """The instructions on a board, by default on the first that the table has for `runtime`; raises
     InputError where the table has no such board for this runtime."""
     tables: dict[str, Any] = tomllib.loads(_FILE.read_text(encoding="utf-8"))[runtime]
     board = board or next(iter(tables))
@@ -45,7 +53,7 @@ def read_costs(runtime: str, board: str | None = None) -> Costs:
             f"no costs are known for {board} with {runtime}, which auto chooses by; known are "
             f"{', '.join(tables)}"
         )
-    return Costs(board, tables[board])
+    return Costs(board, "minsn", tables[board])
 
 
 def units_of(encoder: Encoder) -> dict[str, int]:

@@ -33,6 +33,7 @@ from tfedge.architectures.parts import Stream, families
 from tfedge.models.build import Encoder
 from tfedge.models.checkpoint import layer_parameters
 from tfedge.models.layers import LayerNorm, NoNorm
+from tfedge.models.places import TokenTable
 from tfedge.quantize.calibrate import Observer
 from tfedge.quantize.felt import Felt, felt_most
 from tfedge.quantize.integer import IntegerBlocks
@@ -70,8 +71,10 @@ def centre(model: keras.Model, streams: Collection[Stream]) -> None:
         layer = model.get_layer(name)
         if isinstance(layer, NoNorm):
             continue  # the mean of a token's channels is none of its gains
+        # Of positions, those of registers are zero, and were never pruned.
+        is_whole = isinstance(layer, TokenTable)
         for parameter in layer_parameters(layer):
-            if not is_pruned(value := parameter.variable.numpy()):
+            if not is_pruned(value := parameter.variable.numpy()) or is_whole:
                 parameter.variable.assign(value - value.mean(axis=-1, keepdims=True))
 
 

@@ -26,8 +26,9 @@ from tfedge.architectures import kinds
 from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import FREE, Clipping, Fixed, Kind, Like, Seen, Unclipped
 from tfedge.models import layers as plain
-from tfedge.models.blocks import Blocks, GraphOptions, Symbolic
+from tfedge.models.blocks import GraphOptions, Symbolic
 from tfedge.quantize import layers
+from tfedge.quantize.attention import FilledAttention
 from tfedge.quantize.layers import op
 
 # An epsilon that is a smaller share of the least variance is lost in its 8 bits.
@@ -115,7 +116,7 @@ class Squared(Kind):
 
     def bounds(self, seen: Seen) -> tuple[float, float]:
         # One channel alone may make up a variance at the limit; where none does, the range is less.
-        peak = min(self.limit**0.5, max(-seen.low, seen.high))
+        peak = min(self.limit**0.5, max(-seen.low, seen.high, kinds.LEAST_RANGE))
         return -peak, peak
 
 
@@ -126,24 +127,24 @@ class Squares(Kind):
     limit: float
 
     def bounds(self, seen: Seen) -> tuple[float, float]:
-        return 0.0, min(self.limit, seen.high)
+        return 0.0, min(self.limit, max(seen.high, kinds.LEAST_RANGE))
 
 
-class IntegerBlocks(Blocks):
+class IntegerBlocks(FilledAttention):
     """Builds the blocks of one encoder for integers; hidden states are (B, S, 1, C).
 
     The layers whose constants the converter rounds are attributes, for a graph that rounds them
     itself.
 
     Attributes:
-        decisions: what the rewrites of the graph have decided, by their keys.
+        decisions: of the rewrites of the graph, by their keys.
         strengths: powers that the factors of equalisation may be of the channels' peaks.
-        float_operators: what is left in float, as `tfedge.inspect.contents` names it: the
-            conversion of inputs.
+        float_operators: what is left in float, as `tfedge.inspect.contents` names it.
     """
 
     strengths: ClassVar[tuple[float, ...]] = layers.STRENGTHS
     float_operators: ClassVar[frozenset[str]] = frozenset()
+    keeps_axes = True
     pointwise_dense: type[layers.PointwiseDense] = layers.PointwiseDense
     patch_layer: type[layers.PointwisePatches] = layers.PointwisePatches
     trigram_layer: type[layers.TrigramDense] = layers.TrigramDense
@@ -364,10 +365,9 @@ class IntegerBlocks(Blocks):
         return self._step(total, weighted, piece.variance)
 
     def _scaled(self, name: str, query: Symbolic) -> Symbolic:
-        del name  # the scale is in the weights
-        return query
+        return query  # the scale is in the weights
 
-    def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
+    def merge_heads(self, name: str, context: Symbolic) -> Symbolic:
         return op(name, layers.merge_heads)(context)
 
     def token(self, hidden: Symbolic, index: int = 0) -> Symbolic:
@@ -391,9 +391,9 @@ class IntegerBlocks(Blocks):
         """Left to the board: TFLite's int8 normalisation has a fixed scale of 1/128."""
         return x
 
-    def per_text(self, x: Symbolic) -> Symbolic:
+    def per_text(self, x: Symbolic, name: str = "per_text") -> Symbolic:
         """(B, 1, 1, C) -> (B, C)."""
-        return op("per_text", tf.squeeze, axis=(1, 2))(x)
+        return op(name, tf.squeeze, axis=(1, 2))(x)
 
     def per_token(self, x: Symbolic) -> Symbolic:
         """(B, S, 1, C) -> (B, S, C)."""

@@ -7,7 +7,6 @@ tflite-runtime 2.14 runs on 64-bit ARM with one weight scale a channel.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -193,16 +192,17 @@ def sum_of_squares(x: tf.Tensor) -> tf.Tensor:
 
     In a static graph the diagonal of products of small blocks of tokens: a batch matmul adds up in
     32 bits, where a tensor of squares would be rounded to 8 (small squares vanish, and with them
-    the variance). One token at a time would be fifteen times slower than a block of 16; a length
-    without a factor in common with that, as an image's 197 tokens, is filled up with zeros.
+    the variance). One token at a time would be fifteen times slower than a block of 16, the most
+    that kernels take at once; a length that cannot be cut into blocks of at least 4, as an image's
+    197 tokens, is filled up with zeros.
     """
     batch, length, _, channels = x.shape
     if batch is None or length is None:
         return tf.reduce_sum(x * x, axis=-1, keepdims=True)
-    if length > _BLOCK and math.gcd(length, _BLOCK) < _LEAST_BLOCK:
+    block = max(size for size in range(1, _BLOCK + 1) if batch * length % size == 0)
+    if length > _BLOCK and block < _LEAST_BLOCK:
         filled = tf.pad(x, ((0, 0), (0, -length % _BLOCK), (0, 0), (0, 0)))
         return sum_of_squares(filled)[:, :length]
-    block = math.gcd(batch * length, _BLOCK)
     rows = tf.reshape(x, (-1, block, channels))
     products = tf.matmul(rows, rows, transpose_b=True)  # (B * S / block, block, block)
     if block > 1:

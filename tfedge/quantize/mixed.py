@@ -151,5 +151,5 @@ class MixedBlocks(IntegerBlocks):
     def _led(self, name: str, count: int, patches: Symbolic) -> Symbolic:
         return self._renamed(super()._led(name, count, patches), patches)
 
-    def _merge_heads(self, name: str, context: Symbolic) -> Symbolic:
-        return self._renamed(super()._merge_heads(name, context), context)
+    def merge_heads(self, name: str, context: Symbolic) -> Symbolic:
+        return self._renamed(super().merge_heads(name, context), context)

@@ -29,6 +29,9 @@ _HEADROOM = 1.5
 # the tensor is then 1/16 or 1/4 of the smallest variance, and half of that half as much of its
 # inverse root.
 _SPAN, _WIDEST = 16.0, 64.0
+# Of the largest variance what is none: deviations below a thousandth of the largest are 0 in any 8 bits
+# that hold those too, whatever they are multiplied by.
+_NONE = 2.0**-20
 # Of what a loss may be to count as nothing: for one norm, in its inverse deviations.
 _SHARE = 1 / 16
 _MOST_LIMITS = 64  # of a plan in a file
@@ -45,8 +48,9 @@ class NormStatistics:
     @property
     def plans(self) -> list[NormPlan]:
         """From the one of fewest operations to the most exact one."""
-        least = self.least_variance / _HEADROOM
-        greatest = self.greatest_variance * _HEADROOM
+        # Of tokens that are alike in all channels there is none, as of a learned one before training.
+        greatest = (self.greatest_variance or 1.0) * _HEADROOM
+        least = max(self.least_variance / _HEADROOM, _NONE * greatest)
         fewest, most = (
             max(1, math.ceil(math.log(greatest / least, span))) for span in (_WIDEST, _SPAN)
         )

@@ -134,9 +134,9 @@ class Prepared:
             share_weights(longest, graphs[length])
         return graphs
 
-    def encoder(self) -> Encoder:
-        """The longest graph, all in integers."""
-        return self._build(self.shape.sequence_length, None)
+    def encoder(self, precisions: Mapping[str, Precision] | None = None) -> Encoder:
+        """The longest graph, all in integers but for `precisions`."""
+        return self._build(self.shape.sequence_length, precisions)
 
     def rounded(self, precisions: Mapping[str, Precision] | None = None) -> Encoder:
         """The graph for any batch and length, with its constants rounded."""
@@ -239,10 +239,12 @@ class Lowering:
         self.config = checkpoint.config
         self.shape = shape
         self.blocks = GRAPHS[shape.graph]
-        self.streams = all_streams(self.config)
-        self.pre_norm = any(len(stream.norms) > 1 for stream in self.streams)
         self.plain = shape.build(self.config, shape.options())
         self.weights = self.plain.model
+        built = {layer.name for layer in self.weights.layers}
+        # Not what only a head would read that the task lacks.
+        self.streams = [each for each in all_streams(self.config) if {*each.readers} <= built]
+        self.pre_norm = any(len(stream.norms) > 1 for stream in self.streams)
         load_weights(self.weights, checkpoint, shape.task)
         self.decided: dict[str, Decision] = {}
         self._made: list[Rewrite] = []

@@ -45,7 +45,7 @@ class Move:
     group: str
     precisions: Mapping[str, Precision]  # by site, what it computes in from then on
     harm: float  # of the rounding that this spares, in the unit of the loss that was measured
-    cost: float  # millions of instructions it adds
+    cost: float  # what it adds, in the unit of `Costs`
 
 
 class Simulation:

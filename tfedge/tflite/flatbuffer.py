@@ -6,6 +6,7 @@ four times. Equal bytes are equal weights: one copy serves all.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import struct
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from tfedge.errors import InputError, MissingPackageError
 MODEL_IDENTIFIER = b"TFL3"
 # TFLite's schema demands this of buffers; kernels load whole vectors from them.
 _BUFFER_ALIGNMENT = 16
+# Operators whose weights XNNPACK lays out anew.
+_LAID_OUT = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
 
 
 def tools() -> Any:
@@ -66,8 +69,9 @@ class _Builder(flatbuffers.Builder):
 
 
 def pack(tree: Any) -> bytes:
-    """The flatbuffer of a tree of objects, equal weights shared."""
+    """The flatbuffer of a tree of objects, equal weights shared as `tell_apart` has it."""
     share(tree)
+    tell_apart(tree)
     builder = _Builder(1 << 20)
     builder.Finish(tree.Pack(builder), MODEL_IDENTIFIER)
     return bytes(builder.Output())
@@ -94,6 +98,38 @@ def share(tree: Any) -> None:
             if tensor.quantization is not None:
                 key = _key(tensor.quantization)
                 tensor.quantization = shared.setdefault(key, _Shared(tensor.quantization))
+
+
+def tell_apart(tree: Any) -> None:
+    """Gives operators that share weights and biases, but not their scales, biases of their own, or
+    weights where they have no bias; of a tree that has been shared, in place.
+
+    XNNPACK's cache knows what it has laid out by the addresses of weights and biases, and lays the
+    scales out with them: of two operators with one address the second would get the scales of the
+    first.
+    """
+    kinds = [tools().get_builtin_code_from_operator_code(code) for code in tree.operatorCodes]
+    laid_out = {getattr(tools().schema_fb.BuiltinOperator, name) for name in _LAID_OUT}
+    first: dict[tuple[int, ...], tuple[Any, ...]] = {}
+    copies: dict[tuple[Any, ...], int] = {}
+    for subgraph in tree.subgraphs:
+        for operator in subgraph.operators or ():
+            if (kind := kinds[operator.opcodeIndex]) not in laid_out:
+                continue
+            read, *constants = (subgraph.tensors[index] for index in operator.inputs if index >= 0)
+            buffers = tuple(tensor.buffer for tensor in constants)
+            scaled = (read, constants[0], subgraph.tensors[operator.outputs[0]])
+            use = (kind, tuple(constants[0].shape), *(id(end.quantization) for end in scaled))
+            if tree.buffers[buffers[-1]].data is None or first.setdefault(buffers, use) == use:
+                continue
+            if (buffers, use) not in copies:
+                copies[buffers, use] = len(tree.buffers)
+                tree.buffers.append(copy.copy(tree.buffers[buffers[-1]]))
+            own = copy.copy(constants[-1])  # others may read the same tensor
+            own.buffer = copies[buffers, use]
+            operator.inputs = np.array(operator.inputs, np.int32)
+            operator.inputs[len(constants)] = len(subgraph.tensors)
+            subgraph.tensors.append(own)
 
 
 def drop_unused(tree: Any) -> None:

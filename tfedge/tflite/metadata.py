@@ -57,6 +57,7 @@ def write_bundle(
             model_bytes=len(flatbuffer),
             model_sha256=hashlib.sha256(flatbuffer).hexdigest(),
             tfedge_version=__version__,
+            cacheable=True,  # by `pack`
         )
     except ValueError as error:
         raise InputError(f"the bundle of {spec.name!r} contradicts itself: {error}") from error

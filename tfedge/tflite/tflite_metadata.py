@@ -87,6 +87,7 @@ class BundleSpec:
     labels: Sequence[str] | None = None
     vocab: Sequence[str] | None = None  # WordPiece's in order, None for other tokenisers
     normalize: bool = False
+    logit_bias: float | None = None
 
 
 def model_metadata(spec: BundleSpec, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
