@@ -23,9 +23,11 @@ from tfedge.errors import InputError, MissingPackageError, RejectedModelError, T
 from tfedge.inspect.graph import read_model
 from tfedge.measure.board import Board
 from tfedge.progress import unheard
+from tfedge.runtime.npz import write_npz
 
 MODEL = "toy.tflite"
 INPUTS = {"input_ids": np.zeros((1, 16), np.int32)}
+NAMES = ("input_ids", "attention_mask", "token_type_ids")
 MakePython = Callable[[str], Board]
 
 
@@ -300,6 +302,34 @@ def test_outputs_that_were_not_written(python: MakePython) -> None:
         python("""echo junk > "$(sed 's/.*"result": "\\([^"]*\\)".*/\\1/')" """).outputs(
             MODEL, INPUTS
         )
+
+
+# What a board sends for a model's times -> what is said of it.
+TIMES: dict[str, tuple[dict[str, np.ndarray], str]] = {
+    "nothing": ({}, "KeyError: 'seconds'"),
+    "something else": ({"logits": np.zeros(2)}, "KeyError: 'seconds'"),
+    "no rounds": ({"seconds": np.zeros((0, 2))}, "shape (0, 2), or below 0"),
+    "of one graph": ({"seconds": np.zeros(3)}, "shape (3,), or below 0"),
+    "none": ({"seconds": np.full((3, 2), np.nan)}, "shape (3, 2), or below 0"),
+    "back in time": ({"seconds": np.full((3, 2), -1.0)}, "shape (3, 2), or below 0"),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_times_that_are_none(python: MakePython, tmp_path: Path, kind: str) -> None:
+    arrays, message = TIMES[kind]
+    write_npz(tmp_path / "sent.npz", arrays)
+    read = """sed 's/.*"result": "\\([^"]*\\)".*/\\1/'"""
+    with pytest.raises(TfedgeError, match="gives answers that tfedge-infer does not") as raised:
+        python(f'cp {tmp_path}/sent.npz "$({read})"').seconds(MODEL, ["a", "b"], INPUTS, 3, unheard)
+    assert message in str(raised.value)
+
+
+def test_a_disk_that_is_full(python: MakePython, toys: Path) -> None:
+    """Is no fault of the model, neither here nor in the process that runs it."""
+    words = 'exec bash -c \'ulimit -f 0; exec "$0" "$@"\' ' + sys.executable + ' "$@"'
+    with pytest.raises(InputError, match=r"out\.npz: cannot be written: File too large; free"):
+        python(words).outputs(toys / "classifier.tflite", dict.fromkeys(NAMES, INPUTS["input_ids"]))
 
 
 def test_missing_command(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from tfedge.data.hub import Data
 from tfedge.errors import InputError
 from tfedge.measure.board import Board
 from tfedge.measure.retrieval import Search, evaluate_search, lines, retrieval
+from tfedge.runtime.errors import shortened
 
 BOARD = Board(threads=1)
 
@@ -81,3 +84,35 @@ def test_labels_must_be_there(toys: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--gallery is for sentence embeddings, and .*classifier"):
         search = Search.read(queries, gallery, 1)
         evaluate_search(toys / "classifier.tflite", None, search, BOARD, Bars())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("pipe.tsv", None, "is a pipe or a device; give a file"),
+        ("zero.tsv", Path("/dev/zero"), "is a pipe or a device; give a file"),
+        ("loop.tsv", Path("loop.tsv"), "does not exist"),
+        ("binary.tsv", bytes(range(256)), "is not UTF-8"),
+        ("head.tsv", b"text\tlabel\n", "has no rows"),
+        ("deep.jsonl", b"[" * 100_000, "is not JSON: maximum recursion depth"),
+        ("long.jsonl", b'{"text": "a", "label": ' + b"9" * 5000 + b"}", "is not JSON"),
+        ("half.jsonl", b'{"text": "a", "label": "\\ud800"}', "'label' is not Unicode"),
+        ("bomb.tsv.gz", gzip.compress(b"text\tlabel\n" + bytes(17 << 20)), "unpacks to more"),
+        ("pairs.tsv", b"text\ttext_pair\tlabel\na\tb\tfilm\n", "needs one text a row"),
+    ],
+)
+def test_hostile_galleries(
+    name: str, content: bytes | Path | None, told: str, tmp_path: Path
+) -> None:
+    """Each is refused in a line, and none is waited for."""
+    queries, _ = _tables(tmp_path)
+    path = tmp_path / name
+    if content is None:
+        os.mkfifo(path)
+    elif isinstance(content, Path):
+        path.symlink_to(content)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=told) as raised:
+        Search.read(queries, _data(path))
+    assert len(shortened(raised.value)) < 1200

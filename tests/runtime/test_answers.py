@@ -51,12 +51,15 @@ def test_types(load_toy: Load, name: str) -> None:
         check(ask("ada", aggregation="none"), ANSWERS["token-classification"])
 
 
-WITHOUT_TOYS = ("text-multi-label", "text-regression", "image-classification", "image-multi-label")
+WITHOUT_TOYS = (
+    *("text-multi-label", "text-regression", "image-classification", "image-multi-label"),
+    *("image-feature-extraction", "zero-shot-image-classification"),
+)
 
 
 @pytest.mark.parametrize("name", [*WITHOUT_TOYS, "text-scoring"])
 def test_types_of_answers_without_a_toy(name: str) -> None:
     labels = ("a",) if name == "text-scoring" else ("a", "b")
-    outputs = {"logits": np.zeros((1, len(labels)), np.float32)}
-    item = {"image": "a.jpg"} if name.startswith("image") else {"text": "good"}
+    outputs = {"logits": np.zeros((1, len(labels)), np.float32), "embedding": np.ones((1, 3))}
+    item = {"image": "a.jpg"} if "image" in name else {"text": "good"}
     check({**item, **tasks.find(name).answer(outputs, None, "good", labels)}, ANSWERS[name])

@@ -50,7 +50,7 @@ def test_similarities_are_cosines(load_toy: Load) -> None:
 
 
 def test_what_cannot_be_embedded(load_toy: Load) -> None:
-    with pytest.raises(OptionError, match="for text-classification does not embed texts; call it"):
+    with pytest.raises(OptionError, match="for text-classification makes no embeddings; call it"):
         load_toy("classifier").encode("good")
     with pytest.raises(TextError, match="text 2: the text is empty"):
         load_toy("embedder").encode(["good", ""])

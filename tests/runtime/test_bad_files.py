@@ -100,6 +100,14 @@ BAD: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "line of text",
     ),
     "name that clears it": (lambda good: forge.with_manifest(good, name="\x1b[2J"), "the name is"),
+    "no labels in words": (
+        lambda good: forge.with_manifest(good, logit_bias=1.5),
+        "has no logit_bias",
+    ),
+    "bias of text": (
+        lambda good: forge.with_manifest(good, logit_bias="1.5"),
+        "'logit_bias' is not a number with a point or null",
+    ),
     "no embedding": (lambda good: forge.with_manifest(good, normalize=True), "has no embedding"),
     "manifest that inflates": (
         lambda good: forge.with_manifest(good, zipfile.ZIP_DEFLATED, extra={"x": [0] * (2 << 20)}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from tfedge.runtime import BackendError, OptionError, load, runtimes
 from tfedge.runtime.bundle import read_bundle
-from tfedge.runtime.interpreter import Model, dequantise, quantise
+from tfedge.runtime.interpreter import Model, dequantise, drop_pages, quantise
 from tfedge.runtime.runtimes import choose_runtime
 
 BOTH = ("tflite-runtime", "litert")
@@ -211,3 +212,23 @@ def test_plain_tensors_are_cast() -> None:
     plain = {"dtype": np.int64, "quantization": (0.0, 0)}
     assert quantise(np.array([1, 2], np.int32), plain).dtype == np.int64
     assert dequantise(np.array([1.5], np.float16), plain).dtype == np.float32
+
+
+def _resident(path: Path) -> int:
+    """Kilobytes of a file that this process holds mapped."""
+    _, _, rest = Path("/proc/self/smaps").read_text().partition(f"{path}\n")
+    return int(rest.partition("\nRss:")[2].split()[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_pages_of_a_file_are_dropped_and_come_back(tmp_path: Path) -> None:
+    path, link = tmp_path / "file", tmp_path / "link"
+    path.write_bytes(bytes(range(256)) * 4096)
+    link.symlink_to(path)
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    assert sum(content[:]) == 255 * 128 * 4096
+    assert _resident(path) == 1024
+    drop_pages(str(link))
+    assert _resident(path) == 0
+    assert sum(content[:]) == 255 * 128 * 4096

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 import resource
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tfedge.runtime.npz import DAMAGE, read_npz
+from tfedge.runtime.npz import DAMAGE, read_npz, write_npz
 
 GOOD = {"a": np.arange(6, dtype=np.int32).reshape(2, 3), "b": np.array(0.5), "c": np.ones(2, bool)}
 
@@ -35,6 +38,7 @@ BAD: dict[str, tuple[bytes, int]] = {
     "less than there is": (described("<f8", "(1,)") + b"\0" * 80, zipfile.ZIP_STORED),
     "a negative side": (described("<f8", "(-1,)"), zipfile.ZIP_STORED),
     "objects": (described("|O", "(1,)") + b"\0" * 8, zipfile.ZIP_STORED),
+    "of Python 2": (described("<i8", "(2L,)") + b"\0" * 16, zipfile.ZIP_STORED),
     "words": (described("<U4", "(1,)") + b"\0" * 16, zipfile.ZIP_STORED),
     "imaginary numbers": (described("<c16", "(1,)") + b"\0" * 16, zipfile.ZIP_STORED),
     "much out of little": (
@@ -80,3 +84,38 @@ def test_good_ones(tmp_path: Path, save: object) -> None:
         np.testing.assert_array_equal(found[name], array)
         assert found[name].dtype == array.dtype
     assert list(read_npz(tmp_path / "x.npz", ["b", "d"])) == ["b"]
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from tfedge.runtime.npz import write_npz
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+try:
+    write_npz(Path(sys.argv[1]), {"a": np.zeros(100), "b": np.zeros(900)})
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    """Where numpy's own archive is left open, and Python prints a traceback as it goes."""
+    path = tmp_path / "a.npz"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, path],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"[Errno 27] File too large: '{path}'\n"
+    assert done.stderr == ""
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    write_npz(tmp_path / "a.npz", GOOD)
+    for found in (read_npz(tmp_path / "a.npz"), np.load(tmp_path / "a.npz")):
+        for name, array in GOOD.items():
+            assert found[name].dtype == array.dtype
+            assert np.array_equal(found[name], array)

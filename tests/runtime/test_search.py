@@ -76,7 +76,7 @@ def test_other_models_are_refused(
 ) -> None:
     with pytest.raises(IndexFileError, match="made with 'embedder', and the model is 'classifier'"):
         index.search(load_toy("classifier"), "good")
-    with pytest.raises(OptionError, match="does not embed texts"):
+    with pytest.raises(OptionError, match="makes no embeddings"):
         Index.build(load_toy("classifier"), PASSAGES)
     assert (
         load(toys / "embedder.tflite", in_process).fingerprint == load_toy("embedder").fingerprint
@@ -152,7 +152,8 @@ BAD_ARRAYS = {
     "backwards": ({"ends": np.array([9, 3, 11, 46])}, "do not end where"),
     "files": ({"files": np.array([0, 1, 2, 0], np.int32)}, "a passage is of no file"),
     "negative": ({"files": np.array([0, 1, -1, 0], np.int32)}, "a passage is of no file"),
-    "scales": ({"scales": np.array([1, 1, np.nan, 1], np.float32)}, "not finite"),
+    "scales": ({"scales": np.array([1, 1, np.nan, 1], np.float32)}, "not a number below"),
+    "large scales": ({"scales": np.array([1, 1, 3e38, 1], np.float32)}, "not a number below"),
     "format": ({"about": about(format=2)}, "it has format 2 and this version reads 1"),
     "no format": ({"about": about()[:0]}, "damaged"),
     "a list": ({"about": np.frombuffer(b"[]", np.uint8)}, "not understood"),

@@ -11,8 +11,8 @@ from program import TIMEOUT_S, Result, infer, start
 from test_stream import read_line, send
 
 from tfedge.runtime import infer as infer_module
-from tfedge.runtime import search
-from tfedge.runtime.search import Index
+from tfedge.runtime import load, search
+from tfedge.runtime.search import Index, Passage
 
 NOTES = {
     "notes/a.md": "# A good film\n\n- Ada was born\n- bad, awful\n",
@@ -73,6 +73,23 @@ def test_paths_lead_to_the_files_from_where_one_is(
         index = os.path.relpath(folder / "x.npz")
         found = infer("search", "--model", toys / "embedder.tflite", "--index", index, "bob")
         assert found.lines[0].split("\t")[1] == f"{path}:1"
+
+
+def test_names_and_texts_of_an_index_are_escaped(run, toys: Path, folder: Path) -> None:
+    """Files may be called anything, and an index, too, may be anybody's."""
+    (folder / "notes/\x1b]0;x\x07\n.txt").write_text("good\n")
+    run("index", folder / "notes")
+    found = run("search", "good")
+    assert len(found.lines) == 5
+    other = folder / "\x1b]0;x\x07\n.npz"
+    made = run("index", "--index", other, folder / "notes")
+    assert made.lines[0].startswith(f"{folder}/\\x1b]0;x\\x07\\x0a.npz: passages: 5,")
+    assert f"{folder}/notes/\\x1b]0;x\\x07\\x0a.txt:1\tgood" in "\n".join(found.lines)
+    with load(str(toys / "embedder.tflite")) as model:
+        passages = [Passage("\x9b2J", 1, "good\x1b[2J\nand\tbad")]
+        Index.build(model, passages).save(folder / "x.npz")
+    (line,) = run("search", "good").lines
+    assert line.endswith(f"\t{folder}/\\x9b2J:1\tgood\\x1b[2J and bad")
 
 
 def test_again(run, folder: Path) -> None:

@@ -247,3 +247,19 @@ def test_closed_streams(toys: Path, closed: str, code: int) -> None:
 
 def start_command(toys: Path) -> list[str]:
     return [*COMMAND, "--model", str(toys / "classifier.tflite")]
+
+
+def test_json_of_many_values(toys: Path) -> None:
+    """An error where they take memory; commas within a text are none."""
+    text = 'a "good", [fine] film: ' * 60_000
+    lines = [
+        json.dumps({"text": text}),
+        json.dumps({"text": "good", "id": [1] * 99_000}),
+        *(json.dumps({"text": "good", "id": [1] * 101_000}), json.dumps(["a"] * 500_000)),
+        '{"text": "good", "id": "' + '\\"' * 500_000 + '"}',
+    ]
+    stdin = "".join(f"{line}\n" for line in lines).encode()
+    result = infer("--model", toys / "classifier.tflite", "--jsonl", "--json", stdin=stdin)
+    answers = [answer.get("label", answer.get("error")) for answer in result.objects]
+    many = "the line is JSON of more than 100,000 values"
+    assert answers == ["positive", "positive", many, many, "positive"]

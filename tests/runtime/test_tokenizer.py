@@ -99,7 +99,7 @@ def test_pairs_are_truncated_as_tokenizers_truncates_whole_texts(
     library.enable_truncation(length, strategy=strategy, direction=side)
     encoder = TextEncoder(library.to_str().encode(), length)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_CHARACTERS_A_TOKEN", 2)
+        patch.setattr(module, "CHARACTERS_A_TOKEN", 2)
         try:
             whole = library.encode(*pair)
         except Exception as error:  # tokenizers raises this bare type

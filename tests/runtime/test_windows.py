@@ -101,11 +101,15 @@ def test_what_is_too_long() -> None:
     # 16 - 5 tokens fit, of which a window shares 8 with the one before it.
     most = 11 + (MAX_WINDOWS - 1) * 3
     assert len(encoder.encode("who ?", "a " * most).windows) == MAX_WINDOWS
-    for context in ("a " * (most + 1), "a " * 100_000):
+    for context in ("a " * (most + 1), "a " * 50_000):
         with pytest.raises(TextError, match=r"more than 512 windows of 16 tokens"):
             encoder.encode("who ?", context)
     with pytest.raises(TextError, match=rf"{MAX_CHARACTERS + 1} characters"):
         encoder.encode("who ?", "a" * (MAX_CHARACTERS + 1))
+    with pytest.raises(TextError, match=r"the question has 1025 characters and 1024 are allowed"):
+        encoder.encode("a" * 1025, "bob was")
+    with pytest.raises(TextError, match=r"the context has 60000 characters"):
+        encoder.encode("who ?", "각" * 60_000)  # of which NFD makes 540,000 bytes
     with pytest.raises(TextError, match="leaves no room for the context: 16 tokens"):
         encoder.encode("who " * 13, "bob was")
     assert len(encoder.encode("who " * 12, "bob was").windows) == 2

@@ -53,6 +53,17 @@ def test_refused_labels(words: list[str], names: list[str], message: str) -> Non
     assert "dev.tsv" in str(caught.value)
 
 
+@pytest.mark.parametrize("label", ["a\x1b[31m", "a\nb", "a\tb", "caf\udce9", "\x9b2J", " "])
+def test_labels_that_no_converted_model_can_have(label: str) -> None:
+    """They are refused before hours of training."""
+    with pytest.raises(InputError) as caught:
+        label_names(["b", label], "x.tsv")
+    assert str(caught.value) == (
+        f"x.tsv has the label {label!r}; each must be one line without control characters: write "
+        "another name"
+    )
+
+
 def test_names_that_data_have() -> None:
     assert label_names(["b", "a", "b"], "x.tsv") == ["a", "b"]
     # Of numbers each has its own place.

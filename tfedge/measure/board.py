@@ -37,7 +37,7 @@ from tfedge.progress import Progress, unheard
 from tfedge.records import read_record
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.conditions import Conditions, look
-from tfedge.runtime.npz import DAMAGE, read_npz
+from tfedge.runtime.npz import DAMAGE, read_npz, write_npz
 from tfedge.runtime.runtimes import (
     RUNTIMES,
     choose_runtime,
@@ -46,7 +46,7 @@ from tfedge.runtime.runtimes import (
     how_to_install,
 )
 from tfedge.runtime.tasks.base import Answer
-from tfedge.runtime.worker import ARCHIVE, INPUT, SECONDS, WARM_UP_ROUNDS
+from tfedge.runtime.worker import ARCHIVE, INPUT, SECONDS, UNWRITTEN, WARM_UP_ROUNDS
 from tfedge.targets import Target
 
 Inputs = Mapping[str, np.ndarray]
@@ -55,7 +55,7 @@ Graph = tuple[str, int]  # the key of its signature, and its index
 
 # What follows a Python to start the program that takes requests.
 WORKER = ("-m", "tfedge.runtime.worker")
-_LACKS_RUNTIME = 4  # exit code of tfedge-infer
+_LACKS = 4  # exit code of tfedge-infer: a runtime, or room
 _LEAST_SHARE = 32  # texts; a process takes as long to start as to answer these
 
 
@@ -215,8 +215,11 @@ class Board:
         Returns:
             Seconds, float64 (rounds, signatures).
         """
-        options = {"signatures": list(keys), "rounds": rounds}
-        return self._ask("turns", model, inputs, progress, **options)[SECONDS]
+        arrays = self._ask("turns", model, inputs, progress, signatures=[*keys], rounds=rounds)
+        with self.believed():
+            if (times := arrays[SECONDS]).shape != (rounds, len(keys)) or not (times >= 0).all():
+                raise ValueError(f"times of shape {times.shape}, or below 0")
+            return times
 
     def _ask(
         self, verb: str, model: Path, inputs: Inputs, progress: Progress, **options: Any
@@ -224,8 +227,8 @@ class Board:
         """The arrays that `tfedge.runtime.worker` makes of a request; `options` are its verb's."""
         with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
             given, made = Path(folder) / "in.npz", Path(folder) / "out.npz"
-            arrays: dict[str, Any] = {f"{INPUT}{name}": array for name, array in inputs.items()}
-            np.savez(given, **arrays)
+            arrays = {f"{INPUT}{name}": array for name, array in inputs.items()}
+            write_npz(given, arrays)
             about = {"runtime": self.runtime, "threads": self.threads}
             with self._holding([model, given]) as (path, arrays_there):
                 # On another machine there is no place of ours: what was made comes as a line.
@@ -341,8 +344,10 @@ def failure(code: int, last: str, model: str | Path, where: str) -> TfedgeError:
     if 0 < number < signal.NSIG:
         name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
         return RejectedModelError(f"{model}: {where} crashed running it ({name})")
-    if code == _LACKS_RUNTIME and "not installed" in last:
+    if code == _LACKS and "not installed" in last:
         return MissingPackageError(last)
+    if code == _LACKS and UNWRITTEN in last:
+        return InputError(f"{last}; free some room there, or name another folder in TMPDIR")
     return RejectedModelError(f"{model}: {where} does not run it: {last}")
 
 

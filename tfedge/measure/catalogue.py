@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tfedge.models import cost
-from tfedge.models.config import parse_config
+from tfedge.models.config import preset_config
 from tfedge.presets import load_preset, preset_names
 from tfedge.records import taken
 
@@ -31,7 +31,7 @@ def catalogue(sequence_length: int) -> list[Listed]:
     rows = []
     for name in preset_names():
         preset = load_preset(name)
-        config = parse_config(preset.config)
+        config = preset_config(preset)
         parameters = cost.parameters(config, pooler=config.architecture.counts_summary)
         row = taken(
             Listed,

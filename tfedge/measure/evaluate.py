@@ -26,7 +26,8 @@ from tfedge.tasks.base import Rows, Task, Truth, disagreement
 from tfedge.tasks.columns import ColumnNames
 
 _DETAILED = "text-classification"
-_EMBEDDER = "sentence-embedding"
+# By what an encoder reads.
+_EMBEDDERS = {"texts": "sentence-embedding", "images": "image-feature-extraction"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,8 +171,9 @@ def about(model: Path, like_embedder: bool = False) -> tuple[Task, list[str], Se
     `like_embedder`, which may have been made of it.
     """
     if model.is_dir():
-        given = _EMBEDDER if like_embedder else None
-        name, labels = tasks.task_and_labels(Checkpoint(transformer_folder(model)), given)
+        checkpoint = Checkpoint(transformer_folder(model))
+        given = _EMBEDDERS[checkpoint.config.architecture.reads] if like_embedder else None
+        name, labels = tasks.task_and_labels(checkpoint, given)
         return tasks.find(name), labels, ["keras"]
     with board_errors():
         manifest = read_bundle(model).manifest

@@ -131,6 +131,12 @@ class ImageClassified(_OfImages):
     scores: dict[str, float]
 
 
+class ImageEmbedded(_OfImages):
+    """image-feature-extraction; `Pipeline.encode` gives arrays."""
+
+    embedding: list[float]
+
+
 class ImageMultiLabelled(ImageClassified):
     """image-multi-label."""
 
@@ -148,5 +154,7 @@ ANSWERS: dict[str, type] = {
     "question-answering": Answered,
     "fill-mask": Filled,
     "image-classification": ImageClassified,
+    "image-feature-extraction": ImageEmbedded,
     "image-multi-label": ImageMultiLabelled,
+    "zero-shot-image-classification": ImageClassified,
 }

@@ -19,6 +19,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import os
 import stat
 import struct
@@ -95,7 +96,13 @@ class Manifest:
     tfedge_version: str
     # Whether an embedding is divided by its length, which an integer graph does not.
     normalize: bool = False
+    # What is added to products with labels in words, each of which is then a score by itself; None
+    # where their scores add up to 1.
+    logit_bias: float | None = None
     image: ImageSettings | None = None  # how a model that reads images gets them, else None
+    # Whether operators that share weights and biases share scales too, so that XNNPACK's cache of what
+    # it lays out, which goes by the former, can serve all graphs.
+    cacheable: bool = False
     # Free-form; the runtime ignores it.
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -105,6 +112,11 @@ class Manifest:
             raise ValueError("the name is not one line of text")
         if self.normalize and "embedding" not in task.outputs:
             raise ValueError(f"task {self.task} has no embedding to normalize")
+        if self.logit_bias is not None:
+            if not (task.labelled and "embedding" in task.outputs):
+                raise ValueError(f"task {self.task} has no logit_bias")
+            if not math.isfinite(self.logit_bias):
+                raise ValueError("logit_bias is not finite")
         if task.labelled:
             if self.labels is None or len(self.labels) < task.least_labels:
                 raise ValueError(f"task {self.task} needs at least {task.least_labels} labels")
@@ -168,6 +180,7 @@ _JSON_TYPES: Mapping[str, tuple[str, type, type | None]] = {
     "str": ("a string", str, None),
     "bool": ("true or false", bool, None),
     "int": ("a whole number", int, None),
+    "float": ("a number with a point", float, None),
     "tuple[str, ...]": ("a list of strings", list, str),
     "Mapping[str, int]": ("an object of whole numbers", dict, int),
     "Mapping[str, Any]": ("an object", dict, None),

@@ -89,7 +89,12 @@ def is_plain(text: str) -> bool:
 def one_line(message: object) -> str:
     """`message` with every run of white space (native errors span lines) turned into one blank, and
     what else moves a terminal's cursor or colours it (names in files may) written as \\x1b."""
-    return " ".join(str(message).split()).translate(_CONTROLS)
+    return escaped(" ".join(str(message).split()))
+
+
+def escaped(text: str) -> str:
+    """`text` with its control characters, tabs and line ends too, written as \\x1b."""
+    return text.translate(_CONTROLS)
 
 
 def shortened(message: object) -> str:

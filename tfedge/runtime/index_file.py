@@ -64,7 +64,7 @@ def write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> None:
     temporary = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
+            npz.pack(file, arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, place)

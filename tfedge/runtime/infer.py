@@ -18,14 +18,10 @@ from tfedge.runtime import inputs, lines, render
 from tfedge.runtime.benchmark import MAX_RUNS, benchmark
 from tfedge.runtime.entities import STRATEGIES
 from tfedge.runtime.errors import (
-    NO_MEMORY,
     BackendError,
     InferenceError,
-    ModelFileError,
     OptionError,
     TextError,
-    lacks_memory,
-    pathless,
 )
 from tfedge.runtime.lines import Request
 from tfedge.runtime.terminal import (
@@ -35,6 +31,7 @@ from tfedge.runtime.terminal import (
     load_model,
     loading_options,
     print_line,
+    tell,
 )
 from tfedge.runtime.wanted import Asked
 
@@ -76,12 +73,13 @@ Output, a line a text, by the model's task:
   text-multi-label      the same of all labels of at least 0.5; - where none is
   text-regression       the number; of several, label TAB number ...
   text-scoring          the score, 0 to 1
-  sentence-embedding    the numbers, blanks between them
+  sentence-embedding    the numbers, blanks between them; of image-feature-extraction too
   token-classification  entities: text/type [TAB text/type ...], or - where there is none; with
                         --aggregation none the word pieces: token/label token/label ...
   question-answering    answer TAB score
   --candidate-labels    as text-classification
-  image-classification, image-multi-label  as of texts; files are read by Pillow (pip install pillow)
+  image-classification, image-multi-label, zero-shot-image-classification
+                        as of texts; files are read by Pillow (pip install pillow), - is standard input
 A text that cannot be answered gives the line `error TAB -` and a line on standard error that says
 why; with --json it gives an object with "error". The other texts are answered all the same.
 
@@ -111,6 +109,12 @@ Exit codes:
     help='Lines of standard input are JSON: a string, or an object with "text", and with'
     ' "text_pair" for two texts that are read together (question answering: "question" and'
     ' "context"; images: "image", a path).',
+)
+@click.option(
+    "--frames",
+    metavar="FORM",
+    help="A model of images answers a camera's frames from standard input, the newest always: mjpeg, or"
+    " WIDTHxHEIGHT of raw rgb24 (WIDTHxHEIGHT:bgr24, WIDTHxHEIGHT:gray).",
 )
 @click.option(
     "--context",
@@ -195,6 +199,7 @@ class Options:
     json_lines: bool
     pair: bool
     context: str | None
+    frames: str | None
     runs: int | None
     doctor: bool
     loading: Mapping[str, Any]
@@ -221,10 +226,12 @@ def execute(options: Options) -> int:
         asked.check_context(pipeline.manifest.task)
     if options.pair:
         asked.check_pair(pipeline.manifest.task)
+    if options.frames is not None:
+        return _answer_frames(pipeline, options, options.frames)
     if options.runs:
         return _benchmark(pipeline, options, options.runs)
     if options.texts:
-        return answer_all(pipeline, iter(_requests(options)), asked.unit, options)
+        return answer_all(pipeline, map(asked.opened, _requests(options)), asked.unit, options)
     if sys.stdin is None:
         raise OptionError("no texts: standard input is closed")
     if sys.stdin.isatty():
@@ -236,6 +243,22 @@ def execute(options: Options) -> int:
             options.context,
         )
         return answer_all(pipeline, requests, "line", options)
+
+
+def _answer_frames(pipeline: Pipeline, options: Options, form: str) -> int:
+    from tfedge.runtime import frames
+
+    pipeline.task.input.check_frames(pipeline.manifest.task)
+    if options.texts or options.json_lines or options.runs:
+        raise OptionError(
+            "--frames come from standard input; leave paths, --jsonl and --benchmark out"
+        )
+    parsed = frames.Form.parse(form)
+    if sys.stdin is None:
+        raise OptionError("no frames: standard input is closed")
+    with lines.stop_signal() as stop:
+        requests = frames.requests(sys.stdin.fileno(), stop, parsed)
+        return answer_all(pipeline, requests, "frame", options)
 
 
 def _requests(options: Options) -> list[Request]:
@@ -346,16 +369,7 @@ def run(arguments: Sequence[str]) -> int:
     except (SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # the panics of tokenizers are no Exceptions
-        if lacks_memory(error):  # for one more import, too
-            complain(NO_MEMORY)
-            return BackendError.exit_code
-        if said := pathless(error):
-            complain(said)
-            return ModelFileError.exit_code
-        from tfedge.runtime.unexpected import EXIT_UNEXPECTED, describe
-
-        complain(describe(error, name))
-        return EXIT_UNEXPECTED
+        return tell(error, name)
 
 
 def main(heeds_interrupts: bool = False) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -12,16 +13,20 @@ from tfedge.runtime.errors import OptionError, TextError, TextTypeError, one_lin
 if TYPE_CHECKING:
     from tfedge.runtime.image import ImageEncoder
     from tfedge.runtime.image_settings import ImageSettings
+    from tfedge.runtime.lines import Request
     from tfedge.runtime.tokenizer import TextEncoder
 
 TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 IMAGE_INPUTS = ("pixel_values",)
+STDIN = "-"  # in the place of an image's path
 
 _SENTENCE = "The film starts slowly, but its second half is as clever and as moving as they come."
 _MASKED_SENTENCE = _SENTENCE.replace("film", "[MASK]")
 _QUESTION = "When does the film get better?"
 
 Encoder = Union["TextEncoder", "ImageEncoder"]
+_MOST_VALUES = 100_000  # of the JSON of a line
+_SIGNS = ",:[{"  # what stands between or before them
 # Keys of an answer that say what became of it: those of a line do not come back.
 _VERDICTS = ("error", "truncated", "unknown_share")
 
@@ -147,6 +152,15 @@ class Input:
         if not self.is_pair:
             raise OptionError(f"--context does not apply to {task}; leave it out")
 
+    def check_frames(self, task: str) -> None:
+        """Raises OptionError where there are no images to be a stream of."""
+        if self.key != IMAGE.key:
+            raise OptionError(f"--frames does not apply to {task}; leave it out")
+
+    def opened(self, request: Request) -> Request:
+        """A request of an argument with what is to be read for it."""
+        return request
+
     def parse(self, line: str, context: str | None) -> Line:
         """What a line of plain text asks, with the `context` of lines that bring none; raises
         TextError where nothing can be asked so."""
@@ -169,6 +183,8 @@ class Input:
 
     def _json_object(self, line: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """The object of a line, and what comes back of it with the answer."""
+        if _has_many_values(line):
+            raise TextError(f"the line is JSON of more than {_MOST_VALUES:,} values")
         try:
             value = json.loads(line)
             taken = (self.key, self.second or "text_pair", *_VERDICTS)
@@ -186,6 +202,17 @@ class Input:
                 f"the line is neither a JSON string nor an object with a string {self.key!r}", rest
             )
         return value, rest
+
+
+def _has_many_values(line: str) -> bool:
+    """Whether a line of JSON has more values than are read: each takes up to a hundred bytes."""
+    if sum(map(line.count, _SIGNS + '"')) <= _MOST_VALUES:
+        return False
+    bare = line.replace("\\\\", "").replace('\\"', "")  # without what is escaped
+    if bare.count('"') > 4 * _MOST_VALUES:  # two around a key, and two around its value
+        return True
+    outside = "".join(bare.split('"')[::2])
+    return sum(map(outside.count, _SIGNS)) > _MOST_VALUES
 
 
 class TextOrPair(Input):
@@ -274,6 +301,22 @@ class Image(Input):
 
         assert image is not None
         return ImageEncoder(image, max_length)
+
+    def named(self, item: Any) -> dict[str, Any]:
+        """The item in an answer; what is in a file is not repeated."""
+        return {} if isinstance(item, bytes) else super().named(item)
+
+    def opened(self, request: Request) -> Request:
+        """Of `-` the image on standard input."""
+        if request.text != STDIN:
+            return request
+        from tfedge.runtime.image import read_image
+
+        rest = {self.key: STDIN}
+        try:
+            return dataclasses.replace(request, rest=rest, picture=read_image())
+        except TextError as error:
+            return dataclasses.replace(request, rest=rest, error=str(error))
 
     def example(self, image: ImageSettings | None) -> Any:
         import numpy as np

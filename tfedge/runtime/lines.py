@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tfedge.runtime.inputs import Line
 
 MAX_LINE_BYTES = 8 << 20  # 100,000 words have about 1 MB
+_SHOWN_BYTES = 1 << 20
 _CHUNK = 1 << 16
 
 
@@ -30,10 +31,13 @@ class Request:
     context: str | None = None
     error: str | None = None
     rest: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    picture: Any = None  # in the place of a path: bytes of a file, or pixels
 
     @property
-    def item(self) -> str | tuple[str, str]:
+    def item(self) -> Any:
         """What a pipeline is asked."""
+        if self.picture is not None:
+            return self.picture
         return self.text if self.context is None else (self.text, self.context)
 
 
@@ -109,6 +113,11 @@ def parse_lines(
             asked = parse(line.decode(), context)
             yield Request(asked.text, asked.context, rest=asked.rest)
         except UnicodeDecodeError:
-            yield Request(line.decode(errors="replace"), error="the line is not valid UTF-8")
+            yield Request(_shown(line), error="the line is not valid UTF-8")
         except TextError as error:
-            yield Request(line.decode(), error=str(error), rest=getattr(error, "rest", {}))
+            yield Request(_shown(line), error=str(error), rest=getattr(error, "rest", {}))
+
+
+def _shown(line: bytes) -> str:
+    """What comes back of a line that asks nothing: as JSON, all of 8 MB would take ten times that."""
+    return line[:_SHOWN_BYTES].decode(errors="replace")

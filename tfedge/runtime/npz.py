@@ -1,12 +1,14 @@
-"""Reads .npz files that somebody else may have made: data only, checked before memory is taken."""
+"""Reads .npz files that somebody else may have made: data only, checked before memory is taken; and
+writes them."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import tokenize
+import warnings
 import zipfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -15,7 +17,7 @@ import numpy as np
 from tfedge.runtime.bundle import ARCHIVE_ERRORS, Bounded
 
 # What zipfile and numpy raise of a file that is damaged.
-DAMAGE = (*ARCHIVE_ERRORS, SyntaxError, tokenize.TokenError, RecursionError)
+DAMAGE = (*ARCHIVE_ERRORS, SyntaxError, tokenize.TokenError, RecursionError, UserWarning)
 # How many times its size a file may hold; one of numbers that are packed well, and what any may hold.
 _MOST_PACKED, _PLAUSIBLE_BYTES = 50, 16 << 20
 _NUMBERS = "biuf"  # the kinds of numpy's types that models have
@@ -47,6 +49,24 @@ def read_npz(
         return {name: read_member(archive, name, _check_numbers) for name in names}
 
 
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays by name; raises OSError, which has the path, where the disk does not take them."""
+    try:
+        with path.open("wb") as file:
+            pack(file, arrays)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def pack(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    """As `np.savez`, which leaves its archive open where the disk is full, and Python then prints a
+    traceback as it closes it."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+
+
 def _check_numbers(name: str, dtype: np.dtype, shape: Sequence[int], is_fortran: bool) -> None:
     if dtype.kind not in _NUMBERS:
         raise ValueError(f"{name} has the type {dtype}, which is none of numbers")
@@ -55,7 +75,8 @@ def _check_numbers(name: str, dtype: np.dtype, shape: Sequence[int], is_fortran:
 def read_member(archive: zipfile.ZipFile, name: str, check: Check) -> np.ndarray:
     """An array of an archive. Raises ValueError where the member is none, or has another size than the
     array, what `check` raises, and others of `DAMAGE`."""
-    with archive.open(f"{name}.npy") as stream:
+    with archive.open(f"{name}.npy") as stream, warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a header as Python 2 wrote it
         if np.lib.format.read_magic(stream) != (1, 0):
             raise ValueError(f"{name} is of another version of .npy")
         shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)

@@ -193,6 +193,8 @@ class Pipeline:
               question-answering    {"question", "answer", "score", "start", "end"}
               image-classification  {"image", "label", "score", "scores": {label: probability}};
                                     of pixels without "image"
+                                    zero-shot-image-classification likewise
+              image-feature-extraction  {"image", "embedding": [float, ...]}
             and "truncated": True where only a part of the text fitted into the model, see `kept`; a
             context is read to its end. "unknown_share" is that of tokens which stand for words that
             the model does not know, where it is above 0.05: the answer is then a guess. "start" and
@@ -252,8 +254,8 @@ class Pipeline:
         """How many tokens the model sees to answer, special ones included; raises as `prepare`."""
         return sum(map(len, self.prepare(text).windows))
 
-    def encode(self, texts: str | Iterable[str]) -> np.ndarray:
-        """Embeds texts, as `encode` of sentence-transformers does.
+    def encode(self, texts: Input | Iterable[Input]) -> np.ndarray:
+        """Embeds texts, as `encode` of sentence-transformers does, or images.
 
         Returns:
             float32 (width,) of one text, (n, width) of several.
@@ -264,10 +266,10 @@ class Pipeline:
             BackendError: the runtime cannot run the model.
         """
         if "embedding" not in self.task.outputs:
-            raise OptionError(f"a model for {self.manifest.task} does not embed texts; call it")
+            raise OptionError(f"a model for {self.manifest.task} makes no embeddings; call it")
         several = texts if isinstance(texts, tuple) else self.task.input.several(texts)
         if several is None:
-            return self._embedding(cast("str", texts))
+            return self._embedding(cast("Input", texts))
         rows = list(self._model.map(self._numbered_embedding, enumerate(several, 1)))
         return np.stack(rows) if rows else np.zeros((0, self._model.width("embedding")), np.float32)
 
@@ -280,15 +282,15 @@ class Pipeline:
         )
         return np.asarray(a @ b.T)
 
-    def _embedding(self, text: str) -> np.ndarray:
+    def _embedding(self, text: Input) -> np.ndarray:
         return self._run(self.prepare(text))["embedding"][0]
 
-    def _numbered_embedding(self, numbered: tuple[int, str]) -> np.ndarray:
+    def _numbered_embedding(self, numbered: tuple[int, Input]) -> np.ndarray:
         number, text = numbered
         try:
             return self._embedding(text)
         except TextError as error:
-            raise TextError(f"text {number}: {error}") from error
+            raise TextError(f"{self.task.input.unit} {number}: {error}") from error
 
     def prepare(self, text: Input) -> AnyEncoded:
         """The first half of an answer, for whoever times both: tokens, or an image's pixels; raises
@@ -355,4 +357,6 @@ class Pipeline:
             raise TextError("the model answered with numbers that are not finite")
         if self.manifest.normalize:
             outputs["embedding"] /= max(float(np.linalg.norm(outputs["embedding"])), 1e-12)
+        if self.manifest.logit_bias is not None:
+            outputs["logit_bias"] = np.array([[self.manifest.logit_bias]], np.float32)
         return outputs

@@ -46,11 +46,15 @@ def try_model(
             the runtime at the first text.
     """
     chosen = choose_runtime(runtime, bundle.manifest.runtimes, here=True)
-    import_runtime(chosen)
     delegate = device.get("delegate") or ""
-    key = _key(bundle, chosen, delegate)
+    try:
+        key = _key(bundle, chosen, delegate)
+    except (ImportError, OSError):
+        import_runtime(chosen)  # says why it cannot be imported
+        raise
     if is_kept(_TRIED, key):
         return
+    import_runtime(chosen)
     from tfedge.runtime import apart  # which most runs do without
 
     threads = num_threads or default_threads()

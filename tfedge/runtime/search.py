@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tfedge.runtime.pipeline import Pipeline
 
 FORMAT = 1
+_LARGEST_SCALE = 1e30  # its products with vectors and questions stay numbers
 _BLOCK = 8192  # rows that are floats at once: 12 MB of 384 dimensions
 
 
@@ -101,8 +102,9 @@ class Index:
             raise ValueError("its texts do not end where they should")
         if count and not 0 <= self._files.min() <= self._files.max() < len(about.paths):
             raise ValueError("a passage is of no file")
-        if not np.isfinite(self._scales).all():
-            raise ValueError("a scale is not finite")
+        # Written so that NaN does not pass either.
+        if count and not np.abs(self._scales).max() < _LARGEST_SCALE:
+            raise ValueError(f"a scale is not a number below {_LARGEST_SCALE:g}")
 
     def __len__(self) -> int:
         return len(self._vectors)

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfedge.runtime import lines, render
-from tfedge.runtime.errors import IndexFileError, InferenceError, OptionError, TextError
+from tfedge.runtime.errors import (
+    IndexFileError,
+    InferenceError,
+    OptionError,
+    TextError,
+    escaped,
+    one_line,
+)
 from tfedge.runtime.inputs import TEXT
 from tfedge.runtime.lines import Request
 from tfedge.runtime.passages import BY, SUFFIXES, cut, find_files, read_passages
@@ -252,7 +259,7 @@ def _index(options: Indexing) -> int:
         raise
     done = _save(model, passages, vectors, options.index, complete=True)
     print_line(
-        f"{options.index}: passages: {len(done)}, files: {len(done.about.paths)};"
+        f"{escaped(options.index)}: passages: {len(done)}, files: {len(done.about.paths)};"
         f" texts: {len(texts & vectors.keys() - before)} new, {len(texts & before)} known,"
         f" {len(before - texts)} gone"
     )
@@ -382,4 +389,5 @@ def _line(hit: Hit, query: str, options: Searching) -> str:
     path = os.path.normpath(Path(options.index).parent / hit.path)
     if options.as_json:
         return render.as_json({"query": query, **hit._asdict(), "path": path})
-    return f"{hit.score:.4f}\t{path}:{hit.line}\t{hit.text}"
+    # Files may be called anything, and the index may be anybody's.
+    return f"{hit.score:.4f}\t{escaped(path)}:{hit.line}\t{one_line(hit.text)}"

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -15,8 +15,10 @@ from tfedge.runtime.errors import (
     NO_MEMORY,
     BackendError,
     InferenceError,
+    ModelFileError,
     lacks_memory,
     one_line,
+    pathless,
     shortened,
 )
 from tfedge.runtime.runtimes import MAX_THREADS, RUNTIMES, is_limited
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from tfedge.runtime.pipeline import Pipeline
 
 PROGRAM = "tfedge-infer"
+_UNWRITTEN = "the answers cannot be written"
 LOADING = ("runtime", "num_threads", "delegate", "device", "length", "trust")  # arguments of `load`
 
 _LOADING_OPTIONS = (
@@ -105,24 +108,68 @@ def print_line(line: str) -> None:
     InferenceError: the answers cannot be written for another reason.
     """
     if sys.stdout is None:
-        raise InferenceError("the answers cannot be written: standard output is closed")
+        raise InferenceError(f"{_UNWRITTEN}: standard output is closed")
     try:
         sys.stdout.buffer.write(render.encode(line))
         sys.stdout.buffer.flush()
     except OSError as error:
-        # What is left in the buffer would fail once more when Python exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         if isinstance(error, BrokenPipeError):
             raise
-        raise InferenceError(f"the answers cannot be written: {error.strerror}") from error
+        raise InferenceError(f"{_UNWRITTEN}: {error.strerror}") from error
 
 
 def complain(message: str, program: str = PROGRAM) -> None:
-    """Says something on standard error, in one line; goes on where that cannot be written."""
+    """Says something on standard error, in one line; see `say`."""
+    say(f"{program}: {message}")
+
+
+def tell(error: BaseException, program: str) -> int:
+    """Says in a line what ended a program and is no error of ours, and returns the exit code."""
+    if lacks_memory(error):  # for one more import, too
+        complain(NO_MEMORY)
+        return BackendError.exit_code
+    if said := pathless(error):
+        complain(said)
+        return ModelFileError.exit_code
+    if said := unprinted(error):
+        complain(said)
+        return InferenceError.exit_code
+    from tfedge.runtime.unexpected import EXIT_UNEXPECTED, describe
+
+    complain(describe(error, program))
+    return EXIT_UNEXPECTED
+
+
+def unprinted(error: BaseException) -> str:
+    """What is said of an error with which click prints, as --help does; empty for other errors."""
+    trace, is_of_click = error.__traceback__, False
+    while trace is not None:
+        is_of_click |= trace.tb_frame.f_code is click.echo.__code__
+        trace = trace.tb_next
+    if not is_of_click or not isinstance(error, OSError):
+        return ""
+    # Or Python would try again at its end, and from 3.13 on report that with another code.
+    silence(sys.stdout)
+    return f"{_UNWRITTEN}: {error.strerror}"
+
+
+def say(message: str) -> None:
+    """Puts one line, cut and escaped, on standard error; goes on where that cannot be written."""
+    put(shortened(message))
+
+
+def put(text: str) -> None:
+    """Puts a text of our own on standard error as it is; goes on where that cannot be written."""
     if sys.stderr is None:  # closed; print() would then write to standard output
         return
     try:
-        print(f"{program}: {shortened(message)}", file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)
     except OSError:
-        # As in `print_line`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Has a stream that cannot be written lead nowhere: what is left in its buffer would fail once
+    more when Python exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

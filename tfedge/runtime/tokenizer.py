@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import operator
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any
 
@@ -23,12 +24,12 @@ from tfedge.runtime.special_tokens import find_pad_id, find_unknown_id, named_un
 from tfedge.runtime.truncation import LONGEST_FIRST, is_settled, kept_of_two
 
 # Characters a token that a text is cut to before it is tokenised, see `TextEncoder._encode`.
-_CHARACTERS_A_TOKEN = 64
+CHARACTERS_A_TOKEN = 64
 # Of a pair, above which it is not left to `tokenizers`: that pairs each part of one text that does not
 # fit with each of the other, in gigabytes.
 _CHARACTERS_A_TOKEN_OF_PAIRS = 2
 # That so few tokens are made of that more would have to be read: a tokeniser takes a hundred bytes for
-# each, and a board has little memory.
+# each byte, of which normalizers make up to 33 of a character, and a board has little memory.
 MAX_CHARACTERS = 1 << 19
 # Texts that are tokenised at once, on all cores: their encodings take many times what the ids do.
 _BATCH = 8192
@@ -84,6 +85,11 @@ def pad(samples: Sequence[np.ndarray], length: int, pad_id: int) -> dict[str, np
             sample = sample[:, 0]
         ids[row, : len(sample)] = sample
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+
+
+def is_much(text: str) -> bool:
+    """Whether a tokeniser may make more of a text than is to be read of any."""
+    return len(unicodedata.normalize("NFKD", text).encode(errors="replace")) > MAX_CHARACTERS
 
 
 def is_panic(error: BaseException) -> bool:
@@ -244,19 +250,21 @@ class TextEncoder:
 
     def _head(self, text: str, times: int = 1) -> str:
         """The text, or no more of it than can matter, cut between words."""
-        limit = times * self._max_length * _CHARACTERS_A_TOKEN
+        limit = times * self._max_length * CHARACTERS_A_TOKEN
         # Offsets count from the beginning, so that a text whose end is kept is tokenised as a whole.
-        if len(text) <= (MAX_CHARACTERS if self.kept == "end" else limit):
+        is_short = len(text) <= (MAX_CHARACTERS if self.kept == "end" else limit)
+        if is_short and not (len(text) > self._max_length * CHARACTERS_A_TOKEN and is_much(text)):
             return text
         if self.kept == "end":
             raise TextError(
                 f"the text has {len(text):,} characters, and {MAX_CHARACTERS:,} are allowed where its"
                 " end is kept: give its last part"
             )
-        if limit > MAX_CHARACTERS:
+        if limit > MAX_CHARACTERS or (times > 1 and is_much(text[:limit])):
+            read = min(limit, MAX_CHARACTERS)
             raise TextError(
-                f"the first {MAX_CHARACTERS:,} characters or more are fewer than {self._max_length}"
-                " tokens: a word or a blank of such a length is not read"
+                f"the first {read:,} characters or more are fewer than {self._max_length} tokens: a"
+                " word or a blank of such a length is not read"
             )
         head = text[:limit]
         words = head.rsplit(None, 1)

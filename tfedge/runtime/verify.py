@@ -41,7 +41,7 @@ class DamageError(ValueError):
     """What is wrong with a graph; the end of a sentence."""
 
 
-class _Table(NamedTuple):
+class Table(NamedTuple):
     """A table in the file, and the offsets of its fields by number."""
 
     at: int
@@ -55,7 +55,7 @@ class _Tensor(NamedTuple):
     constant: bool
 
 
-class _File:
+class File:
     """A flatbuffer, of which nothing outside is read."""
 
     def __init__(self, content: Content, size: int) -> None:
@@ -69,11 +69,11 @@ class _File:
         (found,) = struct.unpack_from(form, self._content, at)
         return int(found)
 
-    def table(self, at: int) -> _Table:
+    def table(self, at: int) -> Table:
         """The table that an offset at `at` points to."""
         return self._table(at + self._read("<I", at))
 
-    def _table(self, at: int) -> _Table:
+    def _table(self, at: int) -> Table:
         self._tables -= 1
         if self._tables < 0:
             raise DamageError(f"it has more than {_MOST_TABLES} tables")
@@ -83,9 +83,9 @@ class _File:
         if not is_sound or fields + count > self._end or at + size > self._end:
             raise DamageError(f"its table at byte {at} is damaged")
         found = struct.unpack_from(f"<{count // 2 - 2}H", self._content, fields + 4)
-        return _Table(at, size, found)
+        return Table(at, size, found)
 
-    def field(self, table: _Table, number: int, size: int = 4) -> int:
+    def field(self, table: Table, number: int, size: int = 4) -> int:
         """Where a field is; 0 where it has its default."""
         offset = table.fields[number] if number < len(table.fields) else 0
         at = table.at + offset
@@ -93,12 +93,12 @@ class _File:
             raise DamageError(f"field {number} of its table at byte {table.at} is damaged")
         return at if offset else 0
 
-    def number(self, table: _Table, number: int, form: str, default: int = 0) -> int:
+    def number(self, table: Table, number: int, form: str, default: int = 0) -> int:
         """A field with a number."""
         at = self.field(table, number, struct.calcsize(form))
         return self._read(form, at) if at else default
 
-    def vector(self, table: _Table, number: int, size: int) -> tuple[int, int] | None:
+    def vector(self, table: Table, number: int, size: int) -> tuple[int, int] | None:
         """Where the items of a vector begin, and how many there are; None where it is absent."""
         at = self.field(table, number)
         if not at:
@@ -109,7 +109,7 @@ class _File:
             raise DamageError(f"its vector at byte {at} is longer than the file")
         return at + 4, count
 
-    def numbers(self, table: _Table, number: int, form: str = "i") -> tuple[int, ...]:
+    def numbers(self, table: Table, number: int, form: str = "i") -> tuple[int, ...]:
         """A vector of numbers; an empty one where it is absent."""
         found = self.vector(table, number, struct.calcsize(f"<{form}"))
         if found is None:
@@ -120,14 +120,19 @@ class _File:
             raise DamageError(f"it has more than {_MOST_NUMBERS} numbers that describe it")
         return struct.unpack_from(f"<{count}{form}", self._content, at)
 
-    def tables(self, table: _Table, number: int) -> list[_Table]:
+    def tables(self, table: Table, number: int) -> list[Table]:
         """A vector of tables."""
         at, count = self.vector(table, number, 4) or (0, 0)
         if count > self._tables:
             raise DamageError(f"it has more than {_MOST_TABLES} tables")
         return [self.table(at + 4 * index) for index in range(count)]
 
-    def check_string(self, table: _Table, number: int) -> None:
+    def string(self, table: Table, number: int) -> str:
+        """A string that has been checked; an empty one where it is absent."""
+        at, count = self.vector(table, number, 1) or (0, 0)
+        return self._content[at : at + count].decode()
+
+    def check_string(self, table: Table, number: int) -> None:
         """A string is UTF-8, and ends with a zero, which is not counted."""
         at, count = self.vector(table, number, 1) or (0, 0)
         if not at:
@@ -172,7 +177,7 @@ def verify(content: Content, size: int) -> None:
         content: a file, mapped, or its bytes, that begins with the graph.
         size: of the graph in bytes.
     """
-    file = _File(content, size)
+    file = File(content, size)
     model = file.table(0)
     codes = [_operator_code(file, code) for code in file.tables(model, 1)]
     buffers = [_buffer_bytes(file, buffer) for buffer in file.tables(model, 4)]
@@ -195,7 +200,7 @@ def verify(content: Content, size: int) -> None:
             raise DamageError(f"its metadata are in buffer {buffer}, and there are {len(buffers)}")
 
 
-def _operator_code(file: _File, code: _Table) -> int:
+def _operator_code(file: File, code: Table) -> int:
     file.check_string(code, 1)
     found = max(file.number(code, 0, "<b"), file.number(code, 3, "<i"))
     if found == CUSTOM and not file.field(code, 1):
@@ -205,7 +210,7 @@ def _operator_code(file: _File, code: _Table) -> int:
     return found
 
 
-def _buffer_bytes(file: _File, buffer: _Table) -> int:
+def _buffer_bytes(file: File, buffer: Table) -> int:
     if file.number(buffer, 1, "<Q") > 1:
         raise DamageError("it keeps its weights outside of the flatbuffer")
     return (file.vector(buffer, 0, 1) or (0, 0))[1]
@@ -215,7 +220,7 @@ class _Graph:
     """A verified subgraph, with the indices of the tensors that come in and go out."""
 
     def __init__(
-        self, file: _File, table: _Table, codes: Sequence[int], buffers: Sequence[int]
+        self, file: File, table: Table, codes: Sequence[int], buffers: Sequence[int]
     ) -> None:
         self._file, self._codes, self._buffers = file, codes, buffers
         file.check_string(table, 4)
@@ -239,7 +244,7 @@ class _Graph:
             raise DamageError(f"tensor {index} is filled twice")
         ready[index] = True
 
-    def _operator(self, table: _Table, ready: list[bool]) -> None:
+    def _operator(self, table: Table, ready: list[bool]) -> None:
         file = self._file
         if (number := file.number(table, 0, "<I")) >= len(self._codes):
             raise DamageError(f"an operator has code {number}, and there are {len(self._codes)}")
@@ -260,7 +265,7 @@ class _Graph:
             self._fill(ready, index)
         self._options(table)
 
-    def _options(self, table: _Table) -> None:
+    def _options(self, table: Table) -> None:
         file = self._file
         file.vector(table, 5, 1)
         if file.numbers(table, 8) or file.number(table, 9, "<Q") or file.number(table, 11, "<B"):
@@ -273,7 +278,7 @@ class _Graph:
             if kind in _VECTORS:
                 file.numbers(options, 0)
 
-    def _tensor(self, table: _Table) -> _Tensor:
+    def _tensor(self, table: Table) -> _Tensor:
         file = self._file
         shape, kind = file.numbers(table, 0), file.number(table, 1, "<b")
         file.check_string(table, 3)
@@ -302,7 +307,7 @@ class _Graph:
         self._scales(table, shape, kind, needs_scale)
         return _Tensor(bool(held) or not size)
 
-    def _scales(self, table: _Table, shape: Sequence[int], kind: int, needed: bool) -> None:
+    def _scales(self, table: Table, shape: Sequence[int], kind: int, needed: bool) -> None:
         """Kernels of integers read the first scale of each tensor without looking for it."""
         file = self._file
         if not file.field(table, 4):

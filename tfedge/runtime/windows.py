@@ -6,13 +6,18 @@ import dataclasses
 from typing import Any
 
 from tfedge.runtime.errors import TextError
-from tfedge.runtime.tokenizer import Encoded, TextEncoder
+from tfedge.runtime.tokenizer import (
+    CHARACTERS_A_TOKEN,
+    Encoded,
+    TextEncoder,
+    is_much,
+)
 from tfedge.runtime.truncation import LONGEST_FIRST
 
 MAX_OVERLAP = 128  # tokens of the context that two windows share; transformers' `doc_stride`
-# More would take hours, and the memory of a board.
+# More would take hours, and the memory of a board: a token of a context takes half a kilobyte.
 MAX_WINDOWS = 512
-MAX_CHARACTERS = 1 << 20
+MAX_CHARACTERS = 1 << 17
 
 
 class PairEncoder(TextEncoder):
@@ -33,11 +38,16 @@ class PairEncoder(TextEncoder):
     ) -> Encoded:
         """Tokenises a question and its context; raises as `TextEncoder.encode`, and where the context
         takes too many windows."""
-        if isinstance(second, str) and len(second) > MAX_CHARACTERS:
-            raise TextError(
-                f"the context has {len(second)} characters and {MAX_CHARACTERS} are allowed: give it"
-                " in parts"
-            )
+        for name, given, most in (
+            # Of more the tokens leave no room for the context, or are of no language.
+            ("question", text, self._window * CHARACTERS_A_TOKEN),
+            ("context", second, MAX_CHARACTERS),
+        ):
+            if isinstance(given, str) and (len(given) > most or is_much(given)):
+                raise TextError(
+                    f"the {name} has {len(given)} characters and {most} are allowed, fewer of those"
+                    " that are taken apart: give it in parts"
+                )
         whole = super().encode(text, second, strategy)
         if len(whole) <= self._window and not whole.truncated:
             return whole

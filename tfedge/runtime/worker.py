@@ -37,6 +37,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,10 +53,12 @@ from tfedge.runtime.errors import (
 )
 from tfedge.runtime.interpreter import FAILURES, Model, quantise
 from tfedge.runtime.machine import peak_rss_bytes
+from tfedge.runtime.npz import pack, write_npz
 from tfedge.runtime.runtimes import RUNTIMES, default_threads, import_runtime, runtime_name
 
 INPUT = "input:"  # before the names of inputs in the archive
 ARCHIVE = b"npz "
+UNWRITTEN = "cannot be written"  # said of the result
 SECONDS = "seconds"  # the name of what `turns` returns
 WARM_UP_ROUNDS = 3  # of `turns`: first calls allocate memory, start threads and fill caches
 _MASK = "attention_mask"
@@ -275,10 +278,13 @@ VERBS: Mapping[str, Callable[[Request], Arrays | None]] = {
 
 def _write(arrays: Arrays, path: str | None) -> None:
     if path is not None:
-        np.savez(path, **arrays)
+        try:
+            write_npz(Path(path), arrays)
+        except OSError as error:  # of a full disk
+            raise BackendError(f"{path}: {UNWRITTEN}: {error.strerror}") from error
         return
     content = io.BytesIO()
-    np.savez(content, **arrays)
+    pack(content, arrays)
     print(f"{ARCHIVE.decode()}{base64.b64encode(content.getvalue()).decode()}", flush=True)
 
 

@@ -50,7 +50,7 @@ class Classifier(Task, board.Classification):
         return {**super().exported(source), **named}
 
     def reads_first_token_only(self, config: EncoderConfig) -> bool:
-        return not config.architecture.classifies_mean(config)
+        return config.architecture.classifies_first(config)
 
     def head(self, blocks: Blocks, hidden: Symbolic, inputs: Tensors, num_labels: int) -> Tensors:
         architecture = blocks.config.architecture

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfedge.errors import InputError
 from tfedge.notes import note
+from tfedge.runtime.bundle import is_label
 
 if TYPE_CHECKING:
     from tfedge.data.hub import Data
@@ -164,12 +165,23 @@ def key(label: str) -> str:
     return " ".join(label.lower().split())
 
 
+def check_labels(names: Iterable[str], source: str) -> None:
+    """Raises InputError for a label that no converted model can have, before one is trained on it."""
+    for name in names:
+        if not is_label(name):
+            raise InputError(
+                f"{source} has the label {name!r}; each must be one line without control characters: "
+                "write another name"
+            )
+
+
 def label_names(words: Iterable[str], source: str) -> list[str]:
     """The labels that occur, sorted; where all are numbers, as these are.
 
-    Raises InputError where two are the same but for case and blanks.
+    Raises InputError where two are the same but for case and blanks, and as `check_labels`.
     """
     found = sorted(set(words))
+    check_labels(found, source)
     if all(word.isdecimal() for word in found):
         found.sort(key=lambda word: (len(word), word))
     if alike := _alike(found):

@@ -9,6 +9,7 @@ from tfedge.tasks import columns, spans
 from tfedge.tasks.columns import ColumnNames
 
 USUAL = "text-classification"
+OF_IMAGES = "image-classification"
 _TAGS = ("tags", "ner_tags", *spans.NAMES)
 
 

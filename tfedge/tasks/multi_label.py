@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tfedge.data.texts import Texts
 
 # Between the labels of one cell; lists of JSON are read as with the first.
-_SEPARATORS = re.compile(r"\s*[|;,]\s*")
+_SEPARATORS = re.compile("[|;,]")
 _ENOUGH = 20  # held-out texts of a label, for a threshold of its own
 _FLAGS = frozenset(("0", "1", "0.0", "1.0"))
 
@@ -63,8 +63,7 @@ class MultiLabel(Classifier, board.MultiLabel):
 
     def new_labels(self, rows: Rows) -> list[str]:
         """Of a row with a 1 or a 0 for each label no names are known."""
-        cells = [_SEPARATORS.split(cell.strip()) for cell in self.with_truth(rows).truth or ()]
-        words = [word for cell in cells for word in cell if word]
+        words = [word for cell in self.with_truth(rows).truth or () for word in _split(cell)]
         if not words or _FLAGS.issuperset(words):
             raise InputError(
                 f"{rows.source} has no names of labels, only {sorted(set(words))[:2]}; name them in "
@@ -82,6 +81,11 @@ class MultiLabel(Classifier, board.MultiLabel):
 
         found = tf.nn.sigmoid_cross_entropy_with_logits(aims, output["logits"])
         return tf.reduce_sum(found, -1)
+
+    def prior(self, aims: np.ndarray, num_labels: int) -> np.ndarray:
+        """The log-odds of each label, as if half a text more had it and half a text had not."""
+        counts = aims.sum(0) + 0.5
+        return np.asarray(np.log(counts / (len(aims) + 1 - counts)), np.float32)
 
     def shift(self, logits: np.ndarray, aims: np.ndarray) -> np.ndarray:
         """So that 0.5 is the threshold with the largest F1 of a label (Yang 2001, A study of
@@ -182,4 +186,8 @@ def _words(cell: str, labels: Labels) -> list[str]:
     """The labels in a cell; one whose own name has a separator in it may stand there alone."""
     if columns.key(cell) in map(columns.key, labels):
         return [cell]
-    return [word for word in _SEPARATORS.split(cell.strip()) if word]
+    return _split(cell)
+
+
+def _split(cell: str) -> list[str]:
+    return [word for part in _SEPARATORS.split(cell) if (word := part.strip())]

@@ -205,7 +205,7 @@ class SentenceEmbedding(Task, board.SentenceEmbedding):
         ]
         if not pairs:
             return {}
-        ours, theirs = _unit_vectors(pairs)
+        ours, theirs = unit_vectors(pairs)
         cosines = (ours * theirs).sum(1)
         figures = {"mean_cosine": float(cosines.mean()), "least_cosine": float(cosines.min())}
         if len(pairs) < 3:
@@ -274,7 +274,7 @@ def _has_scores(truth: Truth | None) -> bool:
 
 def _retrieval(answers: Answers, each: int) -> Figures:
     """How often the second text of a row is nearer to its first than those of all other rows."""
-    vectors, _ = _unit_vectors([(answer, answer) for answer in answers])
+    vectors, _ = unit_vectors([(answer, answer) for answer in answers])
     similarities = vectors[::each] @ vectors[1::each].T
     own = np.diag(similarities).copy()
     np.fill_diagonal(similarities, -np.inf)
@@ -289,7 +289,7 @@ def _cosine(answer: Answer, other: Answer) -> float:
     return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
 
 
-def _unit_vectors(pairs: Sequence[Sequence[Answer]]) -> tuple[np.ndarray, np.ndarray]:
+def unit_vectors(pairs: Sequence[Sequence[Answer]]) -> tuple[np.ndarray, np.ndarray]:
     """The first and the second answers of pairs as vectors (n, C) of length 1; zeros for none."""
     width = next(len(a["embedding"]) for pair in pairs for a in pair if "error" not in a)
     none = [0.0] * width

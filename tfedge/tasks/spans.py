@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ def tagged(text: str, marks: Any, where: str) -> list[tuple[int, str]]:
     )
     kinds: dict[int, str] = {}
     for start, end, kind in spans:
-        within = [begin for begin in begins if start <= begin < end]
+        within = begins[bisect.bisect_left(begins, start) : bisect.bisect_left(begins, end)]
         kinds |= {begin: f"{'I' if number else 'B'}-{kind}" for number, begin in enumerate(within)}
     return [(begin, kinds.get(begin, OUTSIDE)) for begin in begins]
 

@@ -108,6 +108,11 @@ class TokenClassification(Task, board.TokenClassification):
         found = np.unique(aims[aims != losses.IGNORED])
         return "" if len(found) > 1 else "the same labels"
 
+    def prior(self, aims: np.ndarray, num_labels: int) -> np.ndarray:
+        """The logarithm of each label's share of the words, as if half a word more had it."""
+        counts = np.bincount(aims[aims != losses.IGNORED], minlength=num_labels) + 0.5
+        return np.asarray(np.log(counts / counts.sum()), np.float32)
+
     def label_losses(self, output: Outputs, aims: tf.Tensor) -> tf.Tensor:
         """Cross-entropy of each labelled token; a text counts by how many it has."""
         import tensorflow as tf
