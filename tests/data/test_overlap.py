@@ -20,7 +20,7 @@ def test_texts_of_both_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     tell_overlap(train, rows(["good", "a good FILM", "bad "], source="dev.tsv"))
     (line,) = capsys.readouterr().err.splitlines()
     assert (
-        "2 of the 3 rows of dev.tsv are in train.tsv too, the first as row 2 ('A  Good film')"
+        "2 of the 3 rows of dev.tsv are in train.tsv too, the first as row 2 ('A Good film')"
         in line
     )
     tell_overlap(train, rows(["good"]))

@@ -272,6 +272,8 @@ def test_labels_that_do_not_fit(small_encoder: Path, toy_texts: Texts, tmp_path:
     held_out = Texts(["a"], ["mixed"], "dev.tsv")
     with pytest.raises(InputError, match=r"dev\.tsv has labels \['mixed'\]"):
         run(small_encoder, toy_texts, tmp_path / "model", held_out=held_out)
+    with pytest.raises(InputError, match=r"has the label 'negative\\x1b'; each must be one line"):
+        run(small_encoder, toy_texts, tmp_path / "model", labels=("negative\x1b", "positive"))
     assert list(tmp_path.iterdir()) == []
 
 

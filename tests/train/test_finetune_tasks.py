@@ -14,6 +14,7 @@ import toys
 from records import Killed, Record, request, same_weights, weights
 
 from tfedge import tasks
+from tfedge.cli.options import training_data
 from tfedge.data.hub import Data
 from tfedge.errors import InputError
 from tfedge.measure.checkpoint import checkpoint_answers
@@ -33,7 +34,9 @@ from tfedge.train.sparsity import PruningOptions
 from tfedge.train.training import TrainingOptions
 
 OPTIONS = TrainingOptions(epochs=60, batch_size=8, learning_rate=3e-3, max_length=16)
+SLOW = TrainingOptions(steps=1, batch_size=8, learning_rate=1e-9, max_length=16)
 PEOPLE = ("ada", "bob")
+COLUMNS = ("text_column", "pair_column", "label_column")
 
 
 def tagged_rows() -> list[dict[str, Any]]:
@@ -213,6 +216,77 @@ def test_thresholds_are_set_on_held_out_texts(source: Path, tmp_path: Path) -> N
     assert made[0].figures["macro_f1"] > before["macro_f1"]
 
 
+def rare_rows() -> list[dict[str, Any]]:
+    """One text in twelve is about a film, and none about a book."""
+    words = ("good", "bad", "dull")
+    return [
+        {"text": f"{'film' if number % 12 == 5 else 'ada'} is {words[number % 3]}", "labels": found}
+        for number in range(72)
+        for found in [["film"] if number % 12 == 5 else ["ada"]]
+    ]
+
+
+def test_a_new_head_begins_with_how_often_labels_occur(source: Path, tmp_path: Path) -> None:
+    """A step at a rate of next to nothing changes nothing that counts; a head that is there is kept."""
+    task, rows = read(write(tmp_path / "data.jsonl", rare_rows()), "text-multi-label")
+    for name, begun in (("new", source), ("again", tmp_path / "taught")):
+        if name == "again":
+            trained(source, rows, task, tmp_path / "taught")
+        asked = request(begun, rows, tmp_path / name, SLOW, Record(), task=task)
+        finetune(asked, ["ada", "film", "book"] if name == "new" else ["ada", "film"])
+    new, taught, again = (
+        weights(tmp_path / name)["classifier.bias"] for name in ("new", "taught", "again")
+    )
+    odds = [66.5 / 6.5, 6.5 / 66.5, 0.5 / 72.5]
+    np.testing.assert_allclose(new, np.log(odds), atol=1e-6)
+    np.testing.assert_allclose(again, taught, atol=1e-6)
+
+
+def test_a_new_head_begins_with_how_often_words_have_a_tag(source: Path, tmp_path: Path) -> None:
+    """18 of the texts have one of each but I-PER, and 3 words outside; 6 have 4 of these."""
+    task, rows = read(write(tmp_path / "data.jsonl", tagged_rows()))
+    finetune(request(source, rows, tmp_path / "new", SLOW, Record(), task=task), LABELS[task])
+    counts = np.array([78, 18, 0, 18, 18]) + 0.5
+    found = weights(tmp_path / "new")["classifier.bias"]
+    np.testing.assert_allclose(found, np.log(counts / counts.sum()), atol=1e-6)
+
+
+def test_thresholds_count_while_a_model_learns(source: Path, tmp_path: Path) -> None:
+    """After one step no film is above 0.5; the best threshold, which the file would have, finds some.
+    What is told along the way is what such a file gives."""
+    task, rows = read(write(tmp_path / "data.jsonl", rare_rows()), "text-multi-label")
+    options = TrainingOptions(epochs=1, batch_size=72, learning_rate=1e-4, max_length=16)
+    record = Record()
+    asked = request(source, rows, tmp_path / "out", options, record, evaluation=rows, task=task)
+    made = finetune(asked, ["ada", "film"])
+    assert made.figures is not None
+    assert record.accuracies == {1: pytest.approx(made.figures["macro_f1"])}
+    assert made.figures["macro_f1"] > 0.55  # where all were called ada, and no film
+
+
+def test_distil_sets_the_thresholds_of_a_student(source: Path, tmp_path: Path) -> None:
+    task, rows = read(write(tmp_path / "data.jsonl", multi_rows()))
+    trained(source, rows, task, tmp_path / "teacher")
+    student = toy_folders.config(hidden_size=16, intermediate_size=24, small=True)
+    options = TrainingOptions(steps=12, batch_size=8, learning_rate=3e-3, max_length=16)
+    found = {}
+    for name, held_out in (("with", rows), ("without", None)):
+        asked = request(
+            tmp_path / "teacher", rows, tmp_path / name, options, Record(), evaluation=held_out
+        )
+        distil(asked, student, DistillationLosses())
+        answers = checkpoint_answers(tmp_path / name, rows.items, max_length=16)
+        known = tasks.find(task)
+        truth = known.truth(rows, LABELS[task])
+        assert truth is not None
+        found[name] = known.metric(answers, truth, LABELS[task])["macro_f1"]
+    assert found["with"] > found["without"]
+    with_, without = (weights(tmp_path / name) for name in ("with", "without"))
+    assert [name for name in with_ if not np.array_equal(with_[name], without[name])] == [
+        "classifier.bias"
+    ]
+
+
 def test_distil_learns_from_a_tagger(source: Path, tmp_path: Path) -> None:
     task, rows = read(write(tmp_path / "data.jsonl", tagged_rows()))
     trained(source, rows, task, tmp_path / "teacher")
@@ -263,6 +337,20 @@ def test_learns_where_answers_are(source: Path, tmp_path: Path) -> None:
     assert [answer["answer"] for answer in answers[:2]] == ["ada", "bob"]
 
 
+def test_distil_learns_where_answers_are(source: Path, tmp_path: Path) -> None:
+    """A reader's two outputs have no names, which is no fault."""
+    task, rows = read(write(tmp_path / "data.jsonl", questions()))
+    trained(source, rows, task, tmp_path / "teacher")
+    student = toy_folders.config(hidden_size=16, intermediate_size=24, small=True)
+    asked = request(
+        tmp_path / "teacher", rows, tmp_path / "out", OPTIONS, Record(), evaluation=rows
+    )
+    made = distil(asked, student, DistillationLosses())
+    assert (made.task, made.goal) == (task, "f1")
+    assert made.figures is not None
+    assert made.figures["f1"] > 0.9
+
+
 def test_answers_are_places_of_tokens(tmp_path: Path) -> None:
     """In each window of a long context; where it is not, [CLS]."""
     known = tasks.find("question-answering")
@@ -309,6 +397,26 @@ def test_embeddings_learn_what_belongs_together(source: Path, tmp_path: Path) ->
     assert made.goal == "spearman"
     assert made.figures is not None
     assert made.figures["spearman"] > 0.8
+
+
+def test_distil_is_judged_by_what_belongs_together(source: Path, tmp_path: Path) -> None:
+    """By pairs without scores, as finetune is."""
+    words = ("ada", "bob", "good", "bad", "film", "where")
+    pairs = [{"anchor": f"who is {word}", "positive": f"the {word} ."} for word in words]
+    path = write(tmp_path / "pairs.jsonl", pairs)
+    trained(source, read_lessons(path)[1], "sentence-embedding", tmp_path / "teacher")
+    given = {"data": str(path), "evaluation": str(path), **dict.fromkeys(COLUMNS)}
+    given |= {"output": tmp_path / "out", "force": False}
+    data = training_data("tinybert", given, tmp_path / "teacher")
+    student = toy_folders.config(hidden_size=16, intermediate_size=24, small=True)
+    asked = request(
+        *(tmp_path / "teacher", data.texts, tmp_path / "out", OPTIONS, Record()),
+        evaluation=data.evaluation,
+    )
+    made = distil(asked, student, DistillationLosses())
+    assert made.goal == "top1"
+    assert made.figures is not None
+    assert made.figures["top1"] > 0.8
 
 
 def read_lessons(path: Path, task: str | None = None) -> tuple[str, Rows]:

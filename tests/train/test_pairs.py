@@ -24,7 +24,7 @@ from tfedge.measure.checkpoint import checkpoint_answers
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights
 from tfedge.models.config import is_of_pairs
-from tfedge.models.cost import load_costs
+from tfedge.models.cost import load_times
 from tfedge.tasks.columns import ColumnNames
 from tfedge.tasks.text_classification import TASK
 from tfedge.train import qad as module
@@ -176,7 +176,7 @@ def test_prune(classifier: Path, pairs: Texts, tmp_path: Path) -> None:
 
 
 def test_shrink(classifier: Path, pairs: Texts, tmp_path: Path) -> None:
-    goal = Goal(0.7, Space(frozenset({"neurons"}), False), 16, load_costs("rpi4"))
+    goal = Goal(0.7, Space(frozenset({"neurons"}), False), 16, load_times("rpi4"))
     asked = request(classifier, pairs, tmp_path / "out", SHORT, Record(), evaluation=pairs)
     report = shrink(asked, goal, DistillationLosses())
     assert report.accuracy is not None

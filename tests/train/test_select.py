@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tfedge.architectures.base import EncoderConfig
 from tfedge.errors import InputError
 from tfedge.models.config import parse_config
-from tfedge.models.cost import flops, instructions, load_costs
+from tfedge.models.cost import flops, load_times, milliseconds
 from tfedge.train.cut import Cut, cut_config
 from tfedge.train.importance import Importance
 from tfedge.train.select import GROUP, REMOVABLE, Space, candidates
@@ -152,9 +152,9 @@ def test_thinner_heads_follow_the_width() -> None:
     assert "tfedge" not in config.source
 
 
-def test_instructions_are_a_cost_too() -> None:
-    board = load_costs("rpi4")
-    price = lambda config: instructions(config, LENGTH, board, "text-classification")  # noqa: E731
+def test_time_is_a_cost_too() -> None:
+    board = load_times("rpi4")
+    price = lambda config: milliseconds(config, LENGTH, board, "text-classification")  # noqa: E731
     limit = 0.6 * price(CONFIG)
     space = Space(frozenset({"heads", "neurons"}), False)
     (cut,) = candidates(CONFIG, importance(), price, limit, space)

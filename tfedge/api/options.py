@@ -38,6 +38,8 @@ class ConvertOptions(Columns, total=False):
     seq_len: int | None
     buckets: Sequence[int] | str | None  # lengths; none of them with "none" or []
     task: str | None
+    labels: Sequence[str] | str | None
+    template: str | None
     calibration: Name | None
     eval: Name | None
     eval_limit: int | str | None
@@ -93,6 +95,8 @@ class FinetuneOptions(FloatTrainingOptions, total=False):
     out_of_scope: str | None
     class_weights: str | None
     learning_curve: bool | None
+    trunk: str | None
+    augment: Names | None
 
 
 class LossOptions(TypedDict, total=False):

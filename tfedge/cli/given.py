@@ -27,14 +27,6 @@ def opened(model: str, task: str | None = None) -> tuple[Source, Task]:
     return source, tasks.find(name)
 
 
-def opened_encoder(model: str) -> Source:
-    """The checkpoint that MODEL stands for, whatever head it has, as a new one may begin; raises
-    InputError, CheckpointError where it has no weights that can be read, or reads no texts."""
-    source = resolve(model)
-    check_trains(source)
-    return source
-
-
 def check_trains(source: Source) -> None:
     """Raises InputError where a checkpoint reads no texts, before its data, a folder of images perhaps,
     are taken for texts; CheckpointError where it has no weights that can be read."""
@@ -65,7 +57,7 @@ def check_conversion(model: str, settings: Mapping[str, Any], columns: ColumnNam
 def check_rows(name: str, task: Task, columns: ColumnNames | None = None) -> None:
     """Raises InputError where there are no data of that name, or they lack what a task reads, given
     how the user calls its `columns`."""
-    if task.units == "texts":
+    if KINDS[task.units].may_be_on_hub:
         check_data(name)
     if columns is not None and Path(name).exists():
         task.read(KINDS[task.units](name, "validation", columns))

@@ -17,6 +17,7 @@ from tfedge import tasks
 from tfedge.errors import InputError
 from tfedge.notes import QUIET, VERBOSE, VERBOSITY
 from tfedge.records import as_json
+from tfedge.show.numbers import harmless
 
 if TYPE_CHECKING:
     from tfedge.boards.remote import Remote
@@ -262,8 +263,9 @@ def training_data(
     train, evaluation = _taken_data(settings)
 
     def read(data: Data, with_truth: bool) -> Texts | Rows:
+        # As finetune does: of embedders also pairs that belong together and have no score.
         is_read = with_truth and task.trains_on_labels
-        return task.read(data) if is_read else data.texts(may_lack_labels=True)
+        return task.read_lessons(data) if is_read else data.texts(may_lack_labels=True)
 
     texts = read(train, bool(settings.get("labels")))
     held_out = read(evaluation, judged) if evaluation else None
@@ -282,44 +284,52 @@ def _as_rows(given: Texts | Rows) -> Rows:
 def lessons(model: str, settings: dict[str, Any]) -> TrainingData:
     """As `training_data`, with what is to be learned of each text, and the task for which it is; the
     head of `model` may be new, whatever it has."""
-    from tfedge.cli.given import opened_encoder
-    from tfedge.data.overlap import tell_contradictions, tell_overlap
+    from tfedge.data.overlap import tell_contradictions, tell_overlap, tell_same_images
+    from tfedge.models.hub import resolve
+    from tfedge.models.stored import Checkpoint
     from tfedge.notes import note
-    from tfedge.tasks.guess import USUAL, task_of
+    from tfedge.tasks.guess import OF_IMAGES, USUAL, task_of
 
-    source = opened_encoder(model)
+    source = resolve(model)
+    config = Checkpoint(source.folder).config
+    units = config.architecture.reads
     task, trains_on_all = settings.pop("task"), settings["evaluation"] == _NONE
     if trains_on_all:
         settings["evaluation"] = None
-    train, evaluation = _taken_data(settings)
-    if task is None:
+    train, evaluation = _taken_data(settings, units)
+    if task is None and units == "images":
+        task = OF_IMAGES
+    elif task is None:
         task = task_of(train.table, train.columns)
         if task != USUAL:
             note(f"{train.name} is for {task}, which is trained; name another with --task")
     known = tasks.find(task)
+    known.check(config)
     rows, held_out = known.read_lessons(train), None
     tell_contradictions(rows)
     if evaluation is not None:
         held_out = known.read_lessons(evaluation)
-        tell_overlap(rows, held_out)
+        (tell_overlap if known.input.has_tokenizer else tell_same_images)(rows, held_out)
     is_left_to_us = evaluation is None and not trains_on_all
     return TrainingData(model, source.folder, task, rows, held_out, is_left_to_us)
 
 
-def _taken_data(settings: dict[str, Any]) -> tuple[Data, Data | None]:
+def _taken_data(settings: dict[str, Any], units: str = "texts") -> tuple[Data, Data | None]:
     """What is to be trained on and what is held out; raises InputError where there is none, or an
     output that may not be replaced."""
-    from tfedge.data.hub import Data, check_data
+    from tfedge.data.hub import KINDS, check_data
     from tfedge.tasks.columns import ColumnNames
     from tfedge.train.place import refuse_existing
 
     given, evaluation = settings.pop("data"), settings.pop("evaluation")
     named = take(ColumnNames, settings)
+    kind = KINDS[units]
     for name in filter(None, (given, evaluation)):
-        check_data(name)
+        if kind.may_be_on_hub:
+            check_data(name)
     refuse_existing(settings["output"], settings["force"])
-    held_out = Data(evaluation, "validation", named) if evaluation else None
-    return Data(given, "train", named), held_out
+    held_out = kind(evaluation, "validation", named) if evaluation else None
+    return kind(given, "train", named), held_out
 
 
 def training_request(data: TrainingData, settings: dict[str, Any], **changes: Any) -> Request:
@@ -352,4 +362,6 @@ def echo_report(
     report: Report, prints_json: bool, summary: Callable[[Report], str], indent: int | None = 2
 ) -> None:
     """Prints a report as JSON or as text."""
-    click.echo(json.dumps(as_json(report), indent=indent) if prints_json else summary(report))
+    click.echo(
+        json.dumps(as_json(report), indent=indent) if prints_json else harmless(summary(report))
+    )

@@ -20,13 +20,23 @@ from tfedge.cli.options import (
     training_data,
     training_request,
 )
+from tfedge.cli.pictures import (
+    FROZEN,
+    IMAGE_OPTIONS,
+    TRAINED,
+    image_options,
+    read_pictures,
+    settle_images,
+)
 from tfedge.cli.summary import static_summary, training_summary
 from tfedge.data.overlap import held_apart
+from tfedge.data.texts import Texts
 from tfedge.models.config import parse_config
 from tfedge.models.stored import Checkpoint
 from tfedge.quiet import load_tensorflow
 from tfedge.tasks import columns
 from tfedge.tasks.base import Rows
+from tfedge.train.image_options import CHANGES, ImageOptions
 from tfedge.train.place import refuse_existing
 from tfedge.train.result import Trained
 from tfedge.train.usual import usual_epochs, usual_learning_rate
@@ -69,6 +79,19 @@ _STATIC = "static"  # the student that is made, not trained
     help="Train on a quarter and a half of --data first, and tell what twice as much would give; takes "
     "up to three times as long.",
 )
+@click.option(
+    "--trunk",
+    type=click.Choice([FROZEN, TRAINED]),
+    help="Of a model of images. frozen (default): only the head learns, from what the encoder makes of "
+    "each image, which is computed once; trained: all weights do.",
+)
+@click.option(
+    "--augment",
+    metavar="NAMES",
+    help="With --trunk trained: how images are changed at random each time they are read, "
+    f"comma-separated of {', '.join(CHANGES)} (default: all), or none. Leave flip out where left and "
+    "right mean something, as in digits.",
+)
 @options.float_training
 @options.training_by_rule
 def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> None:
@@ -90,6 +113,7 @@ def finetune(model: str, labels: str | None, as_json: bool, **settings: Any) -> 
     query, passage, relevance       text-scoring                    nDCG@10 of a query's list
     text, score 0 to 1              text-scoring, where --task says so
     pairs (, score)                 sentence-embedding, likewise    (Spearman's correlation)
+    pictures/: a folder a label     image-classification            accuracy
     Without --eval a tenth of --data, drawn by label, is measured on instead.
     Two texts a row (text and text_pair, or see --text-column) are read together.
 
@@ -104,16 +128,22 @@ def run_finetuning(model: str, labels: str | None, settings: dict[str, Any]) -> 
     """Does what `finetune` does, with its options."""
     label, weights = (settings.pop(name) for name in ("out_of_scope", "class_weights"))
     wants_curve, epochs = settings.pop("learning_curve"), settings["epochs"]
-    data, names = _lessons(model, labels, label, settings)
+    images = image_options(model, finetune, {**settings, "out_of_scope": label})
+    settings = {name: value for name, value in settings.items() if name not in IMAGE_OPTIONS}
+    data, names = _lessons(model, labels, label, settings, images)
     load_tensorflow()
     from tfedge.train.curve import with_curve
     from tfedge.train.finetune import LabelOptions
     from tfedge.train.finetune import finetune as run
+    from tfedge.train.finetune_images import finetune_images
+
+    of_labels = LabelOptions(label, weights == "balanced")
 
     def train(part: Request) -> Trained:
+        if images is not None:
+            return finetune_images(part, names, of_labels, images)
         usual = usual_epochs(len(part.texts), part.options.batch_size)
         chosen = dataclasses.replace(part.options, epochs=epochs or usual)
-        of_labels = LabelOptions(label, weights == "balanced")
         return run(dataclasses.replace(part, options=chosen), names, of_labels)
 
     request = training_request(data, settings)
@@ -121,18 +151,25 @@ def run_finetuning(model: str, labels: str | None, settings: dict[str, Any]) -> 
 
 
 def _lessons(
-    model: str, labels: str | None, out_of_scope: str | None, settings: dict[str, Any]
+    model: str,
+    labels: str | None,
+    out_of_scope: str | None,
+    settings: dict[str, Any],
+    images: ImageOptions | None,
 ) -> tuple[TrainingData, list[str]]:
     """What is trained on and measured on, and the labels; settles what `settings` leave open."""
     data = lessons(model, settings)
     task, rows, held_out = tasks.find(data.task or ""), data.texts, data.evaluation
-    assert isinstance(rows, Rows)
+    assert isinstance(rows, Rows) and not isinstance(held_out, Texts)
     names = [name.strip() for name in labels.split(",")] if labels else task.new_labels(rows)
     if out_of_scope and columns.key(out_of_scope) not in map(columns.key, names):
         names.append(out_of_scope)
     task.truth(rows, names)  # refused before TensorFlow is loaded
     if data.needs_held_out:
         rows, held_out = held_apart(rows, task.together(rows))
+    if images is not None:
+        rows, held_out = read_pictures(data.folder, rows, held_out)
+        settle_images(settings, images)
     settle_course(settings, len(rows), Checkpoint(data.folder).config.hidden_size)
     if data.needs_held_out and held_out is not None:
         settings["patience"] = settings["patience"] or settings["epochs"]

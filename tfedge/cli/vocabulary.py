@@ -57,16 +57,18 @@ def trim(model: str, as_json: bool, **settings: Any) -> None:
 
 def run_trimming(model: str, settings: dict[str, Any]) -> Trimming:
     """Does what `trim` does, with its options."""
-    from tfedge.cli.given import opened_encoder
+    from tfedge.cli.given import check_trains
     from tfedge.data.hub import check_data, read_data
     from tfedge.data.languages import writing_of
+    from tfedge.models.hub import resolve
     from tfedge.progress import ProgressBar
     from tfedge.tasks.columns import ColumnNames
     from tfedge.train.place import refuse_existing
     from tfedge.train.trim import Wanted
     from tfedge.train.trim import trim as run
 
-    source = opened_encoder(model)
+    source = resolve(model)
+    check_trains(source)
     given, evaluation = settings["keep_texts"], settings["evaluation"]
     named = take(ColumnNames, settings)
     for name in filter(None, (given, evaluation)):

@@ -8,7 +8,7 @@ import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tfedge.data import samples, texts
 from tfedge.data.images import read_images
@@ -48,6 +48,7 @@ class Data:
     MissingPackageError where the hub is asked for without the package `datasets`.
     """
 
+    may_be_on_hub: ClassVar[bool] = True
     name: str
     split: str  # that is read where the name (`stanfordnlp/sst2:validation`) gives none
     columns: ColumnNames = AS_FOUND
@@ -91,6 +92,8 @@ class Data:
 
 class ImageData(Data):
     """Images in a folder or a table, see `tfedge.data.images.read_images`."""
+
+    may_be_on_hub = False
 
     def texts(self, truth: Sequence[str] = LABEL, may_lack_labels: bool = False) -> Texts:
         """Paths in the place of texts; raises InputError."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 from typing import Any
 
+from tfedge import files
 from tfedge.notes import note
 from tfedge.tasks import columns
 from tfedge.tasks.base import Rows
@@ -55,6 +57,26 @@ def tell_overlap(rows: Rows, held_out: Rows) -> None:
             f"the first as row {found[0] + 1} ({_shown(rows, found[0])}): a model that has learnt them "
             "by heart looks better than it is; leave them out of one"
         )
+
+
+def tell_same_images(rows: Rows, held_out: Rows) -> None:
+    """Notes images, by their paths, that are measured on and trained on too, whatever the files are
+    called."""
+    places = {digest: path for path in rows.items if (digest := _digest(path))}
+    found = [(path, places[one]) for path in held_out.items if (one := _digest(path)) in places]
+    if found:
+        note(
+            f"{len(found)} of the {len(held_out)} images of {held_out.source} are in {rows.source} "
+            f"too, the first is {found[0][1]}: a model that has learnt them by heart looks better "
+            "than it is; leave them out of one"
+        )
+
+
+def _digest(path: str) -> str | None:
+    try:
+        return files.sha256(Path(path))
+    except OSError:  # which is told when it is read
+        return None
 
 
 def tell_contradictions(rows: Rows) -> None:

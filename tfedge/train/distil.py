@@ -37,6 +37,7 @@ from tfedge.train.relations import (
 )
 from tfedge.train.result import Trained
 from tfedge.train.run import Request, TrainingRun, build_loaded
+from tfedge.train.thresholds import thresholds_of
 from tfedge.train.training import Augment, check_length
 
 
@@ -227,9 +228,14 @@ def distil(
         with run.scope():
             trainer, encoder = student_and_teacher(run.checkpoint, run.task, config, losses)
         measure = run.measure_of(encoder.model)
+        thresholds = thresholds_of(run, encoder.model)
+        judged = thresholds.within(measure) if thresholds and measure else measure
         augment = make_augment(trainer.teacher, run, augmentation)
         cached = functools.partial(_cached, run, trainer, cache, student) if cache else None
-        run.fit(trainer, f"distilling {request.name}", measure, augment, cached)
+        run.fit(trainer, f"distilling {request.name}", judged, augment, cached)
+        if thresholds and measure:
+            thresholds.set()
+            measure()
         named = dataclasses.replace(config, source=run.task.exported(config.source))
         run.write(encoder.model, named, dtype="float16")
         return Trained.measured(str(request.output), run.task, run.goal, run.figures)
@@ -252,7 +258,7 @@ def _check_teacher(run: TrainingRun, losses: DistillationLosses, cache: Path | N
         raise InputError(
             f"{source} is for {task.name}, which has no labels: leave out --label-weight"
         )
-    if not task.is_embedding and not run.config.labels:
+    if task.logits_modules(run.config) and not run.config.labels:
         raise InputError(f"{source} names no labels (id2label in config.json); fine-tune it first")
 
 

@@ -75,7 +75,7 @@ class Examples:
         sequences = [sequence for index in chosen for sequence in self.row(index)]
         return dataclasses.replace(self, sequences=sequences, labels=self.labels[chosen])
 
-    def inputs(self, indices: np.ndarray, names: Sequence[str], limit: int) -> Batch:
+    def inputs(self, indices: np.ndarray, names: Sequence[str], limit: int | None) -> Batch:
         """The model's inputs for some of the texts, none longer than `limit`; see `pad`."""
         sequences = [sequence for index in indices for sequence in self.row(index)]
         length = padded_length([len(sequence) for sequence in sequences], limit=limit)
@@ -88,6 +88,10 @@ class Examples:
             return found
         missing = max(length - found.shape[1], 0)
         return np.pad(found[:, :length], [(0, 0), (0, missing)], constant_values=IGNORED)
+
+    def input_signature(self, names: Sequence[str]) -> dict[str, tf.TensorSpec]:
+        """Of what `inputs` gives."""
+        return dict.fromkeys(names, tf.TensorSpec((None, None), tf.int32))
 
     @property
     def signature(self) -> tf.TensorSpec:
@@ -124,7 +128,7 @@ def by_length(examples: Examples, model: keras.Model) -> Iterator[tuple[np.ndarr
     """All texts once, from the shortest to the longest, in padded batches: indices and inputs."""
     names = tuple(model.input_names)
     tables = (layer for layer in model.layers if isinstance(layer, PositionEmbedding))
-    limit = next(tables).max_positions
+    limit = next((table.max_positions for table in tables), None)  # an image has no such table
     order = np.argsort(examples.lengths, kind="stable")
     for start in range(0, len(order), _BATCH_SIZE):
         indices = order[start : start + _BATCH_SIZE]

@@ -19,12 +19,13 @@ from tfedge.models.checkpoint import load_weights
 from tfedge.notes import note
 from tfedge.tasks import columns, scope
 from tfedge.tasks.base import Task
+from tfedge.tasks.guess import OF_IMAGES
+from tfedge.tasks.guess import USUAL as TASK
 from tfedge.train.distribute import batch_mean, replicas
-from tfedge.train.examples import run_over
 from tfedge.train.result import Trained
 from tfedge.train.run import Request, TrainingRun, freeze_words
+from tfedge.train.thresholds import head, logits_of_held_out, thresholds_of
 
-TASK = "text-classification"
 _NAMED = 5  # labels, in a message
 
 
@@ -40,12 +41,14 @@ class LabelOptions:
     def check(self, run: TrainingRun) -> None:
         """Raises InputError where the run's task or texts do not allow it; its texts are read."""
         given = {
-            "--out-of-scope": self.out_of_scope,
-            "--class-weights balanced": self.class_weights,
+            "--out-of-scope": self.out_of_scope and (TASK,),
+            "--class-weights balanced": self.class_weights and (TASK, OF_IMAGES),
         }
-        options = [name for name, value in given.items() if value]
-        if options and run.task.name != TASK:
-            raise InputError(f"{options[0]} is for {TASK}, and this trains {run.task.name}")
+        for option, able in given.items():
+            if able and run.task.name not in able:
+                raise InputError(
+                    f"{option} is for {' and '.join(able)}, and this trains {run.task.name}"
+                )
         if self.out_of_scope is None:
             return
         index = scope.place(self.out_of_scope, run.labels)
@@ -104,7 +107,7 @@ def finetune(
     if not run.task.trains_on_labels:
         able = [task.name for task in tasks.every() if task.trains_on_labels]
         raise InputError(f"models for {run.task.name} are not fine-tuned; tasks are {able}")
-    dropped, told = _settle_head(run)
+    dropped, told = settle_head(run)
     run.read(labelled=True)
     of_labels.check(run)
     if told:
@@ -116,13 +119,16 @@ def finetune(
                 encoder.model, run.checkpoint, run.task.name, new_head=True, dropped=dropped
             )
             freeze_words(encoder)
-            trainer = LabelTrainer(encoder.model, run.task, _weights(run, of_labels))
+            trainer = LabelTrainer(encoder.model, run.task, label_weights(run, of_labels))
+            _begin(run, encoder.model, fresh)
             scaled = _Scaled.of(run, encoder.model, fresh)
         measure = run.measure_of(scaled.model)
-        run.fit(trainer, f"fine-tuning {request.name}", measure)
+        thresholds = thresholds_of(run, encoder.model)
+        judged = thresholds.within(measure) if thresholds and measure else measure
+        run.fit(trainer, f"fine-tuning {request.name}", judged)
         scaled.fold()
-        if measure and run.task.has_thresholds:
-            _set_thresholds(run, encoder.model)
+        if measure and thresholds:
+            thresholds.set()
             measure()
         if measure and of_labels.out_of_scope is not None:
             index = scope.place(of_labels.out_of_scope, run.labels)
@@ -136,7 +142,7 @@ def finetune(
         return Trained.measured(str(request.output), run.task, run.goal, run.figures)
 
 
-def _weights(run: TrainingRun, of_labels: LabelOptions) -> np.ndarray | None:
+def label_weights(run: TrainingRun, of_labels: LabelOptions) -> np.ndarray | None:
     """What each label counts in the loss, float32 (L,), 1 on average over the texts; None where all
     texts count alike."""
     if not of_labels.class_weights:
@@ -146,13 +152,14 @@ def _weights(run: TrainingRun, of_labels: LabelOptions) -> np.ndarray | None:
     return np.asarray(shares, np.float32)
 
 
-def _set_thresholds(run: TrainingRun, model: keras.Model) -> None:
-    """Moves the head's biases so that the threshold that every program takes, 0.5, is the best one on
-    the held-out texts."""
-    assert run.held_out is not None
-    shift = run.task.shift(_logits(run, model), run.held_out.labels)
-    for layer in _head(run, model):
-        layer.bias.assign_add(shift)
+def _begin(run: TrainingRun, model: keras.Model, fresh: Sequence[str]) -> None:
+    """Has a new head begin with how often the texts have each label: found from 0 on, that would take
+    hundreds of steps, in which the encoder learns it too (Lin et al. 2017, section 4.1)."""
+    prior = run.task.prior(run.examples.labels, len(run.labels))
+    modules = run.task.logits_modules(run.config)
+    if prior is not None and any(is_within(name, modules) for name in fresh):
+        for layer in head(run, model):
+            layer.bias.assign(prior)
 
 
 def _set_scope(run: TrainingRun, model: keras.Model, index: int) -> None:
@@ -161,24 +168,12 @@ def _set_scope(run: TrainingRun, model: keras.Model, index: int) -> None:
     assert run.held_out is not None
     is_learned = (run.examples.labels == index).any()
     keeps = np.arange(len(run.labels)) != index
-    for layer in [] if is_learned else _head(run, model):
+    for layer in [] if is_learned else head(run, model):
         layer.kernel.assign(layer.kernel * keeps)
         layer.bias.assign(layer.bias * keeps)
-    moved = scope.shift(_logits(run, model), run.held_out.labels, index)
-    for layer in _head(run, model):
+    moved = scope.shift(logits_of_held_out(run, model)(), run.held_out.labels, index)
+    for layer in head(run, model):
         layer.bias.assign_add(moved * ~keeps)
-
-
-def _head(run: TrainingRun, model: keras.Model) -> list[keras.layers.Layer]:
-    return [model.get_layer(name) for name in run.task.logits_modules(run.config)]
-
-
-def _logits(run: TrainingRun, model: keras.Model) -> np.ndarray:
-    """Those of the held-out texts, float32 (n, L)."""
-    assert run.held_out is not None
-    return run_over(
-        run.held_out, model, lambda inputs: tf.cast(model(inputs)["logits"], tf.float32)
-    )()
 
 
 class _Scaled:
@@ -209,12 +204,12 @@ class _Scaled:
             run.examples, labels=(run.examples.labels - mean) / deviation
         )
         modules = run.task.logits_modules(run.config)
-        head = _head(run, model)
-        known = [] if any(is_within(name, modules) for name in fresh) else head
+        layers = head(run, model)
+        known = [] if any(is_within(name, modules) for name in fresh) else layers
         for layer in known:
             layer.kernel.assign(layer.kernel / deviation)
             layer.bias.assign((layer.bias - mean) / deviation)
-        return cls(model, head, unit)
+        return cls(model, layers, unit)
 
     def fold(self) -> None:
         """Makes the trained model give the numbers as the data have them."""
@@ -223,9 +218,13 @@ class _Scaled:
             layer.bias.assign(layer.bias * self._deviation + self._mean)
 
 
-def _settle_head(run: TrainingRun) -> tuple[tuple[str, ...], str]:
+def settle_head(run: TrainingRun) -> tuple[tuple[str, ...], str]:
     """The modules of the checkpoint that a new head takes the place of, and what to tell of it; none
-    where there is no head, or one for the run's labels, which then are in its order."""
+    where there is no head, or one for the run's labels, which then are in its order.
+
+    Raises InputError for a label that is none, see `columns.check_labels`.
+    """
+    columns.check_labels(run.labels, run.request.texts.source)
     modules, checkpoint = run.task.logits_modules(run.config), run.checkpoint
     if not modules or f"{modules[0]}.weight" not in checkpoint.names:
         return (), ""
@@ -237,8 +236,8 @@ def _settle_head(run: TrainingRun) -> tuple[tuple[str, ...], str]:
     numbers = set(map(str, range(len(known))))
     hint = f"; if they number those, give --labels {','.join(known)}"
     return modules, (
-        f"{checkpoint.folder} has a head for {_listed(known)}, the texts have {_listed(run.labels)}: a "
-        f"new head is trained{hint if numbers.issuperset(run.labels) else ''}"
+        f"{checkpoint.folder} has a head for {_listed(known)}, the {run.task.units} have "
+        f"{_listed(run.labels)}: a new head is trained{hint if numbers.issuperset(run.labels) else ''}"
     )
 
 

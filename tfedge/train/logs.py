@@ -10,13 +10,15 @@ import tensorflow as tf
 
 from tfedge import files
 from tfedge.errors import InputError
+from tfedge.train.figures import add_figures
 
 # Called with the step, the number of steps in all, and figures: losses, or `eval_accuracy`.
 Report = Callable[[int, int, dict[str, float]], None]
 
 
 def logged(report: Report, folder: Path | None) -> Report:
-    """`report`, with all figures also written to `folder` for TensorBoard; None writes nothing.
+    """`report`, with all figures also written to `folder`, for TensorBoard and as lines of JSON
+    (`tfedge.train.figures`); None writes nothing.
 
     A resumed run writes another file into the folder; TensorBoard shows both as one run. Raises
     InputError where the folder cannot be written.
@@ -37,6 +39,7 @@ def logged(report: Report, folder: Path | None) -> Report:
             for name, value in figures.items():
                 tf.summary.write(name, tf.constant(value, tf.float32), step, metadata)
             writer.flush()
+        add_figures(folder, step, steps, figures)
         report(step, steps, figures)
 
     return reported

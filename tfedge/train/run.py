@@ -74,6 +74,7 @@ class TrainingRun:
     Attributes:
         checkpoint: of the model to start from; `config` is its configuration.
         labels: names of the logits, in their order.
+        names: of the inputs of what is trained.
         rows, examples, held_out: the texts, and these tokenised, set by `read`.
         figures: what the task's metric said of the held-out texts the last time, if it did.
 
@@ -105,12 +106,13 @@ class TrainingRun:
                 f"a {self.config.model_type} has no layers that could be trained or teach others; "
                 "train the encoder that it was made of, and tfedge distil --student static again"
             )
-        check_length(self.options, self.config)
+        self._check_reads()
         task = task or request.task
         if task is None or labels is None:
             task, labels = task_and_labels(self.checkpoint, task)
         self.task, self.labels = tasks.find(task), list(labels)
         self.folder = RunFolder(request.output, self.strategy)
+        self.names = input_names(self.config)
         self.rows: Rows
         self.examples: Examples
         self.held_out: Examples | None = None
@@ -138,21 +140,24 @@ class TrainingRun:
         Raises InputError where these are missing, unknown to the model, or all the same to train on,
         and as `Task.as_read`.
         """
-
-        def examples(rows: Rows, with_labels: bool) -> Examples:
-            labels = self.labels if with_labels else None
-            return tokenize(rows, self.task, self.tokenizer, labels, self.options.max_length)
-
         self.rows = self._rows(self.request.texts)
-        self.examples = examples(self.rows, labelled)
+        self.examples = self._examples(self.rows, labelled)
         if labelled and (alike := self.task.alike(self.examples.labels, self.labels)):
             raise InputError(
-                f"all rows of {self.request.texts.source} have {alike}; a model learns to tell texts "
-                "apart: add rows of another"
+                f"all rows of {self.request.texts.source} have {alike}; a model learns to tell "
+                f"{self.task.units} apart: add rows of another"
             )
         if self.request.evaluation:
             self._held_out = self._rows(self.request.evaluation)
-            self.held_out = examples(self._held_out, judged)
+            self.held_out = self._examples(self._held_out, judged)
+
+    def _check_reads(self) -> None:
+        """Raises InputError where the checkpoint reads something else, or too little of it."""
+        check_length(self.options, self.config)
+
+    def _examples(self, rows: Rows, with_labels: bool) -> Examples:
+        labels = self.labels if with_labels else None
+        return tokenize(rows, self.task, self.tokenizer, labels, self.options.max_length)
 
     def _rows(self, texts: Texts | Rows) -> Rows:
         return texts if isinstance(texts, Rows) else self.task.rows(texts)
@@ -202,16 +207,20 @@ class TrainingRun:
         are any; all figures are then in `figures`."""
         if self.held_out is None:
             return None
-        encoder = answering_encoder(
-            self.tokenizer, self.options.max_length, self.task.input.is_pair
-        )
-        metric = judge(model, self._held_out, encoder, self.task, self.labels)
+        metric = self._judge(model)
 
         def measure() -> float:
             self.figures = metric()
             return float(self.figures[self.goal])
 
         return measure
+
+    def _judge(self, model: keras.Model) -> Callable[[], Figures]:
+        """See `judge`, of the held-out texts."""
+        encoder = answering_encoder(
+            self.tokenizer, self.options.max_length, self.task.input.is_pair
+        )
+        return judge(model, self._held_out, encoder, self.task, self.labels)
 
     def fit(
         self,
@@ -230,7 +239,7 @@ class TrainingRun:
         with self.request.make_bar(doing, self.steps) as bar:
             report = self.request.make_report(bar)
             stored = cached(report) if cached else None
-            feed = Feed(self.examples, input_names(self.config), self.options, augment, stored)
+            feed = Feed(self.examples, self.names, self.options, augment, stored)
             with self.strategy.scope():
                 compile_adam(trainer, self.options, feed.steps)
             measured = Measured(measure, counts_from, self.goal) if measure else None

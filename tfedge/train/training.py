@@ -139,7 +139,7 @@ class Feed:
     @property
     def signature(self) -> tuple[Any, ...]:
         """Of what `batches` yields."""
-        inputs = dict.fromkeys(self.names, tf.TensorSpec((None, None), tf.int32))
+        inputs = self.examples.input_signature(self.names)
         along = self.stored.signature if self.stored else ()
         return (inputs, self.examples.signature, *along)
 
@@ -163,7 +163,7 @@ class Feed:
 
     def _batch(self, indices: np.ndarray, generator: np.random.Generator) -> tuple[Any, ...]:
         plain = batch = self.examples.inputs(indices, self.names, self.options.max_length)
-        length = batch["input_ids"].shape[1]
+        length = batch[self.names[0]].shape[1]
         if self.augment:
             batch = self.augment(batch, generator)
         along: tuple[np.ndarray, ...] = ()
@@ -185,6 +185,9 @@ class Measured:
 class EarlyStopping(tf.Module):
     """Keeps the weights that were best on held-out texts, and says when to wait no longer.
 
+    Of those that are equally good it keeps the last, which have learnt more: few held-out texts tell
+    weights apart that others would.
+
     What it knows is in variables, so that it goes into the checkpoints and is resumed with them.
     Measurements before `first_step` are not counted: of weights that are yet to be pruned, say.
     """
@@ -202,12 +205,11 @@ class EarlyStopping(tf.Module):
         """Notes an accuracy, 0..1, and tells whether training is to end."""
         if step < self._first_step:
             return False
-        if accuracy > float(self.accuracy):
+        best = float(self.accuracy)
+        if accuracy >= best:
             self.accuracy.assign(accuracy)
-            self.waited.assign(0)
             _assign(self.best, self._weights)
-        else:
-            self.waited.assign_add(1)
+        self.waited.assign(0 if accuracy > best else self.waited + 1)
         return int(self.waited) >= self._patience
 
     def keep_best(self, last: float | None) -> float | None:
@@ -255,8 +257,8 @@ def fit(
     Returns the accuracy on the held-out texts of the weights that it ends with, where it has measured
     that. A note tells where there was more to learn.
 
-    A resumed run ends with the weights of an uninterrupted one, unless the model has dropout: the
-    masks are then others.
+    A resumed run ends with the weights of an uninterrupted one, unless the model has dropout, or
+    its trainer changes images at random: these masks and changes are then others.
 
     Args:
         folder: where checkpoints are kept; the same folder resumes.

@@ -10,6 +10,10 @@ _BATCHES = 2500  # at least, if that is not more epochs than
 _FEWEST, _MOST = 3, 20
 _RATE, _WIDTH = 5e-5, 768  # of BERT-base
 _HIGHEST_RATE = 5e-4
+# Of a head alone, whose features have a deviation of 1: an epoch takes a moment.
+HEAD_EPOCHS, HEAD_RATE = 100, 1e-3
+# Of all of an encoder of images: larger steps lose what pretraining has taught it.
+IMAGE_RATE = 5e-5
 
 
 def usual_epochs(texts: int, batch_size: int) -> int:
