@@ -53,6 +53,7 @@ HELD_OUT := $(if $(filter file,$(origin EVAL)),stanfordnlp/sst2:validation,$(EVA
 TEACHER := build/minilm$(or $(OWN),-sst2)
 TORCH := torch==2.13.0
 SENTENCE_TRANSFORMERS := sentence-transformers==6.2.0
+SENTENCEPIECE := sentencepiece==0.2.3
 TRANSFORMERS4 := transformers==4.57.6
 UV := uv==0.13.9
 MEDIAPIPE := mediapipe==1.2.3
@@ -60,7 +61,7 @@ ANSIBLE := ansible-core==2.19.14 ansible-lint==26.10.1
 VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm calibrate-boards count-operators mission report soak fuzz kills test-peers test-mediapipe test-viewers test-ansible test-browser test-pythons test-host test-lowest parity lint format dist audit requirements clean
+.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm calibrate-boards count-operators mission report zoo soak fuzz kills test-peers test-mediapipe test-viewers test-ansible test-browser test-pythons test-host test-lowest parity lint format dist audit requirements clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -143,11 +144,16 @@ calibrate-boards: $(VENV)/.test  ## Fit what turns counts on emulated boards int
 # Counted in tinybert's widths and others', in an hour or so; what has been counted is kept in build/arm.
 count-operators: $(VENV)/.test $(ARM_MODELS)  ## Count operators one by one on emulated boards, and write the table that estimates times
 	@command -v llvm-mca-19 >/dev/null || { echo "make: no llvm-mca-19; on Debian: apt install llvm-19" >&2; exit 4; }
-	@$(BIN)/python tests/arm/tabulate.py $(ARM_MODELS) $(BENCH_ARGS)
+	@$(TFEDGE) convert $(MODEL) --quant mixed --precision dense=dynamic --runtime litert --max-drop 100 --output build/arm
+	@$(BIN)/python tests/arm/tabulate.py $(ARM_MODELS) build/arm/$(NAME)/$(NAME)_mixed.tflite $(BENCH_ARGS)
 
 mission: $(VENV)/.test  ## Count all architectures on an emulated Raspberry Pi 4 against BERT-base in float32
 	@$(BIN)/python tests/arm/mission.py --json build/mission/mission.json \
 		$(if $(filter command,$(firstword $(origin EVAL))),--data $(EVAL)) $(if $(TFEDGE_ARM_RUN),--emulator $(TFEDGE_ARM_RUN)) $(BENCH_ARGS)
+
+# Names of models are in examples/zoo.toml, ZOO="slots intents" builds these alone.
+zoo: $(VENV)/.convert $(VENV)/.minilm  ## Build models that may be passed on, with their cards, from the data sets in DATA
+	@$(BIN)/python examples/zoo.py --data $(DATA) $(ZOO)
 
 soak: $(VENV)/.test  ## Stream LINES texts (100000) of mixed lengths through the converted MODEL
 	@$(BIN)/python tests/runtime/soak.py --model $(TFLITE) --lines $(LINES) \
@@ -285,7 +291,8 @@ $(BIN)/uv: | $(VENV)/bin/python
 .venv-torch/.done: constraints.txt Makefile
 	@$(PYTHON) -m venv .venv-torch
 	@.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) \
-		transformers==$$(sed -n 's/^transformers==//p' constraints.txt) $(SENTENCE_TRANSFORMERS) safetensors numpy
+		transformers==$$(sed -n 's/^transformers==//p' constraints.txt) $(SENTENCE_TRANSFORMERS) safetensors numpy \
+		$$(sed -n '/^pillow==/p; /^protobuf==/p' constraints.txt) $(SENTENCEPIECE)
 	@touch $@
 
 # Many still have version 4; question answering is a pipeline of that alone.

@@ -19,7 +19,7 @@ import toy_folders
 
 import tfedge.presets
 from tfedge import cli, files
-from tfedge.cli.summary import stages_summary
+from tfedge.cli.stages import stages_summary
 from tfedge.errors import InputError, TfedgeError
 from tfedge.presets import Preset
 from tfedge.recipes import plan
@@ -57,7 +57,7 @@ class Stages:
         self.kill_in: str | None = None
         self.resumed: dict[str, bool] = {}
 
-    def call(self, step: plan.Step) -> dict[str, Any]:
+    def call(self, step: plan.Step, ends: running.Ends | None = None) -> dict[str, Any]:
         name = step.stage.name
         self.called.append(name)
         leftover = step.folder / "leftover"
@@ -345,7 +345,7 @@ def test_links_in_the_folder_are_not_followed(stages: Stages, tmp_path: Path) ->
 
 def test_two_runs_at_once(stages: Stages) -> None:
     output = stages.folder / "build" / "mine"
-    with running._locked(output), pytest.raises(InputError, match="another `tfedge run` works in"):
+    with running.locked(output), pytest.raises(InputError, match="another `tfedge run` works in"):
         stages.run()
     stages.run()
     assert stages.called == ALL
@@ -414,7 +414,7 @@ def test_command(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
 def toy_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The usual stages, with a toy as the student."""
     config = toy_folders.config(small=True, hidden_size=16, intermediate_size=24)
-    student = Preset("toy", "A toy.", "text-classification", 16, (), "int8", "no/toy", config)
+    student = Preset("toy", "A toy.", "text-classification", 16, "int8", "no/toy", config)
     monkeypatch.setattr(tfedge.presets, "load_preset", lambda name: student)
     toy_folders.write_folder(tmp_path / "encoder", small=True)
     toy_folders.write_sentences(tmp_path / "train.tsv", 24)
@@ -444,7 +444,7 @@ def test_usual_stages_for_real(
 ) -> None:
     """In this process, which has TensorFlow loaded already."""
 
-    def call(step: plan.Step) -> Any:
+    def call(step: plan.Step, ends: running.Ends | None) -> Any:
         capfd.readouterr()
         cli.main.main(step.arguments, standalone_mode=False)
         return json.loads(capfd.readouterr().out)

@@ -20,7 +20,7 @@ from tfedge.presets import preset_names
 from tfedge.settings import check_keys, read_settings
 
 # Names of texts or images, and of checkpoints or converted models; both are hashed.
-DATA_KEYS = ("data", "eval", "calibration", "keep_texts")
+DATA_KEYS = ("data", "eval", "calibration", "keep_texts", "gallery")
 MODEL_KEYS = ("model", "teacher", "against")
 # What a stage is told by the run itself, and what changes nothing of what comes out.
 _OWN_KEYS = ("output", "force", "json", "quiet", "verbose")

@@ -19,10 +19,18 @@ from tfedge import files
 from tfedge.errors import InputError, TfedgeError
 from tfedge.measure.child import environment
 from tfedge.recipes.plan import Hashes, Record, StageReport, Step, decide, hash_outputs
-from tfedge.recipes.recipe import Recipe
+from tfedge.recipes.recipe import Recipe, Stage
+from tfedge.recipes.result import RunReport
 from tfedge.runtime.apart import end_with_parent
 
 Say = Callable[[str], None]
+# Asked every so often while a stage runs, whether it is to be ended.
+Ends = Callable[[], bool]
+_SECONDS_BETWEEN = 1.0
+
+
+class StageEnded(Exception):
+    """A stage was ended because it was asked for."""
 
 
 class StageError(TfedgeError):
@@ -33,52 +41,64 @@ class StageError(TfedgeError):
         self.exit_code = exit_code
 
 
-@dataclasses.dataclass(frozen=True)
-class RunReport:
-    """What `tfedge run` tells."""
-
-    recipe: str
-    output: str
-    dry_run: bool
-    stages: Sequence[StageReport]
-
-
-def run(recipe: Recipe, dry: bool, say: Say) -> RunReport:
+def run(recipe: Recipe, dry: bool, say: Say, waits: bool = False) -> RunReport:
     """Runs what has to run, or where `dry` only finds that out; a killed run goes on where it was.
 
-    Raises InputError where a file is missing, or another run of this recipe is in progress,
-    StageError with the exit code of a stage that failed.
+    Raises InputError where a file is missing, or another run of this recipe is in progress, for which
+    it `waits` otherwise, StageError with the exit code of a stage that failed.
     """
     if not dry:
         files.check_folder(recipe.output)
     reports = []
-    with contextlib.nullcontext() if dry else _locked(recipe.output):
-        before: Step | None = None
-        hashes = Hashes()
-        for number, stage in enumerate(recipe.stages, start=1):
-            step = decide(recipe, stage, before, hashes)
-            done = step.record if step.action == "skip" else None
-            if not dry:
-                does = "skipped" if done else step.action
-                say(f"[{number}/{len(recipe.stages)}] {stage.name}: {does}, {step.reason}")
-                done = done or _execute(step)
-                step = dataclasses.replace(step, record=done)
+    with contextlib.nullcontext() if dry else locked(recipe.output, say if waits else None):
+        for step in steps(recipe, recipe.stages, None, Hashes(), None if dry else say):
+            done = step.record if step.record and step.record.outputs is not None else None
             report = StageReport(
-                stage=stage.name,
+                stage=step.stage.name,
                 action=step.action,
                 reason=step.reason,
                 command=["tfedge", *step.arguments],
                 output=str(step.product or step.folder),
-                result=(done.result or {}) if done else None,
+                result=(done.result or {})
+                if done and not (dry and step.action != "skip")
+                else None,
             )
             reports.append(report)
-            before = step
     return RunReport(str(recipe.path), str(recipe.output), dry, reports)
 
 
+def steps(
+    recipe: Recipe,
+    stages: Sequence[Stage],
+    before: Step | None,
+    hashes: Hashes,
+    say: Say | None,
+    ends: Ends | None = None,
+) -> Iterator[Step]:
+    """Decides about stages that follow each other, the first of them after `before`, and runs them
+    unless `say` is None; each with the record that it has then.
+
+    Raises what `run` does, and StageEnded where `ends` tells so.
+    """
+    for stage in stages:
+        step = decide(recipe, stage, before, hashes)
+        if say is not None:
+            skips = step.action == "skip"
+            number = recipe.stages.index(stage) + 1
+            does = "skipped" if skips else step.action
+            say(f"[{number}/{len(recipe.stages)}] {stage.name}: {does}, {step.reason}")
+            if not skips:
+                step = dataclasses.replace(step, record=_execute(step, ends))
+        yield step
+        before = step
+
+
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keeps a second run out of a folder; the lock goes with the process."""
+def locked(folder: Path, waits: Say | None = None) -> Iterator[None]:
+    """Keeps a second run out of a folder; the lock goes with the process.
+
+    Raises InputError where another run has it, unless `waits` is told that this one waits.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         # Not through a link, nor into a pipe, that somebody else has put there.
@@ -92,24 +112,37 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise InputError(
-                f"another `tfedge run` works in {folder}; wait for it, or choose another output"
-            ) from error
+            if waits is None:
+                raise InputError(
+                    f"another `tfedge run` works in {folder}; wait for it, or choose another output"
+                ) from error
+            waits(f"waiting for another `tfedge run` in {folder}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _execute(step: Step) -> Record:
+def _execute(step: Step, ends: Ends | None) -> Record:
     if step.action == "run":
         shutil.rmtree(step.folder, ignore_errors=True)
     # With the key, so that what is resumed later is what was begun.
     Record(step.key).write(step.folder)
-    result = _call(step)
+    result = _call(step, ends)
     done = Record(step.key, hash_outputs(step.folder), result)
     done.write(step.folder)
     return done
 
 
-def _call(step: Step) -> dict[str, Any]:
+def relocate(folder: Path, old: Path, new: Path) -> None:
+    """Has the record of a finished stage, which was made below `old`, name `new` in its place."""
+    record = Record.read(folder)
+    if record is None or record.result is None:
+        return
+    output = str(record.result.get("output", ""))
+    result = {**record.result, "output": output.replace(str(old), str(new), 1)}
+    dataclasses.replace(record, result=result).write(folder)
+
+
+def _call(step: Step, ends: Ends | None = None) -> dict[str, Any]:
     with subprocess.Popen(
         [sys.executable, "-m", "tfedge.cli", *step.arguments],
         env=environment(),
@@ -118,7 +151,7 @@ def _call(step: Step) -> dict[str, Any]:
         preexec_fn=_die_with_parent,
     ) as process:
         try:
-            printed, _ = process.communicate()
+            printed = _printed(process, ends)
         except BaseException:
             process.terminate()
             raise
@@ -134,6 +167,16 @@ def _call(step: Step) -> dict[str, Any]:
     except ValueError as error:
         raise TfedgeError(f"[{name}] printed no report but {printed[:200]!r}") from error
     return found
+
+
+def _printed(process: subprocess.Popen[bytes], ends: Ends | None) -> bytes:
+    """What a stage printed once it has ended; raises StageEnded where it has to before."""
+    while True:
+        try:
+            return process.communicate(timeout=_SECONDS_BETWEEN if ends else None)[0]
+        except subprocess.TimeoutExpired:
+            if ends and ends():
+                raise StageEnded from None
 
 
 def _die_with_parent() -> None:
