@@ -98,11 +98,16 @@ def test_nohup_is_kept(tmp_path: Path) -> None:
     assert process.returncode == 143
 
 
-def test_an_interrupt_while_it_loads_has_no_traceback(toys: Path) -> None:
+@pytest.mark.parametrize(
+    ("entry", "arguments"), [("main", ["--model", "int8.tflite"]), ("host", ["run", "nope.toml"])]
+)
+def test_an_interrupt_while_it_loads_has_no_traceback(
+    toys: Path, entry: str, arguments: list[str]
+) -> None:
     """Python's own start, before any of tfedge runs, is left out: it prints one by itself."""
-    program = """
+    program = f"""
 import os, signal, sys, threading, time
-from tfedge.start import main
+from tfedge.start import {entry} as main
 def interrupt(seconds=float(sys.argv.pop(1))):
     while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         time.sleep(0.001)
@@ -113,15 +118,18 @@ main()
 """
     for step in range(12):
         done = subprocess.run(
-            [sys.executable, "-c", program, str(step * 0.02), "--model", str(toys / "int8.tflite")],
+            [sys.executable, "-c", program, str(step * 0.04), *arguments],
+            cwd=toys,
             env=environment(),
             stdin=subprocess.PIPE,
             capture_output=True,
             check=False,
             timeout=60,
         )
-        assert done.stderr.strip() == b""  # click begins a new line
-        assert done.returncode in (-signal.SIGINT, 130, 0)
+        assert b"Traceback" not in done.stderr
+        said = [line for line in done.stderr.splitlines() if line]  # click begins a new line
+        assert len(said) == (0 if entry == "main" else done.returncode in (130, 3))
+        assert done.returncode in (-signal.SIGINT, 130, 0 if entry == "main" else 3)
 
 
 def test_nothing_is_imported_before_interrupts_are_seen_to() -> None:
@@ -184,6 +192,33 @@ def test_a_full_disk(
         "folder in TMPDIR\n",
         capsys.readouterr().err,
     )
+
+
+def test_no_room_for_anything_temporary(tmp_path: Path) -> None:
+    """Python then looks in vain for another place."""
+    done = subprocess.run(
+        [sys.executable, "-c", WORK],
+        cwd=tmp_path,
+        env={**environment(), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )
+    assert (done.returncode, done.stderr) == (
+        3,
+        "tfedge: there is no room for temporary files; free some, or name a folder with room in "
+        "TMPDIR\n",
+    )
+
+
+def test_a_full_disk_below_the_working_directory() -> None:
+    """As TensorFlow tells of it."""
+    error = tf.errors.ResourceExhaustedError(
+        None, None, "out/.e/variables/part; No space left on device [Op:SaveV2]"
+    )
+    assert cli._full_place(error) == "out/.e/variables: No space left on device"
 
 
 def test_a_file_that_may_not_grow(tmp_path: Path) -> None:

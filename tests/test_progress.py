@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 import types
@@ -9,6 +10,7 @@ import types
 import pytest
 
 from tfedge import progress
+from tfedge.notes import note
 from tfedge.progress import ProgressBar
 
 
@@ -94,3 +96,22 @@ def test_one_line_in_a_notebook(
     with ProgressBar("training", 10):
         pass
     assert capsys.readouterr().err == "training ...\n"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_names_of_files_are_escaped_and_no_markup(
+    monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(said, "isatty", lambda: is_terminal)
+    monkeypatch.setattr(sys, "stderr", said)
+    with ProgressBar("running a\x1b]0;x\x07[/b].tflite", 2) as bar:
+        bar.say("left out: [/i]\x1b[2J.png\nand another" + 3000 * "x")
+        bar.update(2, "[/c]")
+    note(f"{is_terminal} a\x1b]0;x\x07\nb" + 3000 * "x")
+    shown = said.getvalue()
+    assert "running a\\x1b]0;x\\x07[/b].tfl" in shown
+    assert "left out: [/i]\\x1b[2J.png and another" in "".join(shown.split("\n"))
+    assert f"tfedge: note: {is_terminal} a\\x1b]0;x\\x07 bxx" in shown
+    assert "\x1b]" not in shown and "\x1b[2J.png" not in shown and "\x07" not in shown
+    assert len(shown) < 4000

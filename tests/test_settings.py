@@ -51,8 +51,10 @@ def test_tables_keep_their_order(tmp_path: Path) -> None:
         (b"a = 0x" + b"f" * 5000, "x.toml has a number of 20000 bits; 63 are allowed"),
         (b"a = [-0x" + b"f" * 16 + b"]", "is not TOML"),
         (b"a = 9223372036854775808", "a number of 64 bits"),
-        (b"a." * 3000 + b"b = 1", "more than 16 tables or lists in each other"),
-        (b"[" + b"a." * 3000 + b"b]", "more than 16 tables or lists in each other"),
+        (b"a." * 20 + b"b = 1", "more than 16 tables or lists in each other"),
+        (b"[" + b"a." * 20 + b"b]", "more than 16 tables or lists in each other"),
+        (b"a." * 3000 + b"b = 1", "lines of too many dots for settings"),
+        (b"[" + b"a." * 3000 + b"b]", "lines of too many dots for settings"),
         (b"#" * (2 << 20), "more than 1,048,576 bytes"),
     ],
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
+
+from tfedge.runtime.terminal import say
 
 # Of the environment, which the stages of a recipe get too: what --quiet and --verbose set.
 VERBOSITY = "TFEDGE_VERBOSITY"
@@ -24,7 +25,5 @@ def is_verbose() -> bool:
 @functools.cache  # a file is read more than once
 def note(line: str) -> None:
     """Prints a line on standard error, once a process."""
-    if (
-        sys.stderr is not None and not is_quiet()
-    ):  # closed; print() would then write to standard output
-        print(f"tfedge: note: {line}", file=sys.stderr, flush=True)
+    if not is_quiet():
+        say(f"tfedge: note: {line}")

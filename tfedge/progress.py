@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich import progress
 from rich.console import Console
 
 from tfedge.notes import is_quiet
+from tfedge.runtime.errors import one_line, shortened
+from tfedge.runtime.terminal import say, silence
 
 _HELD_OUT = "eval_"  # how figures begin that are of texts that are not trained on
 _SECONDS_BETWEEN_LINES = 9.0  # and some room
@@ -37,7 +39,7 @@ class ProgressBar:
     """
 
     def __init__(self, description: str, total: int) -> None:
-        self._description, self._total = description, total
+        self._description, self._total = one_line(description), total  # names of files may be in it
         self._done, self._note = 0, ""
         self._first: tuple[int, float] | None = None  # of the updates: steps, and when
         self._last = 0.0  # when the last one was
@@ -50,17 +52,17 @@ class ProgressBar:
             return
         if _is_notebook():
             self._line = _NotebookLine()
-        elif sys.stderr.isatty():
+        elif sys.stderr is not None and sys.stderr.isatty():
             self._bar = progress.Progress(
-                "{task.description}",
+                progress.TextColumn("{task.description}", markup=False),
                 progress.BarColumn(),
                 progress.MofNCompleteColumn(),
                 progress.TimeElapsedColumn(),
                 progress.TimeRemainingColumn(),
-                "{task.fields[note]}",
-                console=Console(stderr=True),
+                progress.TextColumn("{task.fields[note]}", markup=False),
+                console=Console(file=cast(TextIO, _Terminal(sys.stderr))),
             )
-            self._task = self._bar.add_task(description, total=total, note="")
+            self._task = self._bar.add_task(self._description, total=total, note="")
 
     def __enter__(self) -> ProgressBar:
         if self._bar:
@@ -119,9 +121,33 @@ class ProgressBar:
     def say(self, line: str) -> None:
         """Prints a line above the bar."""
         if self._bar:
-            self._bar.console.print(line, highlight=False)
+            self._bar.console.print(shortened(line), highlight=False, markup=False)
         elif not self._is_quiet:
-            print(line, file=sys.stderr, flush=True)
+            say(line)
+
+
+class _Terminal:
+    """Standard error for rich. It may fail, as that of a session that has ended does behind `disown`,
+    and what is being done goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream  # in whose place rich puts one of its own
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            silence(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            silence(self._stream)
 
 
 def _is_notebook() -> bool:
@@ -160,7 +186,7 @@ def training_report(bar: ProgressBar) -> Callable[[int, int, dict[str, float]], 
             if name.startswith(_HELD_OUT)
         }
         for name, value in measured.items():
-            bar.say(f"step {step}: {name.replace('_', ' ')} on held-out texts {value:.4f}")
+            bar.say(f"step {step}: {name.replace('_', ' ')} on held-out rows {value:.4f}")
         if not measured:
             losses = {name: value for name, value in figures.items() if name != "learning_rate"}
             bar.update(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 
 from tfedge.errors import MissingPackageError, host_extra
 from tfedge.notes import is_verbose
@@ -25,10 +27,7 @@ def load_tensorflow() -> None:
         )
     was_absent = "tensorflow" not in sys.modules
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if is_verbose() else "2")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as notes:
-        os.dup2(notes.fileno(), 2)
+    with _held_back() as show:
         try:
             import tensorflow as tf
 
@@ -37,16 +36,34 @@ def load_tensorflow() -> None:
                 # Where Python is interactive, as in a notebook, TensorFlow logs what it writes.
                 logging.getLogger("tensorflow").setLevel(logging.WARNING)
             if is_verbose():
-                notes.seek(0)
-                os.write(kept, notes.read())
+                show()
         except BaseException as error:
-            notes.seek(0)
-            os.write(kept, notes.read())
+            show()
             if isinstance(error, ModuleNotFoundError):
                 raise MissingPackageError(
                     f"this needs TensorFlow ({error}): {host_extra()}"
                 ) from error
             raise
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[Callable[[], None]]:
+    """Keeps what comes out on standard error, and yields what shows it."""
+    if sys.stderr is None:  # closed: a file may have its number
+        yield lambda: None
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+
+        def show() -> None:
+            notes.seek(0)
+            with contextlib.suppress(OSError):  # it cannot be shown, which is no reason to end
+                os.write(kept, notes.read())
+
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield show
         finally:
             os.dup2(kept, 2)
             os.close(kept)

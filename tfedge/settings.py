@@ -14,7 +14,7 @@ from tfedge.errors import InputError
 from tfedge.records import read_record
 
 _SUFFIX = ".toml"
-_LARGEST_FILE_BYTES = 1 << 20
+_LARGEST_FILE_BYTES, _MOST_SQUARED_DOTS = 1 << 20, 1_000_000
 _DEEPEST, _MOST_BITS = 16, 63  # of tables in each other; of a number, its sign apart
 _Kind = TypeVar("_Kind")
 
@@ -47,6 +47,12 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     """The tables and values of a user's TOML file, in the order in which they stand there; raises
     InputError where the file is missing, too large for settings, or no TOML."""
     content = files.read_bytes(path, _LARGEST_FILE_BYTES)
+    # tomllib keeps every beginning of a dotted key, so that long ones take the square of their length.
+    if sum(line.count(b".") ** 2 for line in content.splitlines()) > _MOST_SQUARED_DOTS:
+        raise InputError(
+            f"{path} has lines of too many dots for settings; give tables in place of dotted keys, and "
+            "texts in files of their own"
+        )
     try:
         found = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, or nested without end
@@ -61,12 +67,17 @@ def parse_setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise InputError(f"{text!r} sets nothing; give KEY=VALUE")
+    return key.strip(), parse_value(value)
+
+
+def parse_value(text: str) -> Any:
+    """A value as in TOML, or the text as it is; raises InputError for what no setting has."""
     try:
-        found = tomllib.loads(f"value = {value}")
+        found = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         found = {}
     _refuse_odd(found, text)
-    return key.strip(), found["value"] if len(found) == 1 else value
+    return found["value"] if len(found) == 1 else text
 
 
 def _refuse_odd(value: Any, where: str, depth: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""The entry point of `tfedge-infer`, and of `python -m tfedge.runtime`.
+"""The entry points of `tfedge-infer`, of `python -m tfedge.runtime`, and of `tfedge`.
 
 Until `main` has begun, Python tells an interrupt by a traceback. So nothing that is written in Python
 is imported before: typing takes longer than all the rest, and so does signal, which is _signal with
@@ -24,3 +24,16 @@ def main() -> NoReturn:
     from tfedge.runtime import infer
 
     infer.main(heeds)
+
+
+def host() -> None:
+    """Runs `tfedge`, which says how to go on after an interrupt; until it is imported, one ends the
+    process as it does any other."""
+    heeds = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if heeds:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from tfedge.cli import run
+
+    if heeds:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    run()

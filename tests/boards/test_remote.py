@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -258,6 +259,38 @@ def test_a_connection_that_is_killed(
     assert raised.value.exit_code == 17
     wait_until(lambda: not left(ready.homes["shed"]))
     assert [row["name"] for row in shed.push([model])] == ["a model.tflite"]
+
+
+def test_kills_of_a_push(ready: Server, remote: Board, model: Path) -> None:
+    """At random moments: either all of a file is there, or nothing, and the last push ends well."""
+    home, moments, killed = ready.homes["shed"], random.Random(4711), 0
+    begun = time.monotonic()
+    remote("shed").push([model])
+    usual = time.monotonic() - begun
+    for number in range(20):
+        model.write_bytes(os.urandom(3 << 20))
+        remote("shed").remove([model.name])
+        assert left(home) == []
+        timer = threading.Timer(moments.uniform(0, usual), ready.cut)
+        timer.start()
+        try:
+            remote("shed").push([model])
+        except errors.BoardError as error:
+            assert error.exit_code in (12, 17), (number, error)
+            killed += 1
+        timer.cancel()
+        wait_until(lambda: all(map(whole(home, model), left(home))))
+    assert killed > 5
+    remote("shed").push([model])
+    assert [row["name"] for row in remote("shed").models()] == [model.name]
+    assert all(map(whole(home, model), left(home)))
+
+
+def whole(home: Path, model: Path) -> Callable[[str], bool]:
+    """Whether a file of a board's is all of a model, or what tells its name."""
+    return lambda name: (
+        name.endswith(".json") or (home / FOLDER / name).read_bytes() == model.read_bytes()
+    )
 
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:

@@ -25,6 +25,10 @@ MARKED = {
     "docs/python.md": ("run by", "tests/api/test_guide.py"),
     "examples/http_service.py": ("run by", "tests/runtime/test_http_service.py"),
     "examples/trec.toml": ("not run", "README.md has its command, with the files elsewhere"),
+    **{
+        f"examples/{name}.toml": ("not run", "tests/recipes/test_examples.py runs it")
+        for name in ("emotions", "entailment", "entities", "intents", "similarity", "slots")
+    },
 }
 # The code of a translation is that of its original, see `translation.py`.
 TRANSLATIONS = {"README.zh-CN.md": "README.md"}

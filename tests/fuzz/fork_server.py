@@ -1,9 +1,10 @@
 """Runs a program of tfedge again and again, each time in a fork of this process.
 
 `python fork_server.py PROGRAM`. What costs time, importing, is done once; each run is a process of
-its own with limits, whose crash, hang or hunger is only its own. A line of standard input is a JSON
-object {"argv", "folder", "cpu_s"}, the line that comes back says how the run ended. The
-folder's `stdin` is the run's standard input, `stdout` and `stderr` take what it prints.
+its own with limits, whose crash, hang or hunger is only its own, and so is what it starts to try a
+model or a tokeniser (trials.py). A line of standard input is a JSON object {"argv", "folder", "cpu_s"},
+the line that comes back says how the run ended. The folder's `stdin` is the run's standard input,
+`stdout` and `stderr` take what it prints.
 
 What goes on to TensorFlow, or to a process that runs a model for the host, has been let in: there
 it ends as `ACCEPTED`, because nothing before that has refused it, and what follows takes seconds.
@@ -26,13 +27,14 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from trials import fork_trials
+
 ACCEPTED = 99  # no exit code of tfedge
 WALL_S = (
     40  # of a run; processors are shared, so that what counts is their seconds, which are asked
 )
 DATA_BYTES = 4 << 30  # not addresses, of which the engine that draws charts reserves a terabyte
 FILE_BYTES = 64 << 20
-TRIAL = "tfedge.runtime.trial"  # what tries a tokeniser before it is let in
 HEAVY = ("tensorflow", "tf_keras")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _CHANGES = (
@@ -49,6 +51,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "tfedge-infer": (
         "tfedge.runtime.infer",
         "tfedge.runtime.pipeline",
+        "tfedge.runtime.rehearsal",
         "tfedge.runtime.search_commands",
         "tfedge.runtime.search",
         "tfedge.runtime.tokenizer",
@@ -63,6 +66,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
         "tfedge.models.folder",
         "tfedge.recipes.run",
         "tfedge.report.write",
+        "tfedge.runtime.trial",
         "tfedge.runtime.unexpected",
     ),
 }
@@ -84,9 +88,12 @@ def _watch(folder: str, may_start: bool) -> None:
     """
     log = os.open(os.path.join(folder, "outside"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)  # noqa: PTH118
     inside = os.path.realpath(folder) + os.sep
+    watched = os.getpid()  # not what it forks, which has limits to set for itself
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "subprocess.Popen" and not may_start and TRIAL not in arguments[1]:
+        if os.getpid() != watched:
+            return
+        if event == "subprocess.Popen" and not may_start:
             os._exit(ACCEPTED)
         is_write = event == "open" and (arguments[2] or 0) & _WRITING
         if not is_write and event not in _CHANGES:
@@ -117,7 +124,7 @@ def _start(main: Callable[[list[str]], int], asked: dict[str, Any]) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_DATA, (DATA_BYTES, DATA_BYTES))
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        _watch(folder, may_start=sys.argv[1] == "tfedge-infer")
+        _watch(folder, may_start=sys.argv[1].startswith("tfedge-infer"))
         try:
             code = main(asked["argv"])
         except SystemExit as end:
@@ -167,20 +174,25 @@ def _run(main: Callable[[list[str]], int], asked: dict[str, Any]) -> dict[str, A
 
 
 def program(name: str) -> Callable[[list[str]], int]:
-    """A function of the arguments that does what the program does; `module:function` names another."""
+    """A function of the arguments that does what the program does.
+
+    Args:
+        name: `module:function` names another; of tfedge-infer, `@RUNTIME` the one that is loaded, by
+            default the one that answers where nobody says.
+    """
     if ":" in name:  # what the tests plant
         module, function = name.split(":")
         found: Callable[[list[str]], int] = getattr(importlib.import_module(module), function)
         return found
+    name, _, runtime = name.partition("@")
     for module in PROGRAMS[name]:
         importlib.import_module(module)
     if name == "tfedge-infer":
-        # The one that answers where nobody says.
         from tfedge.runtime.infer import main as infer
         from tfedge.runtime.runtimes import RUNTIMES, import_runtime
 
-        for runtime in [one for one, way in RUNTIMES.items() if way.installed()][:1]:
-            import_runtime(runtime)
+        installed = [one for one, way in RUNTIMES.items() if way.installed()]
+        import_runtime(runtime or installed[0])
         entry: Callable[[], Any] = infer
     else:
         from tfedge.cli import run as entry
@@ -203,6 +215,7 @@ def main() -> None:
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")
     run = program(sys.argv[1])
+    fork_trials()
     # What is said of an unexpected error names the system, for which Python starts a program, the first
     # time: at the door of what starts one, the error would pass for an input that has been let in.
     platform.platform()

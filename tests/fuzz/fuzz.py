@@ -33,6 +33,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
 from oracle import ACCEPTED, Case, Outcome, Server  # noqa: E402
 
 ROUND = 200  # mutants of one seed
+START_S = 15  # of a server, for less than which no more time is dealt out
 SHRINKS = 150  # runs to make a finding smaller, by simpler choices and then by leaving out bytes
 
 
@@ -68,15 +69,29 @@ class Finding:
 
 @dataclasses.dataclass
 class Tally:
-    """What came of the mutants so far. `codes` counts outcomes by entry and exit code."""
+    """What came of the mutants so far.
+
+    `codes` counts outcomes by entry and exit code, `rounds` the seeds that an entry has used.
+    """
 
     codes: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
+    rounds: Counter[str] = dataclasses.field(default_factory=Counter)
     findings: dict[tuple[str, str], Finding] = dataclasses.field(default_factory=dict)
     again: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
 
     @property
     def mutants(self) -> int:
         return sum(self.codes.values())
+
+    def of(self, entry: str) -> int:
+        """The mutants of an entry."""
+        return sum(count for (name, _), count in self.codes.items() if name == entry)
+
+    def add(self, other: Tally) -> None:
+        self.codes += other.codes
+        self.rounds += other.rounds
+        self.findings |= other.findings
+        self.again += other.again
 
 
 @dataclasses.dataclass
@@ -181,7 +196,7 @@ class Job:
 
     def run(self) -> Tally:
         """Runs them in a fork server of their own, and tells of each finding as it is made."""
-        tally, number = Tally(), self.seed
+        tally = Tally()
         entry = ENTRIES[self.entry]
         cases = entry.cases(self.seeds)
         with tempfile.TemporaryDirectory(prefix="tfedge-fuzz-") as home:
@@ -190,13 +205,14 @@ class Job:
             try:
                 while tally.mutants < self.mutants and time.monotonic() < end:
                     count = min(ROUND, self.mutants - tally.mutants)
+                    number = self.seed + tally.rounds[self.entry]
                     found = fuzz_round(self.entry, number, count, cases, server.run, tally)
                     if found is not None:
                         self._tell(found)
-                    number += 1
+                    tally.rounds[self.entry] += 1
             finally:
                 server.close()
-        self._sum_up(tally)
+        self._sum_up(tally, time.monotonic() - end + self.seconds)
         return tally
 
     def _tell(self, found: Finding) -> None:
@@ -205,25 +221,35 @@ class Job:
         again = f"make fuzz FUZZ_ARGS='--entry {self.entry} --seed {found.seed} --mutants {ROUND}'"
         print(f"FOUND {self.entry} seed {found.seed}: {words}\n      {again}", flush=True)
 
-    def _sum_up(self, tally: Tally) -> None:
+    def _sum_up(self, tally: Tally, seconds: float) -> None:
         codes = ", ".join(
             f"{count} {'let in' if code == str(ACCEPTED) else f'with {code}'}"
             for (_, code), count in sorted(tally.codes.items())
         )
-        print(f"{self.entry:13} {tally.mutants:6} of {self.mutants} mutants: {codes}", flush=True)
+        done = f"{tally.mutants:6} of {self.mutants} mutants in {seconds:.0f} s"
+        print(f"{self.entry:13} {done}: {codes}", flush=True)
 
 
-def jobs(given: argparse.Namespace, seeds: Seeds) -> list[Job]:
-    """One for each entry, the longest first; mutants and time are dealt out by their shares."""
+def jobs(given: argparse.Namespace, seeds: Seeds, so_far: Tally, seconds: float) -> list[Job]:
+    """One for each entry that has not had all its mutants, the longest first; mutants and the seconds
+    that are left are dealt out by their shares."""
     shares = sum(ENTRIES[name].share for name in given.entries)
-    names = sorted(given.entries, key=lambda name: -ENTRIES[name].share)
+    wanted = {
+        name: math.ceil(given.mutants * ENTRIES[name].share / shares) - so_far.of(name)
+        for name in given.entries
+    }
+    names = sorted(
+        (name for name, count in wanted.items() if count > 0),
+        key=lambda name: -ENTRIES[name].share,
+    )
+    waiting = sum(ENTRIES[name].share for name in names)
     return [
         Job(
             entry=name,
             seeds=seeds,
-            seed=given.seed,
-            mutants=math.ceil(given.mutants * ENTRIES[name].share / shares),
-            seconds=given.seconds * given.jobs * ENTRIES[name].share / shares,
+            seed=given.seed + so_far.rounds[name],
+            mutants=wanted[name],
+            seconds=seconds * min(given.jobs, len(names)) * ENTRIES[name].share / waiting,
             keep=given.keep,
         )
         for name in names
@@ -251,13 +277,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> int:
     """The program; returns 1 where there is a finding."""
     given, total = parse(arguments), Tally()
+    end = time.monotonic() + given.seconds
     with tempfile.TemporaryDirectory(prefix="tfedge-fuzz-") as scratch:
         seeds = make_seeds(Path(scratch), given.toys)
     with ProcessPoolExecutor(given.jobs) as pool:
-        for tally in pool.map(Job.run, jobs(given, seeds)):
-            total.codes += tally.codes
-            total.findings |= tally.findings
-            total.again += tally.again
+        # Time that some leave over is for those that ran out of theirs.
+        while (left := end - time.monotonic()) > START_S and (
+            todo := jobs(given, seeds, total, left)
+        ):
+            for tally in pool.map(Job.run, todo):
+                total.add(tally)
     found = len(total.findings)
     print(f"{total.mutants} mutants over {len(given.entries)} entries, {found} kinds of findings")
     for (name, finding), count in total.again.items():

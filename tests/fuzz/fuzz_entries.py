@@ -304,7 +304,7 @@ INFER, HOST = "tfedge-infer", "tfedge"
 ENTRIES: dict[str, Entry] = {
     "model": Entry(INFER, _whole),
     "graph": Entry(INFER, _graph("tflite-runtime"), 3),
-    "graph-litert": Entry(INFER, _graph("litert"), 1),
+    "graph-litert": Entry(f"{INFER}@litert", _graph("litert"), 1),
     "manifest": Entry(INFER, _member(MANIFEST_FILE)),
     "tokenizer": Entry(INFER, _member(TOKENIZER_FILE), 3),
     "archive": Entry(INFER, _archive),

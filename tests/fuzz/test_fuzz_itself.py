@@ -107,10 +107,18 @@ def test_what_is_whole_is_let_in(
 
 def test_mutants_and_time_are_dealt_out() -> None:
     given = parse(["--mutants", "1000", "--seconds", "100", "--jobs", "2"])
-    dealt = jobs(given, Seeds({}, {}, b"", b"", b"", b""))
+    seeds, so_far = Seeds({}, {}, b"", b"", b"", b""), Tally()
+    dealt = jobs(given, seeds, so_far, given.seconds)
     assert {job.entry for job in dealt} == set(ENTRIES)
     assert 1000 <= sum(job.mutants for job in dealt) <= 1000 + len(ENTRIES)
     assert sum(job.seconds for job in dealt) == pytest.approx(200)
+    # What is over when all others are done is for those that ran out of time, with other seeds.
+    for job in dealt:
+        so_far.codes[job.entry, "3"] = job.mutants
+        so_far.rounds[job.entry] = 2
+    so_far.codes["graph", "3"] -= 30
+    (rest,) = jobs(given, seeds, so_far, 40)
+    assert (rest.entry, rest.mutants, rest.seed, rest.seconds) == ("graph", 30, 2, 40)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import tfedge.presets  # noqa: E402
 if __name__ == "__main__":
     config = toy_folders.config(small=True, hidden_size=16, intermediate_size=24)
     toy = tfedge.presets.Preset(
-        "toy", "A toy.", "text-classification", 16, (), "int8", "no/toy", config
+        "toy", "A toy.", "text-classification", 16, "int8", "no/toy", config
     )
     tfedge.presets.load_preset = lambda name: toy  # type: ignore[assignment, misc]
     from tfedge.cli import run

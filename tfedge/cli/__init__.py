@@ -6,7 +6,6 @@ import contextlib
 import errno
 import io
 import os
-import re
 import signal
 import sys
 import traceback
@@ -29,8 +28,9 @@ from tfedge.cli.vocabulary import trim
 from tfedge.errors import InputError, MissingPackageError, TfedgeError, host_extra
 from tfedge.notes import is_verbose
 from tfedge.runtime.errors import NO_MEMORY, lacks_memory, pathless, shortened
-from tfedge.runtime.terminal import complain
+from tfedge.runtime.terminal import complain, put, say, unprinted
 from tfedge.runtime.unexpected import EXIT_UNEXPECTED, describe
+from tfedge.show.numbers import harmless
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
@@ -67,7 +67,8 @@ def main() -> None:
 
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-_FULL_IN_TENSORFLOW = re.compile(rf"(/\S+); ({'|'.join(map(os.strerror, _FULL))})")
+# What Python's tempfile says where no folder that it knows takes a file, be it that disks are full.
+_NO_TEMPORARY = "No usable temporary directory"
 COMMANDS = [finetune, distil, prune, shrink, trim, qad, convert, export, evaluate, run_recipe]
 COMMANDS += [inspect_model, edgetpu, bench, report, models, init, board]
 for command in COMMANDS:
@@ -135,8 +136,7 @@ def run(command: click.Command = main, name: str = "tfedge") -> None:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else name
-        message = shortened(error.format_message().rstrip("."))
-        click.echo(f"tfedge: {message} (see {path} --help)", err=True)
+        say(f"tfedge: {shortened(error.format_message().rstrip('.'))} (see {path} --help)")
         sys.exit(error.exit_code)
     except Ended:
         _say_ended(asked[-1])
@@ -145,14 +145,14 @@ def run(command: click.Command = main, name: str = "tfedge") -> None:
     except BaseException as error:  # the panics of tokenizers are no Exceptions
         if asked:
             _say_ended(asked[-1])
-        if isinstance(error, OSError) and error.filename is None:  # of standard output, say
-            # Or Python would try again at its end, and from 3.13 on report that with another code.
-            with contextlib.suppress(OSError):
-                sys.stdout.close()
-        if is_verbose():
-            traceback.print_exc()
-        message, code = _told(error, name)
-        complain(message, "tfedge")
+        usual = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends, and says why
+        try:
+            if is_verbose():
+                put(harmless(traceback.format_exc().rstrip()))
+            message, code = _told(error, name)
+            complain(message, "tfedge")
+        finally:
+            signal.signal(signal.SIGINT, usual)
         sys.exit(code)
 
 
@@ -170,9 +170,13 @@ def _full_place(error: BaseException) -> str:
     if isinstance(error, OSError):
         is_full = error.errno in _FULL and error.filename  # standard output has no name
         return f"{error.filename}: {error.strerror}" if is_full else ""
-    # TensorFlow has classes of its own for it, which are not imported here to be compared with.
-    found = _FULL_IN_TENSORFLOW.search(str(error))
-    return f"{Path(found[1]).parent}: {found[2]}" if found else ""
+    # TensorFlow has classes of its own for it, which are not imported here to be compared with. Other
+    # messages may have a word of a megabyte out of a file, in which a pattern would look for hours.
+    for why in map(os.strerror, _FULL):
+        before, found, _ = str(error).partition(f"; {why}")
+        if found and (words := before.split()):
+            return f"{Path(words[-1]).parent}: {why}"
+    return ""
 
 
 def _told(error: BaseException, name: str) -> tuple[str, int]:
@@ -182,7 +186,14 @@ def _told(error: BaseException, name: str) -> tuple[str, int]:
         return told, InputError.exit_code
     if said := pathless(error):
         return said, InputError.exit_code
-    if isinstance(error, (TfedgeError, OSError)):  # the latter of a closed output, say
+    if isinstance(error, FileNotFoundError) and _NO_TEMPORARY in str(error):
+        told = (
+            "there is no room for temporary files; free some, or name a folder with room in TMPDIR"
+        )
+        return told, InputError.exit_code
+    if said := unprinted(error):
+        return said, TfedgeError.exit_code
+    if isinstance(error, (TfedgeError, OSError)):
         return str(error), getattr(error, "exit_code", TfedgeError.exit_code)
     is_foreign = not (getattr(error, "name", None) or "").startswith("tfedge")
     if isinstance(error, ModuleNotFoundError) and is_foreign:

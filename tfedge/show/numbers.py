@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tfedge.runtime.errors import escaped
+
 _UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
@@ -49,6 +51,11 @@ def some(items: Sequence[str], limit: int = 4) -> str:
     """The first of them, and how many more there are."""
     more = len(items) - limit
     return ", ".join(items[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+def harmless(text: str) -> str:
+    """`text` of several lines and columns with what a terminal would obey as escapes."""
+    return "\n".join("\t".join(map(escaped, line.split("\t"))) for line in text.split("\n"))
 
 
 def visible(text: str) -> str:

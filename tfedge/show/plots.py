@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from tfedge.errors import InputError
 from tfedge.show.numbers import visible
 
 Spec = dict[str, Any]
 WIDE, NARROW = 1200, 350  # CSS pixels
+_MOST_BARS = 1000  # which take seconds
 _GAP = 17  # between the middles of lines of text
 _LINE_OF_KEY = 20
 _NAMES = 330  # what names take of a wide chart
@@ -105,7 +107,12 @@ def escape(text: str) -> str:
 
 
 def bar_chart(rows: Sequence[tuple[str, str, float]], title: str) -> Chart:
-    """Bars, each a name, its figure in words and its length, 1 the longest."""
+    """Bars, each a name, its figure in words and its length, 1 the longest; raises InputError where
+    they are more than anybody reads."""
+    if len(rows) > _MOST_BARS:
+        raise InputError(
+            f"{title}: {len(rows)} bars are too many for a chart; give at most {_MOST_BARS}"
+        )
 
     def spec(width: int) -> Spec:
         is_wide = width >= WIDE

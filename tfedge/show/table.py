@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
+from tfedge.errors import InputError
 from tfedge.show.plots import Chart
 
 Row = TypeVar("Row")
+_MOST_CELLS = 500_000
 TERMINAL, PAGE = "terminal", "page"
 
 
@@ -49,8 +51,13 @@ def table(
     title: str = "",
     marked: Callable[[Row], bool] = lambda row: False,
 ) -> Table:
-    """The table of rows."""
+    """The table of rows; raises InputError where a page cannot hold it."""
     found = list(rows)
+    if len(found) * len(columns) > _MOST_CELLS:
+        raise InputError(
+            f"{title or 'a table'}: {len(found)} rows of {len(columns)} columns are too many for a "
+            f"page; give results with at most {_MOST_CELLS:,} cells in all"
+        )
     cells = [[column.cell(row) for column in columns] for row in found]
     return Table(title, columns, cells, frozenset(i for i, row in enumerate(found) if marked(row)))
 
