@@ -325,7 +325,7 @@ def test_it_is_not_cut() -> None:
         config.architecture.check_starts(config)
 
 
-@pytest.mark.parametrize("task", [EMBEDDING, CLASSIFICATION])
+@pytest.mark.parametrize("task", [CLASSIFICATION, pytest.param(EMBEDDING, marks=pytest.mark.slow)])
 def test_int8_agrees_in_both_runtimes(tmp_path: Path, task: str) -> None:
     buckets = (8,) if task == CLASSIFICATION else ()
     assert_int8_agrees(write_folder(tmp_path / "toy", task), tmp_path, buckets)

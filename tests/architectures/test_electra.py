@@ -163,7 +163,9 @@ def test_centring_leaves_what_attention_reads(tmp_path: Path) -> None:
     np.testing.assert_allclose(model(inputs)["logits"], before, atol=1e-5)
 
 
-@pytest.mark.parametrize("graph", ["integer", "edgetpu", "edgetpu-plain"])
+@pytest.mark.parametrize(
+    "graph", ["integer", "edgetpu", pytest.param("edgetpu-plain", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("act", ["gelu", "silu"])
 def test_integer_graphs_are_the_plain_graph(
     tmp_path: Path, graph: str, act: str, monkeypatch: pytest.MonkeyPatch
@@ -233,7 +235,7 @@ def test_a_channel_that_no_table_reaches_counts_less() -> None:
     assert np.array_equal(np.delete(less, 5), np.delete(usual, 5))
 
 
-@pytest.mark.parametrize("task", [EMBEDDING, CLASSIFICATION])
+@pytest.mark.parametrize("task", [CLASSIFICATION, pytest.param(EMBEDDING, marks=pytest.mark.slow)])
 def test_int8_agrees_in_both_runtimes(tmp_path: Path, task: str) -> None:
     buckets = (8,) if task == CLASSIFICATION else ()
     assert_int8_agrees(write_folder(tmp_path / "toy", task, small=True), tmp_path, buckets)

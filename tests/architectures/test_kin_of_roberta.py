@@ -130,7 +130,8 @@ def test_parameters_are_those_of_the_built_model(family: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "task"), [("xlm-roberta", CLASSIFICATION), ("camembert", EMBEDDING)]
+    ("family", "task"),
+    [pytest.param("xlm-roberta", CLASSIFICATION, marks=pytest.mark.slow), ("camembert", EMBEDDING)],
 )
 def test_int8_agrees_in_both_runtimes(tmp_path: Path, family: str, task: str) -> None:
     buckets = (8,) if task == CLASSIFICATION else ()

@@ -259,7 +259,9 @@ def test_graphs_without_ranges_are_the_plain_graph(
                 np.testing.assert_allclose(graph(cut)[name], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("graph", ["integer", "edgetpu", "edgetpu-plain"])
+@pytest.mark.parametrize(
+    "graph", ["integer", "edgetpu", pytest.param("edgetpu-plain", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("architecture", ["modernbert", "modernbert-biases"])
 def test_integer_graphs_are_the_plain_graph(
     tmp_path: Path,
@@ -286,7 +288,7 @@ def test_integer_graphs_are_the_plain_graph(
         np.testing.assert_allclose(static(one)["logits"][0], wanted, atol=1e-4)
 
 
-@pytest.mark.parametrize("task", [EMBEDDING, CLASSIFICATION])
+@pytest.mark.parametrize("task", [CLASSIFICATION, pytest.param(EMBEDDING, marks=pytest.mark.slow)])
 def test_int8_agrees_in_both_runtimes(tmp_path: Path, task: str) -> None:
     """Of a layer of either kind; a graph of 5 tokens has no window."""
     types = ["full_attention", "sliding_attention"]

@@ -99,7 +99,9 @@ def test_graphs_without_ranges_are_the_plain_graph(
                 np.testing.assert_allclose(graph(cut)[name], expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("graph", ["integer", "edgetpu", "edgetpu-plain"])
+@pytest.mark.parametrize(
+    "graph", ["integer", "edgetpu", pytest.param("edgetpu-plain", marks=pytest.mark.slow)]
+)
 def test_integer_graphs_are_the_plain_graph(
     tmp_path: Path, graph: str, sequences: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:

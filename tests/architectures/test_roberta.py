@@ -138,7 +138,7 @@ def test_the_board_encodes_pairs_with_two_separators() -> None:
     assert not arrays["token_type_ids"].any()
 
 
-@pytest.mark.parametrize("task", [EMBEDDING, CLASSIFICATION])
+@pytest.mark.parametrize("task", [CLASSIFICATION, pytest.param(EMBEDDING, marks=pytest.mark.slow)])
 def test_int8_agrees_in_both_runtimes(tmp_path: Path, task: str) -> None:
     buckets = (8,) if task == CLASSIFICATION else ()
     assert_int8_agrees(write_folder(tmp_path / "toy", task), tmp_path, buckets)

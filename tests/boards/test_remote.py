@@ -261,13 +261,14 @@ def test_a_connection_that_is_killed(
     assert [row["name"] for row in shed.push([model])] == ["a model.tflite"]
 
 
-def test_kills_of_a_push(ready: Server, remote: Board, model: Path) -> None:
+@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_kills_of_a_push(ready: Server, remote: Board, model: Path, kills: int) -> None:
     """At random moments: either all of a file is there, or nothing, and the last push ends well."""
     home, moments, killed = ready.homes["shed"], random.Random(4711), 0
     begun = time.monotonic()
     remote("shed").push([model])
     usual = time.monotonic() - begun
-    for number in range(20):
+    for number in range(kills):
         model.write_bytes(os.urandom(3 << 20))
         remote("shed").remove([model.name])
         assert left(home) == []
@@ -280,7 +281,7 @@ def test_kills_of_a_push(ready: Server, remote: Board, model: Path) -> None:
             killed += 1
         timer.cancel()
         wait_until(lambda: all(map(whole(home, model), left(home))))
-    assert killed > 5
+    assert killed > kills // 4
     remote("shed").push([model])
     assert [row["name"] for row in remote("shed").models()] == [model.name]
     assert all(map(whole(home, model), left(home)))

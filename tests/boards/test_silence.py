@@ -30,7 +30,7 @@ TEXT = ["a good film"]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """No test waits for minutes, but for boards that are `ready`, which answer."""
-    monkeypatch.setattr(ssh, "LINE_S", 3.0)
+    monkeypatch.setattr(ssh, "LINE_S", 2.0)
     if "ready" not in request.fixturenames:
         monkeypatch.setattr(ssh, "ANSWER_S", 3.0)
 
