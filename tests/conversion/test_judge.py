@@ -20,6 +20,7 @@ from tfedge.conversion.convert import ConvertOptions, convert
 from tfedge.conversion.judge import _MORE_EXACT, Judge, _figures
 from tfedge.errors import RejectedModelError
 from tfedge.records import as_json
+from tfedge.tasks.base import Rows
 from tfedge.tflite.tflite import QUANTIZATIONS
 
 
@@ -117,6 +118,8 @@ def judged(task: str, truth: Any = None, max_drop: float = 1.0, available: int =
     """What `_figures` reads of a job."""
     return SimpleNamespace(
         task=tasks.find(task),
+        goal=tasks.find(task).score,
+        lists=None,
         truth=truth,
         labels=["bad", "good"],
         max_drop=max_drop,
@@ -200,6 +203,40 @@ def test_other_figures_are_drawn_again(swapped: int, passed: bool) -> None:
     assert (found.warning is None) == (not passed)
     # The same every time.
     assert _figures(given, expected, answers)[0] == found
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "passed", "warns"), [(0, True, False), (1, True, True), (9, False, False)]
+)
+def test_rerankers_are_judged_by_their_lists(spoilt: int, passed: bool, warns: bool) -> None:
+    """One passage of each list answers the query; that the others are ordered as before, which are all
+    that a correlation sees, does not help."""
+    rows = Rows(
+        [(f"query {one}", f"passage {other}") for one in range(10) for other in range(20)],
+        [str(int(other == 7)) for _ in range(10) for other in range(20)],
+        "lists.tsv",
+    )
+    given: Any = judged("text-scoring", tasks.find("text-scoring").truth(rows, ["score"]))
+    given.labels, given.rows = ["score"], rows
+    given.goal, given.lists = given.task.goal(rows), given.task.together(rows)
+    assert given.goal == "ndcg_at_10"
+    expected = [answer(1.0 if other == 7 else other / 40) for _ in range(10) for other in range(20)]
+    answers = [*expected]
+    for one in range(spoilt):
+        answers[20 * one + 7] = answer(0.0)  # behind the tenth
+    found, faults = _figures(given, expected, answers)
+    # Of a list that is spoilt nothing is left.
+    assert found.goal == "ndcg_at_10"
+    assert found.scores == {"float_ndcg_at_10": 1.0, "ndcg_at_10": pytest.approx(1 - spoilt / 10)}
+    assert (found.passed, found.warning is not None, bool(faults)) == (passed, warns, not passed)
+    if spoilt:
+        assert found.interval is not None
+        # The bootstrap's, of a mean of ten numbers that are 0 or 100.
+        assert found.interval == pytest.approx((0, 30) if spoilt == 1 else (70, 100))
+
+
+def answer(number: float) -> dict[str, Any]:
+    return {"score": number, "scores": {"score": number}}
 
 
 def test_one_text_that_moves_is_enough() -> None:

@@ -174,5 +174,14 @@ def test_lists_are_held_apart_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert "20 of the 200 rows of lists.tsv, 4 whole lists of candidates" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("count", "queries"), [(1, 1), (20, 4), (23, 5), (500, 40)])
+def test_lists_are_drawn_whole(count: int, queries: int) -> None:
+    rows = lists(*((f"query {n}", [1, 0, 0, 0, 0]) for n in range(40)))
+    found = rows.part(rows.drawn(count, SCORE.together(rows)))
+    assert len(found) == 5 * queries
+    assert len({query for query, _ in found.items}) == queries
+    assert rows.part(rows.drawn(count, SCORE.together(rows))) == found
+
+
 def test_a_candidate_is_a_number() -> None:
     assert np.asarray([Candidate(0.5, "q")], np.float32).tolist() == [0.5]

@@ -42,10 +42,12 @@ def _search_lines(search: Search) -> list[str]:
 
 def _stage_figures(result: Mapping[str, Any]) -> str:
     """The figure that a stage's report is about, if it has one: accuracy, F1 ..."""
-    name = result.get("goal") or (
-        tasks.find(result["task"]).score if "task" in result else "accuracy"
-    )
+    from tfedge.measure.stated import goal_of
+
     runtimes = result.get("evaluation", {}).get("runtimes", {})
+    usual = tasks.find(result["task"]).score if "task" in result else "accuracy"
+    converted = next(filter(None, map(goal_of, runtimes.values())), usual)
+    name = result.get("goal") or converted
     found = {"": (result.get("figures") or result).get(name)}
     found |= {f" in {runtime}": figures.get(name) for runtime, figures in runtimes.items()}
     parts = [f"{100 * value:.2f} %{where}" for where, value in found.items() if value is not None]

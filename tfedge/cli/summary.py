@@ -109,16 +109,17 @@ def _effort(effort: Effort) -> str:
 def _figures(figures: Figures | Refused, task: Task) -> list[str]:
     from tfedge.conversion.chance import loss
     from tfedge.conversion.result import Refused
+    from tfedge.measure.stated import FLOAT
 
     if isinstance(figures, Refused):
         return [f"does not run it: {figures.error}"]
     compared = task.comparison_lines(figures.comparison, "float")
     certain = [] if figures.interval is None else [loss(figures, task)]
     same = f"{percent(1 - figures.disagreement)} on {figures.texts} {task.units}"
-    if not figures.scores:
+    if (goal := figures.goal) is None:
         return [f"agreement with float {same}", *certain, *compared]
-    before, after = (percent(figures.scores[f"{kind}{task.score}"]) for kind in ("float_", ""))
-    first = f"{task.score} {after} (float {before}), same answer as float {same}"
+    before, after = (percent(figures.scores[f"{kind}{goal}"]) for kind in (FLOAT, ""))
+    first = f"{goal.replace('_', ' ')} {after} (float {before}), same answer as float {same}"
     return [first, *certain, *compared]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,20 @@ _RESAMPLES = 400
 
 @dataclasses.dataclass(frozen=True)
 class Sides:
-    """The answers of a model in float and of the one made of it, and the truth if it is known."""
+    """The answers of a model in float and of the one made of it, and the truth if it is known.
+
+    Attributes:
+        goal: the figure of the task's `metric` that counts.
+        lists: of each item what those have alike that are figured together, where `goal` is a mean
+            over these.
+    """
 
     expected: Answers
     answers: Answers
     truth: Sequence[Any] | None
     labels: Sequence[str]
+    goal: str
+    lists: Sequence[Hashable] | None = None
 
 
 def certainty(
@@ -44,7 +52,8 @@ def certainty(
             return newcombe(comparison), comparison["p_value"] < _LEVEL
         if drop <= max_drop:
             return None, False
-        low, high = _bootstrap(task, sides)
+        resample = _bootstrap if sides.lists is None else _bootstrap_of_lists
+        low, high = resample(task, sides)
         return (low, high), low > 0
     found = differences(task, sides.answers, sides.expected)
     if not set(found) <= {0.0, 1.0}:
@@ -65,10 +74,34 @@ def _bootstrap(task: Task, sides: Sides) -> tuple[float, float]:
         items = (rows[:, None] * each + np.arange(each)).ravel()
         truth = [sides.truth[row] for row in rows]
         before, after = (
-            task.metric([side[item] for item in items], truth, sides.labels)[task.score]
+            task.metric([side[item] for item in items], truth, sides.labels)[sides.goal]
             for side in (sides.expected, sides.answers)
         )
         drops.append(100 * (before - after))
+    return _middle(np.array(drops))
+
+
+def _bootstrap_of_lists(task: Task, sides: Sides) -> tuple[float, float]:
+    """As `_bootstrap`, over whole lists, whose items are no more independent than their order."""
+    assert sides.truth is not None and sides.lists is not None
+    places: dict[Hashable, list[int]] = {}
+    for item, key in enumerate(sides.lists):
+        places.setdefault(key, []).append(item)
+    drops = []
+    for items in places.values():
+        truth = [sides.truth[item] for item in items]
+        before, after = (
+            task.metric([side[item] for item in items], truth, sides.labels)
+            for side in (sides.expected, sides.answers)
+        )
+        if sides.goal in before:  # a list of one has no order
+            drops.append(100 * (before[sides.goal] - after[sides.goal]))
+    rows = np.random.default_rng(0).integers(len(drops), size=(_RESAMPLES, len(drops)))
+    return _middle(np.array(drops)[rows].mean(1))
+
+
+def _middle(drops: np.ndarray) -> tuple[float, float]:
+    """What 95 % of the drops lie between."""
     low, high = np.percentile(drops, [100 * _LEVEL / 2, 100 - 100 * _LEVEL / 2])
     return float(low), float(high)
 
@@ -82,7 +115,7 @@ def loss(figures: Measured, task: Task) -> str:
     points = f"{drop:.2f} points {how}"
     if figures.interval is None:
         return points
-    if (task.score == "accuracy" or not figures.scores) and abs(lost - round(lost)) < 1e-6:
+    if figures.goal in ("accuracy", None) and abs(lost - round(lost)) < 1e-6:
         how = how if figures.scores else "differ"
         points = f"{round(lost)} of {figures.texts:,} {task.units} {how}, {drop:.2f} points"
     ends = sorted(sign * end for end in figures.interval)

@@ -107,6 +107,9 @@ class Job:
         available: how many texts, or images, there were to draw those from.
         truth: what the answers are compared with; None where the texts have no labels that the model
             knows.
+        goal: the figure that counts where there is a truth.
+        lists: of each row what those have alike over which it is figured, as a query's candidates;
+            None where that is all of them.
 
     Raises:
         InputError: an option, the checkpoint, or a file of texts or images cannot be used.
@@ -151,6 +154,8 @@ class Job:
         self._check_head()
         self.calibration, self.rows = self._data()
         self.truth = self._truth()
+        self.goal = self.task.goal(self.rows) if self.truth is not None else self.task.score
+        self.lists = self.task.together(self.rows) if self.goal != self.task.score else None
         self.reader.check(self.rows.items, self.rows.source, self.shape.sequence_length)
 
     @property
@@ -311,7 +316,7 @@ class Job:
         self.available = len(measured.items)
         limit = options.evaluation_limit or len(measured)
         if is_own or limit < len(measured):
-            measured = measured.part(measured.drawn(limit))
+            measured = measured.part(measured.drawn(limit, self.task.together(measured)))
         return data.part(chosen).items, measured
 
     def _images_needed(self) -> str:

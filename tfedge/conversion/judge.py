@@ -15,6 +15,7 @@ from tfedge.conversion.chance import Sides, certainty, loss
 from tfedge.conversion.job import Job
 from tfedge.conversion.result import Figures, Refused
 from tfedge.errors import RejectedModelError
+from tfedge.measure.stated import FLOAT
 from tfedge.quantize.coarsen import MOST_BITS
 from tfedge.targets import INTEGER
 from tfedge.tasks.base import disagreement
@@ -139,12 +140,12 @@ def _figures(
     drop, scores = 100 * differs, {}
     if job.truth is not None:
         before, after = (
-            task.metric(found, job.truth, job.labels)[task.score] for found in (expected, answers)
+            task.metric(found, job.truth, job.labels)[job.goal] for found in (expected, answers)
         )
-        scores = {f"float_{task.score}": before, task.score: after}
+        scores = {f"{FLOAT}{job.goal}": before, job.goal: after}
         drop = 100 * (before - after)
     comparison = task.comparison(answers, expected, job.truth, job.labels)
-    sides = Sides(expected, answers, job.truth, job.labels)
+    sides = Sides(expected, answers, job.truth, job.labels, job.goal, job.lists)
     interval, is_beyond = certainty(task, sides, comparison, job.max_drop, drop)
     found = Figures(len(answers), differs, drop, True, scores, comparison, interval)
     is_much, warning = not drop <= job.max_drop, None

@@ -11,6 +11,7 @@ from tfedge import __version__
 from tfedge.edgetpu.result import Delivery
 from tfedge.inspect.contents import Tensor
 from tfedge.inspect.estimate import BoardTimes
+from tfedge.measure.stated import goal_of
 from tfedge.quantize.costs import CostUnit
 from tfedge.quantize.mixed import Precision
 from tfedge.records import FLAT
@@ -95,6 +96,11 @@ class Figures:
     comparison: Mapping[str, float]  # what the task tells besides of the two models' answers
     interval: Sequence[float] | None = None  # of `drop`, 95 %; None where no test tells it
     warning: str | None = None  # where more is lost than may be, which chance could make
+
+    @property
+    def goal(self) -> str | None:
+        """The name of the figure in `scores` that counts, None where there is none."""
+        return goal_of(self.scores)
 
 
 @dataclasses.dataclass(frozen=True)

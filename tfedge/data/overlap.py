@@ -27,13 +27,13 @@ def held_apart(rows: Rows, together: Sequence[Hashable] | None = None) -> tuple[
     """
     if len(rows) < _ENOUGH:
         return rows, None
-    chosen, keys = set(rows.drawn(len(rows) // _SHARE)), _keys(rows)
-    how = "drawn by their labels"
+    if together is not None and len(set(together)) < _SHARE:
+        return rows, None
+    chosen = set(rows.drawn(len(rows) // _SHARE, together))
+    keys, how = _keys(rows), "drawn by their labels"
     if together is not None:
-        groups = list(dict.fromkeys(together))
-        drawn = {groups[index] for index in columns.drawn(len(groups), None, len(groups) // _SHARE)}
-        chosen = {index for index, group in enumerate(together) if group in drawn}
-        keys, how = together, f"{len(drawn)} whole lists of candidates"
+        lists = len({together[index] for index in chosen})
+        keys, how = together, f"{lists} whole lists of candidates"
     seen = {key for index, key in enumerate(keys) if index not in chosen}
     held = sorted(index for index in chosen if keys[index] not in seen)
     if not held:

@@ -13,7 +13,9 @@ from tfedge.errors import InputError
 from tfedge.records import Count, read_record
 from tfedge.show.verdict import Figure, accuracy, agreement, missing, sized
 
+FLOAT = "float_"  # before the name of a figure of the model in float
 _MOST_BYTES = 16 << 20  # those of tinybert have 28 kB
+_LONGEST_NAME = 40  # characters of a figure
 _FLOAT_BYTES = 4
 
 
@@ -48,19 +50,27 @@ def read_stated(path: Path) -> Stated | None:
     return found if found.sha256 == files.sha256(path) else None
 
 
+def goal_of(figures: Mapping[str, object]) -> str | None:
+    """The figure that stands there of the model in float too, None where none does."""
+    found = (name.removeprefix(FLOAT) for name in figures if name.startswith(FLOAT))
+    return next((name for name in found if name in figures), None)
+
+
 def accuracy_figure(path: Path, stated: Stated | None) -> Figure:
     """How good its answers are, in the first runtime that ran it."""
     how = f"tfedge eval --model {path.name} --data FILE measures it"
     if stated is None:
         return missing("accuracy", "share", how)
-    score = tasks.find(stated.task).score
     source = Path(stated.evaluation.source).name
     for runtime, found in stated.evaluation.runtimes.items():
         on = f"{found.get('texts')} texts of {source} in {runtime}, by tfedge convert"
-        names = (score, f"float_{score}", "disagreement")
+        goal = goal_of(found) or ""
+        if not goal.isidentifier() or len(goal) > _LONGEST_NAME:  # the file may be anyone's
+            goal = ""
+        names = (goal, f"{FLOAT}{goal}", "disagreement")
         ours, floats, other = (_share(found.get(name)) for name in names)
         if ours is not None:
-            return accuracy(score.replace("_", " "), ours, floats, on)
+            return accuracy(goal.replace("_", " "), ours, floats, on)
         if other is not None:
             return agreement(1 - other, on)
     return missing("accuracy", "share", how)

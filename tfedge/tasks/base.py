@@ -64,8 +64,11 @@ class Rows:
         truth = None if self.truth is None else [self.truth[index] for index in indices]
         return dataclasses.replace(self, items=items, truth=truth)
 
-    def drawn(self, count: int) -> list[int]:
-        """The indices of `count` rows, see `tfedge.tasks.columns.drawn`."""
+    def drawn(self, count: int, together: Sequence[Hashable] | None = None) -> list[int]:
+        """The indices of `count` rows, see `tfedge.tasks.columns.drawn`; with what some have alike that
+        stay `together`, of as many whole lists of them as have about so many rows."""
+        if together is not None:
+            return columns.drawn_together(together, count)
         are_words = all(isinstance(label, str) for label in self.truth or ())
         return columns.drawn(len(self), self.truth if are_words else None, count)
 
@@ -80,7 +83,7 @@ class Task(base.Task):
     wanted: ClassVar[str]  # the columns that `read` reads, for messages
     # Points that a conversion may lose, where nobody asks otherwise.
     max_drop: ClassVar[float] = 1.0
-    score: ClassVar[str] = "accuracy"  # the figure of `metric` that counts in a conversion, 0 to 1
+    score: ClassVar[str] = "accuracy"  # the figure of `metric` that counts, 0 to 1, see `goal`
     example: ClassVar[str] = '"a text"'  # what a user tries a model with on a command line
     # Whether sentence-transformers' modules are about its models: length, norm.
     is_embedding: ClassVar[bool] = False
@@ -100,7 +103,7 @@ class Task(base.Task):
     head_advice: ClassVar[str] = "(tfedge finetune), or convert it with --task sentence-embedding"
 
     def goal(self, rows: Rows) -> str:
-        """The figure of `metric` that a training is for, whose held-out texts are `rows`."""
+        """The figure of `metric` that counts of a model that is measured on `rows`."""
         return self.score
 
     @property

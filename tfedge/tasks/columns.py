@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -241,6 +241,19 @@ def drawn(total: int, labels: Sequence[str] | None, count: int) -> list[int]:
     places = ((np.arange(count) + generator.random()) * total / max(count, 1)).astype(int)
     found: list[int] = generator.permutation(order[places]).tolist()
     return found
+
+
+def drawn_together(groups: Sequence[Hashable], count: int) -> list[int]:
+    """The indices of about `count` rows, of whole groups alone and at least one; as `drawn`, always the
+    same, in their order.
+
+    Args:
+        groups: the group of each row.
+    """
+    kinds = list(dict.fromkeys(groups))
+    wanted = max(round(len(kinds) * count / len(groups)), 1)
+    chosen = {kinds[index] for index in drawn(len(kinds), None, wanted)}
+    return [index for index, group in enumerate(groups) if group in chosen]
 
 
 def _alike(labels: Iterable[str]) -> tuple[str, str] | None:
