@@ -54,6 +54,7 @@ TEACHER := build/minilm$(or $(OWN),-sst2)
 TORCH := torch==2.13.0
 SENTENCE_TRANSFORMERS := sentence-transformers==6.2.0
 SENTENCEPIECE := sentencepiece==0.2.3
+BACKENDS := sentence-transformers[onnx,openvino]==5.7.0
 TRANSFORMERS4 := transformers==4.57.6
 UV := uv==0.13.9
 MEDIAPIPE := mediapipe==1.2.3
@@ -61,7 +62,7 @@ ANSIBLE := ansible-core==2.19.14 ansible-lint==26.10.1
 VIEWERS := netron==9.3.3 ai-edge-model-explorer==0.1.34
 
 .DEFAULT_GOAL := help
-.PHONY: help models convert eval inspect infer bench bench-training distill test test-arm bench-arm calibrate-boards count-operators mission report zoo soak fuzz kills test-peers test-mediapipe test-viewers test-ansible test-browser test-pythons test-host test-lowest parity lint format dist audit requirements clean
+.PHONY: help models convert eval inspect infer bench bench-throughput bench-training distill test test-arm bench-arm calibrate-boards count-operators mission report zoo soak fuzz kills test-peers test-mediapipe test-viewers test-ansible test-browser test-pythons test-host test-lowest parity lint format dist audit requirements clean
 
 help:  ## Show this list
 	@echo "make GOAL [MODEL=tinybert] [QUANT=int8] [RUNTIME=tflite-runtime] [TARGET=rpi5] [PRUNE=0.5] [SEQ_LEN=128] [OUTPUT=saved_models]"
@@ -107,6 +108,12 @@ report: bench  ## Measure MODEL as bench does and layer by layer, and write one 
 		--against $(REPORT)/$(NAME)_int8_reference.tflite > $(REPORT)-inspect.json
 	@$(TFEDGE) report build/bench/$(NAME).json $(wildcard build/mission/mission.json build/bench/$(NAME)-arm.json) \
 		$(REPORT)-inspect.json --title $(NAME) --output $(REPORT).html
+
+bench-throughput: $(VENV)/.convert $(VENV)/.minilm .venv-throughput/.done  ## Count how many texts a second all-MiniLM-L6-v2 embeds here and in sentence-transformers
+	@$(TFEDGE) convert minilm --quant dynamic --runtime litert --output build/throughput
+	@$(TFEDGE) convert minilm --quant int8 --runtime litert --output build/throughput
+	@$(BIN)/python -m benchmarks.throughput build/throughput/minilm/minilm_dynamic.tflite \
+		build/throughput/minilm/minilm_int8.tflite --checkpoint minilm --data $(EVAL) $(BENCH_ARGS)
 
 bench-training: $(VENV)/.test  ## Time distillation beside a plain model.fit and the teacher's forward pass
 	@$(BIN)/python tests/train/throughput.py $(BENCH_ARGS)
@@ -233,7 +240,7 @@ requirements: $(BIN)/uv  ## Write requirements/*.txt, with hashes, anew from set
 	@$(COMPILE) requirements/release.in --output-file requirements/release.txt
 
 clean:  ## Remove environments, caches and build/; converted models stay
-	rm -rf .venv .venv-3.1? .venv-release .venv-lowest .venv-torch .venv-torch4 .venv-bench .venv-mediapipe .venv-viewers .venv-ansible build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-3.1? .venv-release .venv-lowest .venv-torch .venv-torch4 .venv-bench .venv-throughput .venv-mediapipe .venv-viewers .venv-ansible build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tfedge benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -307,6 +314,13 @@ $(BIN)/uv: | $(VENV)/bin/python
 	@$(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt $(TORCH) . --requirement benchmarks/requirements.txt
+	@touch $@
+
+# Its backends want an older transformers than torch's.
+.venv-throughput/.done: Makefile
+	@echo "installing sentence-transformers with ONNX Runtime and OpenVINO into .venv-throughput (about 3 minutes) ..." >&2
+	@$(PYTHON) -m venv .venv-throughput
+	@.venv-throughput/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) '$(BACKENDS)'
 	@touch $@
 
 # MediaPipe wants a numpy of its own.
