@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -23,7 +24,7 @@ from tfedge.errors import MissingPackageError, RejectedModelError
 from tfedge.models.hub import resolve
 from tfedge.progress import ProgressBar
 from tfedge.show.table import Column, number, table
-from tfedge.show.text import text
+from tfedge.show.text import text as drawn
 
 REFERENCE = "torch"  # float32, by whose vectors all are judged
 PYTHON = ".venv-throughput/bin/python"
@@ -149,6 +150,12 @@ def _encoders(models: Sequence[Path], checkpoint: Path, python: str) -> Iterator
         ]
 
 
+def _texts(names: Sequence[str]) -> list[str]:
+    """The texts of files, of pairs both."""
+    items = [item for name in names for item in read_data(name, "test", may_lack_labels=True).texts]
+    return [text for item in items for text in ([item] if isinstance(item, str) else item)]
+
+
 def summary(found: Sequence[Throughput]) -> str:
     """A table, the fastest first."""
     rows = sorted(found, key=lambda one: -one.texts_per_second)
@@ -159,7 +166,7 @@ def summary(found: Sequence[Throughput]) -> str:
         number("cosine to float, mean", lambda one: f"{one.mean_cosine:.4f}"),
         number("least", lambda one: f"{one.least_cosine:.4f}"),
     ]
-    return text([table(columns, rows)])
+    return drawn([table(columns, rows)])
 
 
 @click.command(context_settings={"show_default": True})
@@ -174,12 +181,9 @@ def summary(found: Sequence[Throughput]) -> str:
 def main(
     models: tuple[Path, ...],
     checkpoint: str,
-    data: tuple[str, ...],
-    threads: int,
-    rounds: int,
-    limit: int | None,
     peer_python: str,
     prints_json: bool,
+    **settings: Any,
 ) -> None:
     """Compares how many texts a second embedders embed, given all of them at once.
 
@@ -189,11 +193,8 @@ def main(
 
     python -m benchmarks.throughput minilm_dynamic.tflite --checkpoint minilm --data sick/test.tsv
     """
-    texts: list[str] = []
-    for name in data:
-        for item in read_data(name, "test", may_lack_labels=True).texts:
-            texts.extend([item] if isinstance(item, str) else item)
-    texts = texts[:limit]
+    texts = _texts(settings["data"])[: settings["limit"]]
+    threads, rounds = settings["threads"], settings["rounds"]
     with _encoders(models, resolve(checkpoint).folder, peer_python) as encoders:
         found = measure(encoders, texts, threads, rounds)
     if prints_json:
