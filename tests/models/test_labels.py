@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import toy_images
 from bars import Bars
-from program import INSTALLED, infer
+from labelled import converted_answer
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -23,7 +23,6 @@ from tfedge.models.build import build
 from tfedge.models.checkpoint import load_weights
 from tfedge.models.labels import LabelledCheckpoint, TextTower
 from tfedge.models.stored import Checkpoint
-from tfedge.records import as_json
 from tfedge.tasks import find
 
 ZERO_SHOT = "zero-shot-image-classification"
@@ -80,24 +79,7 @@ def test_logits_are_those_of_transformers(tmp_path: Path) -> None:
 def test_a_file_answers_with_the_labels(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "toy")
     (source / "preprocessor_config.json").write_text('{"size": {"height": 24, "width": 24}}')
-    images = toy_images.write_images(tmp_path / "images", 24)
-    options = ConvertOptions(
-        labels=toy_images.LABELS,
-        template="a {}",
-        calibration=str(images),
-        output=tmp_path / "out",
-        max_drop=100.0,  # of random weights, which tell little apart
-    )
-    converted = convert(str(source), options, Bars())
-    report = as_json(converted)
-    assert (report["task"], report["quantization"]["float_operators"]) == (ZERO_SHOT, 0)
-    assert 0 < report["float32_tflite_error"] < 1e-4
-    figures = report["evaluation"]["runtimes"]
-    assert tuple(figures) == INSTALLED
-    for found in figures.values():
-        assert found["disagreement"] < 0.35
-    path = next(images.glob("blob/*.png"))
-    (answer,) = infer("--model", converted.path, "--json", path).objects
+    _, answer = converted_answer(source, tmp_path)
     assert {*answer["scores"]} == {*toy_images.LABELS}
     assert sum(answer["scores"].values()) == pytest.approx(1)
 

@@ -12,20 +12,17 @@ import cases
 import numpy as np
 import pytest
 import toy_images
-from bars import Bars
-from program import INSTALLED, infer
+from labelled import converted_answer
 from test_parity import torch_python
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tfedge.architectures.siglip import Siglip
-from tfedge.conversion.convert import ConvertOptions, convert
 from tfedge.errors import CheckpointError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import load_weights
 from tfedge.models.label_tokens import padded_tokens
 from tfedge.models.labels import LabelledCheckpoint, TextTower
 from tfedge.models.preprocessor import pixels, read_preprocessor
-from tfedge.records import as_json
 from tfedge.runtime.image import read_pixels
 from tfedge.tasks import find
 
@@ -144,24 +141,7 @@ def test_a_file_answers_with_scores_by_themselves(tmp_path: Path) -> None:
     # Of few tokens that are seen, or labels would differ little.
     names = ["input_ids", "attention_mask"]
     source = write_siglip(tmp_path / "toy", model_input_names=names)
-    images = toy_images.write_images(tmp_path / "images", 24)
-    options = ConvertOptions(
-        labels=toy_images.LABELS,
-        template="a {}",
-        calibration=str(images),
-        output=tmp_path / "out",
-        max_drop=100.0,  # of random weights, which tell little apart
-    )
-    converted = convert(str(source), options, Bars())
-    report = as_json(converted)
-    assert (report["task"], report["quantization"]["float_operators"]) == (ZERO_SHOT, 0)
-    assert 0 < report["float32_tflite_error"] < 1e-4
-    figures = report["evaluation"]["runtimes"]
-    assert tuple(figures) == INSTALLED
-    for found in figures.values():
-        assert found["disagreement"] < 0.35
-    path = next(images.glob("blob/*.png"))
-    (answer,) = infer("--model", converted.path, "--json", path).objects
+    path, answer = converted_answer(source, tmp_path)
     expected = scores(source, toy_images.LABELS, "a {}", path)
     assert answer["scores"] == pytest.approx(expected, abs=0.03)
     assert sum(answer["scores"].values()) != pytest.approx(1, abs=0.1)

@@ -20,6 +20,7 @@ from tfedge.models.config import lowercases
 from tfedge.models.folder import CONFIG, TOKENIZER_SETTINGS
 from tfedge.models.untyped import model_type_of
 from tfedge.notes import note
+from tfedge.runtime.bundle import MAX_ARCHIVE_BYTES  # which a tokenizer.json goes into
 from tfedge.runtime.errors import ModelFileError, TextError
 from tfedge.runtime.special_tokens import find_unknown_id
 from tfedge.runtime.tokenizer import TextEncoder, is_panic
@@ -50,7 +51,6 @@ _PHOBERT = "bpe.codes"
 _TYPED_BEFORE = "AlbertTokenizer"  # the class that has lost them
 # What RoFormer's tokeniser calls, by Python, and its class.
 _JIEBA, _JIEBA_CLASS = "rjieba", "RoFormerTokenizer"
-_LARGEST_TOKENIZER = 64 << 20  # bytes of a tokenizer.json, see `tfedge.runtime.bundle`
 
 
 def load_tokenizer(
@@ -130,7 +130,7 @@ def check_tokenizer(folder: Path, vocab_size: int | None) -> None:
     try:
         for other in folder.iterdir():
             files.check_regular(other)
-        count = try_tokenizer(files.read_bytes(path, _LARGEST_TOKENIZER)) if path.exists() else 0
+        count = try_tokenizer(files.read_bytes(path, MAX_ARCHIVE_BYTES)) if path.exists() else 0
     except InputError as error:
         raise CheckpointError(str(error)) from error
     except ModelFileError as error:

@@ -15,10 +15,10 @@ from tfedge import files
 from tfedge.architectures.fields import read_object
 from tfedge.errors import CheckpointError, InputError
 from tfedge.models.folder import TOKENIZER, TOKENIZER_SETTINGS
+from tfedge.runtime.bundle import MAX_ARCHIVE_BYTES  # which a tokenizer.json goes into
 from tfedge.runtime.errors import ModelFileError
 from tfedge.runtime.trial import try_tokenizer
 
-_LARGEST = 64 << 20  # bytes of a tokenizer.json, see `tfedge.runtime.bundle`
 _PADDED = 64  # tokens; of transformers' pipeline, for any SigLIP
 _CLASS = "SiglipTokenizer"
 _END = "</s>"  # and the padding, where nothing else is said
@@ -85,7 +85,7 @@ def _check(settings: Mapping[str, Any]) -> None:
 def _tokenizer(folder: Path) -> Tokenizer:
     path = folder / TOKENIZER
     try:
-        content = files.read_bytes(path, _LARGEST)
+        content = files.read_bytes(path, MAX_ARCHIVE_BYTES)
         try_tokenizer(content)  # it may break, hang or take all memory, see `tfedge.runtime.trial`
     except InputError as error:
         raise CheckpointError(f"{error}; --labels are turned into tokens by it") from error

@@ -18,10 +18,10 @@ from tfedge.architectures.static import Model2Vec, StaticEmbedding
 from tfedge.errors import CheckpointError, InputError
 from tfedge.models.folder import CONFIG, TOKENIZER, WEIGHTS, modules_of, modules_root
 from tfedge.models.headers import shapes_of
+from tfedge.runtime.bundle import MAX_ARCHIVE_BYTES  # which a tokenizer.json goes into
 
 _MAPPING, _WEIGHTS = "mapping", "weights"
 _NORMALIZE = "normalize"
-_LARGEST_TOKENIZER = 64 << 20  # bytes, see `tfedge.runtime.bundle`
 _WHY = "it says whether embeddings are normalised"
 
 
@@ -85,7 +85,7 @@ def _unknown_id(path: Path) -> int | None:
     A Unigram has one, but not under the name by which `StaticModel` asks for it.
     """
     try:
-        content = json.loads(files.read_bytes(path, _LARGEST_TOKENIZER)) if path.is_file() else {}
+        content = json.loads(files.read_bytes(path, MAX_ARCHIVE_BYTES)) if path.is_file() else {}
     except (InputError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not readable JSON: {error}") from error
     model = content.get("model") if isinstance(content, dict) else None
