@@ -116,7 +116,7 @@ def test_closed_streams(toys: Path, sentences: Path, closed: int) -> None:
         preexec_fn=lambda: os.close(closed),
         **options,
     )
-    assert result.code == 0
+    assert result.code == (1 if closed == 1 else 0)
     assert bool(result.lines) == (closed != 1)
     assert [line for line in result.errors if "Error" in line] == []
 

@@ -7,6 +7,7 @@ import ctypes
 import hashlib
 import json
 import os
+import pwd
 import shutil
 import stat
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tfedge.errors import InputError
+from tfedge.runtime import kept
 
 _LONGEST_NAME = 255  # bytes, in Linux's file systems
 
@@ -85,6 +87,20 @@ def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
     if len(content) > most:
         raise InputError(f"{os.fspath(path)} has more than {most:,} bytes, the most that is read")
     return content
+
+
+def user_folder(variable: str, usual: str) -> Path:
+    """As `tfedge.runtime.kept.user_folder`, in the home folder that the system knows where HOME names
+    none; raises InputError where there is none at all."""
+    if (found := kept.user_folder(variable, usual)) is not None:
+        return found
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir, usual)
+    except KeyError as error:
+        raise InputError(
+            f"there is no home folder, in which {usual} would be; set HOME or {variable} to an "
+            "absolute path"
+        ) from error
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:

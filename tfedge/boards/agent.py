@@ -117,6 +117,8 @@ class Depot:
     """The folder of tfedge on a board."""
 
     def __init__(self) -> None:
+        if not Path(os.environ.get("HOME", "/")).is_absolute():
+            del os.environ["HOME"]  # the system knows another one
         self.root = Path.home() / FOLDER
         self.store, self.models, self.held = (
             self.root / name for name in ("store", "models", "held")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfedge import files
 from tfedge.boards.agent import PYTHON
 from tfedge.errors import InputError
 from tfedge.runtime.runtimes import RUNTIMES
@@ -42,8 +42,7 @@ class Entry:
 
 def book_path() -> Path:
     """Where the user's boards are, whether there are any or not."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(home) / "tfedge" / "boards.toml"
+    return files.user_folder("XDG_CONFIG_HOME", ".config") / "tfedge" / "boards.toml"
 
 
 def find_board(name: str, book: Mapping[str, Entry] | None = None) -> Entry:

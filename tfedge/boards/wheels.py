@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import io
-import os
 import shutil
 import subprocess
 import sys
@@ -122,8 +121,7 @@ def wheels_for(place: Place, runtime: str | None, own: Path) -> list[Path]:
     wanted += [RUNTIMES[runtime].package] if runtime else []
     profile = repr((place.python, place.platforms, place.provided, wanted))
     key = hashlib.sha256(profile.encode()).hexdigest()[:16]
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = home / "tfedge" / "wheels" / key
+    folder = files.user_folder("XDG_CACHE_HOME", ".cache") / "tfedge" / "wheels" / key
     if not folder.exists():
         with files.scratch_folder(folder) as new:
             _fetch(place, wanted, new)

@@ -28,7 +28,8 @@ from tfedge.cli.vocabulary import trim
 from tfedge.errors import InputError, MissingPackageError, TfedgeError, host_extra
 from tfedge.notes import is_verbose
 from tfedge.runtime.errors import NO_MEMORY, lacks_memory, pathless, shortened
-from tfedge.runtime.terminal import complain, put, say, unprinted
+from tfedge.runtime.kept import drop_relative_places
+from tfedge.runtime.terminal import complain, fill_closed, put, say, unprinted
 from tfedge.runtime.unexpected import EXIT_UNEXPECTED, describe
 from tfedge.show.numbers import harmless
 
@@ -124,7 +125,8 @@ def _say_ended(number: int) -> NoReturn:
 
 def run(command: click.Command = main, name: str = "tfedge") -> None:
     """The console entry point: an expected error is one line and its exit code."""
-    _open_closed()
+    drop_relative_places()
+    fill_closed("stdin", "stdout", "stderr")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the names of files may be no UTF-8
     asked: list[int] = []
@@ -154,15 +156,6 @@ def run(command: click.Command = main, name: str = "tfedge") -> None:
         finally:
             signal.signal(signal.SIGINT, usual)
         sys.exit(code)
-
-
-def _open_closed() -> None:
-    """Puts /dev/null in the place of standard streams that are closed: a file that is opened next would
-    else get their number, and what is said of it."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            # Of the lowest number that is free, for as long as the program runs.
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def _full_place(error: BaseException) -> str:

@@ -23,11 +23,13 @@ from tfedge.runtime.errors import (
     OptionError,
     TextError,
 )
+from tfedge.runtime.kept import drop_relative_places
 from tfedge.runtime.lines import Request
 from tfedge.runtime.terminal import (
     LOADING,
     PROGRAM,
     complain,
+    fill_closed,
     load_model,
     loading_options,
     print_line,
@@ -374,6 +376,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def main(heeds_interrupts: bool = False) -> NoReturn:
     """Entry point; whether interrupts end the process so far, see `tfedge.start`."""
+    drop_relative_places()
+    fill_closed("stdout")
     warnings.showwarning = lambda message, *_, **__: complain(str(message))
     try:
         code = run(sys.argv[1:])

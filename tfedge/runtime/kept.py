@@ -6,6 +6,9 @@ import contextlib
 import os
 from pathlib import Path
 
+# Of the environment, what must be an absolute path to count.
+_PLACES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR")
+
 
 def is_kept(kind: str, key: str) -> bool:
     """Whether `keep` was told this before; not where the cache cannot be read."""
@@ -23,6 +26,26 @@ def keep(kind: str, key: str) -> None:
 
 def place(kind: str, key: str) -> Path:
     """The file that stands for it."""
-    home = os.environ.get("HOME", "")  # of a service without one nothing is kept
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path(home or os.devnull, ".cache"))
+    # Of a service without a home nothing is kept.
+    root = user_folder("XDG_CACHE_HOME", ".cache") or Path(os.devnull)
     return root / "tfedge" / kind / key
+
+
+def user_folder(variable: str, usual: str) -> Path | None:
+    """The folder that a variable of the environment names, else the `usual` one in the home folder.
+
+    A relative path counts as none, as the XDG base directory specification has it: what the user keeps
+    would else lie wherever a program is started. None where there is no home either.
+    """
+    if (named := Path(os.environ.get(variable, ""))).is_absolute():
+        return named
+    home = Path(os.environ.get("HOME", ""))
+    return home / usual if home.is_absolute() else None
+
+
+def drop_relative_places() -> None:
+    """Takes relative paths of such places out of the environment, for libraries and programs that keep
+    something there too, each in its way."""
+    for name in _PLACES:
+        if name in os.environ and not Path(os.environ[name]).is_absolute():
+            del os.environ[name]

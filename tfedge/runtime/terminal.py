@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 PROGRAM = "tfedge-infer"
 _UNWRITTEN = "the answers cannot be written"
+_STREAMS = (
+    ("stdin", "r", os.O_RDONLY),
+    ("stdout", "w", os.O_RDONLY),
+    ("stderr", "w", os.O_WRONLY),
+)
 LOADING = ("runtime", "num_threads", "delegate", "device", "length", "trust")  # arguments of `load`
 
 _LOADING_OPTIONS = (
@@ -107,8 +113,6 @@ def print_line(line: str) -> None:
     BrokenPipeError: nobody reads any more.
     InferenceError: the answers cannot be written for another reason.
     """
-    if sys.stdout is None:
-        raise InferenceError(f"{_UNWRITTEN}: standard output is closed")
     try:
         sys.stdout.buffer.write(render.encode(line))
         sys.stdout.buffer.flush()
@@ -116,7 +120,30 @@ def print_line(line: str) -> None:
         silence(sys.stdout)
         if isinstance(error, BrokenPipeError):
             raise
-        raise InferenceError(f"{_UNWRITTEN}: {error.strerror}") from error
+        raise InferenceError(_unwritten(error)) from error
+
+
+def _unwritten(error: OSError) -> str:
+    """What is said of an error of standard output."""
+    is_closed = error.errno == errno.EBADF
+    return f"{_UNWRITTEN}: {'standard output is closed' if is_closed else error.strerror}"
+
+
+def fill_closed(*names: str) -> None:
+    """Puts /dev/null in the place of standard streams that are closed: a file that is opened next would
+    else get their number, and what is said of it. It cannot be written in place of standard output,
+    whose results must not vanish unnoticed.
+
+    Args:
+        names: of the streams that `sys` gets too, where it has None.
+    """
+    for number, (name, mode, flag) in enumerate(_STREAMS):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flag)  # gets the lowest number that is free
+            if name in names:
+                setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 def complain(message: str, program: str = PROGRAM) -> None:
@@ -151,7 +178,7 @@ def unprinted(error: BaseException) -> str:
         return ""
     # Or Python would try again at its end, and from 3.13 on report that with another code.
     silence(sys.stdout)
-    return f"{_UNWRITTEN}: {error.strerror}"
+    return _unwritten(error)
 
 
 def say(message: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tfedge.runtime.errors import BackendError, InferenceError
+from tfedge.runtime.kept import drop_relative_places
 
 
 def serve(name: str, units: Mapping[str, str], folder: Path, manager: Sequence[str]) -> bool:
@@ -82,6 +83,7 @@ def _linger() -> str | None:
 def main() -> int:
     """The program; returns its exit code, those of `tfedge-infer`."""
     request: dict[str, Any] = json.load(sys.stdin)
+    drop_relative_places()
     user = os.geteuid()
     folder, manager, sockets = Path("/etc/systemd/system"), ["systemctl"], "/run"
     if user != 0:
