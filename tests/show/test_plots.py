@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -10,11 +11,13 @@ from charts import marks, needs_charts, place
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfedge.errors import InputError
 from tfedge.show.draw import svg
 from tfedge.show.plots import (
     NARROW,
     WIDE,
     Axes,
+    Chart,
     Point,
     bar_chart,
     point_chart,
@@ -90,3 +93,18 @@ def test_ranges_of_any_size(ends: tuple[float, float], width: int) -> None:
     assert len(marks(figure, "ranges")) == 1
     assert any(text.text == "0" for text in figure.iter("text"))
     assert "NaN" not in ElementTree.tostring(figure, encoding="unicode")
+
+
+_AXES = Axes(("x", "y"), (1, 1e6), (0, 1))
+TOO_MANY: dict[str, Callable[[], Chart]] = {
+    "1,001 bars": lambda: bar_chart([("a", "1", 1.0)] * 1001, "t"),
+    "10,001 points": lambda: point_chart([Point(1, 0, "a")] * 10_001, [], _AXES, "t"),
+    "1,001 names": lambda: point_chart([Point(1, 0, "a", name="a")] * 1001, [], _AXES, "t"),
+    "10,001 ranges": lambda: range_chart([("a", (0.0, 1.0))] * 10_001, 0.1, "t"),
+}
+
+
+@pytest.mark.parametrize("what", TOO_MANY)
+def test_more_than_anybody_reads(what: str) -> None:
+    with pytest.raises(InputError, match=f"t: {what} are too many for a chart; give at most "):
+        TOO_MANY[what]()

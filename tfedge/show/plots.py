@@ -19,7 +19,8 @@ from tfedge.show.numbers import visible
 
 Spec = dict[str, Any]
 WIDE, NARROW = 1200, 350  # CSS pixels
-_MOST_BARS = 1000  # which take seconds
+# Bars and names, and marks without one, which take seconds.
+_MOST_NAMES, _MOST_MARKS = 1000, 10_000
 _GAP = 17  # between the middles of lines of text
 _LINE_OF_KEY = 20
 _NAMES = 330  # what names take of a wide chart
@@ -106,13 +107,17 @@ def escape(text: str) -> str:
     return html.escape(visible(text), quote=True)
 
 
+def _refuse_more(title: str, what: str, count: int, most: int) -> None:
+    if count > most:
+        raise InputError(
+            f"{title}: {count:,} {what} are too many for a chart; give at most {most:,}"
+        )
+
+
 def bar_chart(rows: Sequence[tuple[str, str, float]], title: str) -> Chart:
     """Bars, each a name, its figure in words and its length, 1 the longest; raises InputError where
     they are more than anybody reads."""
-    if len(rows) > _MOST_BARS:
-        raise InputError(
-            f"{title}: {len(rows)} bars are too many for a chart; give at most {_MOST_BARS}"
-        )
+    _refuse_more(title, "bars", len(rows), _MOST_NAMES)
 
     def spec(width: int) -> Spec:
         is_wide = width >= WIDE
@@ -148,7 +153,9 @@ def bar_chart(rows: Sequence[tuple[str, str, float]], title: str) -> Chart:
 
 def point_chart(points: Sequence[Point], line: Sequence[int], axes: Axes, title: str) -> Chart:
     """Points, those at the indices `line` joined; names stand in a column beside them, or on a phone
-    in a key below, so that none covers another."""
+    in a key below, so that none covers another. Raises InputError as `bar_chart`."""
+    _refuse_more(title, "points", len(points), _MOST_MARKS)
+    _refuse_more(title, "names", sum(bool(point.name) for point in points), _MOST_NAMES)
 
     def spec(width: int) -> Spec:
         is_wide = width >= WIDE
@@ -197,7 +204,8 @@ def point_chart(points: Sequence[Point], line: Sequence[int], axes: Axes, title:
 
 def range_chart(ranges: Sequence[tuple[str, Sequence[float]]], linear: float, title: str) -> Chart:
     """A bar from low to high for each of `ranges`, a tip and both ends, on an axis that is
-    logarithmic but for values nearer to 0 than `linear`."""
+    logarithmic but for values nearer to 0 than `linear`. Raises InputError as `bar_chart`."""
+    _refuse_more(title, "ranges", len(ranges), _MOST_MARKS)
     reach = max((abs(end) for _, found in ranges for end in found), default=1.0) or 1.0
     top = math.ceil(math.log10(reach)) if reach > linear else -2
     powers = [10.0**power for power in range(top, -3, -max(1, (top + 3) // 3))]
