@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,6 +108,12 @@ def test_what_cannot_be_asked(kind: str) -> None:
     asked, reason = BAD[kind]
     with pytest.raises(OptionError, match=reason):
         ZeroShot(NLI, Wanted(**asked))  # type: ignore[arg-type]
+
+
+def test_many_candidates_are_compared_in_no_time() -> None:
+    started = time.process_time()
+    ZeroShot(NLI, Wanted(candidate_labels=[f"label {number}" for number in range(100_000)]))
+    assert time.process_time() - started < 5
 
 
 def test_models_of_something_else() -> None:

@@ -93,9 +93,10 @@ def cut(line: int, text: str, fits: Callable[[str], bool], most: int) -> Iterato
         yield line, whole
         return
     words = [match.span() for match in _WORD.finditer(text)]
-    first = last = 0
+    first = last = counted = 0
     while last < len(words):
         start = words[first][0]
+        line, counted = line + text.count("\n", counted, start), start
         last, wrong = first, min(len(words), first + most) + 1
         while wrong - last > 1:
             middle = (last + wrong) // 2
@@ -105,7 +106,7 @@ def cut(line: int, text: str, fits: Callable[[str], bool], most: int) -> Iterato
                 wrong = middle
         if last == first:
             raise TextError("a word is longer than the model")
-        yield line + text.count("\n", 0, start), one_line(text[start : words[last - 1][1]])
+        yield line, one_line(text[start : words[last - 1][1]])
         first = last - (last - first) // _OVERLAP
 
 

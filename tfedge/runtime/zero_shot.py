@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -44,9 +45,9 @@ class ZeroShot:
             raise OptionError(
                 "candidate_labels has no label; give one or more, commas between them"
             )
-        twice = sorted({name for name in self._candidates if self._candidates.count(name) > 1})
+        twice = [name for name, times in Counter(self._candidates).items() if times > 1]
         if twice:
-            raise OptionError(f"candidate_labels has {twice[0]!r} twice; leave one out")
+            raise OptionError(f"candidate_labels has {min(twice)!r} twice; leave one out")
         template = TEMPLATE if wanted.hypothesis_template is None else wanted.hypothesis_template
         self._hypotheses = [_filled(template, name) for name in self._candidates]
         found = [index for index, name in enumerate(labels) if name.lower().startswith("entail")]
