@@ -63,6 +63,10 @@ CASES: dict[str, tuple[Callable[[Path], None], Sequence[str]]] = {
         _setting("config.json", "id2label", {str(i): "L" for i in range(3 * _MANY)}),
         _CONVERT,
     ),
+    "many labels": (
+        _setting("config.json", "id2label", {str(i): f"L{i}" for i in range(3 * _MANY)}),
+        _CONVERT,
+    ),
     "many entities": (
         _text(
             "a.jsonl",

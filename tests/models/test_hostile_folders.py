@@ -112,6 +112,11 @@ SETTINGS: dict[str, tuple[str, dict[str, Any], str]] = {
     "controls": ("config.json", {"id2label": {"0": "a", "1": "\x1b[2J"}}, "calls label 1"),
     "a tab": ("config.json", {"id2label": {"0": "a\tb", "1": "c"}}, "calls label 0"),
     "a list": ("config.json", {"id2label": ["a", "b"]}, "it must be an object"),
+    "many labels": (
+        "config.json",
+        {"id2label": {str(number): f"L{number}" for number in range(90_000)}},
+        r"names 90,000 labels, and classifier\.weight has 2 rows; one of the two is another",
+    ),
     "no epsilon": ("config.json", {"layer_norm_eps": 0}, "layer_norm_eps is 0; it must be a num"),
     "large": ("config.json", {"hidden_size": 30_000, "intermediate_size": 30_000}, "describes an"),
     "deep": ("config.json", {"num_hidden_layers": 1000}, "config.json describes an encoder"),

@@ -166,6 +166,11 @@ class Task(base.Task):
                 f"{checkpoint.folder}: {weights} is of shape {list(shape)}; it must have a row for "
                 f"each label, of which there may be {_MOST_LABELS:,}"
             )
+        if named and weights in checkpoint.names and len(named) != shape[0]:
+            raise CheckpointError(
+                f"{checkpoint.folder}: id2label in config.json names {len(named):,} labels, and "
+                f"{weights} has {shape[0]:,} rows; one of the two is another model's"
+            )
         return named or [f"LABEL_{index}" for index in range(shape[0])]
 
     def exported(self, source: Mapping[str, Any]) -> dict[str, Any]:
