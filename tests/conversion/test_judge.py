@@ -19,9 +19,9 @@ from tfedge.conversion.chance import loss
 from tfedge.conversion.convert import ConvertOptions, convert
 from tfedge.conversion.judge import _MORE_EXACT, Judge, _figures
 from tfedge.errors import RejectedModelError
+from tfedge.quantize.modes import QUANTIZATIONS
 from tfedge.records import as_json
 from tfedge.tasks.base import Rows
-from tfedge.tflite.tflite import QUANTIZATIONS
 
 
 def job(

@@ -55,7 +55,7 @@ def write_clip(folder: Path, end: int = 59) -> Path:
 @pytest.mark.parametrize("end", [59, 2])  # 2 is in OpenAI's files, and means the largest token
 def test_vectors_are_those_of_transformers(tmp_path: Path, end: int) -> None:
     tower = TextTower(Checkpoint(write_clip(tmp_path, end)), Clip.text_tower)
-    found = tower.vectors(["a cat", "a dog"])
+    found = tower.vectors(tower.tokens(["a cat", "a dog"]))
     np.testing.assert_allclose(found[:, :3], VECTORS, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
 
@@ -157,7 +157,7 @@ def test_towers_that_do_not_fit_are_refused(
     assert name in weights
     save_file(weights | {name: value.astype(np.float32)}, folder / "model.safetensors")
     with pytest.raises(CheckpointError, match=message):
-        LabelledCheckpoint(folder, ("cat", "dog"))
+        LabelledCheckpoint(folder, ("cat", "dog")).read("labels.weight")
 
 
 def test_heads_that_do_not_divide_are_refused(tmp_path: Path) -> None:

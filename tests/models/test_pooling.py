@@ -12,7 +12,7 @@ import pytest
 import toy_folders
 from bars import Bars
 
-from tfedge.conversion.job import default_length
+from tfedge.conversion.asked import default_length
 from tfedge.errors import CheckpointError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import Checkpoint, load_weights

@@ -126,7 +126,7 @@ def test_tokens_are_canonical_and_padded(tmp_path: Path) -> None:
 def test_vectors_and_logits_are_those_of_transformers(tmp_path: Path) -> None:
     checkpoint = LabelledCheckpoint(write_siglip(tmp_path), ("cat", "dog"), "a {}")
     tower = TextTower(checkpoint, Siglip.text_tower)
-    vectors = tower.vectors(["a cat", "a dog"])
+    vectors = tower.vectors(tower.tokens(["a cat", "a dog"]))
     np.testing.assert_allclose(vectors[:, :3], VECTORS, atol=1e-5)
     model = build(checkpoint.config, ZERO_SHOT, 2).model
     assert load_weights(model, checkpoint, ZERO_SHOT) == []

@@ -276,6 +276,14 @@ class Architecture(abc.ABC):
                 "--buckets"
             )
 
+    def check_tokens(self, config: EncoderConfig, length: int) -> None:
+        """Raises InputError where an input cannot have so many tokens."""
+        least, most = self.lengths(config)
+        if not least <= length <= most:
+            raise InputError(
+                f"sequence length {length} is not possible: this encoder takes {least} to {most} tokens"
+            )
+
     def residuals(self, config: EncoderConfig) -> list[Stream]:
         """The streams of residual connections, in the order of the data's flow."""
         return [stream for stream in self.streams(config) if stream.dense]

@@ -231,18 +231,17 @@ def convert(model: str, prints_json: bool, **settings: Any) -> None:
 def run_conversion(model: str, settings: dict[str, Any]) -> tuple[Conversion, TfedgeError | None]:
     """Does what `convert` does, with its options; gives, too, why no Edge TPU's file was compiled."""
     from tfedge.cli.given import check_conversion
+    from tfedge.conversion.asked import ConvertOptions
     from tfedge.tasks.columns import ColumnNames
 
     started = time.monotonic()
-    columns = take(ColumnNames, settings)
-    check_conversion(model, settings, columns)
+    options = ConvertOptions(columns=take(ColumnNames, settings), **settings)
+    check_conversion(model, options)
     load_tensorflow()
-    from tfedge.conversion.convert import ConvertOptions
     from tfedge.conversion.convert import convert as run
     from tfedge.conversion.result import Effort
     from tfedge.progress import ProgressBar
 
-    options = ConvertOptions(columns=columns, **settings)
     report = run(model, options, ProgressBar)
     failure = None
     if report.quantization.graph.startswith("edgetpu"):

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tfedge import tasks
-from tfedge.boards.remote import Remote
+from tfedge.conversion.asked import Asked, ConvertOptions
 from tfedge.data.hub import KINDS, check_data
 from tfedge.errors import InputError
-from tfedge.measure.board import check_runtime, wanted_runtime
 from tfedge.models.hub import Source, resolve
 from tfedge.models.stored import Checkpoint
 from tfedge.progress import ProgressBar
-from tfedge.targets import load_target
-from tfedge.tasks.base import Task
+from tfedge.tasks.base import Rows, Task
 from tfedge.tasks.columns import ColumnNames
 
 
@@ -33,34 +29,27 @@ def check_trains(source: Source) -> None:
     Checkpoint(source.folder).config.architecture.check_reads_texts("this stage")
 
 
-def check_conversion(model: str, settings: Mapping[str, Any], columns: ColumnNames) -> None:
-    """Raises what a conversion would, as far as it can be told at once.
-
-    Args:
-        settings: the options of `tfedge convert` by name.
-    """
-    source, task = opened(model, settings["task"])
-    _check_output(settings["output"])
-    target = load_target(settings["target"]) if settings["target"] else None
-    remote = Remote.named(settings["board"], ProgressBar)
-    check_runtime(wanted_runtime(settings["runtime"], target, remote), remote)
-    if name := settings["calibration"]:
-        check_rows(name, task)
-    if name := settings["evaluation"] or settings["calibration"]:
-        check_rows(name, task, columns)
-    if task.input.has_tokenizer:
-        from tfedge.data.tokenizer import check_tokenizer
-
-        check_tokenizer(source.folder, Checkpoint(source.folder).config.vocab_size)
+def check_conversion(model: str, options: ConvertOptions) -> None:
+    """Raises what a conversion would, as far as it can be told without a graph."""
+    _check_output(options.output)
+    asked = Asked(model, options, ProgressBar)
+    if name := options.calibration:
+        check_rows(name, asked.task)
+    if name := options.evaluation or options.calibration:
+        rows = check_rows(name, asked.task, options.columns)
+        if rows is not None and options.evaluation:
+            asked.task.truth(rows, asked.labels)
+    _ = asked.reader  # which imports transformers, where the rest has been found good
 
 
-def check_rows(name: str, task: Task, columns: ColumnNames | None = None) -> None:
+def check_rows(name: str, task: Task, columns: ColumnNames | None = None) -> Rows | None:
     """Raises InputError where there are no data of that name, or they lack what a task reads, given
-    how the user calls its `columns`."""
+    how the user calls its `columns`; gives what is read of a file then."""
     if KINDS[task.units].may_be_on_hub:
         check_data(name)
     if columns is not None and Path(name).exists():
-        task.read(KINDS[task.units](name, "validation", columns))
+        return task.read(KINDS[task.units](name, "validation", columns))
+    return None
 
 
 def _check_output(folder: Path) -> None:

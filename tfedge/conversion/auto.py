@@ -15,6 +15,7 @@ from tfedge.conversion.pricing import priced
 from tfedge.conversion.result import Group, SearchReport
 from tfedge.quantize.costs import Costs, units_of
 from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
+from tfedge.quantize.modes import INTEGER_QUANTIZATIONS
 from tfedge.quantize.prepare import Prepared
 from tfedge.quantize.search import (
     Move,
@@ -26,7 +27,6 @@ from tfedge.quantize.search import (
     precisions_after,
 )
 from tfedge.tasks.classification import Classification
-from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS
 
 # Multiply-accumulates of texts that measuring the harms of all groups may take: with many groups
 # or a large model fewer texts are taken, never less than 16 nor more than 64.

@@ -17,21 +17,19 @@ from tfedge.conversion.result import Choices, IntegerChoices
 from tfedge.measure.board import Board
 from tfedge.models.build import input_names
 from tfedge.quantize.bias import correct_bias
-from tfedge.quantize.coarsen import MOST_BITS
 from tfedge.quantize.lean import RoundedBlocks, lean_graphs, wide_graphs
+from tfedge.quantize.modes import (
+    INTEGER_QUANTIZATIONS,
+    MIXED_QUANTIZATIONS,
+    MOST_BITS,
+    WEIGHT_QUANTIZATIONS,
+)
 from tfedge.quantize.prepare import PASSES, Shape, prepare
 from tfedge.quantize.record import FILE as RECORD
 from tfedge.quantize.record import read_decisions
 from tfedge.quantize.weights import RoundedRows, gptq
 from tfedge.tflite.metadata import write_bundle
-from tfedge.tflite.tflite import (
-    INTEGER_QUANTIZATIONS,
-    MIXED_QUANTIZATIONS,
-    WEIGHT_QUANTIZATIONS,
-    signature_name,
-    to_tflite,
-    to_tflite_int16x8,
-)
+from tfedge.tflite.tflite import signature_name, to_tflite, to_tflite_int16x8
 from tfedge.tflite.tflite_metadata import BundleSpec
 from tfedge.tflite.weights import Rounding, dense_inputs, quantize_weights
 

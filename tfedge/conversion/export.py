@@ -23,7 +23,7 @@ import tf_keras as keras
 
 from tfedge import files, tasks
 from tfedge.architectures.base import EncoderConfig
-from tfedge.conversion.job import default_length
+from tfedge.conversion.asked import default_length
 from tfedge.conversion.judge import check_error, difference
 from tfedge.conversion.result import Origin, versions
 from tfedge.data.batches import padded_length

@@ -16,10 +16,9 @@ from tfedge.conversion.job import Job
 from tfedge.conversion.result import Figures, Refused
 from tfedge.errors import RejectedModelError
 from tfedge.measure.stated import FLOAT
-from tfedge.quantize.coarsen import MOST_BITS
+from tfedge.quantize.modes import INTEGER_QUANTIZATIONS, MIXED_QUANTIZATIONS, MOST_BITS
 from tfedge.targets import INTEGER
 from tfedge.tasks.base import disagreement
-from tfedge.tflite.tflite import INTEGER_QUANTIZATIONS, MIXED_QUANTIZATIONS
 
 _FLOAT_TOLERANCE = 1e-4
 # What loses less than a mode without being looked for, the faster first.

@@ -17,7 +17,7 @@ from tfedge.data.images import pixels_of
 from tfedge.data.texts import package_texts
 from tfedge.data.tokenizer import encode, load_tokenizer, text_encoder, vocabulary
 from tfedge.errors import InputError
-from tfedge.models.blocks import NORMALISED, Pixels
+from tfedge.models.options import NORMALISED, Pixels
 from tfedge.models.preprocessor import pixels, read_preprocessor
 from tfedge.runtime.errors import TextError
 from tfedge.runtime.image_settings import ImageSettings

@@ -13,7 +13,6 @@ import tf_keras as keras
 from tfedge import tasks
 from tfedge.architectures.base import EncoderConfig, Input
 from tfedge.architectures.kinds import Kind
-from tfedge.errors import InputError
 from tfedge.models.blocks import Blocks, GraphOptions, SiteKind, Symbolic, Tensors
 from tfedge.tasks.base import Task
 
@@ -60,11 +59,8 @@ def build(
     options = options or GraphOptions()
     purpose = tasks.find(task)
     length = options.sequence_length
-    least, most = config.architecture.lengths(config)
-    if length is not None and not least <= length <= most:
-        raise InputError(
-            f"sequence length {length} is not possible: this encoder takes {least} to {most} tokens"
-        )
+    if length is not None:
+        config.architecture.check_tokens(config, length)
     purpose.check(config)
     inputs = _inputs(config, options, purpose)
     blocks = make_blocks(config, options)

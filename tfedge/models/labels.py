@@ -6,6 +6,7 @@ the image tower: what the zero-shot-image-classification pipeline of transformer
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,8 @@ _WORDS = "text_model.embeddings.token_embedding.weight"
 _PLACES = "text_model.embeddings.position_embedding.weight"
 _LAST_NORM = "text_model.final_layer_norm"
 _SLOPE = 1.702  # of the quick GELU
+# Of each text the tokens, int64 (n,), and which of them are seen, bool.
+Tokens = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
 class LabelledCheckpoint(Checkpoint):
@@ -44,18 +47,23 @@ class LabelledCheckpoint(Checkpoint):
                 "--labels need a tower of texts, as a clip or siglip has, and a "
                 f"{self.config.model_type} has none; leave them out"
             )
-        texts = [template.format(label) for label in labels]
-        vectors = TextTower(self, known).vectors(texts)
+        self._tower = TextTower(self, known)
+        self._tokens = self._tower.tokens([template.format(label) for label in labels])
         with np.errstate(over="ignore"):
-            scale = float(np.exp(self._number("logit_scale")))
+            self._scale = float(np.exp(self._number("logit_scale")))
         if known.bias is not None:
             self.logit_bias = self._number(known.bias)
-        self._labels = np.asarray(scale * vectors, np.float32)
-        if not np.isfinite(self._labels).all():
+
+    @functools.cached_property
+    def _labels(self) -> np.ndarray:
+        """Computed when they are read: it takes seconds, and a minute of a thousand."""
+        found = np.asarray(self._scale * self._tower.vectors(self._tokens), np.float32)
+        if not np.isfinite(found).all():
             raise CheckpointError(
                 f"{self.folder}: its text tower makes no finite numbers of the labels; take other "
                 "weights"
             )
+        return found
 
     def _number(self, name: str) -> float:
         """A tensor of one number."""
@@ -68,7 +76,9 @@ class LabelledCheckpoint(Checkpoint):
         return {*super().names, f"{LABELS}.weight"}
 
     def shape(self, name: str) -> tuple[int, ...]:
-        return self._labels.shape if name == f"{LABELS}.weight" else super().shape(name)
+        if name == f"{LABELS}.weight":
+            return len(self._tokens), self._tower.compared
+        return super().shape(name)
 
     def read(self, name: str) -> np.ndarray:
         return self._labels if name == f"{LABELS}.weight" else super().read(name)
@@ -108,6 +118,7 @@ class TextTower:
                 f"config.json: text_config has the activation {self._activation}; of texts "
                 f"{', '.join(_ACTIVATIONS)} are computed"
             )
+        self.compared, _ = self._shape(f"{known.projection}.weight", 2)  # channels of a vector
         self._check_shapes()
 
     def _check_shapes(self) -> None:
@@ -134,10 +145,9 @@ class TextTower:
             expected |= _norm_shapes(f"{layer}.layer_norm1", width)
             expected |= _norm_shapes(f"{layer}.layer_norm2", width)
         expected |= _norm_shapes(_LAST_NORM, width)
-        compared, _ = self._shape(f"{self._known.projection}.weight", 2)
-        expected[f"{self._known.projection}.weight"] = (compared, width)
+        expected[f"{self._known.projection}.weight"] = (self.compared, width)
         if self._known.bias is not None:
-            expected[f"{self._known.projection}.bias"] = (compared,)
+            expected[f"{self._known.projection}.bias"] = (self.compared,)
         for name, shape in expected.items():
             if (found := self._shape(name, len(shape))) != shape:
                 raise CheckpointError(
@@ -157,21 +167,26 @@ class TextTower:
             )
         return found
 
-    def vectors(self, texts: Sequence[str]) -> np.ndarray:
-        """What texts are compared with images by, of length 1, float32 (n, C)."""
+    def tokens(self, texts: Sequence[str]) -> Tokens:
+        """What it reads of each text; raises CheckpointError where the tokeniser cannot be read, or is
+        another model's."""
         folder = self._checkpoint.folder
         if self._known.reads_end:
             rows = [(ids, np.array(True)) for ids in tokens(folder, texts, self._most)]
         else:
             rows = padded_tokens(folder, texts, self._most)
+        words, _ = self._shape(_WORDS, 2)
+        if not all(len(ids) and ids.max() < words for ids, _ in rows):
+            raise CheckpointError(f"{TOKENIZER} has tokens that the text tower lacks")
+        return rows
+
+    def vectors(self, rows: Tokens) -> np.ndarray:
+        """What texts are compared with images by, of length 1, float32 (n, C)."""
         return np.stack([self.vector(*row) for row in rows])
 
     def vector(self, ids: np.ndarray, seen: np.ndarray) -> np.ndarray:
         """The vector of one text, (C,), of its tokens, (n,), of which only some may be `seen`."""
-        words = self._read(_WORDS)
-        if not len(ids) or ids.max() >= len(words):
-            raise CheckpointError(f"{TOKENIZER} has tokens that the text tower lacks")
-        x = words[ids] + self._read(_PLACES)[: len(ids)]
+        x = self._read(_WORDS)[ids] + self._read(_PLACES)[: len(ids)]
         if self._known.reads_end:
             seen = np.tri(len(ids), dtype=bool)
         for index in range(self._layers):

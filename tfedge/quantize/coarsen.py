@@ -18,8 +18,7 @@ import numpy as np
 import tf_keras as keras
 
 from tfedge.models.layers import PatchDense
-
-LEAST_BITS, MOST_BITS = 4.0, 8.0
+from tfedge.quantize.modes import MOST_BITS
 
 
 def round_weights(model: keras.Model, bits: float, left: Container[str] = ()) -> None:

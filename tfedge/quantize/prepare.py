@@ -22,13 +22,14 @@ from tfedge.models.layers import LayerNorm
 from tfedge.progress import Progress, unheard
 from tfedge.quantize import record
 from tfedge.quantize.calibrate import Calibration, Observer, calibrate
-from tfedge.quantize.coarsen import MOST_BITS, round_weights
+from tfedge.quantize.coarsen import round_weights
 from tfedge.quantize.edgetpu import GRAPHS
 from tfedge.quantize.equalize import all_streams, scale_queries
 from tfedge.quantize.fake_quant import GatedRounder, StaticRounder, clip, fake_quant_tap
 from tfedge.quantize.felt import Felt, felt, input_of
 from tfedge.quantize.integer import IntegerBlocks
 from tfedge.quantize.mixed import MixedBlocks, Precision
+from tfedge.quantize.modes import MOST_BITS
 from tfedge.quantize.record import FILE, Decisions
 from tfedge.quantize.rewrite import Decision, Rewrite
 from tfedge.quantize.rounding import keep_constants, with_rounding

@@ -40,6 +40,10 @@ class ZeroShotImageClassification(board.ZeroShotImageClassification, Classificat
     def modules(self, config: EncoderConfig) -> tuple[str, ...]:
         return (LABELS,)
 
+    def labels(self, checkpoint: Checkpoint) -> list[str]:
+        """None of its own: they are given in words, and those of config.json are nobody's."""
+        return []
+
     def fit(self, checkpoint: Checkpoint) -> int:
         """Never guessed: it is --labels that ask for it."""
         return 0

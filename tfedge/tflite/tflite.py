@@ -13,22 +13,10 @@ import tf_keras as keras
 
 from tfedge.data.batches import PIXELS
 from tfedge.errors import InputError
+from tfedge.quantize.modes import INTEGER_QUANTIZATIONS, MIXED_QUANTIZATIONS
 from tfedge.tflite.edit import halve_weights
 from tfedge.tflite.flatbuffer import merge
 
-INTEGER_QUANTIZATIONS = ("int8", "int8-float-io")
-# Integers where that keeps the accuracy, and floating point elsewhere.
-MIXED_QUANTIZATIONS = ("mixed", "auto")
-# Integers for weights alone; see `tfedge.tflite.weights`.
-WEIGHT_QUANTIZATIONS = ("dynamic", "int4")
-QUANTIZATIONS = (
-    *INTEGER_QUANTIZATIONS,
-    "int16x8",
-    *MIXED_QUANTIZATIONS,
-    *WEIGHT_QUANTIZATIONS,
-    "float16",
-    "float32",
-)
 # What `to_tflite` makes.
 _CONVERTED = ("float32", "float16", *INTEGER_QUANTIZATIONS, *MIXED_QUANTIZATIONS)
 RUNTIMES = ("tflite-runtime", "litert")
