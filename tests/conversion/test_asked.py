@@ -10,12 +10,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import pytest
 import toy_folders
 import toy_images
 
-from tfedge.cli import conversion
+from tfedge.cli import compression, conversion, measurement, training
 from tfedge.errors import InputError
+from tfedge.measure import evaluate
 
 _AT_ONCE = """
 import sys
@@ -52,9 +54,20 @@ FILES: dict[str, tuple[str, object, str]] = {
 }
 
 
+# Others that read a checkpoint.
+COMMANDS: dict[str, tuple[click.Command, Sequence[str]]] = {
+    "export": (conversion.export, ("--format", "onnx")),
+    "qad": (compression.qad, ("--data", "a.tsv")),
+    "shrink": (compression.shrink, ("--data", "a.tsv", "--target-flops", "0.5")),
+    "finetune": (training.finetune, ("--data", "a.tsv")),
+    "eval": (measurement.evaluate, ("--data", "a.tsv")),
+}
+
+
 @pytest.fixture(autouse=True)
 def _without_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversion, "load_tensorflow", lambda: pytest.fail("it was loaded"))
+    for module in (conversion, compression, training, evaluate):
+        monkeypatch.setattr(module, "load_tensorflow", lambda: pytest.fail("it was loaded"))
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +96,28 @@ def test_files(kind: str, toy: Path, tmp_path: Path) -> None:
     (tmp_path / "c" / name).write_text(json.dumps(content))
     # Whose files have all a say.
     _refused(tmp_path / "c", ("--task", "sentence-embedding"), message)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_other_commands(
+    name: str, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    toy_folders.write_sentences(Path("a.tsv"))
+    shutil.copytree(toy, "c")
+    Path("c/special_tokens_map.json").write_text('{"pad_token": [1]}')
+    command, arguments = COMMANDS[name]
+    given = ("--model", "c") if name == "eval" else ("c", "--output", "out")
+    with pytest.raises(InputError, match="no usable tokeniser"):
+        command.main([*given, *arguments], standalone_mode=False)
+    assert not Path("out").exists()
+
+
+def test_labels_of_eval(toy: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("text\tlabel\na film\tsad\n")
+    with pytest.raises(InputError, match="that the model does not know"):
+        measurement.evaluate.main(["--model", str(toy), "--data", str(path)], standalone_mode=False)
 
 
 def test_images(tmp_path: Path) -> None:

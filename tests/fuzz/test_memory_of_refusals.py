@@ -49,6 +49,10 @@ def _described(**changes: int) -> Callable[[Path], None]:
     return spoil
 
 
+def _special_tokens(folder: Path) -> None:
+    (folder / "c/special_tokens_map.json").write_text('{"pad_token": [1]}')
+
+
 def _many_tensors(folder: Path) -> None:
     path, empty = folder / "c/model.safetensors", {"dtype": "F32", "shape": [0]}
     content = path.read_bytes()
@@ -125,6 +129,8 @@ KINDS: dict[str, tuple[Callable[[Path], None], Sequence[str]]] = {
     "a large vocabulary": (_described(vocab_size=2**31 - 1), _CONVERT),
     "a long context": (_described(max_position_embeddings=2**31 - 1), _CONVERT),
     "many tensors": (_many_tensors, _CONVERT),
+    "special tokens": (_special_tokens, _CONVERT),
+    "labels in words": (lambda folder: None, (*_CONVERT, "--labels", "a,b")),
     "a manifest": (_inflating_manifest, _INFER),
     "a directory": (_claimed_directory, _INFER),
     "a directory that is there": (_sparse_directory, _INFER),

@@ -300,9 +300,9 @@ def export(model: str, prints_json: bool, **settings: Any) -> None:
     for images), and compared with Keras; if it differs by more than 1e-4, it is not kept, and the exit
     code is 5.
     """
-    from tfedge.cli.given import opened
+    from tfedge.cli.given import check_reader, opened
 
-    opened(model, settings["task"])
+    check_reader(*opened(model, settings["task"]))
     load_tensorflow()
     from tfedge.conversion.export import ExportOptions
     from tfedge.conversion.export import export as run

@@ -7,6 +7,7 @@ from pathlib import Path
 from tfedge import tasks
 from tfedge.conversion.asked import Asked, ConvertOptions
 from tfedge.data.hub import KINDS, check_data
+from tfedge.data.reader import open_reader
 from tfedge.errors import InputError
 from tfedge.models.hub import Source, resolve
 from tfedge.models.stored import Checkpoint
@@ -27,6 +28,11 @@ def check_trains(source: Source) -> None:
     """Raises InputError where a checkpoint reads no texts, before its data, a folder of images perhaps,
     are taken for texts; CheckpointError where it has no weights that can be read."""
     Checkpoint(source.folder).config.architecture.check_reads_texts("this stage")
+
+
+def check_reader(source: Source, task: Task) -> None:
+    """Raises CheckpointError where what texts or images are read with cannot be used."""
+    open_reader(source.folder, Checkpoint(source.folder).config, task)
 
 
 def check_conversion(model: str, options: ConvertOptions) -> None:

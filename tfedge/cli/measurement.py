@@ -23,7 +23,6 @@ from tfedge.cli.options import (
     together,
 )
 from tfedge.cli.summary import bench_summary, evaluation_summary, written_summary
-from tfedge.quiet import load_tensorflow
 from tfedge.records import as_json
 
 if TYPE_CHECKING:
@@ -132,16 +131,9 @@ def run_evaluation(
         if details != Details():
             raise click.UsageError("--gallery goes neither with --mistakes nor with --out-of-scope")
         search = Search.read(Data(data, "validation", named), Data(gallery, "train", named), limit)
-        _load_for(model, against)
         return evaluate_search(model, against, search, _board(place, remote), ProgressBar)
     rows = read_rows(model, data, "validation", named).head(limit)
-    _load_for(model, against)
     return run(model, against, rows, _board(place, remote), ProgressBar, details)
-
-
-def _load_for(*models: Path | None) -> None:
-    if any(path and path.is_dir() for path in models):
-        load_tensorflow()
 
 
 def _board(place: dict[str, Any], remote: Remote | None) -> Board:

@@ -10,7 +10,7 @@ import click
 
 from tfedge import tasks
 from tfedge.cli import options
-from tfedge.cli.given import opened
+from tfedge.cli.given import check_reader, opened
 from tfedge.cli.options import (
     PATH,
     TrainingData,
@@ -292,7 +292,8 @@ def _make_static(teacher: Path, width: int | None, settings: dict[str, Any]) -> 
             named = option.opts[0] if isinstance(option, click.Option) else "PRESET"
             raise click.UsageError(f"{named} does not apply to --student {_STATIC}; leave it out")
     refuse_existing(output, force)
-    source, _ = opened(str(teacher), "sentence-embedding")
+    source, task = opened(str(teacher), "sentence-embedding")
+    check_reader(source, task)
     load_tensorflow()
     from tfedge.progress import ProgressBar
     from tfedge.train.static import USUAL_WIDTH, make_static

@@ -9,6 +9,7 @@ from typing import Any
 
 from tfedge import files, tasks
 from tfedge.data.hub import KINDS
+from tfedge.data.reader import Reader, open_reader
 from tfedge.data.texts import AS_FOUND, Texts
 from tfedge.data.unknown import unknown_share
 from tfedge.errors import InputError, board_errors
@@ -17,6 +18,7 @@ from tfedge.measure.mistakes import write_mistakes
 from tfedge.models.folder import transformer_folder
 from tfedge.models.stored import Checkpoint
 from tfedge.progress import MakeBar
+from tfedge.quiet import load_tensorflow
 from tfedge.records import FLAT
 from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.tasks.base import Answer
@@ -183,23 +185,27 @@ def about(model: Path, like_embedder: bool = False) -> tuple[Task, list[str], Se
 def share_of_unknown(model: Path, task: Task, rows: Rows) -> float | None:
     """Of the tokens that a model reads of rows, 0..1; None of images."""
     if model.is_dir():
-        from tfedge.data.reader import open_reader  # which loads TensorFlow
-
-        folder = transformer_folder(model)
-        config = Checkpoint(folder).config
-        encoding = open_reader(folder, config, task).encoding()
-        return unknown_share(
-            task.input, encoding, config.architecture.lengths(config)[1], rows.items
-        )
+        reader, most = _reader(model, task)
+        return unknown_share(task.input, reader.encoding(), most, rows.items)
     bundle = read_bundle(model)
     encoding = {"tokenizer_json": bundle.tokenizer_json, "image": None}
     return unknown_share(task.input, encoding, bundle.manifest.max_length, rows.items)
+
+
+def _reader(model: Path, task: Task) -> tuple[Reader, int]:
+    """What a checkpoint's folder is read with, and how many tokens its encoder takes."""
+    folder = transformer_folder(model)
+    config = Checkpoint(folder).config
+    return open_reader(folder, config, task), config.architecture.lengths(config)[1]
 
 
 def answers_of(
     model: Path, task: Task, rows: Rows, board: Board, make_bar: MakeBar
 ) -> list[Answer]:
     """What a model answers to each item, a .tflite on `board`, a folder in Keras."""
+    if model.is_dir():
+        _reader(model, task)  # is refused, if it must be, before TensorFlow takes seconds to load
+        load_tensorflow()
     with make_bar(f"running {model.name}", len(rows.items)) as bar:
         if not model.is_dir():
             return board.answers(model, rows.items, bar.advance, rows.asked)
