@@ -25,7 +25,8 @@ from tfedge.runtime.bundle import MANIFEST_FILE
 _CLAIM = 400 << 20  # bytes, far more than may be taken
 _CONVERT = ("-m", "tfedge.cli", "convert", "c", "--output", "out")
 _INFER = ("-m", "tfedge.runtime.infer", "--model", "m.tflite", "good")
-_FINETUNE = ("-m", "tfedge.cli", "finetune", "c", "--data", "a.tsv.gz", "--output", "out")
+_TO = ("--output", "out")
+_FINETUNE = ("-m", "tfedge.cli", "finetune", "c")
 _OF_INDEX = ("--model", "m.tflite", "--index", "i.npz")
 _SEARCH = ("-m", "tfedge.runtime.infer", "search", *_OF_INDEX, "good")
 _EVAL = ("-m", "tfedge.cli", "eval", "--model", "m.tflite", "--data")
@@ -102,6 +103,18 @@ def _inflating_texts(folder: Path) -> None:
         _fill(file)
 
 
+def _distinct_labels(suffix: str) -> Callable[[Path], None]:
+    """A table of 8 to 20 MB, with a label of its own in each row."""
+    row = {".tsv": "t%d\tL%d\n", ".csv": "t%d,L%d\n", ".jsonl": '{"text": "t%d", "label": "L%d"}\n'}
+
+    def write(folder: Path) -> None:
+        with (folder / f"a{suffix}").open("w") as file:
+            file.write({".tsv": "text\tlabel\n", ".csv": "text,label\n"}.get(suffix, ""))
+            file.writelines(row[suffix] % (number, number) for number in range(600_000))
+
+    return write
+
+
 def _endless_row(folder: Path) -> None:
     with (folder / "a.tsv").open("wb") as file:
         file.truncate(3 << 30)
@@ -135,7 +148,11 @@ KINDS: dict[str, tuple[Callable[[Path], None], Sequence[str]]] = {
     "a directory": (_claimed_directory, _INFER),
     "a directory that is there": (_sparse_directory, _INFER),
     "texts": (_inflating_texts, (*_EVAL, "a.tsv.gz")),
-    "texts to train on": (_inflating_texts, _FINETUNE),
+    "texts to train on": (_inflating_texts, (*_FINETUNE, "--data", "a.tsv.gz", *_TO)),
+    "labels of a TSV": (_distinct_labels(".tsv"), (*_EVAL, "a.tsv")),
+    "labels of a CSV": (_distinct_labels(".csv"), (*_EVAL, "a.csv")),
+    "labels of a JSONL": (_distinct_labels(".jsonl"), (*_EVAL, "a.jsonl")),
+    "labels to train on": (_distinct_labels(".tsv"), (*_FINETUNE, "--data", "a.tsv", *_TO)),
     "a row": (_endless_row, (*_EVAL, "a.tsv")),
     "an index": (_inflating_index, _SEARCH),
 }

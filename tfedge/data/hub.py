@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from tfedge.data import samples, texts
 from tfedge.data.images import read_images
+from tfedge.data.rows import Table
 from tfedge.data.texts import AS_FOUND, Texts
 from tfedge.errors import InputError, MissingPackageError
 from tfedge.tasks.columns import LABEL, TEXT, ColumnNames, named
@@ -58,14 +59,14 @@ class Data:
         return texts.texts_of(self.table, self.name, self.columns, truth, may_lack_labels)
 
     @functools.cached_property
-    def table(self) -> list[dict[str, Any]]:
+    def table(self) -> Table:
         """The rows by the names of columns, in lower case, values as they are.
 
         Numbers of labels become their names, in lists too, and samples of rerankers a row a candidate.
         """
         return samples.apart(self._rows(), self.name)
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def _rows(self) -> Table:
         if is_file_name(self.name):
             return texts.read_rows(self.name, self.columns.text_column or TEXT[0])
         rows = _load(self.name, self.split)
@@ -84,7 +85,9 @@ class Data:
             raise InputError(
                 f"data set {self.name} has rows without a label ({error}); use another split"
             ) from error
-        found = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        found = Table(
+            dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)
+        )
         if not found:
             raise InputError(f"data set {self.name} has no rows in this split; use another one")
         return found

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tfedge.data.rows import Table
 from tfedge.errors import InputError
 from tfedge.tasks.columns import RELEVANCE
 
 _QUERY, _POSITIVE, _NEGATIVE, _DOCUMENTS = "query", "positive", "negative", "documents"
 
 
-def apart(rows: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
+def apart(rows: Table, source: str) -> Table:
     """A row a candidate, `query`, `passage` and `relevance`, 1 or 0, where rows have `query` and a list
     `positive`, with `negative` or `documents` beside it; other rows as they are.
 
@@ -20,7 +21,8 @@ def apart(rows: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
     """
     if not {_QUERY, _POSITIVE} <= set(rows[0]) or not isinstance(rows[0][_POSITIVE], list):
         return rows
-    return [row for number, sample in enumerate(rows, 1) for row in _rows(sample, source, number)]
+    samples = enumerate(rows, 1)
+    return Table(row for number, sample in samples for row in _rows(sample, source, number))
 
 
 def _rows(sample: Mapping[str, Any], source: str, number: int) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ import gzip
 import itertools
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from types import NoneType
@@ -16,7 +16,8 @@ from typing import Any, Self
 
 from tfedge import files
 from tfedge.data import conll, squad
-from tfedge.data.tables import LARGEST_FILE_BYTES, table_rows
+from tfedge.data.rows import Table
+from tfedge.data.tables import LARGEST_FILE_BYTES, lines_of, table_rows
 from tfedge.errors import InputError
 from tfedge.tasks import columns
 from tfedge.tasks.columns import ColumnNames
@@ -115,7 +116,7 @@ def existing(path: str | Path) -> Path:
 
 
 def texts_of(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Table,
     source: str,
     named: ColumnNames = AS_FOUND,
     truth: Sequence[str] = columns.LABEL,
@@ -130,29 +131,28 @@ def texts_of(
         may_lack_labels: whether a row may have none, or several.
         wanted: the names that the column of texts may have; messages recommend the first.
     """
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    names = rows.names
     found = named.texts(names, wanted, source)
     label = named.label(names, truth, source)
-    texts = [_values(rows, name, source) for name in found]
+    texts = [_values(rows.column(name), name, source) for name in found]
     labels = None
     if label is not None:
         if not may_lack_labels:
-            _refuse_several(rows, label, source)
-        cells = [{label: _joined(row.get(label))} for row in rows]
-        labels = _values(cells, label, source, may_lack_labels)
+            _refuse_several(rows.column(label), label, source)
+        labels = _values(map(_joined, rows.column(label)), label, source, may_lack_labels)
     left_out = tuple(name for name in names if name not in (*found, label))
     second = named.further(found, left_out) if wanted is TEXT_COLUMNS else ()
     items = texts[0] if len(texts) == 1 else list(zip(*texts, strict=True))
     return Texts(items, labels, source, found, left_out, second)
 
 
-def read_rows(path: str | Path, column: str = TEXT_COLUMNS[0]) -> list[dict[str, Any]]:
+def read_rows(path: str | Path, column: str = TEXT_COLUMNS[0]) -> Table:
     """The rows by column: strings, of JSONL whatever values it has; a TXT has one `column`.
 
     Raises InputError as `read_texts`.
     """
     path = existing(path)
-    rows = [row for _, row in _rows(path, column)]
+    rows = Table(row for _, row in _rows(path, column))
     if not rows:
         raise InputError(f"{path} has no rows; give a file with at least one {column}")
     return rows
@@ -169,7 +169,7 @@ def _rows(path: Path, column: str) -> Iterator[tuple[int, dict[str, Any]]]:
         yield from _json_rows(path, content)
     elif suffix == ".txt":
         # Not splitlines(), which also splits at characters that a text may contain.
-        lines = enumerate(content.split("\n"), start=1)
+        lines = enumerate(lines_of(content), start=1)
         yield from ((number, {column: line}) for number, line in lines if line.strip())
     else:
         yield from enumerate(table_rows(path, content, suffix), start=1)
@@ -224,7 +224,7 @@ def _unpacked_bytes(path: Path) -> int:
 
 
 def _json_rows(path: Path, content: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(content.split("\n"), start=1):
+    for number, line in enumerate(lines_of(content), start=1):
         if not line.strip():
             continue
         try:
@@ -237,12 +237,11 @@ def _json_rows(path: Path, content: str) -> Iterator[tuple[int, dict[str, Any]]]
 
 
 def _values(
-    rows: Sequence[Mapping[str, Any]], column: str, source: str, may_be_empty: bool = False
+    cells: Iterable[Any], column: str, source: str, may_be_empty: bool = False
 ) -> list[str]:
     """A column of strings, as a table holds them."""
     values = []
-    for number, row in enumerate(rows, 1):
-        value = row.get(column)
+    for number, value in enumerate(cells, 1):
         if column == columns.WORDS and isinstance(value, list):
             value = " ".join(map(str, value))
         if not isinstance(value, (str, int, float, NoneType)):
@@ -259,9 +258,8 @@ def _values(
     return values
 
 
-def _refuse_several(rows: Sequence[Mapping[str, Any]], column: str, source: str) -> None:
-    for number, row in enumerate(rows, 1):
-        value = row.get(column)
+def _refuse_several(cells: Iterable[Any], column: str, source: str) -> None:
+    for number, value in enumerate(cells, 1):
         if isinstance(value, list) and len(value) != 1:
             raise InputError(
                 f"{source}, row {number}: {column!r} has {len(value)} labels where one is wanted; keep "

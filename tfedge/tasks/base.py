@@ -29,7 +29,6 @@ Answers = Sequence[Answer]
 Truth = Sequence[Any]  # of items, as a task reads it
 Figures = dict[str, Any]  # a JSON object
 PROBLEM = "problem_type"  # what config.json says of a text classifier's head
-_MOST_LABELS = 100_000  # ImageNet-21k has 21,843
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,10 +160,10 @@ class Task(base.Task):
         weights = f"{modules[0]}.weight"
         shape = checkpoint.shape(weights) if weights in checkpoint.names else (2, 1)
         # Nothing so far says that the file holds as many numbers: of (10^9, 0) it holds none.
-        if len(shape) != 2 or not 0 < shape[0] <= _MOST_LABELS or not shape[1]:
+        if len(shape) != 2 or not 0 < shape[0] <= columns.MOST_LABELS or not shape[1]:
             raise CheckpointError(
                 f"{checkpoint.folder}: {weights} is of shape {list(shape)}; it must have a row for "
-                f"each label, of which there may be {_MOST_LABELS:,}"
+                f"each label, of which there may be {columns.MOST_LABELS:,}"
             )
         if named and weights in checkpoint.names and len(named) != shape[0]:
             raise CheckpointError(

@@ -91,6 +91,10 @@ class Classification(Classifier):
     wanted = "the columns text and label"
     problem = problems.SINGLE_LABEL
 
+    def rows(self, texts: Texts) -> Rows:
+        columns.check_count(texts.labels or (), texts.source)
+        return super().rows(texts)
+
     def output_losses(
         self, output: Outputs, target: Outputs, mask: tf.Tensor, temperature: float
     ) -> tf.Tensor:

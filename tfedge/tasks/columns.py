@@ -47,6 +47,7 @@ _TEXTS = frozenset((*TEXT, *itertools.chain(*PAIRS)))
 # By which a first line is recognised, and which no file may have twice.
 KNOWN = frozenset((*_TEXTS, *SCORE, *IMAGE))
 _NAMED = 5  # columns that a note names
+MOST_LABELS = 100_000  # of a classifier; ImageNet-21k has 21,843
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +176,19 @@ def check_labels(names: Iterable[str], source: str) -> None:
             )
 
 
+def check_count(words: Iterable[str], source: str) -> None:
+    """Raises InputError for more labels than a classifier can have, before they are sorted, compared
+    and learned."""
+    found: set[str] = set()
+    for word in words:
+        found.add(word)
+        if len(found) > MOST_LABELS:
+            raise InputError(
+                f"{source} has more than {MOST_LABELS:,} different labels, the most that a classifier "
+                "may have; name the column of the labels with --label-column"
+            )
+
+
 def label_names(words: Iterable[str], source: str) -> list[str]:
     """The labels that occur, sorted; where all are numbers, as these are.
 
@@ -206,7 +220,9 @@ def label_ids(words: Sequence[str], names: Sequence[str], source: str) -> list[i
         )
     known = {key(name): index for index, name in enumerate(names)}
     indices = {str(index): index for index in range(len(names))}
-    found = {key(word) for word in words}
+    keys = map(key, words)
+    # No more is kept of others, of which there may be one a row.
+    found = {one if one in known or one in indices else "" for one in keys}
     if found <= known.keys():
         if found <= indices.keys() and any(known[one] != indices[one] for one in found):
             note(
@@ -217,13 +233,22 @@ def label_ids(words: Sequence[str], names: Sequence[str], source: str) -> list[i
         known = indices
     elif not any(name.isdecimal() for name in known):
         known |= indices
-    unknown = sorted({label for label in words if key(label) not in known})
+    unknown = _least(label for label in words if key(label) not in known)
     if unknown:
         raise InputError(
-            f"{source} has labels {unknown[:5]} that the model does not know; "
+            f"{source} has labels {unknown} that the model does not know; "
             f"its labels are {list(names)}; write these, or their numbers from 0"
         )
     return [known[key(label)] for label in words]
+
+
+def _least(words: Iterable[str], count: int = 5) -> list[str]:
+    """The first of words in the order of sorting, each once."""
+    found: list[str] = []
+    for word in words:
+        if (len(found) < count or word < found[-1]) and word not in found:
+            found = sorted([*found, word])[:count]
+    return found
 
 
 def drawn(total: int, labels: Sequence[str] | None, count: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -100,6 +101,11 @@ class MultiLabel(Classifier, board.MultiLabel):
             for label, count in enumerate(aims.sum(0))
         ]
         return -np.array(levels, np.float32)
+
+    def rows(self, texts: Texts) -> Rows:
+        cells = map(_split, texts.labels or ())
+        columns.check_count(itertools.chain.from_iterable(cells), texts.source)
+        return super().rows(texts)
 
     def texts(self, data: Data) -> Texts:
         """With labels, where there are any; a cell may be empty."""
