@@ -349,3 +349,11 @@ def test_an_embedding_against_the_encoder_of_another_head(tmp_path: Path) -> Non
     assert run(bare, rows, masked)["disagreement"] == pytest.approx(0, abs=1e-6)
     with pytest.raises(CheckpointError, match=r"head of a BertForPreTraining \(cls\)"):
         run(masked, rows, bare)
+
+
+def test_what_is_refused_for_its_length_is_not_taken_apart_again(toys: Path) -> None:
+    """Contexts of 200,000 characters, each with many questions, took minutes behind the progress."""
+    truth = [{"text": ["x"], "answer_start": [0]}]
+    rows = Rows([("who ?", "unheardof " * 20_000)], truth, "long.json")
+    result = run(toys / "reader.tflite", rows)
+    assert (result["unanswered"], result["unknown_share"]) == (1, 0.0)

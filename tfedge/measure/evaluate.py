@@ -159,7 +159,7 @@ def evaluate(
         data=rows.source,
         texts=len(rows.items),
         unanswered=sum("error" in answer for answer in answers),
-        unknown_share=share_of_unknown(model, task, rows),
+        unknown_share=share_of_unknown(model, task, rows, answers),
         figures=figures,
         against=None if against is None else str(against),
         **compared,
@@ -182,14 +182,19 @@ def about(model: Path, like_embedder: bool = False) -> tuple[Task, list[str], Se
     return tasks.find(manifest.task), list(manifest.labels or ()), manifest.runtimes
 
 
-def share_of_unknown(model: Path, task: Task, rows: Rows) -> float | None:
-    """Of the tokens that a model reads of rows, 0..1; None of images."""
+def share_of_unknown(
+    model: Path, task: Task, rows: Rows, answers: Sequence[Answer]
+) -> float | None:
+    """Of the tokens that a model reads of rows, 0..1; None of images. Rows without an answer are none:
+    they may be refused for their length alone, before they are taken apart."""
+    pairs = zip(rows.items, answers, strict=True)
+    items = [item for item, answer in pairs if "error" not in answer]
     if model.is_dir():
         reader, most = _reader(model, task)
-        return unknown_share(task.input, reader.encoding(), most, rows.items)
+        return unknown_share(task.input, reader.encoding(), most, items)
     bundle = read_bundle(model)
     encoding = {"tokenizer_json": bundle.tokenizer_json, "image": None}
-    return unknown_share(task.input, encoding, bundle.manifest.max_length, rows.items)
+    return unknown_share(task.input, encoding, bundle.manifest.max_length, items)
 
 
 def _reader(model: Path, task: Task) -> tuple[Reader, int]:

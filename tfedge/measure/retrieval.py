@@ -69,7 +69,7 @@ def evaluate_search(
     queries, gallery = search.queries, search.gallery
     rows = Rows([*queries.texts, *gallery.texts], None, queries.source)
     figures: dict[str, Any] = {"gallery": gallery.source, "gallery_texts": len(gallery)}
-    unanswered = 0
+    own: Sequence[Answer] = ()
     for path, prefix in ((model, ""), (against, "against_")):
         if path is None:
             continue
@@ -78,7 +78,7 @@ def evaluate_search(
                 f"--gallery is for sentence embeddings, and {path} is for {found.name}"
             )
         answers = answers_of(path, task, rows, board, make_bar)
-        unanswered = unanswered if prefix else sum("error" in answer for answer in answers)
+        own = own if prefix else answers
         measured = retrieval(_vectors(answers), _labels(queries), _labels(gallery))
         figures |= {f"{prefix}{name}": value for name, value in measured.items()}
     return Evaluation(
@@ -87,8 +87,8 @@ def evaluate_search(
         runtime=runtimes[0] if model.is_dir() else board.chosen(runtimes),
         data=queries.source,
         texts=len(queries),
-        unanswered=unanswered,
-        unknown_share=share_of_unknown(model, task, rows),
+        unanswered=sum("error" in answer for answer in own),
+        unknown_share=share_of_unknown(model, task, rows, own),
         figures=figures,
         against=None if against is None else str(against),
     )
