@@ -67,3 +67,24 @@ def _held_back() -> Iterator[Callable[[], None]]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+@contextlib.contextmanager
+def without_output() -> Iterator[None]:
+    """Has nothing come out on standard output, where results go: tokenizers puts keys of files there
+    that it does not know, as they are."""
+    try:
+        kept = os.dup(1)
+    except OSError:  # closed: a file may have its number
+        yield
+        return
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

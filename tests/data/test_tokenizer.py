@@ -10,6 +10,7 @@ import byte_level
 import cases
 import numpy as np
 import pytest
+import toy_folders
 import toys
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -125,6 +126,26 @@ def test_what_is_no_tokeniser(tmp_path: Path, kind: str) -> None:
     assert message.startswith(f"{tmp_path} has no usable tokeniser (")
     assert message.endswith("with tokenizer_config.json")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("unknown", ["", {}, {"a": 1}])
+def test_an_unknown_token_that_is_none(tmp_path: Path, unknown: object) -> None:
+    """transformers then asks for its number without an end."""
+    toy_folders.write_folder(tmp_path / "c", small=True)
+    (tmp_path / "c/special_tokens_map.json").write_text(json.dumps({"unk_token": unknown}))
+    with pytest.raises(CheckpointError, match="no usable tokeniser"):
+        load_tokenizer(tmp_path / "c")
+
+
+def test_keys_that_tokenizers_does_not_know(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It prints their names, control characters too, among the results of a command."""
+    toy_folders.write_folder(tmp_path / "c", small=True)
+    padding = {"content": "[PAD]", "\x1b]0;x\x07": 1}
+    (tmp_path / "c/special_tokens_map.json").write_text(json.dumps({"pad_token": padding}))
+    load_tokenizer(tmp_path / "c")
+    assert capfd.readouterr().out == ""
 
 
 def test_tokeniser_of_a_larger_model(folder: Path) -> None:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tokenizers import Tokenizer, normalizers, processors
+from tokenizers import Tokenizer, normalizers
 
 from tfedge import files
 from tfedge.architectures.fields import read_json
+from tfedge.data.token_types import has_types, without_types
 from tfedge.data.unframed import unframed_tokenizer
 from tfedge.errors import CheckpointError, InputError
 from tfedge.models.config import lowercases
 from tfedge.models.folder import CONFIG, TOKENIZER_SETTINGS
 from tfedge.models.untyped import model_type_of
 from tfedge.notes import note
+from tfedge.quiet import without_output
 from tfedge.runtime.bundle import MAX_ARCHIVE_BYTES  # which a tokenizer.json goes into
 from tfedge.runtime.errors import ModelFileError, TextError
 from tfedge.runtime.special_tokens import find_unknown_id
@@ -48,7 +51,6 @@ _PROBES: tuple[str | tuple[str, str], ...] = (
 _PROBE_LENGTHS = (8, 512)
 _SENTENCEPIECE = "*.model"  # XLM-RoBERTa's and CamemBERT's is sentencepiece.bpe.model
 _PHOBERT = "bpe.codes"
-_TYPED_BEFORE = "AlbertTokenizer"  # the class that has lost them
 # What RoFormer's tokeniser calls, by Python, and its class.
 _JIEBA, _JIEBA_CLASS = "rjieba", "RoFormerTokenizer"
 
@@ -74,18 +76,32 @@ def load_tokenizer(
     if (unframed := unframed_tokenizer(Path(folder))) is not None:
         return unframed
     _refuse_slow(Path(folder))
+    with _refusing(folder), without_output():
+        return _carried(Path(folder), vocab_size, is_embedding)
+
+
+@contextlib.contextmanager
+def _refusing(folder: str | Path) -> Iterator[None]:
+    """Raises as CheckpointError whatever transformers or tokenizers raise of a folder: bare Exceptions
+    from Rust, panics, a RecursionError where the unknown token is unknown."""
     try:
-        whole = _as_transformers(folder)
-        if type(whole).__name__.startswith(_JIEBA_CLASS):
-            raise ImportError(_JIEBA)
-        tokenizer: Any = whole.backend_tokenizer
-        if not isinstance(tokenizer, Tokenizer):
-            raise TypeError("its tokeniser has no fast version")
-    # `tokenizers` raises bare Exceptions from Rust, and panics, transformers one of several.
+        yield
+    except CheckpointError:
+        raise
     except BaseException as error:
         if not isinstance(error, Exception) and not is_panic(error):
             raise
         raise _refusal(folder, error) from error
+
+
+def _carried(folder: Path, vocab_size: int | None, is_embedding: bool) -> Tokenizer:
+    """The tokeniser of transformers as boards run it; see `load_tokenizer`."""
+    whole = _as_transformers(folder)
+    if type(whole).__name__.startswith(_JIEBA_CLASS):
+        raise ImportError(_JIEBA)
+    tokenizer: Any = whole.backend_tokenizer
+    if not isinstance(tokenizer, Tokenizer):
+        raise TypeError("its tokeniser has no fast version")
     _check_count(folder, 1 + max(tokenizer.get_vocab().values(), default=-1), vocab_size)
     expected = [
         (probe, length, _of_transformers(whole, probe, length))
@@ -108,10 +124,10 @@ def load_tokenizer(
                 f"transformers makes {theirs[:12]}, and its tokenizers pipeline alone {ours[:12]}; "
                 "see what tokenizer_config.json asks for besides"
             )
-    if is_embedding and lowercases(Path(folder)):
+    if is_embedding and lowercases(folder):
         _lowercase(tokenizer)
     tokenizer = _with_named_unknown(tokenizer, whole)
-    return tokenizer if _has_types(Path(folder), whole) else _without_types(tokenizer, folder)
+    return tokenizer if has_types(folder, whole) else without_types(tokenizer, folder)
 
 
 def transformers_tokenizer(folder: str | Path) -> Tokenizer:
@@ -119,7 +135,8 @@ def transformers_tokenizer(folder: str | Path) -> Tokenizer:
     written: nothing in it is yet as boards need it."""
     if (unframed := unframed_tokenizer(Path(folder))) is not None:
         return unframed
-    found: Tokenizer = _as_transformers(folder).backend_tokenizer
+    with _refusing(folder), without_output():
+        found: Tokenizer = _as_transformers(folder).backend_tokenizer
     return found
 
 
@@ -298,55 +315,6 @@ def _with_named_unknown(tokenizer: Tokenizer, whole: PreTrainedTokenizerBase) ->
         if token["id"] == number:
             token["special"] = is_named
     return Tokenizer.from_str(json.dumps(content))
-
-
-def _has_types(folder: Path, found: PreTrainedTokenizerBase) -> bool:
-    """Whether two texts have types: those that transformers 5 alone leaves out, and not the folder,
-    models were trained with, as version 4 gives them."""
-    if "token_type_ids" in found.model_input_names:
-        return True
-    path = folder / TOKENIZER_SETTINGS
-    settings = read_json(path) if path.is_file() else {}
-    is_told = isinstance(settings, dict) and "model_input_names" in settings
-    if is_told or not type(found).__name__.startswith(_TYPED_BEFORE):
-        return False
-    note(
-        f"{folder}: two texts have token types, as transformers 4 gives them and 5 does not; "
-        f'"model_input_names": ["input_ids", "attention_mask"] in {TOKENIZER_SETTINGS} leaves them out'
-    )
-    return True
-
-
-def _without_types(tokenizer: Tokenizer, folder: str | Path) -> Tokenizer:
-    """The same with the type 0 for all tokens: transformers then gives the model none.
-
-    Raises CheckpointError where they are no part of a template.
-    """
-    _frame_by_template(tokenizer)
-    content = json.loads(tokenizer.to_str())
-    frame = json.dumps(content["post_processor"])
-    content["post_processor"] = json.loads(
-        frame, object_hook=lambda item: {**item, **({"type_id": 0} if "type_id" in item else {})}
-    )
-    found = Tokenizer.from_str(json.dumps(content))
-    if any(found.encode("a", "a").type_ids):
-        raise CheckpointError(
-            f"{folder} has a tokeniser that gives token types ({content['post_processor']['type']}), "
-            "which model_input_names in tokenizer_config.json leaves out: name token_type_ids there, "
-            "or take a TemplateProcessing without them"
-        )
-    return found
-
-
-def _frame_by_template(tokenizer: Tokenizer) -> None:
-    """Puts a template in place of a `BertProcessing`, which has no types to change."""
-    frame = json.loads(tokenizer.to_str())["post_processor"]
-    if frame and frame["type"] == "BertProcessing":
-        first, end = frame["cls"], frame["sep"]
-        single = [first[0], "$A", end[0]]
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single, [*single, "$B", end[0]], [tuple(first), tuple(end)]
-        )
 
 
 def text_encoder(tokenizer: Tokenizer, max_length: int, pairs: bool = False) -> TextEncoder:
