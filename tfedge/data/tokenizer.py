@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, normalizers
 
 from tfedge import files
 from tfedge.architectures.fields import read_json
+from tfedge.data.beside import check_beside
 from tfedge.data.token_types import has_types, without_types
 from tfedge.data.unframed import unframed_tokenizer
 from tfedge.errors import CheckpointError, InputError
@@ -25,6 +26,7 @@ from tfedge.notes import note
 from tfedge.quiet import without_output
 from tfedge.runtime.bundle import MAX_ARCHIVE_BYTES  # which a tokenizer.json goes into
 from tfedge.runtime.errors import ModelFileError, TextError
+from tfedge.runtime.quiet import quiet_start
 from tfedge.runtime.special_tokens import find_unknown_id
 from tfedge.runtime.tokenizer import TextEncoder, is_panic
 from tfedge.runtime.trial import try_tokenizer
@@ -76,7 +78,7 @@ def load_tokenizer(
     if (unframed := unframed_tokenizer(Path(folder))) is not None:
         return unframed
     _refuse_slow(Path(folder))
-    with _refusing(folder), without_output():
+    with _refusing(folder), without_output(), quiet_start():
         return _carried(Path(folder), vocab_size, is_embedding)
 
 
@@ -135,21 +137,25 @@ def transformers_tokenizer(folder: str | Path) -> Tokenizer:
     written: nothing in it is yet as boards need it."""
     if (unframed := unframed_tokenizer(Path(folder))) is not None:
         return unframed
-    with _refusing(folder), without_output():
+    with _refusing(folder), without_output(), quiet_start():
         found: Tokenizer = _as_transformers(folder).backend_tokenizer
     return found
 
 
 def check_tokenizer(folder: Path, vocab_size: int | None) -> None:
     """Raises CheckpointError, before transformers reads anything, where the tokenizer.json of a folder
-    cannot be used: it breaks, say, or asks for gigabytes; see `tfedge.runtime.trial`."""
+    cannot be used, or a file beside it: it breaks, say, or asks for gigabytes; see
+    `tfedge.runtime.trial`."""
     path = folder / "tokenizer.json"
     try:
         for other in folder.iterdir():
             files.check_regular(other)
+        check_beside(folder, vocab_size)
         count = try_tokenizer(files.read_bytes(path, MAX_ARCHIVE_BYTES)) if path.exists() else 0
     except InputError as error:
-        raise CheckpointError(str(error)) from error
+        raise (
+            error if isinstance(error, CheckpointError) else CheckpointError(str(error))
+        ) from error
     except ModelFileError as error:
         raise _unusable(folder, str(error)) from error
     _check_count(folder, count, vocab_size)
