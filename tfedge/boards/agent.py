@@ -117,13 +117,12 @@ class Depot:
     """The folder of tfedge on a board."""
 
     def __init__(self) -> None:
-        if not Path(os.environ.get("HOME", "/")).is_absolute():
+        if not Path.home().is_absolute():
             del os.environ["HOME"]  # the system knows another one
         self.root = Path.home() / FOLDER
-        self.store, self.models, self.held = (
-            self.root / name for name in ("store", "models", "held")
-        )
-        self.incoming, self.environments = self.root / "incoming", self.root / "envs"
+        self.store, self.models = self.root / "store", self.root / "models"
+        self.held, self.incoming = self.root / "held", self.root / "incoming"
+        self.environments = self.root / "envs"
         for folder in (self.store, self.models, self.held, self.incoming, self.environments):
             folder.mkdir(parents=True, exist_ok=True)
         self.environment, self.installing = self.root / "env", self.root / ".installing"
