@@ -302,7 +302,8 @@ def export(model: str, prints_json: bool, **settings: Any) -> None:
     """
     from tfedge.cli.given import check_reader, opened
 
-    check_reader(*opened(model, settings["task"]))
+    source, task = opened(model, settings["task"])
+    check_reader(source.folder, task.name)
     load_tensorflow()
     from tfedge.conversion.export import ExportOptions
     from tfedge.conversion.export import export as run

@@ -30,9 +30,10 @@ def check_trains(source: Source) -> None:
     Checkpoint(source.folder).config.architecture.check_reads_texts("this stage")
 
 
-def check_reader(source: Source, task: Task) -> None:
-    """Raises CheckpointError where what texts or images are read with cannot be used."""
-    open_reader(source.folder, Checkpoint(source.folder).config, task)
+def check_reader(folder: Path, task: str) -> None:
+    """Raises CheckpointError where what texts or images are read with cannot be used. It imports
+    transformers, which takes a second: what else can be refused is so before."""
+    open_reader(folder, Checkpoint(folder).config, tasks.find(task))
 
 
 def check_conversion(model: str, options: ConvertOptions) -> None:

@@ -271,7 +271,7 @@ def training_data(
     held_out = read(evaluation, judged) if evaluation else None
     if held_out is not None:
         tell_overlap(_as_rows(texts), _as_rows(held_out))
-    check_reader(source, task)
+    check_reader(source.folder, task.name)
     given_task = source.task if teacher is None else None
     return TrainingData(model, source.folder, given_task, texts, held_out)
 
@@ -285,7 +285,6 @@ def _as_rows(given: Texts | Rows) -> Rows:
 def lessons(model: str, settings: dict[str, Any]) -> TrainingData:
     """As `training_data`, with what is to be learned of each text, and the task for which it is; the
     head of `model` may be new, whatever it has."""
-    from tfedge.cli.given import check_reader
     from tfedge.data.overlap import tell_contradictions, tell_overlap, tell_same_images
     from tfedge.models.hub import resolve
     from tfedge.models.stored import Checkpoint
@@ -312,7 +311,6 @@ def lessons(model: str, settings: dict[str, Any]) -> TrainingData:
     if evaluation is not None:
         held_out = known.read_lessons(evaluation)
         (tell_overlap if known.input.has_tokenizer else tell_same_images)(rows, held_out)
-    check_reader(source, known)
     is_left_to_us = evaluation is None and not trains_on_all
     return TrainingData(model, source.folder, task, rows, held_out, is_left_to_us)
 

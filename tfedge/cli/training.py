@@ -131,6 +131,7 @@ def run_finetuning(model: str, labels: str | None, settings: dict[str, Any]) -> 
     images = image_options(model, finetune, {**settings, "out_of_scope": label})
     settings = {name: value for name, value in settings.items() if name not in IMAGE_OPTIONS}
     data, names = _lessons(model, labels, label, settings, images)
+    check_reader(data.folder, str(data.task))
     load_tensorflow()
     from tfedge.train.curve import with_curve
     from tfedge.train.finetune import LabelOptions
@@ -293,7 +294,7 @@ def _make_static(teacher: Path, width: int | None, settings: dict[str, Any]) -> 
             raise click.UsageError(f"{named} does not apply to --student {_STATIC}; leave it out")
     refuse_existing(output, force)
     source, task = opened(str(teacher), "sentence-embedding")
-    check_reader(source, task)
+    check_reader(source.folder, task.name)
     load_tensorflow()
     from tfedge.progress import ProgressBar
     from tfedge.train.static import USUAL_WIDTH, make_static
