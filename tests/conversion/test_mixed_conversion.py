@@ -140,9 +140,17 @@ def test_auto_takes_all_out_of_the_integers_and_then_float16(
     [
         ({"quantization": "int8", "precisions": {"norm": "float"}}, "mixed"),
         ({"quantization": "mixed", "precisions": {"nrom": "float"}}, "names no operation"),
+        (
+            {"quantization": "mixed", "precisions": {"pooling": "float"}},
+            "give one of attention, dense",
+        ),
+        ({"quantization": "mixed", "precisions": {"norm": "dynamic"}}, "only dense layers can"),
         ({"target": "rpi9"}, "unknown target"),
     ],
 )
 def test_what_cannot_be(toy: str, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    """It is said before anything is built or calibrated."""
+    bars = Bars()
     with pytest.raises(InputError, match=message):
-        convert(toy, options(tmp_path, **changes), Bars())
+        convert(toy, options(tmp_path, **changes), bars)
+    assert not bars

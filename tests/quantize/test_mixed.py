@@ -62,6 +62,11 @@ def test_rules_that_cannot_be(rules: dict[str, str], message: str) -> None:
         match_sites(rules, SITES)
 
 
+def test_sites_are_known_before_calibration(prepared: Prepared) -> None:
+    shape = prepared.shape
+    assert shape.sites(prepared.lowering.config) == prepared.encoder().sites
+
+
 def test_every_target_has_costs() -> None:
     for name in target_names():
         target = load_target(name)

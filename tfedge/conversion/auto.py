@@ -14,7 +14,7 @@ from tfedge.conversion.job import Job
 from tfedge.conversion.pricing import priced
 from tfedge.conversion.result import Group, SearchReport
 from tfedge.quantize.costs import Costs, units_of
-from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
+from tfedge.quantize.mixed import Precision, match_sites
 from tfedge.quantize.modes import INTEGER_QUANTIZATIONS
 from tfedge.quantize.prepare import Prepared
 from tfedge.quantize.search import (
@@ -42,8 +42,7 @@ def assignments(
     if job.quantization in INTEGER_QUANTIZATIONS:
         yield {}, None
     elif job.costs is None:
-        rules = job.options.precisions or MIXED_RULES
-        yield match_sites(rules, prepared.encoder().sites), None
+        yield match_sites(job.rules, prepared.encoder().sites), None
     else:
         yield from _Search(job, prepared).choices(priced(job, prepared, job.costs), samples)
 

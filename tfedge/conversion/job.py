@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tfedge.models.config import (
 from tfedge.notes import note
 from tfedge.progress import MakeBar
 from tfedge.quantize.costs import Costs, read_costs
+from tfedge.quantize.mixed import MIXED_RULES, Precision, match_sites
 from tfedge.quantize.prepare import Shape
 from tfedge.runtime.runtimes import RUNTIMES
 from tfedge.targets import INTEGER
@@ -69,6 +70,8 @@ class Job(Asked):
         self.costs: Costs | None = None
         if self.quantization == "auto":
             self.costs = read_costs(self.runtime, target.costs if target else None)
+        if self.quantization == "mixed":
+            match_sites(self.rules, self.shape.sites(config))
         self.calibration, self.rows = self._data()
         self.truth = self._truth()
         self.goal = self.task.goal(self.rows) if self.truth is not None else self.task.score
@@ -85,6 +88,11 @@ class Job(Asked):
     def folder(self) -> Path:
         """Where the files go."""
         return self.options.output / self.source.name
+
+    @property
+    def rules(self) -> Mapping[str, Precision]:
+        """The precisions of the quantization `mixed`, by kind or pattern of operations."""
+        return self.options.precisions or MIXED_RULES
 
     @property
     def runtimes(self) -> list[str]:

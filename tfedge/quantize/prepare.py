@@ -15,7 +15,7 @@ from tfedge import tasks
 from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import Clipping
 from tfedge.errors import CheckpointError
-from tfedge.models.blocks import NORMALISED, Blocks, GraphOptions, Pixels
+from tfedge.models.blocks import NORMALISED, Blocks, GraphOptions, Pixels, SiteKind
 from tfedge.models.build import Encoder, MakeBlocks, build, share_weights
 from tfedge.models.checkpoint import Checkpoint, load_weights, parameters
 from tfedge.models.layers import LayerNorm
@@ -68,6 +68,12 @@ class Shape:
     ) -> Encoder:
         """The graph of an encoder with the task's head, with fresh weights."""
         return build(config, self.task, self.num_labels, options, make_blocks)
+
+    def sites(self, config: EncoderConfig) -> dict[str, SiteKind]:
+        """The operations for which a precision can be chosen, told before anything calibrates."""
+        found = self.build(config, self.options(self.sequence_length)).sites
+        keras.backend.clear_session()
+        return found
 
 
 def float_graphs(
