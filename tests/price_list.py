@@ -11,7 +11,10 @@ from tfedge.inspect import estimate
 from tfedge.inspect.graph import read_model
 from tfedge.inspect.work import kind_of
 
-_BOARD = {"ghz": 2.0, "error": 0.2, "mca": 1.0, "refill_cycles": 5.0, "dram_ns": 10.0}
+_BOARD = {
+    **{"ghz": 2.0, "error": 0.2, "litert_rows": 4},
+    **{"mca": 1.0, "refill_cycles": 5.0, "dram_ns": 10.0},
+}
 
 
 def know_all(monkeypatch: pytest.MonkeyPatch, *models: Path) -> None:

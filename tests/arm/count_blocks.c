@@ -1,9 +1,9 @@
 /* A plugin of qemu-user for 64-bit ARM: the blocks of code that run between two marks, each with its executions and
    with the lines that a model of the board's caches lacks.
 
-   Its arguments are out=FILE and board=rpi4 or rpi5. The guest marks by asking for a priority, which no runtime does:
-   a process's begins or ends a count, a user's empties the caches and has them follow what runs before the next count.
-   A count that no such mark precedes begins with empty caches. At each end come lines
+   Its arguments are out=FILE and board=rpi4, rpi5 or jetson-nano. The guest marks by asking for a priority, which no
+   runtime does: a process's begins or ends a count, a user's empties the caches and has them follow what runs before
+   the next count. A count that no such mark precedes begins with empty caches. At each end come lines
 
      BLOCK executions misses1 misses2 misses3 code    with code as words of eight hexadecimal digits
      END
@@ -181,9 +181,12 @@ int qemu_plugin_install(id_type id, const void *info, int argc, char **argv) {
     add_cache(64 << 10, 4);
     add_cache(512 << 10, 8);
     add_cache(2 << 20, 16);
+  } else if (!strcmp(board, "jetson-nano")) { /* Tegra X1, its Cortex-A57s */
+    add_cache(32 << 10, 2);
+    add_cache(2 << 20, 16);
   }
   if (!out || !levels) {
-    fprintf(stderr, "count_blocks: give out=FILE, which can be written, and board=rpi4 or board=rpi5\n");
+    fprintf(stderr, "count_blocks: give out=FILE, which can be written, and board=rpi4, rpi5 or jetson-nano\n");
     return 1;
   }
   qemu_plugin_register_vcpu_tb_trans_cb(id, translated);

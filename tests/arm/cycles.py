@@ -15,8 +15,12 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-CORES = {"rpi4": "cortex-a72", "rpi5": "neoverse-n1"}
-LEVELS = {"rpi4": 2, "rpi5": 3}  # of caches; what the last one lacks comes from DRAM
+CORES = {"rpi4": "cortex-a72", "rpi5": "neoverse-n1", "jetson-nano": "cortex-a57"}
+LEVELS = {
+    "rpi4": 2,
+    "rpi5": 3,
+    "jetson-nano": 2,
+}  # of caches; what the last one lacks comes from DRAM
 _MCA, _MC = "llvm-mca-19", "llvm-mc-19"
 _REPEATED = 100
 _COVERED = 0.999  # of the instructions; the rest takes as long

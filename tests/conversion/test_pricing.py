@@ -20,10 +20,12 @@ from tfedge.quantize.costs import Costs, read_costs, units_of
 from tfedge.quantize.mixed import Precision, match_sites
 from tfedge.quantize.prepare import Prepared, prepare
 from tfedge.quantize.search import order_moves
+from tfedge.targets import load_target
 
 _BOARD = {
     "ghz": 1.0,
     "error": 0.2,
+    "litert_rows": 1,
     "instructions": 0.0,
     "mca": 1.0,
     "refill_cycles": 0,
@@ -94,6 +96,15 @@ def test_time_decides_where_counts_say_otherwise(job: Job, prepared: Prepared) -
         assert all(value > 0 for value in added.values())
     # 99 cycles, at 1 GHz nanoseconds, for each probability alone.
     assert costs.table["attention"]["float"] > 99
+
+
+@pytest.mark.usefixtures("kinds")
+def test_time_is_that_of_the_target_where_counts_are_of_its_like(
+    job: Job, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert job.costs is not None
+    monkeypatch.setattr(job, "timed", load_target("jetson-nano").times)
+    assert priced(job, prepared, job.costs).board == "jetson-nano"
 
 
 def test_an_unknown_operator_is_named_and_counts_decide(

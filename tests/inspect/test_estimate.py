@@ -19,7 +19,7 @@ from tfedge.runtime.bundle import read_bundle
 
 GELU, RESHAPE = "GELU FLOAT32 > FLOAT32", "RESHAPE FLOAT32 > FLOAT32"
 BOARD = {
-    **{"ghz": 2.0, "error": 0.25},
+    **{"ghz": 2.0, "error": 0.25, "litert_rows": 6},
     **{"instructions": 0.5, "mca": 1.0, "refill_cycles": 4.0, "dram_ns": 10.0},
 }
 TABLES: dict[str, Any] = {
@@ -135,7 +135,7 @@ def test_files(model: str) -> None:
     assert alone == long
     said = render(found)
     assert said.startswith("estimated, not measured: rpi4 at 2 GHz, litert")
-    assert said.endswith(estimate.BASIS)
+    assert said.endswith(found.basis)
     assert f" {long.ms:.2f} " in said
     other = estimate_files([model], "rpi5", ["litert"]).files[0].graphs[1]
     assert other.ms == pytest.approx(long.ms / 2, rel=0.01)
@@ -156,9 +156,23 @@ def test_times_of_a_file(model: str) -> None:
 
 
 def test_times_of_one_graph() -> None:
-    one = estimate.BoardTimes("rpi4", RUNTIME, {"197": 81.2}, 0.14, [])
+    one = estimate.BoardTimes("rpi4", RUNTIME, {"197": 81.2}, 0.14, [], RUNTIME)
     assert summary([one], "tokens") == [
         "estimated on rpi4, litert, one thread: 81.2 ms for 197 tokens (up to 14.0 % off)"
+    ]
+
+
+@pytest.mark.usefixtures("invented")
+def test_a_board_of_which_only_times_of_another_runtime_are_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "no time in litert" not in estimate.basis_of("rpi4")
+    monkeypatch.setitem(BOARD, "litert_rows", 0)
+    assert "of this board no time in litert is published" in estimate.basis_of("rpi4")
+    times = estimate._board_times("rpi4", {4: graph("GELU")})
+    assert summary([times], "tokens") == [
+        "estimated on rpi4, litert, one thread: 0.06 ms for 4 tokens (up to 25.0 % off, by times of "
+        "ncnn)"
     ]
 
 

@@ -15,6 +15,7 @@ import toy_folders
 
 from tfedge import tasks
 from tfedge.errors import InputError
+from tfedge.inspect.estimate import known_boards
 from tfedge.models.checkpoint import Checkpoint
 from tfedge.quantize.costs import Costs, read_costs, units_of
 from tfedge.quantize.fake_quant import FakeQuant
@@ -72,6 +73,7 @@ def test_every_target_has_costs() -> None:
         target = load_target(name)
         for runtime in [target.runtime] if target.runtime else RUNTIMES:
             assert read_costs(runtime, target.costs).board == target.costs
+        assert {target.times or target.costs} <= set(known_boards())
     with pytest.raises(InputError, match="jetson-nano, mediapipe, rpi4"):
         load_target("rpi9")
     with pytest.raises(InputError, match="known are"):

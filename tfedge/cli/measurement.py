@@ -251,7 +251,7 @@ def _run_estimate(models: tuple[str, ...], board: str | None, **settings: Any) -
             )
     if board is None:
         raise click.UsageError(
-            f"--estimate is of a board: give --board {' or --board '.join(known_boards())}"
+            f"--estimate is of a board: give --board {', --board '.join(known_boards())}"
         )
     output = settings["output"]
     if output is not None:
@@ -269,8 +269,8 @@ def _run_estimate(models: tuple[str, ...], board: str | None, **settings: Any) -
     "--estimate",
     "is_estimated",
     is_flag=True,
-    help="Run nothing: estimate the milliseconds of each length on --board rpi4 or --board rpi5, by a "
-    "table of what operators cost there.",
+    help="Run nothing: estimate the milliseconds of each length on --board rpi4, rpi5 or jetson-nano, "
+    "by a table of what operators cost there.",
 )
 @click.option(
     "--peer",

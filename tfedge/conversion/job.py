@@ -41,6 +41,7 @@ class Job(Asked):
 
     Attributes:
         costs: instructions, by which the quantization `auto` chooses where no time can be estimated.
+        timed: the board whose estimated time it goes by.
         max_drop: largest loss in points against float.
         calibration: texts, pairs of texts, or images; of a file drawn as `Rows.drawn` has it, of the
             package's sentences the first.
@@ -68,8 +69,10 @@ class Job(Asked):
             inputs, tokenizer = input_names(config), self.reader.tokenizer
             check_mediapipe(self.shape, self.quantization, inputs, tokenizer)
         self.costs: Costs | None = None
+        self.timed = target and target.times
         if self.quantization == "auto":
             self.costs = read_costs(self.runtime, target.costs if target else None)
+            self.timed = self.timed or self.costs.board
         if self.quantization == "mixed":
             match_sites(self.rules, self.shape.sites(config))
         self.calibration, self.rows = self._data()

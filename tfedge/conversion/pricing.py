@@ -20,9 +20,9 @@ from tfedge.quantize.prepare import Prepared
 
 
 def priced(job: Job, prepared: Prepared, counted: Costs) -> Costs:
-    """What precisions add to the estimated time on the board of `counted`; where that cannot be told, a
-    note says why, and `counted` is what there is to go by."""
-    board = counted.board
+    """What precisions add to the estimated time on the board that the job is for; where that cannot be
+    told, a note says why, and `counted` is what there is to go by."""
+    board = job.timed or counted.board
     if job.runtime != RUNTIME:
         reason = f"times are known for {RUNTIME} alone, not for {job.runtime}"
     elif board not in known_boards():
@@ -33,7 +33,8 @@ def priced(job: Job, prepared: Prepared, counted: Costs) -> Costs:
         except InputError as error:
             reason = str(error)
     note(
-        f"auto chooses by instructions counted on {board}, not by estimated milliseconds: {reason}"
+        f"auto chooses by instructions counted on {counted.board}, not by estimated milliseconds: "
+        f"{reason}"
     )
     return counted
 

@@ -29,10 +29,15 @@ _MEASURES = ("instructions", "mca", "refills", "lines")
 _LIMITS = {"compute": ("instructions", "mca"), "level 2": ("refills",), "DRAM": ("lines",)}
 _KINDS_NAMED = 5
 _BEYOND = 4  # times the largest operator of a kind that was counted, sums over sizes still hold
-BASIS = (
-    "for one thread; the range is the error on real boards' published times of convolution networks, "
-    "each predicted from the others: no Transformer's is among them"
-)
+# What the errors of a board stand on, whether times of the runtime were published of it or not.
+_BASES = {
+    True: "for one thread; the range is the error on real boards' published times of convolution "
+    "networks, each predicted from the others: no Transformer's is among them",
+    False: "for one thread; of this board no time in {runtime} is published: the range is the error on "
+    "ncnn's published times of convolution networks, each predicted from the others, and no less than "
+    "that of the same fit on other boards' times in {runtime}: no Transformer's is among them",
+}
+_OTHER = "ncnn"  # whose times are published of every board
 
 
 _Work = tuple[str, tuple[tuple[str, int], ...]]  # of an operator: its kind, its sizes by name
@@ -53,7 +58,7 @@ class GraphTime:
     """What one run of a graph takes.
 
     Attributes:
-        least_ms, most_ms: between them the time is expected, see `BASIS`.
+        least_ms, most_ms: between them the time is expected, see `basis_of`.
         limit: what takes most of it: compute, level 2 (data that the first cache lacks) or DRAM.
         limits: the shares of these.
         kinds: of operators, the longest first.
@@ -110,7 +115,8 @@ class BoardTimes:
     Attributes:
         ms: by the tokens of a graph; empty where `unknown` names kinds of operators whose cost is not
             known.
-        error: the largest in validation, see `BASIS`.
+        error: the largest in validation, see `basis_of`.
+        checked_by: the runtime whose published times tell the error.
     """
 
     board: str
@@ -118,6 +124,7 @@ class BoardTimes:
     ms: Mapping[str, Positive]
     error: Share
     unknown: Sequence[str]
+    checked_by: str
 
 
 def known_boards() -> tuple[str, ...]:
@@ -141,7 +148,16 @@ def estimate_files(models: Sequence[str], board: str, runtimes: Sequence[str]) -
             f"no times in {others[0]} can be estimated: operators were counted in {RUNTIME} alone"
         )
     found = [_file_times(model, board) for model in models]
-    return Estimate(board, RUNTIME, 1, settings["ghz"], settings["error"], BASIS, found)
+    return Estimate(board, RUNTIME, 1, settings["ghz"], settings["error"], basis_of(board), found)
+
+
+def basis_of(board: str) -> str:
+    """What the error that is told of a board stands on."""
+    return _BASES[_checked_by(board) == RUNTIME].format(runtime=RUNTIME)
+
+
+def _checked_by(board: str) -> str:
+    return RUNTIME if _board(board)["litert_rows"] else _OTHER
 
 
 def _file_times(given: str, board: str) -> FileTimes:
@@ -183,7 +199,7 @@ def _board_times(board: str, graphs: Mapping[int, Subgraph]) -> BoardTimes:
     unknown = unknown_kinds(graphs.values(), board)
     known = [] if unknown else sorted(graphs.items())
     ms = {str(tokens): graph_time(graph, board, "", tokens).ms for tokens, graph in known}
-    return BoardTimes(board, RUNTIME, ms, _board(board)["error"], unknown)
+    return BoardTimes(board, RUNTIME, ms, _board(board)["error"], unknown, _checked_by(board))
 
 
 def estimates_of(graph: Subgraph, signature: str, bundle: Bundle) -> Estimates | None:

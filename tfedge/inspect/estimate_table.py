@@ -75,7 +75,8 @@ def _board_line(times: BoardTimes, unit: str) -> str:
     shown = f"{_number(last)} ms for {long} {unit}"
     if short != long:
         shown = f"{_number(first)} ms for {short} {unit}, {_number(last)} for {long}"
+    of_others = "" if times.checked_by == times.runtime else f", by times of {times.checked_by}"
     return (
         f"estimated on {times.board}, {times.runtime}, one thread: {shown} (up to "
-        f"{percent(times.error)} off)"
+        f"{percent(times.error)} off{of_others})"
     )

@@ -19,6 +19,7 @@ class Target:
     description: str  # the board, for people
     quantization: str  # the fastest mode that keeps the accuracy
     costs: str  # whose costs `auto` chooses by, see `tfedge.quantize.costs`
+    times: str | None = None  # whose estimated time it goes by, or None for that of `costs`
     runtime: str | None = None  # or None for the first that is installed
     buckets: tuple[int, ...] | None = None  # lengths of shorter graphs, or None for the preset's
     sequence_length: int | None = None  # tokens of the longest graph, or None for the preset's
