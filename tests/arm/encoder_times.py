@@ -22,10 +22,12 @@ from scipy.optimize import nnls
 
 from tfedge.architectures.base import EncoderConfig
 from tfedge.data.texts import package_texts
+from tfedge.inspect.estimate import times_of
 from tfedge.models.checkpoint import initialize
 from tfedge.models.config import parse_config
 from tfedge.models.cost import PARTS, work
 from tfedge.presets import load_preset
+from tfedge.runtime.bundle import read_bundle
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "tfedge/models/times.toml"
@@ -71,10 +73,10 @@ class Timed:
 
 
 def _converted(name: str, changes: Mapping[str, Any], folder: Path) -> Path:
-    """The report of a conversion, which is made unless it is there."""
-    report = folder / "out" / name / f"{name}_int8.json"
-    if report.is_file():
-        return report
+    """A converted model, which is made unless it is there."""
+    model = folder / "out" / name / f"{name}_int8.tflite"
+    if model.is_file():
+        return model
     preset = load_preset("tinybert")
     preset = dataclasses.replace(preset, config={**preset.config, **changes})
     if not (folder / name).exists():
@@ -91,19 +93,20 @@ def _converted(name: str, changes: Mapping[str, Any], folder: Path) -> Path:
         "--max-drop",
         100,
         "--output",
-        report.parents[1],
+        model.parents[1],
     ]
     subprocess.run(list(map(str, command)), stdout=subprocess.DEVNULL, check=True)
-    return report
+    return model
 
 
 def timed(models: Mapping[str, Mapping[str, Any]], folder: Path) -> Iterator[Timed]:
     """Converts models, and tells the estimated times of their graphs."""
     for name, changes in models.items():
-        report = json.loads(_converted(name, changes, folder).read_text())
+        model = _converted(name, changes, folder)
+        times = times_of(model, read_bundle(model))
         config = parse_config(json.loads((folder / name / "config.json").read_text()))
         for tokens in LENGTHS:
-            ms = {board["board"]: board["ms"][str(tokens)] for board in report["estimates"]}
+            ms = {board.board: board.ms[str(tokens)] for board in times}
             yield Timed(name, config, tokens, ms)
 
 

@@ -184,7 +184,7 @@ def run_pruning(model: str, teacher: str | None, settings: dict[str, Any]) -> Pr
 @click.option(
     "--target",
     "board",
-    type=click.Choice(["rpi4", "rpi5"]),
+    type=click.Choice(["rpi4", "rpi5", "jetson-nano"]),
     help="The board whose time is estimated. Default: rpi4.",
 )
 @click.option(
