@@ -152,6 +152,7 @@ def test_hostile_names_stay_text(race: Path, inspected: Path, tmp_path: Path) ->
         ("[" * 100_000, "is not JSON"),
         ('{"models": ' + "9" * 400 + "}", "is not JSON: a number has 400 digits; 18 are allowed"),
         ('{"models": ' + "9" * 5000 + "}", "is not JSON: a number has 5000 digits"),
+        ('{"mean": 1e308}', r"is not JSON: a number is 1e308; 1e\+100 is the largest that is"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tfedge.records import Count, Positive, Share, read_record
 
 _MOST_BYTES = 16 << 20  # `inspect` of a model with 2000 operators prints 2 MB
 _LARGEST_DIGITS = 18  # of a whole number; none that is measured has more
+_LARGEST = 1e100  # of others, with which charts compute
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,10 +131,16 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
+def _fraction(digits: str) -> float:
+    if abs(found := float(digits)) > _LARGEST and math.isfinite(found):
+        raise ValueError(f"a number is {digits:.40}; {_LARGEST:g} is the largest that is allowed")
+    return found
+
+
 def _read(path: Path) -> dict[str, Any]:
     text = files.read_bytes(path, _MOST_BYTES)
     try:
-        content = json.loads(text.decode("utf-8"), parse_int=_whole)
+        content = json.loads(text.decode("utf-8"), parse_int=_whole, parse_float=_fraction)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
