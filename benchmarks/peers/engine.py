@@ -11,7 +11,7 @@ import numpy as np
 
 Feed = Mapping[str, np.ndarray]
 
-ENGINES = ("mnn", "onnx", "openvino", "torch")
+ENGINES = ("ctranslate2", "mnn", "onnx", "openvino", "torch")
 
 
 @dataclasses.dataclass(frozen=True)

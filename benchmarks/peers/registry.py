@@ -78,6 +78,19 @@ def _mnn(kind: str, what: str, first: bool = False) -> Peer:
     )
 
 
+def _ctranslate2(kind: str, what: str) -> Peer:
+    return Peer(
+        name=f"ctranslate2-{kind}",
+        what=what,
+        maker=f"{_PACKAGE}.export_ctranslate2",
+        kind=kind,
+        variants=("model",),
+        suffix="",
+        engine="ctranslate2",
+        packages=("torch", "transformers", "ctranslate2"),
+    )
+
+
 def _torch(kind: str, what: str) -> Peer:
     return Peer(
         name=f"torch-{kind}",
@@ -137,6 +150,8 @@ _ALL = (
     _mnn("dynamic", "MNN, int8 weights, activations quantised as they come"),
     _mnn("dynamic", "MNN, likewise, its last layer for [CLS] alone: BERT classifiers", first=True),
     _mnn("float", "MNN, float32"),
+    _ctranslate2("dynamic", "CTranslate2, int8 weights, activations quantised as they come"),
+    _ctranslate2("float", "CTranslate2, float32"),
     _torch("dynamic", "torch, quantize_dynamic: int8 weights of dense layers"),
     _torch("float", "torch, float32"),
     _plain("int8", "plain graph, Optimize.DEFAULT and a representative dataset, LiteRT"),

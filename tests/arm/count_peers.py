@@ -22,7 +22,13 @@ from tfedge.runtime.bundle import read_bundle
 
 # What `invoke.py` calls the engine of a peer. torch is not among them: its wheel for boards is as
 # large as all else together.
-ENGINES = {TFLITE: "litert", "mnn": "mnn", "onnx": "onnx", "openvino": "openvino"}
+ENGINES = {
+    TFLITE: "litert",
+    "mnn": "mnn",
+    "ctranslate2": "ctranslate2",
+    "onnx": "onnx",
+    "openvino": "openvino",
+}
 
 
 def count_peers(given: argparse.Namespace, boards: Sequence[str]) -> Iterator[Count]:
