@@ -47,6 +47,17 @@ def test_rows_that_no_cache_holds(dtype: str, again: int) -> None:
     assert sizes_of(*found)["again"] == again
 
 
+@pytest.mark.parametrize(
+    ("depth", "dtype", "is_again"),
+    [(3072, "FLOAT32", True), (3071, "FLOAT32", False), (3072, "INT8", False)],
+)
+def test_long_rows_are_fetched_again(depth: int, dtype: str, is_again: bool) -> None:
+    """A row of 3072 floats has 12 KiB: sixteen of them were fetched again on an emulated Cortex-A72."""
+    operands = [tensor(16, depth, dtype=dtype), tensor(768, depth, constant=True)]
+    found = sizes_of(*alone("FULLY_CONNECTED", operands, tensor(16, 768, dtype=dtype)))
+    assert found["again"] == (found["macs"] if is_again else 0)
+
+
 @pytest.mark.parametrize(("scale", "units"), [(None, 7), (0.1, 1), (None, 1)])
 def test_a_scale_for_each_channel(scale: float | None, units: int) -> None:
     weights = Tensor("", (units, 312), "INT8", scale, 0, 4)

@@ -17,6 +17,9 @@ _DENSE = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _REDUCTIONS = ("SUM", "MEAN", "REDUCE_MAX", "REDUCE_MIN", "ARG_MAX")
 _LOOK_UPS = ("GATHER", "GATHER_ND")  # rows are what is looked up
 _CACHE_BYTES = 1 << 20  # the second cache of a Raspberry Pi 4
+# Of a row that was seen to be fetched again for each tile of columns, however few rows there are;
+# rows of 6 kB were not.
+_LONG_ROW_BYTES = 12 << 10
 _TILE = (4, 8, 4)  # rows, columns, depth
 _INDEX = "INT32"  # of operands that say where and not what: shapes, axes, permutations
 
@@ -43,9 +46,9 @@ def sizes_of(operator: Operator, subgraph: Subgraph) -> dict[str, int]:
     Returns:
         `rows` without the last axis, `out` elements written and `in` read that are no constants; of
         products also `weights`, the elements of the second operand, `macs`, the
-        multiply-accumulates, and `again`, those of rows too large to stay in a cache for the next
-        columns; of BATCH_MATMUL also what `_batches` tells. Raises InputError where an operand is
-        missing.
+        multiply-accumulates, and `again`, those of rows too large, or too long, to stay in a cache
+        for the next columns; of BATCH_MATMUL also what `_batches` tells. Raises InputError where an
+        operand is missing.
     """
     operands, result = subgraph.operands(operator), subgraph.result(operator)
     read = sum(item.elements for item in operands if not item.constant and item.dtype != _INDEX)
@@ -62,7 +65,9 @@ def sizes_of(operator: Operator, subgraph: Subgraph) -> dict[str, int]:
         if operator.name == "CONV_2D":
             depth = math.prod(second.shape[1:])
         sizes |= {"weights": second.elements, "macs": result.elements * depth, "in": first.elements}
-        sizes["again"] = sizes["macs"] if first.bytes > _CACHE_BYTES else 0
+        row = first.bytes * depth // max(first.elements, 1)
+        is_again = first.bytes > _CACHE_BYTES or row >= _LONG_ROW_BYTES
+        sizes["again"] = sizes["macs"] if is_again else 0
         if operator.name == "BATCH_MATMUL":
             sizes |= _batches(sizes)
     return sizes
