@@ -66,6 +66,29 @@ def names(found: list[Path]) -> list[str]:
     return sorted("-".join(path.name.split("-")[:2]) for path in found)
 
 
+def test_a_package_that_wants_another_version_is_taken_older(index: Path, tmp_path: Path) -> None:
+    """As ml_dtypes 0.7 wants numpy 2, which tflite-runtime cannot have; what the newer one alone needs
+    is not sent."""
+    own = write(tmp_path, "own", "number<2", "runtime")
+    for version in ("1.26", "2.4"):
+        write(index, "number", version=version)
+    write(index, "runtime", "types")
+    write(index, "types", "number>=1.21", version="0.5")
+    write(index, "types", "number>=2", "extra_part", version="0.7")
+    write(index, "extra_part")
+    found = wheels_for(place_of(facts()), None, own)
+    assert names(found) == ["number-1.26", "own-1.0", "pip-1.0", "runtime-1.0", "types-0.5"]
+
+
+def test_versions_that_never_fit_are_told(index: Path, tmp_path: Path) -> None:
+    own = write(tmp_path, "own", "number<2", "types")
+    write(index, "number", version="1.26")
+    for version in ("0.6", "0.7"):
+        write(index, "types", "number>=2", version=version)
+    with pytest.raises(MissingPackageError, match=r"for types!=0.6,!=0.7|for types!=0.7,!=0.6"):
+        wheels_for(place_of(facts()), None, own)
+
+
 def test_by_the_boards_markers(index: Path, tmp_path: Path) -> None:
     """Of packages that packages need, too; and with what they are asked for in brackets."""
     own = write(tmp_path, "own", 'old; python_version < "3.12"', 'new>=2; python_version >= "3.12"')

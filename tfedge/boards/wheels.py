@@ -21,6 +21,11 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
 import tfedge
 from tfedge import __version__, files
 from tfedge.errors import MissingPackageError
@@ -124,7 +129,7 @@ def wheels_for(place: Place, runtime: str | None, own: Path) -> list[Path]:
     folder = files.user_folder("XDG_CACHE_HOME", ".cache") / "tfedge" / "wheels" / key
     if not folder.exists():
         with files.scratch_folder(folder) as new:
-            _fetch(place, wanted, new)
+            _Fetching(place, wanted, new).run()
             if not folder.exists():  # another process may have been faster
                 new.rename(folder)
     return [own, *sorted(folder.glob("*.whl"))]
@@ -142,46 +147,105 @@ def _requirements(wheel: Path) -> list[str]:
     return [str(one) for one in headers.get_all("Requires-Dist", [])]
 
 
-def _fetch(place: Place, wanted: Sequence[str], folder: Path) -> None:
+class _Fetching:
     """Fetches wheels into a folder until none needs another.
 
     pip would do it in one step, but asks its own machine what markers ask for: of a board with another
-    Python it would take the wrong packages.
+    Python it would take the wrong packages. Where no version of a package is what all ask for, a
+    package that asks for it is taken in another version.
     """
-    from packaging.specifiers import SpecifierSet
-    from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
-    asked: dict[NormalizedName, SpecifierSet] = {}
-    extras: dict[str, set[str]] = {}
-    found: dict[NormalizedName, Path] = {}
-    new = [("", one) for one in wanted]
-    while new:
-        for whose, text in new:
-            needed = _needed(text, place, extras.get(whose, set()))
-            if needed is None:
-                continue
-            name = canonicalize_name(needed.name)
-            asked[name] = asked.get(name, SpecifierSet()) & needed.specifier
-            extras.setdefault(name, set()).update(needed.extras)
-        lacking = [
-            name
+    def __init__(self, place: Place, wanted: Sequence[str], folder: Path) -> None:
+        self._place, self._folder = place, folder
+        self._texts: dict[str, Sequence[str]] = {
+            "": wanted
+        }  # what each package found says it needs
+        self._found: dict[str, Path] = {}
+        self._refused: dict[str, SpecifierSet] = {}  # versions that do not fit the others
+
+    def run(self) -> None:
+        """Raises MissingPackageError where there are no wheels that fit each other."""
+        while lacking := self._lacking():
+            try:
+                self._take(lacking)
+            except _NoWheelError:
+                for name, versions in lacking.items():  # pip does not say which of them it is
+                    try:
+                        self._take({name: versions})
+                    except _NoWheelError as error:
+                        self._go_back(name, error)
+
+    def _lacking(self) -> dict[str, SpecifierSet]:
+        """The packages that have to be fetched, in what versions; what nobody needs is let go."""
+        asked: dict[str, SpecifierSet] = {}
+        for _, one in self._needs():
+            asked[_key(one)] = asked.get(_key(one), SpecifierSet()) & one.specifier
+        for name, versions in self._refused.items():
+            if name in asked:
+                asked[name] &= versions
+        for name in self._found.keys() - asked.keys():
+            self._forget(name)
+        return {
+            name: versions
             for name, versions in asked.items()
-            if name not in found
-            or not versions.contains(parse_wheel_filename(found[name].name)[1], prereleases=True)
-        ]
-        for name in lacking:
-            if name in found:
-                found.pop(name).unlink()
-        fetched = _download(place, [f"{name}{asked[name]}" for name in lacking], folder)
-        found |= {canonicalize_name(parse_wheel_filename(path.name)[0]): path for path in fetched}
-        new = [(str(name), text) for name in lacking for text in _requirements(found[name])]
+            if name not in self._found
+            or not versions.contains(_version(self._found[name]), prereleases=True)
+        }
+
+    def _needs(self) -> list[tuple[str, Requirement]]:
+        """Who needs what, on this board and with what is asked for in brackets."""
+        extras: dict[str, set[str]] = {}
+        while True:
+            needs = [
+                (whose, one)
+                for whose, texts in self._texts.items()
+                for text in texts
+                if (one := _needed(text, self._place, extras.get(whose, set()))) is not None
+            ]
+            before, extras = extras, {}
+            for _, one in needs:
+                extras.setdefault(_key(one), set()).update(one.extras)
+            if extras == before:
+                return needs
+
+    def _take(self, wanted: Mapping[str, SpecifierSet]) -> None:
+        for name in wanted:
+            self._forget(name)
+        texts = [f"{name}{versions}" for name, versions in wanted.items()]
+        for path in _download(self._place, texts, self._folder):
+            name = canonicalize_name(parse_wheel_filename(path.name)[0])
+            self._found[name], self._texts[name] = path, _requirements(path)
+
+    def _go_back(self, name: str, error: _NoWheelError) -> None:
+        """Has another version of the last package found that needs this one."""
+        asking = {whose for whose, one in self._needs() if whose and _key(one) == name}
+        if not asking:
+            raise error
+        last = [whose for whose in self._found if whose in asking][-1]
+        version = SpecifierSet(f"!={_version(self._found[last])}")
+        self._refused[last] = self._refused.get(last, SpecifierSet()) & version
+        self._forget(last)
+
+    def _forget(self, name: str) -> None:
+        if name in self._found:
+            self._found.pop(name).unlink()
+            del self._texts[name]
 
 
-def _needed(text: str, place: Place, extras: set[str]) -> Any:
+class _NoWheelError(MissingPackageError):
+    """No wheel is as it is asked for."""
+
+
+def _key(one: Requirement) -> str:
+    return canonicalize_name(one.name)
+
+
+def _version(path: Path) -> Version:
+    return parse_wheel_filename(path.name)[1]
+
+
+def _needed(text: str, place: Place, extras: set[str]) -> Requirement | None:
     """A requirement, where a board with these markers has it; None where it has not."""
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
-
     one = Requirement(text)
     holds = one.marker is None or any(
         one.marker.evaluate({**place.markers, "extra": extra}) for extra in {"", *extras}
@@ -215,7 +279,9 @@ def _unfetched(place: Place, said: str) -> MissingPackageError:
         )
     lines = [line for line in said.splitlines() if line.startswith("ERROR: ")]
     last = (lines or said.strip().splitlines() or ["it said nothing"])[-1].removeprefix("ERROR: ")
-    return MissingPackageError(
+    is_none = "No matching distribution" in said
+    kind = _NoWheelError if is_none else MissingPackageError
+    return kind(
         f"pip finds no wheels for Python {place.python} on {place.platforms[0]} ({last}): README.md "
         "says which boards have which, and pip's own settings where it looks"
     )
