@@ -10,6 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from program import each_runtime
 
 from tfedge.errors import InputError
+from tfedge.inspect.copies import _prefix
 from tfedge.measure.board import Board
 from tfedge.progress import unheard
 from tfedge.tflite.flatbuffer import MODEL_IDENTIFIER, _Builder, merge, pack, parse, share, text
@@ -162,3 +163,15 @@ def test_operators_of_other_scales_have_biases_of_their_own() -> None:
     assert {bytes(tree.buffers[index].data) for index in biases} == {bytes(32)}
     again, _ = parse(pack(tree))
     assert len(again.buffers) == len(tree.buffers)
+
+
+def test_beginnings_of_a_graph_have_biases_of_their_own() -> None:
+    """What `tfedge inspect --time` runs: graphs that were made of the operators of one."""
+    tree, _ = parse(pack(_convolutions(1.0, 2.0, 1.0, 2.0)))
+    (graph,) = tree.subgraphs
+    graph.outputs = graph.operators[-1].outputs
+    tree.subgraphs = [_prefix(graph, end) for end in (2, 4)]
+    made, _ = parse(pack(tree))
+    for graph in made.subgraphs:
+        tensors = [graph.tensors[operator.inputs[2]] for operator in graph.operators]
+        assert tensors[0].buffer != tensors[1].buffer

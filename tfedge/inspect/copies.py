@@ -114,9 +114,9 @@ def write_prefixes(
 def _prefix(graph: Any, end: int) -> Any:
     """The first `end` operators, which put out what the others read of them, and the outputs."""
     made = copy.copy(graph)
-    # Packing writes into tensors; the constants themselves are shared.
+    # Packing writes into tensors and operators; the constants themselves are shared.
     made.tensors = [copy.copy(tensor) for tensor in graph.tensors]
-    made.operators = graph.operators[:end]
+    made.operators = [copy.copy(operator) for operator in graph.operators[:end]]
     written = {int(index) for item in made.operators for index in item.outputs}
     rest = {int(index) for item in graph.operators[end:] for index in item.inputs}
     made.outputs = np.array(sorted(written & (rest | set(map(int, graph.outputs)))), np.int32)
