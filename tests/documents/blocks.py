@@ -27,7 +27,10 @@ MARKED = {
     "examples/trec.toml": ("not run", "README.md has its command, with the files elsewhere"),
     **{
         f"examples/{name}.toml": ("not run", "tests/recipes/test_examples.py runs it")
-        for name in ("emotions", "entailment", "entities", "intents", "similarity", "slots")
+        for name in (
+            *("emotions", "entailment", "entities", "intents", "private_data", "questions"),
+            *("reranking", "search", "sentiment", "similarity", "slots"),
+        )
     },
 }
 # The code of a translation is that of its original, see `translation.py`.
