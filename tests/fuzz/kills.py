@@ -51,9 +51,21 @@ seq_len = 16
 """
 _TRAINED = ("--data", "in/a.tsv", "--epochs", "1", "--max-length", "16", "--output", "out/t")
 COMMANDS: dict[str, tuple[str, ...]] = {
+    "init": (*TFEDGE, "init", "deit-tiny", "out/c"),
     "index": (*INFER, "index", "--model", "in/embedder.tflite", "--index", "out/i.npz", "in/notes"),
     "report": (*TFEDGE, "report", "in/results.json", "--output", "out/r.html"),
     "convert": (*TFEDGE, "convert", "in/c", "--seq-len", "16", "--output", "out"),
+    "auto": (*TFEDGE, "convert", "in/c", "--quant", "auto", "--seq-len", "16", "--output", "out"),
+    "eval": (
+        *TFEDGE,
+        "eval",
+        "--model",
+        "in/int8.tflite",
+        "--data",
+        "in/a.tsv",
+        "--mistakes",
+        "out/m.csv",
+    ),
     "export": (
         *TFEDGE,
         "export",
