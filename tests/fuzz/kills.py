@@ -183,6 +183,15 @@ class Victim:
         (self.folder / "out").mkdir()
         return time.monotonic() - begin, left
 
+    def _take_away(self, whole: set[str]) -> None:
+        """Takes away what it leaves at its end; what is temporary stays for the next to remove."""
+        out = self.folder / "out"
+        for name in whole:
+            (out / name).unlink()
+        for path in sorted(out.rglob("*"), reverse=True):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
     def kill(self, after_s: float, number: int, whole: set[str]) -> list[str]:
         """Kills it after that time; returns what is wrong; `whole` is what it leaves at its end."""
         process = self._start()
@@ -192,9 +201,8 @@ class Victim:
             process.send_signal(number)
         process.wait(LONGEST_S)
         wrong = halves(self.folder / "out")
-        if process.returncode == 0 or names(self.folder / "out") == whole:  # it was faster
-            shutil.rmtree(self.folder / "out")
-            (self.folder / "out").mkdir()
+        if whole <= names(self.folder / "out"):  # it was faster
+            self._take_away(whole)
             if process.returncode == 0:
                 return wrong
         if "Traceback" in self.said:

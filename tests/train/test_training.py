@@ -408,6 +408,14 @@ def test_checkpoints_without_settings_are_not_resumed(tmp_path: Path) -> None:
     assert [path.name for path in folder.path.iterdir()] == ["settings.json"]
 
 
+def test_what_a_kill_left_behind_a_publication_goes_with_the_next_command(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model.training" / "steps").mkdir(parents=True)
+    with pytest.raises(InputError, match="--force to replace it"):
+        claim(tmp_path / "model")
+    assert not (tmp_path / "model.training").exists()
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "\udcff"])
 def test_damaged_settings_are_refused(tmp_path: Path, content: str) -> None:
     folder = claim(tmp_path / "model", steps=True)

@@ -54,6 +54,8 @@ class RunFolder:
                 "command with its settings to resume, or delete that folder, as --force does"
             )
         resumes = was_claimed and not other
+        if not was_claimed:  # what is there is left of a run that was killed when it had ended
+            shutil.rmtree(self.path, ignore_errors=True)
         if self.output.exists() and not force and not (resumes and self.has_steps):
             raise InputError(
                 f"{self.output} exists; choose another --output, or --force to replace it"
