@@ -1,9 +1,10 @@
 """Makes the table of what operators cost on boards: `python tests/arm/tabulate.py MODEL...`.
 
 Counts the operators of converted models one by one, in their own widths and in others, and fits for
-each kind of operator a sum over its sizes. Kinds that the table has stay as they are, unless `--anew`.
-What is counted is kept in a file, so that a second call counts only what is new. `--check` compares
-whole models under emulation with their operators' sum.
+each kind of operator a sum over its sizes. Kinds that the table has stay as they are, unless `--anew`
+or named by `--kind`; for these, give all models that they were counted in. What is counted is kept in
+a file, so that a second call counts only what is new. `--check` compares whole models under emulation
+with their operators' sum.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,12 @@ def lacking(board: str) -> Callable[[Counted], bool]:
     """Tells whether the table lacks a kind."""
     table = read_table(board)
     return lambda one: one.kind not in table
+
+
+def _wanted(board: str, anew: bool, kinds: Collection[str]) -> Callable[[Counted], bool]:
+    """Tells whether a kind is counted."""
+    missing = lacking(board)
+    return lambda one: anew or one.kind in kinds or missing(one)
 
 
 def count(board: str, model: Path, wanted: Callable[[Counted], bool]) -> None:
@@ -260,6 +267,7 @@ def main() -> int:
     parser.add_argument("--board", action="append", choices=list(CORES))
     parser.add_argument("--check", action="store_true", help="compare whole models, count nothing")
     parser.add_argument("--anew", action="store_true", help="also kinds that the table has")
+    parser.add_argument("--kind", action="append", default=[], help="also this one")
     given = parser.parse_args()
     boards = given.board or list(CORES)
     for board in boards:
@@ -267,7 +275,7 @@ def main() -> int:
             if given.check:
                 check(board, model, _OWN)
             else:
-                count(board, model, (lambda one: True) if given.anew else lacking(board))
+                count(board, model, _wanted(board, given.anew, given.kind))
     if not given.check:
         kept = {name: {} if given.anew else read_table(name) for name in CORES}
         new = {name: fit(read_counts(counts_of(name))) for name in CORES}
