@@ -41,6 +41,7 @@ def test_label_ids(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
         (["0", "5"], STARS, r"labels \['0'\] that the model does not know; its labels are \['1'"),
         (["0", "6"], STARS, r"labels \['0', '6'\]"),
         (["0", "other"], ["1", "other"], r"labels \['0'\]"),
+        (["x"], [f"L{i}" for i in range(1000)], r"'L18', 'L19'\] and 980 more; write these"),
         (["-1", "0"], ["a", "b"], r"labels \['-1'\]"),
         (["2"], ["a", "b"], r"labels \['2'\]"),
         (["good"], ["Good", "bad", "good "], r"the labels 'Good' and 'good ' are the same but for"),

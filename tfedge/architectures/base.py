@@ -85,9 +85,10 @@ class EncoderConfig:
             raise CheckpointError(
                 f"id2label in config.json has a key that is no number: {error}"
             ) from error
-        if sorted(by_index) != list(range(len(by_index))):
+        missing = next((index for index in range(len(by_index)) if index not in by_index), None)
+        if missing is not None:
             raise CheckpointError(
-                f"id2label in config.json numbers its labels {sorted(by_index)}; "
+                f"id2label in config.json has {len(by_index)} labels, and none is number {missing}; "
                 f"they must be 0 to {len(by_index) - 1}"
             )
         return [by_index[index] for index in range(len(by_index))]

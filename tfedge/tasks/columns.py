@@ -237,9 +237,15 @@ def label_ids(words: Sequence[str], names: Sequence[str], source: str) -> list[i
     if unknown:
         raise InputError(
             f"{source} has labels {unknown} that the model does not know; "
-            f"its labels are {list(names)}; write these, or their numbers from 0"
+            f"its labels are {first_of(names)}; write these, or their numbers from 0"
         )
     return [known[key(label)] for label in words]
+
+
+def first_of(names: Sequence[str], count: int = 20) -> str:
+    """Names for a message, of many the first."""
+    more = len(names) - count
+    return f"{list(names[:count])}{f' and {more} more' if more > 0 else ''}"
 
 
 def _least(words: Iterable[str], count: int = 5) -> list[str]:

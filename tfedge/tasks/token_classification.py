@@ -178,7 +178,7 @@ class TokenClassification(Task, board.TokenClassification):
         if unknown:
             raise InputError(
                 f"{rows.source} has labels {unknown[:5]} that the model does not know; "
-                f"its labels are {list(labels)}; write these, or their numbers from 0"
+                f"its labels are {columns.first_of(labels)}; write these, or their numbers from 0"
             )
         return [[(begin, names[tag]) for begin, tag in words] for words in rows.truth]
 
