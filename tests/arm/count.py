@@ -27,7 +27,7 @@ _SECONDS = 7200  # BERT-base on a machine that does much else
 _MARK = re.compile(r"^MARK (\d+)$", re.MULTILINE)
 _COUNT = re.compile(r"(MARK|INSNS) \d+$")
 # Hashes that change and threads that wait for each other would count as well.
-_REPEATABLE = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
+REPEATABLE = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ def per_inference(
     try:
         done = subprocess.run(
             [str(emulator), board, *program, *map(str, lengths)],
-            env={**os.environ, **_REPEATABLE, "ARM_PATH": os.pathsep.join(paths), "ARM_COUNT": "1"},
+            env={**os.environ, **REPEATABLE, "ARM_PATH": os.pathsep.join(paths), "ARM_COUNT": "1"},
             capture_output=True,
             text=True,
             timeout=_SECONDS,
@@ -80,7 +80,7 @@ def per_inference(
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if not _COUNT.match(line)]
         raise RuntimeError(said[-1] if said else f"exit code {done.returncode}")
-    marks = [int(found[1]) for found in _MARK.finditer(done.stderr)]
+    marks = marks_of(done.stderr)
     if len(marks) != 2 * len(lengths):
         raise RuntimeError(f"{emulator} counts without marks; those of tests/arm/run have them")
     counts = zip(marks[::2], marks[1::2], strict=True)
@@ -88,6 +88,11 @@ def per_inference(
         length: (after - before) / _RUNS / 1e6
         for length, (before, after) in zip(lengths, counts, strict=True)
     }
+
+
+def marks_of(said: str) -> list[int]:
+    """The instructions up to each mark, as the plugin tells them."""
+    return [int(found[1]) for found in _MARK.finditer(said)]
 
 
 def count_model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import answers
 import count as count_module
 import mission
 import pytest
@@ -30,6 +31,28 @@ def test_marks(tmp_path: Path) -> None:
     assert paths.endswith(f":{site}")
     assert arguments[0] == "rpi4"
     assert arguments[2:] == ["onnx", "x.onnx", "1", "16", "64"]
+
+
+def test_whole_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four marks each: of the answer and, within it, of the graph."""
+    marks = [0, 1, 6, 7, 10, 12, 18, 20, 30, 31, 49, 50]
+    lines = "".join(rf"MARK {mark}000000\n" for mark in marks)
+    monkeypatch.setattr(answers, "read_bundle", lambda path: None)
+    monkeypatch.setattr(answers, "_graphs", lambda bundle, texts: iter((12, 12, 16)))
+    run = emulator(tmp_path, lines + r"INSNS 51000000\n")
+    found = answers.count_answers(run, "rpi5", "litert", Path("x.tflite"), ["a", "b", "c"])
+    assert found == [
+        answers.Answer(12, 7.0, 5.0),
+        answers.Answer(12, 10.0, 6.0),
+        answers.Answer(16, 20.0, 18.0),
+    ]
+    assert list(answers.table(found)) == [
+        "12\t2\t8.50\t5.50\t35.3 %",
+        "16\t1\t20.00\t18.00\t10.0 %",
+        "all\t3\t12.33\t9.67\t21.6 %",
+    ]
+    with pytest.raises(RuntimeError, match="INSNS"):
+        answers.count_answers(run, "rpi5", "litert", Path("x.tflite"), ["a", "b"])
 
 
 def test_failures(tmp_path: Path) -> None:
