@@ -32,7 +32,7 @@ def test_supported_configurations_are_read(name: str) -> None:
 @pytest.mark.parametrize("name", cases.IMAGE_CASES)
 def test_configurations_of_images_are_read(name: str) -> None:
     config = parse_config(cases.parse(name)[0])
-    leading = {"deit": 2, "dinov2_with_registers": 4}.get(config.model_type, 1)
+    leading = {"deit": 2, "dinov2_with_registers": 4, "swin": 0}.get(config.model_type, 1)
     assert isinstance(config, ImageConfig)
     assert config.max_position_embeddings == config.patches + leading
     assert len(config.classifiers) == (2 if "teacher" in name else 1)
@@ -201,7 +201,7 @@ def test_layers_that_differ_are_not_for_mobilebert() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["siglip2", "swin", "mobilevit", "segformer", "yolos", "dinov3_convnext"]
+    "kind", ["siglip2", "swinv2", "mobilevit", "segformer", "yolos", "dinov3_convnext"]
 )
 def test_other_models_of_images_are_refused_by_name(kind: str) -> None:
     with pytest.raises(

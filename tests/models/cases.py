@@ -195,6 +195,20 @@ _BEIT: Config = {
     "use_mean_pooling": True,
 }
 
+_SWIN: Config = {
+    **{key: _VIT[key] for key in ("image_size", "num_channels", "hidden_act")},
+    **{key: _VIT[key] for key in ("hidden_dropout_prob", "attention_probs_dropout_prob")},
+    "model_type": "swin",
+    # Four windows of 3 x 3, moved in the second layer, then one.
+    "patch_size": 4,
+    "embed_dim": 16,
+    "depths": [2, 1],
+    "num_heads": [2, 4],
+    "window_size": 3,
+    "mlp_ratio": 2.0,
+    "layer_norm_eps": 1e-6,
+}
+
 _DINOV3: Config = {
     **{name: _VIT[name] for name in ("image_size", "patch_size", "num_channels", "hidden_size")},
     **{name: _VIT[name] for name in ("num_hidden_layers", "num_attention_heads", "hidden_act")},
@@ -268,6 +282,18 @@ IMAGE_CONFIGS: dict[str, Config] = {
         "num_register_tokens": 3,
         "image_size": 40,
         "pictures": 24,
+    },
+    "swin": _SWIN,
+    # No squares, and windows and pairs of tokens that are filled up.
+    "swin-wide": {
+        **_SWIN,
+        "image_size": [20, 28],
+        "embed_dim": 8,
+        "depths": [2, 1],
+        "num_heads": [1, 2],
+        "window_size": 2,
+        "mlp_ratio": 1.5,
+        "layer_norm_eps": 1e-2,
     },
 }
 
@@ -436,6 +462,7 @@ CLASS_PREFIXES = {
     "clip": "CLIP",
     "siglip": "Siglip",
     "beit": "Beit",
+    "swin": "Swin",
     "dinov3_vit": "DINOv3ViT",
     "dinov2": "Dinov2",
     "dinov2_with_registers": "Dinov2WithRegisters",
@@ -934,7 +961,7 @@ def _layers_of_towers(images: Mapping[str, Any], texts: Mapping[str, Any]) -> Sh
 def _of_images(config: Mapping[str, Any], task: str, num_labels: int) -> Shapes:
     if config["model_type"] in _TOWERS:
         return _clip(config) if config["model_type"] == "clip" else _siglip(config)
-    families = {"beit": _beit, "dinov3_vit": _dinov3}
+    families = {"beit": _beit, "dinov3_vit": _dinov3, "swin": _swin}
     families |= dict.fromkeys(("dinov2", "dinov2_with_registers"), _dinov2)
     shapes = families.get(config["model_type"], _vit)(config)
     if task == FEATURES:
@@ -942,7 +969,10 @@ def _of_images(config: Mapping[str, Any], task: str, num_labels: int) -> Shapes:
             shapes |= _dense("pooler.dense", config["hidden_size"], config["hidden_size"])
         return shapes
     shapes = {f"{config['model_type']}.{name}": shape for name, shape in shapes.items()}
-    read = config["hidden_size"] * (1 + config["model_type"].startswith("dinov2"))
+    if config["model_type"] == "swin":
+        read = config["embed_dim"] << len(config["depths"]) - 1
+    else:
+        read = config["hidden_size"] * (1 + config["model_type"].startswith("dinov2"))
     two = "architectures" in config and config["architectures"][0].endswith("WithTeacher")
     for head in ("cls_classifier", "distillation_classifier") if two else ("classifier",):
         shapes |= _dense(head, read, num_labels)
@@ -997,6 +1027,32 @@ def _beit(config: Mapping[str, Any]) -> Shapes:
     for part in ("weight", "bias"):
         shapes[f"pooler.layernorm.{part}"] = shapes.pop(f"layernorm.{part}")
     return shapes
+
+
+def _swin(config: Mapping[str, Any]) -> Shapes:
+    width, patch = config["embed_dim"], config["patch_size"]
+    projection = "embeddings.patch_embeddings.projection"
+    shapes: Shapes = {f"{projection}.weight": (width, 3, patch, patch)}
+    shapes |= {f"{projection}.bias": (width,), **_norm("embeddings.norm", width)}
+    rows = (2 * config["window_size"] - 1) ** 2
+    for stage, depth in enumerate(config["depths"]):
+        if stage:
+            merging = f"encoder.layers.{stage - 1}.downsample"
+            shapes |= _norm(f"{merging}.norm", 4 * width)
+            shapes[f"{merging}.reduction.weight"] = (2 * width, 4 * width)
+            width *= 2
+        for index in range(depth):
+            layer = f"encoder.layers.{stage}.blocks.{index}"
+            for part in ("self.query", "self.key", "self.value", "output.dense"):
+                shapes |= _dense(f"{layer}.attention.{part}", width, width)
+            table = f"{layer}.attention.self.relative_position_bias_table"
+            shapes[table] = (rows, config["num_heads"][stage])
+            inner = int(config["mlp_ratio"] * width)
+            shapes |= _dense(f"{layer}.intermediate.dense", width, inner)
+            shapes |= _dense(f"{layer}.output.dense", inner, width)
+            for part in ("before", "after"):
+                shapes |= _norm(f"{layer}.layernorm_{part}", width)
+    return shapes | _norm("layernorm", width)
 
 
 def _dinov3(config: Mapping[str, Any]) -> Shapes:

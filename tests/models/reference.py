@@ -107,6 +107,7 @@ def load(folder: Path) -> tuple[Any, dict[str, Any]]:
             "Siglip",
             "Beit",
             "DINOv3",
+            "Swin",
         )
     )
     if task == "sentence-embedding" and not has_pooler and not never_has:
@@ -133,7 +134,7 @@ def outputs(model: Any, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         result["logits"] = answer.logits[torch.arange(len(batch["asked"])), batch["asked"][:, 0]]
     if not heads and "pixel_values" in batch:
         first = answer.last_hidden_state[:, 0]
-        if model.config.model_type == "beit":
+        if model.config.model_type in ("beit", "swin"):
             first = answer.pooler_output
         if tower is not model:
             project = getattr(model, "visual_projection", torch.nn.Identity())

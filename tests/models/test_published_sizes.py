@@ -87,6 +87,7 @@ def test_published_sizes_agree_with_torch(
         ("siglip-base-patch16-224", cases.FEATURES),
         ("beit-base-patch16-224", cases.IMAGES),
         ("dinov3-vits16", cases.FEATURES),
+        ("swin-tiny-patch4-window7-224", cases.IMAGES),
     ],
 )
 def test_published_sizes_of_images_agree_with_torch(

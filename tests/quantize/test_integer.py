@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +79,8 @@ OF_IMAGES = [
         "siglip.features",
         "beit.classes5",
         "dinov3_vit.features",
+        "swin.classes5",
+        pytest.param("swin-wide.classes5", marks=pytest.mark.slow),
     ),
 ]
 
@@ -101,10 +104,15 @@ def test_same_outputs_as_the_plain_graph_of_images(case: str, tmp_path: Path) ->
     normalised = inputs["pixel_values"] * np.array(made_of.scale) + np.array(made_of.offset)
     (expected,) = plain.model({"pixel_values": normalised.astype(np.float32)}).values()
     lowering = lowered(checkpoint, shape, samples)
-    # Only dense layers add to the residual stream, and `centre` takes their means out; a CLIP's starts
-    # from a norm, and the head of a SigLIP reads what it adds up.
-    has_means = any(plan.has_mean for plan in lowering.decided["plans"].values())
-    assert has_means is case.startswith(("clip", "siglip"))
+    # Only dense layers add to the residual stream, and `centre` takes their means out; that of a CLIP
+    # or a Swin starts from a norm, and the head of a SigLIP reads what it adds up.
+    plans = lowering.decided["plans"]
+    has_means = any(plan.has_mean for plan in plans.values())
+    assert has_means is case.startswith(("clip", "siglip", "swin"))
+    if case.startswith("swin"):  # of which some are small enough to be left in
+        lowering.decided["plans"] = {
+            name: dataclasses.replace(plan, has_mean=True) for name, plan in plans.items()
+        }
     for pruned in {False, tasks.find(task).reads_first_token_only(checkpoint.config)}:
         encoder = lowering.build_clipped(shape.options(prune_last_layer=pruned))
         (actual,) = encoder.model(inputs).values()
@@ -118,7 +126,8 @@ def _unevenness(encoder: Encoder, inputs: dict[str, np.ndarray]) -> float:
     """The largest channel of the last norm's output in units of the mean channel."""
     norm = encoder.config.architecture.parts.of_layer(0).ffn_norm
     tapped = keras.Model(encoder.model.input, encoder.tapped[norm])
-    values = np.abs(tapped(inputs).numpy()).reshape(-1, 32).max(0)
+    found = np.abs(tapped(inputs).numpy())
+    values = found.reshape(-1, found.shape[-1]).max(0)
     return float(values.max() / values.mean())
 
 

@@ -336,8 +336,8 @@ class Architecture(abc.ABC):
             name = shared.get(name, name)
         return self.tensor_name(config, name)
 
-    def place_weights(self, config: EncoderConfig) -> int:
-        """Of how many weights the numbers of `Blocks.place_bias` are made, in each layer."""
+    def place_weights(self, config: EncoderConfig, heads: int) -> int:
+        """Of how many weights the numbers of `Blocks.place_bias` are made, in a layer of some heads."""
         return 0
 
     def table_width(self, config: EncoderConfig) -> int:

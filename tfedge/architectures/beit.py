@@ -105,8 +105,8 @@ class Beit(Vit):
     def has_bias(self, config: EncoderConfig, module: str) -> bool:
         return not module.endswith(f".{self.parts.key}")
 
-    def place_weights(self, config: EncoderConfig) -> int:
-        return _rows(_own(config).side) * config.num_attention_heads
+    def place_weights(self, config: EncoderConfig, heads: int) -> int:
+        return _rows(_own(config).side) * heads
 
     def tensor_name(self, config: EncoderConfig, name: str) -> str:
         if name.endswith(f".{_BIAS}.weight"):

@@ -34,6 +34,7 @@ LARGEST_SIZE = 2_000_000
 LARGEST_SIDE = 4_096  # of an image, in pixels
 LARGEST_DEPTH = 1_000
 _LARGEST_BASE = 1e9
+_LARGEST_FACTOR = 64
 # A .tflite file ends at 2 GB, so not even at one byte a weight could a larger matrix be converted.
 _LARGEST_MATRIX = 2**31
 
@@ -119,6 +120,27 @@ class Fields:
         allowed = f"; it must be a whole number from 1 to {LARGEST_SIDE}, or two of them"
         height, width = both(self._get(key, default, fits, allowed))
         return height, width
+
+    def counts(
+        self, key: str, default: tuple[int, ...], largest: int = LARGEST_SIZE, most: int = 1
+    ) -> tuple[int, ...]:
+        """Numbers from 1 on, one to `most` of them."""
+
+        def fits(value: Any) -> bool:
+            is_list = isinstance(value, (list, tuple)) and 0 < len(value) <= most
+            return is_list and all(_is_within(number, largest) for number in value)
+
+        allowed = f"; it must be a list of 1 to {most} whole numbers from 1 to {largest}"
+        return tuple(self._get(key, default, fits, allowed))
+
+    def factor(self, key: str, default: float) -> float:
+        """How many times as wide something is as something else."""
+
+        def fits(value: Any) -> bool:
+            return type(value) in (int, float) and 0 < value <= _LARGEST_FACTOR
+
+        allowed = f"; it must be a number above 0, at most {_LARGEST_FACTOR}"
+        return float(self._get(key, default, fits, allowed))
 
     def number(self, key: str, default: float) -> float:
         def fits(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +119,8 @@ class Stream:
     # therefore; "" of one without such others.
     family: str = ""
     products: tuple[str, ...] = ()  # what it is times another tensor, number by number
+    # How many tokens the last norm reads side by side, whose means it does not take out one by one.
+    abreast: int = 1
 
 
 def families(streams: Iterable[Stream]) -> list[list[Stream]]:
@@ -135,6 +137,29 @@ def residual(source: str, readers: tuple[str, ...], dense: str, total: str, norm
     """The stream of one residual connection: norm(total = dense(...) + output of the norm `source`),
     which the dense layers `readers` read too."""
     return Stream(norm, (source, dense), (total,), (norm,), readers, dense)
+
+
+Grid: TypeAlias = tuple[int, int]  # tokens down and across
+
+
+class Windows(NamedTuple):
+    """How the tokens of an image are cut into windows, from the left upper corner on."""
+
+    grid: Grid
+    side: int  # of a window, in tokens
+    shift: int  # tokens that the image is moved up and to the left before
+
+    @property
+    def filled(self) -> Grid:
+        """The tokens with those that fill up windows, down and across."""
+        down, across = (size + -size % self.side for size in self.grid)
+        return down, across
+
+    @property
+    def number(self) -> int:
+        """The windows of an image."""
+        down, across = self.filled
+        return down * across // self.side**2
 
 
 class Probe(NamedTuple):
@@ -182,7 +207,8 @@ class Biases(NamedTuple):
     The first two are added to its scores.
     """
 
-    mask: Any = None  # of `Blocks.attention_bias`, (B, 1, 1, S), or of `Blocks.window_bias`
+    # Of `Blocks.attention_bias`, (B, 1, 1, S), or of `Blocks.window_bias` or `Blocks.shift_mask`.
+    mask: Any = None
     relative: Any = None  # of `Blocks.relative_bias`, (1, H, S, S)
     rotary: Rotary | None = None  # of `Blocks.rotary`
     distances: Distances | DistanceTables | None = None

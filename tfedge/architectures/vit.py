@@ -160,13 +160,13 @@ class Vit(Architecture):
         outputs = []
         for index in range(config.num_hidden_layers):
             names = self.parts.of_layer(index)
-            outputs.append(_output(names.attention_norm, *names.projections))
-            outputs.append(_output(names.ffn_norm, names.ffn_input))
+            outputs.append(output_stream(names.attention_norm, *names.projections))
+            outputs.append(output_stream(names.ffn_norm, names.ffn_input))
             writers += [names.attention_output, names.ffn_output]
             totals += [names.attention_total, names.ffn_total]
             norms += [names.attention_norm, names.ffn_norm]
         if self.classifies_first(config):
-            outputs.append(_output(FINAL_NORM, *config.classifiers))
+            outputs.append(output_stream(FINAL_NORM, *config.classifiers))
         norms.append(FINAL_NORM)
         return [Stream("residual", tuple(writers), tuple(totals), tuple(norms)), *outputs]
 
@@ -207,5 +207,6 @@ def patches_of(image: tuple[int, int], patch: tuple[int, int]) -> int:
     return (image[0] // patch[0]) * (image[1] // patch[1])
 
 
-def _output(norm: str, *readers: str) -> Stream:
+def output_stream(norm: str, *readers: str) -> Stream:
+    """What a norm puts out for the dense layers that read it."""
     return Stream(f"{norm}.output", (norm,), readers=readers)

@@ -23,10 +23,10 @@ from tfedge.models.options import Pixels as Pixels
 from tfedge.models.options import Symbolic as Symbolic
 from tfedge.models.options import Tensors as Tensors
 from tfedge.models.taps import SiteKind as SiteKind
-from tfedge.models.taps import Taps as Taps
+from tfedge.models.windows import WindowBlocks
 
 
-class Blocks(Taps):
+class Blocks(WindowBlocks):
     """Builds the blocks of one encoder."""
 
     # What the queries hold beside the root of the head's size, and so the scores.
@@ -174,7 +174,8 @@ class Blocks(Taps):
             last = index == len(terms) - 1
             step = name if last else f"{name}.{index}"
             pair = [self.operand(total), self.operand(term)]
-            total = self.tap(step, keras.layers.Add(name=step)(pair), kind if last else FREE)
+            # Of Keras' own layer, both must be of one batch, and windows are many of an image.
+            total = self.tap(step, op(step, layers.total)(pair), kind if last else FREE)
         return total
 
     def dropout(self, name: str, x: Symbolic) -> Symbolic:
@@ -307,9 +308,12 @@ class Blocks(Taps):
         layer = layers.RelativeBias(shape, farthest, self.query_factor, self.score_axes, name=name)
         return self.tap(name, layer(mask), kinds.rows_of(layer))
 
-    def place_bias(self, name: str, hidden: Symbolic) -> Symbolic:
-        """What each head adds to scores for the places of the query and the key, see `PlaceBias`."""
-        sizes = self.config.num_attention_heads, self.config.max_position_embeddings
+    def place_bias(
+        self, name: str, hidden: Symbolic, sizes: tuple[int, int] | None = None
+    ) -> Symbolic:
+        """What each head adds to scores for the places of the query and the key, see `PlaceBias`;
+        `sizes` are heads and tokens, those of the encoder by default."""
+        sizes = sizes or (self.config.num_attention_heads, self.config.max_position_embeddings)
         layer = places.PlaceBias(sizes, self.query_factor, self.score_axes, name=name)
         return self.tap(name, layer(hidden), kinds.rows_of(layer))
 

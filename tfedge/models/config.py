@@ -56,7 +56,8 @@ _REFUSED = {
     "flaubert": _MOSES,
     "siglip2": "images of any shape, cut into patches beforehand, are not built here; a siglip is "
     "read",
-    **dict.fromkeys(("swin", "swinv2"), "attention in shifted windows is not built here"),
+    "swinv2": "its scores are cosines, and a network makes what they get for places, which is not "
+    "built here; a swin is read",
     **dict.fromkeys(("mobilevit", "mobilevitv2", "dinov3_convnext"), _CONVOLUTIONS),
     "segformer": "it labels pixels, and its convolutions are not built here",
     "yolos": "it finds boxes, and detection is not built here",

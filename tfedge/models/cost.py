@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 from tfedge import tasks
 from tfedge.architectures.base import EncoderConfig
-from tfedge.architectures.parts import Biases, Distances, Parts
+from tfedge.architectures.parts import Biases, Distances, Grid, Parts, Windows
 from tfedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class _Tensor:
     """A tensor without its values: of an encoder's states (rows, channels)."""
 
     shape: tuple[int, ...]
+    windows: int = 1  # that the rows are those of, and attend within
 
 
 class _Counter:
@@ -136,9 +137,22 @@ class _Counter:
         heads = self.config.num_attention_heads
         return self._made(name, buckets * heads, self.length, heads)
 
-    def place_bias(self, name: str, hidden: _Tensor) -> None:
+    def place_bias(self, name: str, hidden: _Tensor, sizes: tuple[int, int] | None = None) -> None:
         """What has as many weights as the architecture says, and no products."""
-        self._made(name, self.config.architecture.place_weights(self.config), 0, 0)
+        heads = sizes[0] if sizes else self.config.num_attention_heads
+        self._made(name, self.config.architecture.place_weights(self.config, heads), 0, 0)
+
+    def windows(self, name: str, cut: Windows, x: _Tensor) -> _Tensor:
+        return _Tensor((math.prod(cut.filled), x.shape[1]), cut.number)
+
+    def whole(self, name: str, cut: Windows, x: _Tensor) -> _Tensor:
+        return _Tensor((math.prod(cut.grid), x.shape[1]))
+
+    def merged(self, name: str, grid: Grid, x: _Tensor) -> _Tensor:
+        return _Tensor((math.prod(-(-size // 2) for size in grid), 4 * x.shape[1]))
+
+    def shift_mask(self, name: str, cut: Windows, x: _Tensor) -> None:
+        """What has no weights."""
 
     def attention_bias(self, attention_mask: _Tensor) -> _Tensor:
         return attention_mask
@@ -168,7 +182,7 @@ class _Counter:
         width = heads * self.config.head_size
         query, key, _ = map(self.dense, names.projections, (width,) * 3, read)
         rows, length = query.shape[0], key.shape[0]
-        self.products += 2 * rows * length * width
+        self.products += 2 * rows * length * width // read[0].windows
         if isinstance(biases.distances, Distances):
             for name, of in zip(biases.distances.names(names), (rows, length), strict=True):
                 if name:  # a constant of the graph, for each distance

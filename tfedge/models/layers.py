@@ -282,6 +282,12 @@ def matmul(operands: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
     return tf.matmul(*operands)
 
 
+def total(operands: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    """The sum of two tensors."""
+    first, second = operands
+    return first + second
+
+
 def scale(x: tf.Tensor, factor: float) -> tf.Tensor:
     """factor * x."""
     return x * factor

@@ -65,9 +65,11 @@ def centre(model: keras.Model, streams: Collection[Stream]) -> None:
 
     Layer norm subtracts each token's mean over the channels, so every table row and every output of
     a dense layer may have mean 0. What is left is the mean of a norm's output in the sum, and of
-    weights that were pruned, which would not stay zero. The outputs of `model` stay.
+    weights that were pruned, which would not stay zero; and of streams of which a norm reads several
+    tokens at once, which takes out the mean of all alone. The outputs of `model` stay.
     """
-    for name in {name for stream in streams if stream.norms for name in _only_added(stream)}:
+    centred = [stream for stream in streams if stream.norms and stream.abreast == 1]
+    for name in {name for stream in centred for name in _only_added(stream)}:
         layer = model.get_layer(name)
         if isinstance(layer, NoNorm):
             continue  # the mean of a token's channels is none of its gains
@@ -275,8 +277,9 @@ def equalize(model: keras.Model, streams: Collection[Stream], factors: Factors) 
         for reader in stream.readers:
             _multiply(model.get_layer(reader).kernel, factor[:, None])
         for norm in stream.norms:
-            _multiply(model.get_layer(norm).gamma, factor)
-            read_by_norms[norm] = factor
+            gamma = model.get_layer(norm).gamma
+            read_by_norms[norm] = np.tile(factor, gamma.shape[0] // len(factor))
+            _multiply(gamma, read_by_norms[norm])
     for layer in model.layers:
         if isinstance(layer, NormConstant):
             factor = read_by_norms.get(layer.norm, np.ones(layer.channels))

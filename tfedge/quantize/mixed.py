@@ -15,6 +15,7 @@ import tf_keras as keras
 
 from tfedge.architectures.base import EncoderConfig
 from tfedge.architectures.kinds import FREE, Kind
+from tfedge.architectures.parts import Grid, Windows
 from tfedge.errors import InputError
 from tfedge.models.blocks import GraphOptions, SiteKind, Symbolic
 from tfedge.models.layers import PatchDense
@@ -150,6 +151,15 @@ class MixedBlocks(IntegerBlocks):
 
     def _led(self, name: str, count: int, patches: Symbolic) -> Symbolic:
         return self._renamed(super()._led(name, count, patches), patches)
+
+    def windows(self, name: str, cut: Windows, x: Symbolic) -> Symbolic:
+        return self._renamed(super().windows(name, cut, x), x)
+
+    def whole(self, name: str, cut: Windows, x: Symbolic) -> Symbolic:
+        return self._renamed(super().whole(name, cut, x), x)
+
+    def merged(self, name: str, grid: Grid, x: Symbolic) -> Symbolic:
+        return self._renamed(super().merged(name, grid, x), x)
 
     def merge_heads(self, name: str, context: Symbolic) -> Symbolic:
         return self._renamed(super().merge_heads(name, context), context)
