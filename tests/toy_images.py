@@ -142,3 +142,43 @@ def write_features(folder: Path, name: str) -> Path:
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
     return folder
+
+
+def write_detector(folder: Path, name: str = "yolos-larger") -> Path:
+    """Writes a checkpoint that finds objects: which, and where, depends on the image."""
+    cases.random_checkpoint(folder, cases.DETECTION_CONFIGS[name], cases.OBJECTS, 1, len(LABELS))
+    _name_labels(folder)
+    content = {**PREPROCESSOR, "image_processor_type": "YolosImageProcessor"}
+    content["size"] = {"height": SIDE, "width": 32}
+    (folder / "preprocessor_config.json").write_text(json.dumps(content))
+    _spread_objects(folder)
+    return folder
+
+
+def _spread_objects(folder: Path) -> None:
+    """Has what tokens make of some images be of all labels, or none, and boxes of many sizes."""
+    import tf_keras as keras
+
+    from tfedge.models.build import build
+    from tfedge.models.checkpoint import Checkpoint, load_weights
+    from tfedge.models.preprocessor import pixels, read_preprocessor
+    from tfedge.quantize.prepare import Shape
+
+    checkpoint = Checkpoint(folder)
+    made_of = pixels(read_preprocessor(folder, checkpoint.config))
+    tokens = checkpoint.config.max_position_embeddings
+    shape = Shape(cases.OBJECTS, len(LABELS), tokens, pixels=made_of)
+    model = build(checkpoint.config, shape.task, shape.num_labels, shape.options()).model
+    load_weights(model, checkpoint, shape.task)
+    heads = {name: f"{name}.layers.2" for name in ("class_labels_classifier", "bbox_predictor")}
+    outputs = {name: model.get_layer(layer).output for name, layer in heads.items()}
+    images = [draw(LABELS[index % 3], 7000 + index, SIDE, 32) for index in range(30)]
+    read = {"pixel_values": np.stack(images).astype(np.float32)}
+    found = keras.Model(model.input, outputs).predict(read, batch_size=10, verbose=0)
+    tensors = load_file(folder / "model.safetensors")
+    for name, spread in (("class_labels_classifier", 4.0), ("bbox_predictor", 0.7)):
+        mean, deviation = (getattr(np, what)(found[name], axis=(0, 1)) for what in ("mean", "std"))
+        factor = spread / deviation
+        tensors[f"{heads[name]}.weight"] *= factor[:, np.newaxis]
+        tensors[f"{heads[name]}.bias"] = factor * (tensors[f"{heads[name]}.bias"] - mean)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})

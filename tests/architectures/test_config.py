@@ -200,9 +200,7 @@ def test_layers_that_differ_are_not_for_mobilebert() -> None:
         parse_config({**MOBILEBERT, "tfedge": {"neurons": [40, 40]}})
 
 
-@pytest.mark.parametrize(
-    "kind", ["siglip2", "swinv2", "mobilevit", "segformer", "yolos", "dinov3_convnext"]
-)
+@pytest.mark.parametrize("kind", ["siglip2", "swinv2", "mobilevit", "segformer", "dinov3_convnext"])
 def test_other_models_of_images_are_refused_by_name(kind: str) -> None:
     with pytest.raises(
         CheckpointError, match=f"model_type '{kind}', which is refused: .*not built"

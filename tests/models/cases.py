@@ -221,6 +221,15 @@ _DINOV3: Config = {
     "key_bias": False,
 }
 
+_YOLOS: Config = {
+    **_VIT,
+    "model_type": "yolos",
+    "image_size": [24, 32],
+    "num_hidden_layers": 3,
+    "num_detection_tokens": 5,
+    "use_mid_position_embeddings": False,
+}
+
 _CLIP: Config = {
     "model_type": "clip",
     "projection_dim": 24,
@@ -294,6 +303,20 @@ IMAGE_CONFIGS: dict[str, Config] = {
         "window_size": 2,
         "mlp_ratio": 1.5,
         "layer_norm_eps": 1e-2,
+    },
+}
+
+DETECTION_CONFIGS: dict[str, Config] = {
+    "yolos": _YOLOS,
+    # With places between layers.
+    "yolos-mid": {**_YOLOS, "use_mid_position_embeddings": True},
+    # And with positions of images of another size.
+    "yolos-larger": {
+        **_YOLOS,
+        "num_hidden_layers": 3,
+        "image_size": [40, 24],
+        "use_mid_position_embeddings": True,
+        "pictures": [24, 32],
     },
 }
 
@@ -392,6 +415,7 @@ IMAGE_HEADS = ("classes5", "teacher5")
 IMAGES = "image-classification"
 FEATURES = "image-feature-extraction"
 WORDS = "fill-mask"
+OBJECTS = "object-detection"
 
 # A head depends on the model type alone, so the recorded outputs have every head of these and one
 # of each variant.
@@ -431,14 +455,20 @@ FEATURE_CASES = tuple(
 )
 # Of two towers one is read, so nothing that transformers loads is written.
 TOWER_CASES = ("clip.features", "siglip.features")
-ALL_CASES: tuple[str, ...] = (*TEXT_CASES, *WORD_CASES, *IMAGE_CASES, *FEATURE_CASES)
+DETECTION_CASES = ("yolos.objects", "yolos-mid.objects")
+# Of which other positions are written than are read, so that answers are a rounding apart.
+RESIZED_CASES = ("yolos-larger.objects",)
+ALL_CASES: tuple[str, ...] = (
+    *(*TEXT_CASES, *WORD_CASES),
+    *(*IMAGE_CASES, *FEATURE_CASES, *DETECTION_CASES),
+)
 GOLDEN_CASES = tuple(
     name
-    for name in (*ALL_CASES, *TOWER_CASES)
+    for name in (*ALL_CASES, *TOWER_CASES, *RESIZED_CASES)
     if name.split(".")[0] in FAMILIES
     or name.endswith(".classes2")
     or name in IMAGE_CASES
-    or name in (*FEATURE_CASES, *TOWER_CASES)
+    or name in (*FEATURE_CASES, *TOWER_CASES, *DETECTION_CASES, *RESIZED_CASES)
 )
 
 CLASS_PREFIXES = {
@@ -466,6 +496,7 @@ CLASS_PREFIXES = {
     "dinov3_vit": "DINOv3ViT",
     "dinov2": "Dinov2",
     "dinov2_with_registers": "Dinov2WithRegisters",
+    "yolos": "Yolos",
 }
 # What the names of the encoder's tensors start with below a head, where it is not the model type.
 _PREFIXES = {"xlm-roberta": "roberta", "camembert": "roberta", "modernbert": "model"}
@@ -478,6 +509,7 @@ CLASS_SUFFIXES = {
     WORDS: "ForMaskedLM",
     IMAGES: "ForImageClassification",
     FEATURES: "Model",
+    OBJECTS: "ForObjectDetection",
 }
 
 
@@ -492,6 +524,8 @@ def parse(case: str) -> tuple[Config, str, int]:
         return {**IMAGE_CONFIGS, **_HEADLESS, **_TOWERS}[config], FEATURES, 2
     if head == "words":
         return CONFIGS[config], WORDS, 2
+    if head == "objects":
+        return DETECTION_CONFIGS[config], OBJECTS, 3
     return (CONFIGS[config], *HEADS[head])
 
 
@@ -570,7 +604,8 @@ def random_checkpoint(
 def write_preprocessor(folder: Path, config: Mapping[str, Any]) -> None:
     """Says which images come, where not those of config.json do."""
     if "pictures" in config:
-        sides = {"height": config["pictures"], "width": config["pictures"]}
+        height, width = (int(side) for side in np.broadcast_to(config["pictures"], 2))
+        sides = {"height": height, "width": width}
         (folder / "preprocessor_config.json").write_text(json.dumps({"size": sides}))
 
 
@@ -619,6 +654,8 @@ def tensor_shapes(config: Mapping[str, Any], task: str, num_labels: int = 2) -> 
     model_type = config["model_type"]
     if task in (IMAGES, FEATURES):
         return _of_images(config, task, num_labels)
+    if task == OBJECTS:
+        return _yolos(config, num_labels)
     hidden = config["dim" if model_type == "distilbert" else "hidden_size"]
     families = {"distilbert": _distilbert, "mobilebert": _mobilebert, "mpnet": _mpnet}
     families |= {"electra": _electra, "albert": _albert, "modernbert": _modernbert}
@@ -1007,6 +1044,20 @@ def _vit(config: Mapping[str, Any]) -> Shapes:
         for part in ("before", "after"):
             shapes |= _norm(f"{layer}.layernorm_{part}", hidden)
     return shapes | _norm("layernorm", hidden)
+
+
+def _yolos(config: Mapping[str, Any], num_labels: int) -> Shapes:
+    hidden, found = config["hidden_size"], config["num_detection_tokens"]
+    shapes = _vit(config) | _patches(config, {"cls_token": 1, "detection_tokens": found}, 1 + found)
+    if config["use_mid_position_embeddings"]:
+        places = shapes["embeddings.position_embeddings"]
+        name = "encoder.interpolation.mid_position_embeddings"
+        shapes[name] = (config["num_hidden_layers"] - 1, *places)
+    shapes = {f"vit.{name}": shape for name, shape in shapes.items()}
+    for head, width in (("class_labels_classifier", num_labels + 1), ("bbox_predictor", 4)):
+        for index, outputs in enumerate((hidden, hidden, width)):
+            shapes |= _dense(f"{head}.layers.{index}", hidden, outputs)
+    return shapes
 
 
 def _beit(config: Mapping[str, Any]) -> Shapes:

@@ -128,7 +128,11 @@ def outputs(model: Any, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     tower = getattr(model, "vision_model", model)
     answer = tower(**inputs, output_hidden_states=True)
     result = {f"hidden_{index}": state for index, state in enumerate(answer.hidden_states)}
-    heads = [name for name in ("logits", "start_logits", "end_logits") if name in answer]
+    if model.config.model_type == "yolos":  # its tokens stand last, and first in tfedge
+        found = model.config.num_detection_tokens
+        result = {name: state.roll(found, dims=1) for name, state in result.items()}
+    outputs = ("logits", "start_logits", "end_logits", "pred_boxes")
+    heads = [name for name in outputs if name in answer]
     result |= {name: answer[name] for name in heads}
     if "asked" in batch:  # of all words, those of one position a row
         result["logits"] = answer.logits[torch.arange(len(batch["asked"])), batch["asked"][:, 0]]

@@ -15,7 +15,12 @@ import toy_images
 from tfedge.architectures.base import EncoderConfig
 from tfedge.errors import CheckpointError
 from tfedge.models.config import parse_config
-from tfedge.models.preprocessor import parse_preprocessor, pixels, read_preprocessor
+from tfedge.models.preprocessor import (
+    made_sides,
+    parse_preprocessor,
+    pixels,
+    read_preprocessor,
+)
 from tfedge.runtime.image import read_pixels
 from tfedge.runtime.image_settings import ImageSettings
 
@@ -82,6 +87,51 @@ def test_prepares_images_as_transformers_does(name: str, tmp_path: Path) -> None
         ours = found * np.asarray(made_of.scale) + np.asarray(made_of.offset)
         expected = theirs(drawn, return_tensors="np")["pixel_values"][0]
         np.testing.assert_allclose(np.moveaxis(ours, -1, 0), expected, atol=1e-5)
+
+
+YOLOS: dict[str, Any] = {"image_processor_type": "YolosImageProcessor"}
+
+
+@pytest.mark.parametrize(
+    ("size", "sides"),
+    [
+        ({"size": 32, "max_size": 64}, (60, 80)),
+        ({"size": {"shortest_edge": 96, "longest_edge": 100}}, (480, 640)),
+        ({"size": {"shortest_edge": 67, "longest_edge": 400}}, (240, 320)),
+        ({"size": {"height": 48, "width": 32}}, (50, 70)),
+    ],
+)
+def test_yolos_images_of_the_usual_shape_as_transformers_does(
+    size: dict[str, Any], sides: tuple[int, int], tmp_path: Path
+) -> None:
+    images = pytest.importorskip("PIL.Image")
+    theirs = pytest.importorskip("transformers.models.yolos.image_processing_pil_yolos")
+    drawn = images.fromarray(toy_images.draw("blob", 3, *sides))
+    drawn.save(tmp_path / "a.png")
+    expected = theirs.YolosImageProcessorPil(**size)(drawn, return_tensors="np")["pixel_values"][0]
+    found = made_sides({**YOLOS, **size})
+    assert found == expected.shape[1:]
+    settings = parse_preprocessor({**YOLOS, **size}, sized(*found))
+    made_of = pixels(settings)
+    ours = read_pixels(str(tmp_path / "a.png"), settings) * np.asarray(made_of.scale)
+    ours = np.moveaxis(ours + np.asarray(made_of.offset), -1, 0)
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"do_resize": False}, "those of a .tflite have one size"),
+        ({"pad_size": {"height": 64, "width": 64}}, "without pad_size"),
+        ({"size": {"shortest_edge": 32}}, "it must be height and width, or have longest_edge"),
+        ({"size": {"max_height": 32, "max_width": 32}}, "it must be a number of pixels"),
+        ({"size": {"shortest_edge": 32, "longest_edge": "64"}}, "numbers of pixels, 1 to 4096"),
+    ],
+)
+def test_what_yolos_images_cannot_be(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        made_sides({**YOLOS, **change})
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

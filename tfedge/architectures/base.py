@@ -60,6 +60,11 @@ class EncoderConfig:
         """What queries are multiplied by, so that scores stay of one size whatever is added up."""
         return float((self.head_size * self.score_terms) ** -0.5)
 
+    @property
+    def rows_read(self) -> int:
+        """The tokens, from the first one on, that a head reads which does not read all."""
+        return len(self.classifiers)
+
     def heads(self, layer: int) -> int:
         """The attention heads of one layer."""
         return self.layer_heads[layer] if self.layer_heads else self.num_attention_heads
@@ -185,8 +190,7 @@ class Architecture(abc.ABC):
         """The arguments of `config_class`, without what `parse` adds."""
 
     def for_images(self, config: EncoderConfig, sides: tuple[int, int]) -> EncoderConfig:
-        """The configuration for images of another height and width than config.json has, where such an
-        encoder takes them: by default as it is."""
+        """The configuration for images of other sides than config.json has, where it takes them."""
         return config
 
     def resized(
@@ -317,7 +321,7 @@ class Architecture(abc.ABC):
         names = [self.tensor_name(config, f"{layer}.{self.parts.query}") for layer in layers]
         return len(set(names)) < len(names)
 
-    def part_of_tensor(self, name: str) -> tuple[int, int]:
+    def part_of_tensor(self, config: EncoderConfig, name: str) -> tuple[int, int]:
         """Which of how many equal parts of its tensor, by rows, one of our parameters is: queries,
         keys and values may be one tensor."""
         return 0, 1
@@ -349,8 +353,7 @@ class Architecture(abc.ABC):
         return False
 
     def padding_id(self, config: EncoderConfig) -> int | None:
-        """The token that is padding wherever it stands, in a text too, so that it changes what others
-        are; None where it is the mask alone that tells padding."""
+        """The token that is padding wherever it stands, in texts too; None where the mask tells."""
         return None
 
     def loaded(self, config: EncoderConfig, name: str, tensor: np.ndarray) -> np.ndarray:
@@ -358,8 +361,7 @@ class Architecture(abc.ABC):
         return tensor
 
     def stored(self, config: EncoderConfig, name: str, tensor: np.ndarray) -> np.ndarray:
-        """A tensor of the graph, by its name without `prefix`, as the checkpoint has it: `loaded`,
-        taken back."""
+        """`loaded`, taken back: a tensor of the graph as the checkpoint has it."""
         return tensor
 
     def made(self, config: EncoderConfig, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Made]:

@@ -108,7 +108,7 @@ class Fields:
             for name in names
         }
 
-    def pair(self, key: str, default: int) -> tuple[int, int]:
+    def pair(self, key: str, default: int | tuple[int, int]) -> tuple[int, int]:
         """A height and a width, which one number may stand for."""
 
         def both(value: Any) -> Any:

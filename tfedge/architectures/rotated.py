@@ -79,6 +79,6 @@ class Rotated(PostNorm):
         be."""
         return _SHARED.sub(r".\1.", name)
 
-    def part_of_tensor(self, name: str) -> tuple[int, int]:
+    def part_of_tensor(self, config: EncoderConfig, name: str) -> tuple[int, int]:
         found = _SHARED.search(name)
         return _PLACES[found[2]] if found else (0, 1)

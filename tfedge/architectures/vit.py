@@ -86,10 +86,14 @@ class Vit(Architecture):
         """See `ImageConfig.leading_tokens`."""
         return (("cls_token", 1),)
 
+    def sides(self, fields: Fields) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Height and width of an image and of a patch, in pixels."""
+        return fields.pair("image_size", 224), fields.pair("patch_size", self.usual_patch)
+
     def read(self, fields: Fields) -> dict[str, Any]:
         fields.unsupported("num_channels", (3, None))
         fields.unsupported("qkv_bias", (True, None))
-        image, patch = fields.pair("image_size", 224), fields.pair("patch_size", self.usual_patch)
+        image, patch = self.sides(fields)
         leading = self.leading(fields)
         return {
             **fields.sizes(**self.usual_sizes),

@@ -137,14 +137,15 @@ def _figures(
     task = job.task
     differs = disagreement(task, answers, expected)
     drop, scores = 100 * differs, {}
-    if job.truth is not None:
+    truth = task.believed(expected) if job.truth is None else job.truth
+    if truth is not None:
         before, after = (
-            task.metric(found, job.truth, job.labels)[job.goal] for found in (expected, answers)
+            task.metric(found, truth, job.labels)[job.goal] for found in (expected, answers)
         )
         scores = {f"{FLOAT}{job.goal}": before, job.goal: after}
         drop = 100 * (before - after)
     comparison = task.comparison(answers, expected, job.truth, job.labels)
-    sides = Sides(expected, answers, job.truth, job.labels, job.goal, job.lists)
+    sides = Sides(expected, answers, truth, job.labels, job.goal, job.lists)
     interval, is_beyond = certainty(task, sides, comparison, job.max_drop, drop)
     found = Figures(len(answers), differs, drop, True, scores, comparison, interval)
     is_much, warning = not drop <= job.max_drop, None

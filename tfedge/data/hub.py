@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tfedge.data import samples, texts
-from tfedge.data.images import read_images
+from tfedge.data import coco, samples, texts
+from tfedge.data.coco import Boxes
+from tfedge.data.images import Images, read_images
 from tfedge.data.rows import Table
 from tfedge.data.texts import AS_FOUND, Texts
 from tfedge.errors import InputError, MissingPackageError
@@ -58,6 +59,11 @@ class Data:
         """See `tfedge.data.texts.texts_of`."""
         return texts.texts_of(self.table, self.name, self.columns, truth, may_lack_labels)
 
+    @property
+    def boxes(self) -> Boxes | None:
+        """What is to be found in images, None where the data do not say it."""
+        return None
+
     @functools.cached_property
     def table(self) -> Table:
         """The rows by the names of columns, in lower case, values as they are.
@@ -94,9 +100,15 @@ class Data:
 
 
 class ImageData(Data):
-    """Images in a folder or a table, see `tfedge.data.images.read_images`."""
+    """Images in a folder, a table, or a file as COCO's; see `tfedge.data.images.read_images`."""
 
     may_be_on_hub = False
+
+    @functools.cached_property
+    def boxes(self) -> Boxes | None:
+        """See `tfedge.data.coco.read_boxes`."""
+        is_file = Path(self.name).suffix.lower() == coco.SUFFIX
+        return coco.read_boxes(Path(self.name)) if is_file else None
 
     def texts(self, truth: Sequence[str] = LABEL, may_lack_labels: bool = False) -> Texts:
         """Paths in the place of texts; raises InputError."""
@@ -105,6 +117,8 @@ class ImageData(Data):
                 f"{self.name}: columns are named for models of texts; of images leave out "
                 "--text-column, --pair-column and --label-column"
             )
+        if self.boxes is not None:
+            return Images(self.boxes.images, None, self.name)
         return read_images(self.name, may_lack_labels)
 
 

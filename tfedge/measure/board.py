@@ -77,8 +77,7 @@ def check_runtime(wanted: str | None, remote: Remote | None = None) -> None:
 
 
 def wanted_runtime(given: str | None, target: Target | None, remote: Remote | None) -> str:
-    """The runtime that a model is made for: the one that is given, that of the board on which it is
-    tried, that of a target, the first that is there."""
+    """The runtime that a model is made for: that given, of its board, of its target, or the first."""
     known = [given, remote and remote.entry.runtime, target and target.runtime]
     if remote is not None and not any(known):
         known += remote.facts["runtimes"]
@@ -132,7 +131,7 @@ class Board:
         """What `tfedge-infer` answers to each text, pair of texts or path of an image.
 
         Args:
-            asked: which flags of it are on, by the names of `tfedge.runtime.wanted`.
+            asked: its options, by the names of `tfedge.runtime.wanted`, flags that are on as True.
 
         Raises:
             RejectedModelError: the runtime crashed or refused the model.
@@ -143,7 +142,8 @@ class Board:
         options = ["--runtime", self.runtime] if self.runtime else []
         options += ["--threads", str(self.threads)] if self.threads else []
         flags = ["--json", "--jsonl", "--trust"]
-        flags += [f"--{name.replace('_', '-')}" for name in asked if asked[name]]
+        for name, value in asked.items():
+            flags += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
         images = []
         if self.remote is not None:
             images = images_among(model, texts)

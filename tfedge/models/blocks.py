@@ -81,15 +81,15 @@ class Blocks(WindowBlocks):
         has_places: bool = True,
     ) -> Symbolic:
         """(B, patches, C) with the learned tokens `leading` before them, plus positions where there are
-        any: (B, S, C)."""
+        any: (B, S, C). Learned tokens may be part of the positions."""
         tokens = self.config.max_position_embeddings
         table = places.TokenTable(tokens, leading, has_places, name=name)
         table = self.tap(name, self.as_hidden(name, table(patches)))
-        count = sum(number for _, number in leading)
+        count = tokens - int(patches.shape[1])
         return self.add(f"{name}.sum", self._led(f"{name}.led", count, patches), table)
 
     def _led(self, name: str, count: int, patches: Symbolic) -> Symbolic:
-        """Patches with a row of zeros before them for each learned token."""
+        """Patches with `count` rows of zeros before them."""
         if not count:
             return patches
         return op(name, layers.led, count=count)(patches)
@@ -157,6 +157,12 @@ class Blocks(WindowBlocks):
         """tanh(x) of each number."""
         return self.tap(name, keras.layers.Activation("tanh", name=name)(x), kinds.TANH)
 
+    def sigmoid_dense(self, name: str, units: int, x: Symbolic) -> Symbolic:
+        """A dense layer and the sigmoid of each number: (..., C) -> (..., units)."""
+        function = keras.layers.Activation("sigmoid", name=f"{name}.act")
+        y = self.dense(name, units, x, kinds.read_by(function))
+        return self.tap(f"{name}.act", function(y), kinds.SIGMOID)
+
     def norm(self, name: str, x: Symbolic, epsilon: float | None = None) -> Symbolic:
         """The encoder's normalisation, with weights of its own; the config's epsilon by default."""
         if self.config.normalization_type == "no_norm":
@@ -191,13 +197,13 @@ class Blocks(WindowBlocks):
         """
         if index < self.config.num_hidden_layers - 1 or not self.options.prune_last_layer:
             return x
-        return op(f"last_layer.{part}", layers.first, count=len(self.config.classifiers))(x)
+        return op(f"last_layer.{part}", layers.first, count=self.config.rows_read)(x)
 
     def read_rows(self, hidden: Symbolic) -> Symbolic:
         """The first rows of (B, S, C), as many as a classifier reads."""
         if self.options.prune_last_layer:
             return hidden  # no others are there
-        return op("read_rows", layers.first, count=len(self.config.classifiers))(hidden)
+        return op("read_rows", layers.first, count=self.config.rows_read)(hidden)
 
     def token(self, hidden: Symbolic, index: int = 0) -> Symbolic:
         """The hidden state of one token for a head, [CLS] by default: (B, S, C) -> (B, C)."""
@@ -255,7 +261,7 @@ class Blocks(WindowBlocks):
         """What comes from `token` in the shape of an output, (B, C)."""
         return x
 
-    def per_token(self, x: Symbolic) -> Symbolic:
+    def per_token(self, x: Symbolic, name: str = "per_token") -> Symbolic:
         """What comes from all tokens in the shape of an output, (B, S, C)."""
         return x
 

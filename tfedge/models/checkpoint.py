@@ -134,7 +134,7 @@ def load_weights(
     for name, parameter in named:
         if name in names:
             stored = config.architecture.loaded(config, name, checkpoint.read(name))
-            index, count = config.architecture.part_of_tensor(parameter.name)
+            index, count = config.architecture.part_of_tensor(config, parameter.name)
             parameter.assign(np.split(stored, count)[index])
     return fresh
 
@@ -157,7 +157,7 @@ def _check_fixed(checkpoint: Checkpoint) -> None:
 def _stored_shape(config: EncoderConfig, parameter: Parameter) -> tuple[int, ...]:
     """The shape of the tensor that a parameter is, or is a part of."""
     rows, *others = parameter.shape
-    return (rows * config.architecture.part_of_tensor(parameter.name)[1], *others)
+    return (rows * config.architecture.part_of_tensor(config, parameter.name)[1], *others)
 
 
 def _mismatch(checkpoint: Checkpoint, head: Task, faults: Mapping[str, list[str]]) -> str:
@@ -230,7 +230,7 @@ def _stored_tensors(
             name = prefix + name
         stored = architecture.stored(config, name.removeprefix(prefix), parameter.stored)
         value = np.ascontiguousarray(stored, dtype)
-        index, _ = architecture.part_of_tensor(parameter.name)
+        index, _ = architecture.part_of_tensor(config, parameter.name)
         if not np.array_equal(tensors.setdefault(name, {}).setdefault(index, value), value):
             raise CheckpointError(
                 f"{parameter.name} has other weights than the layers that it shares {name} with, so "

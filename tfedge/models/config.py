@@ -60,7 +60,6 @@ _REFUSED = {
     "built here; a swin is read",
     **dict.fromkeys(("mobilevit", "mobilevitv2", "dinov3_convnext"), _CONVOLUTIONS),
     "segformer": "it labels pixels, and its convolutions are not built here",
-    "yolos": "it finds boxes, and detection is not built here",
     "xlm": _MOSES,
 }
 _LONGEST = 1 << 20  # tokens; more stand for no limit

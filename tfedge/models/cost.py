@@ -72,7 +72,7 @@ class _Counter:
         architecture, weight = self.config.architecture, f"{name}.weight"
         tensor = (
             architecture.tensor_name(self.config, weight),
-            architecture.part_of_tensor(weight)[0],
+            architecture.part_of_tensor(self.config, weight)[0],
         )
         self.weights[tensor] = weights
         return _Tensor((rows, channels))

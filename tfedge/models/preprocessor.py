@@ -54,9 +54,13 @@ _DINOV3: Mapping[str, Any] = {
     "image_mean": (0.485, 0.456, 0.406),
     "image_std": (0.229, 0.224, 0.225),
 }
+# Of YOLOS, whose images keep their shape: those of the usual one are made, see `_of_usual_shape`.
+_YOLOS: Mapping[str, Any] = {**_DINOV3, "size": 800, "max_size": 1333}
+_USUAL = (480, 640)  # pixels down and across, as cameras and COCO have
+_PARTS = 16  # of which that processor makes whole numbers
 # By what the names of processors start with.
 _DEFAULTS = {"DeiT": _DEIT, "Bit": _BIT, "CLIP": _BIT, "Siglip": _BICUBIC, "Beit": _BICUBIC}
-_DEFAULTS |= {"DINOv3": _DINOV3}
+_DEFAULTS |= {"DINOv3": _DINOV3, "Yolos": _YOLOS}
 
 
 def read_preprocessor(folder: str | Path, config: EncoderConfig) -> ImageSettings:
@@ -118,7 +122,31 @@ def _given(source: Mapping[str, Any]) -> dict[str, Any]:
     given = {**defaults, **{key: value for key, value in source.items() if value is not None}}
     if defaults is _BIT and type(given["size"]) is int:
         given["size"] = {"shortest_edge": given["size"]}  # as these understand one number
-    return given
+    return _of_usual_shape(given) if defaults is _YOLOS else given
+
+
+def _of_usual_shape(given: dict[str, Any]) -> dict[str, Any]:
+    """What YOLOS' processor does to images of the usual shape, to which others are stretched; raises
+    ValueError where it would do something else than resize them."""
+    if not given["do_resize"] or given.get("pad_size") is not None:
+        raise ValueError(
+            "images are not resized, or padded to pad_size, and those of a .tflite have one size: "
+            'write "do_resize": true and "size": {"height": ..., "width": ...}, without pad_size'
+        )
+    size = given["size"]
+    if type(size) is int:
+        size = {"shortest_edge": size, "longest_edge": given["max_size"]}
+    if not isinstance(size, Mapping) or {*size} != {"shortest_edge", "longest_edge"}:
+        if len(_sides("size", size)) == 1:
+            raise ValueError(f"size is {size!r}; it must be height and width, or have longest_edge")
+        return given
+    short, long = (size[f"{edge}_edge"] for edge in ("shortest", "longest"))
+    if not all(type(side) is int and 0 < side <= LARGEST_SIDE for side in (short, long)):
+        raise ValueError(f"size is {size!r}; it must be numbers of pixels, 1 to {LARGEST_SIDE}")
+    height, width = _USUAL
+    exact = long * height / width if short * width / height > long else float(short)
+    sides = {"height": round(exact), "width": int(exact * width / height)}
+    return {**given, "size": {name: side - side % _PARTS for name, side in sides.items()}}
 
 
 def _made_sides(given: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -395,6 +395,6 @@ class IntegerBlocks(FilledAttention):
         """(B, 1, 1, C) -> (B, C)."""
         return op(name, tf.squeeze, axis=(1, 2))(x)
 
-    def per_token(self, x: Symbolic) -> Symbolic:
+    def per_token(self, x: Symbolic, name: str = "per_token") -> Symbolic:
         """(B, S, 1, C) -> (B, S, C)."""
-        return op("per_token", tf.squeeze, axis=(2,))(x)
+        return op(name, tf.squeeze, axis=(2,))(x)

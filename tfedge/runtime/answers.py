@@ -137,6 +137,29 @@ class ImageEmbedded(_OfImages):
     embedding: list[float]
 
 
+class Box(TypedDict):
+    """In pixels of the whole image, upright; parts may lie beyond its edges."""
+
+    xmin: int
+    ymin: int
+    xmax: int
+    ymax: int
+
+
+class Object(TypedDict):
+    """What is found in an image."""
+
+    label: str
+    score: float
+    box: Box
+
+
+class Detected(_OfImages):
+    """object-detection."""
+
+    objects: list[Object]  # of scores above `threshold`
+
+
 class ImageMultiLabelled(ImageClassified):
     """image-multi-label."""
 
@@ -156,5 +179,6 @@ ANSWERS: dict[str, type] = {
     "image-classification": ImageClassified,
     "image-feature-extraction": ImageEmbedded,
     "image-multi-label": ImageMultiLabelled,
+    "object-detection": Detected,
     "zero-shot-image-classification": ImageClassified,
 }

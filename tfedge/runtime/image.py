@@ -22,6 +22,8 @@ NEEDS_PILLOW = "Pillow, which reads images, is not installed: `pip install pillo
 
 # A file, what is in one, or uint8 (height, width, 3), RGB.
 Picture = Union[str, "os.PathLike[str]", bytes, np.ndarray]
+# Pixels, and the height and width of the whole image.
+Read = tuple[np.ndarray, tuple[int, int]]
 
 _LARGEST_FILE = 64 << 20  # bytes of an image on standard input
 MAX_SIDE = 1 << 16  # pixels, as JPEG
@@ -59,6 +61,7 @@ class EncodedImage:
 
     pixels: np.ndarray
     tokens: int
+    size: tuple[int, int]  # height and width of what was given, upright
     truncated = False
     unknown_share = 0.0
 
@@ -84,11 +87,18 @@ class ImageEncoder:
 
     def encode(self, picture: Picture) -> EncodedImage:
         """Reads an image; raises as `read_pixels`."""
-        return EncodedImage(read_pixels(picture, self._settings), self._tokens)
+        pixels, size = read_picture(picture, self._settings)
+        return EncodedImage(pixels, self._tokens, size)
 
 
-def read_pixels(picture: Picture, settings: ImageSettings) -> np.ndarray:
-    """The pixels of an image as the model reads them, uint8 (height, width, 3).
+def read_pixels(picture: Picture, settings: ImageSettings | None) -> np.ndarray:
+    """The pixels of an image as the model reads them, uint8 (height, width, 3); without settings all
+    there are, upright. Raises as `read_picture`."""
+    return read_picture(picture, settings)[0]
+
+
+def read_picture(picture: Picture, settings: ImageSettings | None) -> Read:
+    """The same, and the height and width that the image had.
 
     Raises ImageError where it cannot be read, or is not an image, BackendError without Pillow.
     """
@@ -98,9 +108,10 @@ def read_pixels(picture: Picture, settings: ImageSettings) -> np.ndarray:
                 f"an array of {picture.dtype} {picture.shape} is not an image: give uint8"
                 " (height, width, 3), red first"
             )
-        if picture.shape == settings.shape:
-            return picture
-        return _fitted(_pillow().fromarray(picture), settings)
+        size = picture.shape[0], picture.shape[1]
+        if settings is None or picture.shape == settings.shape:
+            return picture, size
+        return _fitted(_pillow().fromarray(picture), settings, size), size
     if isinstance(picture, bytes):
         return _read(io.BytesIO(picture), "the image", settings)
     if not isinstance(picture, (str, os.PathLike)):
@@ -120,7 +131,7 @@ def read_image() -> bytes:
     return found
 
 
-def _read(content: Any, name: str, settings: ImageSettings) -> np.ndarray:
+def _read(content: Any, name: str, settings: ImageSettings | None) -> Read:
     """The pixels of a file's first frame, of `content` or the file `name`, upright and in RGB."""
     module = _pillow()
     try:
@@ -219,8 +230,9 @@ def _check_claim(image: Any, whole: int, is_turned: bool, file: _Frugal) -> None
         )
 
 
-def _upright(image: Any, settings: ImageSettings, file: _Frugal) -> np.ndarray:
+def _upright(image: Any, settings: ImageSettings | None, file: _Frugal) -> Read:
     """The pixels of an opened file; no copy of a large picture is made but where it must be turned."""
+    size = image.height, image.width
     whole = image.width * image.height
     if image.format != "JPEG":  # of a PNG, EXIF may be behind the pixels, which are decoded for it
         _check_claim(image, whole, False, file)
@@ -228,23 +240,25 @@ def _upright(image: Any, settings: ImageSettings, file: _Frugal) -> np.ndarray:
         file.check_scans()
     orientation = image.getexif().get(_ORIENTATION)
     turn = _TURNS.get(orientation)
-    drafted = _drafted(image, settings, bool(turn) and orientation >= _ON_ITS_SIDE)
+    if turn and orientation >= _ON_ITS_SIDE:
+        size = size[1], size[0]
+    _draft(image, settings, size)
     _check_claim(image, whole, bool(turn), file)
     if image.mode != "RGB":
         image = image.convert("RGB")
     if turn:
         image = image.transpose(getattr(_pillow().Transpose, turn))
-    return _fitted(image, settings, drafted)
+    return _fitted(image, settings, size), size
 
 
-def _drafted(image: Any, settings: ImageSettings, on_its_side: bool) -> int:
-    """Has a JPEG decoded at a half, quarter or eighth, where that holds enough; by what it is divided.
+def _draft(image: Any, settings: ImageSettings | None, sides: tuple[int, int]) -> None:
+    """Has a JPEG, of these sides upright, decoded at a half, quarter or eighth where that is enough.
 
     Sides that cannot be divided would be rounded, and the picture shifted: only what can is.
     """
-    if image.format != "JPEG" or image.mode not in ("RGB", "L") or settings.resize is None:
-        return 1
-    sides = (image.width, image.height) if on_its_side else (image.height, image.width)
+    is_plain = image.format == "JPEG" and image.mode in ("RGB", "L")
+    if not is_plain or settings is None or settings.resize is None:
+        return
     wanted = _resized(*sides, settings.resize)
     factor = 1
     while factor < 8 and all(
@@ -254,7 +268,6 @@ def _drafted(image: Any, settings: ImageSettings, on_its_side: bool) -> int:
         factor *= 2
     if factor > 1:
         image.draft(image.mode, (image.width // factor, image.height // factor))
-    return factor
 
 
 def _pillow() -> Any:
@@ -265,11 +278,12 @@ def _pillow() -> Any:
     return Image
 
 
-def _fitted(image: Any, settings: ImageSettings, drafted: int = 1) -> np.ndarray:
-    """An image, decoded at a part of its size, resized, and cut or given an edge, as transformers does
-    both."""
+def _fitted(image: Any, settings: ImageSettings | None, sides: tuple[int, int]) -> np.ndarray:
+    """An image of these sides, maybe decoded at a part of them, resized, and cut or given an edge, as
+    transformers does both; without settings as it is."""
+    if settings is None:
+        return np.asarray(image)
     if settings.resize is not None:
-        sides = image.height * drafted, image.width * drafted
         height, width = _resized(*sides, settings.resize)
         if height * width * _BYTES_A_PIXEL > _MAX_BYTES:
             raise ImageError(

@@ -35,6 +35,7 @@ from tfedge.runtime.terminal import (
     print_line,
     tell,
 )
+from tfedge.runtime.usage import HELP
 from tfedge.runtime.wanted import Asked
 
 if TYPE_CHECKING:
@@ -45,59 +46,6 @@ _MOSTLY = 0.5  # of a text's tokens being unknown, above which a person is told,
 _ARGUMENT = re.compile(rf"(?<![\w'-])({'|'.join(WANTED)})(?=[ ;])")
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 EXIT_NO_READER = 141  # 128 + SIGPIPE
-
-HELP = """Answers texts or images with a model that `tfedge convert` made.
-
-Texts, or the paths of images, are the arguments, or, without any, the lines of standard input: each
-line is answered as soon as it is there, one line of output for one line of input.
-
-`tfedge-infer index` and `tfedge-infer search` find passages of your files by their meaning: each has a
---help of its own.
-
-\b
-Examples:
-  tfedge-infer --model tinybert_int8.tflite "A fine film."
-  tfedge-infer --model tinybert_int8.tflite --json "Good." "Bad."
-  tail -f reviews.txt | tfedge-infer --model tinybert_int8.tflite
-  tfedge-infer --model tinybert_int8.tflite --jsonl --json < texts.jsonl
-  tfedge-infer --model qa.tflite --context "Ada was born in London." "Where?"
-  tfedge-infer --model reranker.tflite --pair "Where is Ada?" "Ada is in London."
-  tfedge-infer --model nli.tflite --candidate-labels "travel, food" "A week in Rome"
-  tfedge-infer --model deit_int8.tflite photo.jpg other.png
-  tfedge-infer --model tinybert_int8.tflite --benchmark 100
-  tfedge-infer --doctor --model tinybert_int8.tflite
-  tfedge-infer --model tinybert_int8_edgetpu.tflite --delegate edgetpu --device usb "Good."
-  tfedge-infer --model tinybert_int8.tflite -- "-5 degrees, and I loved it"
-
-\b
-Output, a line a text, by the model's task:
-  text-classification   label TAB probability [TAB label TAB probability ...]
-  text-multi-label      the same of all labels of at least 0.5; - where none is
-  text-regression       the number; of several, label TAB number ...
-  text-scoring          the score, 0 to 1
-  sentence-embedding    the numbers, blanks between them; of image-feature-extraction too
-  token-classification  entities: text/type [TAB text/type ...], or - where there is none; with
-                        --aggregation none the word pieces: token/label token/label ...
-  question-answering    answer TAB score
-  --candidate-labels    as text-classification
-  image-classification, image-multi-label, zero-shot-image-classification
-                        as of texts; files are read by Pillow (pip install pillow), - is standard input
-A text that cannot be answered gives the line `error TAB -` and a line on standard error that says
-why; with --json it gives an object with "error". The other texts are answered all the same.
-
-\b
-Exit codes:
-  0    every text was answered (SIGTERM while reading standard input: every text read so far)
-  1    at least one text could not be answered, or the answers could not be written
-  2    wrong options
-  3    the model file is missing, empty, cut short, damaged, not made by `tfedge convert`, or crashes
-       the runtime
-  4    no suitable runtime or delegate, not enough memory, or the runtime lacks an operation of the
-       model; with --doctor: no text can be answered, for whatever reason
-  70   a fault of tfedge itself: the message names a file to report it with
-  130  interrupted (Ctrl-C)
-  141  the reader of the output went away
-"""
 
 
 @click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
@@ -153,6 +101,18 @@ Exit codes:
     help="Classification: the N likeliest labels (default: 1, with --json all).",
 )
 @click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    metavar="SCORE",
+    help="Object detection: what has a larger score is found (default: 0.5).",
+)
+@click.option(
+    "--draw",
+    metavar="FOLDER|FILE",
+    help="Object detection: draw boxes into copies, NAME.boxes.png in a folder; of one image a .png or"
+    " .jpg.",
+)
+@click.option(
     "--aggregation",
     type=click.Choice(STRATEGIES),
     help="Token classification: how word pieces become entities, as in transformers (default: simple).",
@@ -204,6 +164,7 @@ class Options:
     frames: str | None
     runs: int | None
     doctor: bool
+    draw: str | None
     loading: Mapping[str, Any]
     wanted: Mapping[str, Any]
 
@@ -219,6 +180,8 @@ def execute(options: Options) -> int:
         )
     if options.pair and options.wanted["candidate_labels"] is not None:
         raise OptionError("--candidate-labels are for one text an answer; leave --pair out")
+    if options.draw is not None and (options.doctor or options.runs or options.frames):
+        raise OptionError("--draw is for images; leave it, or --doctor, --benchmark, --frames, out")
     if options.doctor:
         return _examine(options)
     assert options.model is not None  # only --doctor goes without
@@ -313,12 +276,15 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
     """
     wanted = {} if options.as_json else dict(pipeline.task.options)
     wanted.update((name, value) for name, value in options.wanted.items() if value is not None)
+    draw = _drawing(pipeline, options)
     code = 0
     for number, request in enumerate(requests, 1):
         try:
             if request.error is not None:
                 raise TextError(request.error)
             answer = pipeline(request.item, **wanted)
+            if draw is not None:
+                draw(request.item, answer["objects"])
         except TextError as error:
             answer = {**pipeline.task.input.named(request.item), "error": str(error)}
         print_line(
@@ -335,6 +301,19 @@ def answer_all(pipeline: Pipeline, requests: Iterator[Request], unit: str, optio
         if answer.get("unknown_share", 0.0) > _MOSTLY and not options.as_json:
             complain(f"{unit} {number}: {_many_unknown(answer['unknown_share'])}")
     return code
+
+
+def _drawing(
+    pipeline: Pipeline, options: Options
+) -> Callable[[Any, Sequence[Mapping[str, Any]]], None] | None:
+    """What draws the objects of an answer into a copy of its image, where that is asked for."""
+    if options.draw is None:
+        return None
+    if "pred_boxes" not in pipeline.task.outputs:
+        raise OptionError(f"--draw does not apply to {pipeline.manifest.task}; leave it out")
+    from tfedge.runtime.draw import Drawing
+
+    return Drawing(options.draw, options.texts).draw
 
 
 def _many_unknown(share: float) -> str:

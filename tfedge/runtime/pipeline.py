@@ -167,6 +167,7 @@ class Pipeline:
                 red first; or an iterable of these, an array or a column of a table among them.
             context: of the one question; where two texts are classified together, the second one.
             top_k: how many labels "scores" has, likeliest first; None for all.
+            threshold: of objects, what has a larger score is found; None is 0.5.
             aggregation: how tokens become "entities", as in transformers: "none" (there are no
                 "entities" then), "simple", "first", "average" or "max"; None is "simple". See
                 `tfedge.runtime.entities.find`, also for when it warns.
@@ -195,6 +196,8 @@ class Pipeline:
                                     of pixels without "image"
                                     zero-shot-image-classification likewise
               image-feature-extraction  {"image", "embedding": [float, ...]}
+              object-detection      {"image", "objects": [{"label", "score", "box": {"xmin", "ymin",
+                                    "xmax", "ymax"}}]}, in pixels of the image
             and "truncated": True where only a part of the text fitted into the model, see `kept`; a
             context is read to its end. "unknown_share" is that of tokens which stand for words that
             the model does not know, where it is above 0.05: the answer is then a guess. "start" and

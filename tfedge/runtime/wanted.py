@@ -14,6 +14,7 @@ class Asked(TypedDict, total=False):
     """Keyword arguments of a pipeline; see `Pipeline.__call__`."""
 
     top_k: int | None
+    threshold: float | None
     aggregation: str | None
     no_answer: bool | None
     candidate_labels: str | Sequence[str] | None
@@ -26,6 +27,7 @@ class Wanted:
     """None where nothing is asked; see `Pipeline.__call__`. A task names in `options` which it has."""
 
     top_k: int | None = None
+    threshold: float | None = None
     aggregation: str | None = None
     no_answer: bool | None = None
     candidate_labels: str | Sequence[str] | None = None
@@ -45,6 +47,8 @@ class Wanted:
             )
         if self.top_k is not None and self.top_k < 1:
             raise OptionError(f"top_k is {self.top_k}; at least 1 label must be asked for")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise OptionError(f"threshold is {self.threshold}; it must be a number from 0 to 1")
         if self.aggregation not in (None, *STRATEGIES):
             known = ", ".join(STRATEGIES)
             raise OptionError(f"aggregation is {self.aggregation!r}; it must be one of {known}")

@@ -98,6 +98,7 @@ class Task(base.Task):
     in_mediapipe: ClassVar[bool] = False  # whether MediaPipe has a task for it
     in_peers: ClassVar[bool] = False  # whether other products answer it in `tfedge bench`
     default_labels: ClassVar[int] = 0  # of a fresh model without names for them
+    more_logits: ClassVar[int] = 0  # behind those of the labels
     # What to do where a checkpoint lacks the head.
     head_advice: ClassVar[str] = "(tfedge finetune), or convert it with --task sentence-embedding"
 
@@ -159,18 +160,19 @@ class Task(base.Task):
         named = checkpoint.config.labels
         weights = f"{modules[0]}.weight"
         shape = checkpoint.shape(weights) if weights in checkpoint.names else (2, 1)
+        count = shape[0] - self.more_logits if shape else 0
         # Nothing so far says that the file holds as many numbers: of (10^9, 0) it holds none.
-        if len(shape) != 2 or not 0 < shape[0] <= columns.MOST_LABELS or not shape[1]:
+        if len(shape) != 2 or not 0 < count <= columns.MOST_LABELS or not shape[1]:
             raise CheckpointError(
                 f"{checkpoint.folder}: {weights} is of shape {list(shape)}; it must have a row for "
                 f"each label, of which there may be {columns.MOST_LABELS:,}"
             )
-        if named and weights in checkpoint.names and len(named) != shape[0]:
+        if named and weights in checkpoint.names and len(named) != count:
             raise CheckpointError(
                 f"{checkpoint.folder}: id2label in config.json names {len(named):,} labels, and "
-                f"{weights} has {shape[0]:,} rows; one of the two is another model's"
+                f"{weights} has {count:,} rows for them; one of the two is another model's"
             )
-        return named or [f"LABEL_{index}" for index in range(shape[0])]
+        return named or [f"LABEL_{index}" for index in range(count)]
 
     def exported(self, source: Mapping[str, Any]) -> dict[str, Any]:
         """The content of a config.json as it is for a new head of this task."""
@@ -326,6 +328,11 @@ class Task(base.Task):
     @abc.abstractmethod
     def difference(self, answer: Answer, other: Answer) -> float:
         """How much two answers to one item differ, 0..1."""
+
+    def believed(self, answers: Answers) -> Truth | None:
+        """What a model in float answers, as the truth by which one made of it is measured where data
+        have none; None where `difference` tells how alike their answers are."""
+        return None
 
     def comparison(
         self, answers: Answers, others: Answers, truth: Truth | None, labels: Labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -174,6 +175,14 @@ def check_labels(names: Iterable[str], source: str) -> None:
                 f"{source} has the label {name!r}; each must be one line without control characters: "
                 "write another name"
             )
+
+
+def told_apart(labels: Sequence[str]) -> list[str]:
+    """Labels, of which those that others are equal to get their number behind them."""
+    counts = Counter(labels)
+    return [
+        f"{label} ({index})" if counts[label] > 1 else label for index, label in enumerate(labels)
+    ]
 
 
 def check_count(words: Iterable[str], source: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from tfedge.runtime.tasks import image_classification as board
+from tfedge.tasks import columns
 from tfedge.tasks.classification import Classification, Classifier
 
 if TYPE_CHECKING:
@@ -34,12 +34,7 @@ class OfImages(Classifier):
 
     def labels(self, checkpoint: Checkpoint) -> list[str]:
         """Those that others are equal to have their number behind them: ImageNet has two cranes."""
-        labels = super().labels(checkpoint)
-        counts = Counter(labels)
-        return [
-            f"{label} ({index})" if counts[label] > 1 else label
-            for index, label in enumerate(labels)
-        ]
+        return columns.told_apart(super().labels(checkpoint))
 
 
 class ImageClassification(OfImages, Classification, board.ImageClassification):

@@ -21,6 +21,7 @@ from tfedge.runtime.image_settings import ImageSettings
 METADATA_NAME = "TFLITE_METADATA"
 METADATA_IDENTIFIER = b"M001"
 
+_UNLABELLED = ("pred_boxes", "embedding")  # outputs whose channels no labels name
 # Input of a tfedge model -> the name by which MediaPipe's BERT preprocessor looks for it, description.
 _INPUTS = {
     "input_ids": ("ids", "Vocabulary numbers of the word pieces."),
@@ -97,7 +98,9 @@ def model_metadata(spec: BundleSpec, inputs: Sequence[str], outputs: Sequence[st
         "input_tensor_metadata": [
             _tensor(*_INPUTS.get(item, (item, "")), image=spec.image) for item in inputs
         ],
-        "output_tensor_metadata": [_tensor(item, "", spec.labels) for item in outputs],
+        "output_tensor_metadata": [
+            _tensor(item, "", None if item in _UNLABELLED else spec.labels) for item in outputs
+        ],
     }
     if spec.vocab is not None:
         vocabulary = _file(bundle.VOCABULARY_FILE, "WordPiece vocabulary.", _TYPE_VOCABULARY)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tfedge.runtime import OptionError, tasks
+from tfedge.runtime.image import EncodedImage
 from tfedge.runtime.tasks.base import sigmoid, softmax
 from tfedge.runtime.tokenizer import Encoded
 from tfedge.runtime.wanted import Wanted
@@ -78,6 +79,32 @@ def test_scores() -> None:
     assert task.line(answer) == "0.2500"
 
 
+def test_objects() -> None:
+    """Of four tokens one finds nothing, and one too little; ends are cut to whole numbers, as torch's
+    `int` does."""
+    task = tasks.find("object-detection")
+    found = EncodedImage(np.zeros((2, 2, 3), np.uint8), 9, (100, 200))
+    outputs = {
+        "logits": np.log(np.array([[[6, 2, 2], [1, 2, 7], [1, 6, 3], [4, 1, 5]]], np.float32)),
+        "pred_boxes": np.array(
+            [[[0.5, 0.5, 0.2, 0.1], [0, 0, 1, 1], [0.01, 0.999, 0.1, 0.1], [0, 0, 0, 0]]],
+            np.float32,
+        ),
+    }
+    answer = task.answer(outputs, found, "a.jpg", ("cat", "dog"))
+    first, second = answer["objects"]
+    assert (first["label"], second["label"]) == ("cat", "dog")
+    assert (first["score"], second["score"]) == (pytest.approx(0.6), pytest.approx(0.6))
+    assert first["box"] == {"xmin": 80, "ymin": 45, "xmax": 120, "ymax": 55}
+    assert second["box"] == {"xmin": -8, "ymin": 94, "xmax": 12, "ymax": 104}
+    assert task.line(answer) == "cat\t0.6000\t80,45,120,55\tdog\t0.6000\t-8,94,12,104"
+    every = task.answer(outputs, found, "a.jpg", ("cat", "dog"), Wanted(threshold=0.0))
+    assert [each["label"] for each in every["objects"]] == ["cat", "dog", "dog", "cat"]
+    none = task.answer(outputs, found, "a.jpg", ("cat", "dog"), Wanted(threshold=0.9))
+    assert (none, task.line(none)) == ({"objects": []}, "-")
+    assert task.shapes(9, 2) == {"logits": (1, None, 3), "pred_boxes": (1, None, 4)}
+
+
 def test_sigmoid_of_large_logits() -> None:
     assert sigmoid(np.array([1e30, 0, -1e30], np.float32)) == pytest.approx([1, 0.5, 0])
 
@@ -91,6 +118,10 @@ def test_what_a_task_may_be_asked() -> None:
         Wanted(no_answer=True).check("it", tasks.find("text-classification").options)
     with pytest.raises(OptionError, match="top_k does not apply to qa"):
         Wanted(top_k=1).check("qa", tasks.find("question-answering").options)
+    Wanted(threshold=0.9).check("boxes", tasks.find("object-detection").options)
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(OptionError, match=r"threshold is .*; it must be a number from 0 to 1"):
+            Wanted(threshold=wrong).check("boxes", tasks.find("object-detection").options)
     with pytest.raises(OptionError, match="top_k is 0"):
         Wanted(top_k=0).check("it", tasks.find("text-classification").options)
 
@@ -101,6 +132,7 @@ def test_the_folder_is_walked() -> None:
         "image-classification",
         "image-feature-extraction",
         "image-multi-label",
+        "object-detection",
         "question-answering",
         "sentence-embedding",
         "text-classification",
