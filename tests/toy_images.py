@@ -62,14 +62,17 @@ def write_images(
     return folder
 
 
-def write_folder(folder: Path, name: str = "vit", teacher: bool = False, **changes: Any) -> Path:
-    """Writes config.json, model.safetensors and preprocessor_config.json."""
+def write_folder(
+    folder: Path, name: str = "vit", teacher: bool = False, side: int = SIDE, **changes: Any
+) -> Path:
+    """Writes config.json, model.safetensors and preprocessor_config.json, of squares."""
     config = {**cases.IMAGE_CONFIGS[name], "num_hidden_layers": 1, **changes}
     if teacher:
         config["architectures"] = ["DeiTForImageClassificationWithTeacher"]
     cases.random_checkpoint(folder, config, cases.IMAGES, 1, len(LABELS))
     _name_labels(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
+    preprocessor = {**PREPROCESSOR, "size": {"height": side, "width": side}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
     _fit_classifiers(folder)
     return folder
 

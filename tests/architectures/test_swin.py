@@ -164,6 +164,26 @@ def test_all_integers_and_right_in_every_runtime(tmp_path: Path) -> None:
         assert found["disagreement"] < 0.1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("quantization", ["int8", "dynamic"])
+def test_windows_as_large_as_published(tmp_path: Path, quantization: str) -> None:
+    """Windows of 7 x 7 tokens and heads of 32 channels, two stages, on 60 drawings."""
+    sizes = {"embed_dim": 32, "depths": [2, 2], "num_heads": [1, 2], "window_size": 7}
+    sizes |= {"image_size": 56, "layer_norm_eps": 1e-5, "mlp_ratio": 4.0}
+    source = toy_images.write_folder(tmp_path / "swin", "swin", side=56, **sizes)
+    options = ConvertOptions(
+        calibration=str(toy_images.write_images(tmp_path / "images", 24, side=56)),
+        evaluation=str(toy_images.write_images(tmp_path / "dev", 60, seed=1, side=56)),
+        quantization=quantization,
+        output=tmp_path / "out",
+    )
+    report = as_json(convert(str(source), options, Bars()))
+    assert 0 < report["float32_tflite_error"] < 1e-4
+    for found in report["evaluation"]["runtimes"].values():
+        assert found["float_accuracy"] > 0.9
+        assert found["disagreement"] < 0.1
+
+
 def test_the_preset_has_the_published_size() -> None:
     preset = load_preset("swin-tiny-patch4-window7-224")
     config = preset_config(preset)

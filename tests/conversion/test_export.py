@@ -63,14 +63,14 @@ def test_onnx_for_tensorrt(tmp_path: Path, architecture: str) -> None:
     assert shapes == [[1, 16]] * len(report["inputs"])
 
 
-@pytest.mark.parametrize("teacher", [False, True])
-def test_onnx_of_images(tmp_path: Path, teacher: bool) -> None:
+@pytest.mark.parametrize("name", ["vit", "deit", pytest.param("swin", marks=pytest.mark.slow)])
+def test_onnx_of_images(tmp_path: Path, name: str) -> None:
     """Pixels go in as a camera gives them, and come out as the checkpoint answers them."""
     pytest.importorskip("PIL")
     pytest.importorskip("tf2onnx", reason="pip install 'tf2onnx>=1.17,<2' onnxruntime")
     onnx = pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
-    folder = toy_images.write_folder(tmp_path / "toy", "deit" if teacher else "vit", teacher)
+    folder = toy_images.write_folder(tmp_path / "toy", name, teacher=name == "deit")
     report = as_json(
         export(str(folder), ExportOptions("onnx", tmp_path / "out", dynamic=True), Bars())
     )

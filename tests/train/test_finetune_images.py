@@ -82,7 +82,9 @@ def _right(folder: Path, data: Path) -> float:
     )
 
 
-@pytest.mark.parametrize("name", ["vit", "dinov2", "deit", "swin"])
+@pytest.mark.parametrize(
+    "name", ["vit", "dinov2", "deit", pytest.param("swin", marks=pytest.mark.slow)]
+)
 def test_a_head_on_an_encoder_without_one(
     name: str, images: Path, held_out: Path, tmp_path: Path
 ) -> None:
