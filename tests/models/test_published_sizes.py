@@ -88,6 +88,7 @@ def test_published_sizes_agree_with_torch(
         ("beit-base-patch16-224", cases.IMAGES),
         ("dinov3-vits16", cases.FEATURES),
         ("swin-tiny-patch4-window7-224", cases.IMAGES),
+        ("yolos-tiny", cases.OBJECTS),
     ],
 )
 def test_published_sizes_of_images_agree_with_torch(
@@ -97,9 +98,12 @@ def test_published_sizes_of_images_agree_with_torch(
     config = dict(load_preset(preset).config)
     if "vision_config" in config:  # of whose texts nothing is asked
         config["text_config"] = cases.parse("siglip.features")[0]["text_config"]
+    if task == cases.OBJECTS:
+        config["pictures"] = [512, 672]  # to which positions of 800 x 1333 are brought
     shapes = cases.tensor_shapes(config, task, 5)
     tensors = {name: tensor(name, shape) for name, shape in shapes.items()}
     cases.write_checkpoint(tmp_path, cases.hf_config(config, task, 5), tensors)
+    cases.write_preprocessor(tmp_path, config)
     del tensors
     batch = {name: value[:2] for name, value in cases.batch(config).items()}
     np.savez(tmp_path / "batch.npz", **batch)
