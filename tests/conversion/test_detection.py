@@ -146,7 +146,7 @@ def test_export_gives_transformers_outputs(toy: Toy, tmp_path: Path) -> None:
         "--format",
         "onnx",
         "--output",
-        str(tmp_path / "yolos.onnx"),
+        str(tmp_path / "out"),
     ]
     result = CliRunner().invoke(cli.main, words)
     assert result.exit_code == 0, result.output
