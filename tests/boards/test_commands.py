@@ -151,8 +151,8 @@ def test_wheels(boards: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Ours and others, into a folder that may have more."""
     (tmp_path / "some.whl").write_bytes(b"wheel")
 
-    def wheels_for(place: Place, runtime: str | None, own: Path) -> list[Path]:
-        assert (place.python, runtime) == ("{}.{}".format(*sys.version_info[:2]), "litert")
+    def wheels_for(place: Place, runtimes: list[str], own: Path) -> list[Path]:
+        assert (place.python, runtimes) == ("{}.{}".format(*sys.version_info[:2]), ["litert"])
         return [own, tmp_path / "some.whl"]
 
     monkeypatch.setattr("tfedge.boards.wheels.wheels_for", wheels_for)

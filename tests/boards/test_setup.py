@@ -15,7 +15,8 @@ import pytest
 from bars import Bars
 from server import Server
 
-from tfedge.boards import errors, wheels
+import tfedge
+from tfedge.boards import agent, errors, wheels
 from tfedge.boards.agent import FOLDER, PYTHON
 from tfedge.boards.book import book_path
 from tfedge.boards.remote import Remote
@@ -70,6 +71,29 @@ def test_once_and_again(
     # Without a network: the wheels are kept.
     monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
     assert not set_up(remote("shed"), sys.executable, None).installed
+
+
+def test_a_runtime_that_was_asked_for_stays(
+    boards: Server, remote: Named, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever a later run asks for."""
+    shed, sent = remote("shed"), []
+    there = {"runtimes": ["tflite-runtime", "litert"], "packages": [], "machine": "aarch64"}
+    there |= {"tfedge": agent.digest(Path(tfedge.__file__).parent), "program": "/usr/bin/python3"}
+    there |= {"python": "3.11.2", "libc": ["glibc", "2.36"]}
+    markers = {"python_version": "3.11", "sys_platform": "linux", "platform_machine": "aarch64"}
+    monkeypatch.setattr(Remote, "facts", {**there, "markers": markers})
+    monkeypatch.setattr(Remote, "install", lambda *_: False)
+    monkeypatch.setattr(Remote, "json_of", lambda *_: {})
+
+    def wheels_for(place: wheels.Place, runtimes: list[str], own: Path) -> list[Path]:
+        sent.append(runtimes)
+        return [own]
+
+    monkeypatch.setattr("tfedge.boards.wheels.wheels_for", wheels_for)
+    for runtime in (None, "litert", "tflite-runtime"):
+        set_up(shed, "python3", runtime)
+    assert sent == [["litert"], ["litert"], ["tflite-runtime", "litert"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +165,7 @@ def test_no_wheels(boards: Server, remote: Named, offline: Path, tmp_path: Path)
     words = r"^pip finds no wheels for Python 3\.\d+ on manylinux_\w+ \(.*no-such-package>=2\)"
     for _ in range(2):  # nothing is kept of what failed
         with pytest.raises(MissingPackageError, match=words):
-            wheels.wheels_for(place, None, own)
+            wheels.wheels_for(place, [], own)
 
 
 @pytest.mark.parametrize("blocks", [3000, 9000])

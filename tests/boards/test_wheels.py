@@ -66,6 +66,22 @@ def names(found: list[Path]) -> list[str]:
     return sorted("-".join(path.name.split("-")[:2]) for path in found)
 
 
+@pytest.mark.parametrize(
+    ("python", "stay"), [("3.9", []), ("3.11", ["litert"]), ("3.12", []), ("3.13", [])]
+)
+def test_runtimes_that_stay(tmp_path: Path, python: str, stay: list[str]) -> None:
+    """Those that nothing else brings, where there are wheels of them."""
+    own = write(
+        tmp_path,
+        "own",
+        "tflite-runtime; python_version < '3.12'",
+        "ai_edge_litert>=2; python_version >= '3.12'",
+    )
+    place = Place(python, ("linux_x86_64",), {**MARKERS, "python_version": python})
+    assert wheels.that_stay(place, ["litert", "tflite-runtime"], own) == stay
+    assert wheels.that_stay(place, [], own) == []
+
+
 def test_a_package_that_wants_another_version_is_taken_older(index: Path, tmp_path: Path) -> None:
     """As ml_dtypes 0.7 wants numpy 2, which tflite-runtime cannot have; what the newer one alone needs
     is not sent."""
@@ -76,7 +92,7 @@ def test_a_package_that_wants_another_version_is_taken_older(index: Path, tmp_pa
     write(index, "types", "number>=1.21", version="0.5")
     write(index, "types", "number>=2", "extra_part", version="0.7")
     write(index, "extra_part")
-    found = wheels_for(place_of(facts()), None, own)
+    found = wheels_for(place_of(facts()), [], own)
     assert names(found) == ["number-1.26", "own-1.0", "pip-1.0", "runtime-1.0", "types-0.5"]
 
 
@@ -86,7 +102,7 @@ def test_versions_that_never_fit_are_told(index: Path, tmp_path: Path) -> None:
     for version in ("0.6", "0.7"):
         write(index, "types", "number>=2", version=version)
     with pytest.raises(MissingPackageError, match=r"for types!=0.6,!=0.7|for types!=0.7,!=0.6"):
-        wheels_for(place_of(facts()), None, own)
+        wheels_for(place_of(facts()), [], own)
 
 
 def test_by_the_boards_markers(index: Path, tmp_path: Path) -> None:
@@ -98,7 +114,7 @@ def test_by_the_boards_markers(index: Path, tmp_path: Path) -> None:
     write(index, "inner", 'arm; platform_machine == "aarch64"', 'added; extra == "more"')
     for name in ("arm", "added"):
         write(index, name)
-    found = wheels_for(place_of(facts()), None, own)
+    found = wheels_for(place_of(facts()), [], own)
     assert found[0] == own
     assert names(found) == ["added-1.0", "arm-1.0", "inner-1.0", "new-2.1", "own-1.0", "pip-1.0"]
 
@@ -108,7 +124,7 @@ def test_a_later_need_that_is_narrower(index: Path, tmp_path: Path) -> None:
     write(index, "second", "first<2")
     write(index, "first", version="1.5")
     write(index, "first", version="2.5")
-    found = wheels_for(place_of(facts()), None, own)
+    found = wheels_for(place_of(facts()), [], own)
     assert names(found) == ["first-1.5", "own-1.0", "pip-1.0", "second-1.0"]
 
 
@@ -119,14 +135,14 @@ def test_a_wheel_for_another_system(index: Path, tmp_path: Path) -> None:
     with pytest.raises(
         MissingPackageError, match=r"Python 3\.13 on manylinux_2_27_aarch64 \(.*new"
     ):
-        wheels_for(old, None, own)
-    assert len(wheels_for(place_of(facts(libc=("glibc", "2.28"))), None, own)) == 3
+        wheels_for(old, [], own)
+    assert len(wheels_for(place_of(facts(libc=("glibc", "2.28"))), [], own)) == 3
 
 
 def test_a_runtime_besides(index: Path, tmp_path: Path) -> None:
     own = write(tmp_path, "own")
     write(index, "ai_edge_litert", tag=TAG)
-    found = wheels_for(place_of(facts()), "litert", own)
+    found = wheels_for(place_of(facts()), ["litert"], own)
     assert names(found) == ["ai_edge_litert-1.0", "own-1.0", "pip-1.0"]
 
 
@@ -135,7 +151,7 @@ def test_what_the_system_has(index: Path, tmp_path: Path) -> None:
     place = place_of(facts("armv7l"))
     assert place.provided == ("numpy", "pyyaml")
     assert place.markers["platform_machine"] == "armv7l"
-    found = wheels_for(place, None, write(tmp_path, "own", "numpy>=1.23", "PyYAML"))
+    found = wheels_for(place, [], write(tmp_path, "own", "numpy>=1.23", "PyYAML"))
     assert names(found) == ["own-1.0", "pip-1.0"]
 
 
@@ -156,7 +172,7 @@ def test_without_pip(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(
         MissingPackageError, match=r"^pip, which fetches wheels, is not installed in"
     ):
-        wheels_for(place, None, write(tmp_path, "own"))
+        wheels_for(place, [], write(tmp_path, "own"))
 
 
 def write_python(folder: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tfedge import files
 from tfedge.boards import wheels
+from tfedge.boards.errors import BoardPythonError, BoardVersionError
 from tfedge.boards.remote import Remote
 from tfedge.boards.service import Served, Service, serve
 from tfedge.errors import InputError, MissingPackageError
@@ -37,6 +38,7 @@ def set_up(
     Args:
         python: the command of the Python there of which to make it.
         runtime: one to have besides the one that tfedge takes by itself there; by default the board's.
+            Those that an environment there has stay.
         service: what its systemd is to serve.
 
     Raises:
@@ -51,7 +53,7 @@ def set_up(
         )
     base = dataclasses.replace(remote, entry=dataclasses.replace(remote.entry, python=python))
     with tempfile.TemporaryDirectory(prefix="tfedge-") as folder:
-        found, place = _wheels(base, runtime, Path(folder))
+        found, place = _wheels(base, runtime, Path(folder), _runtimes_of(remote))
         installed = base.install(_key(found, base.facts), found, bool(place.provided))
     fresh = dataclasses.replace(remote)
     fresh.check(runtime)
@@ -74,9 +76,22 @@ def write_wheels(remote: Remote, python: str, runtime: str | None, folder: Path)
     return sorted(path.name for path in found)
 
 
-def _wheels(base: Remote, runtime: str | None, folder: Path) -> tuple[list[Path], wheels.Place]:
-    """The wheels for the Python of a board, ours in `folder`, and what they fit."""
+def _runtimes_of(remote: Remote) -> Sequence[str]:
+    """The runtimes of the environment that a board has; none where there is none that starts."""
+    try:
+        return list(remote.facts["runtimes"])
+    except (BoardVersionError, BoardPythonError):
+        return ()
+
+
+def _wheels(
+    base: Remote, runtime: str | None, folder: Path, present: Sequence[str] = ()
+) -> tuple[list[Path], wheels.Place]:
+    """The wheels for the Python of a board, ours in `folder`, and what they fit; the runtimes that are
+    `present` have theirs among them."""
     place = wheels.place_of(base.facts)
+    if place.provided:  # what the system has, its environments have without a wheel
+        present = [name for name in present if name not in base.facts["runtimes"]]
     modules = [wheels.FROM_DEBIAN[package] for package in place.provided]
     if lacking := [name for name in modules if name not in base.facts["packages"]]:
         packages = " ".join(f"python3-{name}" for name in lacking)
@@ -86,7 +101,10 @@ def _wheels(base: Remote, runtime: str | None, folder: Path) -> tuple[list[Path]
         )
     own = wheels.own_wheel(folder)
     with base.make_bar(f"fetching wheels for {base.name}", 1) as bar:
-        found = wheels.wheels_for(place, runtime or base.entry.runtime, own)
+        asked = runtime or base.entry.runtime
+        stay = wheels.that_stay(place, present, own)
+        wanted = [*([asked] if asked else []), *(name for name in stay if name != asked)]
+        found = wheels.wheels_for(place, wanted, own)
         bar.advance()
     return found, place
 

@@ -113,17 +113,32 @@ def write_wheel(path: Path, content: Mapping[str, bytes], record: str) -> None:
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
 
 
-def wheels_for(place: Place, runtime: str | None, own: Path) -> list[Path]:
+def that_stay(place: Place, runtimes: Sequence[str], own: Path) -> list[str]:
+    """Of the runtimes that a board has, those to install again: `own` does not bring them there by
+    itself, and there are wheels of them for its Python."""
+    needs = (_needed(text, place, set()) for text in _requirements(own))
+    brought = {canonicalize_name(one.name) for one in needs if one is not None}
+    python = Version(place.python).release
+    return [
+        name
+        for name, one in RUNTIMES.items()
+        if name in runtimes
+        and canonicalize_name(one.package) not in brought
+        and one.oldest <= python <= (one.newest or python)
+    ]
+
+
+def wheels_for(place: Place, runtimes: Sequence[str], own: Path) -> list[Path]:
     """All wheels for a board: `own`, what it needs, and pip; fetched once, into the user's cache.
 
     Args:
-        runtime: one to have besides what tfedge needs there by itself.
+        runtimes: to have besides what tfedge needs there by itself.
 
     Raises:
         MissingPackageError: pip is not installed here, or finds no wheel for the board.
     """
     wanted = [*_requirements(own), PIP]
-    wanted += [RUNTIMES[runtime].package] if runtime else []
+    wanted += [RUNTIMES[runtime].package for runtime in runtimes]
     profile = repr((place.python, place.platforms, place.provided, wanted))
     key = hashlib.sha256(profile.encode()).hexdigest()[:16]
     folder = files.user_folder("XDG_CACHE_HOME", ".cache") / "tfedge" / "wheels" / key
