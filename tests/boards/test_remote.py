@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from bars import Bar, Bars
 from server import ROOT, Server
 
 from tfedge.boards import errors
 from tfedge.boards.agent import FOLDER, MODELS
 from tfedge.boards.book import book_path
-from tfedge.boards.remote import Remote
+from tfedge.boards.remote import Remote, described
 from tfedge.errors import InputError, MissingPackageError, TfedgeError
 
 Board = Callable[[str], Remote]
@@ -90,6 +91,32 @@ def test_what_is_there_is_not_sent_again(ready: Server, remote: Board, model: Pa
     assert [bar.description for bar in shed.make_bar] == [  # type: ignore[attr-defined]
         "sending a model.tflite to shed, in MB"
     ]
+
+
+def test_the_same_content_is_sent_and_kept_once(ready: Server, remote: Board, model: Path) -> None:
+    shed, kept = remote("shed"), ready.homes["shed"] / MODELS
+    other = model.with_name("b.tflite")
+    other.write_bytes(model.read_bytes())
+    rows = shed.push([model, other])
+    assert [bar.total for bar in shed.make_bar] == [3]  # type: ignore[attr-defined]
+    assert [row["sha256"] for row in rows] == [described(model)["sha256"]] * 2
+    assert len({(kept / row["name"]).stat().st_ino for row in rows}) == 1
+
+
+def test_two_pushes_at_once(ready: Server, remote: Board, model: Path) -> None:
+    """The second begins and ends while the first is sending."""
+    kept = ready.homes["shed"] / MODELS
+    other = model.with_name("b.tflite")
+    other.write_bytes(model.read_bytes())
+
+    class Between(Bars):
+        def __call__(self, description: str, total: int) -> Bar:
+            remote("shed").push([other])
+            return super().__call__(description, total)
+
+    rows = Remote(remote("shed").entry, Between()).push([model])
+    assert [row["sha256"] for row in rows] == [described(model)["sha256"]] * 2
+    assert len({(kept / row["name"]).stat().st_ino for row in rows}) == 1
 
 
 def test_named_models(ready: Server, remote: Board, model: Path) -> None:

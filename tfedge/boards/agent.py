@@ -159,9 +159,12 @@ class Depot:
                 stack.enter_context(_lock(folder / ".lock"))
                 places = [folder / str(n) / _named(file) for n, file in enumerate(files)]
                 missing = [n for n, file in enumerate(files) if not self._link(file, places[n])]
-            _say(missing=missing)
-            for number in missing:
+            first = {_hash(files[n]): n for n in reversed(missing)}  # of each content
+            _say(missing=sorted(first.values()))
+            for number in sorted(first.values()):
                 self._receive(files[number], places[number])
+            for number in set(missing) - set(first.values()):
+                os.link(places[first[_hash(files[number])]], places[number])
             yield places
 
     def _release(self, folder: Path) -> None:
@@ -199,8 +202,9 @@ class Depot:
             os.fsync(handle)
             os.fchmod(handle, 0o644)
             with self.alone():
-                os.replace(name, self.store / _hash(file))
-                os.link(self.store / _hash(file), place)
+                if not self._link(file, place):  # another push may have brought it meanwhile
+                    os.replace(name, self.store / _hash(file))
+                    os.link(self.store / _hash(file), place)
 
     def set_name(self, file: Path) -> None:
         """Keeps a held file by its name; another of that name is replaced."""
@@ -362,14 +366,7 @@ def _make_environment(place: Path, wheels: Sequence[Path], system_packages: bool
     os.sync()
 
 
-VERBS = {
-    "hello": _hello,
-    "hold": _hold,
-    "name": _name,
-    "list": _list,
-    "remove": _remove,
-    "install": _install,
-}
+VERBS = {verb.__name__[1:]: verb for verb in (_hello, _hold, _name, _list, _remove, _install)}
 
 
 def _end(number: int, frame: object) -> NoReturn:
