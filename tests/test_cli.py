@@ -675,7 +675,7 @@ def test_bench_estimates(
 @pytest.mark.parametrize(
     ("options", "code", "expected"),
     [
-        (["--estimate"], 2, "--estimate is of a board: give --board rpi4, --board rpi5"),
+        (["--estimate"], 2, "--estimate is of a board: give one with --board, of rpi4, rpi5,"),
         (
             ["--estimate", "--board", "rpi4", "--data", "x.tsv"],
             2,

@@ -105,6 +105,29 @@ def test_several(ready: Server, toys: Path) -> None:
     assert board("list", "attic", "attic").stdout.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("bench", "x.tflite", "--data", "x.tsv"), "--board"),
+        (("bench", "x.tflite", "--estimate"), "--board"),
+        (("eval", "--model", ".", "--data", "x.tsv"), "--board"),
+        (("eval", "--model", ".", "--data", "x.tsv"), "--runtime"),
+        (("eval", "--model", ".", "--data", "x.tsv"), "--threads"),
+        (("inspect", "x.tflite", "--time"), "--board"),
+        (("convert", "x"), "--board"),
+        (("board", "setup", "shed"), "--runtime"),
+        (("board", "setup", "shed"), "--service"),
+    ],
+)
+def test_none_of_two_values_is_dropped(words: tuple[str, ...], name: str) -> None:
+    """Of options that other commands take several times."""
+    values = {"--runtime": ("litert", "tflite-runtime"), "--threads": ("1", "2")}
+    first, second = values.get(name, ("rpi4", "rpi5"))
+    done = CliRunner().invoke(cli.main, [*words, name, first, name, second])
+    assert done.exit_code == 2
+    assert f"{name} takes one value, and was given {first}, {second}" in done.stderr
+
+
 def test_which_board(ready: Server, toys: Path) -> None:
     done = board("push", toys / "classifier.tflite")
     assert (done.exit_code, "name one with --board" in done.stderr) == (2, True)

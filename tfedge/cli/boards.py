@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfedge.cli.options import PATH, RUNTIME, together
+from tfedge.cli.options import PATH, RUNTIME, Once, together
 from tfedge.runtime.terminal import complain
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ _base = together(
     ),
     click.option(
         "--runtime",
+        cls=Once,
         type=RUNTIME,
         help="Have this one too. Default: the one in boards.toml; without, what tfedge takes there: "
         "tflite-runtime up to Python 3.11, then litert.",
@@ -77,6 +78,7 @@ def board() -> None:
 @_base
 @click.option(
     "--service",
+    cls=Once,
     metavar="NAME=MODEL.tflite",
     help="Also push the model, and have systemd answer with it behind a socket: the system's where the "
     "user there is root, else the user's own.",

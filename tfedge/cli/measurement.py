@@ -15,6 +15,7 @@ from tfedge.cli.options import (
     NEW,
     PATH,
     RUNTIME,
+    Once,
     board_option,
     columns,
     echo_report,
@@ -56,9 +57,12 @@ if TYPE_CHECKING:
     help="A second model, to count how many answers differ and how they do: of labels, which model "
     "alone is right; of embeddings, mean and least cosine, nearest neighbours, ranks of similarities.",
 )
-@click.option("--runtime", type=RUNTIME, help="Default: the first the model was verified on.")
+@click.option(
+    "--runtime", cls=Once, type=RUNTIME, help="Default: the first the model was verified on."
+)
 @click.option(
     "--threads",
+    cls=Once,
     type=click.IntRange(1, 64),
     help="Threads of the runtime, in one process. Default: one thread in each of several processes "
     "that share the texts; with --python or --board, what tfedge-infer chooses there.",
@@ -251,7 +255,7 @@ def _run_estimate(models: tuple[str, ...], board: str | None, **settings: Any) -
             )
     if board is None:
         raise click.UsageError(
-            f"--estimate is of a board: give --board {', --board '.join(known_boards())}"
+            f"--estimate is of a board: give one with --board, of {', '.join(known_boards())}"
         )
     output = settings["output"]
     if output is not None:

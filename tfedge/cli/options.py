@@ -7,11 +7,12 @@ import functools
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from tfedge import tasks
 from tfedge.errors import InputError
@@ -49,6 +50,28 @@ class _New(click.Path):
         if path.name in ("", ".."):
             self.fail(f"{os.fspath(value)!r} names nothing that could be made", param, ctx)
         return path
+
+
+class Once(click.Option):
+    """An option that takes one value, where others of that name take several: of two, click would drop
+    the first without a word."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        parser.add_option(obj=self, opts=self.opts, dest=self.name, action="append")
+
+    def consume_value(
+        self, ctx: click.Context, opts: Mapping[str, Any]
+    ) -> tuple[Any, ParameterSource]:
+        value, source = super().consume_value(ctx, opts)
+        if isinstance(value, list):
+            if len(value) > 1:
+                raise click.UsageError(
+                    f"{self.opts[0]} takes one value, and was given {', '.join(value)}; give one, and "
+                    "run the command again for each other",
+                    ctx,
+                )
+            (value,) = value
+        return value, source
 
 
 PATH, NEW = click.Path(path_type=Path), _New(path_type=Path)
@@ -200,6 +223,7 @@ augmentation = click.option(
 )
 board_option = click.option(
     "--board",
+    cls=Once,
     metavar="BOARD",
     help="Run it on a board that ssh reaches: USER@HOST, or a name in ~/.config/tfedge/boards.toml; "
     "`tfedge board setup BOARD` prepares one.",
