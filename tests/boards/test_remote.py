@@ -238,6 +238,22 @@ def test_each_failure_has_its_line_and_exit_code(
     assert not [name for name in left(boards.homes["shed"]) if not name.startswith("held")]
 
 
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("Connection to shed closed by remote host.", 17),
+        ("client_loop: send disconnect: Broken pipe", 17),
+        ("Timeout, server 10.0.0.7 not responding.", 17),
+        ("Read from remote host shed: Connection reset by peer", 17),
+        ("kex_exchange_identification: Connection closed by remote host", 12),
+        ("Connection closed by 10.0.0.7 port 22", 12),
+        ("", 12),
+    ],
+)
+def test_a_connection_that_broke_before_an_answer(said: str, code: int) -> None:
+    assert errors.ssh_failure("shed", said, was_reached=False).exit_code == code
+
+
 def test_each_kind_has_an_exit_code_of_its_own() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     codes = [kind.exit_code for kind in kinds if issubclass(kind, errors.BoardError)]

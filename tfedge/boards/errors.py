@@ -88,6 +88,12 @@ _SAID: tuple[tuple[str, type[BoardError], str], ...] = (
 )
 
 
+# What it says only of a connection that there was, whether something had answered or not.
+_BROKE = re.compile(
+    r"^Connection to \S+ closed by remote host|^client_loop: |^Timeout, server |^Read from remote host"
+)
+
+
 def is_of_ssh(said: str) -> bool:
     """Whether it is ssh that says this last."""
     known = "|".join(pattern for pattern, _, _ in _SAID)
@@ -108,7 +114,7 @@ def ssh_failure(board: str, said: str, was_reached: bool) -> BoardError:
     for pattern, kind, mend in _SAID:
         if re.search(pattern, said):
             return kind(f"{board}: {said.removeprefix('ssh: ').rstrip('.')}; {mend}")
-    if not was_reached:
+    if not was_reached and _BROKE.search(said) is None:
         return UnreachableError(
             f"{board}: ssh does not reach it: {said or 'it said nothing'}; try `ssh -v`"
         )
