@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from server import Server
 
-from tfedge.boards.agent import MODELS
+import tfedge
+from tfedge.boards import agent
+from tfedge.boards.agent import FOLDER, MODELS
 from tfedge.boards.remote import Remote
 from tfedge.boards.service import Service, read_service, serve, take_away, units
-from tfedge.errors import InputError
+from tfedge.errors import InputError, MissingPackageError
 
 Named = Callable[[str], Remote]
 
@@ -113,6 +115,17 @@ def test_each_connection_is_answered(
                 assert [json.loads(line)["text"] for line in lines] == texts
         finally:
             listening.terminate()
+
+
+def test_a_runtime_that_is_not_there(
+    boards: Server, remote: Named, toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is sent."""
+    digest = agent.digest(Path(tfedge.__file__).parent)
+    monkeypatch.setattr(Remote, "facts", {"tfedge": digest, "runtimes": []})
+    with pytest.raises(MissingPackageError, match=r"^shed has not .* --runtime \S+ brings it"):
+        serve(remote("shed"), Service("answer", toys / "classifier.tflite"))
+    assert not (boards.homes["shed"] / FOLDER).exists()
 
 
 def test_what_a_board_is_asked(

@@ -16,7 +16,8 @@ from typing import Any
 from tfedge.boards.agent import MODELS, PYTHON
 from tfedge.boards.answer import Answer, read_answer
 from tfedge.boards.remote import Remote, check_models
-from tfedge.errors import InputError
+from tfedge.errors import InputError, board_errors
+from tfedge.runtime.bundle import read_bundle
 from tfedge.runtime.machine import needed_bytes
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
@@ -122,6 +123,7 @@ def serve(remote: Remote, service: Service) -> Served:
 
     Raises:
         InputError: the board's Python is not that of `tfedge board setup`.
+        MissingPackageError: it has no runtime that the model runs in; nothing has been done then.
         BoardError: there is no systemd, it refuses the units, or the board cannot be reached.
     """
     if not remote.entry.is_own:
@@ -129,6 +131,9 @@ def serve(remote: Remote, service: Service) -> Served:
             f"{remote.name} has a Python of your own in boards.toml; a service takes that of "
             "`tfedge board setup`: take the line out"
         )
+    with board_errors():
+        allowed = read_bundle(service.model).manifest.runtimes
+    remote.chosen(None, allowed)
     remote.push([service.model])
     made = _ask(remote, service.name, units(service, remote.entry.runtime))
     socket = f"{made['folder']}/tfedge/{service.name}.sock"
