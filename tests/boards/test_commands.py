@@ -49,6 +49,8 @@ def test_push_list_run_remove(ready: Server, toys: Path, monkeypatch: pytest.Mon
     assert again.stdout == answered.stdout
     removed = board("remove", "classifier.tflite", "none.tflite", "--board", "shed")
     assert removed.stdout == "shed  classifier.tflite: removed\nshed  none.tflite: was not there\n"
+    assert (answered.exit_code, again.exit_code) == (1, 1)  # as of tfedge-infer
+    assert board("run", "classifier.tflite", "--board", "shed", "dull").exit_code == 0
     assert [path.name for path in (ready.homes["shed"] / MODELS).iterdir()] == ["embedder.tflite"]
     board("remove", "embedder.tflite", "--board", "shed")
     assert board("list", "shed").stdout == "shed  no models\n"

@@ -268,7 +268,8 @@ def run(name: str, texts: Sequence[str], boards: Sequence[str], prints_json: boo
     tfedge board run X_int8.tflite --board pi@raspberrypi "a fine film"
     tfedge board run X_int8.tflite --board pi@raspberrypi < texts.txt
 
-    Without TEXT, the lines of standard input are the texts.
+    Without TEXT, the lines of standard input are the texts. As of `tfedge-infer`, the exit code is 1
+    where one has no answer.
     """
     from tfedge.boards.models import answers, read_stdin
 
@@ -278,7 +279,13 @@ def run(name: str, texts: Sequence[str], boards: Sequence[str], prints_json: boo
     def told(found: list[dict[str, Any]]) -> list[str]:
         return [_answer(one) for one in found]
 
-    _do(chosen, lambda remote: answers(remote, name, lines), "asking", told, prints_json)
+    def lacks_answers(found: list[dict[str, Any]]) -> bool:
+        return any("error" in one for one in found)
+
+    def work(remote: Remote) -> list[dict[str, Any]]:
+        return answers(remote, name, lines)
+
+    _do(chosen, work, "asking", told, prints_json, lacks_answers)
 
 
 def _answer(found: dict[str, Any]) -> str:
@@ -309,14 +316,17 @@ def _do(
     what: str,
     told: Callable[[Any], list[str]],
     prints_json: bool,
+    lacks: Callable[[Any], bool] = lambda found: False,
 ) -> None:
     """Does some work on boards, prints what came of it, and ends with the exit code of what went wrong.
 
     Args:
         what: is done, for a bar: `sending to`.
         told: the lines of a board, for people.
+        lacks: whether something of what was found is an error, whose exit code is 1.
     """
     from tfedge.boards.fleet import exit_code, on_each
+    from tfedge.errors import TfedgeError
     from tfedge.progress import ProgressBar
     from tfedge.show.numbers import harmless, visible
 
@@ -331,7 +341,8 @@ def _do(
         else:
             for line in told(one.found):
                 click.echo(f"{name:<{width}}  {harmless(line)}")
-    sys.exit(exit_code(outcomes))
+    is_lacking = any(one.error is None and lacks(one.found) for one in outcomes)
+    sys.exit(TfedgeError.exit_code if is_lacking else exit_code(outcomes))
 
 
 def _json_of(outcome: Outcome[Any]) -> dict[str, Any]:
