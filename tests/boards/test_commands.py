@@ -13,12 +13,14 @@ from server import Server, give_environment
 
 from tfedge import cli
 from tfedge.boards.agent import MODELS
-from tfedge.boards.book import book_path
+from tfedge.boards.book import book_path, find_board
 from tfedge.boards.remote import Remote
 from tfedge.boards.service import Served
 from tfedge.boards.setup import Ready
+from tfedge.boards.ssh import Done
 from tfedge.boards.wheels import Place
 from tfedge.errors import InputError
+from tfedge.progress import ProgressBar
 from tfedge.runtime.doctor import examine
 
 
@@ -47,10 +49,10 @@ def test_push_list_run_remove(ready: Server, toys: Path, monkeypatch: pytest.Mon
     assert lines[1] == "error\tthe text is empty"
     again = board("run", "classifier.tflite", "--board", "shed", given="a good film\n\n")
     assert again.stdout == answered.stdout
-    removed = board("remove", "classifier.tflite", "none.tflite", "--board", "shed")
-    assert removed.stdout == "shed  classifier.tflite: removed\nshed  none.tflite: was not there\n"
     assert (answered.exit_code, again.exit_code) == (1, 1)  # as of tfedge-infer
     assert board("run", "classifier.tflite", "--board", "shed", "dull").exit_code == 0
+    removed = board("remove", "classifier.tflite", "none.tflite", "--board", "shed")
+    assert removed.stdout == "shed  classifier.tflite: removed\nshed  none.tflite: was not there\n"
     assert [path.name for path in (ready.homes["shed"] / MODELS).iterdir()] == ["embedder.tflite"]
     board("remove", "embedder.tflite", "--board", "shed")
     assert board("list", "shed").stdout == "shed  no models\n"
@@ -81,6 +83,20 @@ def test_a_model_that_is_on_one_side_only(ready: Server, toys: Path, tmp_path: P
     )
     for words in (("push", tmp_path / "no.tflite"), ("push", tmp_path)):
         assert board(*words, "--board", "shed").exception.exit_code == 3  # type: ignore[union-attr]
+
+
+def test_a_runtime_that_a_model_lacks(
+    ready: Server, toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the program there says is not how such an environment gets it."""
+    board("push", toys / "classifier.tflite", "--board", "shed")
+    told = "tfedge: litert is not installed: `pip install ai-edge-litert`"
+    monkeypatch.setattr("tfedge.boards.ssh.completed", lambda *_, **__: Done(4, [], told))
+    facts = Remote(find_board("shed"), ProgressBar).facts
+    monkeypatch.setattr(Remote, "facts", {**facts, "runtimes": ["tflite-runtime"]})
+    done = board("run", "classifier.tflite", "--board", "shed", "x")
+    assert done.exit_code == 4
+    assert done.stderr.endswith("`tfedge board setup shed --runtime litert` brings it\n")
 
 
 def test_several(ready: Server, toys: Path) -> None:

@@ -13,6 +13,7 @@ from tfedge.boards.answer import read_answer
 from tfedge.boards.errors import BoardError
 from tfedge.boards.remote import Remote
 from tfedge.errors import InputError, MissingPackageError, RejectedModelError, TfedgeError
+from tfedge.runtime.runtimes import RUNTIMES
 
 _SOME_UNANSWERED = 1  # exit codes of tfedge-infer
 _UNUSABLE, _LACKING, _SIGNAL = 3, 4, 128
@@ -60,6 +61,9 @@ def answers(remote: Remote, name: str, texts: Sequence[str]) -> list[dict[str, A
     lines = "".join(json.dumps(text) + "\n" for text in texts)
     done = ssh.completed(remote.name, remote.command(*words), lines.encode(), most=len(texts))
     if done.code not in (0, _SOME_UNANSWERED):
+        if done.code == _LACKING:
+            for package in (one for one in RUNTIMES if RUNTIMES[one].package in done.last):
+                remote.check(package)  # which says how a board gets it
         raise remote.failure(done.code, done.last) or _refusal(remote.name, name, done)
     return [read_answer(remote.name, line) for line in done.lines]
 
