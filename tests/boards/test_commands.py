@@ -81,7 +81,11 @@ def test_a_model_that_is_on_one_side_only(ready: Server, toys: Path, tmp_path: P
         "tfedge: shed has no model 'classifier.tflite', but has embedder.tflite; `tfedge board push "
         "classifier.tflite --board shed` brings it\n"
     )
-    for words in (("push", tmp_path / "no.tflite"), ("push", tmp_path)):
+    hidden = tmp_path / ".hid.tflite"
+    hidden.write_bytes((toys / "embedder.tflite").read_bytes())
+    refused = board("push", hidden, "--board", "nobody-listens").exception
+    assert "name begins with a dot; rename the file" in str(refused)
+    for words in (("push", tmp_path / "no.tflite"), ("push", tmp_path), ("push", hidden)):
         assert board(*words, "--board", "shed").exception.exit_code == 3  # type: ignore[union-attr]
 
 

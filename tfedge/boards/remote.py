@@ -194,6 +194,10 @@ def check_models(paths: Sequence[Path]) -> None:
     """Raises InputError where one is no model that `tfedge convert` made, or two have one name."""
     names = [path.name for path in paths]
     for path, name in zip(paths, names, strict=True):
+        if name.startswith("."):
+            raise InputError(
+                f"{path}: a board keeps no model whose name begins with a dot; rename the file"
+            )
         with board_errors():
             read_bundle(path)
         if names.count(name) > 1:
