@@ -103,6 +103,28 @@ def test_the_same_content_is_sent_and_kept_once(ready: Server, remote: Board, mo
     assert len({(kept / row["name"]).stat().st_ino for row in rows}) == 1
 
 
+def test_content_that_has_changed_is_sent_again(ready: Server, remote: Board, model: Path) -> None:
+    """As a card may change it: the size is what it was."""
+    shed, kept = remote("shed"), ready.homes["shed"] / MODELS / model.name
+    (row,) = shed.push([model])
+    with open(kept, "r+b") as file:
+        file.write(b"lost")
+    assert shed.push([model]) == [row]
+    assert kept.read_bytes() == model.read_bytes()
+
+
+def test_what_no_push_made(ready: Server, remote: Board, model: Path) -> None:
+    """It is in nobody's way."""
+    shed, kept = remote("shed"), ready.homes["shed"] / MODELS
+    shed.push([model])
+    (kept / "dangling.tflite").symlink_to("nowhere")
+    (kept / "folder").mkdir()
+    assert [row["name"] for row in shed.models()] == [model.name]
+    with pytest.raises(errors.BoardError, match="'folder' is a folder, which no push made"):
+        shed.remove(["folder"])
+    assert shed.remove(["dangling.tflite", model.name]) == ["dangling.tflite", model.name]
+
+
 def test_two_pushes_at_once(ready: Server, remote: Board, model: Path) -> None:
     """The second begins and ends while the first is sending."""
     kept = ready.homes["shed"] / MODELS

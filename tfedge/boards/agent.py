@@ -6,8 +6,7 @@ standard output that begins with `MARK` is an object of JSON; what a shell print
 The verbs:
 
     hello    what Python, system and tfedge there are
-    hold     takes in files that are not there yet, says where they lie, and keeps them until standard
-             input ends
+    hold     takes files in, those that are not there yet, and keeps them until standard input ends
     name     the same with files that stay, each by its name
     list     the named files
     remove   takes names away
@@ -40,7 +39,6 @@ import re
 import select
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -48,8 +46,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-MARK = "tfedge-board "
-FOLDER = ".local/share/tfedge"
+MARK, FOLDER = "tfedge-board ", ".local/share/tfedge"
 PYTHON, MODELS = f"{FOLDER}/env/bin/python", f"{FOLDER}/models"
 CHUNK = 1 << 18
 # What Python runs first; it may be an old one, and its argument is how many bytes of this file follow.
@@ -63,6 +60,7 @@ BOOT = (
 FULL, ABSENT, FAILED = "full", "absent", "failed"
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _RUNTIMES = {"tflite-runtime": "tflite_runtime", "litert": "ai_edge_litert"}
+_PLATFORM = ("machine", "python_implementation", "release", "system", "version")
 _PACKAGES = ("numpy", "yaml")  # that a system may have
 File = Mapping[str, Any]  # its name, sha256 and size in bytes
 
@@ -89,8 +87,7 @@ def digest(package: str | os.PathLike[str]) -> str:
 
 
 def _say(**content: Any) -> None:
-    sys.stdout.write(f"{MARK}{json.dumps(content)}\n")
-    sys.stdout.flush()
+    print(f"{MARK}{json.dumps(content)}", flush=True)
 
 
 @contextlib.contextmanager
@@ -106,10 +103,8 @@ def _is_free(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
     return True
 
 
@@ -146,7 +141,7 @@ class Depot:
             if _is_free(path):
                 path.unlink(missing_ok=True)
         for path in self.store.iterdir():
-            if path.stat().st_nlink == 1 and _is_free(path):
+            if path.lstat().st_nlink == 1 and _is_free(path):
                 path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -176,7 +171,8 @@ class Depot:
         """Gives stored content a further name; whether it is there, whole."""
         stored = self.store / _hash(file)
         place.parent.mkdir(exist_ok=True)
-        if not stored.exists() or stored.stat().st_size != file["size"]:
+        if not stored.exists() or not _is_whole(stored):
+            stored.unlink(missing_ok=True)
             return False
         os.link(stored, place)
         return True
@@ -217,12 +213,21 @@ class Depot:
 
     def named(self) -> list[dict[str, Any]]:
         """The named files, by name."""
-        hashes = {path.stat().st_ino: path.name for path in self.store.iterdir()}
+        hashes = {path.lstat().st_ino: path.name for path in self.store.iterdir()}
         return [
             {"name": path.name, "size": status.st_size, "sha256": hashes.get(status.st_ino)}
             for path in sorted(self.models.iterdir())
-            if not path.name.startswith(".") and (status := path.stat())
+            if not path.name.startswith(".") and path.is_file() and (status := path.stat())
         ]
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether stored content is what its name says; cards lose some."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            found.update(chunk)
+    return found.hexdigest() == path.name
 
 
 def _write(handle: int, chunk: bytes) -> None:
@@ -248,9 +253,7 @@ def _named(file: File) -> str:
 
 def _hello(request: Mapping[str, Any]) -> None:
     spec = importlib.util.find_spec("tfedge")
-    folder = Path(spec.origin).parent if spec and spec.origin else None
-    bits = struct.calcsize("P") * 8
-    machine = platform.machine()
+    machine, is_32_bit = platform.machine(), sys.maxsize < 2**32
     _say(
         python=platform.python_version(),
         program=sys.executable,
@@ -258,19 +261,15 @@ def _hello(request: Mapping[str, Any]) -> None:
             "implementation_name": sys.implementation.name,
             "implementation_version": platform.python_version(),
             "os_name": os.name,
-            "platform_machine": machine,
-            "platform_python_implementation": platform.python_implementation(),
-            "platform_release": platform.release(),
-            "platform_system": platform.system(),
-            "platform_version": platform.version(),
+            **{f"platform_{name}": getattr(platform, name)() for name in _PLATFORM},
             "python_full_version": platform.python_version(),
             "python_version": ".".join(map(str, sys.version_info[:2])),
             "sys_platform": sys.platform,
         },
         # A 64-bit kernel may run a 32-bit system.
-        machine="armv7l" if (machine, bits) == ("aarch64", 32) else machine,
+        machine="armv7l" if is_32_bit and machine == "aarch64" else machine,
         libc=platform.libc_ver(),
-        tfedge=None if folder is None else digest(folder),
+        tfedge=digest(Path(spec.origin).parent) if spec and spec.origin else None,
         packages=[name for name in _PACKAGES if importlib.util.find_spec(name)],
         runtimes=[name for name in _RUNTIMES if importlib.util.find_spec(_RUNTIMES[name])],
     )
@@ -300,7 +299,11 @@ def _remove(request: Mapping[str, Any]) -> None:
     with depot.alone():
         for name in request["names"]:
             path = depot.models / _named({"name": name})
-            if path.exists():
+            if path.is_dir() and not path.is_symlink():
+                raise Refused(
+                    FAILED, f"{name!r} is a folder, which no push made; take it away there"
+                )
+            if path.is_symlink() or path.exists():
                 path.unlink()
                 removed.append(name)
     Depot()  # which sweeps
