@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from count import BOARDS, REPEATABLE, ROOT, RUN, marks_of
+from count import BOARDS, REPEATABLE, ROOT, RUN, marks_of, reason_of
 
 from tfedge.data.hub import read_data
 from tfedge.runtime.bundle import Bundle, read_bundle
@@ -53,7 +53,7 @@ def count_answers(
         )
     marks = marks_of(done.stderr)
     if done.returncode or len(marks) != _MARKS * len(texts):
-        raise RuntimeError((done.stderr.splitlines() or [f"exit code {done.returncode}"])[-1])
+        raise RuntimeError(reason_of(done))
     return [
         Answer(tokens, (end - begin) / 1e6, (ran - started) / 1e6)
         for tokens, (begin, started, ran, end) in zip(
@@ -98,7 +98,12 @@ def main() -> int:
     texts = [str(text) for text in read_data(given.data, "train").texts[: given.limit]]
     print("board\ttokens\ttexts\tMinsn an answer\tof the graph\tbeside it")
     for board in given.board or BOARDS:
-        for line in table(count_answers(given.emulator, board, given.runtime, given.model, texts)):
+        try:
+            found = count_answers(given.emulator, board, given.runtime, given.model, texts)
+        except RuntimeError as error:
+            print(f"{board}: {error}", file=sys.stderr)
+            return 1
+        for line in table(found):
             print(f"{board}\t{line}", flush=True)
     return 0
 

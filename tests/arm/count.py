@@ -78,8 +78,7 @@ def per_inference(
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(f"it took longer than {_SECONDS} s") from error
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if not _COUNT.match(line)]
-        raise RuntimeError(said[-1] if said else f"exit code {done.returncode}")
+        raise RuntimeError(reason_of(done))
     marks = marks_of(done.stderr)
     if len(marks) != 2 * len(lengths):
         raise RuntimeError(f"{emulator} counts without marks; those of tests/arm/run have them")
@@ -93,6 +92,12 @@ def per_inference(
 def marks_of(said: str) -> list[int]:
     """The instructions up to each mark, as the plugin tells them."""
     return [int(found[1]) for found in _MARK.finditer(said)]
+
+
+def reason_of(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line that a program which failed has printed, without those of the plugin."""
+    said = [line for line in done.stderr.splitlines() if not _COUNT.match(line)]
+    return said[-1] if said else f"exit code {done.returncode}"
 
 
 def count_model(

@@ -51,8 +51,9 @@ def test_whole_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "16\t1\t20.00\t18.00\t10.0 %",
         "all\t3\t12.33\t9.67\t21.6 %",
     ]
-    with pytest.raises(RuntimeError, match="INSNS"):
-        answers.count_answers(run, "rpi5", "litert", Path("x.tflite"), ["a", "b"])
+    run = emulator(tmp_path, r"it was made for litert\nMARK 1\nINSNS 5\n", code=5)
+    with pytest.raises(RuntimeError, match=r"^it was made for litert$"):
+        answers.count_answers(run, "rpi5", "tflite-runtime", Path("x.tflite"), ["a", "b"])
 
 
 def test_failures(tmp_path: Path) -> None:
