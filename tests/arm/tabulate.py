@@ -29,6 +29,7 @@ from scipy.optimize import nnls
 from tfedge.inspect.estimate import prices
 from tfedge.inspect.graph import read_model
 from tfedge.inspect.work import extent, kind_of, runs_each_time, sizes_of, weighted
+from tfedge.runtime.bundle import read_bundle
 
 HOME = ROOT / "build/arm"
 TABLE = ROOT / "tfedge/inspect/operators.toml"
@@ -243,13 +244,17 @@ def sums(model: Path, table: Mapping[str, Mapping[str, Any]]) -> dict[int | None
 
 
 def check(board: str, model: Path, lengths: Sequence[int]) -> None:
-    """Prints what whole graphs take under emulation, what the table says, and by how much it errs:
-    of each measure in millions, and in milliseconds."""
+    """Prints what whole graphs take under emulation, of texts those of these lengths, what the table
+    says, and by how much it errs: of each measure in millions, and in milliseconds."""
+    manifest = read_bundle(model).manifest
+    if manifest.image is not None:
+        lengths = sorted(manifest.signatures.values())
     program = [str(ROOT / "tests/arm/invoke.py"), RUNTIME, str(model), "1", *map(str, lengths)]
     works, _ = emulate(board, program, Core(board, HOME))
     said, price = sums(model, read_table(board)), prices(board)
     for length, work in zip(lengths, works, strict=True):
-        pairs = {name: (getattr(work, name), said[length][name]) for name in MEASURES}
+        key = length if manifest.image is None else None
+        pairs = {name: (getattr(work, name), said[key][name]) for name in MEASURES}
         whole, summed = (
             1e6 * sum(price[name] * pair[side] for name, pair in pairs.items()) for side in (0, 1)
         )

@@ -208,6 +208,17 @@ def test_quantise_saturates() -> None:
     assert dequantise(np.array([-128], np.int8), {**detail, "quantization": (1.0, 100)}) == -228
 
 
+def test_pixels_are_taken_as_they_are() -> None:
+    """To round what is whole took as long as half a layer of a DeiT-tiny."""
+    pixels = np.arange(256, dtype=np.uint8)
+    assert quantise(pixels, {"dtype": np.uint8, "quantization": (1.0, 0)}) is pixels
+    assert quantise(pixels, {"dtype": np.uint8, "quantization": (1.0, 1)}).tolist() == [
+        *range(1, 256),
+        255,
+    ]
+    assert quantise(pixels, {"dtype": np.int8, "quantization": (1.0, 0)})[-1] == 127
+
+
 def test_plain_tensors_are_cast() -> None:
     plain = {"dtype": np.int64, "quantization": (0.0, 0)}
     assert quantise(np.array([1, 2], np.int32), plain).dtype == np.int64

@@ -263,6 +263,8 @@ def quantise(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
     scale, zero_point = detail["quantization"]
     if scale == 0:  # not quantised
         return values.astype(dtype)
+    if values.dtype == dtype and (scale, zero_point) == (1.0, 0):  # pixels
+        return values
     limits = np.iinfo(dtype)
     return np.clip(np.rint(values / scale) + zero_point, limits.min, limits.max).astype(dtype)
 
