@@ -68,6 +68,7 @@ def read_record(content: Any, kind: type[_Record], name: str, origin: str) -> _R
         origin: the command that makes such files, for the message.
     """
     from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic_core import SchemaValidator
 
     # A dataclass has no settings of its own, but takes those of a list that it is in. Strictly read,
     # only JSON's text has records; parsed, it would have to have instances.
@@ -76,8 +77,10 @@ def read_record(content: Any, kind: type[_Record], name: str, origin: str) -> _R
     text = _HALVES.sub(
         lambda half: rf"\\u{ord(half[0]):x}", json.dumps([content], ensure_ascii=False)
     )
+    schema = TypeAdapter(list[kind], config=settings).core_schema  # type: ignore[valid-type]
     try:
-        return TypeAdapter(list[kind], config=settings).validate_json(text)[0]  # type: ignore[valid-type]
+        found: _Record = SchemaValidator(_ending_early(schema)).validate_json(text)[0]
+        return found
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"][1:]))
@@ -85,3 +88,17 @@ def read_record(content: Any, kind: type[_Record], name: str, origin: str) -> _R
             f"{name} is not as `{origin}` makes it: {where}: {first['msg']}; run that again with "
             "this tfedge"
         ) from error
+
+
+def _ending_early(schema: Any) -> Any:
+    """A schema of pydantic's whose lists end at their first item that is wrong: each error takes a
+    kilobyte, and a list of a megabyte may have a million."""
+    from pydantic_core import core_schema
+
+    if isinstance(schema, dict):
+        many = {"list", "tuple"}
+        if "fail_fast" in core_schema.DictSchema.__annotations__:  # of pydantic 2.13
+            many.add("dict")
+        changed = {key: _ending_early(value) for key, value in schema.items()}
+        return changed | ({"fail_fast": True} if schema.get("type") in many else {})
+    return [*map(_ending_early, schema)] if isinstance(schema, list) else schema

@@ -134,6 +134,22 @@ def _inflating_index(folder: Path) -> None:
                     _fill(file)
 
 
+def _packed(name: str, *parts: tuple[bytes, int]) -> Callable[[Path], None]:
+    """A gzipped file of some bytes, each so often."""
+
+    def write(folder: Path) -> None:
+        with gzip.open(folder / name, "wb", 1) as file:
+            for content, count in parts:
+                file.write(content * count)
+
+    return write
+
+
+def _results(folder: Path) -> None:
+    """A list with an error, or several, for each of its items."""
+    (folder / "r.json").write_text('{"counts": [' + "{}," * 99_999 + "{}]}")
+
+
 KINDS: dict[str, tuple[Callable[[Path], None], Sequence[str]]] = {
     "an id of a billion": (_far(10**9), _CONVERT),
     "the last id": (_far(2**32 - 1), _CONVERT),
@@ -153,6 +169,18 @@ KINDS: dict[str, tuple[Callable[[Path], None], Sequence[str]]] = {
     "labels of a CSV": (_distinct_labels(".csv"), (*_EVAL, "a.csv")),
     "labels of a JSONL": (_distinct_labels(".jsonl"), (*_EVAL, "a.jsonl")),
     "labels to train on": (_distinct_labels(".tsv"), (*_FINETUNE, "--data", "a.tsv", *_TO)),
+    "values of a JSONL": (
+        _packed("a.jsonl.gz", (b'{"text": [', 1), (b"[],", 5 << 20), (b"0]}", 1)),
+        (*_EVAL, "a.jsonl.gz"),
+    ),
+    "values of SQuAD's": (
+        _packed("a.json.gz", (b'{"data": [', 1), (b"[],", 5 << 20), (b"0]}", 1)),
+        (*_EVAL, "a.json.gz"),
+    ),
+    "lines of CoNLL's": (_packed("a.conll.gz", (b"\n", 8 << 20)), (*_EVAL, "a.conll.gz")),
+    "columns": (_packed("a.tsv.gz", (b"\t", 15 << 20)), (*_EVAL, "a.tsv.gz")),
+    "cells": (_packed("a.csv.gz", (b"text,label\n", 1), (b",", 15 << 20)), (*_EVAL, "a.csv.gz")),
+    "results": (_results, ("-m", "tfedge.cli", "report", "r.json", "--output", "out")),
     "a row": (_endless_row, (*_EVAL, "a.tsv")),
     "an index": (_inflating_index, _SEARCH),
 }

@@ -112,6 +112,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any], str]] = {
     "controls": ("config.json", {"id2label": {"0": "a", "1": "\x1b[2J"}}, "calls label 1"),
     "a tab": ("config.json", {"id2label": {"0": "a\tb", "1": "c"}}, "calls label 0"),
     "a list": ("config.json", {"id2label": ["a", "b"]}, "it must be an object"),
+    "an empty list": ("config.json", {"id2label": []}, "it must be an object"),
     "many labels": (
         "config.json",
         {"id2label": {str(number): f"L{number}" for number in range(90_000)}},

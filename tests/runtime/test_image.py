@@ -288,6 +288,20 @@ def test_a_strip_takes_no_memory(tmp_path: Path) -> None:
     assert read_pixels(path, settings).shape == (24, 24, 3)
 
 
+@pytest.mark.parametrize("kind", ["P1", "P2", "P3"])
+def test_comments_without_end(tmp_path: Path, kind: str) -> None:
+    """3 MB of them took 20 s of the processor."""
+    path = tmp_path / "a.ppm"
+    most = "" if kind == "P1" else "1\n"
+    for comments in (3, 1 << 20):
+        path.write_text(f"{kind}\n2 2\n{most}" + "1 0 1\n" * 4 + "#a\n" * comments)
+        if comments == 3:
+            assert read_pixels(str(path), SETTINGS).shape == (24, 24, 3)
+            continue
+        with pytest.raises(ImageError, match="1048576 comments among its pixels"):
+            read_pixels(str(path), SETTINGS)
+
+
 def test_scans_without_end(tmp_path: Path) -> None:
     """Each of 31 bytes took a sixtieth of a second of a picture of 4000 pixels on a side."""
     path = save(tmp_path / "a.jpg", np.full((64, 64, 3), 128, np.uint8), progressive=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -49,7 +51,20 @@ def test_files_of_folders(tmp_path: Path) -> None:
 )
 def test_passages(tmp_path: Path, by: str, expected: list[tuple[int, str]]) -> None:
     (path := tmp_path / "x.txt").write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
-    assert read_passages(str(path), by) == expected
+    assert list(read_passages(str(path), by)) == expected
+
+
+@pytest.mark.parametrize("by", ["line", "paragraph", "file"])
+def test_short_lines_take_no_list_of_all(tmp_path: Path, by: str) -> None:
+    """Of 8 MB it took a gigabyte; so did the words of one long passage."""
+    (path := tmp_path / "x.txt").write_bytes(b"a\n" * (1 << 20))
+    tracemalloc.start()
+    try:
+        for line, text in itertools.islice(read_passages(str(path), by), 1000):
+            assert next(cut(line, text, fits, 10))[0] == line
+        assert tracemalloc.get_traced_memory()[1] < 8 * path.stat().st_size
+    finally:
+        tracemalloc.stop()
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -172,6 +172,15 @@ def test_bad_arrays(index: Index, tmp_path: Path, kind: str) -> None:
         Index.load(path)
 
 
+def test_vectors_of_another_width(load_toy: Load, index: Index, tmp_path: Path) -> None:
+    index.save(path := tmp_path / "x.npz")
+    np.savez(path, **{**arrays_of(path), "vectors": np.ones((4, 7), np.int8)})
+    model, narrow = load_toy("embedder"), Index.load(path)
+    for ask in (narrow.vectors, lambda model: narrow.search(model, "film")):
+        with pytest.raises(IndexFileError, match="vectors of 7 numbers, and the model makes 4"):
+            ask(model)
+
+
 def test_claims_are_checked_before_memory_is_taken(index: Index, tmp_path: Path) -> None:
     index.save(path := tmp_path / "x.npz")
     arrays = arrays_of(path)

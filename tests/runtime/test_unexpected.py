@@ -84,6 +84,19 @@ def test_memory_that_does_not_do(
     assert list(logs.iterdir()) == []
 
 
+def test_files_that_may_not_be_opened(toys: Path) -> None:
+    model = str(toys / "int8.tflite")
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -n 6; exec "$@"', "sh", *COMMAND, "--model", model, "--trust", "good"],
+        capture_output=True,
+        env=environment(),
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    (line,) = done.stderr.decode().splitlines()
+    assert (done.returncode, line[:33]) == (4, "tfedge-infer: Too many open files")
+
+
 @each_runtime
 @pytest.mark.parametrize("megabytes", range(40, 180, 20))
 def test_in_an_address_space_that_does_not_do(toys: Path, runtime: str, megabytes: int) -> None:

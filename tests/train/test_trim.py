@@ -178,6 +178,16 @@ def test_heads_that_give_words_lose_their_rows_too(tmp_path: Path) -> None:
         run(source, tmp_path / "other")
 
 
+def test_a_checkpoint_without_a_table(tmp_path: Path) -> None:
+    source = folder_of("bert", tmp_path / "whole")
+    save_file({}, source / "model.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"word_embeddings\.weight is missing, of which tfedge"
+    ):
+        run(source, tmp_path / "small")
+    assert not (tmp_path / "small").exists()
+
+
 def test_what_is_in_the_way_and_what_stays_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

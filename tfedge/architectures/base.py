@@ -76,7 +76,9 @@ class EncoderConfig:
     @property
     def labels(self) -> list[str] | None:
         """Label names in the order of the logits, or None where the checkpoint names none."""
-        id2label = self.source.get("id2label") or {}
+        id2label = self.source.get("id2label")
+        if id2label is None:
+            return None
         if not isinstance(id2label, Mapping):
             raise CheckpointError(
                 f"id2label in config.json is {id2label!r:.80}; it must be an object, "

@@ -50,6 +50,11 @@ def check_beside(folder: Path, vocab_size: int | None) -> None:
 
 def _check_settings(path: Path) -> None:
     pending: list[Any] = [read_json(path)]
+    if not isinstance(pending[0], dict):
+        raise CheckpointError(
+            f"{path} is a JSON {type(pending[0]).__name__}; it must be an object, as transformers "
+            "writes it"
+        )
     while pending:
         found = pending.pop()
         if isinstance(found, (dict, list)) and len(found) > _MOST_TOKENS:

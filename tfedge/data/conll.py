@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfedge.data.tables import lines_of
 from tfedge.errors import InputError
 
 SUFFIX = ".conll"
@@ -20,7 +22,7 @@ def conll_rows(path: Path, content: str) -> Iterator[dict[str, list[str]]]:
     """
     delimiter = "\t" if "\t" in content else None
     row: dict[str, list[str]] = {WORDS: [], TAGS: []}
-    for number, line in enumerate([*content.split("\n"), ""], 1):
+    for number, line in enumerate(itertools.chain(lines_of(content), [""]), 1):
         line = line.rstrip("\r\n ")
         if not line.strip() or line.startswith(_DOCUMENT):
             if row[WORDS]:

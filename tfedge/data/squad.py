@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfedge.data.values import check_values
 from tfedge.errors import InputError
 
 SUFFIX = ".json"
@@ -18,6 +19,7 @@ def squad_rows(path: Path, content: str) -> Iterator[dict[str, Any]]:
 
     Raises InputError where the file is another kind of JSON.
     """
+    check_values(content, str(path))
     try:
         articles = json.loads(content)["data"]
         for article in articles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tfedge.notes import note
 from tfedge.tasks import columns
 
 LARGEST_FILE_BYTES = 2 << 30
+_MOST_COLUMNS, _MOST_DELIMITERS = 10_000, 1_000_000  # in a line, which a text may have too
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 # A field in quotes, from its first quote to its last; quotes inside are doubled.
 _QUOTED = re.compile(r'(?<![^\t\n])"((?:[^"]|"")*+)"(?=[\t\r\n]|\Z)')
@@ -60,13 +61,30 @@ def lines_of(content: str) -> Iterator[str]:
 def _reader(path: Path, content: str, suffix: str) -> Any:
     """What csv reads the file with."""
     header = content.partition("\n")[0]
+    if (count := max(map(header.count, _DELIMITERS))) > _MOST_COLUMNS:
+        raise InputError(
+            f"{path} has {count + 1:,} columns in its first line; {_MOST_COLUMNS:,} are allowed, and "
+            "two are needed: the text and its label"
+        )
     delimiter = _delimiter(path, header, suffix)
     if delimiter == "\t" and not _quotes_tabs(path, content):
-        return csv.reader(lines_of(content), delimiter="\t", quoting=csv.QUOTE_NONE)
+        lines = _narrow(lines_of(content), delimiter, path)
+        return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     # Where a blank follows each delimiter, quotes begin behind it.
     blanks = delimiter != "\t" and f"{delimiter} " in header
-    lines = io.StringIO(content, newline="")
+    lines = _narrow(io.StringIO(content, newline=""), delimiter, path)
     return csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=blanks)
+
+
+def _narrow(lines: Iterable[str], delimiter: str, path: Path) -> Iterator[str]:
+    """The lines; raises InputError for one that would be a list as large as the machine's memory."""
+    for number, line in enumerate(lines, 1):
+        if line.count(delimiter) > _MOST_DELIMITERS:
+            raise InputError(
+                f"{path}, line {number}, has more than {_MOST_DELIMITERS:,} "
+                f"{_DELIMITERS[delimiter]}; it is no row of a text and its label"
+            )
+        yield line
 
 
 def _delimiter(path: Path, header: str, suffix: str) -> str:

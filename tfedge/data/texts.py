@@ -18,6 +18,7 @@ from tfedge import files
 from tfedge.data import conll, squad
 from tfedge.data.rows import Table
 from tfedge.data.tables import LARGEST_FILE_BYTES, lines_of, table_rows
+from tfedge.data.values import check_values
 from tfedge.errors import InputError
 from tfedge.tasks import columns
 from tfedge.tasks.columns import ColumnNames
@@ -227,6 +228,7 @@ def _json_rows(path: Path, content: str) -> Iterator[tuple[int, dict[str, Any]]]
     for number, line in enumerate(lines_of(content), start=1):
         if not line.strip():
             continue
+        check_values(line, f"{path}, line {number},")
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:

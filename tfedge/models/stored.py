@@ -33,6 +33,9 @@ _LEGACY_NAMES = {".gamma": ".weight", ".beta": ".bias"}
 # own that keep the encoder as `self.model`.
 WRAPPERS = ("module.", "_orig_mod.", "model.")
 
+_FLOATS = ("F16", "F32", "F64", "BF16")
+# What numpy has; positions and the like, which are no weights, are integers.
+_TYPES = (*_FLOATS, "BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64")
 # Numbers, and layers, that may lack in the weights; what lacks less is told by its name.
 _MOST_LACKING, _MOST_LAYERS = 10_000_000, 1000
 
@@ -132,6 +135,11 @@ class Checkpoint:
     def _raw(self, name: str) -> np.ndarray:
         path, stored = self._tensors[name]
         with safe_open(path, "numpy") as file:
+            dtype = file.get_slice(stored).get_dtype()
+            if dtype not in _TYPES:
+                raise CheckpointError(
+                    f"{path}: {stored} is {dtype}; weights must be floating point of 16 to 64 bits"
+                )
             return np.asarray(file.get_tensor(stored))
 
     def read(self, name: str) -> np.ndarray:
@@ -139,7 +147,7 @@ class Checkpoint:
         path, stored = self._place(name)
         with safe_open(path, "numpy") as file:
             dtype = file.get_slice(stored).get_dtype()
-        if dtype not in {"F16", "F32", "F64", "BF16"} and name not in self._made:
+        if dtype not in _FLOATS and name not in self._made:
             raise CheckpointError(f"{path}: {stored} is {dtype}; weights must be floating point")
         found = np.asarray(self.stored(name)[1], np.float32)
         if not np.isfinite(found).all():

@@ -16,6 +16,7 @@ from tfedge.measure.race import Race
 from tfedge.records import Count, Positive, Share, read_record
 
 _MOST_BYTES = 16 << 20  # `inspect` of a model with 2000 operators prints 2 MB
+_MOST_VALUES = 1_000_000  # of which each takes up to a hundred bytes; the same prints 100,000
 _LARGEST_DIGITS = 18  # of a whole number; none that is measured has more
 _LARGEST = 1e100  # of others, with which charts compute
 
@@ -139,6 +140,8 @@ def _fraction(digits: str) -> float:
 
 def _read(path: Path) -> dict[str, Any]:
     text = files.read_bytes(path, _MOST_BYTES)
+    if sum(map(text.count, b"[{,")) > _MOST_VALUES:
+        raise InputError(f"{path} is JSON of more than {_MOST_VALUES:,} values; none is that large")
     try:
         content = json.loads(text.decode("utf-8"), parse_int=_whole, parse_float=_fraction)
     except (ValueError, RecursionError) as error:

@@ -34,6 +34,7 @@ _MAX_BYTES = 320 << 20
 # What an image may take, however small its file is, and how many pixels a byte of a larger one stands
 # for: photos have 16 a byte at most.
 _PLAUSIBLE_BYTES, _PIXELS_A_BYTE = 128 << 20, 50
+_PLAIN, _MOST_COMMENTS = (b"P1", b"P2", b"P3"), 100
 _SCAN, _MOST_SCANS = b"\xff\xda", 100  # of a JPEG; progressive ones have about ten
 # What is read before the pixels, as colour profiles are, and how often a file is asked at all: Pillow
 # takes time by the square of the one, and by the other.
@@ -145,6 +146,7 @@ def _read(content: Any, name: str, settings: ImageSettings | None) -> Read:
             # Claims more pixels than any photo: an error before anything is decoded, not a warning.
             warnings.simplefilter("error", module.DecompressionBombWarning)
             frugal = _Frugal(file, name)
+            frugal.check_comments()
             image = stack.enter_context(module.open(frugal, formats=FORMATS))
             frugal.header_bytes = None
             return _upright(image, settings, frugal)
@@ -191,6 +193,20 @@ class _Frugal:
             )
         content: bytes = self._file.read(size)
         return content
+
+    def check_comments(self) -> None:
+        """Raises ImageError for a picture written in plain digits (P1 to P3 of PPM) with more comments
+        than any program writes: taking them out takes time by the square of their number."""
+        at = self.tell()
+        self.seek(0)
+        is_plain, comments = self._file.read(2) in _PLAIN, 0
+        while is_plain and (block := self._file.read(1 << 20)):
+            comments += block.count(b"#")
+        self.seek(at)
+        if comments > _MOST_COMMENTS:
+            raise ImageError(
+                f"{self.name}: has {comments} comments among its pixels; save it as another kind"
+            )
 
     def check_scans(self) -> None:
         """Raises ImageError for a JPEG of more scans than a photo has: each takes as long as all of its

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
@@ -13,7 +14,6 @@ from tfedge.runtime.errors import OptionError, TextError, one_line
 BY = ("line", "paragraph", "file")
 SUFFIXES = (".txt", ".md")
 MAX_FILE_BYTES = 8 << 20
-_PARAGRAPH = re.compile(r"(?:^[^\n]*\S[^\n]*\n?)+", re.MULTILINE)
 # What a text may be cut between: words, 16 letters of longer ones, and characters of scripts that have
 # no blanks (CJK radicals to Yi, and the later blocks of Chinese).
 _NO_BLANKS = r"\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff"
@@ -44,9 +44,9 @@ def find_files(paths: Iterable[str], suffixes: Iterable[str], skip: Skip) -> Ite
                     yield str(file)
 
 
-def read_passages(path: str, by: str) -> list[tuple[int, str]]:
-    """The passages of a file as (number of the first line, text); those without a letter or a digit,
-    such as rules, are left out. `by` is one of `BY`.
+def read_passages(path: str, by: str) -> Iterator[tuple[int, str]]:
+    """The passages of a file, which is read at once, as (number of the first line, text); those
+    without a letter or a digit, such as rules, are left out. `by` is one of `BY`.
 
     Raises TextError where the file cannot be read, is not UTF-8 or is larger than `MAX_FILE_BYTES`.
     """
@@ -63,18 +63,33 @@ def read_passages(path: str, by: str) -> list[tuple[int, str]]:
         raise TextError(_why(path, error)) from error
     except UnicodeDecodeError:
         raise TextError(f"{path}: not UTF-8") from None
-    if by == "line":
-        found = list(enumerate(content.split("\n"), 1))
-    elif by == "paragraph":
-        found = []
-        line, end = 1, 0
-        for match in _PARAGRAPH.finditer(content):
-            line += content.count("\n", end, match.start())
-            end = match.start()
-            found.append((line, match.group()))
-    else:
-        found = [(1, content)]
-    return [(line, text) for line, text in found if any(map(str.isalnum, text))]
+    return ((line, text) for line, text in _parts(content, by) if any(map(str.isalnum, text)))
+
+
+def _parts(content: str, by: str) -> Iterator[tuple[int, str]]:
+    """One after the other: a list of short ones takes a hundred times the file."""
+    if by == "file":
+        yield 1, content
+        return
+    first, begin = 1, 0  # of a paragraph
+    for number, start, end in _lines(content):
+        if by == "line":
+            yield number, content[start:end].removesuffix("\n")
+        elif not content[start:end].strip():
+            yield first, content[begin:start]
+            first, begin = number + 1, end
+    if by == "paragraph":
+        yield first, content[begin:]
+
+
+def _lines(content: str) -> Iterator[tuple[int, int, int]]:
+    """The number of each line, where it begins and where it ends."""
+    end = 0
+    for number in itertools.count(1):
+        start, end = end, content.find("\n", end) + 1 or len(content)
+        if start == end:
+            return
+        yield number, start, end
 
 
 def cut(line: int, text: str, fits: Callable[[str], bool], most: int) -> Iterator[tuple[int, str]]:
@@ -92,22 +107,26 @@ def cut(line: int, text: str, fits: Callable[[str], bool], most: int) -> Iterato
     if fits(whole := one_line(text)):
         yield line, whole
         return
-    words = [match.span() for match in _WORD.finditer(text)]
-    first = last = counted = 0
-    while last < len(words):
-        start = words[first][0]
+    found = _WORD.finditer(text)  # a list of all would take thirty times the text
+    words: list[tuple[int, int]] = []
+    counted = 0
+    while True:
+        words += [match.span() for match in itertools.islice(found, most + 1 - len(words))]
+        start = words[0][0]
         line, counted = line + text.count("\n", counted, start), start
-        last, wrong = first, min(len(words), first + most) + 1
+        last, wrong = 0, min(len(words), most) + 1
         while wrong - last > 1:
             middle = (last + wrong) // 2
             if fits(one_line(text[start : words[middle - 1][1]])):
                 last = middle
             else:
                 wrong = middle
-        if last == first:
+        if last == 0:
             raise TextError("a word is longer than the model")
         yield line, one_line(text[start : words[last - 1][1]])
-        first = last - (last - first) // _OVERLAP
+        if last == len(words):
+            return
+        words = words[last - last // _OVERLAP :]
 
 
 def _why(path: str, error: OSError) -> str:

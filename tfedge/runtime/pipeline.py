@@ -274,7 +274,12 @@ class Pipeline:
         if several is None:
             return self._embedding(cast("Input", texts))
         rows = list(self._model.map(self._numbered_embedding, enumerate(several, 1)))
-        return np.stack(rows) if rows else np.zeros((0, self._model.width("embedding")), np.float32)
+        return np.stack(rows) if rows else np.zeros((0, self.width), np.float32)
+
+    @property
+    def width(self) -> int:
+        """The numbers of an embedding, of a model that makes some; raises BackendError once closed."""
+        return self._model.width("embedding")
 
     @staticmethod
     def similarity(a: Any, b: Any) -> np.ndarray:

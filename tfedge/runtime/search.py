@@ -177,13 +177,18 @@ class Index:
         write_arrays(os.fsdecode(path), {"about": about, **self._arrays})
 
     def check(self, model: Pipeline) -> None:
-        """Raises IndexFileError where another model made the index."""
+        """Raises IndexFileError where another model made the index, or one that is not there."""
         if model.fingerprint != self.about.fingerprint:
             ours, theirs = self.about.model, model.manifest.name
             what = f"another conversion of {ours!r}" if ours == theirs else repr(ours)
             raise IndexFileError(
                 f"the index was made with {what}, and the model is {theirs!r}: give the one that made"
                 " it, or make another index"
+            )
+        if len(self) and self._vectors.shape[1] != model.width:
+            raise IndexFileError(
+                f"the index has vectors of {self._vectors.shape[1]} numbers, and the model makes "
+                f"{model.width}: it is damaged; make it again"
             )
 
     def vectors(self, model: Pipeline) -> dict[str, np.ndarray]:

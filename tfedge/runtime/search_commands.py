@@ -289,14 +289,15 @@ def _passages(
                 for begin, part in cut(line, text, fits, model.max_length):
                     count += 1
                     yield Passage(path, begin, part)
+                    if is_time():
+                        complain(f"{count} passages read, now in {file}")
+                    if count > MAX_PASSAGES:
+                        raise OptionError(
+                            f"more than {MAX_PASSAGES} passages: make several indexes, or choose "
+                            "--by file"
+                        )
             except TextError as error:
                 left_out(f"{file}:{line}: {error}")
-            if is_time():
-                complain(f"{count} passages read, now in {file}")
-            if count > MAX_PASSAGES:
-                raise OptionError(
-                    f"more than {MAX_PASSAGES} passages: make several indexes, or choose --by file"
-                )
 
 
 def _embed(

@@ -156,6 +156,9 @@ def tell(error: BaseException, program: str) -> int:
     if lacks_memory(error):  # for one more import, too
         complain(NO_MEMORY)
         return BackendError.exit_code
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
+        complain(f"{error.strerror} for what `ulimit -n` allows; it needs about twenty")
+        return BackendError.exit_code
     if said := pathless(error):
         complain(said)
         return ModelFileError.exit_code

@@ -85,6 +85,8 @@ def trim(
     refuse_existing(output, force)
     checkpoint = Checkpoint(source)
     checkpoint.config.architecture.check_reads_texts("tfedge trim")
+    if (table := _table(checkpoint)) not in checkpoint.names:
+        raise CheckpointError(f"{source}: {table} is missing, of which tfedge trim removes rows")
     before = _board_tokenizer(checkpoint)
     pieces = Pieces(before)
     texts = _single(wanted.texts)
@@ -207,14 +209,19 @@ def _write_tokenizer(tokenizer: Tokenizer, new: Mapping[int, int], folder: Path)
             files.write_json(settings_path, settings)
 
 
+def _table(checkpoint: Checkpoint) -> str:
+    """What the weights call the table of words."""
+    architecture = checkpoint.config.architecture
+    return architecture.tensor_name(checkpoint.config, f"{architecture.embeddings.words}.weight")
+
+
 def _tensors(checkpoint: Checkpoint, kept: Sequence[int]) -> dict[str, np.ndarray]:
     """All tensors as they are stored, without the rows that leave."""
     architecture, size = checkpoint.config.architecture, checkpoint.config.vocab_size
-    table = f"{architecture.embeddings.words}.weight"
     found = {}
     for name in sorted(checkpoint.names):
         stored, value = checkpoint.stored(name)
-        if name == architecture.tensor_name(checkpoint.config, table):
+        if name == _table(checkpoint):
             value = value[kept]
         elif is_within(name, architecture.pretraining_heads):
             # Of the heads that give a word: its row in the table once more, or its bias.
