@@ -77,15 +77,13 @@ class EncoderConfig:
     def labels(self) -> list[str] | None:
         """Label names in the order of the logits, or None where the checkpoint names none."""
         id2label = self.source.get("id2label")
-        if id2label is None:
+        if id2label is None or id2label == {}:
             return None
         if not isinstance(id2label, Mapping):
             raise CheckpointError(
                 f"id2label in config.json is {id2label!r:.80}; it must be an object, "
                 '{"0": "the first label", ...}'
             )
-        if not id2label:
-            return None
         try:
             by_index = {int(index): str(label) for index, label in id2label.items()}
         except ValueError as error:
