@@ -116,7 +116,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any], str]] = {
     "many labels": (
         "config.json",
         {"id2label": {str(number): f"L{number}" for number in range(90_000)}},
-        r"names 90,000 labels, and classifier\.weight has 2 rows; one of the two is another",
+        r"names 90,000 labels, and classifier\.weight has 2 rows for them; one of the two",
     ),
     "no epsilon": ("config.json", {"layer_norm_eps": 0}, "layer_norm_eps is 0; it must be a num"),
     "large": ("config.json", {"hidden_size": 30_000, "intermediate_size": 30_000}, "describes an"),
