@@ -35,6 +35,7 @@ def load_tensorflow() -> None:
             if was_absent and not is_verbose():
                 # Where Python is interactive, as in a notebook, TensorFlow logs what it writes.
                 logging.getLogger("tensorflow").setLevel(logging.WARNING)
+                logging.getLogger("tensorflow").addFilter(_is_about_the_run)
             if is_verbose():
                 show()
         except BaseException as error:
@@ -44,6 +45,11 @@ def load_tensorflow() -> None:
                     f"this needs TensorFlow ({error}): {host_extra()}"
                 ) from error
             raise
+
+
+def _is_about_the_run(record: logging.LogRecord) -> bool:
+    """Without room for temporary files functions run as they are written, which changes nothing."""
+    return not str(record.msg).startswith("AutoGraph could not transform")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import math
@@ -19,16 +20,19 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from tfedge import files
 from tfedge.errors import CheckpointError, InputError
 from tfedge.models.build import build
 from tfedge.models.checkpoint import (
     Checkpoint,
+    initialize,
     load_weights,
     parameters,
     save_checkpoint,
 )
 from tfedge.models.config import parse_config
 from tfedge.models.folder import copy_inputs
+from tfedge.presets import load_preset
 from tfedge.tasks import task_and_labels
 
 CONFIG = cases.CONFIGS["bert"]
@@ -493,3 +497,24 @@ def test_a_full_disk_is_one_line_and_keeps_the_old_weights(
         save_checkpoint(model, parse_config(CONFIG), TASK, tmp_path)
     assert weights.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [weights]
+
+
+def test_a_preset_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder with its first file alone stood in the way of the same command."""
+    preset = load_preset("deit-tiny")
+    small = {**preset.config, "num_hidden_layers": 1, "image_size": 32}
+    preset = dataclasses.replace(preset, config=small)
+    with monkeypatch.context() as full:
+        full.setattr(files, "write_json", _without_room)
+        with pytest.raises(OSError, match="No space left"):
+            initialize(preset, tmp_path / "new", None)
+    assert list(tmp_path.iterdir()) == []
+    initialize(preset, tmp_path / "new", None)
+    names = {path.name for path in (tmp_path / "new").iterdir()}
+    assert names == {"config.json", "model.safetensors", "preprocessor_config.json"}
+
+
+def _without_room(path: Path, content: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", str(path))

@@ -278,8 +278,10 @@ def initialize(preset: Preset, folder: Path, tokenizer: Path | None, seed: int =
     unnamed = [f"LABEL_{index}" for index in range(task.default_labels)]
     labels = list(preset.labels or unnamed)
     model = build(config, preset.task, len(labels)).model
-    save_checkpoint(model, config, preset.task, folder, labels)
-    if tokenizer is not None:
-        copy_inputs(tokenizer, folder)
-    if preset.preprocessor is not None:
-        files.write_json(folder / PREPROCESSOR, preset.preprocessor)
+    with files.scratch_folder(folder) as scratch:
+        save_checkpoint(model, config, preset.task, scratch, labels)
+        if tokenizer is not None:
+            copy_inputs(tokenizer, scratch)
+        if preset.preprocessor is not None:
+            files.write_json(scratch / PREPROCESSOR, preset.preprocessor)
+        files.replace_folder(scratch, folder)
