@@ -81,6 +81,10 @@ def test_a_model_that_is_on_one_side_only(ready: Server, toys: Path, tmp_path: P
         "tfedge: shed has no model 'classifier.tflite', but has embedder.tflite; `tfedge board push "
         "classifier.tflite --board shed` brings it\n"
     )
+    done = board("run", "my models/a b.tflite", "--board", "shed", "x")
+    assert (done.exit_code, done.stderr[-34:]) == (3, "give the name alone: 'a b.tflite'\n")
+    told = board("remove", "./a b.tflite", "--board", "shed").exception
+    assert str(told).endswith("give the name alone: 'a b.tflite'")
     hidden = tmp_path / ".hid.tflite"
     hidden.write_bytes((toys / "embedder.tflite").read_bytes())
     refused = board("push", hidden, "--board", "nobody-listens").exception

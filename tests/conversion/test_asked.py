@@ -49,7 +49,7 @@ FILES: dict[str, tuple[str, object, str]] = {
     "another length": ("tokenizer_config.json", {"model_max_length": 0}, "model_max_length is 0"),
     "a class": ("tokenizer_config.json", {"tokenizer_class": 5}, "no usable tokeniser"),
     "tokens": ("special_tokens_map.json", {"pad_token": [1]}, "no usable tokeniser"),
-    "more tokens": ("added_tokens.json", ["x"], "no usable tokeniser"),
+    "more tokens": ("added_tokens.json", ["x"], "is a JSON list; it must be an object"),
     "modules": ("modules.json", [{"path": "..", "type": "x.Pooling"}], "modules.json"),
 }
 

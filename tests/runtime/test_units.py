@@ -82,10 +82,11 @@ def test_away(manager: Manager, tmp_path: Path) -> None:
 
 
 def test_what_systemd_refuses(manager: Manager, tmp_path: Path) -> None:
-    """The next try makes up for it."""
+    """Nothing stays of it, and the next try ends well."""
     manager.ends(1, "Failed to connect to bus")
     with pytest.raises(BackendError, match=r"systemctl --user daemon-reload` fails: Failed to con"):
         serve("tfedge-a", UNITS, tmp_path / "units", manager.command)
+    assert written(tmp_path / "units") == {}
     manager.ends()
     manager.asked()
     serve("tfedge-a", UNITS, tmp_path / "units", manager.command)

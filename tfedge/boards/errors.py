@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import re
 
+from tfedge.boards.agent import PYTHON
 from tfedge.errors import TfedgeError
+
+_ANOTHER = (
+    "give the command of another (--python, or python in boards.toml), or none: `tfedge board setup` "
+    "makes an environment of its own"
+)
 
 
 class BoardError(TfedgeError):
@@ -130,7 +136,7 @@ def shell_failure(board: str, python: str | None, code: int, said: str) -> Board
         named, mend = "such Python", "give another command"
         if python is not None:
             named = f"Python {python!r}"
-            mend = "set `python` in boards.toml, or run `tfedge board setup`, which makes one"
+            mend = "`tfedge board setup` makes one" if python == PYTHON else _ANOTHER
         return BoardPythonError(f"{board}: there is no {named} that starts ({said}); {mend}")
     if "No module named" in said and "tfedge" in said:
         return lacking(board, python or "Python")

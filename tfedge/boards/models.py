@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tfedge.boards import ssh
@@ -36,6 +38,15 @@ def read_stdin() -> list[str]:
         raise InputError(f"line {line} of standard input is no UTF-8; recode it") from error
 
 
+def check_name(name: str) -> None:
+    """Raises InputError for a path: a model on a board goes by its name."""
+    if "/" in name or name.startswith("."):
+        raise InputError(
+            f"{name!r} is no name of a model on a board, as `tfedge board list` tells them; give the "
+            f"name alone: {shlex.quote(Path(name).name.lstrip('.') or 'X.tflite')}"
+        )
+
+
 def answers(remote: Remote, name: str, texts: Sequence[str]) -> list[dict[str, Any]]:
     """What `tfedge-infer --json` answers on a board to texts.
 
@@ -47,14 +58,15 @@ def answers(remote: Remote, name: str, texts: Sequence[str]) -> list[dict[str, A
         MissingPackageError: it needs a runtime that is not there.
         BoardError: the board cannot be reached, or has no tfedge.
     """
+    check_name(name)
     runtime = remote.entry.runtime
     remote.check(runtime)
     there = [row["name"] for row in remote.models()]
     if name not in there:
         has = f"has {', '.join(there)}" if there else "has none"
         raise InputError(
-            f"{remote.name} has no model {name!r}, but {has}; `tfedge board push {name} --board "
-            f"{remote.name}` brings it"
+            f"{remote.name} has no model {name!r}, but {has}; `tfedge board push {shlex.quote(name)} "
+            f"--board {shlex.quote(remote.name)}` brings it"
         )
     words = ["-m", "tfedge.runtime.infer", "--model", f"{MODELS}/{name}", "--json", "--jsonl"]
     words += ["--runtime", runtime] if runtime else []

@@ -239,10 +239,13 @@ def remove(
     tfedge board remove X_int8.tflite --board pi@raspberrypi
     tfedge board remove --service answer X_int8.tflite --board pi@raspberrypi
     """
+    from tfedge.boards.models import check_name
     from tfedge.boards.service import take_away
 
     if not names and not services:
         raise click.UsageError("name a model, or a service with --service")
+    for name in names:
+        check_name(name)
 
     def work(remote: Remote) -> list[str]:
         ended = [name for name in services if take_away(remote, name)]

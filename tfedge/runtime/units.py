@@ -38,18 +38,27 @@ def serve(name: str, units: Mapping[str, str], folder: Path, manager: Sequence[s
         for path in folder.glob(pattern)
     }
     changed = present != units
-    if changed:
-        if f"{name}.socket" in present:
-            _run([*manager, "disable", "--now", f"{name}.socket"])
-        for file in present.keys() - units.keys():
-            (folder / file).unlink()
-        for file, text in units.items():
-            _write(folder / file, text)
-    if changed or units:  # a former try may have ended before this
-        _run([*manager, "daemon-reload"])
-    if units:
-        _run([*manager, "enable", "--now", f"{name}.socket"])
+    if changed and f"{name}.socket" in present:
+        _run([*manager, "disable", "--now", f"{name}.socket"])
+    _put(folder, present, units)
+    try:
+        if changed or units:  # a former try may have ended before this
+            _run([*manager, "daemon-reload"])
+        if units:
+            _run([*manager, "enable", "--now", f"{name}.socket"])
+    except BackendError:
+        _put(folder, units, present)
+        raise
     return changed
+
+
+def _put(folder: Path, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Has the new units in a folder in place of the old ones."""
+    for file in old.keys() - new.keys():
+        (folder / file).unlink()
+    for file, text in new.items():
+        if old.get(file) != text:
+            _write(folder / file, text)
 
 
 def _write(path: Path, text: str) -> None:
