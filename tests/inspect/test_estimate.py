@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ from price_list import know_all
 
 from tfedge.errors import InputError
 from tfedge.inspect import estimate
-from tfedge.inspect.estimate import RUNTIME, estimate_files, graph_time, known_boards, unknown_kinds
+from tfedge.inspect.estimate import (
+    RUNTIME,
+    Estimates,
+    estimate_files,
+    graph_time,
+    known_boards,
+    unknown_kinds,
+)
 from tfedge.inspect.estimate_table import lines, render, summary
 from tfedge.inspect.graph import Operator, Subgraph, Tensor
 from tfedge.runtime.bundle import read_bundle
@@ -67,6 +75,10 @@ def test_a_sum_over_operators() -> None:
     assert found.limit == "compute"
     assert found.limits["level 2"] == pytest.approx(0.002 / found.ms)
     assert found.limits["DRAM"] == pytest.approx(0.004 / found.ms)
+    assert found.kinds[0].limits["DRAM"] == pytest.approx(0.004 / gelu)
+    assert found.kinds[1].limits == {"compute": 1, "level 2": 0, "DRAM": 0}
+    shown = "\n".join(lines(Estimates({"rpi4": found}, {})))
+    assert re.search(rf"{re.escape(GELU)} +0\.06, compute 89\.7 %", shown)
 
 
 @pytest.mark.usefixtures("invented")
@@ -207,5 +219,7 @@ def test_lines() -> None:
     times = {"rpi4": graph_time(graph("GELU"), "rpi4", "serve", 4)}
     assert lines(estimate.Estimates(times, {"rpi5": ["CUSTOM:x INT8 > INT8"]})) == [
         "estimated, litert, one thread: rpi4 0.06 ms (0.05-0.08, limit compute)",
+        "                       rpi4, ms, limit",
+        "GELU FLOAT32 > FLOAT32 0.06, compute 89.7 %",
         "no time estimated on rpi5: what it costs there is not known of CUSTOM:x INT8 > INT8",
     ]

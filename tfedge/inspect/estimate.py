@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,13 @@ _Work = tuple[str, tuple[tuple[str, int], ...]]  # of an operator: its kind, its
 
 @dataclasses.dataclass(frozen=True)
 class KindTime:
-    """What the operators of one kind take together."""
+    """What the operators of one kind take together; `limits` as those of a graph."""
 
     kind: str
     count: Count
     ms: Positive
     share: Share
+    limits: Mapping[str, NotNegative]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,17 +293,16 @@ def prices(board: str) -> dict[str, float]:
 def graph_time(graph: Subgraph, board: str, signature: str, tokens: int | None) -> GraphTime:
     """The time of one graph that computes something, all of whose operators the table has."""
     table, price = _table(board), prices(board)
-    spent = dict.fromkeys(_MEASURES, 0.0)  # ms
-    counts: dict[str, int] = {}
-    kinds: dict[str, float] = {}
+    spent: Counter[str] = Counter()  # ms
+    counts: Counter[str] = Counter()
+    kinds: dict[str, Counter[str]] = defaultdict(Counter)
     for work in _works([graph]):
-        kind, each = work[0], _each(work, table, price)
-        spent = {name: spent[name] + each[name] for name in _MEASURES}
-        kinds[kind] = kinds.get(kind, 0.0) + sum(each.values())
-        counts[kind] = counts.get(kind, 0) + 1
-    total, error = sum(spent.values()), _board(board)["error"]
-    limits = {limit: sum(spent[name] for name in names) / total for limit, names in _LIMITS.items()}
-    ranked = sorted(kinds.items(), key=lambda item: -item[1])
+        each = _each(work, table, price)
+        spent.update(each)
+        kinds[work[0]].update(each)
+        counts[work[0]] += 1
+    total, error, limits = spent.total(), _board(board)["error"], _limits(spent)
+    ranked = sorted(kinds.items(), key=lambda item: -item[1].total())
     return GraphTime(
         signature=signature,
         tokens=tokens,
@@ -311,8 +311,19 @@ def graph_time(graph: Subgraph, board: str, signature: str, tokens: int | None) 
         most_ms=total / (1 - error),
         limit=max(limits, key=lambda name: limits[name]),
         limits=limits,
-        kinds=[KindTime(kind, counts[kind], ms, ms / total) for kind, ms in ranked],
+        kinds=[
+            KindTime(kind, counts[kind], of.total(), of.total() / total, _limits(of))
+            for kind, of in ranked
+        ],
     )
+
+
+def _limits(spent: Counter[str]) -> dict[str, float]:
+    """The shares of what holds something up."""
+    return {
+        limit: sum(spent[name] for name in names) / spent.total()
+        for limit, names in _LIMITS.items()
+    }
 
 
 def _board(board: str) -> dict[str, float]:

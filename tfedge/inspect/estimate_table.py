@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 
 from tfedge.inspect.estimate import RUNTIME, BoardTimes, Estimate, Estimates, GraphTime
 from tfedge.show.numbers import percent, some
 from tfedge.show.table import Column, number, table
 from tfedge.show.text import wide
+
+_KINDS_SHOWN = 6
 
 
 def render(result: Estimate) -> str:
@@ -53,10 +56,32 @@ def lines(found: Estimates) -> list[str]:
         for board, graph in found.boards.items()
     ]
     told = [f"estimated, {RUNTIME}, one thread: {', '.join(shown)}"] if shown else []
-    return told + [
+    return [*told, *_kinds(found.boards)] + [
         f"no time estimated on {board}: what it costs there is not known of {some(kinds)}"
         for board, kinds in found.unknown.items()
     ]
+
+
+def _kinds(boards: Mapping[str, GraphTime]) -> list[str]:
+    """The costliest kinds of operators: what they take on each board, and what holds them up there."""
+    if not boards:
+        return []
+    ranked = [kind.kind for kind in next(iter(boards.values())).kinds]
+    columns: list[Column[str]] = [Column("", lambda kind: kind)]
+    columns += [
+        Column(f"{name}, ms, limit", functools.partial(_kind_on, graph))
+        for name, graph in boards.items()
+    ]
+    more = len(ranked) - _KINDS_SHOWN
+    rest = [f"and {more} more kinds of operators, which --json has"] if more > 0 else []
+    return [*wide(table(columns, ranked[:_KINDS_SHOWN])), *rest]
+
+
+def _kind_on(graph: GraphTime, kind: str) -> str:
+    """What the operators of a kind take in a graph, and what holds them up."""
+    found = next(one for one in graph.kinds if one.kind == kind)
+    limit = max(found.limits, key=lambda name: found.limits[name])
+    return f"{_number(found.ms)}, {limit} {percent(found.limits[limit])}"
 
 
 def summary(found: Sequence[BoardTimes], unit: str) -> list[str]:
