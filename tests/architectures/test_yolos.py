@@ -85,7 +85,7 @@ def test_places_between_layers_are_parts_of_one_tensor(tmp_path: Path) -> None:
     tensors = cases.random_checkpoint(tmp_path, MID, cases.OBJECTS, 1, 3)
     checkpoint = Checkpoint(tmp_path)
     config, architecture = checkpoint.config, checkpoint.config.architecture
-    name = "encoder.interpolation.mid_position_embeddings"
+    name = "encoder.mid_position_embeddings"
     whole = tensors[f"vit.{name}"]
     assert whole.shape == (2, 1, 21, 32)  # of 5 x 3 patches; 3 x 4 come
     assert checkpoint.shape(name) == (2 * 18, 32)

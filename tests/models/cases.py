@@ -1051,7 +1051,7 @@ def _yolos(config: Mapping[str, Any], num_labels: int) -> Shapes:
     shapes = _vit(config) | _patches(config, {"cls_token": 1, "detection_tokens": found}, 1 + found)
     if config["use_mid_position_embeddings"]:
         places = shapes["embeddings.position_embeddings"]
-        name = "encoder.interpolation.mid_position_embeddings"
+        name = "encoder.mid_position_embeddings"
         shapes[name] = (config["num_hidden_layers"] - 1, *places)
     shapes = {f"vit.{name}": shape for name, shape in shapes.items()}
     for head, width in (("class_labels_classifier", num_labels + 1), ("bbox_predictor", 4)):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _POSITIONS = "embeddings.position_embeddings"
 _FIRST, _FOUND = "embeddings.cls_token", "embeddings.detection_tokens"
 _HAS_MID = "use_mid_position_embeddings"
-_MID = "encoder.interpolation.mid_position_embeddings"
+_MID = "encoder.mid_position_embeddings"
 # The two networks that read the tokens, by transformers' names.
 HEADS = ("class_labels_classifier", "bbox_predictor")
 
